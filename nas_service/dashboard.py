@@ -1,0 +1,281 @@
+"""optuna-dashboard over our store: with the constraints of Optuna 5, for reading, on this machine.
+
+The dashboard has no login and no read-only mode. So the one gate before all its routes lets
+through only GET and HEAD, asked of this machine by one of its own names, and the storage behind
+the routes can only be read.
+"""
+
+import contextlib
+import errno
+import functools
+import importlib
+import importlib.metadata
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from types import ModuleType
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, create_trial
+
+from nas_service.dashboard_view import NO_TRIAL, ReadOnlyStorage, front
+from nas_service.errors import NasError
+
+TESTED = "0.21.0"  # of optuna-dashboard
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+METHODS = ("GET", "HEAD")
+QUIET_s = 60  # after which a silent connection is closed
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+CSP = "Content-Security-Policy"
+FRAMING = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+FRONT = "get_pareto_front_trials"  # the three functions of it that we replace
+DETAIL = "serialize_study_detail"
+PROPERTIES = "get_cached_extra_study_property"
+KNOWN = [  # value, violation and outcome of a trial each; only the last is a result
+    (0.0, 1.0, "trained"),
+    (0.0, 0.5, "rejected"),
+    (1.0, 0.0, "trained"),
+]
+
+log = logging.getLogger(__name__)
+_scanning = threading.Lock()
+
+
+class DashboardError(NasError):
+    """The dashboard cannot start as asked. Raised before it answers anyone."""
+
+
+def serve(
+    storage: BaseStorage,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the dashboard until KeyboardInterrupt. Port 0 takes a free one.
+
+    Raises DashboardError for a host that is not this machine, a port that cannot be had, and an
+    optuna-dashboard that does not show what it should.
+    """
+    if host not in LOOPBACK:
+        raise DashboardError(
+            f"the dashboard has no login, so it listens only on {', '.join(LOOPBACK)}, "
+            f"not on {host!r}; reach it from elsewhere through an SSH tunnel"
+        )
+    with _listen("127.0.0.1" if host == "localhost" else host, port) as server:
+        server.set_app(make_app(storage, port=server.server_port))
+        if on_ready is not None:
+            name = f"[{host}]" if ":" in host else host
+            on_ready(f"http://{name}:{server.server_port}/")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def make_app(storage: BaseStorage, *, port: int) -> WSGIApplication:
+    """The guarded dashboard as a WSGI application that is reached at `port` of this machine."""
+    dashboard = _hooked()
+    _check(dashboard)
+    return _guarded(dashboard.create_app(ReadOnlyStorage(storage)), port)
+
+
+def _hooked() -> ModuleType:
+    """The dashboard's module with three functions replaced: two choose the best trials, one scans.
+
+    Nothing less would do for the best trials: the dashboard takes the front from the values
+    alone, and shows one best trial even where no trial is feasible, whatever the storage says.
+    """
+    try:
+        app: ModuleType = importlib.import_module("optuna_dashboard._app")
+        serialize = importlib.import_module("optuna_dashboard._serializer").serialize_study_detail
+        scan = importlib.import_module("optuna_dashboard._inmemory_cache")
+        properties = scan.get_cached_extra_study_property
+    except (ImportError, AttributeError) as error:
+        raise _unknown_dashboard(str(error)) from error
+    missing = [name for name in (FRONT, DETAIL, PROPERTIES, "create_app") if not hasattr(app, name)]
+    if missing:
+        raise _unknown_dashboard(f"it has no {', '.join(missing)}")
+
+    def detail(
+        study: FrozenStudy, best_trials: list[FrozenTrial], *rest: Any, **more: Any
+    ) -> dict[str, Any]:
+        best = [trial for trial in best_trials if trial is not NO_TRIAL]
+        answer: dict[str, Any] = serialize(study, best, *rest, **more)
+        return answer
+
+    setattr(app, FRONT, front)
+    setattr(app, DETAIL, detail)
+    setattr(app, PROPERTIES, functools.partial(_scan, properties))
+    return app
+
+
+def _scan(
+    properties: Callable[..., tuple[Any, ...]],
+    cache: Any,
+    study_id: int,
+    trials: list[FrozenTrial],
+) -> tuple[Any, ...]:
+    """What the finished trials of a study have in common, each of them looked at once.
+
+    The dashboard itself scans a finished study from end to end at each poll: its cursor moves
+    over unfinished trials only. And those do not count here: a waiting trial has no parameters
+    yet, and one such trial hides them all from the plots.
+    """
+    known = cache._cached_extra_study_property_cache
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    others = [trial for trial in trials if not trial.state.is_finished()]
+    first = finished[0] if finished else None
+    with _scanning:
+        if getattr(known.get(study_id), "first", None) is not first:
+            known.pop(study_id, None)  # another study by now, or an early trial finished late
+        *common, intermediate_values = properties(cache, study_id, finished)
+        known[study_id].first = first
+        known[study_id]._cursor = others[0].number if others else len(trials)
+    return *common, intermediate_values or any(trial.intermediate_values for trial in others)
+
+
+def _check(dashboard: ModuleType) -> None:
+    """Ask about small studies with known answers, so that no hook can fail without a word."""
+    for objectives, trials, best in ((1, 2, []), (1, 3, [2]), (2, 3, [2])):
+        storage, study_id = _example(objectives, KNOWN[:trials])
+        try:
+            app = dashboard.create_app(ReadOnlyStorage(storage))
+            study = _ask(app, f"/api/studies/{study_id}")
+            shown_best = [trial["number"] for trial in study["best_trials"]]
+            constraints = [trial["constraints"] for trial in study["trials"]]
+        except Exception as error:  # whatever a dashboard that we do not know may raise
+            raise _unknown_dashboard(repr(error)) from error
+        if shown_best != best or constraints != [[c] for _, c, _ in KNOWN[:trials]]:
+            raise _unknown_dashboard(f"it shows best trials {shown_best} instead of {best}")
+
+
+def _example(
+    objectives: int, trials: Iterable[tuple[float, float, str]]
+) -> tuple[BaseStorage, int]:
+    storage = InMemoryStorage()
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # this study is not the user's business
+    try:
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE] * objectives, "known")
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    for value, violation, outcome in trials:
+        trial = create_trial(
+            values=[value] * objectives,
+            constraints={"memory": violation},
+            user_attrs={"outcome": outcome},
+        )
+        storage.create_new_trial(study_id, trial)
+    return storage, study_id
+
+
+def _ask(app: WSGIApplication, path: str) -> Any:
+    """The JSON that the application answers to GET path."""
+    environ: WSGIEnvironment = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    return json.loads(b"".join(app(environ, lambda *_: lambda _: None)))
+
+
+def _unknown_dashboard(reason: str) -> DashboardError:
+    try:
+        version = importlib.metadata.version("optuna-dashboard")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(none)"
+    return DashboardError(
+        f"optuna-dashboard {version} cannot show our studies ({reason}); "
+        f"install optuna-dashboard=={TESTED}"
+    )
+
+
+def _guarded(app: WSGIApplication, port: int) -> WSGIApplication:
+    """The one gate before all routes of the application."""
+    names = [f"[{name}]" if ":" in name else name for name in LOOPBACK]
+    hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # A page elsewhere can point its own name at 127.0.0.1, and its visitors' browsers at us.
+        if environ.get("HTTP_HOST", "").lower() not in hosts:
+            reason = f"This dashboard answers to http://127.0.0.1:{port}/ only."
+            return _refuse(environ, start_response, "403 Forbidden", reason)
+        if environ["REQUEST_METHOD"] not in METHODS:
+            reason = "This dashboard is for reading only."
+            return _refuse(environ, start_response, "405 Method Not Allowed", reason)
+        for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED_")]:
+            del environ[key]  # Bottle believes them and would redirect to any host
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # without it, /static answers 500
+
+        def start(
+            status: str, headers: list[tuple[str, str]], *exc_info: Any
+        ) -> Callable[[bytes], object]:
+            return start_response(status, _secured(headers), *exc_info)
+
+        return app(environ, start)
+
+    return guarded
+
+
+def _refuse(
+    environ: WSGIEnvironment, start_response: StartResponse, status: str, reason: str
+) -> list[bytes]:
+    body = f"{reason}\n".encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    if status.startswith("405"):
+        headers.append(("Allow", ", ".join(METHODS)))
+    start_response(status, _secured(headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _secured(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers with ours added, a page's own policy kept, and control characters gone."""
+    policy = dict(headers).get(CSP, "default-src 'none'")
+    ours = {**HEADERS, CSP: f"{policy}; {FRAMING}"}
+    kept = [(name, _printable(value)) for name, value in headers if name not in ours]
+    return kept + list(ours.items())
+
+
+def _printable(value: str) -> str:
+    return "".join(c for c in value if c >= " " and c != "\x7f")
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = QUIET_s
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("%r", format % args)  # a path may hold control characters
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # an open connection does not hold up the end
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("connection lost", exc_info=True)
+
+
+def _listen(host: str, port: int) -> _Server:
+    try:
+        return _Server(host, port)
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            reason = "it is in use; choose another, or 0 for any free one"
+        else:
+            reason = str(error)
+        raise DashboardError(f"cannot listen on port {port} of {host}: {reason}") from error

@@ -1,0 +1,111 @@
+"""What is known of a candidate, and the numbers that a study can ask about it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from hw_models import HardwareReport
+from nas_service.errors import SpecError
+from nas_service.spaces.architecture import Architecture
+
+Outcome = Literal["trained", "diverged", "rejected"]
+OUTCOMES: tuple[Outcome, ...] = ("trained", "diverged", "rejected")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate measured once, or rejected before it was trained."""
+
+    architecture: Architecture
+    outcome: Outcome
+    hardware: HardwareReport  # at the measured spike rates if trained, at rate 0 if rejected
+    chance: float  # accuracy of a guess, 0..1
+    seed: int
+    fidelity: int = 0  # epochs trained
+    accuracy: float | None = None  # on validation images, 0..1; None unless trained
+    spike_rates: dict[str, float] = field(default_factory=dict)  # per layer, share of inputs
+    spike_rate: float | None = None  # share of neurons that fire in a time step
+    seconds: float = 0.0  # of training and scoring, wall clock
+    reason: str = ""  # why it was not trained, or what went wrong
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        return self.outcome == "trained"
+
+    def to_json(self) -> dict[str, Any]:
+        flat = {f.name: getattr(self, f.name) for f in fields(self)}
+        return flat | {
+            "architecture": self.architecture.to_json(),
+            "hardware": self.hardware.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Evaluation":
+        """The inverse of `to_json`; raises SpecError where stored text is not an evaluation."""
+        try:
+            values = dict(data)
+            values["architecture"] = Architecture.from_json(values["architecture"])
+            values["hardware"] = HardwareReport.from_json(values["hardware"])
+            evaluation = cls(**values)
+            _check(evaluation)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise SpecError(f"stored evaluation is damaged: {error}") from error
+        return evaluation
+
+
+def _check(e: Evaluation) -> None:
+    if e.outcome not in OUTCOMES:
+        raise ValueError(f"outcome {e.outcome!r} is none of {OUTCOMES}")
+    shares = [e.chance, *e.spike_rates.values()]
+    shares += [x for x in (e.accuracy, e.spike_rate) if x is not None]
+    if not all(isinstance(x, float | int) and 0 <= x <= 1 for x in shares):
+        raise ValueError("accuracy, chance and spike rates are shares, 0..1")
+    if e.trained and (e.accuracy is None or e.spike_rate is None):
+        raise ValueError("a trained candidate has an accuracy and a spike rate")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number a study can optimise or bound, in the unit a person reads."""
+
+    value: Callable[[Evaluation], float | None]  # None while it is not measured
+    unit: str
+    fallback: Callable[[Evaluation], float]  # finite and pessimistic, told while not measured
+    ideal: float = 0.0  # the best value there can be: 1 for shares to maximise, else 0
+    decimals: int = 3
+
+
+def _hardware(name: str, unit: str, decimals: int) -> Metric:
+    def value(e: Evaluation) -> float:
+        return float(e.hardware.metrics()[name])
+
+    return Metric(value, unit, fallback=value, decimals=decimals)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4),
+    "spike_rate": Metric(lambda e: e.spike_rate, "share", lambda e: 1.0, decimals=4),
+    "parameters": _hardware("parameters", "", 0),
+    "memory_KiB": _hardware("memory_KiB", "KiB", 2),
+    "area_mm2": _hardware("area_mm2", "mm2", 2),
+    "latency_ms": _hardware("latency_ms", "ms", 3),
+    "energy_uJ": _hardware("energy_uJ", "uJ", 3),
+    "crossbars": _hardware("crossbars", "", 0),
+}
+
+
+def measure(evaluation: Evaluation) -> dict[str, float]:
+    """Every metric that is known of the candidate, by name."""
+    known = ((name, metric.value(evaluation)) for name, metric in METRICS.items())
+    return {name: value for name, value in known if value is not None}
+
+
+def told(evaluation: Evaluation) -> dict[str, float]:
+    """Every metric, finite: the fallback stands in for what was not measured."""
+    fallbacks = {name: metric.fallback(evaluation) for name, metric in METRICS.items()}
+    values = fallbacks | measure(evaluation)
+    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise ValueError(f"{bad} not finite in {asdict(evaluation.architecture)}")
+    return values

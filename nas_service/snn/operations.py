@@ -1,0 +1,49 @@
+"""Operations as modules: from the table of a space to what runs on an edge."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from nas_service.errors import pick
+from nas_service.snn.neurons import LIF
+from nas_service.snn.quantization import quantize
+from nas_service.spaces.operations import Kind, Operation
+
+BN_MOMENTUM = 0.3  # with the usual 0.1 the running statistics lag a short training by epochs
+
+
+def conv_bn(c_in: int, c_out: int, kernel: int, bits: int) -> list[nn.Module]:
+    """A quantised convolution that keeps the size of its map, and its batch norm."""
+    conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False)
+    return [quantize(conv, bits), nn.BatchNorm2d(c_out, momentum=BN_MOMENTUM)]
+
+
+def _conv(operation: Operation, channels: int, time_steps: int, bits: int) -> nn.Module:
+    return nn.Sequential(LIF(time_steps), *conv_bn(channels, channels, operation.kernel, bits))
+
+
+def _skip(*_: object) -> nn.Module:
+    return nn.Identity()
+
+
+def _avgpool(operation: Operation, *_: object) -> nn.Module:
+    return nn.AvgPool2d(operation.kernel, stride=1, padding=operation.kernel // 2)
+
+
+def _maxpool(operation: Operation, *_: object) -> nn.Module:
+    return nn.MaxPool2d(operation.kernel, stride=1, padding=operation.kernel // 2)
+
+
+BUILDERS: dict[Kind, Callable[[Operation, int, int, int], nn.Module]] = {
+    "skip": _skip,
+    "conv": _conv,
+    "avgpool": _avgpool,
+    "maxpool": _maxpool,
+}
+
+
+def build(operation: Operation, channels: int, time_steps: int, bits: int) -> nn.Module:
+    """The module of one edge; every operation keeps the shape [T*B, C, H, W]."""
+    return pick(BUILDERS, operation.kind, "kind of operation")(
+        operation, channels, time_steps, bits
+    )

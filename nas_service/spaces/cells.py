@@ -1,0 +1,71 @@
+"""The space `cells`: cells of four nodes and the sizes around them.
+
+Every parameter is always present (no conditional ones), so that every sampler sees one static
+space: a categorical per cell and edge, and ordered integers for the sizes.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas_service.spaces.architecture import EDGE_NAMES, SIZES, Architecture, Cell
+
+
+class Suggest(Protocol):
+    """What a space asks of a trial: optuna.Trial, FixedTrial and a seeded die all fit."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int: ...
+
+
+@dataclass(frozen=True)
+class CellSpace:
+    """Which architectures can be drawn. Sizes are given as ascending values."""
+
+    operations: tuple[str, ...]
+    cells: int
+    channels: tuple[int, ...]
+    head_pool: tuple[int, ...]
+    hidden: tuple[int, ...]
+    time_steps: tuple[int, ...]
+    weight_bits: tuple[int, ...]
+
+    def draw(self, trial: Suggest) -> Architecture:
+        """One architecture, chosen by the trial."""
+        cells = tuple(self._draw_cell(trial, k) for k in range(self.cells))
+        sizes = {name: _draw_ordered(trial, name, getattr(self, name)) for name in SIZES}
+        return Architecture(cells=cells, **sizes)
+
+    def _draw_cell(self, trial: Suggest, k: int) -> Cell:
+        names = (f"cell{k}_edge{edge}" for edge in EDGE_NAMES)
+        return Cell(tuple(trial.suggest_categorical(name, self.operations) for name in names))
+
+    @property
+    def size(self) -> int:
+        """Number of genotypes; the number of different networks is smaller."""
+        sizes = math.prod(len(getattr(self, name)) for name in SIZES)
+        return int(len(self.operations) ** (len(EDGE_NAMES) * self.cells) * sizes)
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """Every genotype once, in a fixed order."""
+        cell = [Cell(ops) for ops in itertools.product(self.operations, repeat=len(EDGE_NAMES))]
+        sizes = itertools.product(*(getattr(self, name) for name in SIZES))
+        for cells, values in itertools.product(itertools.product(cell, repeat=self.cells), sizes):
+            yield Architecture(cells, **dict(zip(SIZES, values, strict=True)))
+
+
+def _draw_ordered(trial: Suggest, name: str, values: tuple[int, ...]) -> int:
+    """A value of an ascending list, drawn so that the sampler knows the order.
+
+    Evenly spaced values are drawn as they are; others (2, 4, 8) by their position, under the
+    name `<name>_index`. A single value is no parameter.
+    """
+    steps = {b - a for a, b in itertools.pairwise(values)}
+    if not steps:
+        return values[0]
+    if len(steps) == 1:
+        return trial.suggest_int(name, values[0], values[-1], step=steps.pop())
+    return values[trial.suggest_int(f"{name}_index", 0, len(values) - 1)]

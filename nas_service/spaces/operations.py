@@ -1,0 +1,54 @@
+"""Operations a cell's edge can carry, as data: what they are called and what they preserve."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nas_service.errors import SpecError, pick
+
+Kind = Literal["zero", "skip", "conv", "avgpool", "maxpool"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on an edge. `conv` stands for LIF, convolution, batch norm in this order."""
+
+    kind: Kind
+    kernel: int = 1
+
+    @property
+    def weighted(self) -> bool:
+        """True where two uses of the operation hold different weights."""
+        return self.kind == "conv"
+
+    @property
+    def linear(self) -> bool:
+        """True where op(a + b) = op(a) + op(b), so that sums may be pulled out of it."""
+        return self.kind == "avgpool"
+
+
+OPERATIONS = {
+    "zeroize": Operation("zero"),
+    "skip": Operation("skip"),
+    "conv1x1": Operation("conv", 1),
+    "conv3x3": Operation("conv", 3),
+    "conv5x5": Operation("conv", 5),
+    "avgpool3x3": Operation("avgpool", 3),
+    "maxpool3x3": Operation("maxpool", 3),
+}
+
+# The order is the digit of a preset's text form: SNASNet writes zeroize as 0, skip as 1, ...
+PRESETS: dict[str, tuple[str, ...]] = {
+    "snasnet5": ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3"),  # Kim et al., ECCV 2022
+    "light3": ("zeroize", "skip", "conv3x3"),  # LightSNN: spikes stay binary
+}
+
+
+def operations_of(choice: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Names of a preset, or the given names checked: known, distinct, at least two."""
+    if isinstance(choice, str):
+        return pick(PRESETS, choice, "operation preset")
+    for name in choice:
+        pick(OPERATIONS, name, "operation")
+    if len(set(choice)) != len(choice) or len(choice) < 2:
+        raise SpecError(f"operations {list(choice)}: at least two different names are needed")
+    return choice

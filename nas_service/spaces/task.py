@@ -1,0 +1,30 @@
+"""What a network is for: square images and their classes."""
+
+from dataclasses import dataclass
+
+from nas_service.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classification of images [channels, size, size] into classes."""
+
+    channels: int
+    size: int
+    classes: int
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of a guess, 0..1: what an untrained candidate is credited with."""
+        return 1 / self.classes
+
+    def head_side(self, cells: int, head_pool: int) -> int:
+        """Side of the map that the classifier sees; SpecError where the sizes do not divide."""
+        side, rest = divmod(self.size, 2 ** (cells - 1))
+        if rest or side % head_pool:
+            raise SpecError(
+                f"head_pool = {head_pool}: images of {self.size} pixels leave a map of "
+                f"{self.size / 2 ** (cells - 1):g} pixels after {cells} cells, which {head_pool} "
+                "does not divide"
+            )
+        return side // head_pool

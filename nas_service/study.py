@@ -1,0 +1,296 @@
+"""A study as data: what is searched, on which data and chip, for what and within which budgets.
+
+A study file says nothing about a machine: storage, data folder and device are given at the
+command line or in the environment, so a study runs anywhere.
+"""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from nas_service.errors import NasError, SpecError, did_you_mean, pick
+from nas_service.metrics import METRICS
+from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.operations import operations_of
+
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
+
+
+def study_name(name: str) -> str:
+    """The name, if it is safe in paths, URLs and terminals; SpecError otherwise."""
+    legal = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
+    device = name.partition(".")[0].lower() in WINDOWS_DEVICES
+    if not legal or not 1 <= len(name) <= 64 or name.startswith((".", "-")) or device:
+        raise SpecError(
+            f"name {name!r:.80}: 1..64 letters, digits, '.', '_', '-' are possible, "
+            "no leading dot or dash, no device name of Windows"
+        )
+    return name
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{list(values)} must ascend without repeats")
+    return values
+
+
+def _metric(name: str) -> str:
+    pick(METRICS, name, "metric")
+    return name
+
+
+def _operations(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    operations_of(choice)
+    return choice
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Bits = Annotated[int, Field(ge=2, le=8)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MetricName = Annotated[str, AfterValidator(_metric)]
+
+
+def _one_or_many(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _sizes(item: Any) -> Any:
+    """One value, or several ascending ones to choose from."""
+    many = tuple[item, ...]
+    return Annotated[
+        many, Field(min_length=1, max_length=64), BeforeValidator(_one_or_many), AfterValidator(_ascending)
+    ]
+
+
+class Part(BaseModel):
+    """A table of the study file: unknown keys and foreign types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Space(Part):
+    """`[space]`: which architectures can be proposed."""
+
+    kind: Literal["cells"] = "cells"
+    operations: Annotated[str | tuple[str, ...], AfterValidator(_operations)] = "snasnet5"
+    cells: Annotated[int, Field(ge=1, le=4)] = 2
+    channels: _sizes(Annotated[int, Field(ge=1, le=1024)])  # type: ignore[valid-type]
+    head_pool: _sizes(Annotated[int, Field(ge=1, le=64)])  # type: ignore[valid-type]
+    hidden: _sizes(Annotated[int, Field(ge=1, le=65536)])  # type: ignore[valid-type]
+    time_steps: _sizes(Annotated[int, Field(ge=1, le=64)])  # type: ignore[valid-type]
+    weight_bits: _sizes(Bits) = (8,)  # type: ignore[valid-type]
+
+    def build(self) -> CellSpace:
+        names = ("cells", "channels", "head_pool", "hidden", "time_steps", "weight_bits")
+        sizes = {name: getattr(self, name) for name in names}
+        return CellSpace(operations=operations_of(self.operations), **sizes)
+
+
+class Data(Part):
+    """`[data]`: which images, how many of them, and how they are split."""
+
+    name: str
+    train_samples: Count | None = None  # None: all that are not held out
+    validation_samples: Count | None = None  # None: the data set's own share
+    split_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Network(Part):
+    """`[network]`: what all candidates share."""
+
+    votes: Annotated[int, Field(ge=1, le=100)] = 1  # outputs averaged per class
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Training(Part):
+    """`[training]`: AdamW under a one-cycle schedule, all candidates alike."""
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    learning_rate: Positive = 0.01
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of steps in which the rate rises
+    memory_GiB: Positive = 4.0  # a candidate that would need more is rejected, not trained
+
+
+class Hardware(Part):
+    """`[hardware]`: the chip."""
+
+    profile: str = "spikesim_rram"
+    set: dict[str, float | int | str] = Field(default_factory=dict)
+
+
+class Search(Part):
+    """`[search]`: who proposes, and when it ends."""
+
+    sampler: str = "tpe"
+    trainings: Count = 40
+    proposals_per_training: Count = 50
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3  # of one trial whose worker died
+    max_failures: Count = 10  # trials; more of them end the search
+
+
+class Objective(Part):
+    """`[[objectives]]`: one metric to optimise."""
+
+    metric: MetricName
+    direction: Literal["minimize", "maximize"]
+    reference: Annotated[float, Field(allow_inf_nan=False)] | None = None  # worst, for hypervolume
+
+
+class Constraint(Part):
+    """`[[constraints]]`: one budget, from above or from below."""
+
+    metric: MetricName
+    at_most: Positive | None = None
+    at_least: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Constraint":
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("exactly one of at_most and at_least is needed")
+        return self
+
+    def violation(self, value: float) -> float:
+        """Relative violation of the budget: <= 0 is feasible, 0.5 is half the budget too much."""
+        if self.at_most is not None:
+            return value / self.at_most - 1
+        assert self.at_least is not None  # noqa: S101  the validator above
+        return 1 - value / self.at_least
+
+
+class StudySpec(Part):
+    """A whole study file."""
+
+    name: Annotated[str, AfterValidator(study_name)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    space: Space
+    data: Data
+    network: Network = Network()
+    training: Training
+    hardware: Hardware = Hardware()
+    search: Search = Search()
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=6)]
+    constraints: Annotated[tuple[Constraint, ...], Field(max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "StudySpec":
+        metrics = [o.metric for o in self.objectives]
+        if len(set(metrics)) != len(metrics):
+            raise ValueError(f"objectives: {metrics} names a metric twice")
+        bounds = [(c.metric, c.at_most is None) for c in self.constraints]
+        if len(set(bounds)) != len(bounds):
+            raise ValueError("constraints: the same bound stands twice")
+        for objective in self.objectives:
+            self.reference(objective)
+        return self
+
+    def reference(self, objective: Objective) -> float:
+        """The worst value that still counts for the hypervolume: given, or the budget, or 0."""
+        if objective.reference is not None:
+            return objective.reference
+        if objective.direction == "maximize":
+            return 0.0
+        for c in self.constraints:
+            if c.metric == objective.metric and c.at_most is not None:
+                return c.at_most
+        raise ValueError(
+            f"objective {objective.metric!r} has no budget: give it `reference`, the worst value "
+            "that still counts for the hypervolume"
+        )
+
+    def constraint_name(self, constraint: Constraint) -> str:
+        """The metric's name; `_min` follows where the metric has an upper bound as well."""
+        both = sum(c.metric == constraint.metric for c in self.constraints) > 1
+        return constraint.metric + ("_min" if both and constraint.at_least is not None else "")
+
+    def violations(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Relative violation of every constraint, in the order of the study file."""
+        return {self.constraint_name(c): c.violation(metrics[c.metric]) for c in self.constraints}
+
+    def same_search(self, other: "StudySpec") -> bool:
+        """True where both differ at most in name and budget: results may stand in one study."""
+        return self._fixed() == other._fixed()
+
+    def _fixed(self) -> dict[str, Any]:
+        free = {"trainings", "proposals_per_training", "max_failures", "max_attempts"}
+        return self.model_dump(exclude={"name": True, "search": free})
+
+    def differences(self, other: "StudySpec") -> list[str]:
+        """Dotted keys in which two specifications differ, apart from name and budget."""
+        mine, others = _flat(self._fixed()), _flat(other._fixed())
+        return sorted(k for k in mine.keys() | others.keys() if mine.get(k) != others.get(k))
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}
+
+
+def load_spec(path: Path) -> StudySpec:
+    """A study file read and checked; SpecError lists every fault with its key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error})") from error
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: not TOML: {error}") from error
+    return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def parse_spec(text: str, where: str) -> StudySpec:
+    """A study from JSON; `where` names its origin in the errors."""
+    try:
+        return StudySpec.model_validate_json(text)
+    except ValidationError as error:
+        faults = [_explain(fault) for fault in error.errors()]
+        raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
+    except NasError as error:  # raised by a validator: one sentence that is complete by itself
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """`key: what is wrong (what would be right)`."""
+    key = ".".join(str(part) for part in fault["loc"] if not _is_branch(part)) or "study"
+    if fault["type"] == "extra_forbidden":
+        allowed = _keys_at(fault["loc"][:-1])
+        hint = did_you_mean(str(fault["loc"][-1]), allowed)
+        return f"{key}: unknown key{hint} (possible: {', '.join(sorted(allowed))})"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r:.60}"
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _is_branch(part: int | str) -> bool:
+    """Names that pydantic adds for the member of a union, which no user wrote."""
+    return isinstance(part, str) and (part.startswith(("tuple[", "function-")) or part in ("str", "int", "float"))
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> set[str]:
+    """Keys possible in the table that an error points into."""
+    model: type[BaseModel] = StudySpec
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return set(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
