@@ -63,7 +63,7 @@ MetricName = Annotated[str, AfterValidator(_metric)]
 
 
 def _one_or_many(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _sizes(item: Any) -> Any:
