@@ -1,0 +1,186 @@
+"""What a study has found: candidates, the feasible front, hypervolume, counts."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nas_service.metrics import METRICS, Evaluation
+from nas_service.search import Search
+from nas_service.study import StudySpec
+
+Point = tuple[float, ...]  # objectives scaled to 0 (ideal) .. 1 (reference), to minimise
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One finished trial as a reader sees it."""
+
+    trial: int
+    digest: str
+    outcome: str  # trained, cached, rejected, diverged
+    metrics: dict[str, float]  # what is measured
+    violations: dict[str, float]  # of the constraints whose metric is measured
+    test_accuracy: float | None
+
+    @property
+    def trained(self) -> bool:
+        return self.outcome == "trained"
+
+    @property
+    def feasible(self) -> bool:
+        """Trained, here or as an earlier trial, and within every budget."""
+        measured = self.outcome in ("trained", "cached") and "accuracy" in self.metrics
+        return measured and all(v <= 0 for v in self.violations.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A study read once. `front` holds feasible, trained, non-dominated candidates only."""
+
+    spec: StudySpec
+    candidates: tuple[Candidate, ...]  # finished ones by trial
+    counts: dict[str, int]
+    search: Search
+
+    @cached_property
+    def front(self) -> tuple[Candidate, ...]:
+        """The feasible front, best first objective first."""
+        able = [c for c in self.candidates if c.trained and c.feasible]
+        points = [scaled(self.spec, c.metrics) for c in able]
+        best = [c for c, p in zip(able, points, strict=True) if not _dominated(p, points)]
+        return tuple(sorted(best, key=lambda c: scaled(self.spec, c.metrics)))
+
+    @cached_property
+    def nearest_misses(self) -> tuple[Candidate, ...]:
+        """Up to five infeasible candidates of least total violation; empty if any is feasible."""
+        if self.front:
+            return ()
+        unlike = {c.digest: c for c in reversed(self.candidates)}.values()
+        return tuple(sorted(unlike, key=lambda c: (_excess(c), c.trial))[:5])
+
+    def hypervolume_history(self) -> list[tuple[int, float]]:
+        """(trial, hypervolume up to it) at each feasible trained trial; see `hypervolume`."""
+        able = [c for c in self.candidates if c.trained and c.feasible]
+        points = [scaled(self.spec, c.metrics) for c in able]
+        return [(c.trial, hypervolume(points[: i + 1])) for i, c in enumerate(able)]
+
+    @property
+    def hypervolume(self) -> float:
+        return hypervolume([scaled(self.spec, c.metrics) for c in self.front])
+
+    def evaluation(self, candidate: Candidate) -> Evaluation:
+        """Everything known of a candidate, its hardware breakdown included."""
+        found = self.search.store.known(self.search.id, candidate.digest)
+        assert found is not None, candidate.digest  # noqa: S101  candidates come from the archive
+        return found
+
+    def frame(self) -> list[dict[str, Any]]:
+        """One flat row per candidate, ready for a data frame."""
+        return [
+            {"trial": c.trial, "outcome": c.outcome, "feasible": c.feasible, **c.metrics}
+            for c in self.candidates
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `nas front --json`."""
+        spec = self.spec
+        return {
+            "study": spec.name,
+            "objectives": [o.model_dump(exclude={"reference"}) for o in spec.objectives],
+            "constraints": [c.model_dump(exclude_none=True) for c in spec.constraints],
+            "counts": self.counts,
+            "hypervolume": self.hypervolume,
+            "front": [self._candidate_json(c) for c in self.front],
+            "nearest_misses": [self._candidate_json(c) for c in self.nearest_misses],
+        }
+
+    def _candidate_json(self, c: Candidate) -> dict[str, Any]:
+        document = {
+            "trial": c.trial,
+            "digest": c.digest,
+            "architecture": self.evaluation(c).architecture.to_json(),
+            "outcome": c.outcome,
+            "trained": c.trained,
+            "metrics": c.metrics,
+            "violations": c.violations,
+        }
+        return document | ({} if c.test_accuracy is None else {"test_accuracy": c.test_accuracy})
+
+
+def read(search: Search) -> Result:
+    """The study as it stands now."""
+    store = search.store
+    outcomes = store.outcomes(search.id)
+    digests = {
+        t.number: t.user_attrs["digest"]
+        for t in search.study.get_trials(deepcopy=False)
+        if t.state.is_finished() and "digest" in t.user_attrs
+    }
+    archive = store.archived(search.id)
+    found = []
+    for number, digest in sorted(digests.items()):
+        if (row := archive.get(digest)) is None:
+            continue  # attributes that a stranger wrote
+        known = [c for c in search.spec.constraints if c.metric in row.metrics]
+        over = {search.spec.constraint_name(c): c.violation(row.metrics[c.metric]) for c in known}
+        outcome = row.outcome if row.trial == number else "cached"
+        found.append(Candidate(number, digest, outcome, row.metrics, over, row.test_accuracy))
+    return Result(search.spec, tuple(found), count(outcomes), search)
+
+
+def count(outcomes: dict[int, str]) -> dict[str, int]:
+    """`trained` counts trainings done, the diverged among them."""
+    n = Counter(outcomes.values())
+    trained = n["trained"] + n["diverged"]
+    return {
+        "complete": trained + n["rejected"] + n["cached"],
+        "trained": trained,
+        "diverged": n["diverged"],
+        "rejected": n["rejected"],
+        "cached": n["cached"],
+        "failed": n["failed"],
+        "running": n["proposing"] + n["training"] + n["waiting"] + n["following"],
+    }
+
+
+def _excess(c: Candidate) -> float:
+    return sum(max(0.0, v) for v in c.violations.values())
+
+
+def scaled(spec: StudySpec, metrics: dict[str, float]) -> Point:
+    """Objectives from 0 at the best value there can be to 1 at the reference."""
+    point = []
+    for o in spec.objectives:
+        ideal = METRICS[o.metric].ideal if o.direction == "maximize" else 0.0
+        point.append((metrics[o.metric] - ideal) / ((spec.reference(o) - ideal) or 1.0))
+    return tuple(point)
+
+
+def _dominated(point: Point, others: Sequence[Point]) -> bool:
+    return any(
+        other != point and all(a <= b for a, b in zip(other, point, strict=True))
+        for other in others
+    )
+
+
+def hypervolume(points: Sequence[Point]) -> float:
+    """Share of the box between ideal and reference that the points dominate, 0..1.
+
+    Exact, by slicing along the last objective; meant for fronts of tens of points.
+    """
+    inside = [tuple(max(0.0, x) for x in p) for p in points if all(x < 1 for x in p)]
+    if not inside:
+        return 0.0
+    if len(inside[0]) == 1:
+        return 1 - min(p[0] for p in inside)
+    cuts = sorted({p[-1] for p in inside})
+    widths = [b - a for a, b in zip(cuts, [*cuts[1:], 1.0], strict=True)]
+    slices = ([p[:-1] for p in inside if p[-1] <= cut] for cut in cuts)
+    return sum(w * hypervolume(s) for w, s in zip(widths, slices, strict=True))
+
+
+def dumps(document: Any) -> str:
+    return json.dumps(document, indent=2, allow_nan=False)

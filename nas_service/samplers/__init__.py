@@ -1,0 +1,75 @@
+"""Who proposes candidates: Optuna samplers by name, each seeded from study seed and trial number.
+
+A trial's draws depend on the study's seed, its number and the trials before it, and on nothing
+a process remembers: a resumed study proposes what an unbroken one would have, and two workers
+never draw the same stream.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_service.errors import pick
+
+
+def _tpe(seed: int) -> BaseSampler:
+    """Multivariate TPE; trials that run elsewhere repel, so that workers do not gather."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def _nsga2(seed: int) -> BaseSampler:
+    return NSGAIISampler(population_size=20, seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """A seed of 31 bits for trial `number` of a study, unlike those of its neighbours."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+
+
+class SeededSampler(BaseSampler):
+    """A sampler by name that is made anew for every trial, from (study seed, trial number)."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._make = pick(SAMPLERS, name, "sampler")
+        self._seed = seed
+        self._inner = self._make(derived_seed(seed, 0))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._inner = self._make(derived_seed(self._seed, trial.number))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)

@@ -1,0 +1,289 @@
+"""A study opened, and one worker's life: claim, ask, screen, train, archive, tell."""
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from nas_service.data import DATASETS
+from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailures, pick
+from nas_service.evaluation import Bench, profile_of, violations
+from nas_service.metrics import Evaluation, measure, told
+from nas_service.samplers import SeededSampler, derived_seed
+from nas_service.store import LEASE_s, Lease, Store, owner_name
+from nas_service.study import StudySpec, parse_spec
+
+TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
+ENUMERABLE = 4096  # genotypes: a space up to this size is known to be exhausted when it is
+WAIT_s = 0.3
+
+log = logging.getLogger(__name__)
+
+
+def check(spec: StudySpec) -> None:
+    """What a study file alone cannot know: names, chip, and sizes that fit the images."""
+    task = pick(DATASETS, spec.data.name, "data set").task
+    SeededSampler(spec.search.sampler, spec.seed)
+    profile_of(spec)
+    for head_pool in spec.space.head_pool:
+        try:
+            task.head_side(spec.space.cells, head_pool)
+        except SpecError as error:
+            raise SpecError(f"space.{error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A study in its store, with all that a worker needs but the data."""
+
+    store: Store
+    spec: StudySpec
+    id: int
+    study: optuna.Study
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def weights(self, digest: str) -> Path:
+        """Where a candidate's trained weights are kept."""
+        return self.store.artifacts / self.name / f"{digest}.safetensors"
+
+
+def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
+    """The study made, or opened if it is there and asks for the same search."""
+    check(spec)
+    directions = [objective.direction for objective in spec.objectives]
+    study = optuna.create_study(
+        storage=store.optuna, study_name=spec.name, directions=directions, load_if_exists=True
+    )
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([objective.metric for objective in spec.objectives])
+    text = spec.model_dump_json()
+    store.add_study(study._study_id, text, data_digest, spec.search.trainings)
+    found = open_search(store, spec.name)
+    if changed := found.spec.differences(spec):
+        raise StudyError(
+            f"study {spec.name!r} is in the store with another {', '.join(changed)}: "
+            "give this one a --name of its own"
+        )
+    if "spec" not in study.user_attrs:
+        study.set_user_attr("spec", text)
+    return found
+
+
+def open_search(store: Store, name: str) -> Search:
+    """A study as its store has it: every worker runs the same specification."""
+    row = store.study(name)
+    spec = parse_spec(row.spec, f"study {name!r}")
+    sampler = SeededSampler(spec.search.sampler, spec.seed)
+    study = optuna.load_study(study_name=name, storage=store.optuna, sampler=sampler)
+    return Search(store, spec, row.id, study)
+
+
+def check_data(search: Search, bench: Bench) -> None:
+    """StudyError if the data here are not those the study was begun with."""
+    recorded = search.store.study(search.name).data_digest
+    if recorded != bench.data_digest:
+        raise StudyError(
+            f"study {search.name!r} was begun on other images (digest {recorded}, here "
+            f"{bench.data_digest}): results would not compare"
+        )
+
+
+class Worker:
+    """One process that works on one study until it ends, or is asked to."""
+
+    def __init__(self, search: Search, bench: Bench, report: Callable[[str], None]) -> None:
+        self.search, self.bench, self.report = search, bench, report
+        self.owner = owner_name()
+        self.asked_to_end = threading.Event()
+        self._lease: Lease | None = None
+        space = search.spec.space.build()
+        self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
+
+    def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
+        """Works until the study ends; returns why. Raises Interrupted when asked to end."""
+        end = time.monotonic() + max_seconds if max_seconds else None
+        beat = threading.Thread(target=self._heartbeat, daemon=True)
+        beat.start()
+        done = 0
+        while max_trials is None or done < max_trials:
+            if end and time.monotonic() > end:
+                return f"{max_seconds:g} seconds over"
+            self._pause()
+            self._settle()
+            claimed = self._claim()
+            if isinstance(claimed, str):
+                return claimed
+            if claimed is None:
+                self.asked_to_end.wait(WAIT_s)
+                continue
+            self._work(claimed)
+            done += 1
+        return f"{max_trials} trials done"
+
+    def end_on_signals(self) -> None:
+        """SIGINT and SIGTERM release the trial in hand."""
+
+        def ask(_: int, __: FrameType | None) -> None:
+            self.asked_to_end.set()
+
+        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, ask)
+
+    def _pause(self) -> None:
+        if self.asked_to_end.is_set():
+            raise Interrupted("interrupted: the trial in hand was released; run again to continue")
+
+    def _claim(self) -> Lease | str | None:
+        s, limits = self.search, self.search.spec.search
+        running = s.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if running:
+            s.store.adopt(s.id, [t.number for t in running])
+        budget = s.store.study(s.name).trainings
+        proposals = budget * limits.proposals_per_training
+        claimed = s.store.claim(
+            s.id, self.owner, proposals, limits.max_attempts, limits.max_failures
+        )
+        if isinstance(claimed, Lease) and claimed.trial is None and self._exhausted():
+            s.store.release(s.id, claimed, self.owner)
+            return f"space exhausted: all {len(self._all or ())} different candidates are known"
+        if isinstance(claimed, str) and claimed.startswith("too many"):
+            raise TooManyFailures(f"study {s.name!r}: {claimed}")
+        return claimed
+
+    def _exhausted(self) -> bool:
+        if self._all is None:
+            return False
+        return self._all <= self.search.store.archived(self.search.id).keys()
+
+    def _work(self, lease: Lease) -> None:
+        s = self.search
+        trial = self._trial(lease)
+        lease = s.store.bind(lease, trial.number) if lease.trial is None else lease
+        self._lease = lease
+        try:
+            self._evaluate(lease, trial)
+        except Interrupted:
+            s.store.release(s.id, lease, self.owner)
+            raise
+        except Exception as error:
+            log.exception("trial %d failed", trial.number)
+            reason = f"{type(error).__name__}: {error}"
+            s.store.fail(s.id, lease, reason)
+            self.report(f"trial {trial.number} failed: {reason[:200]}")
+        finally:
+            self._lease = None
+        self._settle()
+
+    def _trial(self, lease: Lease) -> Trial:
+        """A new trial, or the one whose worker was lost; what it drew already stays drawn."""
+        study = self.search.study
+        if lease.trial is None:
+            return study.ask()
+        frozen = next(t for t in study.get_trials(deepcopy=False) if t.number == lease.trial)
+        return Trial(study, frozen._trial_id)
+
+    def _evaluate(self, lease: Lease, trial: Trial) -> None:
+        s = self.search
+        architecture = s.spec.space.build().draw(trial)  # type: ignore[arg-type]
+        digest = architecture.digest
+        if s.store.known(s.id, digest) is not None:
+            s.store.begin_training(s.id, lease, digest)
+            self._tell(lease.id, trial.number, digest)
+            return
+        screened = self.bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
+        if screened.reason:
+            self._archive(lease, screened)
+        elif s.store.begin_training(s.id, lease, digest):
+            self._archive(lease, self.bench.train(screened, s.weights(digest), self._pause))
+
+    def _archive(self, lease: Lease, evaluation: Evaluation) -> None:
+        if not self.search.store.archive_result(self.search.id, lease, self.owner, evaluation):
+            self.report(f"trial {lease.trial}: result came late, another worker has the trial")
+
+    def _settle(self) -> None:
+        """Tells Optuna every result it does not know yet, whoever's it was."""
+        s = self.search
+        for lease_id, number, digest, reason in s.store.unsettled(s.id):
+            if reason is None:
+                self._tell(lease_id, number, digest)
+            else:
+                trial = s.study.get_trials(deepcopy=False)[number]
+                if not trial.state.is_finished():
+                    s.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+                s.store.settle_failure(lease_id)
+
+    def _tell(self, lease_id: int, number: int, digest: str) -> None:
+        s = self.search
+        evaluation = s.store.known(s.id, digest)
+        assert evaluation is not None, digest  # noqa: S101  archived before it is told
+        origin = s.store.archived(s.id)[digest].trial
+        outcome = evaluation.outcome if origin == number else "cached"
+        tell(s.study, s.spec, number, evaluation, outcome)
+        s.store.finish(lease_id, outcome)
+        self.report(line(s.spec, number, evaluation, outcome))
+
+    def _heartbeat(self) -> None:
+        """Renews the lease in hand; a store that is away for a while only delays it."""
+        while not self.asked_to_end.wait(LEASE_s / 4):
+            lease = self._lease
+            try:
+                if lease is not None:
+                    self.search.store.renew(lease, self.owner)
+            except Exception as error:  # the next beat may succeed
+                log.warning("lease not renewed: %s", type(error).__name__)
+
+
+def tell(
+    study: optuna.Study, spec: StudySpec, number: int, evaluation: Evaluation, outcome: str
+) -> None:
+    """Writes a result into Optuna's trial, once: attributes, constraints, values, in this order.
+
+    Every trial has all constraints in the same order, all finite; what was not trained is told
+    with its real costs and its fallbacks, so that samplers learn the border.
+    """
+    frozen = study.get_trials(deepcopy=False)[number]
+    if frozen.state.is_finished():
+        return
+    trial = Trial(study, frozen._trial_id)
+    attributes = {"outcome": outcome, "digest": evaluation.architecture.digest}
+    attributes |= {name: round(value, 6) for name, value in measure(evaluation).items()}
+    if evaluation.reason:
+        attributes["reason"] = evaluation.reason[:500]
+    for key, value in attributes.items():
+        trial.set_user_attr(key, value)
+    for key, value in constraint_values(spec, evaluation).items():
+        if key not in frozen.constraints:
+            trial.set_constraint(key, value)
+    values = told(evaluation)
+    study.tell(number, [values[o.metric] for o in spec.objectives], skip_if_finished=True)
+
+
+def constraint_values(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:
+    """The study's violations and ours: a candidate that could not be trained is never feasible."""
+    found = violations(spec, evaluation)
+    within = evaluation.trained or any(v > 0 for v in found.values())
+    found[TRAINABLE] = -1.0 if within and evaluation.outcome != "diverged" else 1.0
+    return found
+
+
+def line(spec: StudySpec, number: int, evaluation: Evaluation, outcome: str) -> str:
+    """One plain line about a finished trial."""
+    values = measure(evaluation)
+    shown = [f"{o.metric} {values[o.metric]:.4g}" for o in spec.objectives if o.metric in values]
+    over = [f"{k} +{100 * v:.3g} %" for k, v in violations(spec, evaluation).items() if v > 0]
+    told_ = "feasible" if outcome in ("trained", "cached") and not over else ", ".join(over)
+    seconds = f" in {evaluation.seconds:.1f} s" if outcome == "trained" else ""
+    return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {told_ or evaluation.reason}"

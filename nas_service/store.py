@@ -1,0 +1,556 @@
+"""The study store: Optuna's storage and our own tables in one SQL database.
+
+Optuna's trials are the record of proposals. Beside them stand, for each trial, its lease (who
+works on it, until when, at which attempt, how it ended) and the archive of evaluations by digest.
+All times are the database's clock.
+"""
+
+import json
+import logging
+import os
+import socket
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from nas_service.errors import NasError, StoreError, StudyError
+from nas_service.metrics import Evaluation, measure
+
+SCHEMA_VERSION = 1
+DEFAULT_URL = "sqlite:///nas.db"
+BUSY_s = 60  # how long SQLite waits for another writer
+LEASE_s = 60.0  # a lease that is not renewed for so long is lost
+NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "9p", "afs"}
+NETWORK_DISKS |= {"beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "ncpfs"}
+
+tables = sa.MetaData()
+studies = sa.Table(
+    "nas_studies",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("data_digest", sa.String(64), nullable=False),
+    sa.Column("trainings", sa.Integer, nullable=False),  # the budget
+)
+leases = sa.Table(
+    "nas_leases",
+    tables,
+    sa.Column("lease_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.Integer, nullable=False, index=True),
+    sa.Column("trial", sa.Integer),  # number; none between claim and ask
+    sa.Column("digest", sa.String(16)),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("outcome", sa.String(12)),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("deadline", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("study_id", "trial"),
+)
+archive = sa.Table(
+    "nas_archive",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.String(16), primary_key=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.String(12), nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("evaluation", sa.Text, nullable=False),
+    sa.Column("test_accuracy", sa.Float),
+)
+
+# A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
+# digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
+State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
+LIVE: tuple[State, ...] = ("proposing", "training")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's right to one trial."""
+
+    id: int
+    trial: int | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Archived:
+    """One row of the archive without its long text."""
+
+    digest: str
+    trial: int
+    outcome: str
+    metrics: dict[str, float]
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study as our tables know it."""
+
+    id: int
+    name: str
+    spec: str
+    data_digest: str
+    trainings: int
+
+
+def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]) -> str:
+    """Where the store is: flag, NAS_STORAGE, the file NAS_STORAGE_FILE, ./nas.db."""
+    if flag:
+        if _password(flag):
+            raise NasError("a password on the command line is seen by all: use NAS_STORAGE_FILE")
+        return flag
+    if url := environment.get("NAS_STORAGE"):
+        return url
+    if file := environment.get("NAS_STORAGE_FILE"):
+        return _url_from_file(Path(file))
+    return DEFAULT_URL
+
+
+def _password(url: str) -> bool:
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        return False
+    return bool(parsed.password) or "password" in parsed.query
+
+
+def _url_from_file(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"NAS_STORAGE_FILE {path}: {error}") from error
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise StoreError(f"NAS_STORAGE_FILE {path}: readable by all; chmod 600 it")
+    return text
+
+
+class Store:
+    """One database. Each method is one short transaction; none is held while a network trains."""
+
+    def __init__(self, url: str, *, create: bool = False, any_disk: bool = False) -> None:
+        self.url = _checked_url(url)
+        self.shown = redacted(self.url)
+        if self.url.get_backend_name() == "sqlite":
+            _check_file(self.url, create, any_disk)
+        self.engine = _engine(self.url)
+        try:
+            if create:
+                tables.create_all(self.engine)
+            elif not sa.inspect(self.engine).has_table("nas_studies"):
+                raise StoreError(f"{self.shown}: holds no studies of ours yet")
+            self.optuna = _optuna_storage(self.url)
+        except (SQLAlchemyError, RuntimeError, OSError) as error:
+            raise StoreError(f"{self.shown}: cannot be used ({_first_line(error)})") from None
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of trained weights: beside an SQLite file, else NAS_ARTIFACTS or here."""
+        if given := os.environ.get("NAS_ARTIFACTS"):
+            return Path(given)
+        file = self.url.database if self.url.get_backend_name() == "sqlite" else None
+        return Path(file).with_suffix(".artifacts") if file else Path("nas-artifacts")
+
+    @contextmanager
+    def _exclusive(self, study_id: int) -> Iterator[Connection]:
+        """A transaction that no other one on the same study runs beside."""
+        with self.engine.begin() as db:
+            if self.engine.dialect.name == "sqlite":
+                db.exec_driver_sql("BEGIN IMMEDIATE")
+            db.execute(_of(studies, study_id).with_for_update())
+            yield db
+
+    # --- studies
+
+    def names(self) -> list[str]:
+        return sorted(optuna.get_all_study_names(self.optuna))
+
+    def add_study(self, study_id: int, spec: str, data_digest: str, trainings: int) -> None:
+        row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
+        row |= {"data_digest": data_digest, "trainings": trainings}
+        with self.engine.begin() as db:
+            if db.execute(_of(studies, study_id)).first() is None:
+                db.execute(studies.insert().values(row))
+
+    def study(self, name: str) -> StudyRow:
+        """The study of that name; StudyError if it is not there or not ours."""
+        try:
+            study_id = self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            known = ", ".join(self.names()[:20]) or "none"
+            raise StudyError(f"no study {name!r} in {self.shown} (there: {known})") from None
+        with self.engine.connect() as db:
+            row = db.execute(_of(studies, study_id)).mappings().first()
+        if row is None:
+            raise StudyError(f"study {name!r} in {self.shown} was not made by this service")
+        if row["schema_version"] != SCHEMA_VERSION:
+            raise StudyError(
+                f"study {name!r} has schema {row['schema_version']}, this release {SCHEMA_VERSION}"
+            )
+        return StudyRow(study_id, name, row["spec"], row["data_digest"], row["trainings"])
+
+    def set_budget(self, study_id: int, trainings: int) -> None:
+        with self.engine.begin() as db:
+            ours = studies.c.study_id == study_id
+            db.execute(studies.update().where(ours).values(trainings=trainings))
+
+    # --- leases
+
+    def claim(
+        self, study_id: int, owner: str, max_proposals: int, max_attempts: int, max_failures: int
+    ) -> Lease | str | None:
+        """The right to one trial; a sentence when the study is at its end; None: ask again later.
+
+        Trials that lost their worker come first, at their next attempt; then a new proposal, as
+        long as trainings done and under way leave room for one more.
+        """
+        with self._exclusive(study_id) as db:
+            now = self._now(db)
+            self._expire(db, study_id, now, max_attempts)
+            mine = leases.c.study_id == study_id
+            waiting = db.execute(
+                sa.select(leases).where(mine, leases.c.state == "waiting").order_by(leases.c.trial)
+            ).mappings().first()
+            if waiting is not None:
+                row = {"state": "proposing", "owner": owner, "deadline": now + LEASE_s}
+                row["attempt"] = waiting["attempt"] + 1
+                chosen = leases.c.lease_id == waiting["lease_id"]
+                db.execute(leases.update().where(chosen).values(row))
+                return Lease(waiting["lease_id"], waiting["trial"], row["attempt"])
+            states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
+            if end := self._end(db, study_id, states, max_proposals, max_failures):
+                return end if not any(states[s] for s in (*LIVE, "following")) else None
+            budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
+            if self._trainings(db, study_id) + sum(states[s] for s in LIVE) >= budget:
+                return None
+            row = {"study_id": study_id, "state": "proposing", "attempt": 1, "owner": owner}
+            done = db.execute(leases.insert().values(**row, deadline=now + LEASE_s))
+            return Lease(int(done.inserted_primary_key[0]), None, 1)
+
+    def _end(
+        self, db: Connection, study_id: int, states: Counter[str], max_proposals: int, max_failures: int
+    ) -> str:
+        budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
+        trainings = self._trainings(db, study_id)
+        if trainings >= budget:
+            return f"budget spent: {trainings} trainings"
+        if states["failed"] > max_failures:
+            return f"too many failures: {states['failed']} trials failed"
+        if (proposals := sum(states.values())) >= max_proposals:
+            return f"proposals at their limit: {proposals} proposed, {trainings} trained"
+        return ""
+
+    def _trainings(self, db: Connection, study_id: int) -> int:
+        trained = archive.c.outcome.in_(("trained", "diverged"))
+        query = sa.select(sa.func.count()).where(archive.c.study_id == study_id, trained)
+        return int(db.execute(query).scalar_one())
+
+    def _expire(self, db: Connection, study_id: int, now: float, max_attempts: int) -> None:
+        """Takes leases from workers that are gone."""
+        live = leases.c.state.in_(LIVE)
+        rows = db.execute(sa.select(leases).where(leases.c.study_id == study_id, live)).mappings()
+        for row in rows.all():
+            if row["deadline"] >= now and not _dead(row["owner"]):
+                continue
+            this = leases.c.lease_id == row["lease_id"]
+            if row["trial"] is None:
+                db.execute(leases.delete().where(this))
+            elif row["attempt"] >= max_attempts:
+                reason = f"its worker was lost {row['attempt']} times"
+                self._fail(db, study_id, row["lease_id"], reason)
+            else:
+                db.execute(leases.update().where(this).values(state="waiting"))
+
+    def adopt(self, study_id: int, running: list[int]) -> None:
+        """Leaves to the next claim those running trials whose worker died before it bound them."""
+        with self._exclusive(study_id) as db:
+            mine = leases.c.study_id == study_id
+            rows = db.execute(sa.select(leases.c.trial, leases.c.state).where(mine)).all()
+            if any(trial is None and state in LIVE for trial, state in rows):
+                return  # one of them may be about to be bound
+            for number in sorted(set(running) - {trial for trial, _ in rows}):
+                row = {"trial": number, "state": "waiting", "attempt": 0, "owner": "", "deadline": 0}
+                db.execute(leases.insert().values(study_id=study_id, **row))
+
+    def bind(self, lease: Lease, trial: int) -> Lease:
+        with self.engine.begin() as db:
+            this = leases.c.lease_id == lease.id
+            db.execute(leases.update().where(this).values(trial=trial))
+        return Lease(lease.id, trial, lease.attempt)
+
+    def begin_training(self, study_id: int, lease: Lease, digest: str) -> bool:
+        """True: train it. False: another trial trains the same candidate; this one follows it."""
+        with self._exclusive(study_id) as db:
+            same = sa.select(leases.c.lease_id).where(
+                leases.c.study_id == study_id,
+                leases.c.digest == digest,
+                leases.c.lease_id != lease.id,
+                leases.c.state.in_(("training", "waiting", "proposing", "archived")),
+            )
+            state = "training" if db.execute(same).first() is None else "following"
+            this = leases.c.lease_id == lease.id
+            db.execute(leases.update().where(this).values(state=state, digest=digest))
+            return state == "training"
+
+    def renew(self, lease: Lease, owner: str) -> bool:
+        """Keeps the lease; False if it is another worker's by now."""
+        with self.engine.begin() as db:
+            values = {"deadline": self._now(db) + LEASE_s}
+            done = db.execute(leases.update().where(*_held(lease, owner)).values(values))
+            return done.rowcount == 1
+
+    def release(self, study_id: int, lease: Lease, owner: str) -> None:
+        """Gives an unfinished trial back; the attempt does not count."""
+        with self._exclusive(study_id) as db:
+            values = {"state": "waiting", "attempt": lease.attempt - 1}
+            unbound = (*_held(lease, owner), leases.c.trial.is_(None))
+            db.execute(leases.delete().where(*unbound))
+            db.execute(leases.update().where(*_held(lease, owner)).values(values))
+
+    def archive_result(
+        self, study_id: int, lease: Lease, owner: str, evaluation: Evaluation
+    ) -> bool:
+        """Keeps a result for good, once; False if the lease was lost meanwhile."""
+        digest = evaluation.architecture.digest
+        with self._exclusive(study_id) as db:
+            done = db.execute(
+                leases.update()
+                .where(*_held(lease, owner))
+                .values(state="archived", outcome=evaluation.outcome, digest=digest)
+            )
+            if done.rowcount != 1:
+                return False
+            if self._known(db, study_id, digest) is None:
+                row = {"study_id": study_id, "digest": digest, "trial": lease.trial}
+                row |= {"outcome": evaluation.outcome, "metrics": json.dumps(measure(evaluation))}
+                text = json.dumps(evaluation.to_json(), allow_nan=False)
+                db.execute(archive.insert().values(**row, evaluation=text))
+            return True
+
+    def finish(self, lease_id: int, outcome: str) -> None:
+        """Optuna knows the result now."""
+        with self.engine.begin() as db:
+            this = leases.c.lease_id == lease_id
+            db.execute(leases.update().where(this).values(state="told", outcome=outcome))
+
+    def fail(self, study_id: int, lease: Lease, reason: str) -> None:
+        with self._exclusive(study_id) as db:
+            self._fail(db, study_id, lease.id, reason)
+
+    def _fail(self, db: Connection, study_id: int, lease_id: int, reason: str) -> None:
+        """Ends a trial without a result, and those that waited for the same one."""
+        this = leases.c.lease_id == lease_id
+        digest = db.execute(sa.select(leases.c.digest).where(this)).scalar_one()
+        follows = sa.and_(leases.c.state == "following", leases.c.digest == digest)
+        values = {"state": "failed", "outcome": "failed", "reason": reason[:1000]}
+        these = (leases.c.study_id == study_id, this | follows)
+        db.execute(leases.update().where(*these).values(values))
+
+    def unsettled(self, study_id: int) -> list[tuple[int, int, str, str | None]]:
+        """(lease, trial, digest, reason) that Optuna should know of and may not: archived ones,
+        followers of what is archived, failed ones."""
+        known = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
+        ready = leases.c.state.in_(("archived", "following")) & leases.c.digest.in_(known)
+        untold = (leases.c.state == "failed") & (leases.c.deadline >= 0)
+        query = sa.select(leases.c.lease_id, leases.c.trial, leases.c.digest, leases.c.reason)
+        with self.engine.connect() as db:
+            rows = db.execute(query.where(leases.c.study_id == study_id, ready | untold))
+            return [tuple(row) for row in rows]  # type: ignore[misc]
+
+    def settle_failure(self, lease_id: int) -> None:
+        """Optuna knows of the failure now: a negative deadline says so."""
+        with self.engine.begin() as db:
+            this = leases.c.lease_id == lease_id
+            db.execute(leases.update().where(this).values(deadline=-1.0))
+
+    def outcomes(self, study_id: int) -> dict[int, str]:
+        """Trial number -> outcome or state, for every proposal."""
+        word = sa.func.coalesce(leases.c.outcome, leases.c.state)
+        query = sa.select(leases.c.trial, word).where(
+            leases.c.study_id == study_id, leases.c.trial.is_not(None)
+        )
+        with self.engine.connect() as db:
+            return {number: outcome for number, outcome in db.execute(query)}  # noqa: C416
+
+    def failures(self, study_id: int) -> dict[int, str]:
+        query = sa.select(leases.c.trial, leases.c.reason).where(
+            leases.c.study_id == study_id, leases.c.state == "failed"
+        )
+        with self.engine.connect() as db:
+            return {number: reason for number, reason in db.execute(query)}  # noqa: C416
+
+    def workers(self, study_id: int) -> list[str]:
+        """Owners of leases that are being worked on."""
+        with self.engine.connect() as db:
+            now = self._now(db)
+            live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now)
+            query = sa.select(leases.c.owner).where(leases.c.study_id == study_id, live)
+            return sorted({o for o in db.execute(query).scalars() if not _dead(o)})
+
+    # --- archive
+
+    def known(self, study_id: int, digest: str) -> Evaluation | None:
+        with self.engine.connect() as db:
+            text = self._known(db, study_id, digest)
+        return None if text is None else Evaluation.from_json(json.loads(text))
+
+    def _known(self, db: Connection, study_id: int, digest: str) -> str | None:
+        query = sa.select(archive.c.evaluation).where(
+            archive.c.study_id == study_id, archive.c.digest == digest
+        )
+        return db.execute(query).scalar_one_or_none()
+
+    def archived(self, study_id: int) -> dict[str, Archived]:
+        """The archive by digest, without the long texts."""
+        columns = ("digest", "trial", "outcome", "metrics", "test_accuracy")
+        query = sa.select(*(archive.c[name] for name in columns))
+        with self.engine.connect() as db:
+            rows = db.execute(query.where(archive.c.study_id == study_id)).mappings().all()
+        return {r["digest"]: Archived(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows}
+
+    def keep_test_accuracy(self, study_id: int, digest: str, value: float) -> None:
+        with self.engine.begin() as db:
+            this = (archive.c.study_id == study_id, archive.c.digest == digest)
+            db.execute(archive.update().where(*this).values(test_accuracy=value))
+
+    def _now(self, db: Connection) -> float:
+        sqlite = self.engine.dialect.name == "sqlite"
+        clock = "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
+        return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())  # noqa: S608
+
+
+def _of(table: sa.Table, study_id: int) -> "sa.Select[Any]":
+    return sa.select(table).where(table.c.study_id == study_id)
+
+
+def _held(lease: Lease, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        leases.c.lease_id == lease.id,
+        leases.c.owner == owner,
+        leases.c.attempt == lease.attempt,
+        leases.c.state.in_(LIVE),
+    )
+
+
+# --- who works here
+
+
+def owner_name() -> str:
+    """This process, so that others on the same machine can see whether it still lives."""
+    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def _dead(owner: str) -> bool:
+    """True where the owner was a process of this machine and is gone."""
+    host, boot, pid, started = (owner.split("/") + [""] * 4)[:4]
+    here = host == socket.gethostname() and boot == _boot() and pid.isdigit()
+    return here and _started(int(pid)) != started
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return "unknown"
+
+
+def _started(pid: int) -> str:
+    """When a process began, in clock ticks; another text where it is gone or a zombie."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "gone"
+    return "gone" if after_name[0] in "ZX" else after_name[19]
+
+
+# --- databases
+
+
+def redacted(url: sa.URL) -> str:
+    """The URL without password and without query, for messages."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _checked_url(text: str) -> sa.URL:
+    try:
+        url = make_url(text)
+    except sa.exc.ArgumentError:
+        raise StoreError("the storage is no database URL, such as sqlite:///nas.db") from None
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise StoreError(f"{backend} cannot be the store: SQLite or PostgreSQL can")
+    if not url.database or url.database == ":memory:":
+        raise StoreError("SQLite in memory would be lost: give a file, sqlite:///nas.db")
+    return url
+
+
+def _check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
+    path = Path(str(url.database)).absolute()
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: its folder does not exist")
+    if not create and not path.exists():
+        raise StoreError(f"{path}: no such file")
+    kind = disk_kind(path.parent)
+    if kind in NETWORK_DISKS and not any_disk:
+        raise StoreError(
+            f"{path} lies on a network disk ({kind}), where SQLite loses data: use PostgreSQL, "
+            "or force it with --any-disk"
+        )
+
+
+def disk_kind(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """File system that a folder lies on, as the kernel names it; empty where it does not say."""
+    try:
+        lines = [line.split(" ") for line in mounts.read_text().splitlines()]
+    except OSError:
+        return ""
+    inside = [(p, kind) for _, p, kind, *_ in lines if folder.is_relative_to(_unescaped(p))]
+    return max(inside, key=lambda entry: len(entry[0]), default=("", ""))[1]
+
+
+def _unescaped(path: str) -> str:
+    return path.replace("\\040", " ")
+
+
+def _engine(url: sa.URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_s})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    """Readers beside one writer, and transactions begun by us alone."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _optuna_storage(url: sa.URL) -> RDBStorage:
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    text = url.render_as_string(hide_password=False)
+    if url.get_backend_name() == "sqlite":
+        return RDBStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
+    return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
+
+
+def _first_line(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0][:200]
