@@ -1,0 +1,63 @@
+"""A search from Python: the command line is a thin caller of this."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nas_service.evaluation import Bench
+from nas_service.local import Crew, cores
+from nas_service.results import Candidate, Result, read
+from nas_service.search import Search, check, check_data, create
+from nas_service.store import DEFAULT_URL, Store
+from nas_service.study import StudySpec, load_spec
+
+
+def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
+    """The study created or opened. Study file and data are checked before the store is touched."""
+    check(spec)
+    bench = Bench.open(spec, data)
+    search = create(store(), spec, bench.data_digest)
+    check_data(search, bench)
+    return search, bench
+
+
+def run(
+    search: Search,
+    bench: Bench,
+    workers: int | None = None,
+    heard: Callable[[str], None] = lambda text: None,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[Result, str]:
+    """Runs local workers to the study's end, then reads the test images once, for the front."""
+    crew = Crew(search.store, search.name, bench.folder, workers or cores())
+    why = crew.run(heard, tick)
+    measure_test(read(search), bench)
+    return read(search), why
+
+
+def measure_test(result: Result, bench: Bench) -> None:
+    """Test accuracy of every candidate on the front that has none and whose weights are here."""
+    for candidate in result.front:
+        weights = result.search.weights(candidate.digest)
+        if candidate.test_accuracy is None and weights.is_file():
+            _measure_test(result, candidate, bench, weights)
+
+
+def _measure_test(result: Result, candidate: Candidate, bench: Bench, weights: Path) -> None:
+    value = bench.test_accuracy(result.evaluation(candidate).architecture, weights)
+    result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
+
+
+def search(
+    study: str | Path | StudySpec,
+    storage: str = DEFAULT_URL,
+    workers: int | None = None,
+    data: str | Path = "data",
+) -> Result:
+    """Creates or resumes a study and runs it to its end on this machine.
+
+    `study` is a study file or a specification; see `Result.front` and `Result.frame()`.
+    """
+    spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
+    opened, bench = prepare(spec, lambda: Store(storage, create=True), Path(data))
+    opened.store.set_budget(opened.id, spec.search.trainings)
+    return run(opened, bench, workers)[0]

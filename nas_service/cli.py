@@ -1,0 +1,519 @@
+"""The command line `nas`: reads arguments, calls the service, prints; nothing else."""
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from hw_models import HardwareError, HardwareReport, Workload, load_profile
+from nas_service.errors import NasError, SpecError, StudyError
+from nas_service.metrics import METRICS
+from nas_service.store import Store, storage_url
+from nas_service.study import StudySpec, load_spec, study_name
+
+NOTHING_FEASIBLE = 3
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Errors(click.Group):
+    """Turns our errors into one line and an exit code; any other one keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NasError as error:
+            raise _exit(str(error), error.exit_code) from None
+        except HardwareError as error:
+            raise _exit(str(error), 2) from None
+        except SQLAlchemyError as error:
+            first = str(getattr(error, "orig", error)).strip().splitlines() or [""]
+            raise _exit(f"the store failed: {first[0][:200]}", 4) from None
+        except KeyboardInterrupt:
+            raise _exit("interrupted", 130) from None
+
+
+def _exit(text: str, code: int) -> SystemExit:
+    err.print(f"nas: {plain(text)}", markup=False)
+    return SystemExit(code)
+
+
+def plain(text: object) -> str:
+    """Text that cannot steer a terminal."""
+    return CONTROL.sub("?", str(text))
+
+
+def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    known = {
+        "storage": click.option("--storage", help="Database URL; else NAS_STORAGE, else ./nas.db."),
+        "any_disk": click.option("--any-disk", is_flag=True, help="Allow SQLite on a network disk."),
+        "data": click.option(
+            "--data",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="NAS_DATA",
+            default=Path("data"),
+            show_default=True,
+            help="Folder of data sets.",
+        ),
+        "workers": click.option("--workers", type=click.IntRange(1, 256), help="Local processes."),
+        "trials": click.option("--trials", type=click.IntRange(1, 10**6), help="Trainings in all."),
+        "json": click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+    }
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            function = known[name](function)
+        return function
+
+    return decorate
+
+
+@click.group(cls=Errors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nas-service")
+def main() -> None:
+    """Architecture search for quantised spiking networks within a chip's budgets."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _store(storage: str | None, *, create: bool = False, any_disk: bool = False) -> Store:
+    return Store(storage_url(storage, os.environ), create=create, any_disk=any_disk)
+
+
+def _spec(path: Path, name: str | None, seed: int | None, trials: int | None) -> StudySpec:
+    spec = load_spec(path)
+    search = spec.search.model_copy(update={} if trials is None else {"trainings": trials})
+    changes: dict[str, Any] = {"search": search}
+    changes |= {} if name is None else {"name": study_name(name)}
+    changes |= {} if seed is None else {"seed": seed}
+    return spec.model_copy(update=changes)
+
+
+STUDY_FILE = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+NAME = click.option("--name", help="Name of the study, if not the file's.")
+SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed, if not the file's.")
+
+
+@main.command()
+@STUDY_FILE
+@NAME
+@SEED
+@options("workers", "trials", "storage", "data", "any_disk")
+def run(
+    study: Path,
+    name: str | None,
+    seed: int | None,
+    workers: int | None,
+    trials: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Create or resume a study and run it on this machine until its budget is done."""
+    from nas_service import api
+
+    spec = _spec(study, name, seed, trials)
+    search, bench = api.prepare(
+        spec, lambda: _store(storage, create=True, any_disk=any_disk), data
+    )
+    search.store.set_budget(search.id, spec.search.trainings)
+    _run(search, bench, workers)
+
+
+@main.command()
+@click.argument("name")
+@options("workers", "trials", "storage", "data", "any_disk")
+def resume(
+    name: str,
+    workers: int | None,
+    trials: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Go on with a study of the store, with a larger budget if --trials says so."""
+    from nas_service.evaluation import Bench
+    from nas_service.search import check_data, open_search
+
+    search = open_search(_store(storage, any_disk=any_disk), name)
+    bench = Bench.open(search.spec, data)
+    check_data(search, bench)
+    if trials is not None:
+        search.store.set_budget(search.id, trials)
+    _run(search, bench, workers)
+
+
+def _run(search: Any, bench: Any, workers: int | None) -> None:
+    from nas_service import api, report
+
+    budget = search.store.study(search.name).trainings
+    err.print(
+        f"study {search.name} in {search.store.shown}: {budget} trainings, "
+        f"space of {search.spec.space.build().size:.3g} genotypes",
+        markup=False,
+    )
+    with Watch(search, budget) as watch:
+        result, why = api.run(search, bench, workers, watch.heard, watch.tick)
+    err.print(plain(why), markup=False)
+    path = report.write(result, Path("reports") / f"{search.name}.html")
+    _print_front(result)
+    out.print(f"report: {path}", markup=False)
+    if not result.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+class Watch:
+    """Progress while workers run: a bar on a terminal, else their lines as they come."""
+
+    def __init__(self, search: Any, budget: int) -> None:
+        self.search, self.budget = search, budget
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, TextColumn("{task.description}"), console=err)
+        self.task = self.bar.add_task("starting workers", total=budget)
+        self.live = err.is_terminal
+        self.first: tuple[float, int] | None = None
+        self.changed = True
+
+    def __enter__(self) -> "Watch":
+        if self.live:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tick()
+        if self.live:
+            self.bar.stop()
+
+    def heard(self, text: str) -> None:
+        self.changed = True
+        if not self.live:
+            err.print(plain(text), markup=False)
+
+    def tick(self) -> None:
+        if not (self.live and self.changed):
+            return
+        from nas_service import results
+
+        self.changed = False
+        result = results.read(self.search)
+        done = result.counts["trained"]
+        self.first = self.first or (time.monotonic(), done)
+        self.bar.update(self.task, completed=done, description=self._words(result, done))
+
+    def _words(self, result: Any, done: int) -> str:
+        feasible = sum(c.trained and c.feasible for c in result.candidates)
+        words = [f"{feasible} feasible, {result.counts['rejected']} rejected"]
+        if result.front:
+            metric = result.spec.objectives[0].metric
+            words += [f"best {metric} {result.front[0].metrics[metric]:.4g}"]
+            words += [f"hypervolume {result.hypervolume:.3f}"]
+        assert self.first is not None  # noqa: S101  set by tick
+        if fresh := done - self.first[1]:
+            left = (time.monotonic() - self.first[0]) / fresh * (self.budget - done)
+            words += [f"about {left:.0f} s left"]
+        return " · ".join(words)
+
+
+@main.command()
+@STUDY_FILE
+@NAME
+@SEED
+@options("trials", "storage", "data", "any_disk")
+def create(
+    study: Path,
+    name: str | None,
+    seed: int | None,
+    trials: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Put a study into the store; workers may then be started anywhere."""
+    from nas_service import api
+
+    spec = _spec(study, name, seed, trials)
+    search, _ = api.prepare(spec, lambda: _store(storage, create=True, any_disk=any_disk), data)
+    search.store.set_budget(search.id, spec.search.trainings)
+    out.print(f"study {search.name} is in {search.store.shown}", markup=False)
+
+
+@main.command()
+@click.option("--study", "name", required=True)
+@click.option("--max-trials", type=click.IntRange(1))
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True))
+@click.option("--end-with-stdin", is_flag=True, hidden=True)
+@options("storage", "data", "any_disk")
+def worker(
+    name: str,
+    max_trials: int | None,
+    max_seconds: float | None,
+    end_with_stdin: bool,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Work on a study of the store until it ends. Any number of workers may run."""
+    import threading
+
+    import torch
+
+    from nas_service.evaluation import Bench
+    from nas_service.search import Worker, check_data, open_search
+
+    torch.set_num_threads(1)
+    search = open_search(_store(storage, any_disk=any_disk), name)
+    bench = Bench.open(search.spec, data)
+    check_data(search, bench)
+    hand = Worker(search, bench, lambda text: print(plain(text), flush=True))
+    hand.end_on_signals()
+    if end_with_stdin:
+        threading.Thread(target=_until_closed, args=(hand.asked_to_end,), daemon=True).start()
+    print(f"end: {hand.run(max_trials, max_seconds)}", flush=True)
+
+
+def _until_closed(asked_to_end: Any) -> None:
+    while os.read(0, 4096):  # not sys.stdin, whose lock a daemon thread would keep at exit
+        pass
+    asked_to_end.set()
+
+
+def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
+    from nas_service import results
+    from nas_service.search import open_search
+
+    return results.read(open_search(_store(storage, any_disk=any_disk), name))
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+@main.command()
+@click.argument("name")
+@options("storage", "any_disk", "json")
+def front(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """The feasible front of a study, or its nearest misses."""
+    result = _result(storage, name, any_disk)
+    _print_json(result.to_json()) if as_json else _print_front(result)
+    if not result.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+def _print_front(result: Any) -> None:
+    rows = result.front or result.nearest_misses
+    counts = ", ".join(f"{n} {word}" for word, n in result.counts.items() if n)
+    out.print(f"{result.spec.name}: {counts or 'no trial yet'}", markup=False)
+    if not result.front:
+        able = sum(c.feasible for c in result.candidates)
+        out.print(f"{able} feasible of {len(result.candidates)}; nearest misses:", markup=False)
+    asked = [o.metric for o in result.spec.objectives]
+    asked += [c.metric for c in result.spec.constraints if c.metric not in asked]
+    table = Table("trial", *(_heading(m) for m in asked), "test accuracy", "worst budget")
+    for c in rows:
+        shown = [_number(m, c.metrics.get(m)) for m in asked]
+        worst = max(c.violations.items(), key=lambda item: item[1], default=None)
+        budget = f"{worst[0]} {100 * worst[1]:+.1f} %" if worst else ""
+        table.add_row(str(c.trial), *shown, _number("accuracy", c.test_accuracy), budget)
+    out.print(table)
+    if result.front:
+        out.print(
+            f"hypervolume {result.hypervolume:.4f} (share of the box from reference to ideal); "
+            "accuracy on validation images, hardware figures estimated by "
+            f"{result.spec.hardware.profile}",
+            markup=False,
+        )
+
+
+def _heading(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _number(metric: str, value: float | None) -> str:
+    return "-" if value is None else f"{value:.{METRICS[metric].decimals}f}"
+
+
+@main.command()
+@click.argument("name")
+@options("storage", "any_disk", "json")
+def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """What happened so far: counts, workers, hypervolume, failures."""
+    result = _result(storage, name, any_disk)
+    store, study_id = result.search.store, result.search.id
+    document = {
+        "study": name,
+        "budget": store.study(name).trainings,
+        "counts": result.counts,
+        "workers": len(store.workers(study_id)),
+        "feasible": sum(c.trained and c.feasible for c in result.candidates),
+        "hypervolume": result.hypervolume,
+        "failures": {str(k): v for k, v in store.failures(study_id).items()},
+    }
+    if as_json:
+        return _print_json(document)
+    for key, value in document.items():
+        out.print(f"{key:12s} {plain(value)}", markup=False)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("trial", type=int)
+@options("storage", "any_disk", "json")
+def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """One trial whole: architecture, measures, hardware breakdown."""
+    result = _result(storage, name, any_disk)
+    found = next((c for c in result.candidates if c.trial == trial), None)
+    if found is None:
+        raise StudyError(f"study {name!r} has no finished trial {trial}")
+    evaluation = result.evaluation(found)
+    document = evaluation.to_json() | {
+        "trial": trial,
+        "digest": found.digest,
+        "outcome": found.outcome,
+        "metrics": found.metrics,
+        "violations": found.violations,
+        "test_accuracy": found.test_accuracy,
+    }
+    if as_json:
+        return _print_json(document)
+    out.print(f"trial {trial} of {name}: {found.outcome} {plain(evaluation.reason)}", markup=False)
+    out.print_json(json.dumps(document["architecture"]))
+    for metric, value in found.metrics.items():
+        out.print(f"{_heading(metric):14s} {_number(metric, value)}", markup=False)
+    _print_hardware(evaluation.hardware)
+
+
+def _print_hardware(report: HardwareReport) -> None:
+    units = {"memory_B": 1.0, "area_m2": 1e6, "latency_s": 1e3, "energy_J": 1e6}
+    table = Table("layer", "memory B", "area mm2", "latency ms", "energy uJ")
+    columns = [getattr(report, name).by_row() for name in units]
+    for i, row in enumerate(report.rows):
+        values = zip(columns, units.values(), strict=True)
+        table.add_row(plain(row), *(f"{c[i] * f:.4g}" for c, f in values))
+    totals = ((getattr(report, name).total, factor) for name, factor in units.items())
+    table.add_row("total", *(f"{t * f:.4g}" for t, f in totals), style="bold")
+    out.print(table)
+    out.print(f"{report.crossbars} crossbars on {report.tiles} tiles, {report.profile}")
+    for warning in report.warnings:
+        err.print(f"note: {warning}", markup=False)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--profile", default="spikesim_rram", show_default=True)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a figure.")
+@click.option("--study", type=click.Path(path_type=Path, dir_okay=False), help="For its images.")
+@options("json")
+def cost(file: Path, profile: str, changes: tuple[str, ...], study: Path | None, as_json: bool) -> None:
+    """Hardware figures of a layer list, or of an architecture with the --study it belongs to."""
+    chip = load_profile(profile).with_values(dict(_assignment(text) for text in changes))
+    report = chip.estimate(_workload(_read_json(file), study))
+    if as_json:
+        return _print_json(report.to_json() | {"metrics": report.metrics()})
+    for metric, value in report.metrics().items():
+        out.print(f"{_heading(metric):14s} {_number(metric, value)}", markup=False)
+    _print_hardware(report)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise SpecError(f"--set {text!r}: KEY=VALUE is needed")
+    return key.strip(), value.strip()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def _workload(document: Any, study: Path | None) -> Workload:
+    if not (isinstance(document, dict) and "cells" in document):
+        return Workload.from_json(document)
+    if study is None:
+        raise SpecError("an architecture needs the --study whose images it is for")
+    from nas_service.data import DATASETS
+    from nas_service.errors import pick
+    from nas_service.snn.trace import trace
+    from nas_service.spaces.architecture import Architecture
+
+    spec = load_spec(study)
+    task = pick(DATASETS, spec.data.name, "data set").task
+    return trace(Architecture.from_json(document), task, spec.network.votes)
+
+
+@main.command()
+@click.argument("name")
+@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False))
+@options("storage", "any_disk")
+def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
+    """One self-contained HTML file about a study."""
+    from nas_service import report as reports
+
+    path = output or Path("reports") / f"{study_name(name)}.html"
+    out.print(f"report: {reports.write(_result(storage, name, any_disk), path)}", markup=False)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@options("storage", "any_disk")
+def dashboard(port: int, host: str, storage: str | None, any_disk: bool) -> None:
+    """Browse the store with optuna-dashboard, for reading only, on this machine only."""
+    from nas_service.dashboard import serve
+
+    def ready(url: str) -> None:
+        print(f"dashboard: {url} (Ctrl-C ends it)", flush=True)
+
+    serve(_store(storage, any_disk=any_disk).optuna, host=host, port=port, on_ready=ready)
+
+
+@main.command(name="check")
+@click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+@options("json")
+def check_study(study: Path, as_json: bool) -> None:
+    """Validate a study file; nothing is touched."""
+    from nas_service.search import check
+
+    spec = load_spec(study)
+    check(spec)
+    if as_json:
+        return _print_json({"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")})
+    size = spec.space.build().size
+    out.print(f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False)
+
+
+@main.command()
+@options("storage", "any_disk", "json")
+def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """The studies of a store."""
+    from nas_service import results
+
+    store = _store(storage, any_disk=any_disk)
+    rows = []
+    for name in store.names():
+        try:
+            row = store.study(name)
+        except StudyError:
+            continue  # another program's study in the same database
+        counts = results.count(store.outcomes(row.id))
+        rows.append({"study": name, "budget": row.trainings, "counts": counts})
+    if as_json:
+        return _print_json(rows)
+    table = Table("study", "budget", "trained", "rejected", "cached", "failed")
+    for entry in rows:
+        counts = [str(entry["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
+        table.add_row(plain(entry["study"]), str(entry["budget"]), *counts)
+    out.print(table)

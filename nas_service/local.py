@@ -1,0 +1,118 @@
+"""Worker processes on this machine: started, listened to, replaced when killed, ended together."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
+from nas_service.store import Store
+
+REPLACEMENTS = 5  # of workers that were killed; more is a sick machine
+GRACE_s = 20.0  # for workers to release their trials
+# One thread each: threads of several workers on few cores wait for each other. The allocator
+# keeps freed memory, as trainings ask for the same blocks again and again.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Crew:
+    """The workers of one study on this machine."""
+
+    store: Store
+    name: str
+    data: Path
+    size: int
+    _lines: "queue.Queue[tuple[int, str | None]]" = field(default_factory=queue.Queue)
+    _processes: dict[int, "subprocess.Popen[str]"] = field(default_factory=dict)
+
+    def run(self, heard: Callable[[str], None], tick: Callable[[], None]) -> str:
+        """Runs the crew to the study's end; returns the workers' reason. Raises what ended it.
+
+        `heard` gets each line a worker prints, `tick` is called twice a second.
+        """
+        started, reasons = 0, [""]
+        try:
+            for started in range(self.size):
+                self._start(started)
+            while self._processes:
+                tick()
+                for key, text in self._drain():
+                    if text is not None:
+                        heard(text.removeprefix("end: "))
+                        reasons += [text.removeprefix("end: ")] if text.startswith("end: ") else []
+                        continue
+                    code = self._processes.pop(key).wait()
+                    if code < 0 and started < self.size + REPLACEMENTS:
+                        started += 1
+                        heard(f"a worker was killed ({signal.Signals(-code).name}); another starts")
+                        self._start(started)
+                    elif code:
+                        raise _error(code, reasons[-1])
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted: run the same command again to continue") from None
+        finally:
+            self._end()
+        return reasons[-1]
+
+    def _start(self, key: int) -> None:
+        """A worker that ends when its standard input closes, so none outlives this process."""
+        command = [sys.executable, "-m", "nas_service", "worker", "--study", self.name]
+        command += ["--data", str(self.data), "--any-disk", "--end-with-stdin"]
+        url = self.store.url.render_as_string(hide_password=False)
+        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": url},
+        )
+        self._processes[key] = process
+        threading.Thread(target=self._listen, args=(key, process), daemon=True).start()
+
+    def _listen(self, key: int, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None  # noqa: S101  asked for above
+        for text in process.stdout:
+            self._lines.put((key, text.rstrip("\n")))
+        self._lines.put((key, None))
+
+    def _drain(self) -> Iterator[tuple[int, str | None]]:
+        try:
+            yield self._lines.get(timeout=0.5)
+            while True:
+                yield self._lines.get_nowait()
+        except queue.Empty:
+            return
+
+    def _end(self) -> None:
+        """Asks every worker left to release its trial, waits, and then insists."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(GRACE_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _error(code: int, reason: str) -> NasError:
+    kinds = {4: StoreError, 5: TooManyFailures, 130: Interrupted}
+    if code < 0:
+        return TooManyFailures(f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}")
+    return kinds.get(code, NasError)(reason or f"a worker ended with exit code {code}")
