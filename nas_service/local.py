@@ -53,9 +53,11 @@ class Crew:
             while self._processes:
                 tick()
                 for key, text in self._drain():
+                    if text is not None and text.startswith("end: "):
+                        reasons.append(text.removeprefix("end: "))
+                        continue
                     if text is not None:
-                        heard(text.removeprefix("end: "))
-                        reasons += [text.removeprefix("end: ")] if text.startswith("end: ") else []
+                        heard(text)
                         continue
                     code = self._processes.pop(key).wait()
                     if code < 0 and started < self.size + REPLACEMENTS:

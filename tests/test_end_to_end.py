@@ -1,0 +1,237 @@
+"""The whole search with real worker processes: killed, interrupted, resumed, exhausted."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STUDY = """
+name = "tiny"
+seed = 3
+[space]
+operations = "light3"
+channels = [4, 8]
+head_pool = [2, 4]
+hidden = [16, 32]
+time_steps = [2, 3]
+weight_bits = [4, 8]
+[data]
+name = "digits"
+[training]
+epochs = {epochs}
+[search]
+sampler = "{sampler}"
+trainings = {trainings}
+[[objectives]]
+metric = "accuracy"
+direction = "maximize"
+[[objectives]]
+metric = "energy_uJ"
+direction = "minimize"
+reference = 1.0
+[[constraints]]
+metric = "energy_uJ"
+at_most = {energy}
+[[constraints]]
+metric = "area_mm2"
+at_most = 1.3
+"""
+
+
+class Place:
+    """A folder with a study file and a store, and the command to work in it."""
+
+    def __init__(self, folder: Path, **values: object) -> None:
+        self.folder = folder
+        self.write(**values)
+
+    def write(self, **values: object) -> None:
+        default = {"epochs": 1, "sampler": "tpe", "trainings": 4, "energy": 0.4}
+        (self.folder / "tiny.toml").write_text(STUDY.format(**(default | values)))
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "nas_service", *words],
+            cwd=self.folder,
+            env={**os.environ, "NAS_STORAGE": f"sqlite:///{self.folder}/nas.db", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def nas(self, *words: str) -> tuple[int, str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    def json(self, *words: str) -> dict:
+        code, out, err = self.nas(*words, "--json")
+        assert code in (0, 3), err
+        return json.loads(out)
+
+    def rows(self, query: str) -> list[tuple]:
+        try:
+            with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
+                return db.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+    def wait_for(self, query: str, seconds: float = 90) -> list[tuple]:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if rows := self.rows(query):
+                return rows
+            time.sleep(0.05)
+        raise AssertionError(f"nothing for {query}")
+
+
+TRAINING = "select owner from nas_leases where state = 'training'"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def no_trial_is_left_running(place: Place) -> None:
+    states = place.rows("select state, count(*) from trials group by state")
+    assert {state for state, _ in states} <= {"COMPLETE"}
+
+
+def test_search_front_report_and_second_run(place):
+    code, out, err = place.nas("run", "tiny.toml", "--workers", "2")
+    assert code == 0, err
+    document = place.json("front", "tiny")
+    counts = document["counts"]
+    assert counts["trained"] == 4
+    assert counts["complete"] == counts["trained"] + counts["rejected"] + counts["cached"]
+    assert document["front"]
+    for candidate in document["front"]:
+        assert candidate["trained"]
+        assert all(v <= 0 for v in candidate["violations"].values())
+        assert candidate["metrics"]["energy_uJ"] <= 0.4
+        assert 0 <= candidate["test_accuracy"] <= 1
+    assert (place.folder / "reports" / "tiny.html").stat().st_size > 5000
+    assert str(document["front"][0]["trial"]) in out
+    no_trial_is_left_running(place)
+
+    evaluations = place.rows("select digest, evaluation from nas_archive order by digest")
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    assert code == 0, err
+    assert place.rows("select digest, evaluation from nas_archive order by digest") == evaluations
+
+    whole = place.json("show", "tiny", str(document["front"][0]["trial"]))
+    energy = whole["hardware"]["energy_J"]["values"]
+    assert sum(map(sum, energy)) * 1e6 == pytest.approx(whole["metrics"]["energy_uJ"])
+    status = place.json("status", "tiny")
+    assert (status["budget"], status["workers"]) == (4, 0)
+    code, out, _ = place.nas("studies", "--json")
+    assert [s["study"] for s in json.loads(out)] == ["tiny"]
+
+    code, _, err = place.nas("resume", "tiny", "--trials", "5", "--workers", "1")
+    assert code == 0, err
+    assert place.json("status", "tiny")["counts"]["trained"] == 5
+
+
+def test_killed_worker_loses_nothing(tmp_path):
+    place = Place(tmp_path, epochs=8, trainings=3)
+    assert place.nas("create", "tiny.toml")[0] == 0
+    worker = place.start("worker", "--study", "tiny")
+    place.wait_for(TRAINING)
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    (number,) = place.rows("select trial from nas_leases where state = 'training'")[0]
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "2")
+    assert code == 0, err
+    assert place.json("status", "tiny")["counts"]["trained"] == 3
+    digests = place.rows("select digest from nas_archive where outcome = 'trained'")
+    assert len(digests) == len(set(digests)) == 3
+    again = place.rows(f"select attempt, outcome from nas_leases where trial = {number}")
+    assert again == [(2, "trained")]
+    no_trial_is_left_running(place)
+
+
+def test_run_replaces_a_killed_worker(tmp_path):
+    place = Place(tmp_path, epochs=8, trainings=2)
+    run = place.start("run", "tiny.toml", "--workers", "1")
+    ((owner,),) = place.wait_for(TRAINING)
+    os.kill(int(owner.split("/")[2]), signal.SIGKILL)
+    _, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    assert "killed (SIGKILL)" in err
+    assert place.json("status", "tiny")["counts"]["trained"] == 2
+
+
+def test_interrupted_run_continues(tmp_path):
+    place = Place(tmp_path, epochs=10, trainings=2)
+    run = place.start("run", "tiny.toml", "--workers", "1")
+    place.wait_for(TRAINING)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert place.rows("select state from nas_leases") == [("waiting",)]
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    assert code == 0, err
+    assert place.rows("select attempt, outcome from nas_leases where trial = 0") == [(1, "trained")]
+
+
+def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
+    place = Place(tmp_path, energy=0.001, trainings=1)
+    code, out, err = place.nas("run", "tiny.toml", "--workers", "1")
+    assert code == 3
+    assert "proposals at their limit: 50 proposed, 0 trained" in err
+    assert "nearest misses" in out
+    document = place.json("front", "tiny")
+    assert document["front"] == []
+    assert document["counts"]["rejected"] + document["counts"]["cached"] == 50
+    assert document["nearest_misses"][0]["violations"]["energy_uJ"] > 1
+
+
+def test_same_seed_and_one_worker_give_the_same_study(tmp_path):
+    documents = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        place = Place(tmp_path / name)
+        assert place.nas("run", "tiny.toml", "--workers", "1")[0] == 0
+        documents.append(place.json("front", "tiny"))
+    assert documents[0] == documents[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run", "none.toml"), 2, "none.toml"),
+        (("front", "absent"), 4, "no such file"),
+        (("run", "tiny.toml", "--storage", "mysql://host/db"), 4, "SQLite or PostgreSQL"),
+        (("run", "tiny.toml", "--storage", "postgresql://u:secret@h/d"), 2, "command line"),
+        (("create", "tiny.toml", "--name", "../up"), 2, "name '../up'"),
+    ],
+)
+def test_bad_input_touches_nothing(place, words, code, said):
+    got, out, err = place.nas(*words)
+    assert got == code, err
+    assert said in err
+    assert "Traceback" not in err
+    assert "secret" not in out + err
+    assert not (place.folder / "nas.db").exists()
+
+
+def test_unreachable_database(place):
+    got, _, err = place.nas("create", "tiny.toml", "--storage", "postgresql://127.0.0.1:1/none")
+    assert got == 4
+    assert "Traceback" not in err
+
+
+def test_changed_study_is_refused(place):
+    assert place.nas("create", "tiny.toml")[0] == 0
+    place.write(epochs=2)
+    code, _, err = place.nas("run", "tiny.toml")
+    assert code == 2
+    assert "training.epochs" in err
+    assert place.rows("select count(*) from nas_leases") == [(0,)]
