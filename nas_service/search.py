@@ -216,7 +216,7 @@ class Worker:
     def _settle(self) -> None:
         """Tells Optuna every result it does not know yet, whoever's it was."""
         s = self.search
-        for lease_id, number, digest, reason in s.store.unsettled(s.id):
+        for lease_id, number, digest, reason in s.store.unsettled(s.id, self.owner):
             if reason is None:
                 self._tell(lease_id, number, digest)
             else:

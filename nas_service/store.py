@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,7 +233,7 @@ class Store:
                 return Lease(waiting["lease_id"], waiting["trial"], row["attempt"])
             states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
             if end := self._end(db, study_id, states, max_proposals, max_failures):
-                return end if not any(states[s] for s in (*LIVE, "following")) else None
+                return end if not any(states[s] for s in (*LIVE, "following", "archived")) else None
             budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
             if self._trainings(db, study_id) + sum(states[s] for s in LIVE) >= budget:
                 return None
@@ -264,7 +264,7 @@ class Store:
         live = leases.c.state.in_(LIVE)
         rows = db.execute(sa.select(leases).where(leases.c.study_id == study_id, live)).mappings()
         for row in rows.all():
-            if row["deadline"] >= now and not _dead(row["owner"]):
+            if not _free(row, "", now):
                 continue
             this = leases.c.lease_id == row["lease_id"]
             if row["trial"] is None:
@@ -360,16 +360,24 @@ class Store:
         these = (leases.c.study_id == study_id, this | follows)
         db.execute(leases.update().where(*these).values(values))
 
-    def unsettled(self, study_id: int) -> list[tuple[int, int, str, str | None]]:
-        """(lease, trial, digest, reason) that Optuna should know of and may not: archived ones,
-        followers of what is archived, failed ones."""
+    def unsettled(self, study_id: int, owner: str) -> list[tuple[int, int, str, str | None]]:
+        """(lease, trial, digest, reason) of what Optuna may not know: results, followers of a
+        result, failures. They are the caller's to tell now: its own, or of workers now gone.
+        """
         known = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
         ready = leases.c.state.in_(("archived", "following")) & leases.c.digest.in_(known)
         untold = (leases.c.state == "failed") & (leases.c.deadline >= 0)
-        query = sa.select(leases.c.lease_id, leases.c.trial, leases.c.digest, leases.c.reason)
+        query = sa.select(leases).where(leases.c.study_id == study_id, ready | untold)
         with self.engine.connect() as db:
-            rows = db.execute(query.where(leases.c.study_id == study_id, ready | untold))
-            return [tuple(row) for row in rows]  # type: ignore[misc]
+            if not db.execute(query).first():
+                return []
+        with self._exclusive(study_id) as db:
+            now = self._now(db)
+            rows = [r for r in db.execute(query).mappings() if _free(r, owner, now)]
+            these = leases.c.lease_id.in_([r["lease_id"] for r in rows])
+            mine = {"owner": owner, "deadline": now + LEASE_s}
+            db.execute(leases.update().where(these).values(mine))
+        return [(r["lease_id"], r["trial"], r["digest"], r["reason"]) for r in rows]
 
     def settle_failure(self, lease_id: int) -> None:
         """Optuna knows of the failure now: a negative deadline says so."""
@@ -431,6 +439,11 @@ class Store:
         sqlite = self.engine.dialect.name == "sqlite"
         clock = "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
         return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())  # noqa: S608
+
+
+def _free(row: Mapping[str, Any], owner: str, now: float) -> bool:
+    """True where a lease is the owner's own, or no living worker's."""
+    return row["owner"] == owner or row["deadline"] < now or _dead(row["owner"])
 
 
 def _of(table: sa.Table, study_id: int) -> "sa.Select[Any]":
