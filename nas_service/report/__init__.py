@@ -1,0 +1,146 @@
+"""One self-contained HTML file about a study: no script, nothing fetched."""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nas_service.metrics import METRICS, Evaluation
+from nas_service.report.drawing import Mark, bars, cell, plot
+from nas_service.results import Candidate, Result
+
+CHOSEN = 6  # candidates of the front whose cells and hardware are drawn
+QUANTITIES = {
+    "area": ("area_m2", "mm²", 1e6),
+    "energy": ("energy_J", "uJ", 1e6),
+    "latency": ("latency_s", "ms", 1e3),
+    "memory": ("memory_B", "KiB", 1 / 1024),
+}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A candidate with its pictures."""
+
+    candidate: Candidate
+    evaluation: Evaluation
+    cells: list[Markup]
+
+    @property
+    def sizes(self) -> str:
+        a = self.evaluation.architecture
+        return (
+            f"{a.channels} channels, T = {a.time_steps}, {a.weight_bits}-bit weights, "
+            f"hidden {a.hidden}, head pool {a.head_pool}"
+        )
+
+
+def write(result: Result, path: Path) -> Path:
+    """The report, written beside its place and renamed into it."""
+    text = render(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(beside).replace(path)
+    return path
+
+
+def render(result: Result) -> str:
+    """The report as HTML; every text of the store is escaped."""
+    pages = Environment(
+        loader=PackageLoader("nas_service", "report"), autoescape=True, undefined=StrictUndefined
+    )
+    pages.filters["metric"] = _metric
+    pages.filters["plain"] = lambda text: CONTROL.sub("?", str(text))
+    chosen = (result.front or result.nearest_misses)[:CHOSEN]
+    drawn = [_draw(c, result.evaluation(c)) for c in chosen]
+    return pages.get_template("report.html").render(
+        result=result,
+        spec=result.spec,
+        counts=result.counts,
+        metrics=_shown_metrics(result),
+        units={name: metric.unit for name, metric in METRICS.items()},
+        rows=result.front or result.nearest_misses,
+        fronts=_fronts(result),
+        history=_history(result),
+        drawn=drawn,
+        hardware=[(name, *_bars(name, drawn)) for name in QUANTITIES if drawn],
+        specification=json.dumps(result.spec.model_dump(mode="json"), indent=2),
+        versions=drawn[0].evaluation.versions if drawn else {},
+        warnings=sorted({w for d in drawn for w in d.evaluation.hardware.warnings}),
+    )
+
+
+def _metric(value: float | None, name: str) -> str:
+    return "–" if value is None else f"{value:.{METRICS[name].decimals}f}"
+
+
+def _shown_metrics(result: Result) -> list[str]:
+    asked = [o.metric for o in result.spec.objectives]
+    asked += [c.metric for c in result.spec.constraints]
+    return list(dict.fromkeys([*asked, *METRICS]))
+
+
+def _draw(candidate: Candidate, evaluation: Evaluation) -> Drawn:
+    return Drawn(candidate, evaluation, [cell(c) for c in evaluation.architecture.cells])
+
+
+def _tip(result: Result, c: Candidate) -> str:
+    values = (f"{m} {_metric(v, m)}" for m, v in c.metrics.items())
+    return f"trial {c.trial}, {c.outcome}\n" + "\n".join(values)
+
+
+def _label(metric: str) -> str:
+    unit = METRICS[metric].unit
+    return metric.split("_")[0] + (f" ({unit})" if unit and unit != "share" else "")
+
+
+def _fronts(result: Result) -> list[Markup]:
+    """The front in the plane of the first objective and each other one."""
+    first, *others = [o.metric for o in result.spec.objectives]
+    if not others:
+        marks = [_mark(result, c, c.trial, c.metrics.get(first)) for c in result.candidates]
+        return [plot(marks, "trial", _label(first), _bounds(result, first))]
+    return [
+        plot(
+            [_mark(result, c, c.metrics[other], c.metrics.get(first)) for c in result.candidates],
+            _label(other),
+            _label(first),
+            _bounds(result, first),
+            _bounds(result, other),
+        )
+        for other in others
+    ]
+
+
+def _mark(result: Result, c: Candidate, x: float, y: float | None) -> Mark:
+    kind = "front" if c in result.front else "feasible" if c.feasible else "infeasible"
+    return Mark(x, y, kind, _tip(result, c))
+
+
+def _bounds(result: Result, metric: str) -> list[float]:
+    bounds = [(c.at_most, c.at_least) for c in result.spec.constraints if c.metric == metric]
+    return [value for pair in bounds for value in pair if value is not None]
+
+
+def _history(result: Result) -> Markup:
+    steps = result.hypervolume_history()
+    marks = [Mark(t, v, "step", f"trial {t}: {v:.4f}") for t, v in steps]
+    return plot(marks, "trial", "hypervolume", [], joined=True)
+
+
+def _bars(name: str, drawn: list[Drawn]) -> tuple[str, Markup]:
+    attribute, unit, factor = QUANTITIES[name]
+    rows: list[tuple[str, dict[str, float]]] = []
+    for d in drawn:
+        parts: Any = getattr(d.evaluation.hardware, attribute).by_component()
+        rows.append((f"trial {d.candidate.trial}", {k: v * factor for k, v in parts.items()}))
+    return unit, bars(rows, unit)

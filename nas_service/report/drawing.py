@@ -1,0 +1,218 @@
+"""Pictures as SVG text: scatter plots with budgets, stacked bars, cells. Lengths in pixels."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from nas_service.spaces.architecture import EDGES, Cell
+from nas_service.spaces.operations import OPERATIONS
+
+WIDTH, HEIGHT = 640, 360
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 48
+RUG = 10  # height of the strip for candidates without a measured value
+PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#997700", "#999999")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One candidate in a plot; y is None while it is not measured."""
+
+    x: float
+    y: float | None
+    kind: str  # front, feasible, infeasible, step
+    tip: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear scale from values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+    @property
+    def ticks(self) -> list[float]:
+        return ticks(self.low, self.high)
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers between low and high: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    count = math.floor(high / step + 1e-9) - first + 1
+    return [round((first + i) * step, 12) for i in range(count)]
+
+
+def axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """A scale around the values, with a margin, that never crosses 0 for positive ones."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
+    bottom = low - margin
+    return Axis(max(0.0, bottom) if low >= 0 else bottom, high + margin, start, end)
+
+
+def plot(
+    marks: Sequence[Mark],
+    x_label: str,
+    y_label: str,
+    y_bounds: Sequence[float],
+    x_bounds: Sequence[float] = (),
+    *,
+    joined: bool = False,
+) -> Markup:
+    """A scatter of marks, budgets as dashed lines; unmeasured marks on a strip at the foot."""
+    if not any(mark.y is not None for mark in marks):
+        return Markup("<p class='none'>Nothing to draw yet.</p>")
+    near = _near([mark.x for mark in marks], x_bounds)
+    x = axis(near, LEFT, WIDTH - RIGHT)
+    y = axis([m.y for m in marks if m.y is not None] + list(y_bounds), HEIGHT - BOTTOM - RUG, TOP)
+    parts = [_grid(x, y, x_label, y_label)]
+    parts += [_budget(x.at(b), TOP, x.at(b), HEIGHT - BOTTOM, b) for b in x_bounds]
+    parts += [_budget(LEFT, y.at(b), WIDTH - RIGHT, y.at(b), b) for b in y_bounds]
+    inside = [mark for mark in marks if x.low <= mark.x <= x.high]
+    ranked = sorted(inside, key=lambda m: ("infeasible", "feasible", "step", "front").index(m.kind))
+    parts += [_steps(ranked, x, y, "step" if joined else "front")]
+    parts += [_dot(mark, x, y) for mark in ranked]
+    if left_out := len(marks) - len(inside):
+        parts.append(_text(WIDTH - RIGHT, TOP + 10, f"{left_out} further right", "note end"))
+    return _svg(WIDTH, HEIGHT, parts)
+
+
+def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
+    """Values within three budgets: what lies far outside would press the rest together."""
+    limit = 3 * max(bounds) if bounds else math.inf
+    return [v for v in values if v <= limit] + list(bounds)
+
+
+def _svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
+    head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
+    return head + Markup("").join(parts) + Markup("</svg>")
+
+
+def _text(x: float, y: float, text: str, kind: str) -> Markup:
+    return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, kind, text)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    tag = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>')
+    return tag.format(x1, y1, x2, y2, kind)
+
+
+def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Markup:
+    foot = HEIGHT - BOTTOM
+    parts = [_line(x.at(t), TOP, x.at(t), foot, "grid") for t in x.ticks]
+    parts += [_line(LEFT, y.at(t), WIDTH - RIGHT, y.at(t), "grid") for t in y.ticks]
+    parts += [_text(x.at(t), foot + 16, f"{t:g}", "tick middle") for t in x.ticks]
+    parts += [_text(LEFT - 6, y.at(t) + 4, f"{t:g}", "tick end") for t in y.ticks]
+    parts += [_line(LEFT, foot, WIDTH - RIGHT, foot, "axis"), _line(LEFT, TOP, LEFT, foot, "axis")]
+    parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, "label middle")]
+    turned = Markup('<text transform="translate(14 {}) rotate(-90)" class="label middle">{}</text>')
+    return Markup("").join([*parts, turned.format((TOP + foot) / 2, y_label)])
+
+
+def _budget(x1: float, y1: float, x2: float, y2: float, value: float) -> Markup:
+    at = (x1 + 4, y1 + 10, "note") if x1 == x2 else (x2, y1 - 4, "note end")
+    return _line(x1, y1, x2, y2, "budget") + _text(at[0], at[1], f"budget {value:g}", at[2])
+
+
+def _steps(marks: Sequence[Mark], x: Axis, y: Axis, kind: str) -> Markup:
+    """Marks of a kind joined by steps: right first, then up."""
+    found = sorted((m.x, m.y) for m in marks if m.kind == kind and m.y is not None)
+    if len(found) < 2:
+        return Markup("")
+    path = f"M{x.at(found[0][0])} {y.at(found[0][1])}"
+    path += "".join(f"H{x.at(px)}V{y.at(py)}" for px, py in found[1:])
+    return Markup('<path d="{}" class="joined"/>').format(path)
+
+
+def _dot(mark: Mark, x: Axis, y: Axis) -> Markup:
+    if mark.y is None:
+        foot = HEIGHT - BOTTOM
+        tag = Markup('<path d="M{0} {1}v{2}" class="untrained"><title>{3}</title></path>')
+        return tag.format(x.at(mark.x), foot - RUG, RUG, mark.tip)
+    tag = Markup('<circle cx="{}" cy="{}" r="{}" class="{}"><title>{}</title></circle>')
+    radius = {"front": 5, "step": 2.5}.get(mark.kind, 3.5)
+    return tag.format(x.at(mark.x), y.at(mark.y), radius, mark.kind, mark.tip)
+
+
+def bars(rows: Sequence[tuple[str, dict[str, float]]], unit: str) -> Markup:
+    """Stacked horizontal bars, one a row; components below 2 % of the largest row are `other`."""
+    largest = max(sum(parts.values()) for _, parts in rows)
+    names = [n for n in rows[0][1] if any(p[n] >= 0.02 * largest for _, p in rows)]
+    colours = dict(zip([*names, "other"], [*PALETTE[: len(names)], "#bbbbbb"], strict=False))
+    scale = Axis(0, largest or 1, 80, WIDTH - 90)
+    parts = [_bar(i, label, found, colours, scale, unit) for i, (label, found) in enumerate(rows)]
+    legend, height = _legend(list(colours), colours, 24 * len(rows) + 22)
+    return _svg(WIDTH, height, [*parts, legend])
+
+
+def _bar(
+    row: int, label: str, found: dict[str, float], colours: dict[str, str], scale: Axis, unit: str
+) -> Markup:
+    shown = {n: v for n, v in found.items() if n in colours}
+    shown["other"] = math.fsum(v for n, v in found.items() if n not in colours)
+    top, at, parts = 24 * row + 2, 0.0, [_text(74, 24 * row + 16, label, "tick end")]
+    tag = Markup('<rect x="{}" y="{}" width="{}" height="18" fill="{}"><title>{}</title></rect>')
+    for name, value in shown.items():
+        width = round(scale.at(at + value) - scale.at(at), 2)
+        tip = f"{label}: {name} {value:.4g} {unit}"
+        parts.append(tag.format(scale.at(at), top, width, colours.get(name, "#bbbbbb"), tip))
+        at += value
+    total = math.fsum(found.values())
+    return Markup("").join([*parts, _text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")])
+
+
+def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Markup, float]:
+    parts, x, y = [], 80.0, top
+    tag = Markup('<rect x="{}" y="{}" width="10" height="10" fill="{}"/>')
+    for name in names:
+        width = 24 + 6.6 * len(name)
+        if x + width > WIDTH:
+            x, y = 80.0, y + 18
+        parts += [tag.format(x, y - 9, colours[name]), _text(x + 14, y, name.replace("_", " "), "tick")]
+        x += width
+    return Markup("").join(parts), y + 10
+
+
+CELL_WIDTH, CELL_HEIGHT, GAP = 420, 200, 116
+MIDDLE = 104
+# Height of each edge's arc over the line of nodes: longer edges pass above and below shorter ones.
+ARCS = {(0, 1): 0, (1, 2): 0, (2, 3): 0, (0, 2): -52, (1, 3): 52, (0, 3): -96}
+
+
+def cell(drawn: Cell) -> Markup:
+    """A cell's live edges from the input, left, to the output, right."""
+    live = drawn.live()
+    edges = [(e, n) for e, n in zip(EDGES, live.operations, strict=True) if OPERATIONS[n].kind != "zero"]
+    used = {node for edge, _ in edges for node in edge} | {0, 3}
+    parts = [_edge(edge, name) for edge, name in edges] + [_node(n) for n in sorted(used)]
+    return _svg(CELL_WIDTH, CELL_HEIGHT, parts)
+
+
+def _node_x(node: int) -> float:
+    return 36 + GAP * node
+
+
+def _node(node: int) -> Markup:
+    circle = Markup('<circle cx="{}" cy="{}" r="14" class="node"/>').format(_node_x(node), MIDDLE)
+    return circle + _text(_node_x(node), MIDDLE + 4, {0: "in", 3: "out"}.get(node, str(node)), "tick middle")
+
+
+def _edge(edge: tuple[int, int], name: str) -> Markup:
+    a, b = _node_x(edge[0]), _node_x(edge[1])
+    rise = ARCS[edge]
+    control = MIDDLE + rise * 4 / 3  # the curve's middle lies three quarters of the way up
+    path = f"M{a} {MIDDLE}C{a + 30} {control},{b - 30} {control},{b} {MIDDLE}"
+    kind = escape(OPERATIONS[name].kind)
+    curve = Markup('<path d="{}" class="edge {}"/>').format(path, kind)
+    return curve + _text((a + b) / 2, MIDDLE + rise - 5, name, "operation middle")
