@@ -89,8 +89,8 @@ def plot(
 
 
 def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
-    """Values within three budgets: what lies far outside would press the rest together."""
-    limit = 3 * max(bounds) if bounds else math.inf
+    """Values within two budgets: what lies far outside would press the rest together."""
+    limit = 2 * max(bounds) if bounds else math.inf
     return [v for v in values if v <= limit] + list(bounds)
 
 
@@ -176,7 +176,7 @@ def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Mark
     parts, x, y = [], 80.0, top
     tag = Markup('<rect x="{}" y="{}" width="10" height="10" fill="{}"/>')
     for name in names:
-        width = 24 + 6.6 * len(name)
+        width = 26 + 7.4 * len(name)
         if x + width > WIDTH:
             x, y = 80.0, y + 18
         parts += [tag.format(x, y - 9, colours[name]), _text(x + 14, y, name.replace("_", " "), "tick")]
@@ -184,8 +184,8 @@ def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Mark
     return Markup("").join(parts), y + 10
 
 
-CELL_WIDTH, CELL_HEIGHT, GAP = 420, 200, 116
-MIDDLE = 104
+CELL_WIDTH, CELL_HEIGHT, GAP = 420, 190, 116
+MIDDLE = 120
 # Height of each edge's arc over the line of nodes: longer edges pass above and below shorter ones.
 ARCS = {(0, 1): 0, (1, 2): 0, (2, 3): 0, (0, 2): -52, (1, 3): 52, (0, 3): -96}
 

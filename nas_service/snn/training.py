@@ -70,7 +70,15 @@ def fit(
             optimizer.step()
             schedule.step()
             total += value
+        _demand_finite(network, number)
         yield Epoch(number, total / steps)
+
+
+def _demand_finite(network: nn.Module, epoch: int) -> None:
+    """Neurons hide what is no number: it never reaches a threshold, so the loss stays finite."""
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise Diverged(f"{name} is not finite after epoch {epoch}")
 
 
 @torch.inference_mode()

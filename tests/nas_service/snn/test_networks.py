@@ -1,0 +1,205 @@
+"""Spiking networks against Norse's own step, on networks that fire."""
+
+import functools
+from pathlib import Path
+
+import norse.torch as norse
+import numpy as np
+import pytest
+import torch
+
+from nas_service.data import DATASETS
+from nas_service.data.images import split
+from nas_service.errors import DataError
+from nas_service.evaluation import load_weights, save_weights
+from nas_service.snn import operations
+from nas_service.snn.network import Network
+from nas_service.snn.neurons import LIF, SURROGATES, snasnet_parameters
+from nas_service.snn.quantization import FakeQuantize, integer_weights
+from nas_service.snn.trace import spike_rates, trace
+from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.task import Task
+
+TASK = Task(1, 8, 10)
+CELLS = (
+    Cell(("conv3x3", "skip", "avgpool3x3", "conv1x1", "skip", "conv3x3")),
+    Cell(("skip", "conv3x3", "skip", "zeroize", "conv1x1", "skip")),
+)
+ARCHITECTURE = Architecture(CELLS, channels=8, head_pool=2, hidden=32, time_steps=3, weight_bits=4)
+RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.01, weight_decay=0.01, warm_up=0.2)
+
+
+@functools.cache
+def digits():
+    return split(DATASETS["digits"].read_train(Path()), None, 360, seed=0)
+
+
+def images(n=512, seed=0):
+    """Some handwritten digits [n, 1, 8, 8] and their labels."""
+    train = digits().train
+    chosen = np.random.default_rng(seed).permutation(len(train))[:n]
+    return torch.from_numpy(train.pixels[chosen]), torch.from_numpy(train.labels[chosen])
+
+
+@pytest.fixture(scope="module")
+def live():
+    """A network whose batch norms have seen data, so that it fires in evaluation."""
+    torch.manual_seed(0)
+    network = Network(ARCHITECTURE, TASK)
+    for _ in fit(network, *images(), RECIPE, seed=0):
+        pass
+    assert 0.01 < firing_rate(network, images()[0]) < 0.9
+    return network.eval()
+
+
+def test_golden_trace():
+    """tau 4/3: v = 3/4 x; 0.75, 0.9375, 0.984375 for x = 1; x = 2 fires at 1.5 and starts anew."""
+    spikes = LIF(4)(torch.tensor([[1.0, 2.0]] * 4))
+    assert spikes[:, 0].tolist() == [0, 0, 0, 0]
+    assert spikes[:, 1].tolist() == [1, 1, 1, 1]
+
+
+def test_potential_at_the_threshold_does_not_fire():
+    """3/4 of 4/3 is 1 in floating point as well."""
+    assert LIF(1)(torch.tensor([[4 / 3], [1.34]]).reshape(1, 2)).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_scan_equals_norse_step_by_step(surrogate, steps):
+    current = 1.5 * torch.randn(steps * 3, 2, 5, 5, generator=torch.Generator().manual_seed(1)) + 0.3
+    ours, theirs = (current.clone().requires_grad_() for _ in range(2))
+    lif = LIF(steps, surrogate)
+    spikes, reference = lif(ours), lif.forward_stepwise(theirs)
+    assert 0.01 < spikes.mean() < 0.9
+    assert torch.equal(spikes, reference)
+    weight = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(2))
+    (spikes * weight).sum().backward()
+    (reference * weight).sum().backward()
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def test_scan_equals_norse_own_cell():
+    current = 1.5 * torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3)) + 0.3
+    cell, state, spikes = norse.LIFBoxCell(snasnet_parameters(), dt=1.0), None, []
+    for x in current:
+        z, state = cell(x, state)
+        spikes.append(z)
+    ours = LIF(5)(current.flatten(0, 1)).unflatten(0, (5, 3))
+    assert 0.01 < ours.mean() < 0.9
+    assert torch.equal(ours, torch.stack(spikes))
+
+
+@pytest.mark.parametrize("layout", ["expanded", "channels_last", "strided"])
+def test_scan_takes_any_layout(layout):
+    x = 2 * torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(4)) + 0.5
+    if layout == "expanded":
+        x = x[:1].expand(4, 6, 5, 5)
+    elif layout == "channels_last":
+        x = x.to(memory_format=torch.channels_last)
+    else:
+        x = x[:, ::2]
+    spikes = LIF(2)(x)
+    assert 0.01 < spikes.mean() < 0.9
+    assert torch.equal(spikes, LIF(2)(x.contiguous()))
+
+
+def test_folded_network_equals_one_step_at_a_time(live):
+    """The same modules run by Norse's loop over time, with the stem computed at every step."""
+    x, _ = images(16, seed=7)
+    folded = live(x)
+    lifs = [m for m in live.modules() if isinstance(m, LIF)]
+    rates = [firing_rate(live, x)]
+    try:
+        for lif in lifs:
+            lif.forward = lif.forward_stepwise
+        repeated = x.repeat(live.time_steps, 1, 1, 1)
+        scores = live.readout(live.hidden(live.body(live.stem(repeated))))
+    finally:
+        for lif in lifs:
+            del lif.forward
+    stepwise = scores.unflatten(0, (live.time_steps, -1)).mean(0)
+    assert 0.01 < rates[0] < 0.9
+    assert torch.allclose(folded, stepwise, atol=1e-5)
+    assert folded.std() > 0.01
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_quantised_weights_lie_on_few_levels(bits):
+    weight = torch.randn(3, 50, 3, 3, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    quantised = FakeQuantize(bits)(weight)
+    for channel in quantised:
+        assert 2 < len(channel.unique()) <= 2**bits - 1
+    integers, scale = integer_weights(weight.detach(), bits)
+    assert integers.abs().max() == 2 ** (bits - 1) - 1
+    assert torch.allclose(integers * scale.view(-1, 1, 1, 1), quantised, rtol=1e-5, atol=1e-7)
+    quantised.sum().backward()
+    assert (weight.grad == 1).float().mean() > 0.99
+
+
+def test_trace_of_a_small_network_by_hand():
+    """Stem 1->4, one conv1x1 in cell 0, reduction 4->8, hidden 8*2*2->16, readout 16->10."""
+    cells = (Cell(("zeroize", "zeroize", "conv1x1", *["zeroize"] * 3)), Cell(("skip",) * 6))
+    a = Architecture(cells, channels=4, head_pool=2, hidden=16, time_steps=2, weight_bits=8)
+    workload = trace(a, TASK)
+    names = ["stem", "cell0.edge03", "reduction0", "hidden", "readout"]
+    assert [layer.name for layer in workload.layers] == names
+    parameters = [36 + 8, 16 + 8, 8 + 288 + 16, 16 + 512, 160 + 10]
+    assert [layer.parameters for layer in workload.layers] == parameters
+    assert [layer.out_size for layer in workload.layers] == [8, 8, 8, 1, 1]
+    assert [layer.pool for layer in workload.layers] == [1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", [n for n, o in OPERATIONS.items() if o.kind != "zero"])
+def test_every_operation_keeps_its_shape(name):
+    module = operations.build(OPERATIONS[name], channels=4, time_steps=2, bits=4)
+    assert module(torch.randn(6, 4, 5, 5)).shape == (6, 4, 5, 5)
+
+
+def test_training_repeats_itself(live):
+    scores = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        network = Network(ARCHITECTURE, TASK)
+        losses = [epoch.loss for epoch in fit(network, *images(), RECIPE, seed=3)]
+        scores.append((losses, accuracy(network, *images())))
+    assert scores[0] == scores[1]
+    assert scores[0][0][1] < scores[0][0][0]
+
+
+def test_training_on_no_numbers_diverges():
+    """The neurons swallow them: the loss stays finite, the network would be silent for ever."""
+    x, y = images()
+    with pytest.raises(Diverged, match="not finite after epoch 1"):
+        list(fit(Network(ARCHITECTURE, TASK), x * float("nan"), y, RECIPE, seed=0))
+
+
+def test_loss_without_a_value_diverges():
+    network = Network(ARCHITECTURE, TASK)
+    with torch.no_grad():
+        network.readout[1].bias.fill_(float("inf"))
+    with pytest.raises(Diverged, match="loss nan in epoch 1"):
+        list(fit(network, *images(), RECIPE, seed=0))
+
+
+def test_spike_rates_are_shares_of_every_matrix(live):
+    rates = spike_rates(live, images()[0])
+    assert set(rates) == {layer.name for layer in trace(ARCHITECTURE, TASK).layers}
+    assert rates["stem"] == 1.0  # analog pixels
+    others = {name: rate for name, rate in rates.items() if name != "stem"}
+    assert {name: rate for name, rate in others.items() if not 0.01 < rate < 0.99} == {}
+
+
+def test_weights_come_back(live, tmp_path):
+    path = tmp_path / "w" / "x.safetensors"
+    save_weights(live, path)
+    other = Network(ARCHITECTURE, TASK).eval()
+    load_weights(other, path)
+    x, _ = images(8)
+    assert torch.equal(other(x), live(x))
+    assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="x.safetensors"):
+        load_weights(other, path)
