@@ -6,8 +6,8 @@ from pathlib import Path
 from nas_service.evaluation import Bench
 from nas_service.local import Crew, cores
 from nas_service.results import Candidate, Result, read
-from nas_service.search import Search, check, check_data, create
-from nas_service.store import DEFAULT_URL, Store
+from nas_service.worker import Search, check, check_data, create
+from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
 
 
@@ -47,16 +47,8 @@ def _measure_test(result: Result, candidate: Candidate, bench: Bench, weights: P
     result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
 
 
-def search(
-    study: str | Path | StudySpec,
-    storage: str = DEFAULT_URL,
-    workers: int | None = None,
-    data: str | Path = "data",
-) -> Result:
-    """Creates or resumes a study and runs it to its end on this machine.
-
-    `study` is a study file or a specification; see `Result.front` and `Result.frame()`.
-    """
+def search(study: str | Path | StudySpec, storage: str, workers: int | None, data: str | Path) -> Result:
+    """See `nas_service.search`."""
     spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
     opened, bench = prepare(spec, lambda: Store(storage, create=True), Path(data))
     opened.store.set_budget(opened.id, spec.search.trainings)

@@ -144,7 +144,7 @@ def resume(
 ) -> None:
     """Go on with a study of the store, with a larger budget if --trials says so."""
     from nas_service.evaluation import Bench
-    from nas_service.search import check_data, open_search
+    from nas_service.worker import check_data, open_search
 
     search = open_search(_store(storage, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
@@ -269,7 +269,7 @@ def worker(
     import torch
 
     from nas_service.evaluation import Bench
-    from nas_service.search import Worker, check_data, open_search
+    from nas_service.worker import Worker, check_data, open_search
 
     torch.set_num_threads(1)
     search = open_search(_store(storage, any_disk=any_disk), name)
@@ -290,7 +290,7 @@ def _until_closed(asked_to_end: Any) -> None:
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
     from nas_service import results
-    from nas_service.search import open_search
+    from nas_service.worker import open_search
 
     return results.read(open_search(_store(storage, any_disk=any_disk), name))
 
@@ -485,7 +485,7 @@ def dashboard(port: int, host: str, storage: str | None, any_disk: bool) -> None
 @options("json")
 def check_study(study: Path, as_json: bool) -> None:
     """Validate a study file; nothing is touched."""
-    from nas_service.search import check
+    from nas_service.worker import check
 
     spec = load_spec(study)
     check(spec)
