@@ -1,6 +1,6 @@
 """Which share of a study's space keeps its budgets: random candidates, costed and not trained.
 
-    python benchmarks/feasible_share.py studies/digits.toml --samples 1000
+python benchmarks/feasible_share.py studies/digits.toml --samples 1000
 """
 
 import argparse

@@ -6,9 +6,9 @@ from pathlib import Path
 from nas_service.evaluation import Bench
 from nas_service.local import Crew, cores
 from nas_service.results import Candidate, Result, read
-from nas_service.worker import Search, check, check_data, create
 from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
+from nas_service.worker import Search, check, check_data, create
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
@@ -47,7 +47,9 @@ def _measure_test(result: Result, candidate: Candidate, bench: Bench, weights: P
     result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
 
 
-def search(study: str | Path | StudySpec, storage: str, workers: int | None, data: str | Path) -> Result:
+def search(
+    study: str | Path | StudySpec, storage: str, workers: int | None, data: str | Path
+) -> Result:
     """See `nas_service.search`."""
     spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
     opened, bench = prepare(spec, lambda: Store(storage, create=True), Path(data))

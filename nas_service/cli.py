@@ -58,7 +58,9 @@ def plain(text: object) -> str:
 def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     known = {
         "storage": click.option("--storage", help="Database URL; else NAS_STORAGE, else ./nas.db."),
-        "any_disk": click.option("--any-disk", is_flag=True, help="Allow SQLite on a network disk."),
+        "any_disk": click.option(
+            "--any-disk", is_flag=True, help="Allow SQLite on a network disk."
+        ),
         "data": click.option(
             "--data",
             type=click.Path(path_type=Path, file_okay=False),
@@ -124,9 +126,7 @@ def run(
     from nas_service import api
 
     spec = _spec(study, name, seed, trials)
-    search, bench = api.prepare(
-        spec, lambda: _store(storage, create=True, any_disk=any_disk), data
-    )
+    search, bench = api.prepare(spec, lambda: _store(storage, create=True, any_disk=any_disk), data)
     search.store.set_budget(search.id, spec.search.trainings)
     _run(search, bench, workers)
 
@@ -414,7 +414,9 @@ def _print_hardware(report: HardwareReport) -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a figure.")
 @click.option("--study", type=click.Path(path_type=Path, dir_okay=False), help="For its images.")
 @options("json")
-def cost(file: Path, profile: str, changes: tuple[str, ...], study: Path | None, as_json: bool) -> None:
+def cost(
+    file: Path, profile: str, changes: tuple[str, ...], study: Path | None, as_json: bool
+) -> None:
     """Hardware figures of a layer list, or of an architecture with the --study it belongs to."""
     chip = load_profile(profile).with_values(dict(_assignment(text) for text in changes))
     report = chip.estimate(_workload(_read_json(file), study))
@@ -490,9 +492,13 @@ def check_study(study: Path, as_json: bool) -> None:
     spec = load_spec(study)
     check(spec)
     if as_json:
-        return _print_json({"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")})
+        return _print_json(
+            {"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")}
+        )
     size = spec.space.build().size
-    out.print(f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False)
+    out.print(
+        f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False
+    )
 
 
 @main.command()

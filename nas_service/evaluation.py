@@ -19,7 +19,7 @@ from nas_service.errors import DataError, SpecError, pick
 from nas_service.metrics import Evaluation, told
 from nas_service.snn.network import Network
 from nas_service.snn.trace import spike_rates, trace
-from nas_service.snn.training import Diverged, Recipe, accuracy, fit, firing_rate
+from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.study import StudySpec
 
@@ -154,7 +154,9 @@ def recipe_of(spec: StudySpec) -> Recipe:
 def training_memory_B(workload: Workload, batch_size: int) -> float:
     """Bound on what a training keeps: optimizer and gradients, and every layer's outputs."""
     outputs = sum(x.out_channels * x.out_size**2 for x in workload.layers)
-    return 4.0 * (4 * workload.parameters + LIVE_COPIES * outputs * workload.time_steps * batch_size)
+    return 4.0 * (
+        4 * workload.parameters + LIVE_COPIES * outputs * workload.time_steps * batch_size
+    )
 
 
 def _tensors(images: Images) -> tuple[Tensor, Tensor]:

@@ -116,5 +116,7 @@ class Crew:
 def _error(code: int, reason: str) -> NasError:
     kinds = {4: StoreError, 5: TooManyFailures, 130: Interrupted}
     if code < 0:
-        return TooManyFailures(f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}")
+        return TooManyFailures(
+            f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}"
+        )
     return kinds.get(code, NasError)(reason or f"a worker ended with exit code {code}")

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from nas_service.metrics import METRICS, Evaluation
-from nas_service.worker import Search
 from nas_service.study import StudySpec
+from nas_service.worker import Search
 
 Point = tuple[float, ...]  # objectives scaled to 0 (ideal) .. 1 (reference), to minimise
 

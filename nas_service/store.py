@@ -222,9 +222,15 @@ class Store:
             now = self._now(db)
             self._expire(db, study_id, now, max_attempts)
             mine = leases.c.study_id == study_id
-            waiting = db.execute(
-                sa.select(leases).where(mine, leases.c.state == "waiting").order_by(leases.c.trial)
-            ).mappings().first()
+            waiting = (
+                db.execute(
+                    sa.select(leases)
+                    .where(mine, leases.c.state == "waiting")
+                    .order_by(leases.c.trial)
+                )
+                .mappings()
+                .first()
+            )
             if waiting is not None:
                 row = {"state": "proposing", "owner": owner, "deadline": now + LEASE_s}
                 row["attempt"] = waiting["attempt"] + 1
@@ -242,7 +248,12 @@ class Store:
             return Lease(int(done.inserted_primary_key[0]), None, 1)
 
     def _end(
-        self, db: Connection, study_id: int, states: Counter[str], max_proposals: int, max_failures: int
+        self,
+        db: Connection,
+        study_id: int,
+        states: Counter[str],
+        max_proposals: int,
+        max_failures: int,
     ) -> str:
         budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
         trainings = self._trainings(db, study_id)
@@ -283,7 +294,13 @@ class Store:
             if any(trial is None and state in LIVE for trial, state in rows):
                 return  # one of them may be about to be bound
             for number in sorted(set(running) - {trial for trial, _ in rows}):
-                row = {"trial": number, "state": "waiting", "attempt": 0, "owner": "", "deadline": 0}
+                row = {
+                    "trial": number,
+                    "state": "waiting",
+                    "attempt": 0,
+                    "owner": "",
+                    "deadline": 0,
+                }
                 db.execute(leases.insert().values(study_id=study_id, **row))
 
     def bind(self, lease: Lease, trial: int) -> Lease:
@@ -437,8 +454,10 @@ class Store:
 
     def _now(self, db: Connection) -> float:
         sqlite = self.engine.dialect.name == "sqlite"
-        clock = "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
-        return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())  # noqa: S608
+        clock = (
+            "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
+        )
+        return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())
 
 
 def _free(row: Mapping[str, Any], owner: str, now: float) -> bool:

@@ -25,7 +25,9 @@ from nas_service.metrics import METRICS
 from nas_service.spaces.cells import CellSpace
 from nas_service.spaces.operations import operations_of
 
-WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{d}{n}" for d in ("com", "lpt") for n in "123456789"
+}
 
 
 def study_name(name: str) -> str:
@@ -70,7 +72,10 @@ def _sizes(item: Any) -> Any:
     """One value, or several ascending ones to choose from."""
     many = tuple[item, ...]
     return Annotated[
-        many, Field(min_length=1, max_length=64), BeforeValidator(_one_or_many), AfterValidator(_ascending)
+        many,
+        Field(min_length=1, max_length=64),
+        BeforeValidator(_one_or_many),
+        AfterValidator(_ascending),
     ]
 
 
@@ -278,7 +283,9 @@ def _explain(fault: ErrorDetails) -> str:
 
 def _is_branch(part: int | str) -> bool:
     """Names that pydantic adds for the member of a union, which no user wrote."""
-    return isinstance(part, str) and (part.startswith(("tuple[", "function-")) or part in ("str", "int", "float"))
+    return isinstance(part, str) and (
+        part.startswith(("tuple[", "function-")) or part in ("str", "int", "float")
+    )
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> set[str]:

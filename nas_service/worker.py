@@ -18,7 +18,7 @@ from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailur
 from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
-from nas_service.store import LEASE_s, Lease, Store, owner_name
+from nas_service.store import Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained

@@ -65,7 +65,10 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read(folder: Path, part: str) -> Images:
-    images, labels = _find(folder, f"{part}-images-idx3-ubyte"), _find(folder, f"{part}-labels-idx1-ubyte")
+    images, labels = (
+        _find(folder, f"{part}-images-idx3-ubyte"),
+        _find(folder, f"{part}-labels-idx1-ubyte"),
+    )
     pixels = read_idx(images, (TASK.size, TASK.size))
     classes = read_idx(labels, ())
     if len(pixels) != len(classes):

@@ -57,9 +57,7 @@ class Split:
     deviation: float
 
 
-def split(
-    images: Images, train_samples: int | None, validation_samples: int, seed: int
-) -> Split:
+def split(images: Images, train_samples: int | None, validation_samples: int, seed: int) -> Split:
     """Two stratified parts without overlap, scaled to mean 0 and deviation 1 of the first."""
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples

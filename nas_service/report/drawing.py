@@ -169,7 +169,9 @@ def _bar(
         parts.append(tag.format(scale.at(at), top, width, colours.get(name, "#bbbbbb"), tip))
         at += value
     total = math.fsum(found.values())
-    return Markup("").join([*parts, _text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")])
+    return Markup("").join(
+        [*parts, _text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")]
+    )
 
 
 def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Markup, float]:
@@ -179,7 +181,10 @@ def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Mark
         width = 26 + 7.4 * len(name)
         if x + width > WIDTH:
             x, y = 80.0, y + 18
-        parts += [tag.format(x, y - 9, colours[name]), _text(x + 14, y, name.replace("_", " "), "tick")]
+        parts += [
+            tag.format(x, y - 9, colours[name]),
+            _text(x + 14, y, name.replace("_", " "), "tick"),
+        ]
         x += width
     return Markup("").join(parts), y + 10
 
@@ -193,7 +198,9 @@ ARCS = {(0, 1): 0, (1, 2): 0, (2, 3): 0, (0, 2): -52, (1, 3): 52, (0, 3): -96}
 def cell(drawn: Cell) -> Markup:
     """A cell's live edges from the input, left, to the output, right."""
     live = drawn.live()
-    edges = [(e, n) for e, n in zip(EDGES, live.operations, strict=True) if OPERATIONS[n].kind != "zero"]
+    edges = [
+        (e, n) for e, n in zip(EDGES, live.operations, strict=True) if OPERATIONS[n].kind != "zero"
+    ]
     used = {node for edge, _ in edges for node in edge} | {0, 3}
     parts = [_edge(edge, name) for edge, name in edges] + [_node(n) for n in sorted(used)]
     return _svg(CELL_WIDTH, CELL_HEIGHT, parts)
@@ -205,7 +212,9 @@ def _node_x(node: int) -> float:
 
 def _node(node: int) -> Markup:
     circle = Markup('<circle cx="{}" cy="{}" r="14" class="node"/>').format(_node_x(node), MIDDLE)
-    return circle + _text(_node_x(node), MIDDLE + 4, {0: "in", 3: "out"}.get(node, str(node)), "tick middle")
+    return circle + _text(
+        _node_x(node), MIDDLE + 4, {0: "in", 3: "out"}.get(node, str(node)), "tick middle"
+    )
 
 
 def _edge(edge: tuple[int, int], name: str) -> Markup:

@@ -65,7 +65,11 @@ class SeededSampler(BaseSampler):
         return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 

@@ -87,7 +87,9 @@ class Network(nn.Module):
         current = self.stem(images)  # the same at every step
         x = current.expand(self.time_steps, *current.shape).flatten(0, 1)  # [T*B, C, H, W]
         scores = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
-        return scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes)).mean((0, -1))
+        return (
+            scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes)).mean((0, -1))
+        )
 
     def blocks(self) -> dict[str, nn.Module]:
         """The modules that hold one weight matrix each, by name, in the order they run."""

@@ -51,7 +51,12 @@ def _recorder(layers: list[Layer], bits: int) -> Callable[..., None]:
         held = sum(p.numel() for p in block.parameters())
         pool = next((p.kernel_size for p in _after(block, m) if isinstance(p, nn.AvgPool2d)), 1)
         if isinstance(m, nn.Conv2d):
-            kernel, stride, in_size, out_size = m.kernel_size[0], m.stride[0], x.shape[-1], y.shape[-1]
+            kernel, stride, in_size, out_size = (
+                m.kernel_size[0],
+                m.stride[0],
+                x.shape[-1],
+                y.shape[-1],
+            )
             kind = "conv"
         else:
             kernel, stride, in_size, out_size, kind = 1, 1, 1, 1, "linear"

@@ -51,8 +51,10 @@ def test_recording(case):
     chip |= {"clock": inputs["clk_freq"]}
     if inputs["device"] == "sram":  # the script's figures for its other device
         chip |= {"crossbar_energy": 671.089, "crossbar_area": 671.089}
-    report = load_profile("spikesim_rram").with_values(chip).estimate(
-        Workload(layers, inputs["time_steps"])
+    report = (
+        load_profile("spikesim_rram")
+        .with_values(chip)
+        .estimate(Workload(layers, inputs["time_steps"]))
     )
     checked = 0
     if mapping := out.get("mapping"):

@@ -69,7 +69,9 @@ def test_potential_at_the_threshold_does_not_fire():
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("steps", [1, 4])
 def test_scan_equals_norse_step_by_step(surrogate, steps):
-    current = 1.5 * torch.randn(steps * 3, 2, 5, 5, generator=torch.Generator().manual_seed(1)) + 0.3
+    current = (
+        1.5 * torch.randn(steps * 3, 2, 5, 5, generator=torch.Generator().manual_seed(1)) + 0.3
+    )
     ours, theirs = (current.clone().requires_grad_() for _ in range(2))
     lif = LIF(steps, surrogate)
     spikes, reference = lif(ours), lif.forward_stepwise(theirs)
@@ -128,7 +130,9 @@ def test_folded_network_equals_one_step_at_a_time(live):
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_quantised_weights_lie_on_few_levels(bits):
-    weight = torch.randn(3, 50, 3, 3, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    weight = torch.randn(
+        3, 50, 3, 3, generator=torch.Generator().manual_seed(5), requires_grad=True
+    )
     quantised = FakeQuantize(bits)(weight)
     for channel in quantised:
         assert 2 < len(channel.unique()) <= 2**bits - 1
