@@ -1,0 +1,209 @@
+"""What every store promises: exact budgets, leases that move on, results kept once."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from hw_models import Layer, Workload, load_profile
+from nas_service.errors import NasError, StoreError, StudyError
+from nas_service.metrics import Evaluation
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.store import Lease, Store, disk_kind, owner_name, redacted, storage_url
+
+ID = 1
+LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
+OTHER = "elsewhere/boot/1/1"  # an owner on another machine: only its deadline tells
+GONE = "/".join([*owner_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
+REPORT = load_profile("spikesim_rram").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
+
+
+def evaluation(channels=8, outcome="trained"):
+    architecture = Architecture((Cell(("skip",) * 6),), channels, 1, 8, 2, 8)
+    accuracy = 0.9 if outcome == "trained" else None
+    return Evaluation(
+        architecture, outcome, REPORT, chance=0.1, seed=1, accuracy=accuracy, spike_rate=accuracy
+    )
+
+
+@pytest.fixture
+def store(store_url):
+    made = Store(store_url, create=True)
+    made.add_study(ID, "{}", "data", trainings=4)
+    yield made
+    made.engine.dispose()
+    made.optuna.remove_session()
+    made.optuna.engine.dispose()
+
+
+def claim(store, owner=OTHER, **limits):
+    return store.claim(ID, owner, **(LIMITS | limits))
+
+
+def trained(store, trial, channels, owner=OTHER):
+    lease = store.bind(claim(store, owner), trial)
+    e = evaluation(channels)
+    assert store.begin_training(ID, lease, e.architecture.digest)
+    assert store.archive_result(ID, lease, owner, e)
+    store.finish(lease.id, "trained")
+
+
+def test_claims_never_exceed_the_budget(store):
+    claims = [claim(store) for _ in range(6)]
+    assert [isinstance(c, Lease) for c in claims] == [True] * 4 + [False] * 2
+    assert claims[4:] == [None, None]
+
+
+def test_claims_of_many_threads_never_exceed_the_budget(store):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(claim(store))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 12
+    assert sum(isinstance(c, Lease) for c in found) == 4
+
+
+def test_budget_ends_the_study_and_more_budget_continues_it(store):
+    for n in range(4):
+        trained(store, n, channels=n + 1)
+    assert claim(store) == "budget spent: 4 trainings"
+    store.set_budget(ID, 5)
+    assert isinstance(claim(store), Lease)
+
+
+def test_rejected_proposals_leave_the_budget_alone(store):
+    for n in range(5):
+        lease = store.bind(claim(store), n)
+        assert store.archive_result(ID, lease, OTHER, evaluation(n + 1, "rejected"))
+        store.finish(lease.id, "rejected")
+    ended = claim(store, max_proposals=5)
+    assert ended == "proposals at their limit: 5 proposed, 0 trained"
+    assert isinstance(claim(store), Lease)
+    assert list(store.outcomes(ID).values())[:5] == ["rejected"] * 5
+
+
+def test_trial_of_a_dead_worker_comes_first_and_keeps_its_number(store):
+    lease = store.bind(claim(store, GONE), 7)
+    store.begin_training(ID, lease, "d")
+    taken = claim(store)
+    assert (taken.trial, taken.attempt) == (7, 2)
+    assert not store.renew(lease, GONE)
+    assert store.renew(taken, OTHER)
+
+
+def test_late_result_is_not_counted(store):
+    lease = store.bind(claim(store, GONE), 7)
+    taken = claim(store)
+    assert not store.archive_result(ID, lease, GONE, evaluation())
+    assert store.archived(ID) == {}
+    assert store.archive_result(ID, taken, OTHER, evaluation())
+    assert len(store.archived(ID)) == 1
+
+
+def test_trial_that_kills_every_worker_fails(store):
+    store.bind(claim(store, GONE), 3)
+    assert [claim(store, GONE).attempt for _ in range(2)] == [2, 3]
+    assert claim(store).trial is None
+    assert store.failures(ID) == {3: "its worker was lost 3 times"}
+    assert [row[1] for row in store.unsettled(ID, OTHER)] == [3]
+
+
+def test_released_trial_keeps_its_attempts(store):
+    lease = store.bind(claim(store), 5)
+    store.release(ID, lease, OTHER)
+    assert claim(store).attempt == lease.attempt
+
+
+def test_second_trial_of_a_digest_follows_the_first(store):
+    e = evaluation()
+    first, second = (store.bind(claim(store), n) for n in (0, 1))
+    assert store.begin_training(ID, first, e.architecture.digest)
+    assert not store.begin_training(ID, second, e.architecture.digest)
+    assert store.unsettled(ID, OTHER) == []
+    store.archive_result(ID, first, OTHER, e)
+    assert {row[1] for row in store.unsettled(ID, OTHER)} == {0, 1}
+
+
+def test_results_of_others_are_theirs_to_tell_while_they_live(store):
+    lease = store.bind(claim(store, OTHER), 0)
+    store.archive_result(ID, lease, OTHER, evaluation())
+    assert store.unsettled(ID, "third/boot/1/1") == []
+    assert len(store.unsettled(ID, OTHER)) == 1
+
+
+def test_running_trial_without_a_lease_is_adopted(store):
+    store.adopt(ID, [4])
+    assert claim(store).trial == 4
+
+
+def test_evaluation_comes_back_whole(store):
+    lease, e = store.bind(claim(store), 0), evaluation()
+    store.archive_result(ID, lease, OTHER, e)
+    assert store.known(ID, e.architecture.digest) == e
+    assert store.known(ID, "0" * 16) is None
+    store.keep_test_accuracy(ID, e.architecture.digest, 0.5)
+    assert store.archived(ID)[e.architecture.digest].test_accuracy == 0.5
+
+
+def test_damaged_evaluation_is_refused():
+    text = json.loads(json.dumps(evaluation().to_json()))
+    for change in ({"outcome": "won"}, {"accuracy": 7}, {"hardware": {}}, {"more": 1}):
+        with pytest.raises(NasError):
+            Evaluation.from_json(text | change)
+
+
+def test_unknown_study_is_named(store):
+    with pytest.raises(StudyError, match="no study 'x'"):
+        store.study("x")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://h/d", "SQLite or PostgreSQL"),
+        ("sqlite:///:memory:", "would be lost"),
+        ("sqlite:////nowhere/at/all/nas.db", "folder does not exist"),
+        ("what", "no database URL"),
+    ],
+)
+def test_other_stores_are_refused(url, said):
+    with pytest.raises(StoreError, match=said):
+        Store(url, create=True)
+
+
+def test_network_disks_are_recognised(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text("/dev/sda / ext4 rw 0 0\nhost:/x /home nfs4 rw 0 0\n")
+    assert disk_kind(Path("/home/me"), mounts) == "nfs4"
+    assert disk_kind(Path("/homework"), mounts) == "ext4"
+
+
+def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas_service.store.disk_kind", lambda folder: "nfs")
+    with pytest.raises(StoreError, match="network disk"):
+        Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+    assert not (tmp_path / "nas.db").exists()
+    forced = Store(f"sqlite:///{tmp_path}/nas.db", create=True, any_disk=True)
+    assert forced.names() == []
+    forced.engine.dispose()
+    forced.optuna.engine.dispose()
+
+
+def test_passwords_are_kept_to_themselves(tmp_path):
+    secret = "postgresql://u:canary@h/d?password=canary"
+    with pytest.raises(NasError, match="command line") as caught:
+        storage_url(secret, {})
+    assert "canary" not in str(caught.value)
+    file = tmp_path / "url"
+    file.write_text(secret + "\n")
+    file.chmod(0o600)
+    assert storage_url(None, {"NAS_STORAGE_FILE": str(file)}) == secret
+    file.chmod(0o644)
+    with pytest.raises(StoreError, match="chmod 600"):
+        storage_url(None, {"NAS_STORAGE_FILE": str(file)})
+    import sqlalchemy as sa
+
+    assert "canary" not in redacted(sa.make_url(secret))
