@@ -88,9 +88,13 @@ class HardwareReport:
     def from_json(cls, data: Any) -> "HardwareReport":
         """The inverse of `to_json`; raises ReportError where the text is damaged."""
         try:
-            tables = {name: _breakdown(data[name]) for name in QUANTITIES}
-            counts = {name: _count(data[name]) for name in ("parameters", "crossbars", "tiles")}
-            texts = {name: tuple(map(str, data[name])) for name in ("rows", "warnings")}
+            tables: dict[str, Any] = {name: _breakdown(data[name]) for name in QUANTITIES}
+            counts: dict[str, Any] = {
+                name: _count(data[name]) for name in ("parameters", "crossbars", "tiles")
+            }
+            texts: dict[str, Any] = {
+                name: tuple(map(str, data[name])) for name in ("rows", "warnings")
+            }
             return cls(profile=str(data["profile"]), **tables, **counts, **texts)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ReportError(f"stored hardware report is damaged: {error}") from error

@@ -6,6 +6,7 @@ k kernel side, D side of a layer's output map behind its pooling. The model keep
 conventions, its known faults among them; docs/cost-model.md lists them.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,7 +160,7 @@ class SpikeSimChip:
 
 
 def _falls(values: list[float] | list[int]) -> bool:
-    return any(b < a for a, b in zip(values, values[1:], strict=False))
+    return any(b < a for a, b in itertools.pairwise(values))
 
 
 def _breakdown(table: Table) -> Breakdown:

@@ -508,7 +508,7 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     from nas_service import results
 
     store = _store(storage, any_disk=any_disk)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in store.names():
         try:
             row = store.study(name)
@@ -520,6 +520,6 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
         return _print_json(rows)
     table = Table("study", "budget", "trained", "rejected", "cached", "failed")
     for entry in rows:
-        counts = [str(entry["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
-        table.add_row(plain(entry["study"]), str(entry["budget"]), *counts)
+        shown = [str(entry["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
+        table.add_row(plain(entry["study"]), str(entry["budget"]), *shown)
     out.print(table)

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,11 +232,11 @@ class Store:
                 .first()
             )
             if waiting is not None:
-                row = {"state": "proposing", "owner": owner, "deadline": now + LEASE_s}
-                row["attempt"] = waiting["attempt"] + 1
-                chosen = leases.c.lease_id == waiting["lease_id"]
-                db.execute(leases.update().where(chosen).values(row))
-                return Lease(waiting["lease_id"], waiting["trial"], row["attempt"])
+                taken = Lease(waiting["lease_id"], waiting["trial"], waiting["attempt"] + 1)
+                row = {"state": "proposing", "owner": owner, "attempt": taken.attempt}
+                chosen = leases.c.lease_id == taken.id
+                db.execute(leases.update().where(chosen).values(**row, deadline=now + LEASE_s))
+                return taken
             states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
             if end := self._end(db, study_id, states, max_proposals, max_failures):
                 return end if not any(states[s] for s in (*LIVE, "following", "archived")) else None
@@ -245,7 +245,7 @@ class Store:
                 return None
             row = {"study_id": study_id, "state": "proposing", "attempt": 1, "owner": owner}
             done = db.execute(leases.insert().values(**row, deadline=now + LEASE_s))
-            return Lease(int(done.inserted_primary_key[0]), None, 1)
+            return Lease(int(done.inserted_primary_key[0]), None, 1)  # type: ignore[index]
 
     def _end(
         self,
@@ -460,7 +460,7 @@ class Store:
         return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())
 
 
-def _free(row: Mapping[str, Any], owner: str, now: float) -> bool:
+def _free(row: sa.RowMapping, owner: str, now: float) -> bool:
     """True where a lease is the owner's own, or no living worker's."""
     return row["owner"] == owner or row["deadline"] < now or _dead(row["owner"])
 

@@ -197,7 +197,7 @@ class Worker:
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         s = self.search
-        architecture = s.spec.space.build().draw(trial)  # type: ignore[arg-type]
+        architecture = s.spec.space.build().draw(trial)
         digest = architecture.digest
         if s.store.known(s.id, digest) is not None:
             s.store.begin_training(s.id, lease, digest)
@@ -258,15 +258,18 @@ def tell(
     if frozen.state.is_finished():
         return
     trial = Trial(study, frozen._trial_id)
-    attributes = {"outcome": outcome, "digest": evaluation.architecture.digest}
+    attributes: dict[str, str | float] = {
+        "outcome": outcome,
+        "digest": evaluation.architecture.digest,
+    }
     attributes |= {name: round(value, 6) for name, value in measure(evaluation).items()}
     if evaluation.reason:
         attributes["reason"] = evaluation.reason[:500]
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
-    for key, value in constraint_values(spec, evaluation).items():
+    for key, violation in constraint_values(spec, evaluation).items():
         if key not in frozen.constraints:
-            trial.set_constraint(key, value)
+            trial.set_constraint(key, violation)
     values = told(evaluation)
     study.tell(number, [values[o.metric] for o in spec.objectives], skip_if_finished=True)
 
@@ -284,6 +287,7 @@ def line(spec: StudySpec, number: int, evaluation: Evaluation, outcome: str) -> 
     values = measure(evaluation)
     shown = [f"{o.metric} {values[o.metric]:.4g}" for o in spec.objectives if o.metric in values]
     over = [f"{k} +{100 * v:.3g} %" for k, v in violations(spec, evaluation).items() if v > 0]
-    told_ = "feasible" if outcome in ("trained", "cached") and not over else ", ".join(over)
+    judged = "feasible" if outcome in ("trained", "cached") and not over else ", ".join(over)
     seconds = f" in {evaluation.seconds:.1f} s" if outcome == "trained" else ""
-    return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {told_ or evaluation.reason}"
+    verdict = judged or evaluation.reason
+    return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"

@@ -75,10 +75,10 @@ class Place:
         assert code in (0, 3), err
         return json.loads(out)
 
-    def rows(self, query: str) -> list[tuple]:
+    def rows(self, query: str, *values: object) -> list[tuple]:
         try:
             with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
-                return db.execute(query).fetchall()
+                return db.execute(query, values).fetchall()
         except sqlite3.OperationalError:
             return []
 
@@ -152,7 +152,7 @@ def test_killed_worker_loses_nothing(tmp_path):
     assert place.json("status", "tiny")["counts"]["trained"] == 3
     digests = place.rows("select digest from nas_archive where outcome = 'trained'")
     assert len(digests) == len(set(digests)) == 3
-    again = place.rows(f"select attempt, outcome from nas_leases where trial = {number}")
+    again = place.rows("select attempt, outcome from nas_leases where trial = ?", number)
     assert again == [(2, "trained")]
     no_trial_is_left_running(place)
 
@@ -181,7 +181,7 @@ def test_interrupted_run_continues(tmp_path):
     ]
     code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
     assert code == 0, err
-    again = place.rows(f"select attempt, outcome from nas_leases where trial = {number}")
+    again = place.rows("select attempt, outcome from nas_leases where trial = ?", number)
     assert again == [(1, "trained")]
 
 

@@ -80,7 +80,7 @@ def render(result: Result) -> str:
 
 
 def _metric(value: float | None, name: str) -> str:
-    return "–" if value is None else f"{value:.{METRICS[name].decimals}f}"
+    return "-" if value is None else f"{value:.{METRICS[name].decimals}f}"
 
 
 def _shown_metrics(result: Result) -> list[str]:

@@ -86,14 +86,13 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # [B, C, H, W] to class scores [B, classes]
         current = self.stem(images)  # the same at every step
         x = current.expand(self.time_steps, *current.shape).flatten(0, 1)  # [T*B, C, H, W]
-        scores = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
-        return (
-            scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes)).mean((0, -1))
-        )
+        scores: Tensor = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
+        votes = scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes))
+        return votes.mean((0, -1))
 
     def blocks(self) -> dict[str, nn.Module]:
         """The modules that hold one weight matrix each, by name, in the order they run."""
-        found = {"stem": self.stem}
+        found: dict[str, nn.Module] = {"stem": self.stem}
         for k, part in enumerate(self.body):
             if isinstance(part, CellNetwork):
                 edges = part.edges.items()

@@ -46,7 +46,7 @@ class Spike(torch.autograd.Function):
         return (distance > 0).to(distance.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (distance,) = ctx.saved_tensors
         return grad * ctx.derivative(distance), None
 
@@ -103,7 +103,7 @@ class _Scan(torch.autograd.Function):
         return (potential > threshold).to(current.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (potential,) = ctx.saved_tensors
         rate, threshold, derivative = ctx.constants
         to_current = derivative(potential - threshold).mul_(grad)

@@ -7,7 +7,7 @@ from torch import nn
 from nas_service.errors import pick
 from nas_service.snn.neurons import LIF
 from nas_service.snn.quantization import quantize
-from nas_service.spaces.operations import Kind, Operation
+from nas_service.spaces.operations import Operation
 
 BN_MOMENTUM = 0.3  # with the usual 0.1 the running statistics lag a short training by epochs
 
@@ -34,7 +34,7 @@ def _maxpool(operation: Operation, *_: object) -> nn.Module:
     return nn.MaxPool2d(operation.kernel, stride=1, padding=operation.kernel // 2)
 
 
-BUILDERS: dict[Kind, Callable[[Operation, int, int, int], nn.Module]] = {
+BUILDERS: dict[str, Callable[[Operation, int, int, int], nn.Module]] = {
     "skip": _skip,
     "conv": _conv,
     "avgpool": _avgpool,

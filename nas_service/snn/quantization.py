@@ -10,7 +10,7 @@ TINY = torch.finfo(torch.float32).tiny
 def scales(weight: Tensor, bits: int) -> Tensor:
     """Step of each output channel's grid [C_out]: its largest weight over the largest integer."""
     largest = weight.detach().flatten(1).abs().amax(1)
-    return (largest / (2 ** (bits - 1) - 1)).clamp(min=TINY)
+    return torch.clamp(largest / (2 ** (bits - 1) - 1), min=TINY)
 
 
 class FakeQuantize(nn.Module):

@@ -70,7 +70,7 @@ def _recorder(layers: list[Layer], bits: int) -> Callable[..., None]:
                 stride=stride,
                 in_size=in_size,
                 out_size=out_size,
-                pool=int(pool),
+                pool=pool if isinstance(pool, int) else pool[0],
                 weight_bits=bits,
                 parameters=held,
             )

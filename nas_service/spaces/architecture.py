@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
@@ -103,7 +104,7 @@ def _uses(expression: tuple[Term, ...]) -> Counter[int]:
     return uses
 
 
-def _orders(n: int) -> "itertools.permutations[int]":
+def _orders(n: int) -> "Iterator[tuple[int, ...]]":
     return itertools.permutations(range(n))
 
 

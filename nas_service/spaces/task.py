@@ -20,11 +20,12 @@ class Task:
 
     def head_side(self, cells: int, head_pool: int) -> int:
         """Side of the map that the classifier sees; SpecError where the sizes do not divide."""
-        side, rest = divmod(self.size, 2 ** (cells - 1))
+        halvings = int(2 ** (cells - 1))
+        side, rest = divmod(self.size, halvings)
         if rest or side % head_pool:
             raise SpecError(
                 f"head_pool = {head_pool}: images of {self.size} pixels leave a map of "
-                f"{self.size / 2 ** (cells - 1):g} pixels after {cells} cells, which {head_pool} "
+                f"{self.size / halvings:g} pixels after {cells} cells, which {head_pool} "
                 "does not divide"
             )
         return side // head_pool

@@ -107,13 +107,13 @@ def test_unsound_profiles_name_the_key(tmp_path, tree, said):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ProfileError, match="absent.toml"):
+    with pytest.raises(ProfileError, match=r"absent\.toml"):
         load_profile(tmp_path / "absent.toml")
     (tmp_path / "broken.toml").write_text("clock = ")
-    with pytest.raises(ProfileError, match="broken.toml"):
+    with pytest.raises(ProfileError, match=r"broken\.toml"):
         load_profile(tmp_path / "broken.toml")
     (tmp_path / "latin.toml").write_bytes(b'title = "\xff"')
-    with pytest.raises(ProfileError, match="latin.toml"):
+    with pytest.raises(ProfileError, match=r"latin\.toml"):
         load_profile(tmp_path / "latin.toml")
 
 

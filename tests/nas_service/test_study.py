@@ -106,7 +106,7 @@ def test_all_faults_are_told_at_once(tmp_path):
 def test_files_that_are_no_study(tmp_path, text):
     path = tmp_path / "broken.toml"
     path.write_text(text)
-    with pytest.raises(SpecError, match="broken.toml"):
+    with pytest.raises(SpecError, match=r"broken\.toml"):
         load_spec(path)
 
 

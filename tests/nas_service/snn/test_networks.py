@@ -205,5 +205,5 @@ def test_weights_come_back(live, tmp_path):
     assert torch.equal(other(x), live(x))
     assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="x.safetensors"):
+    with pytest.raises(DataError, match=r"x\.safetensors"):
         load_weights(other, path)

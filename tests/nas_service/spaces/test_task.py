@@ -1,0 +1,54 @@
+"""Tasks and operation lists: what divides, and what is refused by name."""
+
+import pytest
+
+from nas_service.errors import SpecError
+from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
+from nas_service.spaces.task import Task
+
+
+@pytest.mark.parametrize(
+    ("size", "cells", "pool", "side"), [(8, 1, 1, 8), (8, 2, 4, 1), (28, 2, 7, 2), (32, 3, 2, 4)]
+)
+def test_side_of_the_last_map(size, cells, pool, side):
+    assert Task(1, size, 10).head_side(cells, pool) == side
+
+
+@pytest.mark.parametrize(("size", "cells", "pool"), [(28, 4, 1), (8, 2, 3), (8, 2, 8), (7, 2, 1)])
+def test_sizes_that_do_not_divide(size, cells, pool):
+    with pytest.raises(SpecError, match=f"head_pool = {pool}: images of {size} pixels"):
+        Task(1, size, 10).head_side(cells, pool)
+
+
+def test_chance_is_one_of_the_classes():
+    assert Task(3, 32, 10).chance == 0.1
+    assert Task(3, 32, 4).chance == 0.25
+
+
+def test_presets_name_known_operations():
+    """The order is a digit of SNASNet's text form, so it must not move."""
+    assert PRESETS["snasnet5"] == ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3")
+    assert PRESETS["light3"] == ("zeroize", "skip", "conv3x3")
+    for names in PRESETS.values():
+        assert operations_of(names) == names
+    assert operations_of("light3") == PRESETS["light3"]
+
+
+def test_what_operations_preserve():
+    assert {n for n, o in OPERATIONS.items() if o.weighted} == {"conv1x1", "conv3x3", "conv5x5"}
+    assert {n for n, o in OPERATIONS.items() if o.linear} == {"avgpool3x3"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ("light", "did you mean 'light3'"),
+        ((), "at least two different names"),
+        (("skip",), "at least two different names"),
+        (("skip", "skip"), "at least two different names"),
+        (("skip", "conv9x9"), "unknown operation 'conv9x9'"),
+    ],
+)
+def test_wrong_operation_lists(choice, said):
+    with pytest.raises(SpecError, match=said):
+        operations_of(choice)

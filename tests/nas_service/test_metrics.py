@@ -1,0 +1,106 @@
+"""Evaluations: stored and read back, refused when damaged, told with finite numbers only."""
+
+import copy
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from hw_models import load_profile
+from nas_service.errors import SpecError
+from nas_service.metrics import METRICS, Evaluation, measure, told
+from nas_service.snn.trace import trace
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.task import Task
+
+A = Architecture((Cell(("skip",) * 6),), 4, 2, 16, 2, 8)
+REPORT = load_profile("spikesim_rram").estimate(trace(A, Task(1, 8, 10)))
+REJECTED = Evaluation(A, "rejected", REPORT, chance=0.1, seed=3, reason="over budget")
+DIVERGED = replace(REJECTED, outcome="diverged", reason="loss nan", seconds=1.5)
+TRAINED = Evaluation(
+    A,
+    "trained",
+    REPORT,
+    chance=0.1,
+    seed=3,
+    fidelity=6,
+    accuracy=0.875,
+    spike_rates={"stem": 1.0, "hidden": 0.25},
+    spike_rate=0.125,
+    seconds=2.5,
+    versions={"torch": "2"},
+)
+ALL = [REJECTED, DIVERGED, TRAINED]
+
+
+@pytest.mark.parametrize("evaluation", ALL, ids=lambda e: e.outcome)
+def test_comes_back_from_json(evaluation):
+    again = Evaluation.from_json(json.loads(json.dumps(evaluation.to_json())))
+    assert again == evaluation
+    assert measure(again) == measure(evaluation)
+
+
+@pytest.mark.parametrize("evaluation", ALL, ids=lambda e: e.outcome)
+def test_told_is_finite_and_whole(evaluation):
+    values = told(evaluation)
+    assert set(values) == set(METRICS)
+    assert all(math.isfinite(value) for value in values.values())
+
+
+def test_what_is_not_measured_is_told_pessimistically():
+    """A rejected candidate guesses one class of ten and all its neurons fire."""
+    assert "accuracy" not in measure(REJECTED)
+    assert (told(REJECTED)["accuracy"], told(REJECTED)["spike_rate"]) == (0.1, 1.0)
+    assert (told(TRAINED)["accuracy"], told(TRAINED)["spike_rate"]) == (0.875, 0.125)
+    assert told(REJECTED)["parameters"] == REPORT.parameters
+
+
+def test_what_is_not_finite_is_not_told():
+    with pytest.raises(ValueError, match="accuracy"):
+        told(replace(TRAINED, accuracy=math.nan))
+
+
+def damaged(path, value):
+    tree = copy.deepcopy(TRAINED.to_json())
+    *inner, last = path
+    place = tree
+    for key in inner:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "damaged"),
+        ([], "damaged"),
+        ("text", "damaged"),
+        ({}, "architecture"),
+        (damaged(("architecture",), ...), "architecture"),
+        (damaged(("architecture", "channels"), 0), "channels = 0"),
+        (damaged(("architecture", "cells", 0, "01"), "skp"), "did you mean 'skip'"),
+        (damaged(("hardware",), ...), "hardware"),
+        (damaged(("hardware", "parameters"), -1), "-1 is no count"),
+        (damaged(("hardware", "energy_J"), None), "damaged"),
+        (damaged(("outcome",), "finished"), "outcome 'finished'"),
+        (damaged(("outcome",), ...), "outcome"),
+        (damaged(("chance",), 1.5), "shares, 0..1"),
+        (damaged(("accuracy",), -0.1), "shares, 0..1"),
+        (damaged(("accuracy",), math.nan), "shares, 0..1"),
+        (damaged(("accuracy",), "0.9"), "shares, 0..1"),
+        (damaged(("accuracy",), None), "a trained candidate has an accuracy"),
+        (damaged(("spike_rate",), None), "a trained candidate has an accuracy"),
+        (damaged(("spike_rates", "stem"), 2.0), "shares, 0..1"),
+        (damaged(("spike_rates",), [1.0]), "damaged"),
+        (damaged(("seeed",), 3), "seeed"),
+    ],
+)
+def test_damaged_evaluations_are_refused(data, said):
+    with pytest.raises(SpecError) as caught:
+        Evaluation.from_json(data)
+    assert said in str(caught.value)
