@@ -88,7 +88,7 @@ class Network(nn.Module):
         x = current.expand(self.time_steps, *current.shape).flatten(0, 1)  # [T*B, C, H, W]
         scores: Tensor = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
         votes = scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes))
-        return votes.mean((0, -1))
+        return torch.mean(votes, (0, -1))
 
     def blocks(self) -> dict[str, nn.Module]:
         """The modules that hold one weight matrix each, by name, in the order they run."""
