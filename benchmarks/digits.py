@@ -23,7 +23,7 @@ from nas_service.study import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
-ARCHITECTURE = Architecture((CELL, CELL), 16, head_pool=2, hidden=64, time_steps=3, weight_bits=8)
+ARCHITECTURE = Architecture((CELL, CELL), 16, head_pool=1, hidden=96, time_steps=3, weight_bits=8)
 TARGET = 0.95
 
 
