@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 
 STUDY = """
@@ -25,6 +26,7 @@ weight_bits = [4, 8]
 name = "digits"
 [training]
 epochs = {epochs}
+learning_rate = {rate}
 [search]
 sampler = "{sampler}"
 trainings = {trainings}
@@ -52,7 +54,7 @@ class Place:
         self.write(**values)
 
     def write(self, **values: object) -> None:
-        default = {"epochs": 1, "sampler": "tpe", "trainings": 4, "energy": 0.4}
+        default = {"epochs": 1, "rate": 0.01, "sampler": "tpe", "trainings": 4, "energy": 0.4}
         (self.folder / "tiny.toml").write_text(STUDY.format(**(default | values)))
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
@@ -195,6 +197,38 @@ def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
     assert document["front"] == []
     assert document["counts"]["rejected"] + document["counts"]["cached"] == 50
     assert document["nearest_misses"][0]["violations"]["energy_uJ"] > 1
+
+
+def test_diverged_training_is_a_result_and_never_on_the_front(tmp_path):
+    place = Place(tmp_path, rate=1e9, epochs=2, trainings=2)
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    assert code == 3, err
+    counts = place.json("front", "tiny")["counts"]
+    assert (counts["trained"], counts["diverged"], counts["failed"]) == (2, 2, 0)
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path}/nas.db")
+    assert study.best_trials == []
+    assert {len(t.constraints) for t in study.trials} == {3}
+
+
+def test_tiny_space_ends_when_it_is_exhausted(tmp_path):
+    """Skip and zeroize alone: two functions, through (1 to 4 copies) or not at all."""
+    place = Place(tmp_path, trainings=40, energy=1)
+    text = (tmp_path / "tiny.toml").read_text().replace("[space]", "[space]\ncells = 1")
+    for before, after in [
+        ('"light3"', '["zeroize", "skip"]'),
+        ("[4, 8]\nhead", "[4]\nhead"),
+        ("[2, 4]", "[4]"),
+        ("[16, 32]", "[16]"),
+        ("[2, 3]", "[2]"),
+        ("weight_bits = [4, 8]", "weight_bits = [4]"),
+    ]:
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "tiny.toml").write_text(text)
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "2")
+    assert code == 0, err
+    assert "space exhausted: all 5 different candidates are known" in err
+    assert place.json("status", "tiny")["counts"]["trained"] == 4
 
 
 def test_same_seed_and_one_worker_give_the_same_study(tmp_path):

@@ -130,3 +130,218 @@ def test_differences_ignore_name_and_budget():
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "x" * 64])
 def test_safe_names(name):
     assert study_name(name) == name
+
+
+MINIMAL = {
+    "name": "x",
+    "space": {"channels": 4, "head_pool": [1, 2], "hidden": 16, "time_steps": [2, 4]},
+    "data": {"name": "digits"},
+    "training": {"epochs": 1},
+    "objectives": [{"metric": "accuracy", "direction": "maximize"}],
+}
+
+
+def minimal(**tables):
+    return parsed(MINIMAL | tables)
+
+
+def test_a_minimal_study_and_its_defaults():
+    """One value is a list of one; what is not said is the default, and everything comes back."""
+    spec = minimal()
+    sizes = spec.space.channels, spec.space.head_pool, spec.space.weight_bits
+    assert sizes == ((4,), (1, 2), (8,))
+        (4,),
+        (1, 2),
+        (8,),
+    )
+    assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "spikesim_rram")
+    assert spec.space.build().size == 5**12 * 2 * 2
+    assert parsed(json.loads(spec.model_dump_json())) == spec
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"network": {"votes": 3, "dropout": 0.25}},
+        {"hardware": {"set": {"clock": 100, "crossbar_size": 128}}},
+        {"space": MINIMAL["space"] | {"operations": ["skip", "conv5x5"], "cells": 1}},
+        {"constraints": [{"metric": "accuracy", "at_least": 0.5}]},
+        {"data": {"name": "digits", "train_samples": 100, "split_seed": 3}},
+    ],
+)
+def test_every_table_comes_back(tables):
+    spec = minimal(**tables)
+    again = parse_spec(spec.model_dump_json(), "again")
+    assert again == spec
+    assert again.differences(spec) == []
+    assert spec != minimal()
+
+
+MISSING = [("name",), ("space",), ("data",), ("training",), ("objectives",)]
+MISSING += [("space", k) for k in MINIMAL["space"]] + [("training", "epochs")]
+
+
+@pytest.mark.parametrize("path", MISSING, ids=".".join)
+def test_what_is_missing_is_named(path):
+    tree = json.loads(json.dumps(MINIMAL))
+    place = tree
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    with pytest.raises(SpecError) as caught:
+        parsed(tree)
+    assert f"x.toml: {'.'.join(path)}: field required" in str(caught.value)
+
+
+MISSPELT = [
+    ((), "sed", "seed"),
+    ((), "objective", "objectives"),
+    ((), "constraint", "constraints"),
+    (("space",), "time_step", "time_steps"),
+    (("space",), "weightbits", "weight_bits"),
+    (("data",), "split_sed", "split_seed"),
+    (("network",), "vote", "votes"),
+    (("training",), "learningrate", "learning_rate"),
+    (("training",), "memory_gib", "memory_GiB"),
+    (("hardware",), "profil", "profile"),
+    (("search",), "samplers", "sampler"),
+    (("objectives", 0), "directon", "direction"),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "meant"), MISSPELT)
+def test_misspelt_keys_are_told_their_like(table, key, meant):
+    tree = json.loads(json.dumps(MINIMAL)) | {"network": {}, "hardware": {}, "search": {}}
+    place = tree
+    for step in table:
+        place = place[step]
+    place[key] = 1
+    with pytest.raises(SpecError) as caught:
+        parsed(tree)
+    where = ".".join(map(str, (*table, key)))
+    assert f"{where}: unknown key, did you mean {meant!r}?" in str(caught.value)
+
+
+WRONG_VALUES = [
+    ("space", {"channels": [4, 2.5]}, "space.channels"),
+    ("space", {"channels": True}, "space.channels"),
+    ("space", {"channels": 1025}, "space.channels"),
+    ("space", {"channels": None}, "space.channels"),
+    ("space", {"channels": list(range(1, 66))}, "space.channels"),
+    ("space", {"head_pool": 65}, "space.head_pool"),
+    ("space", {"hidden": [64, 32]}, "space.hidden"),
+    ("space", {"time_steps": 65}, "space.time_steps"),
+    ("space", {"cells": 5}, "space.cells"),
+    ("space", {"cells": "2"}, "space.cells"),
+    ("space", {"operations": []}, "at least two"),
+    ("space", {"operations": ["skip", "skip"]}, "at least two"),
+    ("space", {"operations": 3}, "space.operations"),
+    ("data", {"name": 3}, "data.name"),
+    ("data", {"split_seed": -1}, "data.split_seed"),
+    ("data", {"validation_samples": 0}, "data.validation_samples"),
+    ("network", {"votes": 0}, "network.votes"),
+    ("network", {"votes": 1.5}, "network.votes"),
+    ("network", {"dropout": -0.1}, "network.dropout"),
+    ("training", {"epochs": "1"}, "training.epochs"),
+    ("training", {"batch_size": 1}, "training.batch_size"),
+    ("training", {"learning_rate": 0}, "training.learning_rate"),
+    ("training", {"learning_rate": float("nan")}, "training.learning_rate"),
+    ("training", {"learning_rate": float("inf")}, "training.learning_rate"),
+    ("training", {"weight_decay": -1}, "training.weight_decay"),
+    ("training", {"warm_up": 0}, "training.warm_up"),
+    ("training", {"memory_GiB": 0}, "training.memory_GiB"),
+    ("hardware", {"profile": 3}, "hardware.profile"),
+    ("hardware", {"set": [1]}, "hardware.set"),
+    ("hardware", {"set": {"clock": [1]}}, "hardware.set.clock"),
+    ("search", {"max_attempts": 101}, "search.max_attempts"),
+    ("search", {"max_failures": 0}, "search.max_failures"),
+    ("search", {"proposals_per_training": 0}, "search.proposals_per_training"),
+    ("search", {"trainings": 10**9 + 1}, "search.trainings"),
+]
+
+
+@pytest.mark.parametrize(("table", "values", "key"), WRONG_VALUES)
+def test_wrong_values_name_the_key(table, values, key):
+    with pytest.raises(SpecError) as caught:
+        minimal(**{table: MINIMAL.get(table, {}) | values})
+    assert key in str(caught.value)
+
+
+def test_seeds_and_lists_have_bounds():
+    with pytest.raises(SpecError, match="seed"):
+        minimal(seed=2**31)
+    with pytest.raises(SpecError, match="constraints"):
+        minimal(constraints=[{"metric": "parameters", "at_most": i} for i in range(1, 18)])
+    with pytest.raises(SpecError, match="same bound stands twice"):
+        minimal(constraints=[{"metric": "parameters", "at_most": i} for i in (1, 2)])
+    with pytest.raises(SpecError, match="exactly one of at_most and at_least"):
+        minimal(constraints=[{"metric": "parameters"}])
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"x"', "{", ""])
+def test_json_that_is_no_study(text):
+    with pytest.raises(SpecError, match=r"^here: "):
+        parse_spec(text, "here")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
+        load_spec(tmp_path / "absent.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(SpecError, match=r"latin\.toml: cannot be read"):
+        load_spec(tmp_path / "latin.toml")
+
+
+def test_two_bounds_of_one_metric_have_two_names():
+    """1000 parameters of at most 800 and at least 2000: 25 % too many, half too few."""
+    bounds = [{"metric": "parameters", "at_most": 800}, {"metric": "parameters", "at_least": 2000}]
+    found = minimal(constraints=bounds).violations({"parameters": 1000})
+    assert found == {"parameters": 0.25, "parameters_min": 0.5}
+
+
+def test_a_single_lower_bound_keeps_the_metric_s_name():
+    spec = minimal(constraints=[{"metric": "accuracy", "at_least": 0.8}])
+    assert spec.violations({"accuracy": 0.6}) == pytest.approx({"accuracy": 0.25})
+
+
+def test_reference_is_given_or_the_budget_or_zero():
+    objectives = [
+        {"metric": "accuracy", "direction": "maximize"},
+        {"metric": "energy_uJ", "direction": "minimize"},
+        {"metric": "area_mm2", "direction": "minimize", "reference": 9},
+    ]
+    budgets = [{"metric": "energy_uJ", "at_most": 0.5}, {"metric": "area_mm2", "at_most": 2}]
+    spec = minimal(objectives=objectives, constraints=budgets)
+    assert [spec.reference(o) for o in spec.objectives] == [0, 0.5, 9]
+    with pytest.raises(SpecError, match="'energy_uJ' has no budget"):
+        minimal(objectives=objectives, constraints=budgets[1:])
+    floor = [{"metric": "energy_uJ", "at_least": 0.5}]
+    with pytest.raises(SpecError, match="'energy_uJ' has no budget"):
+        minimal(objectives=objectives, constraints=floor)
+
+
+def test_differences_name_every_key():
+    other = minimal(seed=3, network={"votes": 2}, hardware={"set": {"clock": 5}})
+    keys = minimal().differences(other)
+    assert {"seed", "network.votes", "hardware.set.clock"} <= set(keys)
+    assert not minimal().same_search(other)
+    freed = {"trainings": 9, "max_failures": 9, "max_attempts": 9, "proposals_per_training": 9}
+    assert minimal().same_search(minimal(name="y", search=freed))
+    assert minimal().differences(minimal(search={"sampler": "random"})) == ["search.sampler"]
+
+
+UNSAFE = ["a b", "a/b", "a\\b", "-a", ".a", "..", "ü", "a\n", "a\x1b[0m", "x" * 65, "a:b", "a%20"]
+UNSAFE += ["CON", "nul.txt", "Com1", "lpt9.x"]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_unsafe_names(name):
+    with pytest.raises(SpecError, match=r"^name "):
+        study_name(name)
+    with pytest.raises(SpecError, match="name "):
+        minimal(name=name)
+
+
+@pytest.mark.parametrize("name", ["console", "com10", "a..b", "9", "_x", "nulx"])
+def test_names_that_only_look_unsafe(name):
+    assert minimal(name=name).name == name

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from nas_service.data import DATASETS
-from nas_service.data.images import split
+from nas_service.data.fashion_mnist import read_idx
+from nas_service.data.images import Images, split
 from nas_service.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -99,6 +101,112 @@ def test_a_flipped_byte_is_found(tmp_path):
 def test_missing_file_says_where_to_put_it(tmp_path):
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is missing.*NAS_DATA"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("missing", NAMES[:2])
+def test_the_missing_file_is_named(tmp_path, missing):
+    (folder_with(tmp_path) / f"{missing}.gz").unlink()
+    with pytest.raises(DataError, match=f"{missing}.gz is missing"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("sub", ["", "FashionMNIST/raw", "fashion_mnist"])
+def test_folders_that_are_searched(tmp_path, sub):
+    (tmp_path / sub).mkdir(parents=True, exist_ok=True)
+    folder_with(tmp_path / sub)
+    assert len(read(tmp_path)) == 20
+    assert len(DATASETS["fashion_mnist"].read_test(tmp_path)) == 20
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_idx_by_hand(tmp_path, end):
+    """Two images of 2x3 bytes, 0..11."""
+    path = tmp_path / f"x{end}"
+    raw = idx((2, 2, 3), bytes(range(12)))
+    path.write_bytes(gzip.compress(raw) if end else raw)
+    found = read_idx(path, (2, 3))
+    assert found.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (idx((2, 2, 3), bytes(11)), "12 bytes announced, 11 found"),
+        (idx((2, 2, 3), bytes(13)), "12 bytes announced, more found"),
+        (idx((0, 2, 3), b""), "0 items announced"),
+        (idx((10**6 + 1, 2, 3), b""), "1000001 items announced"),
+        (idx((2, 3, 2), bytes(12)), "no IDX file"),
+        (idx((2, 6), bytes(12)), "no IDX file"),
+        (idx((2, 2, 3), b"")[:7], "no IDX file"),
+        (b"\x00\x00\x0d\x03" + idx((2, 2, 3), bytes(48))[4:], "no IDX file"),
+        (b"\x01" + idx((2, 2, 3), bytes(12))[1:], "no IDX file"),
+    ],
+)
+def test_wrong_idx_files_are_named(tmp_path, end, raw, said):
+    path = tmp_path / f"wrong{end}"
+    path.write_bytes(gzip.compress(raw) if end else raw)
+    with pytest.raises(DataError, match=said) as caught:
+        read_idx(path, (2, 3))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 15, -9, -1])
+def test_zipped_files_that_end_early(tmp_path, cut):
+    path = tmp_path / "cut.gz"
+    path.write_bytes(gzip.compress(idx((2, 2, 3), bytes(range(12))))[:cut])
+    with pytest.raises(DataError, match=r"cut\.gz"):
+        read_idx(path, (2, 3))
+
+
+def test_what_is_not_zipped_but_says_so(tmp_path):
+    path = tmp_path / "plain.gz"
+    path.write_bytes(idx((2, 2, 3), bytes(12)))
+    with pytest.raises(DataError, match=r"plain\.gz: damaged or unreadable"):
+        read_idx(path, (2, 3))
+
+
+def tagged(n=100):
+    """Images that carry their own number, ten of each of ten classes."""
+    pixels = np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1)
+    return Images(pixels, np.arange(n, dtype=np.int64) % 10)
+
+
+@pytest.mark.parametrize(("wanted", "size"), [(None, 80), (80, 80), (40, 40)])
+def test_parts_are_disjoint_and_stratified(wanted, size):
+    parts = split(tagged(), wanted, 20, seed=4)
+    numbers = [
+        np.rint(p.pixels.ravel() * parts.deviation + parts.mean).astype(int).tolist()
+        for p in (parts.train, parts.validation)
+    ]
+    assert (len(numbers[0]), len(numbers[1])) == (size, 20)
+    assert len(set(numbers[0]) | set(numbers[1])) == size + 20
+    assert np.bincount(parts.train.labels).tolist() == [size // 10] * 10
+    assert np.bincount(parts.validation.labels).tolist() == [2] * 10
+    assert [n % 10 for n in numbers[1]] == parts.validation.labels.tolist()
+
+
+def test_digits_never_share_an_image():
+    """1797 images; the 360 of the test are the same whoever asks."""
+    train, test = DATASETS["digits"].read_train(Path()), DATASETS["digits"].read_test(Path())
+    assert (len(train), len(test), train.pixels.min(), train.pixels.max()) == (1437, 360, 0, 1)
+    whole = sorted(p.tobytes() for part in (train, test) for p in part.pixels)
+    assert whole == sorted((p / 16).astype(np.float32).tobytes() for p in load_digits().images)
+    assert DATASETS["digits"].read_test(Path()).digest == test.digest
+    assert train.digest != test.digest
+
+
+def test_digest_sees_every_pixel_and_label():
+    a = tagged()
+    other = a.pixels.copy()
+    other[7] += 1
+    assert a.digest == tagged().digest
+    assert Images(other, a.labels).digest != a.digest
+    assert Images(a.pixels, a.labels[::-1]).digest != a.digest
+
+
+def test_scaling_by_hand():
+    assert tagged(3).scaled(1.0, 2.0).pixels.ravel().tolist() == [-0.5, 0, 0.5]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="Fashion-MNIST is not beside the project")

@@ -1,0 +1,158 @@
+"""The report of real stores: self-contained, escaped, and with something to say when empty."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from hw_models import Layer, Workload, load_profile
+from nas_service import report, results
+from nas_service.evaluation import Bench
+from nas_service.metrics import Evaluation
+from nas_service.report.drawing import axis, cell, ticks
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.store import Store
+from nas_service.study import StudySpec, parse_spec
+from nas_service.worker import create, tell
+
+CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
+CHIP = load_profile("spikesim_rram")
+
+
+def spec(energy: float = 0.5) -> StudySpec:
+    document = {
+        "name": "drawn",
+        "space": {"channels": [4, 8], "head_pool": 1, "hidden": 8, "time_steps": 2},
+        "data": {"name": "digits"},
+        "training": {"epochs": 1},
+        "objectives": [
+            {"metric": "accuracy", "direction": "maximize"},
+            {"metric": "energy_uJ", "direction": "minimize"},
+        ],
+        "constraints": [{"metric": "energy_uJ", "at_most": energy}],
+    }
+    return parse_spec(json.dumps(document), "test")
+
+
+def evaluation(channels: int, accuracy: float | None, reason: str = "") -> Evaluation:
+    architecture = Architecture((CELL, CELL), channels, 1, 8, 2, 8)
+    layer = Layer("stem", "conv", 1, channels, 3, in_size=8, out_size=channels)
+    outcome = "rejected" if accuracy is None else "trained"
+    return Evaluation(
+        architecture,
+        outcome,
+        CHIP.estimate(Workload((layer,), 2)),
+        chance=0.1,
+        seed=1,
+        accuracy=accuracy,
+        spike_rate=accuracy,
+        reason=reason,
+        versions={"torch": "2"},
+    )
+
+
+@pytest.fixture
+def opened(tmp_path):
+    made = []
+
+    def study(found, **limits):
+        store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+        search = create(store, spec(**limits), "data")
+        made.append(store)
+        for e in found:
+            lease = store.claim(search.id, "me/b/1/1", 100, 3, 10)
+            lease = store.bind(lease, search.study.ask().number)
+            assert store.archive_result(search.id, lease, "me/b/1/1", e)
+            tell(search.study, search.spec, lease.trial, e, e.outcome)
+            store.finish(lease.id, e.outcome)
+        return results.read(search)
+
+    yield study
+    for store in made:
+        store.engine.dispose()
+        store.optuna.remove_session()
+        store.optuna.engine.dispose()
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag not in ("meta", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_front_is_drawn_and_tabled(opened, tmp_path):
+    result = opened([evaluation(4, 0.9), evaluation(8, 0.95), evaluation(6, None, "<b>over</b>")])
+    path = report.write(result, tmp_path / "deep" / "r.html")
+    text = path.read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert "script" not in tags.seen
+    assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?http", text)
+    assert [c.trial for c in result.front] == [1, 0]
+    for c in result.front:
+        assert f"<td>{c.trial}</td>" in text
+    assert text.count('class="front"') == 2
+    assert text.count('class="untrained"') == 1
+    assert "not measured" in text
+    assert [p.name for p in path.parent.iterdir()] == ["r.html"]
+
+
+def test_nothing_feasible_says_so(opened):
+    text = report.render(opened([evaluation(4, 0.9)], energy=1e-9))
+    assert "Nothing is feasible" in text
+    assert "Nearest misses" in text
+
+
+def test_empty_study(opened):
+    assert "Nothing to draw yet" in report.render(opened([]))
+
+
+def test_stored_text_is_escaped(opened):
+    hostile = evaluation(4, 0.9)
+    hostile = Evaluation(**{**vars(hostile), "versions": {"<script>alert(1)</script>": "\x1b[31m"}})
+    text = report.render(opened([hostile]))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "\x1b" not in text
+
+
+def test_ticks_are_round():
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert ticks(0.47, 1.02) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+def test_scale_by_hand():
+    """Values 0..10 with a margin of 0.6 above; 0 is kept as the foot of positive values."""
+    scale = axis([0, 10], 100, 206)
+    assert (scale.at(0), scale.at(10.6), scale.at(5.3)) == (100, 206, 153)
+
+
+def test_cell_shows_live_edges_only():
+    drawn = cell(Cell(("conv3x3", "zeroize", "skip", "skip", "zeroize", "zeroize")))
+    assert drawn.count("<path") == 1
+    assert "conv3x3" not in drawn
+
+
+def test_bench_of_the_shipped_data_screens(tmp_path):
+    """The reasons for a rejection: no path, budget, memory."""
+    bench = Bench.open(spec(energy=1e-6), tmp_path)
+    dead = Architecture((Cell(("zeroize",) * 6), CELL), 4, 1, 8, 2, 8)
+    assert bench.screen(dead, 0).reason == "no path from input to output"
+    live = Architecture((CELL, CELL), 4, 1, 8, 2, 8)
+    assert "energy_uJ" in bench.screen(live, 0).reason
+    wide = Architecture((CELL, CELL), 1024, 1, 65536, 64, 8)
+    assert "GiB of 4" in bench.screen(wide, 0).reason
