@@ -572,6 +572,12 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     """Readers beside one writer, and transactions begun by us alone."""
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
+    _sync_less(connection, None)
+
+
+def _sync_less(connection: Any, _: object) -> None:
+    """No wait for the disk at each commit: a killed process loses nothing, a power cut at most
+    the last commits, and never the database's consistency."""
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
@@ -579,7 +585,10 @@ def _optuna_storage(url: sa.URL) -> RDBStorage:
     logging.getLogger("optuna").setLevel(logging.WARNING)
     text = url.render_as_string(hide_password=False)
     if url.get_backend_name() == "sqlite":
-        return RDBStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
+        storage = RDBStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
+        storage.engine.dispose()  # its connections so far do not know the next line
+        sa.event.listen(storage.engine, "connect", _sync_less)
+        return storage
     return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
 
 

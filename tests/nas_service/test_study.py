@@ -150,10 +150,6 @@ def test_a_minimal_study_and_its_defaults():
     spec = minimal()
     sizes = spec.space.channels, spec.space.head_pool, spec.space.weight_bits
     assert sizes == ((4,), (1, 2), (8,))
-        (4,),
-        (1, 2),
-        (8,),
-    )
     assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "spikesim_rram")
     assert spec.space.build().size == 5**12 * 2 * 2
     assert parsed(json.loads(spec.model_dump_json())) == spec
