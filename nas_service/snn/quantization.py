@@ -41,6 +41,7 @@ def quantize(module: nn.Module, bits: int) -> nn.Module:
 def integer_weights(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Integers [C_out, ...] and scales [C_out] whose product is the quantised weight."""
     scale = scales(weight, bits)
-    steps = (weight / scale.view(-1, *[1] * (weight.dim() - 1))).round()
+    inverse = (1 / scale).view(-1, *[1] * (weight.dim() - 1))
+    steps = (weight * inverse).round()  # as torch rounds: a division differs at half steps
     limit = 2 ** (bits - 1) - 1
     return steps.clamp(-limit, limit).to(torch.int8), scale

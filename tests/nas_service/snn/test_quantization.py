@@ -37,7 +37,7 @@ def test_levels_of_a_channel(bits, shape):
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("shape", [(4, 500), (4, 60, 3, 3)])
+@pytest.mark.parametrize("shape", [(4, 600), (4, 60, 3, 3)])
 def test_integers_times_scale_are_the_weights(bits, shape):
     weight = weights(*shape)
     quantised = FakeQuantize(bits)(weight)
