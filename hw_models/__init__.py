@@ -2,14 +2,17 @@
 
 from hw_models.errors import HardwareError, ProfileError, ReportError, WorkloadError
 from hw_models.profile import Profile, known_profiles, load_profile
-from hw_models.report import Breakdown, HardwareReport
+from hw_models.report import BatchReport, Breakdown, HardwareReport
+from hw_models.table import LayerTable
 from hw_models.workload import Layer, Workload
 
 __all__ = [
+    "BatchReport",
     "Breakdown",
     "HardwareError",
     "HardwareReport",
     "Layer",
+    "LayerTable",
     "Profile",
     "ProfileError",
     "ReportError",

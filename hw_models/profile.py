@@ -1,4 +1,4 @@
-"""Chip profiles: data files whose every number has a unit and a source."""
+"""Chip profiles: data files whose every number has a unit, a node, a licence and a source."""
 
 import difflib
 import hashlib
@@ -6,62 +6,38 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hw_models.errors import ProfileError
-from hw_models.report import HardwareReport
-from hw_models.rram import SpikeSimChip
+from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, Switches
+from hw_models.report import BatchReport, HardwareReport
+from hw_models.rram import Chip
+from hw_models.table import LayerTable
 from hw_models.workload import Workload
 
 FOLDER = Path(__file__).parent / "profiles"
+DEFAULT = "corrected"
+MODEL = "crossbar"
 HEAD = ("title", "model", "node", "licence", "source", "notes")
-
-# Whole numbers: key -> (unit, least, most)
-_COUNTS = {
-    "crossbar_size": ("cells", 1, 65536),
-    "pes_per_tile": ("count", 1, 65536),
-    "columns_per_adc": ("count", 1, 65536),
-    "clocks_per_read": ("count", 1, 10**6),
-    "bits_per_value": ("bits", 1, 1024),
-}
-_PARTS = ("crossbar", "adc", "mux", "subtractor", "temp_buffer", "tile_buffer", "h_tree")
-_ENERGIES = (*(f"{part}_energy" for part in _PARTS), "fetch_energy", "neuron_energy")
-_AREAS = (*(f"{part}_area" for part in _PARTS), "sram_bit_area")
+MAX_BASES = 8
+# Keys whose range would change what happens and not only what it costs.
+WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """What a key of a profile may hold."""
+class Entry:
+    """One number of a profile, in the unit of its key."""
 
-    unit: str
-    attribute: str  # of the chip, in SI units
-    factor: float = 1.0
-    least: float = 0.0
-    most: float = 1e12
-    whole: bool = False
-
-    def checked(self, value: object, where: str) -> float:
-        """The value, a number within bounds; text is read as a number."""
-        number = _number(value)
-        if number is None or not self.least <= number <= self.most or not self._fits(number):
-            kind = "a whole number" if self.whole else "a number"
-            right = f"{kind} in {self.least:g}..{self.most:g} {self.unit} is needed"
-            raise ProfileError(f"{where} = {value!r:.60}: {right}")
-        return number
-
-    def _fits(self, number: float) -> bool:
-        return number == int(number) if self.whole else True
-
-
-SCHEMA: dict[str, Quantity] = {
-    **{k: Quantity(u, k, 1, a, b, whole=True) for k, (u, a, b) in _COUNTS.items()},
-    "clock": Quantity("MHz", "clock_Hz", 1e6, 1e-6, 1e6),
-    **{key: Quantity("pJ", f"{key}_J", 1e-12) for key in _ENERGIES},
-    **{key: Quantity("um2", f"{key}_m2", 1e-12) for key in _AREAS},
-}
+    value: float
+    source: str
+    node: str
+    licence: str
+    low: float | None = None  # what the figure may be as well: an interval of belief
+    high: float | None = None
+    fitted: tuple[float, float] | None = None  # where the figures that depend on it were measured
 
 
 @dataclass(frozen=True)
@@ -70,85 +46,245 @@ class Profile:
 
     name: str
     head: Mapping[str, str]
-    values: Mapping[str, float]  # in the units of the file
-    sources: Mapping[str, str] = field(default_factory=dict)
+    entries: Mapping[str, Entry]
+    options: Mapping[str, str]
+    switches: Mapping[str, bool]
 
     @cached_property
-    def chip(self) -> SpikeSimChip:
-        si = {q.attribute: self._si(key, q) for key, q in SCHEMA.items()}
-        return SpikeSimChip(name=self.name, **si)  # type: ignore[arg-type]
+    def chip(self) -> Chip:
+        return self.chip_at({})
 
-    def _si(self, key: str, quantity: Quantity) -> float:
-        value = self.values[key]
-        return int(value) if quantity.whole else value * quantity.factor
+    def chip_at(self, values: Mapping[str, float]) -> Chip:
+        """The chip with some figures replaced, unchecked, in the units of the file."""
+        si = {
+            q.attribute: _si(values.get(key, self.entries[key].value), q)
+            for key, q in SCHEMA.items()
+        }
+        return Chip(
+            self.name,
+            Figures(**si),  # type: ignore[arg-type]
+            Options(**self.options),  # type: ignore[arg-type]
+            Switches(**self.switches),
+        )
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The figures in the units of the file."""
+        return {key: entry.value for key, entry in self.entries.items()}
+
+    @property
+    def settings(self) -> dict[str, float | str | bool]:
+        """Everything `with_values` can change: switches by defect, options, figures."""
+        return {**self.switches, **self.options, **self.values}
 
     def estimate(self, workload: Workload) -> HardwareReport:
         """Costs of one inference on this chip."""
         return self.chip.estimate(workload)
 
+    def estimate_batch(self, workloads: LayerTable | list[Workload]) -> BatchReport:
+        """Totals of many workloads on this chip."""
+        table = workloads if isinstance(workloads, LayerTable) else LayerTable.stack(workloads)
+        return self.chip.estimate_batch(table)
+
     def with_values(self, changes: Mapping[str, Any]) -> "Profile":
-        """The same chip with some figures replaced, given in the units of the file."""
-        for key in changes:
-            _known(key, SCHEMA, f"profile {self.name}")
-        checked = {k: SCHEMA[k].checked(v, f"profile {self.name}: {k}") for k, v in changes.items()}
-        return Profile(self.name, self.head, {**self.values, **checked}, self.sources)
+        """The same chip with some settings replaced; figures in the units of the file.
+
+        A figure that is set is meant: it has no interval any more.
+        """
+        where = f"profile {self.name}"
+        entries, options = dict(self.entries), dict(self.options)
+        switches = dict(self.switches)
+        for key, value in changes.items():
+            _known(key, [*SCHEMA, *CHOICES, *DEFECTS], where)
+            if key in SCHEMA:
+                entries[key] = _set(entries[key], key, value, where)
+            elif key in CHOICES:
+                options[key] = _choice(key, value, where)
+            else:
+                switches[key] = _flag(key, value, where)
+        changed = Profile(self.name, self.head, entries, options, switches)
+        _ = changed.chip  # figures that do not go together
+        return changed
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float, float]]:
+        """(low, value, high) of every figure that has an interval."""
+        return {
+            key: (e.low, e.value, e.high)
+            for key, e in self.entries.items()
+            if e.low is not None and e.high is not None
+        }
 
     @property
     def digest(self) -> str:
-        """Equal for equal figures: 16 hex digits to record beside results."""
-        text = json.dumps([self.head["model"], sorted(self.values.items())])
+        """Equal for equal settings and ranges: 16 hex digits to record beside results."""
+        text = json.dumps([MODEL, sorted(self.settings.items()), sorted(self.ranges.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _si(value: float, quantity: Quantity) -> float:
+    return int(value) if quantity.whole else value * quantity.factor
 
 
 def load_profile(name: str | Path) -> Profile:
     """A profile by name, or from a path that ends in .toml; ProfileError if it is not sound."""
-    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
-    if path.parent == FOLDER:
-        _known(path.stem, known_profiles(), "profile")
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ProfileError(f"profile {path}: {error}") from error
-    return _checked(tree, path.stem, str(path.name))
+    return _load(name, 0)
 
 
 def known_profiles() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def _checked(tree: dict[str, Any], name: str, where: str) -> Profile:
-    _exactly(tree, {*HEAD, "values"}, where)
+def _load(name: str | Path, depth: int) -> Profile:
+    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.parent == FOLDER:
+        _known(path.stem, known_profiles(), "profile")
+    if depth > MAX_BASES:
+        raise ProfileError(f"profile {path.name}: bases stand on each other without an end")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ProfileError(f"profile {path}: {error}") from error
+    base = tree.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
+    return _checked(tree, path, None if base is None else _load(_beside(path, base), depth + 1))
+
+
+def _beside(path: Path, base: str) -> str | Path:
+    return path.parent / base if base.endswith(".toml") else base
+
+
+def _checked(tree: dict[str, Any], path: Path, base: Profile | None) -> Profile:
+    where = path.name
+    _exactly(tree, {*HEAD, "values", "options", "switches"}, where)
     for key in HEAD:
         if not isinstance(tree[key], str):
             raise ProfileError(f"{where}: {key} = {tree[key]!r:.60}: text is needed")
-    if tree["model"] != "spikesim":
-        raise ProfileError(f"{where}: model = {tree['model']!r:.60}: known is 'spikesim'")
-    _exactly(tree["values"], set(SCHEMA), f"{where}: values")
-    entries = {key: _entry(tree["values"][key], key, where) for key in SCHEMA}
+    if tree["model"] != MODEL:
+        raise ProfileError(f"{where}: model = {tree['model']!r:.60}: known is {MODEL!r}")
+    values = _part(tree, "values", SCHEMA, base, where)
+    options = _part(tree, "options", CHOICES, base, where)
+    switches = _part(tree, "switches", DEFECTS, base, where)
+    entries = {key: _entry(entry, key, tree, where) for key, entry in values.items()}
+    chosen = {key: _choice(key, value, where) for key, value in options.items()}
+    flags = {key: _flag(key, value, where) for key, value in switches.items()}
+    if base is not None:
+        entries, chosen = {**base.entries, **entries}, {**base.options, **chosen}
+        flags = {**base.switches, **flags}
     head = {key: tree[key] for key in HEAD}
-    numbers = {key: value for key, (value, _) in entries.items()}
-    return Profile(name, head, numbers, {key: source for key, (_, source) in entries.items()})
+    profile = Profile(path.stem, head, entries, chosen, flags)
+    _ = profile.chip
+    return profile
 
 
-def _entry(entry: object, key: str, where: str) -> tuple[float, str]:
-    at = f"{where}: {key}"
-    table = _exactly(entry, {"value", "unit", "source"}, at)
-    quantity = SCHEMA[key]
+def _part(
+    tree: dict[str, Any], name: str, keys: Iterable[str], base: Profile | None, where: str
+) -> dict[str, Any]:
+    """A table of a profile: complete, or with a base the part that differs from it."""
+    at, known = f"{where}: {name}", set(keys)
+    needed = set() if base is not None else known
+    return _exactly(tree[name], known, at, needed)
+
+
+ENTRY = {"value", "unit", "source"}
+ENTRY_OPTIONAL = {"node", "licence", "low", "high", "fitted"}
+
+
+def _entry(entry: object, key: str, head: Mapping[str, Any], where: str) -> Entry:
+    at, quantity = f"{where}: {key}", SCHEMA[key]
+    table = _exactly(entry, ENTRY | ENTRY_OPTIONAL, at, ENTRY)
     if table["unit"] != quantity.unit:
         raise ProfileError(f"{at}: unit = {table['unit']!r:.60}: {quantity.unit!r} is needed")
-    if not isinstance(table["source"], str) or not table["source"].strip():
-        raise ProfileError(f"{at}: source: say where the number comes from")
-    if isinstance(table["value"], str):
-        raise ProfileError(f"{at} = {table['value']!r:.60}: a number is needed")
-    return quantity.checked(table["value"], at), table["source"]
+    for word in ("source", "node", "licence"):
+        text = table.get(word, head.get(word))
+        if not isinstance(text, str) or not text.strip():
+            raise ProfileError(f"{at}: {word} = {text!r:.60}: say where the number comes from")
+    value = _figure(table["value"], quantity, at)
+    low, high = _range(table, key, value, at)
+    return Entry(
+        value=value,
+        source=table["source"],
+        node=table.get("node", head["node"]),
+        licence=table.get("licence", head["licence"]),
+        low=low,
+        high=high,
+        fitted=_fitted(table.get("fitted"), value, at),
+    )
 
 
-def _exactly(data: object, keys: set[str], where: str) -> dict[str, Any]:
+def _range(
+    table: Mapping[str, Any], key: str, value: float, at: str
+) -> tuple[float | None, float | None]:
+    """`low` and `high` around the value, both or neither."""
+    if ("low" in table) != ("high" in table):
+        raise ProfileError(f"{at}: low and high belong together")
+    if "low" not in table:
+        return None, None
+    if key in WITHOUT_RANGE:
+        raise ProfileError(f"{at}: low and high: a range is not possible here, set the value")
+    low, high = (_figure(table[end], SCHEMA[key], f"{at}: {end}") for end in ("low", "high"))
+    if not low <= value <= high:
+        raise ProfileError(f"{at} = {value:g}: low = {low:g} and high = {high:g} must enclose it")
+    return low, high
+
+
+def _fitted(bounds: object, value: float, at: str) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    ends = [_number(x) for x in bounds] if isinstance(bounds, list) else []
+    if len(ends) != 2 or None in ends or not ends[0] <= value <= ends[1]:  # type: ignore[operator]
+        raise ProfileError(f"{at}: fitted = {bounds!r:.60}: [least, most] around the value")
+    return float(ends[0]), float(ends[1])  # type: ignore[arg-type]
+
+
+def _figure(value: object, quantity: Quantity, where: str) -> float:
+    if isinstance(value, str):
+        raise ProfileError(f"{where} = {value!r:.60}: a number is needed")
+    return _within(value, quantity, quantity.least, quantity.most, where)
+
+
+def _within(value: object, q: Quantity, least: float, most: float, where: str) -> float:
+    """The value, a number within bounds; text is read as a number."""
+    number = _number(value)
+    if number is None or not least <= number <= most or (q.whole and number != int(number)):
+        kind = "a whole number" if q.whole else "a number"
+        right = f"{kind} in {least:g}..{most:g} {q.unit}".rstrip()
+        raise ProfileError(f"{where} = {value!r:.60}: {right} is needed")
+    return number
+
+
+def _set(entry: Entry, key: str, value: object, where: str) -> Entry:
+    """The entry with a value of the user's; within the range its figures were fitted in."""
+    quantity = SCHEMA[key]
+    least, most = entry.fitted or (quantity.least, quantity.most)
+    number = _within(value, quantity, least, most, f"{where}: {key}")
+    return replace(entry, value=number, low=None, high=None)
+
+
+def _choice(key: str, value: object, where: str) -> str:
+    if value not in CHOICES[key]:
+        right = f"one of {', '.join(CHOICES[key])} is needed"
+        raise ProfileError(f"{where}: {key} = {value!r:.60}: {right}")
+    return str(value)
+
+
+def _flag(key: str, value: object, where: str) -> bool:
+    words = {"true": True, "false": False}
+    found = words.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ProfileError(f"{where}: {key} = {value!r:.60}: true or false is needed")
+    return found
+
+
+def _exactly(
+    data: object, keys: set[str], where: str, needed: set[str] | None = None
+) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ProfileError(f"{where}: a table is needed, not {data!r:.60}")
     for key in data:
         _known(key, keys, where)
-    if missing := sorted(keys - set(data)):
+    if missing := sorted((keys if needed is None else needed) - set(data)):
         raise ProfileError(f"{where}: missing {', '.join(missing)}")
     return data
 

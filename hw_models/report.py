@@ -1,7 +1,8 @@
 """What a workload costs on a chip, layer by layer and component by component."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping as Table
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,19 +23,20 @@ class Breakdown:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.components):
             raise ReportError(f"{self.values.shape} values for {len(self.components)} components")
-        if not np.isfinite(self.values).all() or (self.values < 0).any():
+        least = np.minimum.reduce(self.values, axis=None, initial=0)
+        if not 0 <= least <= np.maximum.reduce(self.values, axis=None, initial=0) < math.inf:
             raise ReportError(f"{self.components}: every figure is finite and >= 0")
         self.values.flags.writeable = False
 
     @property
     def total(self) -> float:
-        return math.fsum(self.values.flat)
+        return math.fsum(self.values.ravel().tolist())
 
     def by_row(self) -> tuple[float, ...]:
-        return tuple(math.fsum(row) for row in self.values)
+        return tuple(math.fsum(row) for row in self.values.tolist())
 
     def by_component(self) -> dict[str, float]:
-        sums = (math.fsum(column) for column in self.values.T)
+        sums = (math.fsum(column) for column in self.values.T.tolist())
         return dict(zip(self.components, sums, strict=True))
 
     def __eq__(self, other: object) -> bool:
@@ -45,12 +47,28 @@ class Breakdown:
         )
 
 
-QUANTITIES = ("memory_B", "area_m2", "latency_s", "energy_J")
+QUANTITIES = ("memory_B", "area_m2", "latency_s", "energy_J", "dense_energy_J")
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Where each layer lies and when it runs; one entry a layer."""
+
+    crossbars: tuple[int, ...]
+    pes: tuple[int, ...]
+    utilisation: tuple[float, ...]  # share of the cells that hold a weight, 0..1
+    lossless_adc_bits: tuple[int, ...]  # fewest that lose nothing of a sum
+    start_s: tuple[float, ...]  # of the first time step
+    end_s: tuple[float, ...]  # of the last time step
 
 
 @dataclass(frozen=True)
 class HardwareReport:
-    """Costs of one inference. Rows are the layers in order, then one row for the shared rest."""
+    """Costs of one inference. Rows are the layers in order, then one row for the shared rest.
+
+    `energy_J` is at the workload's spike rates, `dense_energy_J` with every input spiking.
+    `latency_s` is the longest path: what each layer adds to it, 0 for layers beside the path.
+    """
 
     profile: str
     rows: tuple[str, ...]
@@ -58,46 +76,96 @@ class HardwareReport:
     area_m2: Breakdown
     latency_s: Breakdown
     energy_J: Breakdown
+    dense_energy_J: Breakdown
+    mapping: Mapping
     parameters: int
     crossbars: int
     tiles: int
+    interval_s: float  # between two inferences that follow each other through the chip
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in QUANTITIES:
             if len(getattr(self, name).values) != len(self.rows):
                 raise ReportError(f"{name}: {len(self.rows)} rows are needed")
+        if any(len(column) != len(self.rows) - 1 for column in vars(self.mapping).values()):
+            raise ReportError(f"mapping: {len(self.rows) - 1} layers are needed")
+        if not self.interval_s > 0 or not math.isfinite(self.interval_s):
+            raise ReportError(f"interval_s = {self.interval_s!r}: a time > 0 is needed")
+
+    def totals(self) -> dict[str, float]:
+        """Totals in SI units."""
+        filled = zip(self.mapping.utilisation, self.mapping.crossbars, strict=True)
+        return {
+            **{name: getattr(self, name).total for name in QUANTITIES},
+            **{name: getattr(self, name) for name in ("parameters", "crossbars", "tiles")},
+            "interval_s": self.interval_s,
+            "utilisation": math.fsum(u * n for u, n in filled) / self.crossbars,
+        }
 
     def metrics(self) -> dict[str, float]:
         """Totals by name, in the units a person reads."""
-        return {
-            "parameters": self.parameters,
-            "memory_KiB": self.memory_B.total / 1024,
-            "area_mm2": self.area_m2.total * 1e6,
-            "latency_ms": self.latency_s.total * 1e3,
-            "energy_uJ": self.energy_J.total * 1e6,
-            "crossbars": self.crossbars,
-        }
+        return readable(self.totals())
 
     def to_json(self) -> dict[str, Any]:
         tables = {name: _breakdown_json(getattr(self, name)) for name in QUANTITIES}
-        counts = {n: getattr(self, n) for n in ("profile", "parameters", "crossbars", "tiles")}
-        return {**counts, "rows": list(self.rows), **tables, "warnings": list(self.warnings)}
+        counts = {n: getattr(self, n) for n in ("profile", *_COUNTS, "interval_s")}
+        mapping = {name: list(column) for name, column in asdict(self.mapping).items()}
+        words = {"rows": list(self.rows), "warnings": list(self.warnings)}
+        return {**counts, **words, "mapping": mapping, **tables}
 
     @classmethod
     def from_json(cls, data: Any) -> "HardwareReport":
         """The inverse of `to_json`; raises ReportError where the text is damaged."""
         try:
             tables: dict[str, Any] = {name: _breakdown(data[name]) for name in QUANTITIES}
-            counts: dict[str, Any] = {
-                name: _count(data[name]) for name in ("parameters", "crossbars", "tiles")
-            }
+            counts: dict[str, Any] = {name: _count(data[name]) for name in _COUNTS}
             texts: dict[str, Any] = {
                 name: tuple(map(str, data[name])) for name in ("rows", "warnings")
             }
-            return cls(profile=str(data["profile"]), **tables, **counts, **texts)
+            return cls(
+                profile=str(data["profile"]),
+                interval_s=float(data["interval_s"]),
+                mapping=_mapping(data["mapping"]),
+                **tables,
+                **counts,
+                **texts,
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ReportError(f"stored hardware report is damaged: {error}") from error
+
+
+_COUNTS = ("parameters", "crossbars", "tiles")
+
+
+def readable(totals: Table[str, Any]) -> dict[str, Any]:
+    """Metrics from totals in SI units: of one report, or arrays [N] of a batch."""
+    energy, latency = totals["energy_J"], totals["latency_s"]
+    return {
+        "parameters": totals["parameters"],
+        "memory_KiB": totals["memory_B"] / 1024,
+        "area_mm2": totals["area_m2"] * 1e6,
+        "latency_ms": latency * 1e3,
+        "energy_uJ": energy * 1e6,
+        "energy_dense_uJ": totals["dense_energy_J"] * 1e6,
+        "throughput_per_s": 1 / totals["interval_s"],
+        "power_mW": energy / latency * 1e3,
+        "energy_delay_nJs": energy * latency * 1e9,
+        "crossbars": totals["crossbars"],
+        "tiles": totals["tiles"],
+        "utilisation": totals["utilisation"],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class BatchReport:
+    """Totals of N workloads, as arrays [N] in SI units."""
+
+    totals: dict[str, NDArray[np.float64]]
+
+    def metrics(self) -> dict[str, NDArray[np.float64]]:
+        """Arrays [N] by metric, in the units a person reads."""
+        return readable(self.totals)
 
 
 def _breakdown_json(b: Breakdown) -> dict[str, Any]:
@@ -108,6 +176,22 @@ def _breakdown(data: Any) -> Breakdown:
     components = tuple(map(str, data["components"]))
     values = np.array(data["values"], dtype=np.float64).reshape(-1, len(components))
     return Breakdown(components, values)
+
+
+def _mapping(data: Any) -> Mapping:
+    columns = {f.name: data[f.name] for f in fields(Mapping)}
+    whole = ("crossbars", "pes", "lossless_adc_bits")
+    checked: dict[str, Any] = {
+        name: tuple(_count(x) if name in whole else _share(x) for x in column)
+        for name, column in columns.items()
+    }
+    return Mapping(**checked)
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ReportError(f"{value!r:.60} is no number >= 0")
+    return float(value)
 
 
 def _count(value: Any) -> int:

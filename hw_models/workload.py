@@ -1,15 +1,21 @@
 """What a network asks of a chip: weight matrices, and how often an inference multiplies by them."""
 
 import difflib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from hw_models.errors import WorkloadError
+
+if TYPE_CHECKING:
+    from hw_models.table import LayerTable
 
 KINDS = ("conv", "linear")
 MAX_LAYERS = 10_000
 MAX_SIZE = 2**24  # of one side or one channel count: beyond any network, far below overflow
+MAX_STEPS = 2**16
 
 
 @dataclass(frozen=True)
@@ -22,25 +28,46 @@ class Layer:
     out_channels: int
     kernel: int = 1
     stride: int = 1
+    groups: int = 1  # in_channels for a depthwise convolution
     in_size: int = 1  # side of the input map
     out_size: int = 1  # side of the convolution's own output map
     pool: int = 1  # pooling right behind it
     weight_bits: int = 8
-    spike_rate: float = 1.0  # share of inputs that spike, 0..1
+    input_bits: int = 1  # 1 for spikes; 8 for the pixels of a directly coded image
+    once: bool = False  # inputs are the same at every time step: multiplied once an inference
+    spike_rate: float | tuple[float, ...] = 1.0  # share of inputs not 0; or one for each time step
     parameters: int | None = None  # every trained number of the layer; None: just the weights
+    neurons: int | None = None  # membrane potentials kept for it; None: one for each output
+    input_adds: int = 0  # sums of branches and pooling windows in front of it, per time step
+    sources: tuple[str, ...] | None = None  # layers it reads: None the one before, () the image
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise self._wrong("kind", f"one of {', '.join(KINDS)}")
         for name in ("in_channels", "out_channels", "kernel", "stride", "in_size", "out_size"):
             self._whole(name, MAX_SIZE)
+        self._whole("groups", math.gcd(self.in_channels, self.out_channels))
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise self._wrong("groups", "a divisor of in_channels and out_channels")
+        self._whole("out_size", self.largest_output)
         self._whole("pool", self.out_size)
         self._whole("weight_bits", 32)
-        rate = self.spike_rate
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise self._wrong("spike_rate", "a share in 0..1")
+        self._whole("input_bits", 32)
+        self._whole("input_adds", 2**60, least=0)
+        if self.neurons is not None:
+            self._whole("neurons", 2**60, least=0)
         if self.parameters is not None:
             self._whole("parameters", 2**60, least=self.weights)
+        if type(self.once) is not bool:
+            raise self._wrong("once", "true or false")
+        self._check_rates()
+        if self.sources is not None and not all(isinstance(x, str) for x in self.sources):
+            raise self._wrong("sources", "a list of layer names")
+
+    def _check_rates(self) -> None:
+        for rate in self.rates or (None,):
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+                raise self._wrong("spike_rate", "a share in 0..1, or one for each time step,")
 
     def _whole(self, name: str, most: int, least: int = 1) -> None:
         value = getattr(self, name)
@@ -52,9 +79,19 @@ class Layer:
         return WorkloadError(f"layer {self.name!r}: {name} = {value!r:.60}, {right} is needed")
 
     @property
+    def rates(self) -> tuple[float, ...]:
+        """Spike rates: one for all time steps, or one for each."""
+        return self.spike_rate if isinstance(self.spike_rate, tuple) else (self.spike_rate,)
+
+    @property
+    def largest_output(self) -> int:
+        """Side of the output map at full padding: no convolution gives more."""
+        return (self.in_size + self.kernel - 2) // self.stride + 1
+
+    @property
     def rows(self) -> int:
-        """Inputs of the matrix."""
-        return self.in_channels * self.kernel**2
+        """Inputs of one output: rows of the matrix, of one group."""
+        return self.in_channels // self.groups * self.kernel**2
 
     @property
     def weights(self) -> int:
@@ -72,7 +109,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Workload:
-    """The layers of a network in the order they run, and the time steps of an inference."""
+    """The layers of a network in the order they run, and the time steps of an inference.
+
+    A layer reads the sum (or the concatenation) of what its sources give.
+    """
 
     layers: tuple[Layer, ...]
     time_steps: int
@@ -80,21 +120,57 @@ class Workload:
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= MAX_LAYERS:
             raise WorkloadError(f"{len(self.layers)} layers: 1..{MAX_LAYERS} are possible")
-        if type(self.time_steps) is not int or not 1 <= self.time_steps <= 2**16:
-            raise WorkloadError(f"time_steps = {self.time_steps!r:.60}: 1..65536 is possible")
-        names = [layer.name for layer in self.layers]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise WorkloadError(f"layer names {twice} stand twice")
+        if type(self.time_steps) is not int or not 1 <= self.time_steps <= MAX_STEPS:
+            raise WorkloadError(f"time_steps = {self.time_steps!r:.60}: 1..{MAX_STEPS} is possible")
+        for layer, read in zip(self.layers, self.predecessors, strict=True):
+            if len(layer.rates) not in (1, self.time_steps):
+                raise layer._wrong("spike_rate", f"one rate, or {self.time_steps} for the steps,")
+            _check_input(layer, [self.layers[i] for i in read])
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the layers that each layer reads."""
+        known: dict[str, int] = {}
+        found = []
+        for i, layer in enumerate(self.layers):
+            if layer.name in known:
+                raise WorkloadError(f"layer names {[layer.name]} stand twice")
+            names = layer.sources
+            if unknown := sorted(set(names or ()) - known.keys()):
+                raise layer._wrong("sources", f"layers in front of it, not {unknown},")
+            found.append(_positions(names, known, i))
+            known[layer.name] = i
+        return tuple(found)
+
+    @cached_property
+    def table(self) -> "LayerTable":
+        """The layers as arrays [L]."""
+        from hw_models.table import LayerTable
+
+        return LayerTable.of(self)
 
     @property
     def parameters(self) -> int:
         return sum(layer.trained_numbers for layer in self.layers)
 
-    def with_spike_rates(self, rates: Mapping[str, float]) -> "Workload":
+    @property
+    def unnamed_poolings(self) -> list[str]:
+        """Layers that read a smaller map than their source leaves: a pooling nobody named."""
+        return [
+            f"{layer.name} reads {layer.in_size} of the {self.layers[i].pooled_size} pixels of "
+            f"{self.layers[i].name}: a pooling that no layer names costs nothing"
+            for layer, read in zip(self.layers, self.predecessors, strict=True)
+            for i in read
+            if layer.kind == "conv" and layer.in_size != self.layers[i].pooled_size
+        ]
+
+    def with_spike_rates(self, rates: Mapping[str, float | Sequence[float]]) -> "Workload":
         """The same layers at other spike rates; a name that is no layer is an error."""
         if unknown := sorted(set(rates) - {layer.name for layer in self.layers}):
             raise WorkloadError(f"spike rates for {unknown}: no such layers")
-        layers = (replace(x, spike_rate=rates.get(x.name, x.spike_rate)) for x in self.layers)
+        layers = (
+            replace(x, spike_rate=_rate(rates.get(x.name, x.spike_rate))) for x in self.layers
+        )
         return Workload(tuple(layers), self.time_steps)
 
     def at_rate(self, rate: float) -> "Workload":
@@ -102,7 +178,7 @@ class Workload:
         return self.with_spike_rates({layer.name: rate for layer in self.layers})
 
     def to_json(self) -> dict[str, Any]:
-        return {"time_steps": self.time_steps, "layers": [asdict(x) for x in self.layers]}
+        return {"time_steps": self.time_steps, "layers": [_stored(x) for x in self.layers]}
 
     @classmethod
     def from_json(cls, data: object) -> "Workload":
@@ -117,6 +193,52 @@ class Workload:
         return cls(tuple(_layer(x, f"layer{i}") for i, x in enumerate(layers)), top["time_steps"])
 
 
+def _positions(names: Sequence[str] | None, known: Mapping[str, int], i: int) -> tuple[int, ...]:
+    if names is None:
+        return (i - 1,) if i else ()
+    return tuple(sorted({known[name] for name in names}))
+
+
+def _check_input(layer: Layer, sources: list[Layer]) -> None:
+    """WorkloadError where a layer cannot read what its sources give."""
+    if not sources:
+        return
+    given = {sum(x.out_channels for x in sources), *_common(x.out_channels for x in sources)}
+    if layer.kind == "linear":
+        if not any(_flattened(layer.in_channels, c, sources) for c in given):
+            right = " or ".join(f"{c} times a square of the map" for c in sorted(given))
+            raise layer._wrong("in_channels", f"{right} of {sources[0].name!r}")
+        return
+    if layer.in_channels not in given:
+        right = " or ".join(map(str, sorted(given)))
+        raise layer._wrong("in_channels", f"{right}, the channels of {sources[0].name!r},")
+    for source in sources:
+        if source.pooled_size % layer.in_size:
+            side = source.pooled_size
+            raise layer._wrong("in_size", f"{side}, the map of {source.name!r}, or a part of it,")
+
+
+def _common(values: Any) -> set[int]:
+    found = set(values)
+    return found if len(found) == 1 else set()
+
+
+def _flattened(features: int, channels: int, sources: list[Layer]) -> bool:
+    """True for channels times a square map that pooling can make of each source's map."""
+    pixels, rest = divmod(features, channels)
+    side = math.isqrt(pixels)
+    return not rest and side**2 == pixels and all(1 <= side <= x.pooled_size for x in sources)
+
+
+def _rate(rate: float | Sequence[float]) -> float | tuple[float, ...]:
+    return tuple(rate) if isinstance(rate, Sequence) else rate
+
+
+def _stored(layer: Layer) -> dict[str, Any]:
+    pairs = asdict(layer).items()
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in pairs}
+
+
 _FEATURES = {"in_features": "in_channels", "out_features": "out_channels"}
 _KEYS = {f.name for f in fields(Layer)}
 
@@ -128,6 +250,9 @@ def _layer(data: object, name: str) -> Layer:
         raise WorkloadError(f"{name}: kind and name are words")
     if values["kind"] == "linear":
         values = {_FEATURES.get(key, key): value for key, value in values.items()}
+    for key in ("spike_rate", "sources"):
+        if isinstance(values.get(key), list):
+            values = {**values, key: tuple(values[key])}
     needed = {"in_channels", "out_channels"}
     return Layer(**{"name": name, **_table(values, _KEYS, needed, name)})
 

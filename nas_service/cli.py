@@ -17,6 +17,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import HardwareError, HardwareReport, Workload, load_profile
+from hw_models.profile import DEFAULT
 from nas_service.errors import NasError, SpecError, StudyError
 from nas_service.metrics import METRICS
 from nas_service.store import Store, storage_url
@@ -410,7 +411,7 @@ def _print_hardware(report: HardwareReport) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--profile", default="spikesim_rram", show_default=True)
+@click.option("--profile", default=DEFAULT, show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a figure.")
 @click.option("--study", type=click.Path(path_type=Path, dir_okay=False), help="For its images.")
 @options("json")

@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hw_models import HardwareError, HardwareReport, Profile, Workload, load_profile
+from hw_models import HardwareError, Profile, Workload, load_profile
+from hw_models.uncertainty import Ensemble
 from nas_service.data import DATASETS
 from nas_service.data.images import Images, Source, Split, split
 from nas_service.errors import DataError, SpecError, pick
 from nas_service.metrics import Evaluation, told
+from nas_service.snn.composition import Composition
 from nas_service.snn.network import Network
-from nas_service.snn.trace import spike_rates, trace
+from nas_service.snn.trace import spike_rates
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.study import StudySpec
@@ -26,6 +28,9 @@ from nas_service.study import StudySpec
 RATE_SAMPLES = 256  # validation images on which spike rates are measured
 LIVE_COPIES = 6  # of each layer's outputs while it trains: maps, potentials, spikes, gradients
 PACKAGES = ("nas-service", "torch", "norse", "optuna", "numpy")
+
+
+ChipSettings = tuple[tuple[str, int | str], ...]
 
 
 def versions() -> dict[str, str]:
@@ -38,9 +43,10 @@ class Bench:
 
     spec: StudySpec
     source: Source
-    profile: Profile
     data: Split
     folder: Path
+    composition: Composition
+    _ensembles: dict[ChipSettings, Ensemble] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, spec: StudySpec, folder: Path) -> "Bench":
@@ -49,14 +55,31 @@ class Bench:
         held_out = spec.data.validation_samples or source.validation_samples
         images = source.read_train(folder)
         data = split(images, spec.data.train_samples, held_out, spec.data.split_seed)
-        return cls(spec, source, profile_of(spec), data, folder)
+        composition = Composition(spec.build_space(), source.task, spec.network.votes)
+        return cls(spec, source, data, folder, composition)
 
     @property
     def data_digest(self) -> str:
         return self.data.train.digest[:8] + self.data.validation.digest[:8]
 
     def workload(self, architecture: Architecture) -> Workload:
-        return trace(architecture, self.source.task, self.spec.network.votes)
+        return self.composition.workload(architecture)
+
+    def _ensemble(self, architecture: Architecture) -> Ensemble:
+        """The candidate's chip, with the intervals of its figures."""
+        chip = architecture.chip
+        if chip not in self._ensembles:
+            self._ensembles[chip] = Ensemble(profile_of(self.spec, chip))
+        return self._ensembles[chip]
+
+    def _costed(self, evaluation: Evaluation, workload: Workload) -> Evaluation:
+        """The candidate with its costs, and the bounds at the confidences the study asks for."""
+        ensemble = self._ensemble(evaluation.architecture)
+        asked = [c for c in self.spec.constraints if c.confidence is not None]
+        samples = ensemble.metrics(workload) if asked else {}
+        bounds = {c.measure: c.bound(samples[c.metric]) for c in asked}
+        report = ensemble.profile.estimate(workload)
+        return replace(evaluation, hardware=report, bounds=bounds)
 
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
         """What is known before training: exact sizes, costs at spike rate 0, a reason to reject.
@@ -64,15 +87,16 @@ class Bench:
         An empty `reason` means that the candidate deserves its training.
         """
         workload = self.workload(architecture)
-        report = self.profile.estimate(workload.at_rate(0.0))
+        at_rest = workload.at_rate(0.0)
         unborn = Evaluation(
             architecture,
             "rejected",
-            report,
+            self._ensemble(architecture).profile.estimate(at_rest),
             chance=self.source.task.chance,
             seed=seed,
             versions=versions(),
         )
+        unborn = self._costed(unborn, at_rest)
         return replace(unborn, reason=self._why_not(unborn, workload))
 
     def _why_not(self, unborn: Evaluation, workload: Workload) -> str:
@@ -81,12 +105,12 @@ class Bench:
         need = training_memory_B(workload, self.spec.training.batch_size) / 2**30
         if need > self.spec.training.memory_GiB:
             return f"training needs about {need:.1f} GiB of {self.spec.training.memory_GiB:g}"
-        return self._over_budget(unborn.hardware)
+        return self._over_budget(unborn)
 
-    def _over_budget(self, report: HardwareReport) -> str:
-        values = report.metrics()
-        known = [c for c in self.spec.constraints if c.metric in values]
-        over = [(c.metric, c.violation(values[c.metric])) for c in known]
+    def _over_budget(self, unborn: Evaluation) -> str:
+        values = unborn.hardware_metrics | unborn.bounds
+        known = [c for c in self.spec.constraints if c.measure in values and c.grows]
+        over = [(c.measure, c.violation(values[c.measure])) for c in known]
         return ", ".join(f"{name} {100 * v:.3g} % over budget" for name, v in over if v > 0)
 
     def network(self, architecture: Architecture) -> Network:
@@ -122,14 +146,14 @@ class Bench:
         sample = held_out[0][:RATE_SAMPLES]
         rates = spike_rates(network, sample)
         workload = self.workload(screened.architecture).with_spike_rates(rates)
-        return replace(
+        trained = replace(
             screened,
             outcome="trained",
-            hardware=self.profile.estimate(workload),
             accuracy=score,
             spike_rates=rates,
             spike_rate=firing_rate(network, sample),
         )
+        return self._costed(trained, workload)
 
     def test_accuracy(self, architecture: Architecture, weights: Path) -> float:
         """Share of right answers on the test images, which nothing else reads."""
@@ -139,9 +163,10 @@ class Bench:
         return accuracy(network, *_tensors(images.scaled(self.data.mean, self.data.deviation)))
 
 
-def profile_of(spec: StudySpec) -> Profile:
+def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
+    """The study's chip, with the settings that were drawn for a candidate."""
     try:
-        return load_profile(spec.hardware.profile).with_values(spec.hardware.set)
+        return load_profile(spec.hardware.profile).with_values(spec.hardware.set | dict(chip))
     except HardwareError as error:
         raise SpecError(f"hardware: {error}") from error
 

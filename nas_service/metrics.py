@@ -1,8 +1,11 @@
 """What is known of a candidate, and the numbers that a study can ask about it."""
 
+import itertools
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from hw_models import HardwareReport
@@ -11,6 +14,9 @@ from nas_service.spaces.architecture import Architecture
 
 Outcome = Literal["trained", "diverged", "rejected"]
 OUTCOMES: tuple[Outcome, ...] = ("trained", "diverged", "rejected")
+
+
+Rate = float | tuple[float, ...]  # of a layer's inputs: over all time steps, or in each
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,18 @@ class Evaluation:
     seed: int
     fidelity: int = 0  # epochs trained
     accuracy: float | None = None  # on validation images, 0..1; None unless trained
-    spike_rates: dict[str, float] = field(default_factory=dict)  # per layer, share of inputs
+    spike_rates: dict[str, Rate] = field(default_factory=dict)  # per layer, share of inputs
     spike_rate: float | None = None  # share of neurons that fire in a time step
+    on_chip: tuple[float, ...] = ()  # validation accuracy on each simulated, imperfect chip
+    bounds: dict[str, float] = field(default_factory=dict)  # metrics at a confidence, by name
     seconds: float = 0.0  # of training and scoring, wall clock
     reason: str = ""  # why it was not trained, or what went wrong
     versions: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def hardware_metrics(self) -> dict[str, float]:
+        """Totals of the hardware report by metric."""
+        return self.hardware.metrics()
 
     @property
     def trained(self) -> bool:
@@ -48,6 +61,9 @@ class Evaluation:
             values = dict(data)
             values["architecture"] = Architecture.from_json(values["architecture"])
             values["hardware"] = HardwareReport.from_json(values["hardware"])
+            rates = values.get("spike_rates", {})
+            values["spike_rates"] = {name: _rate(rate) for name, rate in rates.items()}
+            values["on_chip"] = tuple(values.get("on_chip", ()))
             evaluation = cls(**values)
             _check(evaluation)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -55,15 +71,25 @@ class Evaluation:
         return evaluation
 
 
+def _rate(stored: Any) -> Rate:
+    return tuple(stored) if isinstance(stored, list | tuple) else stored
+
+
+def _steps(rate: Rate) -> tuple[float, ...]:
+    return rate if isinstance(rate, tuple) else (rate,)
+
+
 def _check(e: Evaluation) -> None:
     if e.outcome not in OUTCOMES:
         raise ValueError(f"outcome {e.outcome!r} is none of {OUTCOMES}")
-    shares = [e.chance, *e.spike_rates.values()]
+    shares = [e.chance, *e.on_chip, *itertools.chain(*map(_steps, e.spike_rates.values()))]
     shares += [x for x in (e.accuracy, e.spike_rate) if x is not None]
     if not all(isinstance(x, float | int) and 0 <= x <= 1 for x in shares):
         raise ValueError("accuracy, chance and spike rates are shares, 0..1")
     if e.trained and (e.accuracy is None or e.spike_rate is None):
         raise ValueError("a trained candidate has an accuracy and a spike rate")
+    if not all(isinstance(x, float | int) and math.isfinite(x) for x in e.bounds.values()):
+        raise ValueError("bounds are finite numbers")
 
 
 @dataclass(frozen=True)
@@ -73,33 +99,51 @@ class Metric:
     value: Callable[[Evaluation], float | None]  # None while it is not measured
     unit: str
     fallback: Callable[[Evaluation], float]  # finite and pessimistic, told while not measured
-    ideal: float = 0.0  # the best value there can be: 1 for shares to maximise, else 0
+    ideal: float | None = None  # the best value when maximised; the best of a minimised one is 0
     decimals: int = 3
 
 
-def _hardware(name: str, unit: str, decimals: int) -> Metric:
+def _hardware(name: str, unit: str, decimals: int, ideal: float | None = None) -> Metric:
     def value(e: Evaluation) -> float:
-        return float(e.hardware.metrics()[name])
+        return float(e.hardware_metrics[name])
 
-    return Metric(value, unit, fallback=value, decimals=decimals)
+    return Metric(value, unit, value, ideal, decimals)
+
+
+def _on_chip(e: Evaluation) -> float | None:
+    """Mean over the simulated chips."""
+    return statistics.fmean(e.on_chip) if e.on_chip else None
+
+
+def _on_chip_spread(e: Evaluation) -> float | None:
+    """Standard deviation over the simulated chips; one chip alone has none."""
+    return statistics.stdev(e.on_chip) if len(e.on_chip) > 1 else None
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4),
-    "spike_rate": Metric(lambda e: e.spike_rate, "share", lambda e: 1.0, decimals=4),
+    "accuracy_on_chip": Metric(_on_chip, "share", lambda e: e.chance, ideal=1.0, decimals=4),
+    "accuracy_on_chip_spread": Metric(_on_chip_spread, "share", lambda e: 1.0, decimals=4),
+    "spike_rate": Metric(lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4),
     "parameters": _hardware("parameters", "", 0),
     "memory_KiB": _hardware("memory_KiB", "KiB", 2),
     "area_mm2": _hardware("area_mm2", "mm2", 2),
     "latency_ms": _hardware("latency_ms", "ms", 3),
     "energy_uJ": _hardware("energy_uJ", "uJ", 3),
+    "energy_dense_uJ": _hardware("energy_dense_uJ", "uJ", 3),
+    "throughput_per_s": _hardware("throughput_per_s", "1/s", 1),
+    "power_mW": _hardware("power_mW", "mW", 3),
+    "energy_delay_nJs": _hardware("energy_delay_nJs", "nJ s", 4),
     "crossbars": _hardware("crossbars", "", 0),
+    "tiles": _hardware("tiles", "", 0),
+    "utilisation": _hardware("utilisation", "share", 3, ideal=1.0),
 }
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:
-    """Every metric that is known of the candidate, by name."""
+    """Every metric that is known of the candidate, by name; bounds as `metric@confidence`."""
     known = ((name, metric.value(evaluation)) for name, metric in METRICS.items())
-    return {name: value for name, value in known if value is not None}
+    return {name: value for name, value in known if value is not None} | evaluation.bounds
 
 
 def told(evaluation: Evaluation) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas_service.metrics import METRICS, Evaluation
+from nas_service.metrics import Evaluation
 from nas_service.study import StudySpec
 from nas_service.worker import Search
 
@@ -124,8 +124,8 @@ def read(search: Search) -> Result:
     for number, digest in sorted(digests.items()):
         if (row := archive.get(digest)) is None:
             continue  # attributes that a stranger wrote
-        known = [c for c in search.spec.constraints if c.metric in row.metrics]
-        over = {search.spec.constraint_name(c): c.violation(row.metrics[c.metric]) for c in known}
+        known = [c for c in search.spec.constraints if c.measure in row.metrics]
+        over = {search.spec.constraint_name(c): c.violation(row.metrics[c.measure]) for c in known}
         outcome = row.outcome if row.trial == number else "cached"
         found.append(Candidate(number, digest, outcome, row.metrics, over, row.test_accuracy))
     return Result(search.spec, tuple(found), count(outcomes), search)
@@ -154,7 +154,7 @@ def scaled(spec: StudySpec, metrics: dict[str, float]) -> Point:
     """Objectives from 0 at the best value there can be to 1 at the reference."""
     point = []
     for o in spec.objectives:
-        ideal = METRICS[o.metric].ideal if o.direction == "maximize" else 0.0
+        ideal = spec.ideal(o)
         point.append((metrics[o.metric] - ideal) / ((spec.reference(o) - ideal) or 1.0))
     return tuple(point)
 

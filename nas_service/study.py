@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,11 +21,17 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
 from nas_service.metrics import METRICS
 from nas_service.spaces.cells import CellSpace
 from nas_service.spaces.operations import operations_of
 
+WITH_INTERVAL = (
+    "area_mm2", "latency_ms", "energy_uJ", "energy_dense_uJ", "throughput_per_s", "power_mW",
+    "energy_delay_nJs",
+)  # fmt: skip
+GROWING = ("energy_uJ", "power_mW", "energy_delay_nJs")  # with the spike rate
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "123456789"
 }
@@ -79,6 +86,27 @@ def _sizes(item: Any) -> Any:
     ]
 
 
+def _chip_key(key: str) -> str:
+    """A setting that may be searched: a whole number of the chip's structure, or an option."""
+    pick({**dict.fromkeys(SEARCHABLE), **CHOICES}, key, "searchable chip setting")
+    return key
+
+
+def _one_kind(values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    if len(set(values)) != len(values) or len({type(v) for v in values}) > 1:
+        raise ValueError(f"{list(values)}: different numbers, or different words, are needed")
+    if isinstance(values[0], int) and list(values) != sorted(values):
+        raise ValueError(f"{list(values)} must ascend without repeats")
+    return values
+
+
+SEARCHABLE = tuple(key for key, quantity in SCHEMA.items() if quantity.whole)
+ChipKey = Annotated[str, AfterValidator(_chip_key)]
+Choices = Annotated[
+    tuple[int | str, ...], Field(min_length=1, max_length=64), AfterValidator(_one_kind)
+]
+
+
 class Part(BaseModel):
     """A table of the study file: unknown keys and foreign types are errors."""
 
@@ -97,10 +125,10 @@ class Space(Part):
     time_steps: _sizes(Annotated[int, Field(ge=1, le=64)])  # type: ignore[valid-type]
     weight_bits: _sizes(Bits) = (8,)  # type: ignore[valid-type]
 
-    def build(self) -> CellSpace:
+    def build(self, chip: tuple[tuple[str, Any], ...] = ()) -> CellSpace:
         names = ("cells", "channels", "head_pool", "hidden", "time_steps", "weight_bits")
         sizes = {name: getattr(self, name) for name in names}
-        return CellSpace(operations=operations_of(self.operations), **sizes)
+        return CellSpace(operations=operations_of(self.operations), chip=chip, **sizes)
 
 
 class Data(Part):
@@ -133,8 +161,17 @@ class Training(Part):
 class Hardware(Part):
     """`[hardware]`: the chip."""
 
-    profile: str = "spikesim_rram"
-    set: dict[str, float | int | str] = Field(default_factory=dict)
+    profile: str = "corrected"
+    set: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    # settings of the chip that are searched beside the cells
+    space: dict[ChipKey, Choices] = Field(default_factory=dict)
+    chips: Annotated[int, Field(ge=0, le=1000)] = 0  # simulated ones for `accuracy_on_chip`
+
+    @model_validator(mode="after")
+    def _set_or_searched(self) -> "Hardware":
+        if both := sorted(self.set.keys() & self.space.keys()):
+            raise ValueError(f"{', '.join(both)}: either set or searched, not both")
+        return self
 
 
 class Search(Part):
@@ -153,6 +190,7 @@ class Objective(Part):
     metric: MetricName
     direction: Literal["minimize", "maximize"]
     reference: Annotated[float, Field(allow_inf_nan=False)] | None = None  # worst, for hypervolume
+    ideal: Annotated[float, Field(allow_inf_nan=False)] | None = None  # best, for hypervolume
 
 
 class Constraint(Part):
@@ -161,11 +199,31 @@ class Constraint(Part):
     metric: MetricName
     at_most: Positive | None = None
     at_least: Positive | None = None
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None  # that the chip keeps it
+
+    @property
+    def grows(self) -> bool:
+        """True where a cost at spike rate 0 over budget stays over it at any other rate."""
+        return self.at_most is not None or self.metric not in GROWING
+
+    def bound(self, samples: Any) -> float:
+        """The value that the metric keeps with the asked confidence, from draws of it."""
+        assert self.confidence is not None  # noqa: S101  asked for by its caller
+        share = self.confidence if self.at_most is not None else 1 - self.confidence
+        return float(np.quantile(samples, share))
+
+    @property
+    def measure(self) -> str:
+        """The number that is compared: the metric, or its bound at the asked confidence."""
+        return self.metric if self.confidence is None else f"{self.metric}@{self.confidence:g}"
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Constraint":
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("exactly one of at_most and at_least is needed")
+        if self.confidence is not None and self.metric not in WITH_INTERVAL:
+            known = ", ".join(WITH_INTERVAL)
+            raise ValueError(f"confidence: {self.metric} has no interval, only {known} have one")
         return self
 
     def violation(self, value: float) -> float:
@@ -200,7 +258,27 @@ class StudySpec(Part):
             raise ValueError("constraints: the same bound stands twice")
         for objective in self.objectives:
             self.reference(objective)
+            self.ideal(objective)
+        asked = [*metrics, *(c.metric for c in self.constraints)]
+        simulated = [m for m in asked if m.startswith("accuracy_on_chip")]
+        if simulated and self.hardware.chips < 2:
+            raise ValueError(f"{simulated[0]}: hardware.chips says how many to simulate, 2 or more")
         return self
+
+    def build_space(self) -> CellSpace:
+        """Architectures and the chip settings that are searched beside them."""
+        return self.space.build(tuple(self.hardware.space.items()))
+
+    def ideal(self, objective: Objective) -> float:
+        """The best value there can be, for the hypervolume: given, or the metric's own."""
+        own = METRICS[objective.metric].ideal if objective.direction == "maximize" else 0.0
+        best = own if objective.ideal is None else objective.ideal
+        if best is None:
+            raise ValueError(
+                f"objective {objective.metric!r} has no best value: give it `ideal`, the best "
+                "that can be hoped for, for the hypervolume"
+            )
+        return best
 
     def reference(self, objective: Objective) -> float:
         """The worst value that still counts for the hypervolume: given, or the budget, or 0."""
@@ -223,7 +301,7 @@ class StudySpec(Part):
 
     def violations(self, metrics: dict[str, float]) -> dict[str, float]:
         """Relative violation of every constraint, in the order of the study file."""
-        return {self.constraint_name(c): c.violation(metrics[c.metric]) for c in self.constraints}
+        return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in self.constraints}
 
     def same_search(self, other: "StudySpec") -> bool:
         """True where both differ at most in name and budget: results may stand in one study."""

@@ -32,7 +32,8 @@ def check(spec: StudySpec) -> None:
     """What a study file alone cannot know: names, chip, and sizes that fit the images."""
     task = pick(DATASETS, spec.data.name, "data set").task
     SeededSampler(spec.search.sampler, spec.seed)
-    profile_of(spec)
+    for chip in spec.build_space().chips():
+        profile_of(spec, chip)
     for head_pool in spec.space.head_pool:
         try:
             task.head_side(spec.space.cells, head_pool)
@@ -109,7 +110,7 @@ class Worker:
         self.owner = owner_name()
         self.asked_to_end = threading.Event()
         self._lease: Lease | None = None
-        space = search.spec.space.build()
+        space = search.spec.build_space()
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
 
     def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
@@ -197,7 +198,7 @@ class Worker:
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         s = self.search
-        architecture = s.spec.space.build().draw(trial)
+        architecture = s.spec.build_space().draw(trial)
         digest = architecture.digest
         if s.store.known(s.id, digest) is not None:
             s.store.begin_training(s.id, lease, digest)

@@ -18,6 +18,7 @@ from nas_service.spaces.operations import OPERATIONS
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 EDGE_NAMES = tuple(f"{source}{target}" for source, target in EDGES)
 OUTPUT = 3
+IN, OUT = "in", "out"  # a cell's ends beside the names of its edges
 
 # A term of a node's sum: (operation, edge that holds its weights or -1, what it is applied to).
 # The cell's input is the term ("x", -1, ()).
@@ -49,6 +50,32 @@ class Cell:
                 to_output.add(source)
         keep = {e for e in used if EDGES[e][0] in from_input and EDGES[e][1] in to_output}
         return Cell(tuple(n if e in keep else "zeroize" for e, n in enumerate(self.operations)))
+
+    def wiring(self) -> dict[str, tuple[str, ...]]:
+        """What each weighted edge, and the output, reads: edges with weights, or the input.
+
+        Keys are edge names and OUT; skips and poolings pass on what they read.
+        """
+        nodes: list[set[str]] = [{IN}, set(), set(), set()]
+        found: dict[str, tuple[str, ...]] = {}
+        for e, (source, target) in _edges_by_target():
+            operation = OPERATIONS[self.operations[e]]
+            if operation.kind == "zero" or not nodes[source]:
+                continue
+            if operation.weighted:
+                found[EDGE_NAMES[e]] = tuple(sorted(nodes[source]))
+                nodes[target].add(EDGE_NAMES[e])
+            else:
+                nodes[target] |= nodes[source]
+        return {**dict(sorted(found.items())), OUT: tuple(sorted(nodes[OUTPUT]))}
+
+    @property
+    def additions(self) -> int:
+        """Additions (or comparisons) of whole maps: branches that meet, windows of poolings."""
+        used = [(e, OPERATIONS[n]) for e, n in enumerate(self.operations)]
+        used = [(e, operation) for e, operation in used if operation.kind != "zero"]
+        windows = sum(o.kernel**2 - 1 for _, o in used if o.kind in ("avgpool", "maxpool"))
+        return windows + len(used) - len({EDGES[e][1] for e, _ in used})
 
     @property
     def connected(self) -> bool:
@@ -128,6 +155,7 @@ class Architecture:
     hidden: int  # width of the classifier's hidden layer
     time_steps: int  # T
     weight_bits: int  # 2..8, symmetric, per output channel
+    chip: tuple[tuple[str, int | str], ...] = ()  # settings of its chip that were drawn with it
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -145,8 +173,14 @@ class Architecture:
         return all(cell.connected for cell in self.cells)
 
     def canonical(self) -> dict[str, Any]:
-        """Sizes and canonical cells: what the digest is made of."""
-        return {**asdict(self), "cells": [cell.canonical() for cell in self.cells]}
+        """Sizes, canonical cells and chip settings: what the digest is made of."""
+        return {**self._plain(), "cells": [cell.canonical() for cell in self.cells]}
+
+    def _plain(self) -> dict[str, Any]:
+        """Fields as JSON has them; a chip that was not drawn is not there."""
+        values = asdict(self)
+        chip = dict(values.pop("chip"))
+        return values | ({"chip": chip} if chip else {})
 
     @property
     def digest(self) -> str:
@@ -156,20 +190,28 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         cells = [dict(zip(EDGE_NAMES, cell.operations, strict=True)) for cell in self.cells]
-        return {**asdict(self), "cells": cells}
+        return {**self._plain(), "cells": cells}
 
     @classmethod
     def from_json(cls, data: object) -> "Architecture":
         """The inverse of `to_json`; raises SpecError naming the key that is wrong."""
-        values = dict(_mapping(data, {f.name for f in fields(cls)}, "architecture"))
-        cells = values.pop("cells")
+        values = dict(_mapping(data, {f.name for f in fields(cls)}, "architecture", {"chip"}))
+        cells, chip = values.pop("cells"), values.pop("chip", {})
         if not isinstance(cells, list | tuple) or not 1 <= len(cells) <= MAX_CELLS:
             raise SpecError(f"cells: a list of 1..{MAX_CELLS} cells is needed")
-        return cls(cells=tuple(_cell(cell) for cell in cells), **values)
+        return cls(cells=tuple(_cell(cell) for cell in cells), chip=_chip(chip), **values)
 
 
 MAX_CELLS = 16
-SIZES = tuple(f.name for f in fields(Architecture) if f.name != "cells")
+SIZES = tuple(f.name for f in fields(Architecture) if f.name not in ("cells", "chip"))
+
+
+def _chip(data: object) -> tuple[tuple[str, int | str], ...]:
+    if not isinstance(data, dict) or not all(
+        isinstance(key, str) and type(value) in (int, str) for key, value in data.items()
+    ):
+        raise SpecError(f"chip = {data!r:.80}: a table of whole numbers and words is needed")
+    return tuple(data.items())
 
 
 def _cell(data: object) -> Cell:
@@ -180,12 +222,14 @@ def _cell(data: object) -> Cell:
     return Cell(tuple(cast(str, operations[edge]) for edge in EDGE_NAMES))
 
 
-def _mapping(data: object, keys: set[str], what: str) -> dict[str, Any]:
+def _mapping(
+    data: object, keys: set[str], what: str, optional: frozenset[str] | set[str] = frozenset()
+) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpecError(f"{what}: a table with the keys {sorted(keys)} is needed, not {data!r:.60}")
     for key in data:
         if key not in keys:
             raise SpecError(f"{what}: unknown key {key!r}{did_you_mean(str(key), keys)}")
-    if missing := sorted(keys - set(data)):
+    if missing := sorted(keys - optional - set(data)):
         raise SpecError(f"{what}: missing {missing}")
     return data

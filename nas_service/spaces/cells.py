@@ -32,29 +32,59 @@ class CellSpace:
     hidden: tuple[int, ...]
     time_steps: tuple[int, ...]
     weight_bits: tuple[int, ...]
+    chip: tuple[tuple[str, tuple[int, ...] | tuple[str, ...]], ...] = ()  # settings and values
 
     def draw(self, trial: Suggest) -> Architecture:
         """One architecture, chosen by the trial."""
         cells = tuple(self._draw_cell(trial, k) for k in range(self.cells))
         sizes = {name: _draw_ordered(trial, name, getattr(self, name)) for name in SIZES}
-        return Architecture(cells=cells, **sizes)
+        chip = tuple((key, _draw_setting(trial, key, values)) for key, values in self.chip)
+        return Architecture(cells=cells, chip=chip, **sizes)
 
     def _draw_cell(self, trial: Suggest, k: int) -> Cell:
         names = (f"cell{k}_edge{edge}" for edge in EDGE_NAMES)
         return Cell(tuple(trial.suggest_categorical(name, self.operations) for name in names))
 
     @property
+    def cell_count(self) -> int:
+        """Different choices of operations for one cell."""
+        return int(len(self.operations) ** len(EDGE_NAMES))
+
+    def cell(self, number: int) -> Cell:
+        """A cell by its number in the order of iteration: a digit for each edge."""
+        base = len(self.operations)
+        digits = [number // base**e % base for e in reversed(range(len(EDGE_NAMES)))]
+        return Cell(tuple(self.operations[d] for d in digits))
+
+    @property
     def size(self) -> int:
         """Number of genotypes; the number of different networks is smaller."""
         sizes = math.prod(len(getattr(self, name)) for name in SIZES)
-        return int(len(self.operations) ** (len(EDGE_NAMES) * self.cells) * sizes)
+        chips = math.prod(len(values) for _, values in self.chip)
+        return int(len(self.operations) ** (len(EDGE_NAMES) * self.cells) * sizes * chips)
 
     def __iter__(self) -> Iterator[Architecture]:
         """Every genotype once, in a fixed order."""
         cell = [Cell(ops) for ops in itertools.product(self.operations, repeat=len(EDGE_NAMES))]
+        cells = itertools.product(cell, repeat=self.cells)
         sizes = itertools.product(*(getattr(self, name) for name in SIZES))
-        for cells, values in itertools.product(itertools.product(cell, repeat=self.cells), sizes):
-            yield Architecture(cells, **dict(zip(SIZES, values, strict=True)))
+        for chosen, values, chip in itertools.product(cells, sizes, self.chips()):
+            yield Architecture(chosen, **dict(zip(SIZES, values, strict=True)), chip=chip)
+
+    def chips(self) -> Iterator[tuple[tuple[str, int | str], ...]]:
+        """Every choice of chip settings; one empty choice where none are searched."""
+        keys = [key for key, _ in self.chip]
+        for values in itertools.product(*(values for _, values in self.chip)):
+            yield tuple(zip(keys, values, strict=True))  # type: ignore[arg-type]
+
+
+def _draw_setting(trial: Suggest, key: str, values: tuple[int, ...] | tuple[str, ...]) -> int | str:
+    """A setting of the chip: numbers keep their order, words have none."""
+    numbers = tuple(v for v in values if isinstance(v, int))
+    if len(numbers) == len(values):
+        return _draw_ordered(trial, f"chip_{key}", numbers)
+    words = tuple(str(v) for v in values)
+    return words[0] if len(words) == 1 else trial.suggest_categorical(f"chip_{key}", words)
 
 
 def _draw_ordered(trial: Suggest, name: str, values: tuple[int, ...]) -> int:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import Layer, Workload, load_profile
-from hw_models.crossbar import kernel_split
 
 CHIP = load_profile("spikesim_rram")
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -26,7 +25,7 @@ LAYERS = st.builds(
 
 
 def workload(*layers, time_steps=1):
-    named = (replace(layer, name=f"layer{i}") for i, layer in enumerate(layers))
+    named = (replace(x, name=f"layer{i}", sources=()) for i, x in enumerate(layers))
     return Workload(tuple(named), time_steps)
 
 
@@ -68,9 +67,10 @@ def test_one_weight_by_hand():
     ],
 )
 def test_crossbars_by_hand(c_in, c_out, kernel, pes, crossbars, utilisation):
-    tiling = kernel_split(Layer("a", "conv", c_in, c_out, kernel=kernel), 64)
-    assert (tiling.pes, tiling.crossbars) == (pes, crossbars)
-    assert tiling.utilisation == pytest.approx(utilisation, rel=1e-12)
+    layer = Layer("a", "conv", c_in, c_out, kernel=kernel)
+    found = CHIP.estimate(Workload((layer,), 1)).mapping
+    assert (found.pes, found.crossbars) == ((pes,), (crossbars,))
+    assert found.utilisation == pytest.approx((utilisation,), rel=1e-12)
 
 
 def test_memory_by_hand():

@@ -86,6 +86,14 @@ DAMAGED = [
     damaged(("parameters",), 1.5),
     damaged(("crossbars",), True),
     damaged(("tiles",), "1"),
+    damaged(("interval_s",), 0.0),
+    damaged(("interval_s",), None),
+    damaged(("dense_energy_J",), ...),
+    damaged(("mapping",), ...),
+    damaged(("mapping", "pes"), [1]),
+    damaged(("mapping", "pes"), [1, 0.5]),
+    damaged(("mapping", "utilisation"), [1.0, -0.5]),
+    damaged(("mapping", "start_s"), [0.0, float("nan")]),
 ]
 
 

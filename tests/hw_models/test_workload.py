@@ -10,16 +10,20 @@ from hw_models import Layer, Workload, WorkloadError
 
 CONV = {"kind": "conv", "in_channels": 3, "out_channels": 8, "kernel": 3}
 LAYERS = st.builds(
-    Layer,
+    lambda **values: Layer(out_size=values["in_size"], **values),
     name=st.just(""),
     kind=st.sampled_from(["conv", "linear"]),
     in_channels=st.integers(1, 512),
     out_channels=st.integers(1, 512),
     kernel=st.integers(1, 7),
     in_size=st.integers(1, 64),
-    out_size=st.integers(1, 64),
     weight_bits=st.integers(1, 32),
+    input_bits=st.integers(1, 8),
+    once=st.booleans(),
+    neurons=st.none() | st.integers(0, 99),
+    input_adds=st.integers(0, 99),
     spike_rate=st.floats(0, 1),
+    sources=st.just(()),
 )
 
 
@@ -86,6 +90,22 @@ def test_sizes_by_hand():
         (of({**CONV, "spike_rate": True}), "spike_rate = True"),
         (of({**CONV, "spike_rate": "0.5"}), "spike_rate = '0.5'"),
         (of({**CONV, "parameters": 215}), "parameters = 215, a whole number in 216.."),
+        (of({**CONV, "groups": 2}), "groups = 2, a whole number in 1..1"),
+        (of({**CONV, "in_channels": 4, "groups": 3}), "groups = 3, a divisor"),
+        (of({**CONV, "out_size": 4}), "out_size = 4, a whole number in 1..3"),
+        (of({**CONV, "input_bits": 0}), "input_bits = 0"),
+        (of({**CONV, "once": 1}), "once = 1, true or false"),
+        (of({**CONV, "neurons": -1}), "neurons = -1"),
+        (of({**CONV, "input_adds": 0.5}), "input_adds = 0.5"),
+        (of({**CONV, "spike_rate": []}), "spike_rate = ()"),
+        (of({**CONV, "spike_rate": [0.1, 2]}), "spike_rate = (0.1, 2)"),
+        (of({**CONV, "spike_rate": [0.1, 0.2]}), "spike_rate = (0.1, 0.2), one rate, or 4"),
+        (of({**CONV, "sources": [1]}), "sources = (1,)"),
+        (of({**CONV, "sources": ["b"]}), "layers in front of it, not ['b']"),
+        (of(CONV, CONV), "layer 'layer1': in_channels = 3, 8, the channels of 'layer0'"),
+        (of(CONV, {**CONV, "in_channels": 8, "in_size": 2}), "in_size = 2, 1, the map of 'layer0'"),
+        (of(CONV, {"kind": "linear", "in_features": 12, "out_features": 2}), "in_channels = 12"),
+        (of(CONV, {"kind": "linear", "in_features": 32, "out_features": 2}), "in_channels = 32"),
         (of({**CONV, "name": "a"}, {**CONV, "name": "a"}), "layer names ['a'] stand twice"),
     ],
 )
@@ -96,10 +116,53 @@ def test_wrong_layer_lists_name_the_key(data, said):
 
 
 def test_spike_rates_by_name():
-    workload = Workload.from_json(of(CONV, CONV)).with_spike_rates({"layer1": 0.25})
+    next_ = {**CONV, "in_channels": 8}
+    workload = Workload.from_json(of(CONV, next_)).with_spike_rates({"layer1": 0.25})
     assert [layer.spike_rate for layer in workload.layers] == [1.0, 0.25]
     assert [layer.spike_rate for layer in workload.at_rate(0).layers] == [0, 0]
     with pytest.raises(WorkloadError, match=r"spike rates for \['layer2'\]"):
         workload.with_spike_rates({"layer2": 0.5})
     with pytest.raises(WorkloadError, match="spike_rate = 2"):
         workload.at_rate(2)
+
+
+def conv(name, c_in, c_out, size, *sources, **more):
+    return Layer(
+        name, "conv", c_in, c_out, kernel=3, in_size=size, out_size=size, sources=sources, **more
+    )
+
+
+def test_branches_meet_by_sum_or_by_concatenation():
+    """Two maps of 8 channels are read as 8 (added) or as 16 (side by side), and as nothing else."""
+    a, b = conv("a", 3, 8, 4), conv("b", 3, 8, 4)
+    for channels in (8, 16):
+        graph = Workload((a, b, conv("c", channels, 2, 4, "a", "b")), 1)
+        assert graph.predecessors == ((), (), (0, 1))
+    with pytest.raises(WorkloadError, match="in_channels = 9, 8 or 16"):
+        Workload((a, b, conv("c", 9, 2, 4, "a", "b")), 1)
+    wide = conv("b", 3, 12, 4)
+    with pytest.raises(WorkloadError, match="in_channels = 8, 20, the channels"):
+        Workload((a, wide, conv("c", 8, 2, 4, "a", "b")), 1)
+
+
+def test_a_pooling_that_no_layer_names_is_said():
+    graph = Workload((conv("a", 3, 8, 8), conv("b", 8, 8, 4, "a")), 1)
+    assert graph.unnamed_poolings == [
+        "b reads 4 of the 8 pixels of a: a pooling that no layer names costs nothing"
+    ]
+    assert Workload((conv("a", 3, 8, 8, pool=2), conv("b", 8, 8, 4, "a")), 1).unnamed_poolings == []
+
+
+def test_a_linear_layer_reads_a_square_of_the_map():
+    """8 channels on 6x6 pixels, pooled to any smaller square."""
+    for side in (1, 2, 3, 6):
+        Workload((conv("a", 3, 8, 6), Layer("f", "linear", 8 * side**2, 10)), 1)
+    for features in (7, 16, 8 * 49):
+        with pytest.raises(WorkloadError, match=f"in_channels = {features}"):
+            Workload((conv("a", 3, 8, 6), Layer("f", "linear", features, 10)), 1)
+
+
+def test_a_depthwise_convolution_by_hand():
+    """Eight groups of one channel: nine inputs an output, 72 weights."""
+    layer = Layer("d", "conv", 8, 8, kernel=3, groups=8, in_size=4, out_size=4)
+    assert (layer.rows, layer.weights) == (9, 72)

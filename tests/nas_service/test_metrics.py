@@ -26,7 +26,9 @@ TRAINED = Evaluation(
     seed=3,
     fidelity=6,
     accuracy=0.875,
-    spike_rates={"stem": 1.0, "hidden": 0.25},
+    spike_rates={"stem": 1.0, "hidden": (0.25, 0.5)},
+    on_chip=(0.75, 0.5),
+    bounds={"energy_uJ@0.9": 4.5},
     spike_rate=0.125,
     seconds=2.5,
     versions={"torch": "2"},
@@ -44,7 +46,7 @@ def test_comes_back_from_json(evaluation):
 @pytest.mark.parametrize("evaluation", ALL, ids=lambda e: e.outcome)
 def test_told_is_finite_and_whole(evaluation):
     values = told(evaluation)
-    assert set(values) == set(METRICS)
+    assert set(values) == set(METRICS) | set(evaluation.bounds)
     assert all(math.isfinite(value) for value in values.values())
 
 

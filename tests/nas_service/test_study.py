@@ -69,7 +69,7 @@ WRONG = [
     (("training", "learning_rate"), -0.1, "training.learning_rate"),
     (("training", "warm_up"), 1.0, "training.warm_up"),
     (("training", "batch"), 4, "batch_size"),
-    (("hardware", "profile"), "spikesim", "did you mean 'spikesim_rram'"),
+    (("hardware", "profile"), "spikesim", "did you mean 'spikesim_sram'"),
     (("hardware", "set"), {"crossbar": 64}, "crossbar_size"),
     (("hardware", "set"), {"crossbar_size": 0}, "crossbar_size"),
     (("search", "sampler"), "tpee", "did you mean 'tpe'"),
@@ -150,7 +150,7 @@ def test_a_minimal_study_and_its_defaults():
     spec = minimal()
     sizes = spec.space.channels, spec.space.head_pool, spec.space.weight_bits
     assert sizes == ((4,), (1, 2), (8,))
-    assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "spikesim_rram")
+    assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "corrected")
     assert spec.space.build().size == 5**12 * 2 * 2
     assert parsed(json.loads(spec.model_dump_json())) == spec
 

@@ -1,0 +1,52 @@
+"""Why two chips give different figures: one setting after the other, from the first to the second.
+
+Each step changes one switch, option or figure and keeps the changes before it, so the steps add
+up to the whole difference; what a step moves depends on the steps before it.
+"""
+
+from dataclasses import dataclass
+
+from hw_models.errors import ProfileError
+from hw_models.parameters import DEFECTS
+from hw_models.profile import Profile
+from hw_models.workload import Workload
+
+
+@dataclass(frozen=True)
+class Step:
+    """One setting changed, and what it moved."""
+
+    key: str
+    before: float | str | bool
+    after: float | str | bool
+    change: dict[str, float]  # metric -> what was added by this step, in the metric's unit
+
+    @property
+    def defect(self) -> str:
+        """D1 .. D18 for a switch, empty for other settings."""
+        return DEFECTS[self.key][0] if self.key in DEFECTS else ""
+
+
+def steps(a: Profile, b: Profile, workload: Workload) -> list[Step]:
+    """Steps from `a` to `b`; settings without any effect on this workload are left out."""
+    found = []
+    for key in [key for key, value in a.settings.items() if b.settings[key] != value]:
+        found += _step(a, key, b.settings[key], workload)
+        a = _with(a, key, b.settings[key])
+    return found
+
+
+def _with(profile: Profile, key: str, value: float | str | bool) -> Profile:
+    try:
+        return profile.with_values({key: value})
+    except ProfileError as error:
+        raise ProfileError(
+            f"no chip lies between the two profiles: {error} (set {key} in both to compare)"
+        ) from error
+
+
+def _step(a: Profile, key: str, value: float | str | bool, workload: Workload) -> list[Step]:
+    before = a.estimate(workload).metrics()
+    after = _with(a, key, value).estimate(workload).metrics()
+    change = {name: after[name] - before[name] for name in before}
+    return [Step(key, a.settings[key], value, change)] if any(change.values()) else []

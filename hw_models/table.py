@@ -1,0 +1,136 @@
+"""Workloads as arrays: one column a layer, so that one or thousands are costed alike.
+
+N candidates, L layers, S spike rates of a layer: one, or one for each time step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.errors import WorkloadError
+from hw_models.workload import Layer, Workload
+
+Array = NDArray[np.float64]
+
+NUMBERS = (
+    "in_channels", "out_channels", "kernel", "groups", "in_size", "out_size", "pool",
+    "weight_bits", "input_bits", "once", "trained_numbers", "neurons", "input_adds", "linear",
+)  # fmt: skip
+
+
+def numbers_of(x: Layer) -> tuple[int, ...]:
+    """A layer as numbers, in the order of NUMBERS."""
+    return (
+        x.in_channels, x.out_channels, x.kernel, x.groups, x.in_size, x.out_size, x.pool,
+        x.weight_bits, x.input_bits, x.once,
+        x.weights if x.parameters is None else x.parameters,
+        -1 if x.neurons is None else x.neurons,
+        x.input_adds, x.kind == "linear",
+    )  # fmt: skip
+
+
+NOTHING = (0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0)  # a layer that costs nothing, in this order
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTable:
+    """Layers of one workload [L], or of N workloads [N, L] filled up with empty layers.
+
+    Counts are float64, exact to 2^53. `neurons` is -1 where a layer has one for each output.
+    """
+
+    in_channels: Array
+    out_channels: Array
+    kernel: Array
+    groups: Array
+    in_size: Array
+    out_size: Array
+    pool: Array
+    weight_bits: Array
+    input_bits: Array
+    once: Array
+    trained_numbers: Array
+    neurons: Array
+    input_adds: Array
+    linear: Array
+    rates: Array  # [..., L, S]
+    sources: NDArray[np.intp]  # [..., L, P] positions of what a layer reads, -1 for none
+    time_steps: Array  # [] or [N, 1]
+
+    @classmethod
+    def of(cls, workload: Workload) -> "LayerTable":
+        """One workload [L]."""
+        numbers = np.array([numbers_of(x) for x in workload.layers], dtype=np.float64).T
+        rates = [x.rates for x in workload.layers]
+        widest = max(map(len, rates))
+        return cls(
+            **dict(zip(NUMBERS, numbers, strict=True)),
+            rates=np.array([r * (widest // len(r)) for r in rates], dtype=np.float64),
+            sources=_padded(workload.predecessors),
+            time_steps=np.float64(workload.time_steps),  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def stack(cls, workloads: Sequence[Workload]) -> "LayerTable":
+        """N workloads [N, L], each filled up to the longest."""
+        if not workloads:
+            raise WorkloadError("no workload to cost")
+        length = max(len(w.layers) for w in workloads)
+        numbers = np.empty((len(workloads), length, len(NUMBERS)))
+        numbers[:] = NOTHING
+        widest = max(len(x.rates) for w in workloads for x in w.layers)
+        rates = np.zeros((len(workloads), length, widest))
+        width = max(len(read) for w in workloads for read in w.predecessors)
+        sources = np.full((len(workloads), length, max(width, 1)), -1, dtype=np.intp)
+        for n, w in enumerate(workloads):
+            numbers[n, : len(w.layers)] = [numbers_of(x) for x in w.layers]
+            for i, (x, read) in enumerate(zip(w.layers, w.predecessors, strict=True)):
+                rates[n, i] = _spread(x, w, widest)
+                sources[n, i, : len(read)] = read
+        steps = np.array([[w.time_steps] for w in workloads], dtype=np.float64)
+        columns = np.ascontiguousarray(np.moveaxis(numbers, -1, 0))
+        return cls(
+            **dict(zip(NUMBERS, columns, strict=True)),
+            rates=rates,
+            sources=sources,
+            time_steps=steps,
+        )
+
+    def part(self, rows: slice) -> "LayerTable":
+        """Some of the N workloads."""
+        return LayerTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.in_channels)
+
+    @cached_property
+    def rate(self) -> Any:
+        """Spike rates, mean over time steps [..., L]."""
+        return self.rates[..., 0] if self.rates.shape[-1] == 1 else self.rates.mean(-1)
+
+    @cached_property
+    def kernel2(self) -> Any:
+        return self.kernel * self.kernel
+
+
+def _padded(predecessors: tuple[tuple[int, ...], ...]) -> NDArray[np.intp]:
+    width = max(1, *map(len, predecessors)) if len(predecessors) > 1 else 1
+    rows = [(*read, *[-1] * (width - len(read))) for read in predecessors]
+    return np.array(rows, dtype=np.intp)
+
+
+def _spread(layer: Layer, workload: Workload, widest: int) -> Any:
+    """Rates of a layer in a table `widest` wide; workloads of unlike T take their means."""
+    rates = layer.rates
+    if len(rates) == 1:
+        return rates[0]
+    if len(rates) != widest:
+        raise WorkloadError(
+            f"layer {layer.name!r}: rates for {len(rates)} time steps in a batch with {widest}"
+        )
+    return rates
