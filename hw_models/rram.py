@@ -487,7 +487,9 @@ class Chip:
         if self.switches.last_halt:
             return self._script_schedule(h)
         cycles, repeats = self._times(h)
-        blockers, periods = self._blockers(h, cycles)
+        held, periods = self._tile_sharing(h, cycles, repeats)
+        size = range(len(cycles))
+        blockers = [[j for j in range(i) if held(i, j)] if held else [] for i in size]
         linear = [layer.kind == "linear" for layer in workload.layers]
         plan = schedule(
             cycles.tolist(), repeats.tolist(), periods.tolist(),
@@ -522,19 +524,12 @@ class Chip:
             spans: Array = self._script_cycles(h).sum(-1) * twice
             return spans
         cycles, repeats = self._times(h)
-        shares, periods = self._tile_sharing(h, cycles)
+        shares, periods = self._tile_sharing(h, cycles, repeats)
         overlap = self.figures.overlap
         found = makespans(cycles, repeats, periods, x.sources, shares, x.linear, overlap)
         return found * twice
 
-    def _blockers(self, h: Happening, cycles: Array) -> tuple[list[list[int]], Array]:
-        held, periods = self._tile_sharing(h, cycles)
-        size = range(len(cycles))
-        if held is None:
-            return [[] for _ in size], periods
-        return [[j for j in range(i) if held(i, j)] for i in size], periods
-
-    def _tile_sharing(self, h: Happening, cycles: Array) -> tuple[Any, Array]:
+    def _tile_sharing(self, h: Happening, cycles: Array, repeats: Array) -> tuple[Any, Array]:
         """Which layers hold a tile together, and how often each can begin a step.
 
         A shared tile's buffer serves one layer at a time: layers on it run one after the other.
@@ -542,15 +537,17 @@ class Chip:
         serialised = self.options.tile_contention == "serialised"
         if not (serialised and self.switches.tile_sharing):
             return None, cycles
-        ends = np.cumsum(h.tiling.pes, -1)
-        first = np.floor((ends - h.tiling.pes) / self.figures.pes_per_tile)
-        last = np.ceil(ends / self.figures.pes_per_tile) - 1
+        pes = h.tiling.pes
+        ends = np.cumsum(pes, -1)
+        first = np.floor((ends - pes) / self.figures.pes_per_tile)
+        last = np.where(pes > 0, np.ceil(ends / self.figures.pes_per_tile) - 1, -1)
 
         def held(i: int, j: int) -> Any:
-            return (first[..., i] <= last[..., j]) & (first[..., j] <= last[..., i])
+            there = (pes[..., i] > 0) & (pes[..., j] > 0)
+            return there & (first[..., i] <= last[..., j]) & (first[..., j] <= last[..., i])
 
-        size = range(cycles.shape[-1])
-        periods = [sum(held(i, j) * cycles[..., j] for j in size) for i in size]
+        size, again = range(cycles.shape[-1]), cycles * (repeats > 0)
+        periods = [sum(held(i, j) * again[..., j] for j in size) for i in size]
         return held, np.stack(periods, -1)
 
     # --- what to be careful about ------------------------------------------------------------

@@ -58,7 +58,7 @@ def schedule(
     to_end: list[Way] = []
     for i, own in enumerate(durations):
         share = 1.0 if linear[i] else overlap
-        waits = [(p, math.floor(share * durations[p])) for p in sources[i]]
+        waits: list[Way] = [(p, math.floor(share * durations[p])) for p in sources[i]]
         waits += [(b, durations[b]) for b in blockers[i]]
         _latest(first, to_first, 0.0, 0.0, first, waits)
         _latest(last, to_last, first[i], repeats[i] * periods[i], last, waits)
@@ -134,7 +134,7 @@ def makespans(
 
 def _sources(sources: Any, i: int) -> list[tuple[Any, Any]]:
     """Each source of layer i as an index into [L, N], and 1 where there is one, else 0."""
-    found = []
+    found: list[tuple[Any, Any]] = []
     for chosen in sources[:, i].T:
         known = chosen >= 0
         if (chosen == chosen[0]).all():  # the usual chain: one row for all

@@ -100,7 +100,7 @@ class LayerTable:
             time_steps=steps,
         )
 
-    def part(self, rows: slice) -> "LayerTable":
+    def part(self, rows: slice | NDArray[np.intp]) -> "LayerTable":
         """Some of the N workloads."""
         return LayerTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 

@@ -34,6 +34,7 @@ class Composition:
     task: Task
     votes: int = 1
     _traced: dict[Shape, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
+    _bodies: dict[int, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
     _numbers: dict[Shape, tuple[NDArray[np.float64], Maps]] = field(
         default_factory=dict, repr=False
     )
@@ -55,14 +56,23 @@ class Composition:
     def _blocks(self, shape: Shape) -> tuple[dict[Block, Layer], Maps]:
         """Layers by block and operation; the operation is empty outside of cells."""
         if shape not in self._traced:
+            body, maps = self._body(shape[0])
+            layers, _ = traced_blocks(self._uniform("skip", shape), self.task, self.votes)
+            head = {(name, ""): layers[name] for name in ("hidden", "readout")}
+            self._traced[shape] = {**body, **head}, maps
+        return self._traced[shape]
+
+    def _body(self, channels: int) -> tuple[dict[Block, Layer], Maps]:
+        """Everything in front of the head, which depends on the channels alone."""
+        if channels not in self._bodies:
+            shape = (channels, self.space.head_pool[0], self.space.hidden[0])
             found: dict[Block, Layer] = {}
-            maps: Maps = []
-            for operation in self._weighted or ("skip",):
+            for operation in ("skip", *self._weighted):
                 layers, maps = traced_blocks(self._uniform(operation, shape), self.task, self.votes)
                 for name, layer in layers.items():
                     found[name, operation if name.startswith("cell") else ""] = layer
-            self._traced[shape] = found, maps
-        return self._traced[shape]
+            self._bodies[channels] = found, maps
+        return self._bodies[channels]
 
     @cached_property
     def _weighted(self) -> tuple[str, ...]:
@@ -164,16 +174,20 @@ class Drawn:
 
     cells: Index  # [N, K]
     sizes: dict[str, Index]  # each [N]
+    chips: Index  # [N] number of the chip among those of the space
 
     def architecture(self, space: CellSpace, n: int) -> Architecture:
+        """The n-th candidate."""
         cells = tuple(space.cell(int(c)) for c in self.cells[n])
+        chip = next(itertools.islice(space.chips(), int(self.chips[n]), None))
         sizes: dict[str, Any] = {name: int(self.sizes[name][n]) for name in SIZES}
-        return Architecture(cells, **sizes)
+        return Architecture(cells, chip=chip, **sizes)
 
 
 def numbered(space: CellSpace, numbers: Index) -> Drawn:
     """Candidates by their number in the order in which a space is iterated."""
-    rest, sizes = numbers, {}
+    rest, chips = np.divmod(numbers, space.chip_count)
+    sizes = {}
     for name in reversed(SIZES):
         values = np.array(getattr(space, name))
         rest, at = np.divmod(rest, len(values))
@@ -182,14 +196,15 @@ def numbered(space: CellSpace, numbers: Index) -> Drawn:
     for _ in range(space.cells):
         rest, at = np.divmod(rest, space.cell_count)
         cells.append(at)
-    return Drawn(np.stack(cells[::-1], -1), sizes)
+    return Drawn(np.stack(cells[::-1], -1), sizes, chips)
 
 
 def sampled(space: CellSpace, count: int, seed: int) -> Drawn:
     """Candidates by independent throws of a fair die."""
     die = np.random.default_rng(seed)
     sizes = {name: die.choice(np.array(getattr(space, name)), count) for name in SIZES}
-    return Drawn(die.integers(space.cell_count, size=(count, space.cells)), sizes)
+    cells = die.integers(space.cell_count, size=(count, space.cells))
+    return Drawn(cells, sizes, die.integers(space.chip_count, size=count))
 
 
 @dataclass(frozen=True, eq=False)

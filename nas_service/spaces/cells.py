@@ -60,8 +60,12 @@ class CellSpace:
     def size(self) -> int:
         """Number of genotypes; the number of different networks is smaller."""
         sizes = math.prod(len(getattr(self, name)) for name in SIZES)
-        chips = math.prod(len(values) for _, values in self.chip)
-        return int(len(self.operations) ** (len(EDGE_NAMES) * self.cells) * sizes * chips)
+        return int(self.cell_count**self.cells * sizes * self.chip_count)
+
+    @property
+    def chip_count(self) -> int:
+        """Different choices of chip settings."""
+        return math.prod(len(values) for _, values in self.chip)
 
     def __iter__(self) -> Iterator[Architecture]:
         """Every genotype once, in a fixed order."""
