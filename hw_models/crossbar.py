@@ -35,13 +35,13 @@ def tile(x: LayerTable, v: Figures, o: Options, s: Switches) -> Tiling:
     size = v.crossbar_size
     slices, columns_per_weight = _columns_per_weight(x, v, o, s)
     split = o.mapping == "kernel_split"
-    rows = x.in_channels / x.groups if split else x.in_channels / x.groups * x.kernel2
+    rows = x.group_channels if split else x.group_channels * x.kernel2
     reference = 1.0 if o.sign == "offset" and not s.one_cell_per_weight else 0.0
     outputs = x.out_channels / x.groups
     columns = outputs * columns_per_weight + reference * (outputs > 0)
     row_tiles = np.ceil(rows / size)
     apart = x.groups * row_tiles * np.ceil(columns / size)
-    if (x.groups > 1).any():
+    if x.grouped:
         packed = np.floor(size / np.maximum(np.maximum(rows, columns), 1))
         together = np.ceil(x.groups / np.maximum(packed, 1)) * (columns > 0)
         blocks = np.where(packed >= 1, together, apart)

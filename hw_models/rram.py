@@ -43,7 +43,6 @@ class Happening:
     table: LayerTable
     tiling: Tiling
     pixels: Any  # D^2 of the output map, as this chip counts it
-    pooled: Any  # pixels behind the pooling
     steps: Any  # time steps in which a layer is multiplied
     reads: Any  # vectors that a layer's matrix is read for
     sums: Any  # converted sums per output
@@ -240,18 +239,16 @@ class Chip:
     def _happening(self, x: LayerTable) -> Happening:
         v, o, s = self.figures, self.options, self.switches
         t = tile(x, v, o, s)
-        pooled = np.floor(x.out_size / x.pool) ** 2
-        pixels = pooled if s.pooled_sizes else x.out_size * x.out_size
-        steps = _steps(x) if not s.wide_inputs else np.broadcast_to(x.time_steps, x.once.shape)
+        pixels = x.pooled_pixels if s.pooled_sizes else x.pixels
+        steps = np.broadcast_to(x.time_steps, x.once.shape) if s.wide_inputs else x.steps
         sums = converted_sums(t, s, o, x)
-        rows = x.in_channels / x.groups * x.kernel2
+        rows = x.group_channels * x.kernel2
         tiles = t.pes / v.pes_per_tile
         neurons = np.where(x.neurons < 0, x.out_channels * pixels, x.neurons)
         return Happening(
             table=x,
             tiling=t,
             pixels=pixels,
-            pooled=pooled,
             steps=steps,
             reads=pixels * steps * self._serial_bits(x),
             sums=sums,
@@ -279,7 +276,7 @@ class Chip:
         costs know no activity, or every input spikes.
         """
         x = h.table
-        if self.switches.no_activity or bool((x.rate == 1).all()):
+        if self.switches.no_activity or x.dense:
             return {}
         busy = _some_spike(x, h.sum_rows)
         shares = {"crossbar": x.rate, "adc": busy, "mux": busy, "sum_wires": busy, "adder": busy}
@@ -342,7 +339,7 @@ class Chip:
         v, x = self.figures, h.table
         vectors = h.pixels * h.steps * (1.0 if self.switches.wide_inputs else x.input_bits)
         windows = vectors * (x.in_channels * x.kernel2)
-        sent = x.out_channels * h.pooled * x.time_steps
+        sent = x.out_channels * h.table.pooled_pixels * x.time_steps
         return {
             "tile_buffer": windows + sent,
             "h_tree": windows,
@@ -354,7 +351,7 @@ class Chip:
     def _pooled_bits(self, h: Happening) -> Any:
         """Bits of the additions of pooling windows and of branches that meet."""
         x = h.table
-        pooled = x.out_channels * h.pooled * (x.pool**2 - 1)
+        pooled = x.out_channels * h.table.pooled_pixels * (x.pool**2 - 1)
         return (pooled + x.input_adds) * x.time_steps * self.figures.bits_per_value
 
     @cached_property
@@ -422,7 +419,7 @@ class Chip:
         if s.wide_inputs:
             inputs = v.bits_per_value * x.in_channels * x.in_size**2
         else:
-            kept = _steps(x) if o.order == "layer_first" else 1.0
+            kept = x.steps if o.order == "layer_first" else 1.0
             inputs = x.input_bits * x.in_channels * x.in_size**2 * kept
         if s.five_membranes:
             resident = np.cumsum(x.in_channels > 0, -1) <= RESIDENT_LAYERS
@@ -576,14 +573,9 @@ class Chip:
         return found
 
 
-def _steps(x: LayerTable) -> Array:
-    """Time steps in which a layer sees new inputs [.., L]."""
-    return np.where(x.once > 0, 1.0, x.time_steps)
-
-
 def _some_spike(x: LayerTable, rows: Any) -> Any:
     """Probability that at least one of `rows` inputs spikes, mean over time steps [.., L]."""
-    if not x.rate.any():
+    if x.silent:
         return np.zeros_like(x.rate)
     if x.rates.shape[-1] == 1:
         return 1 - (1 - x.rate) ** rows

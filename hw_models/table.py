@@ -114,8 +114,41 @@ class LayerTable:
         return self.rates[..., 0] if self.rates.shape[-1] == 1 else self.rates.mean(-1)
 
     @cached_property
+    def silent(self) -> bool:
+        """True where no input ever spikes."""
+        return not self.rates.any()
+
+    @cached_property
+    def dense(self) -> bool:
+        """True where every input spikes."""
+        return bool((self.rates == 1).all())
+
+    @cached_property
+    def grouped(self) -> bool:
+        return bool((self.groups > 1).any())
+
+    @cached_property
     def kernel2(self) -> Any:
         return self.kernel * self.kernel
+
+    @cached_property
+    def group_channels(self) -> Any:
+        """Input channels of one group."""
+        return self.in_channels / self.groups
+
+    @cached_property
+    def pixels(self) -> Any:
+        """Of a layer's own output map."""
+        return self.out_size * self.out_size
+
+    @cached_property
+    def pooled_pixels(self) -> Any:
+        return np.floor(self.out_size / self.pool) ** 2
+
+    @cached_property
+    def steps(self) -> Any:
+        """Time steps in which a layer sees new inputs."""
+        return np.where(self.once > 0, 1.0, self.time_steps)
 
 
 def _padded(predecessors: tuple[tuple[int, ...], ...]) -> NDArray[np.intp]:
