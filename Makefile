@@ -6,9 +6,10 @@ BIN := .venv/bin
 
 setup: $(BIN)/.ready
 
-$(BIN)/.ready: pyproject.toml constraints.txt
+$(BIN)/.ready: pyproject.toml constraints.txt tests/peers.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet --no-deps --requirement tests/peers.txt
 	touch $@
 
 search: setup
