@@ -62,7 +62,7 @@ def main() -> None:
     distinct = [network(dice, args.layers) for _ in range(min(args.candidates, 1000))]
     table = LayerTable.stack((distinct * (args.candidates // len(distinct) + 1))[: args.candidates])
     some = distinct[:100]
-    chip.estimate_batch(table), [chip.estimate(w) for w in some]  # warm
+    chip.estimate_batch(table)  # warm
     batch, scalar = [], []
     for _ in range(args.rounds):  # interleaved: the machine is shared
         batch.append(seconds(lambda: chip.estimate_batch(table)) / len(table))

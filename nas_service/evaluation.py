@@ -20,12 +20,14 @@ from nas_service.errors import DataError, SpecError, pick
 from nas_service.metrics import Evaluation, told
 from nas_service.snn.composition import Composition
 from nas_service.snn.network import Network
+from nas_service.snn.on_chip import accuracy_on_chip
 from nas_service.snn.trace import spike_rates
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.study import StudySpec
 
 RATE_SAMPLES = 256  # validation images on which spike rates are measured
+CHIP_SAMPLES = 128  # validation images that each simulated chip classifies
 LIVE_COPIES = 6  # of each layer's outputs while it trains: maps, potentials, spikes, gradients
 PACKAGES = ("nas-service", "torch", "norse", "optuna", "numpy")
 
@@ -152,8 +154,18 @@ class Bench:
             accuracy=score,
             spike_rates=rates,
             spike_rate=firing_rate(network, sample),
+            on_chip=self._on_chip(network, screened),
         )
         return self._costed(trained, workload)
+
+    def _on_chip(self, network: Network, candidate: Evaluation) -> tuple[float, ...]:
+        """Accuracy on each simulated chip, where the study asks for some."""
+        draws = self.spec.hardware.chips
+        if not draws:
+            return ()
+        images, labels = (x[:CHIP_SAMPLES] for x in _tensors(self.data.validation))
+        chip = self._ensemble(candidate.architecture).profile.chip
+        return accuracy_on_chip(network, images, labels, chip, draws, candidate.seed)
 
     def test_accuracy(self, architecture: Architecture, weights: Path) -> float:
         """Share of right answers on the test images, which nothing else reads."""

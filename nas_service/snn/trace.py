@@ -107,6 +107,11 @@ def _around(block: nn.Module, matrix: nn.Module) -> tuple[list[nn.Module], list[
     return modules[:at], modules[at + 1 :]
 
 
+def pooled_in_front(block: nn.Module, matrix: nn.Module) -> int:
+    """Side of the average pooling between a block's neurons and its matrix; 1 for none."""
+    return _window(_around(block, matrix)[0])
+
+
 def _window(modules: list[nn.Module]) -> int:
     """Side of the average pooling among the modules; 1 where there is none."""
     sides = [m.kernel_size for m in modules if isinstance(m, nn.AvgPool2d)]

@@ -76,4 +76,8 @@ def test_rates_are_counted_at_the_matrix():
     network = Network(Architecture((cell(e01="skip"),), 4, 2, 16, 2, 8), Task(1, 8, 10))
     images = torch.zeros(2, 1, 8, 8)
     images[:, :, ::2] = 1
-    assert spike_rates(network, images) == {"stem": 0.5, "hidden": (0.0, 0.0), "readout": (0.0, 0.0)}
+    assert spike_rates(network, images) == {
+        "stem": 0.5,
+        "hidden": (0.0, 0.0),
+        "readout": (0.0, 0.0),
+    }

@@ -1,0 +1,195 @@
+"""A trained network on imperfect chips: its matrices read as crossbars and converters read them.
+
+T*B folded steps and images, C channels, L output pixels, G arrays that make up one output, R rows
+of an array, O outputs, S slices, D columns of a sign. Spikes are read in one go; a mean of spikes
+(average pooling in front of a matrix) bit by bit. Pixels of a directly coded image meet the same
+imperfect cells but no converter: they are no whole numbers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hw_models import HardwareError
+from hw_models.nonideality import Cells, merge, off_steps, tile_rows
+from hw_models.rram import Chip
+from nas_service.snn.network import Network
+from nas_service.snn.quantization import FakeQuantize, integer_weights
+from nas_service.snn.trace import pooled_in_front
+from nas_service.snn.training import accuracy
+
+SUMS_AT_ONCE = 2**25  # partial sums held at a time: 128 MiB
+
+
+def accuracy_on_chip(
+    network: Network, images: Tensor, labels: Tensor, chip: Chip, draws: int, seed: int
+) -> tuple[float, ...]:
+    """Accuracy on each of `draws` simulated chips, from images [N, C, H, W] and labels [N].
+
+    The network is as before afterwards, and no global random number is drawn.
+    """
+    found = []
+    for draw in range(draws):
+        with simulated(network, chip, np.random.default_rng([seed, draw])):
+            found.append(accuracy(network, images, labels))
+    return tuple(found)
+
+
+@contextmanager
+def simulated(network: Network, chip: Chip, die: np.random.Generator) -> Iterator[None]:
+    """Inside, every matrix of the network is read from one simulated chip."""
+    replaced: list[nn.Module] = []
+    try:
+        for block in network.blocks().values():
+            matrix = next(m for m in block.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+            vars(matrix)["forward"] = _reader(matrix, pooled_in_front(block, matrix), chip, die)
+            replaced.append(matrix)
+        yield
+    finally:
+        for module in replaced:
+            del vars(module)["forward"]
+
+
+def _reader(
+    matrix: nn.Conv2d | nn.Linear, window: int, chip: Chip, die: np.random.Generator
+) -> Callable[[Tensor], Tensor]:
+    """What the matrix gives when one chip holds it; inputs are multiples of 1 / window^2."""
+    if isinstance(matrix, nn.Conv2d) and matrix.groups > 1:
+        raise HardwareError(f"groups = {matrix.groups}: only whole convolutions are simulated")
+    whole, scale = _integers(matrix)
+    bits = _quantizer(matrix).bits
+    cells = Cells.of(
+        whole.flatten(2).numpy() if whole.dim() == 4 else whole.numpy()[..., None], bits, chip
+    )
+    held = cells.conductances(die, 1)
+    weights = torch.from_numpy(cells.weights(held)[0]).float().reshape(whole.shape)
+    arrays = Arrays.of(held[0], cells)
+    steps = window**2
+
+    def read(x: Tensor) -> Tensor:
+        inputs = x * steps
+        levels = inputs.round()
+        if levels.min() < 0 or (inputs - levels).abs().max() > TOLERANCE:
+            products = _product(matrix, x, weights)
+        else:
+            products = _unfolded(matrix, x, arrays.read(_windows(matrix, levels), steps)) / steps
+        y = products * _along_channels(scale, x)
+        return y if matrix.bias is None else y + _along_channels(matrix.bias, x)
+
+    return read
+
+
+TOLERANCE = 1e-3  # of a mean of spikes from a whole number of spikes
+
+
+def _quantizer(matrix: nn.Module) -> FakeQuantize:
+    quantizer = matrix.parametrizations.weight[0]  # type: ignore[union-attr,index]
+    if not isinstance(quantizer, FakeQuantize):
+        raise HardwareError(f"{type(quantizer).__name__}: only quantised weights have cells")
+    return quantizer
+
+
+def _integers(matrix: nn.Module) -> tuple[Tensor, Tensor]:
+    weight: Tensor = matrix.parametrizations.weight.original  # type: ignore[union-attr,assignment]
+    with torch.no_grad():
+        return integer_weights(weight, _quantizer(matrix).bits)
+
+
+def _product(matrix: nn.Conv2d | nn.Linear, x: Tensor, weights: Tensor) -> Tensor:
+    if isinstance(matrix, nn.Linear):
+        return nn.functional.linear(x, weights)
+    return nn.functional.conv2d(x, weights, None, matrix.stride, matrix.padding)
+
+
+def _windows(matrix: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
+    """Inputs of every output pixel [T*B, C, P, L]."""
+    if isinstance(matrix, nn.Linear):
+        return x[..., None, None]
+    rows = nn.functional.unfold(
+        x,
+        matrix.kernel_size,
+        padding=matrix.padding,  # type: ignore[arg-type]
+        stride=matrix.stride,
+    )
+    windows: Tensor = rows.unflatten(1, (x.shape[1], -1))
+    return windows
+
+
+def _unfolded(matrix: nn.Conv2d | nn.Linear, x: Tensor, sums: Tensor) -> Tensor:
+    """Sums [T*B, L, O] as the matrix would give them."""
+    if isinstance(matrix, nn.Linear):
+        return sums[:, 0]
+    reach = x.shape[-1] + 2 * int(matrix.padding[0]) - matrix.kernel_size[0]
+    side = reach // matrix.stride[0] + 1
+    maps: Tensor = sums.transpose(1, 2).unflatten(2, (side, side))
+    return maps
+
+
+def _along_channels(values: Tensor, x: Tensor) -> Tensor:
+    return values.detach().view(-1, *[1] * (x.dim() - 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """One layer on one chip."""
+
+    conductances: Tensor  # [G, R, O * S * D]
+    cells: Cells
+
+    @classmethod
+    def of(cls, held: NDArray[np.float64], cells: Cells) -> "Arrays":
+        """From conductances [O, C, P, S, D]."""
+        rows = torch.from_numpy(held).float().permute(1, 2, 0, 3, 4).flatten(2)  # [C, P, O S D]
+        return cls(_tiled(rows, cells), cells)
+
+    def read(self, windows: Tensor, most: int) -> Tensor:
+        """Whole inputs 0 .. most [T*B, C, P, L] to sums of whole weights [T*B, L, O]."""
+        per_pixel = self.conductances.shape[0] * self.conductances.shape[2] * windows.shape[-1]
+        parts = windows.split(max(1, SUMS_AT_ONCE // per_pixel))
+        return torch.cat([self._read_part(part, most) for part in parts])
+
+    def _read_part(self, windows: Tensor, most: int) -> Tensor:
+        planes = range(most.bit_length())
+        bits = [((windows.int() >> bit) & 1).float() for bit in planes]
+        return torch.stack(
+            [2.0**b * self._read_bits(x) for b, x in zip(planes, bits, strict=True)]
+        ).sum(0)
+
+    def _read_bits(self, spikes: Tensor) -> Tensor:
+        """One read: spikes [T*B, C, P, L] through arrays, converters and shift-adders."""
+        cells, v = self.cells, self.cells.chip.figures
+        rows = _tiled(spikes.permute(1, 2, 0, 3), cells)  # [G, R, T*B, L]
+        inputs = rows.flatten(2).transpose(1, 2)  # [G, T*B*L, R]
+        sums = converted(torch.bmm(inputs, self.conductances), v.adc_bits)
+        values = torch.from_numpy(merge(cells.bits, cells.chip)).float().flatten()  # [S * D]
+        merged: Tensor = sums.sum(0).unflatten(1, (-1, len(values))) @ values  # [T*B*L, O]
+        if cells.chip.options.sign == "offset":
+            active = inputs.sum(2)  # [G, T*B*L]
+            off = converted(active * off_steps(cells.chip), v.adc_bits).sum(0) * values.sum()
+            merged -= (off + active.sum(0) * 2 ** (cells.bits - 1))[:, None]
+        outputs: Tensor = merged.unflatten(0, (spikes.shape[0], -1))
+        return outputs
+
+
+def converted(sums: Tensor, bits: int) -> Tensor:
+    """Sums in steps as a converter of so many bits gives them: whole, 0 .. 2^b - 1; in place.
+
+    A step of the converter is a level of a cell: it is lossless from `lossless_adc_bits` on.
+    """
+    return sums.round_().clamp_(0, 2**bits - 1)
+
+
+def _tiled(rows: Tensor, cells: Cells) -> Tensor:
+    """Rows [C, P, ...] on the arrays of one output [G, R, ...]; missing rows are 0."""
+    unrolled = cells.chip.options.mapping == "im2col"
+    lines = rows.flatten(0, 1)[None] if unrolled else rows.transpose(0, 1)  # [1 or P, rows, ...]
+    height = tile_rows(lines.shape[1], cells.chip)
+    missing = -lines.shape[1] % height
+    filled = torch.cat([lines, lines.new_zeros(len(lines), missing, *lines.shape[2:])], 1)
+    tiled: Tensor = filled.unflatten(1, (-1, height)).flatten(0, 1)
+    return tiled

@@ -1,0 +1,124 @@
+"""Networks on simulated chips: an ideal one is the digital network, a poor one is not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hw_models import HardwareError, load_profile
+from nas_service.snn.network import Network
+from nas_service.snn.on_chip import accuracy_on_chip, converted, simulated
+from nas_service.snn.training import firing_rate
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.task import Task
+
+CELL = Cell(("conv3x3", "avgpool3x3", "conv1x1", "skip", "conv1x1", "conv3x3"))
+IDEAL = {"conductance_spread": 0, "off_resistance": 1e9, "adc_bits": 8}
+TASK = Task(1, 8, 10)
+
+
+def chip(**changes):
+    return load_profile("corrected").with_values({**IDEAL, **changes}).chip
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Random weights; batch norm set to what it sees, so that neurons fire in every layer."""
+    torch.manual_seed(3)
+    a = Architecture((CELL, CELL), channels=6, head_pool=2, hidden=20, time_steps=3, weight_bits=4)
+    found = Network(a, TASK, votes=2)
+    with torch.no_grad():
+        for _ in range(20):
+            found.train()(torch.rand(64, 1, 8, 8))
+        found.hidden[-1].parametrizations.weight.original.mul_(8)  # so that the head fires too
+    return found.eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+
+
+def scores(network, images, c, seed=0):
+    with torch.inference_mode(), simulated(network, c, np.random.default_rng(seed)):
+        return network(images)
+
+
+VARIANTS = [
+    {},
+    {"mapping": "im2col"},
+    {"sign": "offset"},
+    {"bits_per_cell": 3},
+    {"crossbar_size": 16, "mapping": "im2col", "sign": "offset", "bits_per_cell": 2},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_an_ideal_chip_is_the_digital_network(network, images, changes):
+    assert 0.02 < firing_rate(network, images) < 0.98
+    with torch.inference_mode():
+        digital = network(images)
+    assert torch.allclose(scores(network, images, chip(**changes)), digital, atol=1e-4)
+    assert digital.std(0).min() > 0.001, "every image must have scores of its own"
+
+
+def test_too_few_converter_bits_lose_something(network, images):
+    """Six channels in an array of 64 rows: sums of 0 .. 6 need three bits."""
+    with torch.inference_mode():
+        digital = network(images)
+    few = chip(adc_bits=1)
+    assert not torch.allclose(scores(network, images, few), digital, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"conductance_spread": 0.5},
+        {"stuck_on": 0.1},
+        {"stuck_off": 0.1},
+        {"wire_resistance": 2},
+        {"drift_exponent": 0.1, "drift_seconds": 1e6},
+    ],
+)
+def test_every_fault_changes_the_scores(network, images, fault):
+    ideal, faulty = (scores(network, images, chip(**f)) for f in ({}, fault))
+    assert (ideal - faulty).abs().max() > 0.01
+
+
+def test_chips_are_drawn_from_the_seed_alone(network, images):
+    labels = torch.arange(30) % 10
+    poor = chip(conductance_spread=0.6)
+    before = torch.random.get_rng_state()
+    found = accuracy_on_chip(network, images, labels, poor, draws=4, seed=7)
+    assert len(found) == 4
+    torch.manual_seed(99)
+    assert accuracy_on_chip(network, images, labels, poor, draws=4, seed=7) == found
+    torch.random.set_rng_state(before)
+    one, other = (scores(network, images, poor, seed) for seed in (1, 2))
+    assert not torch.equal(one, other)
+
+
+def test_the_network_is_left_as_it_was(network, images):
+    with torch.inference_mode():
+        before = network(images)
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        simulated(network, chip(stuck_on=1), np.random.default_rng(0)),
+    ):
+        raise RuntimeError("on purpose")
+    with torch.inference_mode():
+        assert torch.equal(network(images), before)
+    assert not any("forward" in vars(m) for m in network.modules())
+
+
+def test_a_converter_rounds_and_clips():
+    sums = torch.tensor([-0.2, 0.4, 0.6, 3.2, 7.4, 7.6, 900.0])
+    assert converted(sums, 3).tolist() == [0, 0, 1, 3, 7, 7, 7]
+
+
+def test_grouped_convolutions_are_refused(network):
+    grouped = nn.Conv2d(4, 4, 3, groups=4)
+    from nas_service.snn.on_chip import _reader
+
+    with pytest.raises(HardwareError, match="groups = 4"):
+        _reader(grouped, 1, chip(), np.random.default_rng(0))
