@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    dice, chip = random.Random(args.seed), load_profile(args.profile)
+    dice, chip = random.Random(args.seed), load_profile(args.profile)  # noqa: S311  no secret
     distinct = [network(dice, args.layers) for _ in range(min(args.candidates, 1000))]
     table = LayerTable.stack((distinct * (args.candidates // len(distinct) + 1))[: args.candidates])
     some = distinct[:100]

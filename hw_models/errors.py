@@ -15,3 +15,7 @@ class ProfileError(HardwareError):
 
 class ReportError(HardwareError):
     """A stored report that is damaged."""
+
+
+class CalibrationError(HardwareError):
+    """Measurements that a chip cannot be fitted to."""

@@ -3,30 +3,33 @@
 import json
 import logging
 import os
-import re
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from hw_models import HardwareError, HardwareReport, Workload, load_profile
-from hw_models.profile import DEFAULT
-from nas_service.errors import NasError, SpecError, StudyError
-from nas_service.metrics import METRICS
+from hw_models import HardwareError
+from nas_service.cli_chip import calibrate, census, cost
+from nas_service.errors import NasError, StudyError
 from nas_service.store import Store, storage_url
 from nas_service.study import StudySpec, load_spec, study_name
+from nas_service.terminal import (
+    err,
+    heading,
+    number,
+    options,
+    out,
+    plain,
+    print_hardware,
+    print_json,
+)
 
 NOTHING_FEASIBLE = 3
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Errors(click.Group):
@@ -49,38 +52,6 @@ class Errors(click.Group):
 def _exit(text: str, code: int) -> SystemExit:
     err.print(f"nas: {plain(text)}", markup=False)
     return SystemExit(code)
-
-
-def plain(text: object) -> str:
-    """Text that cannot steer a terminal."""
-    return CONTROL.sub("?", str(text))
-
-
-def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    known = {
-        "storage": click.option("--storage", help="Database URL; else NAS_STORAGE, else ./nas.db."),
-        "any_disk": click.option(
-            "--any-disk", is_flag=True, help="Allow SQLite on a network disk."
-        ),
-        "data": click.option(
-            "--data",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="NAS_DATA",
-            default=Path("data"),
-            show_default=True,
-            help="Folder of data sets.",
-        ),
-        "workers": click.option("--workers", type=click.IntRange(1, 256), help="Local processes."),
-        "trials": click.option("--trials", type=click.IntRange(1, 10**6), help="Trainings in all."),
-        "json": click.option("--json", "as_json", is_flag=True, help="One JSON document."),
-    }
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for name in reversed(names):
-            function = known[name](function)
-        return function
-
-    return decorate
 
 
 @click.group(cls=Errors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -296,17 +267,13 @@ def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
     return results.read(open_search(_store(storage, any_disk=any_disk), name))
 
 
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False))
-
-
 @main.command()
 @click.argument("name")
 @options("storage", "any_disk", "json")
 def front(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
     """The feasible front of a study, or its nearest misses."""
     result = _result(storage, name, any_disk)
-    _print_json(result.to_json()) if as_json else _print_front(result)
+    print_json(result.to_json()) if as_json else _print_front(result)
     if not result.front:
         raise SystemExit(NOTHING_FEASIBLE)
 
@@ -320,12 +287,12 @@ def _print_front(result: Any) -> None:
         out.print(f"{able} feasible of {len(result.candidates)}; nearest misses:", markup=False)
     asked = [o.metric for o in result.spec.objectives]
     asked += [c.metric for c in result.spec.constraints if c.metric not in asked]
-    table = Table("trial", *(_heading(m) for m in asked), "test accuracy", "worst budget")
+    table = Table("trial", *(heading(m) for m in asked), "test accuracy", "worst budget")
     for c in rows:
-        shown = [_number(m, c.metrics.get(m)) for m in asked]
+        shown = [number(m, c.metrics.get(m)) for m in asked]
         worst = max(c.violations.items(), key=lambda item: item[1], default=None)
         budget = f"{worst[0]} {100 * worst[1]:+.1f} %" if worst else ""
-        table.add_row(str(c.trial), *shown, _number("accuracy", c.test_accuracy), budget)
+        table.add_row(str(c.trial), *shown, number("accuracy", c.test_accuracy), budget)
     out.print(table)
     if result.front:
         out.print(
@@ -334,14 +301,6 @@ def _print_front(result: Any) -> None:
             f"{result.spec.hardware.profile}",
             markup=False,
         )
-
-
-def _heading(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def _number(metric: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.{METRICS[metric].decimals}f}"
 
 
 @main.command()
@@ -361,7 +320,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         "failures": {str(k): v for k, v in store.failures(study_id).items()},
     }
     if as_json:
-        return _print_json(document)
+        return print_json(document)
     for key, value in document.items():
         out.print(f"{key:12s} {plain(value)}", markup=False)
 
@@ -386,75 +345,12 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
         "test_accuracy": found.test_accuracy,
     }
     if as_json:
-        return _print_json(document)
+        return print_json(document)
     out.print(f"trial {trial} of {name}: {found.outcome} {plain(evaluation.reason)}", markup=False)
     out.print_json(json.dumps(document["architecture"]))
     for metric, value in found.metrics.items():
-        out.print(f"{_heading(metric):14s} {_number(metric, value)}", markup=False)
-    _print_hardware(evaluation.hardware)
-
-
-def _print_hardware(report: HardwareReport) -> None:
-    units = {"memory_B": 1.0, "area_m2": 1e6, "latency_s": 1e3, "energy_J": 1e6}
-    table = Table("layer", "memory B", "area mm2", "latency ms", "energy uJ")
-    columns = [getattr(report, name).by_row() for name in units]
-    for i, row in enumerate(report.rows):
-        values = zip(columns, units.values(), strict=True)
-        table.add_row(plain(row), *(f"{c[i] * f:.4g}" for c, f in values))
-    totals = ((getattr(report, name).total, factor) for name, factor in units.items())
-    table.add_row("total", *(f"{t * f:.4g}" for t, f in totals), style="bold")
-    out.print(table)
-    out.print(f"{report.crossbars} crossbars on {report.tiles} tiles, {report.profile}")
-    for warning in report.warnings:
-        err.print(f"note: {warning}", markup=False)
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--profile", default=DEFAULT, show_default=True)
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a figure.")
-@click.option("--study", type=click.Path(path_type=Path, dir_okay=False), help="For its images.")
-@options("json")
-def cost(
-    file: Path, profile: str, changes: tuple[str, ...], study: Path | None, as_json: bool
-) -> None:
-    """Hardware figures of a layer list, or of an architecture with the --study it belongs to."""
-    chip = load_profile(profile).with_values(dict(_assignment(text) for text in changes))
-    report = chip.estimate(_workload(_read_json(file), study))
-    if as_json:
-        return _print_json(report.to_json() | {"metrics": report.metrics()})
-    for metric, value in report.metrics().items():
-        out.print(f"{_heading(metric):14s} {_number(metric, value)}", markup=False)
-    _print_hardware(report)
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise SpecError(f"--set {text!r}: KEY=VALUE is needed")
-    return key.strip(), value.strip()
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SpecError(f"{path}: cannot be read as JSON ({error})") from error
-
-
-def _workload(document: Any, study: Path | None) -> Workload:
-    if not (isinstance(document, dict) and "cells" in document):
-        return Workload.from_json(document)
-    if study is None:
-        raise SpecError("an architecture needs the --study whose images it is for")
-    from nas_service.data import DATASETS
-    from nas_service.errors import pick
-    from nas_service.snn.trace import trace
-    from nas_service.spaces.architecture import Architecture
-
-    spec = load_spec(study)
-    task = pick(DATASETS, spec.data.name, "data set").task
-    return trace(Architecture.from_json(document), task, spec.network.votes)
+        out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
+    print_hardware(evaluation.hardware)
 
 
 @main.command()
@@ -493,9 +389,7 @@ def check_study(study: Path, as_json: bool) -> None:
     spec = load_spec(study)
     check(spec)
     if as_json:
-        return _print_json(
-            {"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")}
-        )
+        return print_json({"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")})
     size = spec.space.build().size
     out.print(
         f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False
@@ -518,9 +412,13 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
         counts = results.count(store.outcomes(row.id))
         rows.append({"study": name, "budget": row.trainings, "counts": counts})
     if as_json:
-        return _print_json(rows)
+        return print_json(rows)
     table = Table("study", "budget", "trained", "rejected", "cached", "failed")
     for entry in rows:
         shown = [str(entry["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
         table.add_row(plain(entry["study"]), str(entry["budget"]), *shown)
     out.print(table)
+
+
+for command in (cost, census, calibrate):
+    main.add_command(command)

@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hw_models import HardwareReport
 from nas_service.metrics import METRICS, Evaluation
+from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.results import Candidate, Result
 
@@ -32,6 +34,7 @@ class Drawn:
     candidate: Candidate
     evaluation: Evaluation
     cells: list[Markup]
+    charts: list[tuple[str, Markup]]
 
     @property
     def sizes(self) -> str:
@@ -44,7 +47,15 @@ class Drawn:
 
 def write(result: Result, path: Path) -> Path:
     """The report, written beside its place and renamed into it."""
-    text = render(result)
+    return _written(render(result), path)
+
+
+def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
+    """One hardware report as a page of its own."""
+    return _written(render_hardware(report, title), path)
+
+
+def _written(text: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -55,28 +66,42 @@ def write(result: Result, path: Path) -> Path:
 
 def render(result: Result) -> str:
     """The report as HTML; every text of the store is escaped."""
+    chosen = (result.front or result.nearest_misses)[:CHOSEN]
+    drawn = [_draw(c, result.evaluation(c)) for c in chosen]
+    return (
+        _pages()
+        .get_template("report.html")
+        .render(
+            result=result,
+            spec=result.spec,
+            counts=result.counts,
+            metrics=_shown_metrics(result),
+            units={name: metric.unit for name, metric in METRICS.items()},
+            rows=result.front or result.nearest_misses,
+            fronts=_fronts(result),
+            history=_history(result),
+            drawn=drawn,
+            hardware=[(name, *_bars(name, drawn)) for name in QUANTITIES if drawn],
+            specification=json.dumps(result.spec.model_dump(mode="json"), indent=2),
+            versions=drawn[0].evaluation.versions if drawn else {},
+            warnings=sorted({w for d in drawn for w in d.evaluation.hardware.warnings}),
+        )
+    )
+
+
+def render_hardware(report: HardwareReport, title: str) -> str:
+    """A hardware report as HTML."""
+    page = _pages().get_template("hardware.html")
+    return page.render(report=report, title=title, charts=charts(report))
+
+
+def _pages() -> Environment:
     pages = Environment(
         loader=PackageLoader("nas_service", "report"), autoescape=True, undefined=StrictUndefined
     )
     pages.filters["metric"] = _metric
     pages.filters["plain"] = lambda text: CONTROL.sub("?", str(text))
-    chosen = (result.front or result.nearest_misses)[:CHOSEN]
-    drawn = [_draw(c, result.evaluation(c)) for c in chosen]
-    return pages.get_template("report.html").render(
-        result=result,
-        spec=result.spec,
-        counts=result.counts,
-        metrics=_shown_metrics(result),
-        units={name: metric.unit for name, metric in METRICS.items()},
-        rows=result.front or result.nearest_misses,
-        fronts=_fronts(result),
-        history=_history(result),
-        drawn=drawn,
-        hardware=[(name, *_bars(name, drawn)) for name in QUANTITIES if drawn],
-        specification=json.dumps(result.spec.model_dump(mode="json"), indent=2),
-        versions=drawn[0].evaluation.versions if drawn else {},
-        warnings=sorted({w for d in drawn for w in d.evaluation.hardware.warnings}),
-    )
+    return pages
 
 
 def _metric(value: float | None, name: str) -> str:
@@ -90,7 +115,8 @@ def _shown_metrics(result: Result) -> list[str]:
 
 
 def _draw(candidate: Candidate, evaluation: Evaluation) -> Drawn:
-    return Drawn(candidate, evaluation, [cell(c) for c in evaluation.architecture.cells])
+    cells = [cell(c) for c in evaluation.architecture.cells]
+    return Drawn(candidate, evaluation, cells, charts(evaluation.hardware))
 
 
 def _tip(result: Result, c: Candidate) -> str:

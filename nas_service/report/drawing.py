@@ -12,7 +12,16 @@ from nas_service.spaces.operations import OPERATIONS
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 48
 RUG = 10  # height of the strip for candidates without a measured value
-PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#997700", "#999999")
+# Colours that the colour-blind tell apart (Paul Tol's muted scheme); a component keeps its own.
+COLOURS = {
+    "crossbar": "#332288", "adc": "#cc6677", "mux": "#ddcc77", "subtractor": "#997700",
+    "adder": "#aa4499", "temp_buffer": "#6699cc", "tile_buffer": "#88ccee", "h_tree": "#44aa99",
+    "sum_wires": "#117733", "network": "#66aa55", "fetch": "#661100", "neuron": "#ee8866",
+    "neuron_memory": "#999933", "elementwise": "#884400", "dac": "#ee3377", "leakage": "#777777",
+    "input_memory": "#6699cc", "fill": "#4477aa", "steady": "#ee6677", "parameters": "#4477aa",
+    "neuron_state": "#999933", "spike_buffer": "#88ccee",
+}  # fmt: skip
+OTHER = "#bbbbbb"
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,8 @@ def plot(
     parts += [_steps(ranked, x, y, "step" if joined else "front")]
     parts += [_dot(mark, x, y) for mark in ranked]
     if left_out := len(marks) - len(inside):
-        parts.append(_text(WIDTH - RIGHT, TOP + 10, f"{left_out} further right", "note end"))
-    return _svg(WIDTH, HEIGHT, parts)
+        parts.append(svg_text(WIDTH - RIGHT, TOP + 10, f"{left_out} further right", "note end"))
+    return svg(WIDTH, HEIGHT, parts)
 
 
 def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
@@ -94,35 +103,38 @@ def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
     return [v for v in values if v <= limit] + list(bounds)
 
 
-def _svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
+def svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
     head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
-def _text(x: float, y: float, text: str, kind: str) -> Markup:
+def svg_text(x: float, y: float, text: str, kind: str) -> Markup:
     return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, kind, text)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     tag = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>')
     return tag.format(x1, y1, x2, y2, kind)
 
 
 def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Markup:
     foot = HEIGHT - BOTTOM
-    parts = [_line(x.at(t), TOP, x.at(t), foot, "grid") for t in x.ticks]
-    parts += [_line(LEFT, y.at(t), WIDTH - RIGHT, y.at(t), "grid") for t in y.ticks]
-    parts += [_text(x.at(t), foot + 16, f"{t:g}", "tick middle") for t in x.ticks]
-    parts += [_text(LEFT - 6, y.at(t) + 4, f"{t:g}", "tick end") for t in y.ticks]
-    parts += [_line(LEFT, foot, WIDTH - RIGHT, foot, "axis"), _line(LEFT, TOP, LEFT, foot, "axis")]
-    parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, "label middle")]
+    parts = [svg_line(x.at(t), TOP, x.at(t), foot, "grid") for t in x.ticks]
+    parts += [svg_line(LEFT, y.at(t), WIDTH - RIGHT, y.at(t), "grid") for t in y.ticks]
+    parts += [svg_text(x.at(t), foot + 16, f"{t:g}", "tick middle") for t in x.ticks]
+    parts += [svg_text(LEFT - 6, y.at(t) + 4, f"{t:g}", "tick end") for t in y.ticks]
+    parts += [
+        svg_line(LEFT, foot, WIDTH - RIGHT, foot, "axis"),
+        svg_line(LEFT, TOP, LEFT, foot, "axis"),
+    ]
+    parts += [svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, "label middle")]
     turned = Markup('<text transform="translate(14 {}) rotate(-90)" class="label middle">{}</text>')
     return Markup("").join([*parts, turned.format((TOP + foot) / 2, y_label)])
 
 
 def _budget(x1: float, y1: float, x2: float, y2: float, value: float) -> Markup:
     at = (x1 + 4, y1 + 10, "note") if x1 == x2 else (x2, y1 - 4, "note end")
-    return _line(x1, y1, x2, y2, "budget") + _text(at[0], at[1], f"budget {value:g}", at[2])
+    return svg_line(x1, y1, x2, y2, "budget") + svg_text(at[0], at[1], f"budget {value:g}", at[2])
 
 
 def _steps(marks: Sequence[Mark], x: Axis, y: Axis, kind: str) -> Markup:
@@ -145,15 +157,37 @@ def _dot(mark: Mark, x: Axis, y: Axis) -> Markup:
     return tag.format(x.at(mark.x), y.at(mark.y), radius, mark.kind, mark.tip)
 
 
-def bars(rows: Sequence[tuple[str, dict[str, float]]], unit: str) -> Markup:
-    """Stacked horizontal bars, one a row; components below 2 % of the largest row are `other`."""
-    largest = max(sum(parts.values()) for _, parts in rows)
-    names = [n for n in rows[0][1] if any(p[n] >= 0.02 * largest for _, p in rows)]
-    colours = dict(zip([*names, "other"], [*PALETTE[: len(names)], "#bbbbbb"], strict=False))
-    scale = Axis(0, largest or 1, 80, WIDTH - 90)
-    parts = [_bar(i, label, found, colours, scale, unit) for i, (label, found) in enumerate(rows)]
-    legend, height = _legend(list(colours), colours, 24 * len(rows) + 22)
-    return _svg(WIDTH, height, [*parts, legend])
+def bars(
+    rows: Sequence[tuple[str, dict[str, float]]],
+    unit: str,
+    outlines: Sequence[float] = (),
+    label: float = 80,
+) -> Markup:
+    """Stacked horizontal bars, one a row; components below 2 % of the largest row are `other`.
+
+    `outlines` draws a second total around each bar; `label` is the room for the rows' names.
+    """
+    totals = [math.fsum(parts.values()) for _, parts in rows]
+    largest = max([*totals, *outlines])
+    shown = list(dict.fromkeys(n for _, parts in rows for n in parts))
+    names = [n for n in shown if any(p.get(n, 0) >= 0.02 * largest for _, p in rows)]
+    colours = {name: COLOURS.get(name, OTHER) for name in names} | {"other": OTHER}
+    scale = Axis(0, largest or 1, label, WIDTH - 90)
+    parts = [_bar(i, name, found, colours, scale, unit) for i, (name, found) in enumerate(rows)]
+    frame = Markup('<rect x="{}" y="{}" width="{}" height="18" class="outline"/>')
+    parts += [
+        frame.format(label, 24 * i + 2, round(scale.at(total) - label, 2))
+        for i, total in enumerate(outlines)
+    ]
+    legend, height = _legend(list(colours), colours, 24 * len(rows) + 22, label)
+    return svg(WIDTH, height, [*parts, legend])
+
+
+def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
+    """A row's name, cut in its middle where it is long; the whole name shows on hovering."""
+    cut = name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
+    tag = Markup('<text x="{}" y="{}" class="tick end">{}<title>{}</title></text>')
+    return tag.format(x, y, cut, name)
 
 
 def _bar(
@@ -161,29 +195,31 @@ def _bar(
 ) -> Markup:
     shown = {n: v for n, v in found.items() if n in colours}
     shown["other"] = math.fsum(v for n, v in found.items() if n not in colours)
-    top, at, parts = 24 * row + 2, 0.0, [_text(74, 24 * row + 16, label, "tick end")]
+    top, at, parts = 24 * row + 2, 0.0, [name_of_row(scale.start - 6, 24 * row + 16, label)]
     tag = Markup('<rect x="{}" y="{}" width="{}" height="18" fill="{}"><title>{}</title></rect>')
     for name, value in shown.items():
         width = round(scale.at(at + value) - scale.at(at), 2)
         tip = f"{label}: {name} {value:.4g} {unit}"
-        parts.append(tag.format(scale.at(at), top, width, colours.get(name, "#bbbbbb"), tip))
+        parts.append(tag.format(scale.at(at), top, width, colours.get(name, OTHER), tip))
         at += value
     total = math.fsum(found.values())
     return Markup("").join(
-        [*parts, _text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")]
+        [*parts, svg_text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")]
     )
 
 
-def _legend(names: list[str], colours: dict[str, str], top: float) -> tuple[Markup, float]:
-    parts, x, y = [], 80.0, top
+def _legend(
+    names: list[str], colours: dict[str, str], top: float, left: float
+) -> tuple[Markup, float]:
+    parts, x, y = [], left, top
     tag = Markup('<rect x="{}" y="{}" width="10" height="10" fill="{}"/>')
     for name in names:
         width = 26 + 7.4 * len(name)
         if x + width > WIDTH:
-            x, y = 80.0, y + 18
+            x, y = left, y + 18
         parts += [
             tag.format(x, y - 9, colours[name]),
-            _text(x + 14, y, name.replace("_", " "), "tick"),
+            svg_text(x + 14, y, name.replace("_", " "), "tick"),
         ]
         x += width
     return Markup("").join(parts), y + 10
@@ -203,7 +239,7 @@ def cell(drawn: Cell) -> Markup:
     ]
     used = {node for edge, _ in edges for node in edge} | {0, 3}
     parts = [_edge(edge, name) for edge, name in edges] + [_node(n) for n in sorted(used)]
-    return _svg(CELL_WIDTH, CELL_HEIGHT, parts)
+    return svg(CELL_WIDTH, CELL_HEIGHT, parts)
 
 
 def _node_x(node: int) -> float:
@@ -212,7 +248,7 @@ def _node_x(node: int) -> float:
 
 def _node(node: int) -> Markup:
     circle = Markup('<circle cx="{}" cy="{}" r="14" class="node"/>').format(_node_x(node), MIDDLE)
-    return circle + _text(
+    return circle + svg_text(
         _node_x(node), MIDDLE + 4, {0: "in", 3: "out"}.get(node, str(node)), "tick middle"
     )
 
@@ -224,4 +260,4 @@ def _edge(edge: tuple[int, int], name: str) -> Markup:
     path = f"M{a} {MIDDLE}C{a + 30} {control},{b - 30} {control},{b} {MIDDLE}"
     kind = escape(OPERATIONS[name].kind)
     curve = Markup('<path d="{}" class="edge {}"/>').format(path, kind)
-    return curve + _text((a + b) / 2, MIDDLE + rise - 5, name, "operation middle")
+    return curve + svg_text((a + b) / 2, MIDDLE + rise - 5, name, "operation middle")

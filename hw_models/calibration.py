@@ -1,0 +1,412 @@
+"""A chip's figures fitted to measurements.
+
+With f the factors on the figures, m what the chip predicts and y what was measured, the fit
+minimises
+    sum ((ln m(f) - ln y) / sigma)^2 + sum (ln f / s)^2.
+sigma is a measurement's relative standard deviation, given or estimated from the residuals; s is
+the figure's own range (low, high) read as a 90 % interval, or a factor e where it has none. A
+figure that the data leave as uncertain as before stays what it was. M measurements, F figures.
+"""
+
+import csv
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hw_models.errors import CalibrationError
+from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
+from hw_models.profile import HEAD, Entry, Profile
+from hw_models.rram import Chip, Demand
+from hw_models.table import Array
+from hw_models.workload import Workload
+
+METRICS = {"energy_uJ": 1e6, "latency_ms": 1e3, "area_mm2": 1e6}  # and their factor from SI
+FITTED_UNITS = ("pJ", "pJ/mm", "um2", "MHz", "mW/mm2")
+NINETY = 1.645  # standard deviations either side of a 90 % interval
+FREE = 1.0  # prior deviation of the logarithm of a figure without a range
+LARGEST = 100.0  # a factor further away is no calibration of this chip
+TOLD = 0.7  # posterior over prior deviation: above it the data cannot tell a figure
+LEAST_NOISE = 1e-4
+MAX_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured network on the chip, in the units of METRICS."""
+
+    name: str
+    workload: Workload
+    settings: Mapping[str, str]
+    values: Mapping[str, float]
+    deviations: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure before and after the fit, in the unit of the profile."""
+
+    key: str
+    before: float
+    after: float
+    low: float  # 90 % interval
+    high: float
+    identified: bool
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Prediction over measurement - 1."""
+
+    name: str
+    metric: str
+    measured: float
+    before: float
+    after: float
+    left_out: float | None  # predicted by a fit without this measurement
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted chip."""
+
+    profile: Profile
+    figures: tuple[Figure, ...]
+    residuals: tuple[Residual, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "digest": self.profile.digest,
+            "figures": [asdict(f) for f in self.figures],
+            "residuals": [asdict(r) for r in self.residuals],
+        }
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """Measurements of a CSV file; raises CalibrationError naming line and column."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CalibrationError(f"{path}: cannot be read ({error})") from error
+    if not rows:
+        raise CalibrationError(f"{path}: no measurement")
+    known = {"name", "workload", "spike_rate", *METRICS, *(f"{m}_sd" for m in METRICS)}
+    for column in rows[0]:
+        _known_column(str(column), known | set(SCHEMA) | set(CHOICES) | set(DEFECTS), path)
+    if "workload" not in rows[0] or not set(METRICS) & set(rows[0]):
+        raise CalibrationError(f"{path}: columns workload and one of {', '.join(METRICS)}")
+    return [_measurement(row, f"{path}, line {i + 2}", path.parent) for i, row in enumerate(rows)]
+
+
+def _known_column(name: str, known: set[str], path: Path) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise CalibrationError(f"{path}: unknown column {name!r:.60}{hint}")
+
+
+def _measurement(row: Mapping[str, Any], where: str, folder: Path) -> Measurement:
+    if None in row or None in row.values():
+        raise CalibrationError(f"{where}: as many fields as the first line has are needed")
+    filled = {key: value.strip() for key, value in row.items() if value.strip()}
+    if "workload" not in filled:
+        raise CalibrationError(f"{where}: workload: the path of a layer list is needed")
+    listed = folder / filled["workload"]
+    try:
+        workload = Workload.from_json(json.loads(listed.read_text(encoding="utf-8")))
+        if "spike_rate" in filled:
+            workload = workload.at_rate(_positive(filled["spike_rate"], f"{where}: spike_rate"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CalibrationError(f"{where}: workload {listed}: {error}") from error
+    values = {m: _positive(filled[m], f"{where}: {m}") for m in METRICS if m in filled}
+    if not values:
+        raise CalibrationError(f"{where}: one of {', '.join(METRICS)} is needed")
+    given = {m: filled[f"{m}_sd"] for m in METRICS if f"{m}_sd" in filled}
+    deviations = {m: _positive(text, f"{where}: {m}_sd") for m, text in given.items()}
+    settings = {key: v for key, v in filled.items() if key in {*SCHEMA, *CHOICES, *DEFECTS}}
+    return Measurement(filled.get("name", listed.name), workload, settings, values, deviations)
+
+
+def _positive(text: str, where: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise CalibrationError(f"{where} = {text!r:.60}: a number > 0 is needed")
+    return number
+
+
+def fit(
+    profile: Profile, measurements: Sequence[Measurement], keys: Sequence[str] = ()
+) -> Calibration:
+    """The profile with the figures `keys`, or all that the measurements feel, fitted to them."""
+    problem = _Problem.of(profile, measurements)
+    asked = [_fittable(key, profile) for key in keys] or problem.felt()
+    if not asked:
+        raise CalibrationError("no figure of this profile moves any of the measured metrics")
+    left = asked
+    theta, spread, told = problem.solve(left)
+    while left and not all(told):  # what the data cannot tell stays what it was
+        left = [key for key, yes in zip(left, told, strict=True) if yes]
+        theta, spread, told = problem.solve(left)
+    factors = dict(zip(left, np.exp(theta).tolist(), strict=True))
+    widths = dict(zip(left, spread.tolist(), strict=True))
+    figures = tuple(_figure(profile, key, factors, widths) for key in asked)
+    return Calibration(
+        _fitted_profile(profile, figures, measurements),
+        figures,
+        problem.residuals(factors, left),
+    )
+
+
+def _fittable(key: str, profile: Profile) -> str:
+    if key not in SCHEMA:
+        near = difflib.get_close_matches(key, sorted(SCHEMA), n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise CalibrationError(f"--fit {key!r:.60}: no figure of a profile{hint}")
+    if SCHEMA[key].unit not in FITTED_UNITS or not profile.values[key]:
+        raise CalibrationError(
+            f"--fit {key} = {profile.values[key]:g} {SCHEMA[key].unit}: only energies, areas and "
+            "the clock can be fitted, where they are not 0"
+        )
+    return key
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Measurements as numbers, with everything that no price changes counted once."""
+
+    profile: Profile
+    chips: list[Profile]  # of each measurement
+    demands: list[Demand]
+    places: list[tuple[int, str]]  # measurement and metric of each number
+    names: list[str]
+    measured: Array  # [M]
+    deviation: Array  # [M] relative, nan where it is to be estimated
+
+    @classmethod
+    def of(cls, profile: Profile, measurements: Sequence[Measurement]) -> "_Problem":
+        chips = [profile.with_values(m.settings) for m in measurements]
+        places = [(i, metric) for i, m in enumerate(measurements) for metric in m.values]
+        sd = [measurements[i].deviations.get(k, math.nan) for i, k in places]
+        values = np.array([measurements[i].values[k] for i, k in places])
+        return cls(
+            profile,
+            chips,
+            [c.chip.demand(m.workload) for c, m in zip(chips, measurements, strict=True)],
+            places,
+            [measurements[i].name for i, _ in places],
+            values,
+            np.array(sd) / values,
+        )
+
+    def predicted(self, factors: Mapping[str, float]) -> Array:
+        """What the chip with changed figures gives for each measured number [M]."""
+        found = []
+        for profile, demand in zip(self.chips, self.demands, strict=True):
+            changed = {key: profile.values[key] * f for key, f in factors.items()}
+            found.append(_metrics(profile.chip_at(changed), demand))
+        return np.array([found[i][metric] for i, metric in self.places])
+
+    def felt(self) -> list[str]:
+        """Figures that move a measured number at all."""
+        base = self.predicted({})
+        usable = [
+            key
+            for key, q in SCHEMA.items()
+            if q.unit in FITTED_UNITS and self.profile.values[key] and key not in self._set()
+        ]
+        return [key for key in usable if (self.predicted({key: 2.0}) != base).any()]
+
+    def _set(self) -> set[str]:
+        """Figures that a measurement gives itself."""
+        return {k for c in self.chips for k in SCHEMA if c.values[k] != self.profile.values[k]}
+
+    def solve(
+        self, keys: Sequence[str], without: int | None = None
+    ) -> tuple[Array, Array, list[bool]]:
+        """Logarithms of the factors, their deviations [F], and whether the data told them."""
+        used = np.array([i != without for i, _ in self.places])
+        noise = np.where(np.isnan(self.deviation), 0.05, self.deviation)
+        prior = np.array([self._prior(key) for key in keys])
+        theta = self._newton(keys, used, noise, prior)
+        for _ in range(3):  # the noise that is left, where it was not given
+            theta_noise = self._noise(keys, theta, used, noise, prior)
+            noise = np.where(np.isnan(self.deviation), theta_noise, self.deviation)
+            theta = self._newton(keys, used, noise, prior)
+        spread = np.sqrt(np.diag(self._covariance(keys, theta, used, noise, prior)))
+        return theta, spread, [bool(a < TOLD * b) for a, b in zip(spread, prior, strict=True)]
+
+    def _prior(self, key: str) -> float:
+        """Deviation of a figure's logarithm before the fit."""
+        entry = self.profile.entries[key]
+        if entry.low and entry.high and entry.high > entry.low:
+            return math.log(entry.high / entry.low) / (2 * NINETY)
+        return FREE
+
+    def _logs(self, keys: Sequence[str], theta: Array) -> Array:
+        return np.asarray(np.log(self.predicted(dict(zip(keys, np.exp(theta), strict=True)))))
+
+    def _jacobian(self, keys: Sequence[str], theta: Array) -> Array:
+        if not len(keys):
+            return np.zeros((len(self.places), 0))
+        step = 1e-5 * np.eye(len(keys))
+        pairs = [(self._logs(keys, theta + e), self._logs(keys, theta - e)) for e in step]
+        return np.stack([(a - b) / 2e-5 for a, b in pairs], 1)
+
+    def _newton(self, keys: Sequence[str], used: Any, noise: Array, prior: Array) -> Array:
+        """Damped Gauss-Newton from factor 1."""
+        theta, damping = np.zeros(len(keys)), 1e-6
+        cost = self._cost(keys, theta, used, noise, prior)
+        for _ in range(MAX_ROUNDS):
+            gap = (self._logs(keys, theta) - np.log(self.measured))[used] / noise[used]
+            slope = self._jacobian(keys, theta)[used] / noise[used, None]
+            gradient = slope.T @ gap + theta / prior**2
+            hessian = slope.T @ slope + np.diag(1 / prior**2)
+            move = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
+            tried = np.clip(theta - move, -math.log(LARGEST), math.log(LARGEST))
+            new = self._cost(keys, tried, used, noise, prior)
+            if new <= cost:
+                gained, theta, cost, damping = cost - new, tried, new, damping / 10
+                if gained <= 1e-12 * (1 + cost):
+                    break
+            else:
+                damping = max(damping, 1e-9) * 10
+                if damping > 1e9:
+                    break
+        return theta
+
+    def _cost(
+        self, keys: Sequence[str], theta: Array, used: Any, noise: Array, prior: Array
+    ) -> float:
+        gap = (self._logs(keys, theta) - np.log(self.measured))[used] / noise[used]
+        return float(gap @ gap + ((theta / prior) ** 2).sum())
+
+    def _noise(
+        self, keys: Sequence[str], theta: Array, used: Any, noise: Array, prior: Array
+    ) -> float:
+        """Relative deviation of the measurements that is left behind the fit."""
+        open_ = used & np.isnan(self.deviation)
+        if not open_.any():
+            return LEAST_NOISE
+        gap = (self._logs(keys, theta) - np.log(self.measured))[open_]
+        covariance = self._covariance(keys, theta, used, noise, prior)
+        spent = len(keys) - float((np.diag(covariance) / prior**2).sum())  # figures the data told
+        return max(LEAST_NOISE, math.sqrt(float(gap @ gap) / max(1.0, len(gap) - spent)))
+
+    def _covariance(
+        self, keys: Sequence[str], theta: Array, used: Any, noise: Array, prior: Array
+    ) -> Array:
+        slope = self._jacobian(keys, theta)[used] / noise[used, None]
+        return np.linalg.inv(slope.T @ slope + np.diag(1 / prior**2))
+
+    def residuals(self, factors: Mapping[str, float], keys: Sequence[str]) -> tuple[Residual, ...]:
+        before = self.predicted({}) / self.measured - 1
+        after = self.predicted(factors) / self.measured - 1
+        left_out = self._left_out(keys)
+        return tuple(
+            Residual(name, metric, float(y), float(b), float(a), left)
+            for name, (_, metric), y, b, a, left in zip(
+                self.names, self.places, self.measured, before, after, left_out, strict=True
+            )
+        )
+
+    def _left_out(self, keys: Sequence[str]) -> list[float | None]:
+        """Each measurement predicted by a fit of the others; None below three measurements."""
+        if len(self.chips) < 3 or not keys:
+            return [None] * len(self.places)
+        found: list[float | None] = [None] * len(self.places)
+        for left in range(len(self.chips)):
+            theta, _, _ = self.solve(keys, without=left)
+            errors = self.predicted(dict(zip(keys, np.exp(theta), strict=True))) / self.measured - 1
+            for n, (i, _) in enumerate(self.places):
+                if i == left:
+                    found[n] = float(errors[n])
+        return found
+
+
+def _metrics(chip: Chip, d: Demand) -> dict[str, float]:
+    """Measurable metrics of a demand at this chip's prices."""
+    areas, energies = chip.area_prices(d.pe_crossbars), chip.energy_prices
+    area = sum(n * areas[name] for name, n in d.areas.items())
+    latency = d.cycles * chip.read_s
+    energy = sum(n * energies[name] for name, n in d.events.items())
+    energy += chip.figures.leakage_W_m2 * area * latency
+    si = {"energy_uJ": energy, "latency_ms": latency, "area_mm2": area}
+    return {name: value * METRICS[name] for name, value in si.items()}
+
+
+def _figure(
+    profile: Profile, key: str, factors: Mapping[str, float], widths: Mapping[str, float]
+) -> Figure:
+    before = profile.values[key]
+    if key not in factors:
+        return Figure(key, before, before, before, before, identified=False)
+    after, reach = before * float(factors[key]), math.exp(NINETY * float(widths[key]))
+    return Figure(key, before, after, after / reach, after * reach, identified=True)
+
+
+def _fitted_profile(
+    profile: Profile, figures: Sequence[Figure], measurements: Sequence[Measurement]
+) -> Profile:
+    entries = dict(profile.entries)
+    for f in figures:
+        if f.identified:
+            told = f"fitted to {len(measurements)} measurements, was {f.before:g}"
+            entries[f.key] = replace(
+                entries[f.key], value=f.after, low=f.low, high=f.high, source=told, fitted=None
+            )
+    for key in ("crossbar_size", "adc_bits", "columns_per_adc", "pes_per_tile", "bits_per_cell"):
+        seen = [float(m.settings.get(key, profile.values[key])) for m in measurements]
+        if min(seen) < max(seen):
+            entries[key] = replace(entries[key], fitted=(min(seen), max(seen)))
+            if not min(seen) <= entries[key].value <= max(seen):
+                entries[key] = replace(entries[key], value=max(seen))
+    return replace(profile, entries=entries)
+
+
+def write_profile(found: Calibration, measurements: Path, output: Path) -> None:
+    """The fitted profile as a complete file, with its residuals in the notes."""
+    digest = hashlib.sha256(measurements.read_bytes()).hexdigest()[:12]
+    origin = f"{measurements.name} (sha256 {digest})"
+    p = found.profile
+    lines = [
+        f"{r.name}: {r.metric} {r.measured:g}, {100 * r.before:+.2f} % before, "
+        f"{100 * r.after:+.2f} % after"
+        + ("" if r.left_out is None else f", {100 * r.left_out:+.2f} % left out")
+        for r in found.residuals
+    ]
+    head = dict(p.head)
+    head["title"] += ", calibrated"
+    head["notes"] = "\n".join([f"Fitted to {origin}. Prediction over measurement:", *lines])
+    text = [f"{key} = {_toml(head[key])}" for key in HEAD]
+    for part in ("options", "switches"):
+        text += ["", f"[{part}]", *(f"{k} = {_toml(v)}" for k, v in getattr(p, part).items())]
+    text += ["", "[values]", *(f"{k} = {_entry(k, e)}" for k, e in p.entries.items())]
+    try:
+        output.write_text("\n".join(text) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CalibrationError(f"{output}: cannot be written ({error})") from error
+
+
+def _entry(key: str, e: Entry) -> str:
+    values: dict[str, Any] = {"value": e.value, "unit": SCHEMA[key].unit}
+    values |= {"low": e.low, "high": e.high} if e.low is not None else {}
+    values |= {"fitted": list(e.fitted)} if e.fitted is not None else {}
+    values |= {"source": e.source, "node": e.node, "licence": e.licence}
+    return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in values.items()) + " }"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML has it; its strings are those of JSON."""
+    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return json.dumps(value)
