@@ -4,7 +4,7 @@ N candidates, L layers, S spike rates of a layer: one, or one for each time step
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -103,6 +103,10 @@ class LayerTable:
     def part(self, rows: slice | NDArray[np.intp]) -> "LayerTable":
         """Some of the N workloads."""
         return LayerTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def at_rate(self, rate: float) -> "LayerTable":
+        """The same layers, all at one spike rate."""
+        return replace(self, rates=np.full((*self.kernel.shape, 1), rate))
 
     def __len__(self) -> int:
         """N."""

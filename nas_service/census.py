@@ -1,7 +1,7 @@
 """Which part of a study's space keeps its budgets: every candidate costed, none built or trained.
 
-Costs are those at spike rate 0, as before a training; a constraint at a confidence is counted at
-its estimate. N candidates.
+Costs are those at the study's assumed spike rate, as before a training; a constraint at a
+confidence is counted at its estimate. N candidates.
 """
 
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def composition_of(spec: StudySpec) -> Composition:
 
 def metrics(spec: StudySpec, space: Composition, drawn: Drawn) -> dict[str, NDArray[np.float64]]:
     """Hardware metrics [N] of candidates, each on its own chip."""
-    table = space.table(drawn)
+    table = space.table(drawn).at_rate(spec.hardware.assumed_rate)
     found: dict[str, NDArray[np.float64]] = {}
     for number, chip in enumerate(space.space.chips()):
         these = np.flatnonzero(drawn.chips == number)

@@ -84,12 +84,12 @@ class Bench:
         return replace(evaluation, hardware=report, bounds=bounds)
 
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
-        """What is known before training: exact sizes, costs at spike rate 0, a reason to reject.
+        """What is known before training: exact sizes, costs at the assumed rate, a reason to reject.
 
         An empty `reason` means that the candidate deserves its training.
         """
         workload = self.workload(architecture)
-        at_rest = workload.at_rate(0.0)
+        at_rest = workload.at_rate(self.spec.hardware.assumed_rate)
         unborn = Evaluation(
             architecture,
             "rejected",

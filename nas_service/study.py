@@ -165,6 +165,9 @@ class Hardware(Part):
     set: dict[str, bool | int | float | str] = Field(default_factory=dict)
     # settings of the chip that are searched beside the cells
     space: dict[ChipKey, Choices] = Field(default_factory=dict)
+    # Before a training the spike rates are not known: a candidate that breaks a budget even at this
+    # rate is rejected. 0 never rejects one that could fit.
+    assumed_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     chips: Annotated[int, Field(ge=0, le=1000)] = 0  # simulated ones for `accuracy_on_chip`
 
     @model_validator(mode="after")

@@ -173,7 +173,10 @@ def bars(
     names = [n for n in shown if any(p.get(n, 0) >= 0.02 * largest for _, p in rows)]
     colours = {name: COLOURS.get(name, OTHER) for name in names} | {"other": OTHER}
     scale = Axis(0, largest or 1, label, WIDTH - 90)
-    parts = [_bar(i, name, found, colours, scale, unit) for i, (name, found) in enumerate(rows)]
+    ends = [max(pair) for pair in zip(totals, outlines or totals, strict=True)]
+    parts = [
+        _bar(i, name, found, colours, scale, unit, ends[i]) for i, (name, found) in enumerate(rows)
+    ]
     frame = Markup('<rect x="{}" y="{}" width="{}" height="18" class="outline"/>')
     parts += [
         frame.format(label, 24 * i + 2, round(scale.at(total) - label, 2))
@@ -191,7 +194,13 @@ def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
 
 
 def _bar(
-    row: int, label: str, found: dict[str, float], colours: dict[str, str], scale: Axis, unit: str
+    row: int,
+    label: str,
+    found: dict[str, float],
+    colours: dict[str, str],
+    scale: Axis,
+    unit: str,
+    end: float,
 ) -> Markup:
     shown = {n: v for n, v in found.items() if n in colours}
     shown["other"] = math.fsum(v for n, v in found.items() if n not in colours)
@@ -202,10 +211,8 @@ def _bar(
         tip = f"{label}: {name} {value:.4g} {unit}"
         parts.append(tag.format(scale.at(at), top, width, colours.get(name, OTHER), tip))
         at += value
-    total = math.fsum(found.values())
-    return Markup("").join(
-        [*parts, svg_text(scale.at(at) + 6, top + 14, f"{total:.4g} {unit}", "tick")]
-    )
+    total = f"{math.fsum(found.values()):.4g} {unit}"
+    return Markup("").join([*parts, svg_text(scale.at(end) + 6, top + 14, total, "tick")])
 
 
 def _legend(
