@@ -97,6 +97,8 @@ def read_measurements(path: Path) -> list[Measurement]:
         raise CalibrationError(f"{path}: cannot be read ({error})") from error
     if not rows:
         raise CalibrationError(f"{path}: no measurement")
+    if None in rows[0]:
+        raise CalibrationError(f"{path}, line 2: as many fields as the first line has are needed")
     known = {"name", "workload", "spike_rate", *METRICS, *(f"{m}_sd" for m in METRICS)}
     for column in rows[0]:
         _known_column(str(column), known | set(SCHEMA) | set(CHOICES) | set(DEFECTS), path)
@@ -152,19 +154,12 @@ def fit(
     asked = [_fittable(key, profile) for key in keys] or problem.felt()
     if not asked:
         raise CalibrationError("no figure of this profile moves any of the measured metrics")
-    left = asked
-    theta, spread, told = problem.solve(left)
-    while left and not all(told):  # what the data cannot tell stays what it was
-        left = [key for key, yes in zip(left, told, strict=True) if yes]
-        theta, spread, told = problem.solve(left)
-    factors = dict(zip(left, np.exp(theta).tolist(), strict=True))
-    widths = dict(zip(left, spread.tolist(), strict=True))
-    figures = tuple(_figure(profile, key, factors, widths) for key in asked)
-    return Calibration(
-        _fitted_profile(profile, figures, measurements),
-        figures,
-        problem.residuals(factors, left),
-    )
+    found = problem.solve(asked)
+    while found.told != found.keys:  # what the data cannot tell stays what it was
+        found = problem.solve(found.told)
+    figures = tuple(_figure(profile, key, found.factors, found.widths) for key in asked)
+    fitted = _fitted_profile(profile, figures, measurements)
+    return Calibration(fitted, figures, problem.residuals(found))
 
 
 def _fittable(key: str, profile: Profile) -> str:
@@ -230,20 +225,18 @@ class _Problem:
         """Figures that a measurement gives itself."""
         return {k for c in self.chips for k in SCHEMA if c.values[k] != self.profile.values[k]}
 
-    def solve(
-        self, keys: Sequence[str], without: int | None = None
-    ) -> tuple[Array, Array, list[bool]]:
-        """Logarithms of the factors, their deviations [F], and whether the data told them."""
-        used = np.array([i != without for i, _ in self.places])
-        noise = np.where(np.isnan(self.deviation), 0.05, self.deviation)
+    def solve(self, keys: Sequence[str]) -> "_Solution":
+        """The best factors for some figures, and the noise they leave."""
         prior = np.array([self._prior(key) for key in keys])
-        theta = self._newton(keys, used, noise, prior)
-        for _ in range(3):  # the noise that is left, where it was not given
-            theta_noise = self._noise(keys, theta, used, noise, prior)
-            noise = np.where(np.isnan(self.deviation), theta_noise, self.deviation)
-            theta = self._newton(keys, used, noise, prior)
-        spread = np.sqrt(np.diag(self._covariance(keys, theta, used, noise, prior)))
-        return theta, spread, [bool(a < TOLD * b) for a, b in zip(spread, prior, strict=True)]
+        every = np.ones(len(self.places), dtype=bool)
+        noise = np.where(np.isnan(self.deviation), 0.05, self.deviation)
+        theta = self._newton(keys, np.zeros(len(keys)), every, noise, prior)
+        for _ in range(2):  # the noise that is left, where it was not given
+            left = self._noise(keys, theta, every, noise, prior)
+            noise = np.where(np.isnan(self.deviation), left, self.deviation)
+            theta = self._newton(keys, theta, every, noise, prior)
+        spread = np.sqrt(np.diag(self._covariance(keys, theta, every, noise, prior)))
+        return _Solution(list(keys), theta, spread, prior, noise)
 
     def _prior(self, key: str) -> float:
         """Deviation of a figure's logarithm before the fit."""
@@ -262,9 +255,11 @@ class _Problem:
         pairs = [(self._logs(keys, theta + e), self._logs(keys, theta - e)) for e in step]
         return np.stack([(a - b) / 2e-5 for a, b in pairs], 1)
 
-    def _newton(self, keys: Sequence[str], used: Any, noise: Array, prior: Array) -> Array:
-        """Damped Gauss-Newton from factor 1."""
-        theta, damping = np.zeros(len(keys)), 1e-6
+    def _newton(
+        self, keys: Sequence[str], theta: Array, used: Any, noise: Array, prior: Array
+    ) -> Array:
+        """Damped Gauss-Newton from a first guess."""
+        damping = 1e-6
         cost = self._cost(keys, theta, used, noise, prior)
         for _ in range(MAX_ROUNDS):
             gap = (self._logs(keys, theta) - np.log(self.measured))[used] / noise[used]
@@ -308,10 +303,10 @@ class _Problem:
         slope = self._jacobian(keys, theta)[used] / noise[used, None]
         return np.linalg.inv(slope.T @ slope + np.diag(1 / prior**2))
 
-    def residuals(self, factors: Mapping[str, float], keys: Sequence[str]) -> tuple[Residual, ...]:
+    def residuals(self, found: "_Solution") -> tuple[Residual, ...]:
         before = self.predicted({}) / self.measured - 1
-        after = self.predicted(factors) / self.measured - 1
-        left_out = self._left_out(keys)
+        after = self.predicted(found.factors) / self.measured - 1
+        left_out = self._left_out(found)
         return tuple(
             Residual(name, metric, float(y), float(b), float(a), left)
             for name, (_, metric), y, b, a, left in zip(
@@ -319,18 +314,44 @@ class _Problem:
             )
         )
 
-    def _left_out(self, keys: Sequence[str]) -> list[float | None]:
+    def _left_out(self, found: "_Solution") -> list[float | None]:
         """Each measurement predicted by a fit of the others; None below three measurements."""
-        if len(self.chips) < 3 or not keys:
+        if len(self.chips) < 3 or not found.keys:
             return [None] * len(self.places)
-        found: list[float | None] = [None] * len(self.places)
+        errors: list[float | None] = [None] * len(self.places)
         for left in range(len(self.chips)):
-            theta, _, _ = self.solve(keys, without=left)
-            errors = self.predicted(dict(zip(keys, np.exp(theta), strict=True))) / self.measured - 1
-            for n, (i, _) in enumerate(self.places):
-                if i == left:
-                    found[n] = float(errors[n])
-        return found
+            used = np.array([i != left for i, _ in self.places])
+            theta = self._newton(found.keys, found.theta, used, found.noise, found.prior)
+            factors = dict(zip(found.keys, np.exp(theta).tolist(), strict=True))
+            wrong = self.predicted(factors) / self.measured - 1
+            for n in np.flatnonzero(~used).tolist():
+                errors[n] = float(wrong[n])
+        return errors
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Fitted figures [F]."""
+
+    keys: list[str]
+    theta: Array  # logarithms of their factors
+    spread: Array  # and their deviations
+    prior: Array  # the same before the fit
+    noise: Array  # [M] relative deviation of the measurements
+
+    @property
+    def told(self) -> list[str]:
+        """Figures that the data made surer."""
+        surer = zip(self.keys, self.spread, self.prior, strict=True)
+        return [key for key, after, before in surer if after < TOLD * before]
+
+    @property
+    def factors(self) -> dict[str, float]:
+        return dict(zip(self.keys, np.exp(self.theta).tolist(), strict=True))
+
+    @property
+    def widths(self) -> dict[str, float]:
+        return dict(zip(self.keys, self.spread.tolist(), strict=True))
 
 
 def _metrics(chip: Chip, d: Demand) -> dict[str, float]:

@@ -1,0 +1,51 @@
+"""Reports as Markdown: every row has as many cells as its head, and every figure is there."""
+
+import re
+
+import pytest
+
+from hw_models import Layer, Workload, known_profiles, load_profile
+from hw_models.markdown import compare, markdown
+
+LAYERS = (
+    Layer("a|b\n`c`", "conv", 3, 8, kernel=3, in_size=8, out_size=8),
+    Layer("fc", "linear", 512, 10, spike_rate=0.1),
+)
+WORK = Workload(LAYERS, 4)
+
+
+def tables(text):
+    """Lists of rows of cells."""
+    blocks = re.findall(r"(?:^\|.*\|\n?)+", text, flags=re.M)
+    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in b.strip().split("\n")] for b in blocks]
+
+
+@pytest.mark.parametrize("name", known_profiles())
+def test_tables_are_whole(name):
+    report = load_profile(name).estimate(WORK)
+    found = tables(markdown(report))
+    assert len(found) == 2 + 5
+    for block in found:
+        assert len({len(row) for row in block}) == 1
+    told = {row[0].strip(): row[1].strip() for row in found[0][2:]}
+    assert told == {k: f"{v:.6g}" for k, v in report.metrics().items()}
+    assert [row[0].strip() for row in found[1][2:]] == ["a\\|b?`c`", "fc", "shared"]
+    for warning in report.warnings:
+        assert warning in markdown(report)
+
+
+def test_shares_of_components_are_of_the_total():
+    found = tables(markdown(load_profile("corrected").estimate(WORK)))
+    for block in found[2:]:
+        assert sum(float(row[2]) for row in block[2:]) == pytest.approx(100, abs=1)
+
+
+def test_two_designs_by_their_largest_difference():
+    chip = load_profile("corrected")
+    a, b = chip.estimate(WORK), chip.with_values({"bits_per_cell": 2}).estimate(WORK)
+    found = tables(compare(a, b))
+    assert {row[0].strip() for row in found[0][2:]} == set(a.metrics())
+    energy = next(block for block in found if "uJ" in block[0][1])
+    gaps = [abs(float(row[1])) for row in energy[2:]]
+    assert gaps == sorted(gaps, reverse=True)
+    assert compare(a, a).count("##") == 0
