@@ -154,9 +154,8 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
     if as_json:
         return print_json({"study": spec.name, "seed": seed} | found.to_json())
     kind = "all" if found.exhaustive else "random"
-    out.print(
-        f"{spec.name}: {found.candidates} {kind} candidates, at spike rate {spec.hardware.assumed_rate:g}"
-    )
+    rate = spec.hardware.assumed_rate
+    out.print(f"{spec.name}: {found.candidates} {kind} candidates, at spike rate {rate:g}")
     table = Table("keeps", "share", "10 % .. 50 % .. 90 % of the candidates")
     table.add_row("a path from input to output", f"{found.connected:.1%}", "")
     for name, share in found.within.items():

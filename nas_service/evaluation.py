@@ -84,7 +84,7 @@ class Bench:
         return replace(evaluation, hardware=report, bounds=bounds)
 
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
-        """What is known before training: exact sizes, costs at the assumed rate, a reason to reject.
+        """What is known before training: exact sizes, costs at the assumed rate, why to reject.
 
         An empty `reason` means that the candidate deserves its training.
         """

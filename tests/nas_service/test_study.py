@@ -1,5 +1,6 @@
 """Study files: what is right stays as it was, what is wrong is named."""
 
+import copy
 import json
 import tomllib
 from pathlib import Path
@@ -111,8 +112,8 @@ def test_files_that_are_no_study(tmp_path, text):
 
 
 def test_violations_are_relative():
-    """100 of 40 000 parameters is 99.75 % below, 0.75 of 0.5 uJ is 50 % above."""
-    metrics = {"parameters": 100, "area_mm2": 1.5, "latency_ms": 0.5, "energy_uJ": 0.75}
+    """100 of 40 000 parameters is 99.75 % below, 1.05 of 0.7 uJ is 50 % above."""
+    metrics = {"parameters": 100, "area_mm2": 5.5, "latency_ms": 0.0375, "energy_uJ": 1.05}
     found = parsed(DIGITS).violations(metrics)
     assert list(found) == [c["metric"] for c in DIGITS["constraints"]]
     assert found == pytest.approx(
@@ -341,3 +342,71 @@ def test_unsafe_names(name):
 @pytest.mark.parametrize("name", ["console", "com10", "a..b", "9", "_x", "nulx"])
 def test_names_that_only_look_unsafe(name):
     assert minimal(name=name).name == name
+
+
+def hardware(**changes):
+    tree = copy.deepcopy(DIGITS)
+    tree["hardware"] = {**tree["hardware"], **changes}
+    return tree
+
+
+def test_chip_settings_are_searched_beside_the_cells():
+    spec = parsed(hardware(space={"crossbar_size": [32, 64, 128], "mapping": ["im2col"]}))
+    space = spec.build_space()
+    assert space.size == 3 * spec.space.build().size
+    chips = list(space.chips())
+    assert chips[1] == (("crossbar_size", 64), ("mapping", "im2col"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"space": {"crossbar_sise": [32, 64]}}, "did you mean 'crossbar_size'"),
+        ({"space": {"adc_energy": [1, 2]}}, "searchable chip setting"),
+        ({"space": {"crossbar_size": [64, 32]}}, "must ascend"),
+        ({"space": {"crossbar_size": [64, "a"]}}, "different numbers, or different words"),
+        ({"space": {"mapping": ["im2col", "im2col"]}}, "different numbers, or different words"),
+        ({"space": {"adc_bits": [4]}, "set": {"adc_bits": 4}}, "adc_bits: either set or searched"),
+        ({"assumed_rate": 1.5}, "hardware.assumed_rate"),
+        ({"chips": -1}, "hardware.chips"),
+    ],
+)
+def test_wrong_hardware(changes, said):
+    with pytest.raises(SpecError) as caught:
+        parsed(hardware(**changes))
+    assert said in str(caught.value)
+
+
+def constrained(**constraint):
+    tree = copy.deepcopy(DIGITS)
+    tree["constraints"] = [constraint]
+    tree["objectives"] = tree["objectives"][:1]
+    return tree
+
+
+def test_confidence_names_the_measure_that_is_compared():
+    spec = parsed(constrained(metric="energy_uJ", at_most=0.5, confidence=0.9))
+    assert spec.violations({"energy_uJ": 0.1, "energy_uJ@0.9": 1.0}) == {"energy_uJ": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "said"),
+    [
+        ({"metric": "accuracy", "at_least": 0.9, "confidence": 0.9}, "accuracy has no interval"),
+        ({"metric": "energy_uJ", "at_most": 1, "confidence": 1}, "confidence"),
+        ({"metric": "accuracy_on_chip", "at_least": 0.9}, "hardware.chips says how many"),
+    ],
+)
+def test_wrong_confidence(constraint, said):
+    with pytest.raises(SpecError) as caught:
+        parsed(constrained(**constraint))
+    assert said in str(caught.value)
+
+
+def test_an_objective_without_a_best_value_needs_one():
+    tree = copy.deepcopy(DIGITS)
+    tree["objectives"][0] = {"metric": "throughput_per_s", "direction": "maximize"}
+    with pytest.raises(SpecError, match="give it `ideal`"):
+        parsed(tree)
+    tree["objectives"][0]["ideal"] = 1e5
+    assert parsed(tree).ideal(parsed(tree).objectives[0]) == 1e5

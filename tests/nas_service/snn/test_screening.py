@@ -1,12 +1,14 @@
 """Screening on the digits: why a candidate is rejected before it is trained, or is not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench, training_memory_B, violations
+from nas_service.metrics import Evaluation, measure
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
 
@@ -86,3 +88,47 @@ def test_unknown_data_set_names_the_known():
     tree["data"]["name"] = "digit"
     with pytest.raises(SpecError, match="did you mean 'digits'"):
         Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+
+
+def hardware(constraints=(), **changes):
+    tree = json.loads(bench(constraints).spec.model_dump_json())
+    tree["hardware"] |= changes
+    return Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+
+
+def test_the_drawn_chip_is_the_one_that_is_costed():
+    chips = hardware(space={"crossbar_size": [32, 128]})
+    drawn = [replace(SMALL, chip=(("crossbar_size", size),)) for size in (32, 128)]
+    small, large = (chips.screen(a, 1).hardware for a in drawn)
+    assert small.crossbars > large.crossbars
+    assert len({a.digest for a in (*drawn, SMALL)}) == 3
+
+
+def test_an_assumed_rate_rejects_earlier():
+    at_rest = hardware().screen(SMALL, 1).hardware.energy_J.total * 1e6
+    budget = [{"metric": "energy_uJ", "at_most": 1.2 * at_rest}]
+    assert hardware(budget).screen(SMALL, 1).reason == ""
+    assert "energy_uJ" in hardware(budget, assumed_rate=0.2).screen(SMALL, 1).reason
+
+
+def test_a_confidence_asks_for_a_margin():
+    """The estimate keeps the budget, but not nine in ten of the chips that it could be."""
+    estimate = hardware().screen(SMALL, 1).hardware.metrics()["energy_uJ"]
+    loose = {"metric": "energy_uJ", "at_most": 1.05 * estimate}
+    assert hardware([loose]).screen(SMALL, 1).reason == ""
+    sure = hardware([{**loose, "confidence": 0.9}]).screen(SMALL, 1)
+    assert "energy_uJ@0.9" in sure.reason
+    assert sure.bounds["energy_uJ@0.9"] > 1.05 * estimate
+    assert Evaluation.from_json(json.loads(json.dumps(sure.to_json()))).bounds == sure.bounds
+    assert violations(hardware([{**loose, "confidence": 0.9}]).spec, sure)["energy_uJ"] > 0
+
+
+def test_a_trained_candidate_is_tried_on_chips():
+    few = hardware(chips=3)
+    trained = few.train(few.screen(SMALL, 1))
+    assert len(trained.on_chip) == 3
+    assert all(0 <= x <= 1 for x in trained.on_chip)
+    told = measure(trained)
+    assert told["accuracy_on_chip"] == pytest.approx(sum(trained.on_chip) / 3)
+    assert told["accuracy_on_chip_spread"] >= 0
+    assert len(trained.spike_rates["readout"]) == SMALL.time_steps

@@ -1,0 +1,139 @@
+"""Costs of a space without networks: the same workloads as the trace, the same costs in batches."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw_models import load_profile
+from nas_service.census import census, composition_of, feasible
+from nas_service.evaluation import profile_of
+from nas_service.snn.composition import Composition, numbered, sampled
+from nas_service.snn.trace import trace
+from nas_service.spaces.architecture import EDGE_NAMES
+from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.task import Task
+from nas_service.study import parse_spec
+
+TASK = Task(1, 8, 10)
+SPACE = CellSpace(
+    ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3"),
+    cells=2,
+    channels=(4, 6),
+    head_pool=(1, 2),
+    hidden=(16, 32),
+    time_steps=(2, 3),
+    weight_bits=(4, 8),
+)
+COMPOSITION = Composition(SPACE, TASK, votes=2)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, SPACE.size - 1))
+def test_composed_is_traced(number):
+    architecture = numbered(SPACE, np.array([number])).architecture(SPACE, 0)
+    assert COMPOSITION.workload(architecture) == trace(architecture, TASK, 2)
+
+
+@pytest.mark.parametrize("name", ["corrected", "spikesim_rram"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"mapping": "im2col", "tile_sharing": True, "tile_contention": "serialised"}]
+)
+def test_a_batch_of_a_space_is_its_candidates(name, changes):
+    chip = load_profile(name).with_values(changes)
+    drawn = sampled(SPACE, 60, seed=1)
+    batch = chip.estimate_batch(COMPOSITION.table(drawn)).metrics()
+    for n in range(60):
+        workload = COMPOSITION.workload(drawn.architecture(SPACE, n)).at_rate(0)
+        alone = chip.estimate(workload).metrics()
+        assert {k: v[n] for k, v in batch.items()} == pytest.approx(alone, rel=1e-12)
+
+
+def test_numbers_follow_the_order_of_the_space():
+    small = CellSpace(
+        ("skip", "conv1x1"), 1, (2,), (1, 2), (4,), (1, 3), (8,), (("adc_bits", (4, 5)),)
+    )
+    listed = list(small)
+    drawn = numbered(small, np.arange(small.size))
+    assert [drawn.architecture(small, n) for n in range(small.size)] == listed
+    assert len(set(listed)) == small.size == 2**6 * 2 * 2 * 2
+
+
+def test_connected_is_what_cells_say():
+    drawn = sampled(SPACE, 300, seed=3)
+    found = COMPOSITION.connected(drawn)
+    assert found.tolist() == [drawn.architecture(SPACE, n).connected for n in range(300)]
+    assert 0 < found.mean() < 1
+
+
+def spec(**hardware):
+    tree = {
+        "name": "x",
+        "space": {"cells": 1, "operations": ["zeroize", "conv3x3"], "channels": [2, 4], "head_pool": 4,
+                  "hidden": 8, "time_steps": [1, 2]},
+        "data": {"name": "digits"},
+        "training": {"epochs": 1},
+        "hardware": hardware,
+        "objectives": [{"metric": "accuracy", "direction": "maximize"}],
+        "constraints": [{"metric": "parameters", "at_most": 700},
+                        {"metric": "energy_uJ", "at_most": 0.03},
+                        {"metric": "throughput_per_s", "at_least": 1000}],
+    }  # fmt: skip
+    return parse_spec(json.dumps(tree), "x")
+
+
+@pytest.mark.parametrize(
+    "hardware", [{}, {"assumed_rate": 0.1}, {"space": {"crossbar_size": [32, 64]}}]
+)
+def test_a_census_counts_every_candidate(hardware):
+    """Against each candidate costed alone."""
+    study = spec(**hardware)
+    rate = hardware.get("assumed_rate", 0.0)
+    kept, connected, both, space = [], [], [], composition_of(study)
+    for a in study.build_space():
+        workload = space.workload(a).at_rate(rate)
+        metrics = profile_of(study, a.chip).estimate(workload).metrics()
+        over = [c.violation(metrics[c.metric]) > 0 for c in study.constraints]
+        kept.append(not over[1])
+        connected.append(a.connected)
+        both.append(a.connected and not any(over))
+    found = census(study, limit=10**6)
+    assert (found.candidates, found.exhaustive) == (study.build_space().size, True)
+    assert found.within["energy_uJ"] == pytest.approx(np.mean(kept))
+    assert found.connected == pytest.approx(np.mean(connected))
+    assert found.feasible == pytest.approx(np.mean(both))
+    assert 0 < found.feasible < 1
+    expected = [a for a, ok in zip(study.build_space(), both, strict=True) if ok]
+    assert list(feasible(study)) == expected
+
+
+def test_a_large_space_is_sampled():
+    study = spec()
+    found = census(study, limit=200, seed=4)
+    assert (found.candidates, found.exhaustive) == (200, False)
+    exact = census(study, limit=10**6).feasible
+    assert found.feasible == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 200) ** 0.5)
+    assert census(study, limit=200, seed=4) == found
+
+
+def test_every_cell_is_wired_as_its_live_edges():
+    """OUT reads an edge exactly if a path of skips and poolings leads from it to the output."""
+    for names in itertools.islice(itertools.product(SPACE.operations, repeat=6), 0, 15625, 97):
+        cell = SPACE.cell(0).__class__(names)
+        wiring = cell.live().wiring()
+        weighted = {e for e, n in zip(EDGE_NAMES, cell.live().operations, strict=True)
+                    if n.startswith("conv")}  # fmt: skip
+        assert set(wiring) - {"out"} == weighted
+        read = {edge for ends in wiring.values() for edge in ends}
+        assert weighted <= read, "a live edge is read by something"
+
+
+def test_shipped_studies_have_feasible_candidates():
+    from nas_service.study import load_spec
+
+    for path in sorted((Path(__file__).parents[3] / "studies").glob("*.toml")):
+        assert 0.1 < census(load_spec(path), limit=2000).feasible < 0.5

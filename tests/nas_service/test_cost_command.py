@@ -1,0 +1,122 @@
+"""`nas cost`, `nas census`, `nas calibrate` as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hw_models import load_profile
+from nas_service.cli import main
+
+LIST = {
+    "time_steps": 5,
+    "layers": [
+        {"kind": "conv", "in_channels": 3, "out_channels": 64, "kernel": 3, "stride": 1,
+         "in_size": 32, "out_size": 32, "pool": 1, "spike_rate": 0.1},
+        {"kind": "linear", "in_features": 4096, "out_features": 10},
+    ],
+}  # fmt: skip
+STUDY = str(Path(__file__).parents[2] / "studies" / "digits.toml")
+
+
+@pytest.fixture
+def layers(tmp_path):
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(LIST))
+    return str(path)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def document(*arguments):
+    found = run(*arguments, "--json")
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_a_layer_list_with_intervals(layers):
+    found = document("cost", layers)
+    for name, value in found["metrics"].items():
+        low, high = found["intervals"][name]
+        assert low <= high
+        assert name in ("area_mm2", "throughput_per_s") or low <= value <= high
+    assert found["profile_digest"] == load_profile("corrected").digest
+    text = run("cost", layers).output
+    assert "90 % interval" in text
+    assert "layer0" in text
+
+
+def test_a_setting_from_the_command_line(layers):
+    plain, shared = (
+        document("cost", layers, "--profile", "spikesim_rram", *more)["metrics"]
+        for more in ((), ("--set", "pooled_sizes=false", "--set", "adc_bits=6"))
+    )
+    assert plain["crossbars"] == shared["crossbars"]
+    found = run("cost", layers, "--set", "mapping=diagonal")
+    assert found.exit_code == 2
+    assert "one of kernel_split, im2col" in found.output
+
+
+def test_the_difference_of_two_chips(layers):
+    found = document("cost", layers, "--diff", "spikesim_rram", "corrected")
+    assert [s["defect"] for s in found["steps"]][:2] == ["D1", "D2"]
+    moved = sum(s["change"]["energy_uJ"] for s in found["steps"])
+    assert found["before"]["energy_uJ"] + moved == pytest.approx(found["after"]["energy_uJ"])
+    text = run("cost", layers, "--diff", "spikesim_rram", "corrected").output
+    assert "one_cell_per_weight" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_markdown_and_page(layers, tmp_path):
+    page = tmp_path / "net.html"
+    found = run("cost", layers, "--markdown", "--html", page)
+    assert found.exit_code == 0
+    assert "| layer0 |" in found.stdout
+    text = page.read_text()
+    assert text.count("<svg") == 4
+    assert "<script" not in text
+    assert "layer0" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", "{", "cannot be read as JSON"),
+        ("a.json", "[]", "a table is needed"),
+        ("a.nir", "x", "time steps"),
+        ("a.json", '{"cells": []}', "needs the --study"),
+    ],
+)
+def test_wrong_files(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    found = run("cost", tmp_path / name)
+    assert (found.exit_code, said in found.output) == (2, True), found.output
+
+
+def test_census_of_a_study():
+    found = document("census", STUDY, "--limit", 500)
+    assert found["candidates"] == 500
+    assert set(found["within"]) == {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
+    assert "everything" in run("census", STUDY, "--limit", 500).output
+
+
+def test_calibrate(layers, tmp_path):
+    chip = load_profile("corrected").with_values({"clock": 500})
+    from hw_models import Workload
+
+    latency = chip.estimate(Workload.from_json(LIST)).metrics()["latency_ms"]
+    table = tmp_path / "m.csv"
+    table.write_text(f"workload,latency_ms\nnet.json,{latency}\nnet.json,{latency}\n")
+    output = tmp_path / "mine.toml"
+    found = document("calibrate", table, "--fit", "clock", "-o", output)
+    assert found["figures"][0]["after"] == pytest.approx(500, rel=1e-3)
+    assert document("cost", layers, "--profile", output)["metrics"]["latency_ms"] == pytest.approx(
+        latency, rel=1e-3
+    )
+    again = run("calibrate", table, "-o", output)
+    assert (again.exit_code, "--force" in again.output) == (2, True)
+    told = run("calibrate", table, "--fit", "clock", "-o", output, "--force").output
+    assert "90 % interval" in told
