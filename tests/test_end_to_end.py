@@ -42,7 +42,7 @@ metric = "energy_uJ"
 at_most = {energy}
 [[constraints]]
 metric = "area_mm2"
-at_most = 1.3
+at_most = 4.0
 """
 
 
@@ -54,7 +54,7 @@ class Place:
         self.write(**values)
 
     def write(self, **values: object) -> None:
-        default = {"epochs": 1, "rate": 0.01, "sampler": "tpe", "trainings": 4, "energy": 0.4}
+        default = {"epochs": 1, "rate": 0.01, "sampler": "tpe", "trainings": 4, "energy": 0.8}
         (self.folder / "tiny.toml").write_text(STUDY.format(**(default | values)))
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
