@@ -111,7 +111,8 @@ def _metric(value: float | None, name: str) -> str:
 def _shown_metrics(result: Result) -> list[str]:
     asked = [o.metric for o in result.spec.objectives]
     asked += [c.metric for c in result.spec.constraints]
-    return list(dict.fromkeys([*asked, *METRICS]))
+    known = {metric for c in result.candidates for metric in c.metrics}
+    return [metric for metric in dict.fromkeys([*asked, *METRICS]) if metric in {*asked, *known}]
 
 
 def _draw(candidate: Candidate, evaluation: Evaluation) -> Drawn:

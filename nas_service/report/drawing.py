@@ -171,7 +171,9 @@ def bars(
     largest = max([*totals, *outlines])
     shown = list(dict.fromkeys(n for _, parts in rows for n in parts))
     names = [n for n in shown if any(p.get(n, 0) >= 0.02 * largest for _, p in rows)]
-    colours = {name: COLOURS.get(name, OTHER) for name in names} | {"other": OTHER}
+    colours = {name: COLOURS.get(name, OTHER) for name in names}
+    if any(p[n] for _, p in rows for n in p if n not in names):
+        colours["other"] = OTHER
     scale = Axis(0, largest or 1, label, WIDTH - 90)
     ends = [max(pair) for pair in zip(totals, outlines or totals, strict=True)]
     parts = [
