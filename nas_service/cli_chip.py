@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
@@ -41,6 +42,9 @@ PATH = click.Path(path_type=Path, dir_okay=False)
 @STUDY
 @STEPS
 @click.option("--diff", nargs=2, metavar="A B", help="Two profiles: which setting moves what.")
+@click.option(
+    "--budget", "budgets", multiple=True, metavar="METRIC=VALUE", help="How likely it holds."
+)
 @click.option("--markdown", "as_markdown", is_flag=True, help="The whole report as Markdown.")
 @click.option("--html", type=PATH, help="The whole report as one HTML file.")
 @options("json")
@@ -51,13 +55,14 @@ def cost(
     study: Path | None,
     time_steps: int | None,
     diff: tuple[str, str] | None,
+    budgets: tuple[str, ...],
     as_markdown: bool,
     html: Path | None,
     as_json: bool,
 ) -> None:
     """Hardware figures of a layer list (.json), a NIR graph (.nir) or an architecture (--study)."""
-    workload = _workload(file, study, time_steps)
-    settings = dict(_assignment(text) for text in changes)
+    workload, drawn = _workload(file, study, time_steps)
+    settings = {**drawn, **dict(_assignment(text) for text in changes)}
     if diff is not None:
         a, b = (load_profile(name).with_values(settings) for name in diff)
         return _print_difference(a, b, workload, as_json)
@@ -69,13 +74,35 @@ def cost(
         err.print(f"report: {write_hardware(report, html, file.stem)}", markup=False)
     if as_markdown:
         return print(markdown(report))
-    intervals = Ensemble(chip).interval(workload, LEVEL)
+    ensemble = Ensemble(chip)
+    intervals = ensemble.interval(workload, LEVEL)
+    likely = [_likely(ensemble, workload, *_assignment(text)) for text in budgets]
     if as_json:
         bounds = {name: list(ends) for name, ends in intervals.items()}
-        found = {"metrics": report.metrics(), "intervals": bounds, "level": LEVEL}
+        found = {
+            "metrics": report.metrics(),
+            "intervals": bounds,
+            "level": LEVEL,
+            "budgets": likely,
+        }
         return print_json(report.to_json() | found | {"profile_digest": chip.digest})
     _print_metrics(report, intervals)
+    for budget in likely:
+        held = f"{budget['probability']:.1%} of the chips"
+        said = f"{heading(budget['metric'])} <= {budget['at_most']:g}: holds on {held}"
+        out.print(said, markup=False)
     print_hardware(report)
+
+
+def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
+    """How likely a budget holds, given the ranges of the profile's figures."""
+    pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
+    try:
+        at_most = float(bound)
+    except ValueError:
+        raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed") from None
+    probability = ensemble.probability(workload, metric, at_most)
+    return {"metric": metric, "at_most": at_most, "probability": probability}
 
 
 def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
@@ -118,10 +145,13 @@ def _assignment(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _workload(file: Path, study: Path | None, time_steps: int | None) -> Workload:
+def _workload(
+    file: Path, study: Path | None, time_steps: int | None
+) -> tuple[Workload, dict[str, Any]]:
+    """The workload of a file, and the chip settings that were drawn with an architecture."""
     document = None if file.suffix == ".nir" else read_json(file)
     if not (isinstance(document, dict) and "cells" in document):
-        return load_workload(file, time_steps)
+        return load_workload(file, time_steps), {}
     if study is None:
         raise SpecError("an architecture needs the --study whose images it is for")
     from nas_service.data import DATASETS
@@ -130,7 +160,8 @@ def _workload(file: Path, study: Path | None, time_steps: int | None) -> Workloa
 
     spec = load_spec(study)
     task = pick(DATASETS, spec.data.name, "data set").task
-    return trace(Architecture.from_json(document), task, spec.network.votes)
+    architecture = Architecture.from_json(document)
+    return trace(architecture, task, spec.network.votes), dict(architecture.chip)
 
 
 @click.command()

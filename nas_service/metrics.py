@@ -140,6 +140,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def decimals(name: str) -> int:
+    """Decimals that a metric is shown with; a bound `metric@confidence` as its metric."""
+    return METRICS[name.partition("@")[0]].decimals
+
+
 def measure(evaluation: Evaluation) -> dict[str, float]:
     """Every metric that is known of the candidate, by name; bounds as `metric@confidence`."""
     known = ((name, metric.value(evaluation)) for name, metric in METRICS.items())

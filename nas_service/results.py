@@ -89,7 +89,7 @@ class Result:
         spec = self.spec
         return {
             "study": spec.name,
-            "objectives": [o.model_dump(exclude={"reference"}) for o in spec.objectives],
+            "objectives": [o.model_dump(exclude={"reference", "ideal"}) for o in spec.objectives],
             "constraints": [c.model_dump(exclude_none=True) for c in spec.constraints],
             "counts": self.counts,
             "hypervolume": self.hypervolume,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hw_models import HardwareReport
-from nas_service.metrics import METRICS
+from nas_service.metrics import decimals
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -59,7 +59,7 @@ def heading(metric: str) -> str:
 
 
 def number(metric: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.{METRICS[metric].decimals}f}"
+    return "-" if value is None else f"{value:.{decimals(metric)}f}"
 
 
 def print_hardware(report: HardwareReport) -> None:

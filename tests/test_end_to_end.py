@@ -273,3 +273,28 @@ def test_changed_study_is_refused(place):
     assert code == 2
     assert "training.epochs" in err
     assert place.rows("select count(*) from nas_leases") == [(0,)]
+
+
+def test_chip_settings_are_searched_and_budgets_have_a_confidence(tmp_path):
+    """The chip is drawn with the network, costed, simulated, stored and shown."""
+    place = Place(tmp_path, trainings=2)
+    study = tmp_path / "tiny.toml"
+    text = study.read_text().replace("at_most = 0.8", "at_most = 3.0\nconfidence = 0.9")
+    text = text.replace("at_most = 4.0", "at_most = 30.0").replace(
+        'metric = "accuracy"', 'metric = "accuracy_on_chip"'
+    )
+    chip = 'space = { crossbar_size = [32, 64], adc_bits = [4, 6], mapping = ["im2col"] }'
+    study.write_text(text.replace("[search]", f"[hardware]\nchips = 2\n{chip}\n[search]"))
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    assert code == 0, err
+    for candidate in place.json("front", "tiny")["front"]:
+        drawn = candidate["architecture"]["chip"]
+        assert drawn["crossbar_size"] in (32, 64)
+        assert drawn["mapping"] == "im2col"
+        metrics = candidate["metrics"]
+        assert metrics["energy_uJ@0.9"] > metrics["energy_uJ"]
+        over = metrics["energy_uJ@0.9"] / 3.0 - 1
+        assert candidate["violations"]["energy_uJ"] == pytest.approx(over)
+        shown = place.nas("show", "tiny", str(candidate["trial"]))
+        assert shown[0] == 0, shown
+    assert "crossbar size" in (tmp_path / "reports" / "tiny.html").read_text()

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hw_models import HardwareReport
-from nas_service.metrics import METRICS, Evaluation
+from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.results import Candidate, Result
@@ -42,6 +42,7 @@ class Drawn:
         return (
             f"{a.channels} channels, T = {a.time_steps}, {a.weight_bits}-bit weights, "
             f"hidden {a.hidden}, head pool {a.head_pool}"
+            + "".join(f", {key.replace('_', ' ')} {value}" for key, value in a.chip)
         )
 
 
@@ -105,7 +106,7 @@ def _pages() -> Environment:
 
 
 def _metric(value: float | None, name: str) -> str:
-    return "-" if value is None else f"{value:.{METRICS[name].decimals}f}"
+    return "-" if value is None else f"{value:.{decimals(name)}f}"
 
 
 def _shown_metrics(result: Result) -> list[str]:

@@ -70,6 +70,29 @@ def test_the_difference_of_two_chips(layers):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_how_likely_a_budget_holds(layers):
+    low, high = document("cost", layers)["intervals"]["energy_uJ"]
+    found = document(
+        "cost", layers, "--budget", f"energy_uJ={low}", "--budget", f"energy_uJ={high}"
+    )
+    assert [b["probability"] for b in found["budgets"]] == pytest.approx([0.05, 0.95], abs=0.002)
+    assert "of the chips" in run("cost", layers, "--budget", f"energy_uJ={high}").output
+    for wrong, said in [("energy=1", "did you mean"), ("energy_uJ=x", "a number is needed")]:
+        assert said in run("cost", layers, "--budget", wrong).output
+
+
+def test_an_architecture_brings_its_chip(tmp_path):
+    cell = dict.fromkeys(("01", "02", "03", "12", "13", "23"), "skip")
+    sizes = {"channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2, "weight_bits": 8}
+    found = []
+    for size in (32, 128):
+        path = tmp_path / f"a{size}.json"
+        chip = {"chip": {"crossbar_size": size}}
+        path.write_text(json.dumps({"cells": [cell, cell], **sizes, **chip}))
+        found.append(document("cost", path, "--study", STUDY)["metrics"]["crossbars"])
+    assert found[0] > found[1]
+
+
 def test_markdown_and_page(layers, tmp_path):
     page = tmp_path / "net.html"
     found = run("cost", layers, "--markdown", "--html", page)

@@ -73,8 +73,8 @@ def test_connected_is_what_cells_say():
 def spec(**hardware):
     tree = {
         "name": "x",
-        "space": {"cells": 1, "operations": ["zeroize", "conv3x3"], "channels": [2, 4], "head_pool": 4,
-                  "hidden": 8, "time_steps": [1, 2]},
+        "space": {"cells": 1, "operations": ["zeroize", "conv3x3"], "channels": [2, 4],
+                  "head_pool": 4, "hidden": 8, "time_steps": [1, 2]},
         "data": {"name": "digits"},
         "training": {"epochs": 1},
         "hardware": hardware,
