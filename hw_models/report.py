@@ -23,8 +23,7 @@ class Breakdown:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.components):
             raise ReportError(f"{self.values.shape} values for {len(self.components)} components")
-        least = np.minimum.reduce(self.values, axis=None, initial=0)
-        if not 0 <= least <= np.maximum.reduce(self.values, axis=None, initial=0) < math.inf:
+        if self.values.size and not 0 <= self.values.min() <= self.values.max() < math.inf:
             raise ReportError(f"{self.components}: every figure is finite and >= 0")
         self.values.flags.writeable = False
 

@@ -12,6 +12,7 @@ k kernel side, rho spike rate, D side of a layer's output map.
 
 import itertools
 import math
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +45,9 @@ class Happening:
     tiling: Tiling
     pixels: Any  # D^2 of the output map, as this chip counts it
     steps: Any  # time steps in which a layer is multiplied
-    reads: Any  # vectors that a layer's matrix is read for
+    vectors: Any  # that a layer's matrix meets in an inference
+    reads: Any  # of the matrix: several for a vector that comes bit by bit
+    outputs: Any  # of the layer in an inference
     sums: Any  # converted sums per output
     sum_rows: Any  # rows that contribute to one converted sum
     tiles: Any  # of each layer; with shared tiles [..., 1] of all layers together
@@ -117,20 +120,19 @@ class Chip:
     def estimate(self, workload: Workload) -> HardwareReport:
         """Costs of one inference [layers + shared x component]; totals are the sums."""
         h = self._happening(workload.table)
-        area = self._area_table(h)
+        area = _breakdown(self._area_table(h))
         plan = self._schedule(h, workload)
-        latency = {"fill": np.array(plan.fill), "steady": np.array(plan.steady)}
-        latency = {name: cycles * self.read_s for name, cycles in latency.items()}
+        latency = _breakdown({"fill": plan.fill, "steady": plan.steady}, self.read_s)
         leak = self.figures.leakage_W_m2
         if leak:
-            leak *= _total(area) * _total(latency)
+            leak *= area.total * latency.total
         dense, event = self._energy_tables(h, leak)
         return HardwareReport(
             profile=self.name,
             rows=(*(layer.name for layer in workload.layers), SHARED),
             memory_B=_breakdown(self._memory(h)),
-            area_m2=_breakdown(area),
-            latency_s=_breakdown(latency),
+            area_m2=area,
+            latency_s=latency,
             energy_J=event,
             dense_energy_J=dense,
             mapping=self._mapping(h, plan),
@@ -144,19 +146,30 @@ class Chip:
     def _energy_tables(self, h: Happening, leak: float) -> tuple[Breakdown, Breakdown]:
         """Energy with every input spiking, and as they do [layers + shared x component]."""
         counts, activity = self._events(h), self._activity(h)
-        prices = np.array([self.energy_prices[name] for name in counts])
         names = (*counts, "leakage") if leak else tuple(counts)
-        values = np.zeros((len(h.table.kernel) + 1, len(names)))
+        values = np.zeros((len(names), len(h.table.kernel) + 1))  # components x rows
         values[-1, -1] = leak
-        values[:-1, : len(counts)] = np.array(list(counts.values())).T * prices
-        dense = Breakdown(names, values)
+        values[: len(counts), :-1] = list(counts.values())
+        values[: len(counts)] *= self._price_column(tuple(counts))
+        dense = Breakdown(names, values.T)
         if not activity:
             return dense, dense
         event = values.copy()
         for name, share in activity.items():
             if name in counts:
-                event[:-1, names.index(name)] *= share
-        return dense, Breakdown(names, event)
+                event[names.index(name), :-1] *= share
+        return dense, Breakdown(names, event.T)
+
+    def _price_column(self, names: tuple[str, ...]) -> Array:
+        """Energy prices of components [C, 1]."""
+        if names not in self._price_columns:
+            prices = [[self.energy_prices[name]] for name in names]
+            self._price_columns[names] = np.array(prices)
+        return self._price_columns[names]
+
+    @cached_property
+    def _price_columns(self) -> dict[tuple[str, ...], Array]:
+        return {}
 
     def _mapping(self, h: Happening, plan: Schedule) -> Mapping:
         v, t = self.figures, h.tiling
@@ -168,8 +181,8 @@ class Chip:
             lossless_adc_bits=_whole(
                 lossless_adc_bits(h.sum_rows, v.bits_per_cell, self._levels(h))
             ),
-            start_s=tuple(x * self.read_s for x in plan.start),
-            end_s=tuple(x * self.read_s for x in plan.end),
+            start_s=tuple([x * self.read_s for x in plan.start]),
+            end_s=tuple([x * self.read_s for x in plan.end]),
         )
 
     def demand(self, workload: Workload) -> "Demand":
@@ -245,12 +258,15 @@ class Chip:
         rows = x.group_channels * x.kernel2
         tiles = t.pes / v.pes_per_tile
         neurons = np.where(x.neurons < 0, x.out_channels * pixels, x.neurons)
+        vectors = pixels * steps
         return Happening(
             table=x,
             tiling=t,
             pixels=pixels,
             steps=steps,
-            reads=pixels * steps * self._serial_bits(x),
+            vectors=vectors,
+            reads=vectors * self._serial_bits(x),
+            outputs=x.out_channels * vectors,
             sums=sums,
             sum_rows=rows / np.maximum(sums, 1),
             tiles=np.ceil(tiles.sum(-1, keepdims=True) if s.tile_sharing else tiles),
@@ -286,25 +302,25 @@ class Chip:
         """How often each component works when every input spikes [.., L]."""
         v, s = self.figures, self.switches
         pe_reads = h.reads * h.tiling.pes
-        conversions = self._conversions(h)
+        conversions, merged = self._conversions(h), self._merged_bits(h)
         counts = {"crossbar": self._cell_reads(h), "adc": conversions, "mux": conversions}
         if s.script_subtractor:
             counts["subtractor"] = pe_reads * (self.groups * SUBTRACTORS_PER_GROUP)
         elif self.options.sign == "differential":
             counts["subtractor"] = conversions * (v.adc_bits / 2)
         if not s.free_partial_sums:
-            counts["adder"] = self._added_bits(h)
+            counts["adder"] = self._added_bits(h, merged)
         if s.buffers_per_read:
             counts |= {"temp_buffer": pe_reads * self.groups, "tile_buffer": pe_reads}
             counts |= {"h_tree": pe_reads, "fetch": pe_reads}
         else:
-            counts |= self._moved_bits(h)
+            counts |= self._moved_bits(h, merged)
         counts["neuron"] = pe_reads if s.neuron_per_read else h.neurons * h.table.time_steps
         if not s.pooled_sizes:
             counts["elementwise"] = self._pooled_bits(h)
         if self.options.input_coding == "dac" and not s.wide_inputs:
             x = h.table
-            rows = x.in_channels * x.kernel2 * h.pixels * h.steps
+            rows = x.in_channels * x.kernel2 * h.vectors
             counts["dac"] = rows * x.input_bits * (x.input_bits > 1)
         return counts
 
@@ -320,30 +336,26 @@ class Chip:
             return h.reads * h.tiling.crossbars * self.column_reads
         return h.reads * h.tiling.cells * (self.column_reads / self.figures.columns_per_adc)
 
-    def _added_bits(self, h: Happening) -> Any:
+    def _added_bits(self, h: Happening, merged: Any) -> Any:
         """Bits of the additions that merge row tiles, slices and input bits into one output."""
-        width = self._merged_bits(h) + np.ceil(np.log2(np.maximum(h.sums, 1)))
+        width = merged + np.ceil(np.log2(np.maximum(h.sums, 1)))
         parts = h.sums * h.tiling.slices * self._serial_bits(h.table)
-        return np.maximum(parts - 1, 0) * width * self._outputs(h)
+        return np.maximum(parts - 1, 0) * width * h.outputs
 
     def _merged_bits(self, h: Happening) -> Any:
         """Bits of a converted sum whose slices were added where they were converted."""
         return self.figures.adc_bits + (h.tiling.slices - 1) * self.figures.bits_per_cell
 
-    def _outputs(self, h: Happening) -> Any:
-        """Outputs of a layer in an inference."""
-        return h.table.out_channels * h.pixels * h.steps
-
-    def _moved_bits(self, h: Happening) -> Counts:
+    def _moved_bits(self, h: Happening, merged: Any) -> Counts:
         """Bits that buffers and wires carry: windows in, sums and spikes out, potentials."""
         v, x = self.figures, h.table
-        vectors = h.pixels * h.steps * (1.0 if self.switches.wide_inputs else x.input_bits)
+        vectors = h.vectors * (1.0 if self.switches.wide_inputs else x.input_bits)
         windows = vectors * (x.in_channels * x.kernel2)
         sent = x.out_channels * h.table.pooled_pixels * x.time_steps
         return {
             "tile_buffer": windows + sent,
             "h_tree": windows,
-            "sum_wires": self._outputs(h) * h.sums * self._serial_bits(x) * self._merged_bits(h),
+            "sum_wires": h.outputs * h.sums * self._serial_bits(x) * merged,
             "network": sent,
             "neuron_memory": h.neurons * x.time_steps * (2 * v.bits_per_value),
         }
@@ -414,24 +426,26 @@ class Chip:
 
     def _areas(self, h: Happening) -> Counts:
         """PEs, tiles and stored bits of each layer [.., L]; shared ones [.., 1]."""
-        v, o, s, x = self.figures, self.options, self.switches, h.table
-        slots = h.tiles * v.pes_per_tile
-        if s.wide_inputs:
-            inputs = v.bits_per_value * x.in_channels * x.in_size**2
-        else:
-            kept = x.steps if o.order == "layer_first" else 1.0
-            inputs = x.input_bits * x.in_channels * x.in_size**2 * kept
-        if s.five_membranes:
+        v, x = self.figures, h.table
+        if self.switches.five_membranes:
             resident = np.cumsum(x.in_channels > 0, -1) <= RESIDENT_LAYERS
             membranes = x.out_channels * h.pixels * resident
         else:
             membranes = h.neurons
         return {
-            "pe": slots,
+            "pe": h.tiles * v.pes_per_tile,
             "tile": h.tiles,
-            "input_memory": inputs,
+            "input_memory": self._input_bits(h),
             "neuron_memory": membranes * v.bits_per_value,
         }
+
+    def _input_bits(self, h: Happening) -> Any:
+        """Bits that hold a layer's input map: of one time step, or of all in layer_first order."""
+        x, values = h.table, h.table.in_channels * h.table.in_size * h.table.in_size
+        if self.switches.wide_inputs:
+            return values * self.figures.bits_per_value
+        kept = x.steps if self.options.order == "layer_first" else 1.0
+        return values * x.input_bits * kept
 
     def area_prices(self, pe_crossbars: Any) -> dict[str, Any]:
         """m2 for each count of `_areas`, with so many crossbars in a PE."""
@@ -464,7 +478,7 @@ class Chip:
         if not self.switches.five_membranes:
             memory["neuron_state"] = h.neurons * (v.bits_per_value / 8)
         if not self.switches.wide_inputs:
-            memory["spike_buffer"] = self._areas(h)["input_memory"] / 8
+            memory["spike_buffer"] = self._input_bits(h) / 8
         return memory
 
     def _cycles(self, h: Happening) -> Any:
@@ -478,7 +492,7 @@ class Chip:
         cycles = self._cycles(h)
         if self.options.order == "layer_first":
             return cycles * h.steps, np.zeros_like(cycles)
-        return cycles, np.broadcast_to(h.steps - 1, cycles.shape)
+        return cycles, h.steps - 1
 
     def _schedule(self, h: Happening, workload: Workload) -> Schedule:
         if self.switches.last_halt:
@@ -487,10 +501,9 @@ class Chip:
         held, periods = self._tile_sharing(h, cycles, repeats)
         size = range(len(cycles))
         blockers = [[j for j in range(i) if held(i, j)] if held else [] for i in size]
-        linear = [layer.kind == "linear" for layer in workload.layers]
         plan = schedule(
             cycles.tolist(), repeats.tolist(), periods.tolist(),
-            workload.predecessors, blockers, linear, self.figures.overlap,
+            workload.predecessors, blockers, h.table.linear.tolist(), self.figures.overlap,
         )  # fmt: skip
         return plan.stretched(workload.time_steps) if self.switches.time_twice else plan
 
@@ -550,7 +563,7 @@ class Chip:
     # --- what to be careful about ------------------------------------------------------------
 
     def _warnings(self, workload: Workload, h: Happening) -> list[str]:
-        found = [] if self.switches.pooled_sizes else workload.unnamed_poolings
+        found = [] if self.switches.pooled_sizes else list(workload.unnamed_poolings)
         if self.switches.one_kernel and self.switches.last_halt:
             found += self._where_script_fails(workload, h)
         return found
@@ -587,11 +600,7 @@ def _falls(values: list[float]) -> bool:
 
 
 def _whole(values: Array) -> tuple[int, ...]:
-    return tuple(map(int, values.tolist()))
-
-
-def _total(table: dict[str, Array]) -> float:
-    return math.fsum(itertools.chain.from_iterable(x.tolist() for x in table.values()))
+    return tuple(values.astype(np.int64).tolist())
 
 
 def _weighted(counts: Counts, prices: dict[str, Any]) -> Array:
@@ -606,10 +615,16 @@ def _weighted(counts: Counts, prices: dict[str, Any]) -> Array:
     return total  # type: ignore[no-any-return]
 
 
-def _breakdown(table: dict[str, Array]) -> Breakdown:
+def _breakdown(table: Table[str, Any], factor: float = 1.0) -> Breakdown:
     """Columns of figures to an array; a column without a shared figure gets a 0 there."""
-    lengths = set(map(len, table.values()))
-    values = np.zeros((max(lengths) + (len(lengths) == 1), len(table)))
-    for j, column in enumerate(table.values()):
-        values[: len(column), j] = column
-    return Breakdown(tuple(table), values)
+    lengths = [len(column) for column in table.values()]
+    rows, least = max(lengths), min(lengths)
+    values = np.zeros((len(table), rows + (rows == least)))  # components x rows
+    if rows == least:
+        values[:, :-1] = list(table.values())
+    else:
+        for j, column in enumerate(table.values()):
+            values[j, : len(column)] = column
+    if factor != 1:
+        values *= factor
+    return Breakdown(tuple(table), values.T)

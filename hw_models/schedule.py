@@ -46,59 +46,57 @@ def schedule(
     periods: Sequence[float],  # cycles between two steps of a layer; >= its duration
     sources: Sequence[Sequence[int]],
     blockers: Sequence[Sequence[int]],  # layers that must have ended: they hold the same tile
-    linear: Sequence[bool],
+    linear: Sequence[float],  # not 0 where all of the input is needed
     overlap: float,
 ) -> Schedule:
     """The makespan and what it consists of."""
     first: list[float] = []
     last: list[float] = []
     end: list[float] = []
-    to_first: list[Way] = []
-    to_last: list[Way] = []
-    to_end: list[Way] = []
+    ways: list[tuple[Way, Way, Way]] = []  # to the three times of each layer
     for i, own in enumerate(durations):
         share = 1.0 if linear[i] else overlap
-        waits: list[Way] = [(p, math.floor(share * durations[p])) for p in sources[i]]
-        waits += [(b, durations[b]) for b in blockers[i]]
-        _latest(first, to_first, 0.0, 0.0, first, waits)
-        _latest(last, to_last, first[i], repeats[i] * periods[i], last, waits)
-        _latest(end, to_end, last[i], own, end, [(p, 1.0) for p in sources[i]])
-    return Schedule(first, end, *_path(to_first, to_last, to_end, end))
+        more = repeats[i] * periods[i]
+        begin, latest, ended = 0.0, 0.0, 0.0
+        to_first = to_last = to_end = (-1, 0.0)
+        for p in sources[i]:
+            wait = math.floor(share * durations[p])
+            if first[p] + wait > begin:
+                begin, to_first = first[p] + wait, (p, wait)
+            if last[p] + wait > latest:
+                latest, to_last = last[p] + wait, (p, wait)
+            if end[p] + 1 > ended:
+                ended, to_end = end[p] + 1, (p, 1.0)
+        for b in blockers[i]:
+            if first[b] + durations[b] > begin:
+                begin, to_first = first[b] + durations[b], (b, durations[b])
+            if last[b] + durations[b] > latest:
+                latest, to_last = last[b] + durations[b], (b, durations[b])
+        if begin + more >= latest:
+            latest, to_last = begin + more, (-1, more)
+        if latest + own >= ended:
+            ended, to_end = latest + own, (-1, own)
+        first.append(begin)
+        last.append(latest)
+        end.append(ended)
+        ways.append((to_first, to_last, to_end))
+    return Schedule(first, end, *_path(ways, end))
 
 
-def _latest(
-    times: list[float],
-    ways: list[Way],
-    own: float,
-    more: float,
-    others: list[float],
-    waits: list[Way],
-) -> None:
-    """Appends the latest of `own + more` and what others make it wait for, and the way there."""
-    at, way = own + more, (-1, more)
-    for p, wait in waits:
-        if others[p] + wait > at:
-            at, way = others[p] + wait, (p, wait)
-    times.append(at)
-    ways.append(way)
-
-
-def _path(
-    to_first: list[Way], to_last: list[Way], to_end: list[Way], end: list[float]
-) -> tuple[list[float], list[float]]:
+def _path(ways: list[tuple[Way, Way, Way]], end: list[float]) -> tuple[list[float], list[float]]:
     """Fill and steady shares of the longest path, which is walked from its end."""
     fill, steady = [0.0] * len(end), [0.0] * len(end)
-    i = max(range(len(end)), key=end.__getitem__)
-    while to_end[i][0] >= 0:  # it ends a read after its source
-        fill[i] += to_end[i][1]
-        i = to_end[i][0]
-    fill[i] += to_end[i][1]
-    while to_last[i][0] >= 0:
-        i, wait = to_last[i]
+    i = end.index(max(end))
+    while ways[i][2][0] >= 0:  # it ends a read after its source
+        fill[i] += ways[i][2][1]
+        i = ways[i][2][0]
+    fill[i] += ways[i][2][1]
+    while ways[i][1][0] >= 0:
+        i, wait = ways[i][1]
         fill[i] += wait
-    steady[i] += to_last[i][1]
-    while to_first[i][0] >= 0:
-        i, wait = to_first[i]
+    steady[i] += ways[i][1][1]
+    while ways[i][0][0] >= 0:
+        i, wait = ways[i][0]
         fill[i] += wait
     return fill, steady
 

@@ -149,11 +149,11 @@ class Workload:
 
         return LayerTable.of(self)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         return sum(layer.trained_numbers for layer in self.layers)
 
-    @property
+    @cached_property
     def unnamed_poolings(self) -> list[str]:
         """Layers that read a smaller map than their source leaves: a pooling nobody named."""
         return [
