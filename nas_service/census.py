@@ -75,10 +75,9 @@ def metrics(spec: StudySpec, space: Composition, drawn: Drawn) -> dict[str, NDAr
     """Hardware metrics [N] of candidates, each on its own chip."""
     table = space.table(drawn).at_rate(spec.hardware.assumed_rate)
     found: dict[str, NDArray[np.float64]] = {}
-    for number, chip in enumerate(space.space.chips()):
+    for number in np.unique(drawn.chips).tolist():
         these = np.flatnonzero(drawn.chips == number)
-        if not len(these):
-            continue
+        chip = space.space.chip_at(number)
         for name, values in (
             profile_of(spec, chip).estimate_batch(table.part(these)).metrics().items()
         ):

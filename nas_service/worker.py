@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,7 @@ from nas_service.store import Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
+CHECKED_CHIPS = 1000  # combinations of searched chip settings that are tried before a search
 ENUMERABLE = 4096  # genotypes: a space up to this size is known to be exhausted when it is
 WAIT_s = 0.3
 
@@ -32,8 +34,12 @@ def check(spec: StudySpec) -> None:
     """What a study file alone cannot know: names, chip, and sizes that fit the images."""
     task = pick(DATASETS, spec.data.name, "data set").task
     SeededSampler(spec.search.sampler, spec.seed)
-    for chip in spec.build_space().chips():
+    space = spec.build_space()
+    for chip in islice(space.chips(), CHECKED_CHIPS):
         profile_of(spec, chip)
+    for key, values in space.chip:  # of a larger product at least every value
+        for value in values:
+            profile_of(spec, ((key, value),))
     for head_pool in spec.space.head_pool:
         try:
             task.head_side(spec.space.cells, head_pool)

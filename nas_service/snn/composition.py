@@ -179,7 +179,7 @@ class Drawn:
     def architecture(self, space: CellSpace, n: int) -> Architecture:
         """The n-th candidate."""
         cells = tuple(space.cell(int(c)) for c in self.cells[n])
-        chip = next(itertools.islice(space.chips(), int(self.chips[n]), None))
+        chip = space.chip_at(int(self.chips[n]))
         sizes: dict[str, Any] = {name: int(self.sizes[name][n]) for name in SIZES}
         return Architecture(cells, chip=chip, **sizes)
 

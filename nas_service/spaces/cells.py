@@ -62,6 +62,14 @@ class CellSpace:
         sizes = math.prod(len(getattr(self, name)) for name in SIZES)
         return int(self.cell_count**self.cells * sizes * self.chip_count)
 
+    def chip_at(self, number: int) -> tuple[tuple[str, int | str], ...]:
+        """A choice of chip settings by its number in the order of `chips`."""
+        found: list[tuple[str, int | str]] = []
+        for key, values in reversed(self.chip):
+            number, at = divmod(number, len(values))
+            found.append((key, values[at]))
+        return tuple(reversed(found))
+
     @property
     def chip_count(self) -> int:
         """Different choices of chip settings."""

@@ -410,3 +410,30 @@ def test_an_objective_without_a_best_value_needs_one():
         parsed(tree)
     tree["objectives"][0]["ideal"] = 1e5
     assert parsed(tree).ideal(parsed(tree).objectives[0]) == 1e5
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"adc_bits": [4, 13]}, "adc_bits = 13"),
+        ({"crossbar_size": [8, 64]}, "crossbar_size = 8: a whole number in 16..1024"),
+        ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter knows 1..8"),
+    ],
+)
+def test_chips_that_cannot_be_built_are_found_before_the_search(space, said):
+    with pytest.raises(SpecError) as caught:
+        check(parsed(hardware(space=space)))
+    assert said in str(caught.value)
+
+
+def test_many_chips_are_no_reason_to_wait():
+    """Eight settings of eight values: 1.7e7 chips, of which a thousand are tried."""
+    values = list(range(1, 9))
+    keys = ("crossbars_per_pe", "pes_per_tile", "columns_per_adc", "clocks_per_read", "adc_bits")
+    space = dict.fromkeys(keys, values) | {"crossbar_size": [16 * v for v in values]}
+    study = parsed(hardware(space=space | {"bits_per_cell": values, "bits_per_value": values}))
+    check(study)
+    built = study.build_space()
+    assert built.chip_count == 8**8
+    assert built.chip_at(0) == next(iter(built.chips()))
+    assert dict(built.chip_at(8**8 - 1))["crossbar_size"] == 128
