@@ -54,7 +54,7 @@ def from_nir(graph: Any, time_steps: int, spike_rate: float = 1.0) -> Workload:
     NIR holds real weights: they count as 8 bits. Inputs of the layers that read the graph's
     input are taken as spikes too.
     """
-    import nir  # type: ignore[import-untyped]
+    import nir
 
     if isinstance(graph, str | Path):
         try:
