@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -45,15 +46,20 @@ def from_module(
             raise WorkloadError(
                 f"module {name!r} ({type(part).__name__}): recurrent weights are not known"
             )
-    watch = _Watch(weight_bits, module)
+    if not isinstance(example, Tensor) or example.dim() < 2:
+        raise WorkloadError(f"example {type(example).__name__}: a tensor [B, ...] is needed")
+    watch = _Watch(weight_bits, module, rows=(len(example), len(example) * time_steps))
     was_training = module.training
-    with torch.no_grad(), watch.names():
+    with torch.inference_mode(False), torch.no_grad(), watch.names():
         try:
             module.eval()
             data = example.detach().clone()
             watch.signals[data] = _Signal(frozenset(), 0)
             with watch:
                 module(data)
+        except RuntimeError as error:
+            shape = tuple(example.shape)
+            raise WorkloadError(f"module: an example {shape} does not pass ({error})") from error
         finally:
             module.train(was_training)
     watch.demand_all()
@@ -74,6 +80,7 @@ class _Watch(TorchDispatchMode):
 
     weight_bits: int
     module: nn.Module
+    rows: tuple[int, int]  # vectors a matrix may meet: images, or images times time steps
     layers: dict[str, Layer] = field(default_factory=dict)
     signals: Any = field(default_factory=WeakIdKeyDictionary)
     running: list[str] = field(default_factory=list)
@@ -133,6 +140,8 @@ class _Watch(TorchDispatchMode):
         x, weight = args[-2:]
         if x not in self.signals or weight in self.signals or weight.dim() != 2:
             raise self._cannot("products of two signals, or of stacked matrices, are not known")
+        if len(x) not in self.rows:
+            raise self._cannot(f"{len(x)} vectors for {self.rows[0]} images: one each is known")
         return self._keep(
             x,
             weight,
@@ -239,14 +248,22 @@ class _Watch(TorchDispatchMode):
         """WorkloadError where nothing was found, or a weighted part of the module did not run."""
         if not self.layers:
             raise WorkloadError("module: no layer with weights")
-        weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
         idle = [
-            name
+            name or "module"
             for name, part in self.module.named_modules()
-            if isinstance(part, weighted) and (name or "module") not in self.layers
+            if _holds_weights(part) and (name or "module") not in self.layers
         ]
         if idle:
             raise WorkloadError(f"modules {idle}: weights that the example did not reach")
+
+
+def _holds_weights(part: nn.Module) -> bool:
+    """True where a module has a matrix of its own, or sees one through a parametrization."""
+    if isinstance(part, ParametrizationList):
+        return False
+    return hasattr(part, "parametrizations") or any(
+        p.dim() >= 2 for p in part.parameters(recurse=False)
+    )
 
 
 def _coding(x: Tensor) -> tuple[int, float]:
