@@ -1,8 +1,9 @@
 """Analog-to-digital converters: energy, area and delay as functions of their bits.
 
 `fixed` is SpikeSim's converter whatever the bits. `flash` has 2^b - 1 comparators; its figures
-are SpikeSim's 4-bit converter, 15 of them. `sar` is the fit of ZigZag-IMC (Houshmand et al.,
-IEEE JSSC 2023; Sun et al., IEEE TCAD 2024) to published 28 nm macros, at its nominal supply.
+are SpikeSim's 4-bit converter, 15 of them (its type is not published). `sar` is the model of
+ZigZag-IMC (Sun et al., ICCAD 2023), validated there on three macros of 22 and 28 nm with 3 to 7
+bits; more bits are its extrapolation.
 """
 
 from hw_models.errors import ProfileError
