@@ -1,6 +1,12 @@
 """What silicon costs: memory, area, latency and energy of a spiking network on crossbars."""
 
-from hw_models.errors import HardwareError, ProfileError, ReportError, WorkloadError
+from hw_models.errors import (
+    CalibrationError,
+    HardwareError,
+    ProfileError,
+    ReportError,
+    WorkloadError,
+)
 from hw_models.profile import Profile, known_profiles, load_profile
 from hw_models.report import BatchReport, Breakdown, HardwareReport
 from hw_models.table import LayerTable
@@ -9,6 +15,7 @@ from hw_models.workload import Layer, Workload
 __all__ = [
     "BatchReport",
     "Breakdown",
+    "CalibrationError",
     "HardwareError",
     "HardwareReport",
     "Layer",

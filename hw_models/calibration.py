@@ -5,7 +5,8 @@ minimises
     sum ((ln m(f) - ln y) / sigma)^2 + sum (ln f / s)^2.
 sigma is a measurement's relative standard deviation, given or estimated from the residuals; s is
 the figure's own range (low, high) read as a 90 % interval, or a factor e where it has none. A
-figure that the data leave as uncertain as before stays what it was. M measurements, F figures.
+figure that the data leave as uncertain as before stays what it was, and what it may be instead
+widens the intervals of the others. M measured numbers, F figures.
 """
 
 import csv
@@ -20,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.errors import CalibrationError
+from hw_models.errors import CalibrationError, HardwareError
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
-from hw_models.profile import HEAD, Entry, Profile
+from hw_models.profile import FOLDER, HEAD, Entry, Profile, known_profiles, load_profile
 from hw_models.rram import Chip, Demand
 from hw_models.table import Array
 from hw_models.workload import Workload
@@ -35,6 +36,7 @@ LARGEST = 100.0  # a factor further away is no calibration of this chip
 TOLD = 0.7  # posterior over prior deviation: above it the data cannot tell a figure
 LEAST_NOISE = 1e-4
 MAX_ROUNDS = 60
+CALIBRATED = ", calibrated"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Calibration:
     profile: Profile
     figures: tuple[Figure, ...]
     residuals: tuple[Residual, ...]
+    measurements: int
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,14 +94,17 @@ class Calibration:
 def read_measurements(path: Path) -> list[Measurement]:
     """Measurements of a CSV file; raises CalibrationError naming line and column."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"{path}: cannot be read ({error})") from error
     if not rows:
         raise CalibrationError(f"{path}: no measurement")
     if None in rows[0]:
         raise CalibrationError(f"{path}, line 2: as many fields as the first line has are needed")
+    if twice := sorted({c for c in columns if columns.count(c) > 1}):
+        raise CalibrationError(f"{path}: columns {', '.join(twice)} stand twice")
     known = {"name", "workload", "spike_rate", *METRICS, *(f"{m}_sd" for m in METRICS)}
     for column in rows[0]:
         _known_column(str(column), known | set(SCHEMA) | set(CHOICES) | set(DEFECTS), path)
@@ -150,16 +156,31 @@ def fit(
     profile: Profile, measurements: Sequence[Measurement], keys: Sequence[str] = ()
 ) -> Calibration:
     """The profile with the figures `keys`, or all that the measurements feel, fitted to them."""
+    if not measurements:
+        raise CalibrationError("no measurement: at least one is needed")
     problem = _Problem.of(profile, measurements)
-    asked = [_fittable(key, profile) for key in keys] or problem.felt()
+    asked = _asked(keys, problem) or problem.felt()
     if not asked:
         raise CalibrationError("no figure of this profile moves any of the measured metrics")
-    found = problem.solve(asked)
+    found = problem.solve(asked, [])
     while found.told != found.keys:  # what the data cannot tell stays what it was
-        found = problem.solve(found.told)
+        found = problem.solve(found.told, [key for key in asked if key not in found.told])
     figures = tuple(_figure(profile, key, found.factors, found.widths) for key in asked)
     fitted = _fitted_profile(profile, figures, measurements)
-    return Calibration(fitted, figures, problem.residuals(found))
+    return Calibration(fitted, figures, problem.residuals(found), len(measurements))
+
+
+def _asked(keys: Sequence[str], problem: "_Problem") -> list[str]:
+    """The figures that the user names, each once; no more than numbers were measured."""
+    asked = [_fittable(key, problem.profile) for key in dict.fromkeys(keys)]
+    if given := sorted(problem.given & set(asked)):
+        raise CalibrationError(f"--fit {given[0]}: the measurements have a column that sets it")
+    if len(asked) > len(problem.places):
+        raise CalibrationError(
+            f"{len(asked)} figures to fit and {len(problem.places)} measured numbers: "
+            "at least as many numbers as figures are needed"
+        )
+    return asked
 
 
 def _fittable(key: str, profile: Profile) -> str:
@@ -189,7 +210,7 @@ class _Problem:
 
     @classmethod
     def of(cls, profile: Profile, measurements: Sequence[Measurement]) -> "_Problem":
-        chips = [profile.with_values(m.settings) for m in measurements]
+        chips = [_measured_chip(profile, m) for m in measurements]
         places = [(i, metric) for i, m in enumerate(measurements) for metric in m.values]
         sd = [measurements[i].deviations.get(k, math.nan) for i, k in places]
         values = np.array([measurements[i].values[k] for i, k in places])
@@ -217,25 +238,29 @@ class _Problem:
         usable = [
             key
             for key, q in SCHEMA.items()
-            if q.unit in FITTED_UNITS and self.profile.values[key] and key not in self._set()
+            if q.unit in FITTED_UNITS and self.profile.values[key] and key not in self.given
         ]
         return [key for key in usable if (self.predicted({key: 2.0}) != base).any()]
 
-    def _set(self) -> set[str]:
+    @property
+    def given(self) -> set[str]:
         """Figures that a measurement gives itself."""
         return {k for c in self.chips for k in SCHEMA if c.values[k] != self.profile.values[k]}
 
-    def solve(self, keys: Sequence[str]) -> "_Solution":
-        """The best factors for some figures, and the noise they leave."""
+    def solve(self, keys: Sequence[str], left: Sequence[str]) -> "_Solution":
+        """The best factors for some figures, and the noise they leave.
+
+        Figures `left` stay what they are, though they may be anything that their prior allows.
+        """
         prior = np.array([self._prior(key) for key in keys])
         every = np.ones(len(self.places), dtype=bool)
         noise = np.where(np.isnan(self.deviation), 0.05, self.deviation)
         theta = self._newton(keys, np.zeros(len(keys)), every, noise, prior)
         for _ in range(2):  # the noise that is left, where it was not given
-            left = self._noise(keys, theta, every, noise, prior)
-            noise = np.where(np.isnan(self.deviation), left, self.deviation)
+            remaining = self._noise(keys, theta, every, noise, prior)
+            noise = np.where(np.isnan(self.deviation), remaining, self.deviation)
             theta = self._newton(keys, theta, every, noise, prior)
-        spread = np.sqrt(np.diag(self._covariance(keys, theta, every, noise, prior)))
+        spread = self._spread(keys, theta, left, noise, prior)
         return _Solution(list(keys), theta, spread, prior, noise)
 
     def _prior(self, key: str) -> float:
@@ -244,6 +269,12 @@ class _Problem:
         if entry.low and entry.high and entry.high > entry.low:
             return math.log(entry.high / entry.low) / (2 * NINETY)
         return FREE
+
+    def _reach(self, keys: Sequence[str]) -> tuple[Array, Array]:
+        """Least and greatest logarithm of each factor, within LARGEST and the figure's bounds."""
+        bounds = [(SCHEMA[k].least, SCHEMA[k].most, self.profile.values[k]) for k in keys]
+        least = [math.log(max(1 / LARGEST, low / value)) for low, _, value in bounds]
+        return np.array(least), np.array([math.log(min(LARGEST, m / v)) for _, m, v in bounds])
 
     def _logs(self, keys: Sequence[str], theta: Array) -> Array:
         return np.asarray(np.log(self.predicted(dict(zip(keys, np.exp(theta), strict=True)))))
@@ -259,6 +290,7 @@ class _Problem:
         self, keys: Sequence[str], theta: Array, used: Any, noise: Array, prior: Array
     ) -> Array:
         """Damped Gauss-Newton from a first guess."""
+        least, most = self._reach(keys)
         damping = 1e-6
         cost = self._cost(keys, theta, used, noise, prior)
         for _ in range(MAX_ROUNDS):
@@ -267,7 +299,7 @@ class _Problem:
             gradient = slope.T @ gap + theta / prior**2
             hessian = slope.T @ slope + np.diag(1 / prior**2)
             move = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
-            tried = np.clip(theta - move, -math.log(LARGEST), math.log(LARGEST))
+            tried = np.clip(theta - move, least, most)
             new = self._cost(keys, tried, used, noise, prior)
             if new <= cost:
                 gained, theta, cost, damping = cost - new, tried, new, damping / 10
@@ -302,6 +334,21 @@ class _Problem:
     ) -> Array:
         slope = self._jacobian(keys, theta)[used] / noise[used, None]
         return np.linalg.inv(slope.T @ slope + np.diag(1 / prior**2))
+
+    def _spread(
+        self, keys: Sequence[str], theta: Array, left: Sequence[str], noise: Array, prior: Array
+    ) -> Array:
+        """Deviations of fitted logarithms [F]: the fit's own, and what `left` figures add.
+
+        C = (S'S + P^-1)^-1 for the fitted figures; a left figure off by its prior deviation p
+        moves them by C S' s p.
+        """
+        both = np.concatenate([theta, np.zeros(len(left))])
+        slopes = self._jacobian([*keys, *left], both) / noise[:, None]
+        told, untold = slopes[:, : len(keys)], slopes[:, len(keys) :]
+        own = np.linalg.inv(told.T @ told + np.diag(1 / prior**2))
+        moved = own @ told.T @ untold * np.array([self._prior(key) for key in left])
+        return np.asarray(np.sqrt(np.diag(own) + (moved**2).sum(1)))
 
     def residuals(self, found: "_Solution") -> tuple[Residual, ...]:
         before = self.predicted({}) / self.measured - 1
@@ -354,6 +401,13 @@ class _Solution:
         return dict(zip(self.keys, self.spread.tolist(), strict=True))
 
 
+def _measured_chip(profile: Profile, measurement: Measurement) -> Profile:
+    try:
+        return profile.with_values(measurement.settings)
+    except HardwareError as error:
+        raise CalibrationError(f"measurement {measurement.name}: {error}") from error
+
+
 def _metrics(chip: Chip, d: Demand) -> dict[str, float]:
     """Measurable metrics of a demand at this chip's prices."""
     areas, energies = chip.area_prices(d.pe_crossbars), chip.energy_prices
@@ -372,50 +426,92 @@ def _figure(
     if key not in factors:
         return Figure(key, before, before, before, before, identified=False)
     after, reach = before * float(factors[key]), math.exp(NINETY * float(widths[key]))
-    return Figure(key, before, after, after / reach, after * reach, identified=True)
+    low, high = max(SCHEMA[key].least, after / reach), min(SCHEMA[key].most, after * reach)
+    return Figure(key, before, after, low, high, identified=True)
 
 
 def _fitted_profile(
     profile: Profile, figures: Sequence[Figure], measurements: Sequence[Measurement]
 ) -> Profile:
+    """The profile with fitted figures, and settings kept to the range they were measured in."""
     entries = dict(profile.entries)
     for f in figures:
         if f.identified:
-            told = f"fitted to {len(measurements)} measurements, was {f.before:g}"
             entries[f.key] = replace(
-                entries[f.key], value=f.after, low=f.low, high=f.high, source=told, fitted=None
+                entries[f.key], value=f.after, low=f.low, high=f.high, fitted=None
             )
-    for key in ("crossbar_size", "adc_bits", "columns_per_adc", "pes_per_tile", "bits_per_cell"):
+    for key in (key for key, q in SCHEMA.items() if q.whole):
         seen = [float(m.settings.get(key, profile.values[key])) for m in measurements]
         if min(seen) < max(seen):
-            entries[key] = replace(entries[key], fitted=(min(seen), max(seen)))
-            if not min(seen) <= entries[key].value <= max(seen):
-                entries[key] = replace(entries[key], value=max(seen))
+            entries[key] = _kept_within(entries[key], min(seen), max(seen))
     return replace(profile, entries=entries)
 
 
-def write_profile(found: Calibration, measurements: Path, output: Path) -> None:
-    """The fitted profile as a complete file, with its residuals in the notes."""
-    digest = hashlib.sha256(measurements.read_bytes()).hexdigest()[:12]
-    origin = f"{measurements.name} (sha256 {digest})"
-    p = found.profile
-    lines = [
-        f"{r.name}: {r.metric} {r.measured:g}, {100 * r.before:+.2f} % before, "
-        f"{100 * r.after:+.2f} % after"
-        + ("" if r.left_out is None else f", {100 * r.left_out:+.2f} % left out")
-        for r in found.residuals
-    ]
-    head = dict(p.head)
-    head["title"] += ", calibrated"
-    head["notes"] = "\n".join([f"Fitted to {origin}. Prediction over measurement:", *lines])
-    text = [f"{key} = {_toml(head[key])}" for key in HEAD]
-    for part in ("options", "switches"):
-        text += ["", f"[{part}]", *(f"{k} = {_toml(v)}" for k, v in getattr(p, part).items())]
-    text += ["", "[values]", *(f"{k} = {_entry(k, e)}" for k, e in p.entries.items())]
+def _kept_within(entry: Entry, least: float, most: float) -> Entry:
+    value, source = min(max(entry.value, least), most), entry.source
+    if value != entry.value:
+        source += f"; was {entry.value:g}, where nothing was measured"
+    return replace(entry, value=value, source=source, fitted=(least, most))
+
+
+def write_profile(found: Calibration, measurements: Path, output: Path) -> Profile:
+    """The fitted profile as a file that `load_profile` reads, with its residuals in the notes.
+
+    A profile that comes with the program is named as the base, and only what differs from it is
+    written; any other one is written whole, so that the file needs no file of the user's.
+    Returns what was written; raises CalibrationError.
+    """
+    if output.suffix != ".toml":
+        raise CalibrationError(f"{output}: a name that ends in .toml is needed")
     try:
-        output.write_text("\n".join(text) + "\n", encoding="utf-8")
+        digest = hashlib.sha256(measurements.read_bytes()).hexdigest()[:12]
+        written = _documented(found, f"{measurements.name} (sha256 {digest})", output.stem)
+        output.write_text("\n".join(_lines(written, _base(found.profile, output))) + "\n", "utf-8")
     except OSError as error:
         raise CalibrationError(f"{output}: cannot be written ({error})") from error
+    return written
+
+
+def _documented(found: Calibration, origin: str, name: str) -> Profile:
+    """The fitted profile with where its figures come from and how well they fit."""
+    p, entries = found.profile, dict(found.profile.entries)
+    for f in found.figures:
+        if f.identified:
+            said = f"fitted to {found.measurements} measurements in {origin}, was {f.before:g}"
+            entries[f.key] = replace(entries[f.key], source=said)
+    notes = [p.head["notes"].strip(), f"Fitted to {origin}. Prediction over measurement - 1:"]
+    notes += [_line(r) for r in found.residuals]
+    if left := [f.key for f in found.figures if not f.identified]:
+        notes.append(f"The data cannot tell, left as they were: {', '.join(left)}.")
+    title = p.head["title"].removesuffix(CALIBRATED) + CALIBRATED
+    head = {**p.head, "title": title, "notes": "\n".join(notes)}
+    return replace(p, name=name, head=head, entries=entries)
+
+
+def _line(r: Residual) -> str:
+    told = f"{r.name}: {r.metric} {r.measured:g}, {r.before:+.2%} before, {r.after:+.2%} after"
+    return told if r.left_out is None else f"{told}, {r.left_out:+.2%} left out"
+
+
+def _base(profile: Profile, output: Path) -> Profile | None:
+    """The built-in profile that a fitted one can stand on; None where it would be itself."""
+    if profile.name not in known_profiles() or output.resolve().parent == FOLDER.resolve():
+        return None
+    return load_profile(profile.name)
+
+
+def _lines(p: Profile, base: Profile | None) -> list[str]:
+    """A profile as TOML: whole, or what differs from its base."""
+    lines = [] if base is None else [f"base = {_toml(base.name)}"]
+    lines += [f"{key} = {_toml(p.head[key])}" for key in HEAD]
+    for part in ("options", "switches", "entries"):
+        rows, known = getattr(p, part), {} if base is None else getattr(base, part)
+        lines += ["", "[values]" if part == "entries" else f"[{part}]"]
+        changed = {key: v for key, v in rows.items() if key not in known or known[key] != v}
+        lines += [
+            f"{k} = {_entry(k, v) if part == 'entries' else _toml(v)}" for k, v in changed.items()
+        ]
+    return lines
 
 
 def _entry(key: str, e: Entry) -> str:
@@ -430,4 +526,7 @@ def _toml(value: Any) -> str:
     """A value as TOML has it; its strings are those of JSON."""
     if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, str):  # a file name may hold what is no text, and TOML forbids DEL
+        value = value.encode("utf-8", "replace").decode()
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
