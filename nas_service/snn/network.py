@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nas_service.snn.neurons import LIF
-from nas_service.snn.operations import BN_MOMENTUM, build, conv_bn
-from nas_service.snn.quantization import quantize
+from nas_service.snn.operations import BN_MOMENTUM, Style, build, conv_bn
+from nas_service.snn.quantization import Rounding, quantize
 from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.spaces.task import Task
@@ -21,12 +21,12 @@ from nas_service.spaces.task import Task
 class CellNetwork(nn.Module):
     """A cell's live edges; node j is the sum of its incoming edges, the output is node 3."""
 
-    def __init__(self, cell: Cell, channels: int, time_steps: int, bits: int) -> None:
+    def __init__(self, cell: Cell, channels: int, style: Style) -> None:
         super().__init__()
         self.edges = nn.ModuleDict()
         for edge, name in zip(EDGE_NAMES, cell.live().operations, strict=True):
             if OPERATIONS[name].kind != "zero":
-                self.edges[f"edge{edge}"] = build(OPERATIONS[name], channels, time_steps, bits)
+                self.edges[f"edge{edge}"] = build(OPERATIONS[name], channels, style)
 
     def forward(self, x: Tensor) -> Tensor:  # [T*B, C, H, W] to the same
         nodes: list[Tensor | None] = [x, None, None, None]
@@ -40,12 +40,12 @@ class CellNetwork(nn.Module):
         return torch.zeros_like(x) if output is None else output
 
 
-def _reduction(channels: int, time_steps: int, bits: int) -> nn.Sequential:
+def _reduction(channels: int, style: Style) -> nn.Sequential:
     """Between two cells: channels double, the map's side halves."""
     return nn.Sequential(
         nn.BatchNorm2d(channels, momentum=BN_MOMENTUM),
-        LIF(time_steps),
-        *conv_bn(channels, 2 * channels, 3, bits),
+        style.lif(),
+        *conv_bn(channels, 2 * channels, 3, style),
         nn.AvgPool2d(2),
     )
 
@@ -63,25 +63,26 @@ class Network(nn.Module):
         a = architecture
         side = task.head_side(len(a.cells), a.head_pool)
         self.time_steps, self.votes = a.time_steps, votes
-        self.stem = nn.Sequential(*conv_bn(task.channels, a.channels, 3, a.weight_bits))
+        style = Style(a.time_steps, Rounding(a.weight_bits))
+        self.stem = nn.Sequential(*conv_bn(task.channels, a.channels, 3, style))
         body: list[nn.Module] = []
         for k, cell in enumerate(a.cells):
             channels = a.channels * 2**k
-            body += [_reduction(channels // 2, a.time_steps, a.weight_bits)] if k else []
-            body += [CellNetwork(cell, channels, a.time_steps, a.weight_bits)]
+            body += [_reduction(channels // 2, style)] if k else []
+            body += [CellNetwork(cell, channels, style)]
         self.body = nn.Sequential(*body)
         last = a.channels * 2 ** (len(a.cells) - 1)
         hidden = nn.Linear(last * side**2, a.hidden, bias=False)
         self.hidden = nn.Sequential(
             nn.BatchNorm2d(last, momentum=BN_MOMENTUM),
-            LIF(a.time_steps),
+            style.lif(),
             nn.AvgPool2d(a.head_pool),
             nn.Flatten(),
             nn.Dropout(dropout),
-            quantize(hidden, a.weight_bits),
+            quantize(hidden, style.rounding),
         )
         readout = nn.Linear(a.hidden, task.classes * votes)
-        self.readout = nn.Sequential(LIF(a.time_steps), quantize(readout, a.weight_bits))
+        self.readout = nn.Sequential(style.lif(), quantize(readout, style.rounding))
 
     def forward(self, images: Tensor) -> Tensor:  # [B, C, H, W] to class scores [B, classes]
         current = self.stem(images)  # the same at every step

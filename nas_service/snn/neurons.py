@@ -7,7 +7,8 @@ with the reset kept out of the gradient and a surrogate derivative for the spike
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters
@@ -18,6 +19,21 @@ from nas_service.errors import pick
 
 TAU = 4 / 3  # SNASNet's membrane time constant, in time steps
 THRESHOLD = 1.0
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What a layer's neurons are like; the defaults are SNASNet's."""
+
+    threshold: float = THRESHOLD
+    tau: float = TAU  # membrane time constant, in time steps
+    surrogate: str = "atan"
+    reset: Literal["zero", "subtract"] = "zero"  # hard, or soft: the threshold is taken off
+    detach_reset: bool = True  # keep the reset out of the gradient
+    fires_at_threshold: bool = False  # u >= threshold as SpikingJelly has it, or Norse's u >
+
+
+SNASNET = Neuron()
 
 
 def atan_derivative(distance: Tensor) -> Tensor:
@@ -56,11 +72,11 @@ def detached_reset(z: Tensor, v: Tensor, v_reset: Tensor, v_th: Tensor) -> Tenso
     return (1 - z.detach()) * v + z.detach() * v_reset
 
 
-def snasnet_parameters() -> LIFBoxParameters:
-    """SNASNet's neuron in Norse's terms, for a step of dt = 1."""
+def norse_parameters(neuron: Neuron) -> LIFBoxParameters:
+    """A neuron in Norse's terms, for a step of dt = 1."""
     return LIFBoxParameters(
-        tau_mem_inv=torch.as_tensor(1 / TAU),
-        v_th=torch.as_tensor(THRESHOLD),
+        tau_mem_inv=torch.as_tensor(1 / neuron.tau),
+        v_th=torch.as_tensor(neuron.threshold),
         reset_method=detached_reset,
     )
 
@@ -121,20 +137,19 @@ class LIF(SNN):  # type: ignore[misc]
     batches never meet.
     """
 
-    def __init__(self, time_steps: int, surrogate: str = "atan") -> None:
+    def __init__(self, time_steps: int, neuron: Neuron = SNASNET) -> None:
         super().__init__(
-            activation=lif_step(surrogate),
+            activation=lif_step(neuron.surrogate),
             state_fallback=lambda x: LIFBoxFeedForwardState(v=torch.zeros_like(x[0])),
-            p=snasnet_parameters(),
+            p=norse_parameters(neuron),
             dt=1.0,
         )
-        self.time_steps = time_steps
-        self.surrogate = surrogate
-        self._rate = self.dt / TAU
+        self.time_steps, self.neuron = time_steps, neuron
 
     def forward(self, current: Tensor) -> Tensor:
         steps = current.unflatten(0, (self.time_steps, -1))  # [T, B, ...]
-        spikes = _Scan.apply(steps, self._rate, THRESHOLD, SURROGATES[self.surrogate])  # type: ignore[no-untyped-call]
+        n = self.neuron
+        spikes = _Scan.apply(steps, 1 / n.tau, n.threshold, SURROGATES[n.surrogate])  # type: ignore[no-untyped-call]
         return spikes.flatten(0, 1)  # type: ignore[no-any-return]
 
     def forward_stepwise(self, current: Tensor) -> Tensor:

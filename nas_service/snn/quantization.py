@@ -1,5 +1,7 @@
 """Weights of b bits: trained through their rounding, so that what is scored is what is deployed."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -11,6 +13,13 @@ def scales(weight: Tensor, bits: int) -> Tensor:
     """Step of each output channel's grid [C_out]: its largest weight over the largest integer."""
     largest = weight.detach().flatten(1).abs().amax(1)
     return torch.clamp(largest / (2 ** (bits - 1) - 1), min=TINY)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the weights of a matrix are rounded."""
+
+    bits: int
 
 
 class FakeQuantize(nn.Module):
@@ -33,9 +42,9 @@ class FakeQuantize(nn.Module):
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -limit, limit)
 
 
-def quantize(module: nn.Module, bits: int) -> nn.Module:
+def quantize(module: nn.Module, rounding: Rounding) -> nn.Module:
     """The module, its `weight` seen through FakeQuantize from now on."""
-    return parametrize.register_parametrization(module, "weight", FakeQuantize(bits))
+    return parametrize.register_parametrization(module, "weight", FakeQuantize(rounding.bits))
 
 
 def integer_weights(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:

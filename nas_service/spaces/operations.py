@@ -14,6 +14,7 @@ class Operation:
 
     kind: Kind
     kernel: int = 1
+    threshold: float | None = None  # of its neurons; None: that of the whole network
 
     @property
     def weighted(self) -> bool:
@@ -32,6 +33,9 @@ OPERATIONS = {
     "conv1x1": Operation("conv", 1),
     "conv3x3": Operation("conv", 3),
     "conv5x5": Operation("conv", 5),
+    "conv3x3_th0.5": Operation("conv", 3, threshold=0.5),
+    "conv3x3_th1": Operation("conv", 3, threshold=1.0),
+    "conv3x3_th1.5": Operation("conv", 3, threshold=1.5),
     "avgpool3x3": Operation("avgpool", 3),
     "maxpool3x3": Operation("maxpool", 3),
 }
@@ -40,6 +44,8 @@ OPERATIONS = {
 PRESETS: dict[str, tuple[str, ...]] = {
     "snasnet5": ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3"),  # Kim et al., ECCV 2022
     "light3": ("zeroize", "skip", "conv3x3"),  # LightSNN: spikes stay binary
+    # SpikeNAS-Bench (IEEE TAI 2025): the threshold is searched
+    "bench-threshold": ("zeroize", "skip", "conv3x3_th0.5", "conv3x3_th1", "conv3x3_th1.5"),
 }
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from nas_service.snn.operations import build
+from nas_service.snn.operations import Style, build
+from nas_service.snn.quantization import Rounding
 from nas_service.spaces.operations import OPERATIONS
 
 WORKING = [name for name, operation in OPERATIONS.items() if operation.kind != "zero"]
@@ -11,7 +12,7 @@ WORKING = [name for name, operation in OPERATIONS.items() if operation.kind != "
 
 def module(name, channels=4):
     torch.manual_seed(0)
-    return build(OPERATIONS[name], channels, time_steps=2, bits=4).eval()
+    return build(OPERATIONS[name], channels, Style(2, Rounding(4))).eval()
 
 
 def maps(*shape, seed=1):

@@ -14,8 +14,8 @@ from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn import operations
 from nas_service.snn.network import Network
-from nas_service.snn.neurons import LIF, SURROGATES, snasnet_parameters
-from nas_service.snn.quantization import FakeQuantize, integer_weights
+from nas_service.snn.neurons import LIF, SURROGATES, Neuron, norse_parameters
+from nas_service.snn.quantization import FakeQuantize, Rounding, integer_weights
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture, Cell
@@ -73,7 +73,7 @@ def test_scan_equals_norse_step_by_step(surrogate, steps):
         1.5 * torch.randn(steps * 3, 2, 5, 5, generator=torch.Generator().manual_seed(1)) + 0.3
     )
     ours, theirs = (current.clone().requires_grad_() for _ in range(2))
-    lif = LIF(steps, surrogate)
+    lif = LIF(steps, Neuron(surrogate=surrogate))
     spikes, reference = lif(ours), lif.forward_stepwise(theirs)
     assert 0.01 < spikes.mean() < 0.9
     assert torch.equal(spikes, reference)
@@ -85,7 +85,7 @@ def test_scan_equals_norse_step_by_step(surrogate, steps):
 
 def test_scan_equals_norse_own_cell():
     current = 1.5 * torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3)) + 0.3
-    cell, state, spikes = norse.LIFBoxCell(snasnet_parameters(), dt=1.0), None, []
+    cell, state, spikes = norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0), None, []
     for x in current:
         z, state = cell(x, state)
         spikes.append(z)
@@ -158,7 +158,7 @@ def test_trace_of_a_small_network_by_hand():
 
 @pytest.mark.parametrize("name", [n for n, o in OPERATIONS.items() if o.kind != "zero"])
 def test_every_operation_keeps_its_shape(name):
-    module = operations.build(OPERATIONS[name], channels=4, time_steps=2, bits=4)
+    module = operations.build(OPERATIONS[name], channels=4, style=operations.Style(2, Rounding(4)))
     assert module(torch.randn(6, 4, 5, 5)).shape == (6, 4, 5, 5)
 
 

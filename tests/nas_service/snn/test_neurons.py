@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas_service.errors import SpecError
-from nas_service.snn.neurons import LIF, SURROGATES, snasnet_parameters
+from nas_service.snn.neurons import LIF, SURROGATES, Neuron, norse_parameters
 
 
 def noise(*shape, seed=1):
@@ -50,7 +50,7 @@ def test_calls_do_not_meet():
 def test_gradients_of_the_last_spike_by_hand(form, currents, gradient):
     """Triangle: max(0, 1 - |u - 1|), times 3/4 for the current and 1/4 for each step back."""
     x = torch.tensor(currents, requires_grad=True)
-    getattr(LIF(2, "triangle"), form)(x)[1].backward()
+    getattr(LIF(2, Neuron(surrogate="triangle")), form)(x)[1].backward()
     assert x.grad.tolist() == pytest.approx(gradient)
 
 
@@ -63,7 +63,7 @@ def test_surrogates_by_hand():
 
 def test_unknown_surrogate_names_its_like():
     with pytest.raises(SpecError, match="did you mean 'triangle'"):
-        LIF(2, "triangel")
+        LIF(2, Neuron(surrogate="triangel"))
 
 
 LAYOUTS = {
@@ -82,7 +82,7 @@ def test_scan_equals_steps_in_any_layout(surrogate, layout, steps):
     found = []
     for form in ("forward", "forward_stepwise"):
         x = noise(8, 4, 6, 6).requires_grad_()
-        spikes = getattr(LIF(steps, surrogate), form)(LAYOUTS[layout](x))
+        spikes = getattr(LIF(steps, Neuron(surrogate=surrogate)), form)(LAYOUTS[layout](x))
         (spikes * noise(*spikes.shape, seed=2)).sum().backward()
         found.append((spikes.detach(), x.grad))
     (ours, our_gradient), (theirs, their_gradient) = found
@@ -96,7 +96,7 @@ def test_scan_equals_steps_in_any_layout(surrogate, layout, steps):
 def test_scan_equals_norse_cell(steps):
     """Norse's LIFBoxCell with its own spike function, one step after the other."""
     current = noise(steps, 5, 7, seed=steps)
-    cell, state, spikes = norse.LIFBoxCell(snasnet_parameters(), dt=1.0), None, []
+    cell, state, spikes = norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0), None, []
     for x in current:
         z, state = cell(x, state)
         spikes.append(z)

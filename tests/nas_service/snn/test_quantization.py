@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas_service.snn.quantization import FakeQuantize, integer_weights, quantize, scales
+from nas_service.snn.quantization import FakeQuantize, Rounding, integer_weights, quantize, scales
 
 BITS = range(2, 9)
 
@@ -75,7 +75,7 @@ def test_a_channel_of_zeros_stays_zero(bits):
 
 
 def test_a_layer_sees_its_weights_rounded_and_trains_the_others():
-    layer = quantize(nn.Linear(3, 1, bias=False), 2)
+    layer = quantize(nn.Linear(3, 1, bias=False), Rounding(2))
     with torch.no_grad():
         layer.parametrizations.weight.original.copy_(torch.tensor([[4.0, -1.0, 3.0]]))
     assert layer(torch.ones(1, 3)).item() == 8

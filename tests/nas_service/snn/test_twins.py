@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nas_service.snn.network import Network, lif_layers
-from nas_service.snn.neurons import LIF, snasnet_parameters
+from nas_service.snn.neurons import LIF, Neuron, norse_parameters
 from nas_service.snn.training import firing_rate
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
 from nas_service.spaces.task import Task
@@ -32,7 +32,7 @@ class OneStep(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cell, self.state = norse.LIFBoxCell(snasnet_parameters(), dt=1.0), None
+        self.cell, self.state = norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0), None
 
     def forward(self, x):
         z, self.state = self.cell(x, self.state)
