@@ -139,7 +139,7 @@ class Chip:
             parameters=workload.parameters,
             crossbars=int(h.tiling.crossbars.sum()),
             tiles=int(h.tiles.sum()),
-            interval_s=float((h.steps * self._cycles(h)).max()) * self.read_s,
+            interval_s=float((h.steps * self._period(h)).max()) * self.read_s,
             warnings=tuple(self._warnings(workload, h)),
         )
 
@@ -196,7 +196,7 @@ class Chip:
             areas={name: float(n.sum()) for name, n in self._areas(h).items()},
             pe_crossbars=float(h.tiling.pe_crossbars),
             cycles=sum(map(sum, self._longest_path(h, workload))),
-            interval_cycles=float((h.steps * self._cycles(h)).max()),
+            interval_cycles=float((h.steps * self._period(h)).max()),
             exact={
                 "parameters": float(workload.parameters),
                 "memory_B": sum(float(column.sum()) for column in self._memory(h).values()),
@@ -241,7 +241,7 @@ class Chip:
             "latency_s": latency,
             "energy_J": energy,
             "dense_energy_J": full,
-            "interval_s": (h.steps * self._cycles(h)).max(-1) * self.read_s,
+            "interval_s": (h.steps * self._period(h)).max(-1) * self.read_s,
             "crossbars": crossbars,
             "tiles": h.tiles.sum(-1),
             "utilisation": h.tiling.cells.sum(-1) / (crossbars * self.figures.crossbar_size**2),
@@ -487,6 +487,19 @@ class Chip:
             return h.table.out_channels * h.pixels * self._serial_bits(h.table)
         return h.pixels * self._serial_bits(h.table)
 
+    def _period(self, h: Happening) -> Any:
+        """Read cycles between two time steps of a layer; in a feedback loop those of all of it."""
+        cycles, loops = self._cycles(h), h.table.loops
+        if not h.table.looped:
+            return cycles
+        together = (loops[..., :, None] == loops[..., None, :]) & (loops[..., None, :] > 0)
+        around = (together * cycles[..., None, :]).sum(-1)
+        return np.where(loops > 0, around, cycles)
+
+    def _waits(self, h: Happening) -> Any:
+        """Not 0 where a layer waits for all of its input: it is linear, or in a feedback loop."""
+        return h.table.linear + h.table.loops if h.table.looped else h.table.linear
+
     def _times(self, h: Happening) -> tuple[Any, Any]:
         """Cycles a layer runs in one go, and how many further goes there are."""
         cycles = self._cycles(h)
@@ -503,7 +516,7 @@ class Chip:
         blockers = [[j for j in range(i) if held(i, j)] if held else [] for i in size]
         plan = schedule(
             cycles.tolist(), repeats.tolist(), periods.tolist(),
-            workload.predecessors, blockers, h.table.linear.tolist(), self.figures.overlap,
+            workload.predecessors, blockers, self._waits(h).tolist(), self.figures.overlap,
         )  # fmt: skip
         return plan.stretched(workload.time_steps) if self.switches.time_twice else plan
 
@@ -536,7 +549,7 @@ class Chip:
         cycles, repeats = self._times(h)
         shares, periods = self._tile_sharing(h, cycles, repeats)
         overlap = self.figures.overlap
-        found = makespans(cycles, repeats, periods, x.sources, shares, x.linear, overlap)
+        found = makespans(cycles, repeats, periods, x.sources, shares, self._waits(h), overlap)
         return found * twice
 
     def _tile_sharing(self, h: Happening, cycles: Array, repeats: Array) -> tuple[Any, Array]:
@@ -545,8 +558,9 @@ class Chip:
         A shared tile's buffer serves one layer at a time: layers on it run one after the other.
         """
         serialised = self.options.tile_contention == "serialised"
+        period = cycles if self.options.order == "layer_first" else self._period(h)
         if not (serialised and self.switches.tile_sharing):
-            return None, cycles
+            return None, period
         pes = h.tiling.pes
         ends = np.cumsum(pes, -1)
         first = np.floor((ends - pes) / self.figures.pes_per_tile)
@@ -558,7 +572,7 @@ class Chip:
 
         size, again = range(cycles.shape[-1]), cycles * (repeats > 0)
         periods = [sum(held(i, j) * again[..., j] for j in size) for i in size]
-        return held, np.stack(periods, -1)
+        return held, np.maximum(np.stack(periods, -1), period)
 
     # --- what to be careful about ------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class LayerTable:
     linear: Array
     rates: Array  # [..., L, S]
     sources: NDArray[np.intp]  # [..., L, P] positions of what a layer reads, -1 for none
+    loops: NDArray[np.intp]  # [..., L] number of a layer's feedback loop, 0 for none
     time_steps: Array  # [] or [N, 1]
 
     @classmethod
@@ -71,6 +72,7 @@ class LayerTable:
             **dict(zip(NUMBERS, numbers, strict=True)),
             rates=np.array([r * (widest // len(r)) for r in rates], dtype=np.float64),
             sources=_padded(workload.predecessors),
+            loops=np.array(workload.loops, dtype=np.intp),
             time_steps=np.float64(workload.time_steps),  # type: ignore[arg-type]
         )
 
@@ -86,7 +88,9 @@ class LayerTable:
         rates = np.zeros((len(workloads), length, widest))
         width = max(len(read) for w in workloads for read in w.predecessors)
         sources = np.full((len(workloads), length, max(width, 1)), -1, dtype=np.intp)
+        loops = np.zeros((len(workloads), length), dtype=np.intp)
         for n, w in enumerate(workloads):
+            loops[n, : len(w.layers)] = w.loops
             numbers[n, : len(w.layers)] = [numbers_of(x) for x in w.layers]
             for i, (x, read) in enumerate(zip(w.layers, w.predecessors, strict=True)):
                 rates[n, i] = _spread(x, w, widest)
@@ -97,6 +101,7 @@ class LayerTable:
             **dict(zip(NUMBERS, columns, strict=True)),
             rates=rates,
             sources=sources,
+            loops=loops,
             time_steps=steps,
         )
 
@@ -126,6 +131,11 @@ class LayerTable:
     def dense(self) -> bool:
         """True where every input spikes."""
         return bool((self.rates == 1).all())
+
+    @cached_property
+    def looped(self) -> bool:
+        """True where any layer is in a feedback loop."""
+        return bool(self.loops.any())
 
     @cached_property
     def grouped(self) -> bool:

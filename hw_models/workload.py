@@ -40,6 +40,7 @@ class Layer:
     neurons: int | None = None  # membrane potentials kept for it; None: one for each output
     input_adds: int = 0  # sums of branches and pooling windows in front of it, per time step
     sources: tuple[str, ...] | None = None  # layers it reads: None the one before, () the image
+    feedback: tuple[str, ...] = ()  # layers whose outputs of the time step before it reads as well
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -63,6 +64,8 @@ class Layer:
         self._check_rates()
         if self.sources is not None and not all(isinstance(x, str) for x in self.sources):
             raise self._wrong("sources", "a list of layer names")
+        if not all(isinstance(x, str) for x in self.feedback):
+            raise self._wrong("feedback", "a list of layer names")
 
     def _check_rates(self) -> None:
         for rate in self.rates or (None,):
@@ -126,6 +129,10 @@ class Workload:
             if len(layer.rates) not in (1, self.time_steps):
                 raise layer._wrong("spike_rate", f"one rate, or {self.time_steps} for the steps,")
             _check_input(layer, [self.layers[i] for i in read])
+            known = {x.name: x for x in self.layers} if layer.feedback else {}
+            if unknown := sorted(set(layer.feedback) - known.keys()):
+                raise layer._wrong("feedback", f"names of layers, not {unknown},")
+            _check_input(layer, [known[name] for name in layer.feedback])
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
@@ -141,6 +148,18 @@ class Workload:
             found.append(_positions(names, known, i))
             known[layer.name] = i
         return tuple(found)
+
+    @cached_property
+    def loops(self) -> tuple[int, ...]:
+        """Number of the feedback loop each layer is in, from 1; 0 where it is in none.
+
+        Loops that share a layer are one: none of their layers begins a time step before all have
+        ended the last one.
+        """
+        place = {layer.name: i for i, layer in enumerate(self.layers)}
+        late = [(i, place[n]) for i, x in enumerate(self.layers) for n in x.feedback]
+        ways = [(p, i) for i, read in enumerate(self.predecessors) for p in read]
+        return loops_of(len(self.layers), ways, late)
 
     @cached_property
     def table(self) -> "LayerTable":
@@ -218,6 +237,33 @@ def _check_input(layer: Layer, sources: list[Layer]) -> None:
             raise layer._wrong("in_size", f"{side}, the map of {source.name!r}, or a part of it,")
 
 
+def loops_of(
+    size: int, ways: Sequence[tuple[int, int]], late: Sequence[tuple[int, int]]
+) -> tuple[int, ...]:
+    """Feedback loops among `size` layers: `ways` lead from a layer to one that reads it, `late`
+    pairs a layer with one that it reads a time step late.
+    """
+    ways = [*ways, *((source, reader) for reader, source in late)]
+    back = [(b, a) for a, b in ways] if late else []
+    found = [0] * size
+    for number, (reader, source) in enumerate(late, 1):
+        loop = _reached(reader, ways) & _reached(source, back)
+        joined = {found[i] for i in loop if found[i]}
+        for i in range(size):
+            if i in loop or found[i] in joined:
+                found[i] = number
+    return tuple(found)
+
+
+def _reached(start: int, ways: Sequence[tuple[int, int]]) -> set[int]:
+    """Layers on some way from one layer, itself among them."""
+    found, new = {start}, {start}
+    while new:
+        new = {b for a, b in ways if a in new} - found
+        found |= new
+    return found
+
+
 def _common(values: Any) -> set[int]:
     found = set(values)
     return found if len(found) == 1 else set()
@@ -250,7 +296,7 @@ def _layer(data: object, name: str) -> Layer:
         raise WorkloadError(f"{name}: kind and name are words")
     if values["kind"] == "linear":
         values = {_FEATURES.get(key, key): value for key, value in values.items()}
-    for key in ("spike_rate", "sources"):
+    for key in ("spike_rate", "sources", "feedback"):
         if isinstance(values.get(key), list):
             values = {**values, key: tuple(values[key])}
     needed = {"in_channels", "out_channels"}

@@ -6,7 +6,8 @@ edges, and a candidate is a choice among them.
 """
 
 import itertools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,15 +16,31 @@ from numpy.typing import NDArray
 
 from hw_models import Layer, LayerTable, Workload
 from hw_models.table import NOTHING, NUMBERS, numbers_of
+from hw_models.workload import loops_of
 from nas_service.snn.trace import Maps, traced_blocks, wired
-from nas_service.spaces.architecture import EDGE_NAMES, IN, OUT, SIZES, Architecture, Cell
+from nas_service.spaces.architecture import EDGE_NAMES, EDGES, IN, OUT, Architecture, Cell, Reads
 from nas_service.spaces.cells import CellSpace
-from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.spaces.task import Task
 
 Index = NDArray[np.intp]
-Shape = tuple[int, int, int]  # channels, head_pool, hidden: all that shapes depend on
+Shape = tuple[int | tuple[int, ...], int, int]  # channels, head_pool, hidden: all they depend on
 Block = tuple[str, str]  # name of a block, and the operation it was traced with
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a weight matrix within a cell, in an order in which matrices can run."""
+
+    pair: int  # position in EDGES
+    backward: bool
+    matrix: int  # of an operation with several
+
+    @property
+    def name(self) -> str:
+        """Of the edge, in its direction."""
+        name = EDGE_NAMES[self.pair]
+        return name[::-1] if self.backward else name
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +51,7 @@ class Composition:
     task: Task
     votes: int = 1
     _traced: dict[Shape, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
-    _bodies: dict[int, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
+    _bodies: dict[Any, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
     _numbers: dict[Shape, tuple[NDArray[np.float64], Maps]] = field(
         default_factory=dict, repr=False
     )
@@ -43,14 +60,14 @@ class Composition:
         """The same as `trace`, without a network."""
         a = architecture
         blocks, maps = self._blocks((a.channels, a.head_pool, a.hidden))
-        operations = {
-            f"cell{k}.edge{edge}": name
-            for k, cell in enumerate(a.cells)
-            for edge, name in zip(EDGE_NAMES, cell.operations, strict=True)
-        }
-        layers = {
-            name: layer for (name, op), layer in blocks.items() if op in ("", operations.get(name))
-        }
+        layers = {name: layer for (name, operation), layer in blocks.items() if not operation}
+        for k, cell in enumerate(a.cells):
+            for edge in cell.live().edges:
+                name = cell.operations[edge.pair].removeprefix(BACK)
+                for matrix in edge.operation.matrices:
+                    layer = blocks[f"cell{k}.edge{EDGE_NAMES[edge.pair]}{matrix}", name]
+                    own = f"cell{k}.edge{edge.name}{matrix}"
+                    layers[own] = replace(layer, name=own)
         return wired(a, layers, maps)
 
     def _blocks(self, shape: Shape) -> tuple[dict[Block, Layer], Maps]:
@@ -62,7 +79,7 @@ class Composition:
             self._traced[shape] = {**body, **head}, maps
         return self._traced[shape]
 
-    def _body(self, channels: int) -> tuple[dict[Block, Layer], Maps]:
+    def _body(self, channels: int | tuple[int, ...]) -> tuple[dict[Block, Layer], Maps]:
         """Everything in front of the head, which depends on the channels alone."""
         if channels not in self._bodies:
             shape = (channels, self.space.head_pool[0], self.space.hidden[0])
@@ -81,8 +98,10 @@ class Composition:
     def _uniform(self, operation: str, shape: Shape) -> Architecture:
         """A network of one operation on every edge."""
         cell = Cell((operation,) * len(EDGE_NAMES))
-        cells = (cell,) * self.space.cells
-        return Architecture(cells, *shape, time_steps=1, weight_bits=8)
+        stride = self.space.stem_stride
+        return Architecture(
+            (cell,) * self.space.cells, *shape, time_steps=1, weight_bits=8, stem_stride=stride
+        )
 
     # --- many candidates ---------------------------------------------------------------------
 
@@ -91,51 +110,92 @@ class Composition:
         empty layers. Spike rates are 0: the least that a candidate can cost.
         """
         shapes, which = self._shapes(drawn)
-        count, slots = len(which), self._slots
+        cells, picked = self._cells_of(drawn)
+        count, slots, width = len(which), self._slots, len(self.slots) + 1
         operations = np.zeros((count, slots), dtype=np.intp)
-        sources = np.full((count, slots, self._cells.reads.shape[-1]), -1, dtype=np.intp)
+        sources = np.full((count, slots, cells.reads.shape[-1]), -1, dtype=np.intp)
         sources[:, -1, 0] = slots - 2
-        adds = np.zeros((count, slots))
-        for k, cell in enumerate(drawn.cells.T):
-            edges = slice(CELL_SLOTS * k + 1, CELL_SLOTS * (k + 1))
-            follow = CELL_SLOTS * (k + 1)
-            operations[:, edges] = self._cells.operations[cell]
-            reads = self._cells.reads[cell]
-            sources[:, edges.start : follow + 1] = np.where(reads < 0, -1, reads + CELL_SLOTS * k)
-            adds[:, follow] = self._cells.additions[cell] * shapes.maps[which, k]
+        loops, adds = np.zeros((count, slots), dtype=np.intp), np.zeros((count, slots))
+        for k, cell in enumerate(picked.T):
+            inside = slice(width * k + 1, width * (k + 1))
+            follow = width * (k + 1)
+            operations[:, inside] = cells.operations[cell]
+            loops[:, inside] = cells.loops[cell] + LOOPS * k * (cells.loops[cell] > 0)
+            reads = cells.reads[cell]
+            sources[:, inside.start : follow + 1] = np.where(reads < 0, -1, reads + width * k)
+            adds[:, follow] = cells.additions[cell] * shapes.maps[which, k]
         place = (which[:, None], np.arange(slots), operations)
         columns = {name: column[place] for name, column in shapes.numbers.items()}
         columns["input_adds"] += adds
-        columns["weight_bits"] = np.where(
-            columns["out_channels"] > 0, drawn.sizes["weight_bits"][:, None], 1
-        )
+        columns["weight_bits"] = np.where(columns["out_channels"] > 0, self._bits(drawn), 1)
         return LayerTable(
             **columns,
             rates=np.zeros((count, slots, 1)),
             sources=sources,
+            loops=loops,
             time_steps=drawn.sizes["time_steps"][:, None].astype(np.float64),
         )
 
     def connected(self, drawn: "Drawn") -> NDArray[np.bool_]:
         """Candidates whose every cell lets its input through [N]."""
-        return np.asarray(self._cells.connected[drawn.cells].all(-1))
+        cells, picked = self._cells_of(drawn)
+        return np.asarray(cells.connected[picked].all(-1))
+
+    def _bits(self, drawn: "Drawn") -> NDArray[np.float64]:
+        """Weight bits of every slot [N, L], or of all slots [N, 1]."""
+        if not self.space.bit_names:
+            return drawn.sizes["weight_bits"][:, None]
+        parts = self.space.bits_of == "part"
+        names = [_bit_name(block, parts) for block in self._block_names]
+        return np.stack([drawn.sizes[f"weight_bits_{n}"] for n in names], -1)
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Places for the weight matrices of one cell."""
+        most = max((len(OPERATIONS[n].matrices) for n in self.space.operations), default=0)
+        directions = (True, False) if self.space.backward else (False,)
+        places = itertools.product(directions, range(len(EDGES)), range(max(1, most)))
+        return tuple(Slot(pair, backward, matrix) for backward, pair, matrix in places)
 
     @property
     def _slots(self) -> int:
-        """L: the stem, six edges and what follows them for each cell, the readout."""
-        return CELL_SLOTS * self.space.cells + 2
+        """L: the stem, every cell's slots and what follows them, the readout."""
+        return (len(self.slots) + 1) * self.space.cells + 2
 
     @cached_property
-    def _cells(self) -> "CellTable":
-        return CellTable.of(self.space.operations)
+    def _block_names(self) -> list[str]:
+        """Names of all slots in the order they run; of an edge, whatever matrix it holds."""
+        names = ["stem"]
+        for k in range(self.space.cells):
+            names += [f"cell{k}.edge{EDGE_NAMES[slot.pair]}" for slot in self.slots]
+            names.append(f"reduction{k}" if k + 1 < self.space.cells else "hidden")
+        return [*names, "readout"]
+
+    def _cells_of(self, drawn: "Drawn") -> tuple["CellTable", Index]:
+        """Cells as arrays, and which of them each candidate has [N, K]."""
+        if self.space.cell_count <= ALL_CELLS:
+            return self._all_cells, drawn.cells
+        numbers, picked = np.unique(drawn.cells, return_inverse=True)
+        cells = [self.space.cell(number) for number in numbers.tolist()]
+        table = CellTable.of(cells, self.space.operations, self.slots)
+        return table, picked.reshape(drawn.cells.shape)
+
+    @cached_property
+    def _all_cells(self) -> "CellTable":
+        cells = [self.space.cell(number) for number in range(self.space.cell_count)]
+        return CellTable.of(cells, self.space.operations, self.slots)
 
     def _shapes(self, drawn: "Drawn") -> tuple["ShapeTable", Index]:
         """Numbers of every shape that was drawn, and which one each candidate has [N]."""
-        keys = np.stack([drawn.sizes[name] for name in SHAPE_SIZES], -1)
+        names = [n for n in drawn.sizes if n.startswith("channels")]
+        keys = np.stack([drawn.sizes[name] for name in (*names, "head_pool", "hidden")], -1)
         distinct, which = np.unique(keys, axis=0, return_inverse=True)
-        return self._shape_table(tuple(map(tuple, distinct.tolist()))), which.reshape(-1)
+        shapes = [(*channels, pool, hidden) for *channels, pool, hidden in distinct.tolist()]
+        if "channels" not in names:
+            shapes = [(tuple(shape[:-2]), *shape[-2:]) for shape in shapes]
+        return self._shape_table(tuple(shapes)), which.reshape(-1)
 
-    def _shape_table(self, shapes: tuple[Shape, ...]) -> "ShapeTable":
+    def _shape_table(self, shapes: tuple[Any, ...]) -> "ShapeTable":
         found = [self._shape_numbers(shape) for shape in shapes]
         numbers = np.stack([numbers for numbers, _ in found])  # [S, L, O + 1, F]
         columns = {name: np.ascontiguousarray(numbers[..., i]) for i, name in enumerate(NUMBERS)}
@@ -147,93 +207,126 @@ class Composition:
             blocks, maps = self._blocks(shape)
             found = np.empty((self._slots, len(self.space.operations) + 1, len(NUMBERS)))
             found[:] = NOTHING
-            slot = {name: i for i, name in enumerate(_block_names(self.space.cells))}
-            for (name, operation), layer in blocks.items():
-                at = self.space.operations.index(operation) if operation else slice(None)
-                found[slot[name], at] = numbers_of(layer)
+            width = len(self.slots) + 1
+            for i, name in enumerate(self._block_names):
+                slot = self.slots[(i - 1) % width] if name.startswith("cell") else None
+                for at, operation in enumerate(self.space.operations if slot else ()):
+                    matrices = OPERATIONS[operation].matrices
+                    if slot and slot.matrix < len(matrices):
+                        layer = blocks[name + matrices[slot.matrix], operation]
+                        found[i, at] = numbers_of(layer)
+                if not slot:
+                    found[i] = numbers_of(blocks[name, ""])
             self._numbers[shape] = found, maps
         return self._numbers[shape]
 
 
-CELL_SLOTS = len(EDGE_NAMES) + 1  # a cell's edges, and the reduction or head that follows
-SHAPE_SIZES = ("channels", "head_pool", "hidden")
+LOOPS = 1000  # more than the feedback loops of any cell
+ALL_CELLS = 20_000  # a space of more cells has only those that are drawn in its tables
 
 
-def _block_names(cells: int) -> list[str]:
-    """Blocks in the order they run."""
-    names = ["stem"]
-    for k in range(cells):
-        names += [f"cell{k}.edge{edge}" for edge in EDGE_NAMES]
-        names.append(f"reduction{k}" if k + 1 < cells else "hidden")
-    return [*names, "readout"]
+def _bit_name(block: str, parts: bool) -> str:
+    """The parameter that holds a block's bits, without its `weight_bits_`."""
+    return block.partition(".")[0] if parts else block.replace(".", "_")
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """N candidates: cells by their number among all cells of the space, and values of SIZES."""
+    """N candidates: cells by their number among all cells of the space, and values of sizes."""
 
     cells: Index  # [N, K]
-    sizes: dict[str, Index]  # each [N]
+    sizes: dict[str, NDArray[Any]]  # each [N]
     chips: Index  # [N] number of the chip among those of the space
 
     def architecture(self, space: CellSpace, n: int) -> Architecture:
         """The n-th candidate."""
         cells = tuple(space.cell(int(c)) for c in self.cells[n])
-        chip = space.chip_at(int(self.chips[n]))
-        sizes: dict[str, Any] = {name: int(self.sizes[name][n]) for name in SIZES}
-        return Architecture(cells, chip=chip, **sizes)
+        sizes = {name: values[n].item() for name, values in self.sizes.items()}
+        return space.assemble(cells, sizes, space.chip_at(int(self.chips[n])))
 
 
 def numbered(space: CellSpace, numbers: Index) -> Drawn:
     """Candidates by their number in the order in which a space is iterated."""
     rest, chips = np.divmod(numbers, space.chip_count)
     sizes = {}
-    for name in reversed(SIZES):
-        values = np.array(getattr(space, name))
+    for name, values in reversed(space.sizes.items()):
         rest, at = np.divmod(rest, len(values))
-        sizes[name] = values[at]
+        sizes[name] = np.array(values)[at]
     cells = []
-    for _ in range(space.cells):
+    for _ in range(space.drawn_cells):
         rest, at = np.divmod(rest, space.cell_count)
         cells.append(at)
-    return Drawn(np.stack(cells[::-1], -1), sizes, chips)
+    return Drawn(_every_cell(space, np.stack(cells[::-1], -1)), sizes, chips)
 
 
 def sampled(space: CellSpace, count: int, seed: int) -> Drawn:
     """Candidates by independent throws of a fair die."""
     die = np.random.default_rng(seed)
-    sizes = {name: die.choice(np.array(getattr(space, name)), count) for name in SIZES}
-    cells = die.integers(space.cell_count, size=(count, space.cells))
-    return Drawn(cells, sizes, die.integers(space.chip_count, size=count))
+    sizes = {name: die.choice(np.array(values), count) for name, values in space.sizes.items()}
+    cells = die.integers(space.cell_count, size=(count, space.drawn_cells))
+    return Drawn(_every_cell(space, cells), sizes, die.integers(space.chip_count, size=count))
+
+
+def _every_cell(space: CellSpace, drawn: Index) -> Index:
+    """Numbers of all cells [N, K], from those of the drawn ones."""
+    return np.repeat(drawn, space.cells // space.drawn_cells, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
 class CellTable:
-    """Every cell of some operations [C], in the order of their product."""
+    """Cells [C] as arrays; S slots for matrices, 0 among what is read is the cell's input."""
 
-    operations: Index  # [C, 6] number of the operation of live edges, the last number for others
-    reads: Index  # [C, 7, P] slots within the cell that an edge, or what follows, reads; 0 is IN
+    operations: Index  # [C, S] number of the operation of live edges, the last number for others
+    reads: Index  # [C, S + 1, P] slots, from 1, that a slot, or what follows the cell, reads
+    loops: Index  # [C, S] number of a slot's feedback loop, 0 for none
     additions: NDArray[np.float64]  # [C]
     connected: NDArray[np.bool_]  # [C]
 
     @classmethod
-    def of(cls, names: tuple[str, ...]) -> "CellTable":
-        cells = [Cell(ops).live() for ops in itertools.product(names, repeat=len(EDGE_NAMES))]
-        place = {name: i for i, name in enumerate(names) if OPERATIONS[name].weighted}
-        operations = [[place.get(n, len(names)) for n in cell.operations] for cell in cells]
-        slot = {IN: 0, **{edge: i + 1 for i, edge in enumerate(EDGE_NAMES)}}
-        reads = np.full((len(cells), CELL_SLOTS, CELL_SLOTS), -1, dtype=np.intp)
-        for c, cell in enumerate(cells):
-            for name, ends in cell.wiring().items():
-                at = CELL_SLOTS - 1 if name == OUT else slot[name] - 1
-                reads[c, at, : len(ends)] = sorted(slot[end] for end in ends)
+    def of(
+        cls, cells: Sequence[Cell], names: tuple[str, ...], slots: tuple[Slot, ...]
+    ) -> "CellTable":
+        """Cells of some operations on the slots that those need."""
+        place = {OPERATIONS[n]: i for i, n in enumerate(names)}
+        at = {(slot.name, slot.matrix): i for i, slot in enumerate(slots)}
+        count, size = len(cells), len(slots)
+        operations = np.full((count, size), len(names), dtype=np.intp)
+        reads = np.full((count, size + 1, size + 1), -1, dtype=np.intp)
+        loops = np.zeros((count, size), dtype=np.intp)
+        live = [cell.live() for cell in cells]
+        for c, cell in enumerate(live):
+            edges = {e.name: e for e in cell.edges if e.operation.weighted}
+            end = {IN: 0} | {n: at[n, len(e.operation.matrices) - 1] + 1 for n, e in edges.items()}
+            wiring = cell.wiring()
+            for name, read in wiring.items():
+                first = size if name == OUT else at[name, 0]
+                reads[c, first, : len(read.now)] = sorted(end[n] for n in read.now)
+            for name, edge in edges.items():
+                for m in range(len(edge.operation.matrices)):
+                    operations[c, at[name, m]] = place[edge.operation]
+                    if m:
+                        reads[c, at[name, m], 0] = at[name, m]
+            if cell.recurrent:
+                for name, loop in _loops(wiring).items():
+                    for m in range(len(edges[name].operation.matrices)):
+                        loops[c, at[name, m]] = loop
         widest = max(1, int((reads >= 0).sum(-1).max()))
         return cls(
-            np.array(operations, dtype=np.intp),
+            operations,
             reads[..., :widest],
-            np.array([cell.additions for cell in cells], dtype=np.float64),
-            np.array([cell.connected for cell in cells]),
+            loops,
+            np.array([cell.additions for cell in live], dtype=np.float64),
+            np.array([bool(cell.edges) for cell in live]),
         )
+
+
+def _loops(wiring: dict[str, Reads]) -> dict[str, int]:
+    """The feedback loop of every weighted edge that is in one, from 1: `Workload.loops` of it."""
+    names = [name for name in wiring if name != OUT]
+    place = {name: i for i, name in enumerate(names)}
+    ways = [(place[p], place[n]) for n in names for p in wiring[n].now if p != IN]
+    late = [(place[n], place[p]) for n in names for p in wiring[n].late if p != IN]
+    return {names[i]: loop for i, loop in enumerate(loops_of(len(names), ways, late)) if loop}
 
 
 @dataclass(frozen=True, eq=False)

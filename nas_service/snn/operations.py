@@ -1,9 +1,11 @@
 """Operations as modules: from the table of a space to what runs on an edge."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nas_service.errors import pick
 from nas_service.snn.neurons import LIF, SNASNET, Neuron
@@ -13,6 +15,22 @@ from nas_service.spaces.operations import Operation
 BN_MOMENTUM = 0.3  # with the usual 0.1 the running statistics lag a short training by epochs
 
 
+class StepNorm(nn.BatchNorm2d):
+    """A batch norm with the statistics of each time step by itself, over folded time [T*B, ...].
+
+    SNASNet trains so, step by step; folded statistics see all steps together.
+    """
+
+    def __init__(self, channels: int, time_steps: int, momentum: float) -> None:
+        super().__init__(channels, momentum=momentum)
+        self.time_steps = time_steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return torch.cat([super(StepNorm, self).forward(part) for part in x.chunk(self.time_steps)])
+
+
 @dataclass(frozen=True)
 class Style:
     """What all modules of a network share."""
@@ -20,22 +38,44 @@ class Style:
     time_steps: int
     rounding: Rounding
     neuron: Neuron = SNASNET
+    norm_each_step: bool = False
+    momentum: float = BN_MOMENTUM
 
     def lif(self, threshold: float | None = None) -> LIF:
         """A layer of neurons, with a threshold of its own if one is given."""
         own = self.neuron.threshold if threshold is None else threshold
         return LIF(self.time_steps, replace(self.neuron, threshold=own))
 
+    def norm(self, channels: int) -> nn.BatchNorm2d:
+        if self.norm_each_step:
+            return StepNorm(channels, self.time_steps, self.momentum)
+        return nn.BatchNorm2d(channels, momentum=self.momentum)
 
-def conv_bn(c_in: int, c_out: int, kernel: int, style: Style) -> list[nn.Module]:
+    def with_bits(self, bits: int) -> "Style":
+        return replace(self, rounding=replace(self.rounding, bits=bits))
+
+
+def conv_bn(
+    c_in: int, c_out: int, kernel: int, style: Style, groups: int = 1, stride: int = 1
+) -> list[nn.Module]:
     """A quantised convolution that keeps the size of its map, and its batch norm."""
-    conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False)
-    return [quantize(conv, style.rounding), nn.BatchNorm2d(c_out, momentum=BN_MOMENTUM)]
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return [quantize(conv, style.rounding), style.norm(c_out)]
 
 
 def _conv(operation: Operation, channels: int, style: Style) -> nn.Module:
     lif = style.lif(operation.threshold)
     return nn.Sequential(lif, *conv_bn(channels, channels, operation.kernel, style))
+
+
+def _separable(operation: Operation, channels: int, style: Style) -> nn.Module:
+    depthwise = conv_bn(channels, channels, operation.kernel, style, groups=channels)
+    pointwise = conv_bn(channels, channels, 1, style)
+    stages = {
+        "depthwise": nn.Sequential(style.lif(operation.threshold), *depthwise),
+        "pointwise": nn.Sequential(style.lif(operation.threshold), *pointwise),
+    }
+    return nn.Sequential(OrderedDict(stages))
 
 
 def _skip(*_: object) -> nn.Module:
@@ -53,6 +93,7 @@ def _maxpool(operation: Operation, *_: object) -> nn.Module:
 BUILDERS: dict[str, Callable[[Operation, int, Style], nn.Module]] = {
     "skip": _skip,
     "conv": _conv,
+    "separable": _separable,
     "avgpool": _avgpool,
     "maxpool": _maxpool,
 }

@@ -1,5 +1,6 @@
 """From a network to what the chip must do: the network is the only source of shapes."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hw_models import Layer, Workload
-from nas_service.snn.network import CellNetwork, Network
+from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF
-from nas_service.spaces.architecture import IN, OUT, Architecture
+from nas_service.spaces.architecture import IN, OUT, Architecture, Edge, Reads
 from nas_service.spaces.task import Task
 
 PIXEL_BITS = 8  # of a directly coded image
@@ -40,28 +41,20 @@ def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str
 def _run(network: Network, a: Architecture, task: Task) -> tuple[dict[str, Layer], Maps]:
     layers: dict[str, Layer] = {}
     maps: Maps = []
-    neurons = {name: _potentials(block, a.time_steps) for name, block in network.blocks().items()}
 
     def record(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor) -> None:
-        layers[name] = _layer(name, block, m, x, y, a.weight_bits)
+        layers[name] = _layer(name, block, m, x, y, a.bits(name))
 
-    cells = [part for part in network.body if isinstance(part, CellNetwork)]
-    hooks = [c.register_forward_hook(lambda _, x, __: maps.append(x[0][0].numel())) for c in cells]
+    hooks = [
+        cell.register_forward_hook(lambda _, x, __: maps.append(x[0][0].numel()))
+        for cell in network.cells
+    ]
     with _watching(network, record):
         network(torch.empty(1, task.channels, task.size, task.size))
     for hook in hooks:
         hook.remove()
-    found = {n: replace(x, neurons=sum(neurons[n])) for n, x in layers.items()}
-    found["stem"] = replace(found["stem"], once=True, input_bits=PIXEL_BITS)
-    return found, maps
-
-
-def _potentials(block: nn.Module, time_steps: int) -> list[int]:
-    """Fills up, while the network runs, with the potentials of each layer of neurons."""
-    found: list[int] = []
-    for lif in (m for m in block.modules() if isinstance(m, LIF)):
-        lif.register_forward_hook(lambda _, x, __: found.append(x[0].numel() // time_steps))
-    return found
+    layers["stem"] = replace(layers["stem"], once=True, input_bits=PIXEL_BITS)
+    return layers, maps
 
 
 @contextmanager
@@ -96,9 +89,16 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
         weight_bits=bits,
         input_bits=_bits_of_mean(_window(before)),
         parameters=sum(p.numel() for p in block.parameters()),
+        neurons=_neurons(before, x),
         input_adds=x.shape[1] * (_window(before) ** 2 - 1),
         **shape,
     )
+
+
+def _neurons(before: list[nn.Module], x: Tensor) -> int:
+    """Potentials kept in front of a matrix that reads x [T*B, ...], before any pooling."""
+    found = sum(isinstance(m, LIF) for m in before)
+    return found * x[0].numel() * _window(before) ** 2
 
 
 def _around(block: nn.Module, matrix: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
@@ -123,46 +123,66 @@ def _bits_of_mean(window: int) -> int:
     return (window**2).bit_length()
 
 
-def wired(architecture: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
+def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
     """The layers of an architecture's live edges as a graph; shapes are given, not made."""
-    a, source = architecture, _only("stem")
+    source: tuple[str, ...] = ("stem",)
     found = [replace(layers["stem"], sources=())]
     for k, cell in enumerate(a.cells):
         live = cell.live()
-        reads = {
-            edge: tuple(x for end in ends for x in (source if end == IN else _only(_edge(k, end))))
-            for edge, ends in live.wiring().items()
-        }
-        source = reads.pop(OUT)
-        found += [replace(layers[_edge(k, e)], sources=ends) for e, ends in reads.items()]
+        last = {e.name: _end(k, e) for e in live.edges if e.operation.weighted}
+        ends = {IN: source, **{name: (block,) for name, block in last.items()}}
+        reads = live.wiring()
+        for edge in (e for name in reads for e in live.edges if e.name == name):
+            found += _chained(layers, k, edge, reads[edge.name], ends)
         name = f"reduction{k}" if k + 1 < len(a.cells) else "hidden"
         adds = layers[name].input_adds + live.additions * maps[k]
-        found.append(replace(layers[name], sources=source, input_adds=adds))
-        source = _only(name)
+        found.append(_reading(replace(layers[name], input_adds=adds), reads[OUT], ends))
+        source = (name,)
     found.append(replace(layers["readout"], sources=source))
-    return Workload(tuple(replace(x, weight_bits=a.weight_bits) for x in found), a.time_steps)
+    return Workload(tuple(replace(x, weight_bits=a.bits(x.name)) for x in found), a.time_steps)
 
 
-def _only(name: str) -> tuple[str, ...]:
-    return (name,)
+def _end(k: int, edge: Edge) -> str:
+    """The layer whose output an edge sends."""
+    return f"cell{k}.edge{edge.name}{edge.operation.matrices[-1]}"
 
 
-def _edge(cell: int, edge: str) -> str:
-    return f"cell{cell}.edge{edge}"
+Ends = dict[str, tuple[str, ...]]  # layers that give what an edge, or a cell's input, brings
+
+
+def _reading(layer: Layer, reads: Reads, ends: Ends) -> Layer:
+    now = tuple(x for name in reads.now for x in ends[name])
+    return replace(layer, sources=now, feedback=tuple(x for n in reads.late for x in ends[n]))
+
+
+def _chained(
+    layers: dict[str, Layer], k: int, edge: Edge, reads: Reads, ends: Ends
+) -> Iterator[Layer]:
+    """The layers of an edge: the first reads what the edge reads, each other the one before."""
+    names = [f"cell{k}.edge{edge.name}{matrix}" for matrix in edge.operation.matrices]
+    yield _reading(layers[names[0]], reads, ends)
+    for before, name in itertools.pairwise(names):
+        yield replace(layers[name], sources=(before,))
 
 
 def spike_rates(network: Network, images: Tensor) -> dict[str, float | tuple[float, ...]]:
     """Share of non-zero inputs of each weight matrix in each time step, over images [B, C, H, W].
 
-    One number for a matrix that is multiplied once.
+    One number for a matrix that is multiplied once; 0 in the first step of a backward edge, over
+    which nothing has come yet.
     """
-    rates: dict[str, float | tuple[float, ...]] = {}
+    found: dict[str, list[float]] = {}
 
     def record(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor) -> None:
-        steps = len(x) // len(images)
-        busy = (x != 0).unflatten(0, (steps, -1)).flatten(1).double().mean(1)
-        rates[name] = float(busy) if steps == 1 else tuple(busy.tolist())
+        busy = (x != 0).unflatten(0, (-1, len(images))).flatten(1).double().mean(1)
+        found.setdefault(name, []).extend(busy.tolist())
 
     with torch.inference_mode(), _watching(network.eval(), record):
         network(images)
-    return rates
+    return {name: _in_each_step(name, busy, network.time_steps) for name, busy in found.items()}
+
+
+def _in_each_step(name: str, busy: list[float], time_steps: int) -> float | tuple[float, ...]:
+    if name == "stem" and len(busy) == 1:
+        return busy[0]
+    return (*[0.0] * (time_steps - len(busy)), *busy)

@@ -1,16 +1,27 @@
 """The space `cells`: cells of four nodes and the sizes around them.
 
 Every parameter is always present (no conditional ones), so that every sampler sees one static
-space: a categorical per cell and edge, and ordered integers for the sizes.
+space: a categorical per cell and edge, and ordered numbers for the sizes.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
-from nas_service.spaces.architecture import EDGE_NAMES, SIZES, Architecture, Cell
+from nas_service.spaces.architecture import (
+    EDGE_NAMES,
+    EDGES,
+    Architecture,
+    Cell,
+    layers_of,
+    parts_of,
+)
+from nas_service.spaces.operations import states_of
+
+Number = int | float
 
 
 class Suggest(Protocol):
@@ -27,40 +38,95 @@ class CellSpace:
 
     operations: tuple[str, ...]
     cells: int
-    channels: tuple[int, ...]
+    channels: tuple[int, ...] | tuple[tuple[int, ...], ...]  # of the first cell, or of each
     head_pool: tuple[int, ...]
     hidden: tuple[int, ...]
     time_steps: tuple[int, ...]
     weight_bits: tuple[int, ...]
+    bits_of: Literal["network", "part", "layer"] = "network"  # what has bits of its own
+    threshold: tuple[float, ...] = (1.0,)
+    stem_stride: int = 1
+    backward: bool = False  # edges may lead backward, a time step late
+    shared: bool = False  # all cells alike
     chip: tuple[tuple[str, tuple[int, ...] | tuple[str, ...]], ...] = ()  # settings and values
+
+    @cached_property
+    def states(self) -> tuple[str, ...]:
+        """What a pair of nodes can carry."""
+        return states_of(self.operations, self.backward)
+
+    @cached_property
+    def sizes(self) -> dict[str, tuple[Number, ...]]:
+        """Every size that is drawn, by the name of its parameter, with its ascending values."""
+        found: dict[str, tuple[Number, ...]] = {}
+        for k, values in enumerate(self.channels):
+            if isinstance(values, tuple):
+                found[f"channels_cell{k}"] = values
+        if not found:
+            found["channels"] = self.channels  # type: ignore[assignment]
+        found |= {n: getattr(self, n) for n in ("head_pool", "hidden", "time_steps")}
+        names = [f"weight_bits_{n.replace('.', '_')}" for n in self.bit_names] or ["weight_bits"]
+        return found | dict.fromkeys(names, self.weight_bits) | {"threshold": self.threshold}
+
+    @property
+    def bit_names(self) -> tuple[str, ...]:
+        """Parts or layers with bits of their own; none where all are alike."""
+        known = {"part": parts_of(self.cells), "layer": layers_of(self.cells)}
+        return known.get(self.bits_of, ())
+
+    def assemble(
+        self,
+        cells: tuple[Cell, ...],
+        sizes: Mapping[str, Number],
+        chip: tuple[tuple[str, int | str], ...] = (),
+    ) -> Architecture:
+        """The architecture of the drawn cells, and of sizes by the names of their parameters."""
+        values: dict[str, Any] = dict(sizes)
+        if "channels" not in values:
+            each = (values.pop(f"channels_cell{k}") for k in range(self.cells))
+            values["channels"] = tuple(each)
+        if names := self.bit_names:
+            bits = (values.pop(f"weight_bits_{n.replace('.', '_')}") for n in names)
+            values["weight_bits"] = tuple(zip(names, bits, strict=True))
+        return Architecture(cells, chip=chip, stem_stride=self.stem_stride, **values)
 
     def draw(self, trial: Suggest) -> Architecture:
         """One architecture, chosen by the trial."""
-        cells = tuple(self._draw_cell(trial, k) for k in range(self.cells))
-        sizes = {name: _draw_ordered(trial, name, getattr(self, name)) for name in SIZES}
+        kinds = [self._draw_cell(trial, name) for name in self._cell_names]
+        cells = tuple(kinds * self.cells if self.shared else kinds)
+        sizes = {name: _draw_ordered(trial, name, values) for name, values in self.sizes.items()}
         chip = tuple((key, _draw_setting(trial, key, values)) for key, values in self.chip)
-        return Architecture(cells=cells, chip=chip, **sizes)
+        return self.assemble(cells, sizes, chip)
 
-    def _draw_cell(self, trial: Suggest, k: int) -> Cell:
-        names = (f"cell{k}_edge{edge}" for edge in EDGE_NAMES)
-        return Cell(tuple(trial.suggest_categorical(name, self.operations) for name in names))
+    @property
+    def _cell_names(self) -> tuple[str, ...]:
+        return ("cell",) if self.shared else tuple(f"cell{k}" for k in range(self.cells))
+
+    def _draw_cell(self, trial: Suggest, cell: str) -> Cell:
+        names = (f"{cell}_edge{edge}" for edge in EDGE_NAMES)
+        return Cell(tuple(trial.suggest_categorical(name, self.states) for name in names))
+
+    @property
+    def drawn_cells(self) -> int:
+        """Cells that are drawn: one where all are alike."""
+        return len(self._cell_names)
 
     @property
     def cell_count(self) -> int:
         """Different choices of operations for one cell."""
-        return int(len(self.operations) ** len(EDGE_NAMES))
+        return int(len(self.states) ** len(EDGES))
 
     def cell(self, number: int) -> Cell:
         """A cell by its number in the order of iteration: a digit for each edge."""
-        base = len(self.operations)
-        digits = [number // base**e % base for e in reversed(range(len(EDGE_NAMES)))]
-        return Cell(tuple(self.operations[d] for d in digits))
+        base = len(self.states)
+        digits = [number // base**e % base for e in reversed(range(len(EDGES)))]
+        return Cell(tuple(self.states[d] for d in digits))
 
     @property
     def size(self) -> int:
         """Number of genotypes; the number of different networks is smaller."""
-        sizes = math.prod(len(getattr(self, name)) for name in SIZES)
-        return int(self.cell_count**self.cells * sizes * self.chip_count)
+        sizes = math.prod(len(values) for values in self.sizes.values())
+        return int(self.cell_count**self.drawn_cells * sizes * self.chip_count)
 
     def chip_at(self, number: int) -> tuple[tuple[str, int | str], ...]:
         """A choice of chip settings by its number in the order of `chips`."""
@@ -77,11 +143,12 @@ class CellSpace:
 
     def __iter__(self) -> Iterator[Architecture]:
         """Every genotype once, in a fixed order."""
-        cell = [Cell(ops) for ops in itertools.product(self.operations, repeat=len(EDGE_NAMES))]
-        cells = itertools.product(cell, repeat=self.cells)
-        sizes = itertools.product(*(getattr(self, name) for name in SIZES))
-        for chosen, values, chip in itertools.product(cells, sizes, self.chips()):
-            yield Architecture(chosen, **dict(zip(SIZES, values, strict=True)), chip=chip)
+        cell = [Cell(states) for states in itertools.product(self.states, repeat=len(EDGES))]
+        kinds = itertools.product(cell, repeat=self.drawn_cells)
+        sizes = itertools.product(*self.sizes.values())
+        for chosen, values, chip in itertools.product(kinds, sizes, self.chips()):
+            cells = chosen * self.cells if self.shared else chosen
+            yield self.assemble(cells, dict(zip(self.sizes, values, strict=True)), chip)
 
     def chips(self) -> Iterator[tuple[tuple[str, int | str], ...]]:
         """Every choice of chip settings; one empty choice where none are searched."""
@@ -94,20 +161,21 @@ def _draw_setting(trial: Suggest, key: str, values: tuple[int, ...] | tuple[str,
     """A setting of the chip: numbers keep their order, words have none."""
     numbers = tuple(v for v in values if isinstance(v, int))
     if len(numbers) == len(values):
-        return _draw_ordered(trial, f"chip_{key}", numbers)
+        return int(_draw_ordered(trial, f"chip_{key}", numbers))
     words = tuple(str(v) for v in values)
     return words[0] if len(words) == 1 else trial.suggest_categorical(f"chip_{key}", words)
 
 
-def _draw_ordered(trial: Suggest, name: str, values: tuple[int, ...]) -> int:
+def _draw_ordered(trial: Suggest, name: str, values: tuple[Number, ...]) -> Number:
     """A value of an ascending list, drawn so that the sampler knows the order.
 
-    Evenly spaced values are drawn as they are; others (2, 4, 8) by their position, under the
-    name `<name>_index`. A single value is no parameter.
+    Evenly spaced whole values are drawn as they are; others (2, 4, 8) by their position, under
+    the name `<name>_index`. A single value is no parameter.
     """
+    whole = tuple(v for v in values if isinstance(v, int))
     steps = {b - a for a, b in itertools.pairwise(values)}
     if not steps:
         return values[0]
-    if len(steps) == 1:
-        return trial.suggest_int(name, values[0], values[-1], step=steps.pop())
+    if len(steps) == 1 and len(whole) == len(values):
+        return trial.suggest_int(name, whole[0], whole[-1], step=whole[1] - whole[0])
     return values[trial.suggest_int(f"{name}_index", 0, len(values) - 1)]

@@ -5,21 +5,31 @@ from typing import Literal
 
 from nas_service.errors import SpecError, pick
 
-Kind = Literal["zero", "skip", "conv", "avgpool", "maxpool"]
+Kind = Literal["zero", "skip", "conv", "separable", "avgpool", "maxpool"]
+BACK = "back:"  # in front of an operation: from the later node to the earlier, a time step late
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation on an edge. `conv` stands for LIF, convolution, batch norm in this order."""
+    """One operation on an edge.
+
+    `conv` stands for LIF, convolution, batch norm in this order; `separable` for the same twice,
+    depthwise and then across channels (1x1), so that both matrices read spikes.
+    """
 
     kind: Kind
     kernel: int = 1
     threshold: float | None = None  # of its neurons; None: that of the whole network
 
     @property
+    def matrices(self) -> tuple[str, ...]:
+        """Its weight matrices, as what follows the edge's name; one has no name of its own."""
+        return {"conv": ("",), "separable": (".depthwise", ".pointwise")}.get(self.kind, ())
+
+    @property
     def weighted(self) -> bool:
         """True where two uses of the operation hold different weights."""
-        return self.kind == "conv"
+        return bool(self.matrices)
 
     @property
     def linear(self) -> bool:
@@ -33,6 +43,7 @@ OPERATIONS = {
     "conv1x1": Operation("conv", 1),
     "conv3x3": Operation("conv", 3),
     "conv5x5": Operation("conv", 5),
+    "sepconv3x3": Operation("separable", 3),
     "conv3x3_th0.5": Operation("conv", 3, threshold=0.5),
     "conv3x3_th1": Operation("conv", 3, threshold=1.0),
     "conv3x3_th1.5": Operation("conv", 3, threshold=1.5),
@@ -58,3 +69,14 @@ def operations_of(choice: str | tuple[str, ...]) -> tuple[str, ...]:
     if len(set(choice)) != len(choice) or len(choice) < 2:
         raise SpecError(f"operations {list(choice)}: at least two different names are needed")
     return choice
+
+
+def operation(state: str) -> Operation:
+    """What an edge carries, in either direction; raises SpecError on unknown names."""
+    return pick(OPERATIONS, state.removeprefix(BACK), "operation")
+
+
+def states_of(names: tuple[str, ...], backward: bool) -> tuple[str, ...]:
+    """What a pair of nodes can carry: the operations, and with `backward` each the other way."""
+    other = (BACK + name for name in names if OPERATIONS[name].kind != "zero")
+    return (*names, *other) if backward else names

@@ -18,14 +18,26 @@ class Task:
         """Accuracy of a guess, 0..1: what an untrained candidate is credited with."""
         return 1 / self.classes
 
-    def head_side(self, cells: int, head_pool: int) -> int:
-        """Side of the map that the classifier sees; SpecError where the sizes do not divide."""
+    def last_side(self, cells: int, stem_stride: int = 1) -> int:
+        """Side of the last cell's map; SpecError where an odd side would be halved."""
+        side = (self.size - 1) // stem_stride + 1
         halvings = int(2 ** (cells - 1))
-        side, rest = divmod(self.size, halvings)
-        if rest or side % head_pool:
+        if side % halvings:
+            raise SpecError(
+                f"cells = {cells}: maps of {side} pixels do not halve {cells - 1} times, "
+                f"{side / halvings:g} pixels would be left"
+            )
+        return side // halvings
+
+    def head_side(self, cells: int, head_pool: int, stem_stride: int = 1) -> int:
+        """Side of the map that the classifier sees; SpecError where the sizes do not divide.
+
+        head_pool 0 pools the whole map.
+        """
+        side = self.last_side(cells, stem_stride)
+        if side % (head_pool or side):
             raise SpecError(
                 f"head_pool = {head_pool}: images of {self.size} pixels leave a map of "
-                f"{self.size / halvings:g} pixels after {cells} cells, which {head_pool} "
-                "does not divide"
+                f"{side} pixels after {cells} cells, which {head_pool} does not divide"
             )
-        return side // head_pool
+        return side // (head_pool or side)

@@ -12,7 +12,11 @@ WORKING = [name for name, operation in OPERATIONS.items() if operation.kind != "
 
 def module(name, channels=4):
     torch.manual_seed(0)
-    return build(OPERATIONS[name], channels, Style(2, Rounding(4))).eval()
+    built = build(OPERATIONS[name], channels, Style(2, Rounding(4)))
+    with torch.no_grad():  # batch norms that have seen data let the neurons behind them fire
+        for seed in range(8):
+            built.train()(maps(8, channels, 6, 6, seed=seed))
+    return built.eval()
 
 
 def maps(*shape, seed=1):
@@ -27,10 +31,14 @@ def test_keeps_the_shape(name, shape):
 
 @pytest.mark.parametrize("name", WORKING)
 def test_holds_the_weights_it_declares(name):
-    """A convolution holds C x C x k x k weights and two numbers a channel for its batch norm."""
+    """C x C x k x k weights and two numbers a channel for the batch norm; a separable one holds
+    C x k x k, C x C, and two batch norms.
+    """
     held = sum(p.numel() for p in module(name).parameters())
     operation = OPERATIONS[name]
-    assert held == (16 * operation.kernel**2 + 8 if operation.weighted else 0)
+    counts = {"conv": 16 * operation.kernel**2 + 8, "separable": 4 * operation.kernel**2 + 16 + 16}
+    assert held == counts.get(operation.kind, 0)
+    assert operation.weighted == (held > 0)
 
 
 @pytest.mark.parametrize("name", [n for n in WORKING if n != "skip"])

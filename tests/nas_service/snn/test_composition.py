@@ -55,7 +55,8 @@ def test_a_batch_of_a_space_is_its_candidates(name, changes):
 
 def test_numbers_follow_the_order_of_the_space():
     small = CellSpace(
-        ("skip", "conv1x1"), 1, (2,), (1, 2), (4,), (1, 3), (8,), (("adc_bits", (4, 5)),)
+        ("skip", "conv1x1"), 1, (2,), (1, 2), (4,), (1, 3), (8,),
+        chip=(("adc_bits", (4, 5)),),
     )
     listed = list(small)
     drawn = numbered(small, np.arange(small.size))
@@ -128,7 +129,7 @@ def test_every_cell_is_wired_as_its_live_edges():
         weighted = {e for e, n in zip(EDGE_NAMES, cell.live().operations, strict=True)
                     if n.startswith("conv")}  # fmt: skip
         assert set(wiring) - {"out"} == weighted
-        read = {edge for ends in wiring.values() for edge in ends}
+        read = {edge for ends in wiring.values() for edge in ends.now}
         assert weighted <= read, "a live edge is read by something"
 
 

@@ -33,6 +33,7 @@ class OneStep(nn.Module):
     def __init__(self):
         super().__init__()
         self.cell, self.state = norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0), None
+        self.neuron = Neuron()
 
     def forward(self, x):
         z, self.state = self.cell(x, self.state)

@@ -14,7 +14,22 @@ def test_side_of_the_last_map(size, cells, pool, side):
     assert Task(1, size, 10).head_side(cells, pool) == side
 
 
-@pytest.mark.parametrize(("size", "cells", "pool"), [(28, 4, 1), (8, 2, 3), (8, 2, 8), (7, 2, 1)])
+@pytest.mark.parametrize(("size", "cells", "side"), [(28, 4, 3.5), (7, 2, 3.5)])
+def test_odd_maps_do_not_halve(size, cells, side):
+    with pytest.raises(SpecError, match=f"cells = {cells}: maps of {size} pixels .* {side} pixels"):
+        Task(1, size, 10).last_side(cells)
+
+
+def test_pooling_the_whole_map_and_a_stem_with_a_stride():
+    """TinyImageNet in SNASNet: 64 pixels, a stem of stride 2, two cells: 16 pixels."""
+    task = Task(3, 64, 200)
+    assert task.last_side(2, stem_stride=2) == 16
+    assert task.head_side(2, 2, stem_stride=2) == 8
+    assert task.head_side(2, 0, stem_stride=2) == 1
+    assert task.head_side(3, 0) == 1
+
+
+@pytest.mark.parametrize(("size", "cells", "pool"), [(8, 2, 3), (8, 2, 8)])
 def test_sizes_that_do_not_divide(size, cells, pool):
     with pytest.raises(SpecError, match=f"head_pool = {pool}: images of {size} pixels"):
         Task(1, size, 10).head_side(cells, pool)
