@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from nas_service.errors import DataError, SpecError, did_you_mean
 from nas_service.snn.network import Network
+from nas_service.snn.neurons import LIF
 from nas_service.snn.quantization import (
     Rounding,
     integer_weights,
@@ -33,7 +35,10 @@ EXACT = 2**24  # whole numbers up to here are float32 numbers
 
 
 class Affine(nn.Module):
-    """Currents [T*B, C, ...] times a scale plus a bias of their channel: a batch norm at rest."""
+    """Currents [T*B, C, ...] times a scale plus a bias of their channel: a batch norm at rest.
+
+    Two roundings, one after each: fused to one, they would depend on how a layout is vectorised.
+    """
 
     scale: Tensor
     bias: Tensor
@@ -44,8 +49,13 @@ class Affine(nn.Module):
         self.register_buffer("bias", bias)  # [C]
 
     def forward(self, x: Tensor) -> Tensor:
+        scale, bias = self.along_channels(x)
+        return (x * scale).add_(bias)
+
+    def along_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and bias [C, 1, 1] for maps, [C] for vectors."""
         shape = (-1, *[1] * (x.dim() - 2))
-        return torch.addcmul(self.bias.view(shape), x, self.scale.view(shape))
+        return self.scale.view(shape), self.bias.view(shape)
 
 
 class IntegerMatrix(Affine):
@@ -54,21 +64,21 @@ class IntegerMatrix(Affine):
     weight: Tensor
 
     def __init__(
-        self, matrix: nn.Conv2d | nn.Linear, window: int, norm: nn.BatchNorm2d | None
+        self,
+        weight: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        convolution: dict[str, Any] | None = None,
+        bits: int = 8,
+        inputs: int = 1,
+        spikes: bool = True,
     ) -> None:
-        weight, scale = integer_weights(matrix)
-        bias = torch.zeros_like(scale) if matrix.bias is None else matrix.bias.detach().clone()
-        if norm is not None:
-            factor, shift = at_rest(norm)
-            scale, bias = scale * factor, bias * factor + shift
-        super().__init__(scale / window**2, bias)
+        super().__init__(scale, bias)
         self.register_buffer("weight", weight)  # [C_out, ...] int8
-        self.bits, self.inputs = quantizer_of(matrix).rounding.bits, window**2
-        self.convolution = (
-            {name: getattr(matrix, name) for name in ("stride", "padding", "dilation", "groups")}
-            if isinstance(matrix, nn.Conv2d)
-            else None
-        )
+        self.convolution = convolution  # stride, padding, dilation, groups; None: vectors
+        self.bits = bits
+        self.inputs = inputs  # largest input, in spikes
+        self.spikes = spikes  # False: it meets pixels, or currents that are no whole numbers
 
     def sums(self, x: Tensor) -> Tensor:
         """Whole inputs to whole sums, exact while `largest_sum` is below 2^24."""
@@ -83,7 +93,32 @@ class IntegerMatrix(Affine):
         return int(per_channel.max()) * self.inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.sums(x))
+        scale, bias = self.along_channels(x)
+        return self.sums(x).mul_(scale).add_(bias)
+
+
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+
+
+def fold(
+    matrix: nn.Conv2d | nn.Linear,
+    norm: nn.BatchNorm2d | None = None,
+    window: int = 1,
+    spikes: bool = True,
+) -> IntegerMatrix:
+    """A quantised matrix with the batch norm behind it and the mean over a window before it."""
+    weight, scale = integer_weights(matrix)
+    bias = torch.zeros_like(scale) if matrix.bias is None else matrix.bias.detach().clone()
+    if norm is not None:
+        factor, shift = at_rest(norm)
+        scale, bias = scale * factor, bias * factor + shift
+    convolution = None
+    if isinstance(matrix, nn.Conv2d):
+        if matrix.padding_mode != "zeros":
+            raise SpecError(f"{matrix}: only padding with zeros can be deployed")
+        convolution = {name: getattr(matrix, name) for name in GEOMETRY}
+    bits = quantizer_of(matrix).rounding.bits
+    return IntegerMatrix(weight, scale / window**2, bias, convolution, bits, window**2, spikes)
 
 
 def at_rest(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -118,13 +153,15 @@ def _fold(block: nn.Module, matrix: nn.Conv2d | nn.Linear) -> None:
     parts = dict(block.named_children())
     names = list(parts)
     at = list(parts.values()).index(matrix)
+    front = list(parts.values())[:at]
     behind = parts[names[at + 1]] if at + 1 < len(names) else None
     norm = behind if isinstance(behind, nn.BatchNorm2d) else None
-    setattr(block, names[at], IntegerMatrix(matrix, pooled_in_front(block, matrix), norm))
+    window, spikes = pooled_in_front(block, matrix), any(isinstance(m, LIF) for m in front)
+    setattr(block, names[at], fold(matrix, norm, window, spikes))
     if norm is not None:
         setattr(block, names[at + 1], nn.Identity())
-    for name in names[:at]:
-        if isinstance(pool := parts[name], nn.AvgPool2d):
+    for name, pool in zip(names, front, strict=False):
+        if isinstance(pool, nn.AvgPool2d):
             setattr(block, name, summing(pool))
 
 

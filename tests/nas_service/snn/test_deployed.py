@@ -21,8 +21,8 @@ from nas_service.snn.deployed import (
     EXACT,
     FORMAT,
     Affine,
-    IntegerMatrix,
     deployed,
+    fold,
     integer_matrices,
     load_deployed,
     quantize_after,
@@ -109,6 +109,7 @@ def test_every_matrix_is_deployed_and_meets_whole_numbers(live):
     whole = {name: bool((x == x.round()).all()) for name, x in met.items()}
     assert whole.pop("stem.0") is False
     assert all(whole.values())
+    assert [name for name, m in matrices.items() if not m.spikes] == ["stem.0"]
     assert [m.inputs for m in matrices.values()] == [1] * (len(matrices) - 2) + [4, 1]
     assert met["hidden.5"].max() > 1
 
@@ -161,7 +162,7 @@ def test_any_matrix_gives_exact_sums(bits, per, groups, kernel, stride, window, 
     matrix = nn.Conv2d(8, 16, kernel, stride, kernel // 2, groups=groups)
     with torch.no_grad():
         matrix.weight.copy_(torch.randn(matrix.weight.shape, generator=draw))
-    found = IntegerMatrix(quantize(matrix, Rounding(bits, per)).eval(), window, None)
+    found = fold(quantize(matrix, Rounding(bits, per)).eval(), window=window)
     x = torch.randint(0, window**2 + 1, (5, 8, 6, 6), generator=draw).float()
     sums = found.sums(x)
     assert torch.equal(sums.double(), in_64_bits(found, x).double())
@@ -182,7 +183,7 @@ def test_a_batch_norm_goes_into_scale_and_bias_by_hand():
         norm.bias.fill_(5)
     norm.running_mean.fill_(3)
     norm.running_var.fill_(4)
-    found = IntegerMatrix(quantize(matrix, Rounding(2)), 1, norm)
+    found = fold(quantize(matrix, Rounding(2)), norm)
     assert found.weight.flatten().tolist() == [1, -1]
     assert (found.scale.item(), found.bias.item()) == (12, -1)
     x = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
@@ -193,7 +194,7 @@ def test_a_mean_over_a_window_goes_into_the_scale_by_hand():
     """Two of four spikes: a sum of 2, times 3 / 4, is the mean 1 / 2 times 3."""
     matrix = nn.Linear(1, 1, bias=False)
     nn.init.constant_(matrix.weight, 3)
-    found = IntegerMatrix(quantize(matrix, Rounding(2)), 2, None)
+    found = fold(quantize(matrix, Rounding(2)), window=2)
     assert (found.weight.item(), found.scale.item()) == (1, 0.75)
     assert found(torch.tensor([[2.0]])).item() == 1.5
 
@@ -285,6 +286,8 @@ def test_float_weights_and_partial_means_are_not_deployed():
     network.stem[1] = nn.BatchNorm2d(8, track_running_stats=False)
     with pytest.raises(SpecError, match="without running statistics"):
         deployed(network)
+    with pytest.raises(SpecError, match="only padding with zeros"):
+        fold(quantize(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), Rounding(4)))
 
 
 def test_a_file_brings_the_same_network_back(live, tmp_path):
