@@ -99,27 +99,39 @@ def squared_error(weights: Tensor, step: Tensor, limit: int) -> Tensor:
     return (weights - whole(weights, step, limit) * step[:, None]).square().sum(1)
 
 
+def rounded(weights: Tensor, step: Tensor, limit: int) -> Tensor:
+    """Weights [G, ...] on grids of steps [G]; gradients pass inside the grid."""
+    zero = torch.zeros(len(weights), dtype=torch.int32, device=weights.device)
+    return torch.fake_quantize_per_channel_affine(weights, step, zero, 0, -limit, limit)
+
+
 class _LearnedSteps(torch.autograd.Function):
     """Rounds weights [G, n] to steps [G] with LSQ's gradients (Esser et al., ICLR 2020).
 
     Inside the grid a weight's gradient passes and its step's is q - w / s; outside the weight's is
-    0 and its step's is the limit with w's sign. A step's sum is scaled by 1 / sqrt(n L).
+    0 and its step's is q, the limit with w's sign. A step's sum is scaled by 1 / sqrt(n L). To the
+    step's logarithm it is s times that.
     """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, step: Tensor, limit: int) -> Tensor:
-        q = whole(weights, step, limit)
-        ctx.save_for_backward(weights, step, q)
+    def forward(ctx: Any, weights: Tensor, log_step: Tensor, limit: int) -> Tensor:
+        step = from_log(log_step)
+        found = rounded(weights, step, limit)
+        ctx.save_for_backward(weights, step, found)
         ctx.limit = limit
-        return q * step[:, None]
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        weights, step, q = ctx.saved_tensors
-        ratio = weights / step[:, None]
-        inside = ratio.abs() <= ctx.limit
-        to_step = torch.where(inside, q - ratio, q).mul_(grad).sum(1)
-        return grad * inside, to_step / (weights.shape[1] * ctx.limit) ** 0.5, None
+        weights, step, found = ctx.saved_tensors  # found is q s
+        inside = weights.abs() <= ctx.limit * step[:, None]
+        to_log = (found - weights * inside).mul_(grad).sum(1)
+        return grad * inside, to_log / (weights.shape[1] * ctx.limit) ** 0.5, None
+
+
+def from_log(log_step: Tensor) -> Tensor:
+    """Steps from their logarithms, within what float32 can divide and multiply by."""
+    return log_step.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
 
 
 class FakeQuantize(nn.Module):
@@ -146,9 +158,7 @@ class FakeQuantize(nn.Module):
             return weight
         if self.training and self.rounding.when == "after":
             return weight
-        scale, limit = self.step(weight).expand(len(weight)), self.rounding.limit
-        zero = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -limit, limit)
+        return rounded(weight, self.step(weight).expand(len(weight)), self.rounding.limit)
 
 
 class LearnedQuantize(FakeQuantize):
@@ -163,15 +173,14 @@ class LearnedQuantize(FakeQuantize):
         self.log_step = nn.Parameter(super().step(weight).log())
 
     def step(self, weight: Tensor) -> Tensor:
-        return self.log_step.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+        return from_log(self.log_step)
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.is_meta:
             return weight
-        rounded: Tensor = _LearnedSteps.apply(  # type: ignore[no-untyped-call]
-            self.grids(weight), self.step(weight), self.rounding.limit
-        )
-        return rounded.view_as(weight)
+        grids, limit = self.grids(weight), self.rounding.limit
+        found: Tensor = _LearnedSteps.apply(grids, self.log_step, limit)  # type: ignore[no-untyped-call]
+        return found.view_as(weight)
 
 
 def quantize(module: nn.Module, rounding: Rounding) -> nn.Module:
