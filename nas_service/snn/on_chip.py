@@ -19,7 +19,7 @@ from hw_models import HardwareError
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from hw_models.rram import Chip
 from nas_service.snn.network import Network
-from nas_service.snn.quantization import FakeQuantize, integer_weights
+from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of
 from nas_service.snn.trace import pooled_in_front
 from nas_service.snn.training import accuracy
 
@@ -46,7 +46,7 @@ def simulated(network: Network, chip: Chip, die: np.random.Generator) -> Iterato
     replaced: list[nn.Module] = []
     try:
         for block in network.blocks().values():
-            matrix = next(m for m in block.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+            matrix = matrix_of(block)
             vars(matrix)["forward"] = _reader(matrix, pooled_in_front(block, matrix), chip, die)
             replaced.append(matrix)
         yield
@@ -61,8 +61,8 @@ def _reader(
     """What the matrix gives when one chip holds it; inputs are multiples of 1 / window^2."""
     if isinstance(matrix, nn.Conv2d) and matrix.groups > 1:
         raise HardwareError(f"groups = {matrix.groups}: only whole convolutions are simulated")
-    whole, scale = _integers(matrix)
-    bits = _quantizer(matrix).bits
+    whole, scale = integer_weights(matrix)
+    bits = quantizer_of(matrix).rounding.bits
     cells = Cells.of(
         whole.flatten(2).numpy() if whole.dim() == 4 else whole.numpy()[..., None], bits, chip
     )
@@ -85,19 +85,6 @@ def _reader(
 
 
 TOLERANCE = 1e-3  # of a mean of spikes from a whole number of spikes
-
-
-def _quantizer(matrix: nn.Module) -> FakeQuantize:
-    quantizer = matrix.parametrizations.weight[0]  # type: ignore[union-attr,index]
-    if not isinstance(quantizer, FakeQuantize):
-        raise HardwareError(f"{type(quantizer).__name__}: only quantised weights have cells")
-    return quantizer
-
-
-def _integers(matrix: nn.Module) -> tuple[Tensor, Tensor]:
-    weight: Tensor = matrix.parametrizations.weight.original  # type: ignore[union-attr,assignment]
-    with torch.no_grad():
-        return integer_weights(weight, _quantizer(matrix).bits)
 
 
 def _product(matrix: nn.Conv2d | nn.Linear, x: Tensor, weights: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn import operations
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, SURROGATES, Neuron, norse_parameters
-from nas_service.snn.quantization import FakeQuantize, Rounding, integer_weights
+from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture, Cell
@@ -126,21 +126,6 @@ def test_folded_network_equals_one_step_at_a_time(live):
     assert 0.01 < rates[0] < 0.9
     assert torch.allclose(folded, stepwise, atol=1e-5)
     assert folded.std() > 0.01
-
-
-@pytest.mark.parametrize("bits", range(2, 9))
-def test_quantised_weights_lie_on_few_levels(bits):
-    weight = torch.randn(
-        3, 50, 3, 3, generator=torch.Generator().manual_seed(5), requires_grad=True
-    )
-    quantised = FakeQuantize(bits)(weight)
-    for channel in quantised:
-        assert 2 < len(channel.unique()) <= 2**bits - 1
-    integers, scale = integer_weights(weight.detach(), bits)
-    assert integers.abs().max() == 2 ** (bits - 1) - 1
-    assert torch.allclose(integers * scale.view(-1, 1, 1, 1), quantised, rtol=1e-5, atol=1e-7)
-    quantised.sum().backward()
-    assert (weight.grad == 1).float().mean() > 0.99
 
 
 def test_trace_of_a_small_network_by_hand():
