@@ -1,0 +1,172 @@
+"""The C++ scan: built once on a machine, kept in the user's cache, called on CPU tensors."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas_service.snn.neurons.neuron import Neuron
+
+SOURCE = Path(__file__).with_name("scan.cpp")
+COMPILERS = ("g++", "clang++", "c++")
+# No contraction: u = v + rate * (x - v) rounds as torch's separate operations do.
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=off"),
+    *("-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"),
+)
+BUILD_TIME_s = 300.0
+TYPES = {torch.float32: 0, torch.bfloat16: 1}
+
+
+class Unavailable(Exception):
+    """The C++ scan cannot be built or loaded here. The neurons run in Python instead."""
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Where built libraries are kept: NAS_CACHE, else the user's cache folder."""
+    if given := environment.get("NAS_CACHE"):
+        return Path(given) / "neurons"
+    user = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(user) / "nas-service" / "neurons"
+
+
+def _private(folder: Path) -> Path:
+    """The folder, made if need be; what lies in it gets executed, so it must be ours alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise Unavailable(f"{folder} is not a folder that only this user can write to")
+    return folder
+
+
+def _compiler() -> str:
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise Unavailable(f"no C++ compiler ({', '.join(COMPILERS)})")
+    return found
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(  # noqa: S603  a compiler found on the user's own path
+        command, capture_output=True, text=True, timeout=BUILD_TIME_s, check=False
+    )
+    if done.returncode:
+        first = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise Unavailable(f"{Path(command[0]).name} ended with {done.returncode}: {first}")
+    return done.stdout
+
+
+def _processor() -> str:
+    """What -march=native depends on: libraries may lie on a disk that many machines share."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    kinds = ("model name", "flags", "CPU part", "Features", "isa")
+    return "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
+
+
+def build(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path:
+    """The library, compiled unless the folder has it. Raises Unavailable.
+
+    Built beside and renamed, so that several workers may build it at once.
+    """
+    compiler = _compiler()
+    parts = (SOURCE.read_text(), *flags, _run([compiler, "--version"]), _processor())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    library = _private(folder) / f"scan-{key}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            fresh = Path(beside) / library.name
+            _run([compiler, *flags, str(SOURCE), "-o", str(fresh)])
+            fresh.replace(library)
+    return library
+
+
+class _Neuron(ctypes.Structure):
+    _fields_ = (
+        ("rate", ctypes.c_float),
+        ("threshold", ctypes.c_float),
+        ("atan", ctypes.c_int32),
+        ("hard", ctypes.c_int32),
+        ("detach", ctypes.c_int32),
+        ("at_threshold", ctypes.c_int32),
+    )
+
+
+@functools.cache
+def _native(n: Neuron) -> _Neuron:
+    flags = n.surrogate == "atan", n.reset == "zero", n.detach_reset, n.fires_at_threshold
+    return _Neuron(1 / n.tau, n.threshold, *flags)
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The functions of scan.cpp. Raises Unavailable."""
+    try:
+        found = ctypes.CDLL(str(build(cache_folder(os.environ))))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise Unavailable(str(error)) from error
+    pointer, number, kind = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+    found.lif_forward.argtypes = [pointer, kind, pointer, number, pointer, number, number]
+    found.lif_backward.argtypes = [pointer, kind, pointer, number, *[pointer] * 2, *[number] * 2]
+    for function in (found.lif_forward, found.lif_backward):
+        function.restype = None
+    return found
+
+
+def runs(x: Tensor) -> bool:
+    """Whether the C++ scan can read the tensor."""
+    return x.device.type == "cpu" and x.dtype in TYPES and x.layout is torch.strided
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """channels_last where the tensor lies so, else contiguous."""
+    last = x.dim() == 4 and not x.is_contiguous()
+    last &= x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
+    layout = memory_format(current)
+    x = current.contiguous(memory_format=layout)
+    shape = (T * len(x), *x.shape[1:]) if constant else x.shape
+    spikes = torch.empty(shape, dtype=x.dtype, memory_format=layout)
+    N = spikes.numel() // T
+    library().lif_forward(
+        ctypes.byref(_native(neuron)),
+        TYPES[x.dtype],
+        x.data_ptr(),
+        0 if constant else N,
+        spikes.data_ptr(),
+        T,
+        N,
+    )
+    return spikes, x
+
+
+def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
+    g = to_spikes.to(x.dtype).contiguous(memory_format=memory_format(x))
+    to_current = torch.empty_like(x)
+    N = g.numel() // T
+    library().lif_backward(
+        ctypes.byref(_native(neuron)),
+        TYPES[x.dtype],
+        x.data_ptr(),
+        0 if constant else N,
+        g.data_ptr(),
+        to_current.data_ptr(),
+        T,
+        N,
+    )
+    return to_current
