@@ -2,6 +2,7 @@
 
 from nas_service.snn.neurons.layers import LIF
 from nas_service.snn.neurons.neuron import SNASNET, SURROGATES, TAU, THRESHOLD, Neuron
+from nas_service.snn.neurons.norm import BatchNormLIF
 from nas_service.snn.neurons.norse_step import lif_step, norse_parameters
 from nas_service.snn.neurons.scan import backend_name
 
@@ -11,6 +12,7 @@ __all__ = [
     "SURROGATES",
     "TAU",
     "THRESHOLD",
+    "BatchNormLIF",
     "Neuron",
     "backend_name",
     "lif_step",

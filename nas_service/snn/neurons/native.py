@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -104,10 +105,30 @@ class _Neuron(ctypes.Structure):
     )
 
 
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        ("T", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("pixels", ctypes.c_int64),
+        ("channels_last", ctypes.c_int32),
+        ("constant", ctypes.c_int32),
+    )
+
+
 @functools.cache
 def _native(n: Neuron) -> _Neuron:
     flags = n.surrogate == "atan", n.reset == "zero", n.detach_reset, n.fires_at_threshold
     return _Neuron(1 / n.tau, n.threshold, *flags)
+
+
+P, I32, I64, F64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
+SIGNATURES = {
+    "lif_forward": [P, I32, P, I64, P, I64, I64],
+    "lif_backward": [P, I32, P, I64, P, P, I64, I64],
+    "norm_lif_forward": [P, P, I32, I32, F64, *[P] * 7],
+    "norm_lif_backward": [P, P, I32, I32, *[P] * 9],
+}
 
 
 @functools.cache
@@ -117,11 +138,9 @@ def library() -> ctypes.CDLL:
         found = ctypes.CDLL(str(build(cache_folder(os.environ))))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise Unavailable(str(error)) from error
-    pointer, number, kind = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
-    found.lif_forward.argtypes = [pointer, kind, pointer, number, pointer, number, number]
-    found.lif_backward.argtypes = [pointer, kind, pointer, number, *[pointer] * 2, *[number] * 2]
-    for function in (found.lif_forward, found.lif_backward):
-        function.restype = None
+    for name, signature in SIGNATURES.items():
+        function = getattr(found, name)
+        function.argtypes, function.restype = signature, None
     return found
 
 
@@ -130,43 +149,96 @@ def runs(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in TYPES and x.layout is torch.strided
 
 
-def memory_format(x: Tensor) -> torch.memory_format:
+def _format(x: Tensor) -> torch.memory_format:
     """channels_last where the tensor lies so, else contiguous."""
-    last = x.dim() == 4 and not x.is_contiguous()
-    last &= x.is_contiguous(memory_format=torch.channels_last)
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 
 
-def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    layout = memory_format(current)
-    x = current.contiguous(memory_format=layout)
+def _spikes(x: Tensor, T: int, constant: bool) -> Tensor:
+    """Room for the spikes of dense currents, in their type and layout."""
     shape = (T * len(x), *x.shape[1:]) if constant else x.shape
-    spikes = torch.empty(shape, dtype=x.dtype, memory_format=layout)
+    return torch.empty(shape, dtype=x.dtype, memory_format=_format(x))
+
+
+def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
+    x = current.contiguous(memory_format=_format(current))
+    spikes = _spikes(x, T, constant)
     N = spikes.numel() // T
-    library().lif_forward(
-        ctypes.byref(_native(neuron)),
-        TYPES[x.dtype],
-        x.data_ptr(),
-        0 if constant else N,
-        spikes.data_ptr(),
-        T,
-        N,
-    )
+    into = (x.data_ptr(), 0 if constant else N, spikes.data_ptr(), T, N)
+    library().lif_forward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *into)
     return spikes, x
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    g = to_spikes.to(x.dtype).contiguous(memory_format=memory_format(x))
+    g = to_spikes.to(x.dtype).contiguous(memory_format=_format(x))
     to_current = torch.empty_like(x)
     N = g.numel() // T
-    library().lif_backward(
-        ctypes.byref(_native(neuron)),
-        TYPES[x.dtype],
-        x.data_ptr(),
-        0 if constant else N,
-        g.data_ptr(),
-        to_current.data_ptr(),
-        T,
-        N,
-    )
+    into = (x.data_ptr(), 0 if constant else N, g.data_ptr(), to_current.data_ptr(), T, N)
+    library().lif_backward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *into)
     return to_current
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What batch norm does to a channel [C]: numbers of the batch in training, else given."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    inverse_deviation: Tensor
+    training: bool
+    epsilon: float = 0.0
+
+    def pointers(self) -> tuple[int, ...]:
+        values = (self.weight, self.bias, self.mean, self.inverse_deviation)
+        return tuple(value.data_ptr() for value in values)
+
+
+def _shape(x: Tensor, T: int, constant: bool) -> _Shape:
+    batch = len(x) if constant else len(x) // T
+    pixels = x.shape[2] * x.shape[3]
+    last = x.shape[1] > 1 and _format(x) is torch.channels_last
+    return _Shape(T, batch, x.shape[1], pixels, last, constant)
+
+
+def norm_forward(
+    current: Tensor, norm: Norm, neuron: Neuron, T: int, constant: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes, the dense currents [.., C, H, W], and in training their unbiased variance [C].
+
+    In training it fills `norm.mean` and `norm.inverse_deviation`.
+    """
+    x = current.contiguous(memory_format=_format(current))
+    spikes, variance = _spikes(x, T, constant), torch.empty_like(norm.mean)
+    library().norm_lif_forward(
+        ctypes.byref(_native(neuron)),
+        ctypes.byref(_shape(x, T, constant)),
+        TYPES[x.dtype],
+        norm.training,
+        norm.epsilon,
+        x.data_ptr(),
+        *norm.pointers(),
+        variance.data_ptr(),
+        spikes.data_ptr(),
+    )
+    return spikes, x, variance
+
+
+def norm_backward(
+    x: Tensor, norm: Norm, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the currents, the weight and the bias."""
+    g = to_spikes.to(x.dtype).contiguous(memory_format=_format(x))
+    found = torch.empty_like(x), torch.empty_like(norm.weight), torch.empty_like(norm.bias)
+    library().norm_lif_backward(
+        ctypes.byref(_native(neuron)),
+        ctypes.byref(_shape(x, T, constant)),
+        TYPES[x.dtype],
+        norm.training,
+        x.data_ptr(),
+        *norm.pointers(),
+        g.data_ptr(),
+        *(value.data_ptr() for value in found),
+    )
+    return found
