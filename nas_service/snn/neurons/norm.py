@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from nas_service.snn.neurons import native
 from nas_service.snn.neurons.layers import LIF
 from nas_service.snn.neurons.neuron import SNASNET, Neuron
-from nas_service.snn.neurons.scan import asked, choose
+from nas_service.snn.neurons.scan import asked, choose, demand_whole_steps
 
 
 class _NormScan(torch.autograd.Function):
@@ -78,6 +78,7 @@ class BatchNormLIF(nn.BatchNorm2d):
 
     def _fused(self, current: Tensor) -> Tensor:
         lif = self.lif
+        demand_whole_steps(current, lif.time_steps, lif.constant)
         norm = self._norm(current)
         spikes, variance = _NormScan.apply(  # type: ignore[no-untyped-call]
             current, self.weight, self.bias, norm, lif.neuron, lif.time_steps, lif.constant

@@ -140,6 +140,11 @@ def choose(x: Tensor) -> Backend:
     return wanted if wanted.runs(x) else BACKENDS["python"]
 
 
+def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
+    if not constant and len(current) % T:
+        raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")
+
+
 class Scan(torch.autograd.Function):
     """Currents to spikes, 0 or 1; backward is the neuron's surrogate gradient through time."""
 
@@ -147,8 +152,7 @@ class Scan(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, neuron: Neuron, T: int, constant: bool, backend: Backend
     ) -> Tensor:
-        if not constant and len(current) % T:
-            raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")
+        demand_whole_steps(current, T, constant)
         spikes, kept = backend.forward(current, neuron, T, constant)
         ctx.save_for_backward(kept)
         ctx.call = backend.backward, neuron, T, constant

@@ -120,3 +120,9 @@ def test_no_statistics_of_a_single_value():
         one.train()(noise(1, 5, 1, 1))
     with pytest.raises(ValueError, match="expected 4D"):
         one(noise(1, 5))
+
+
+def test_steps_that_do_not_divide_are_refused():
+    one, _, _ = pair(3, 2, Neuron())
+    with pytest.raises(ValueError, match="5 folded steps are no multiple of 2 time steps"):
+        one(noise(5, 3, 2, 2))
