@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas_service.snn.neurons.layout import dense, dense_as, memory_format, room_for_spikes
 from nas_service.snn.neurons.neuron import Neuron
 
 SOURCE = Path(__file__).with_name("scan.cpp")
@@ -149,21 +150,9 @@ def runs(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in TYPES and x.layout is torch.strided
 
 
-def _format(x: Tensor) -> torch.memory_format:
-    """channels_last where the tensor lies so, else contiguous."""
-    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
-
-
-def _spikes(x: Tensor, T: int, constant: bool) -> Tensor:
-    """Room for the spikes of dense currents, in their type and layout."""
-    shape = (T * len(x), *x.shape[1:]) if constant else x.shape
-    return torch.empty(shape, dtype=x.dtype, memory_format=_format(x))
-
-
 def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    x = current.contiguous(memory_format=_format(current))
-    spikes = _spikes(x, T, constant)
+    x = dense(current)
+    spikes = room_for_spikes(x, T, constant)
     N = spikes.numel() // T
     into = (x.data_ptr(), 0 if constant else N, spikes.data_ptr(), T, N)
     library().lif_forward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *into)
@@ -171,7 +160,7 @@ def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Te
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    g = to_spikes.to(x.dtype).contiguous(memory_format=_format(x))
+    g = dense_as(x, to_spikes)
     to_current = torch.empty_like(x)
     N = g.numel() // T
     into = (x.data_ptr(), 0 if constant else N, g.data_ptr(), to_current.data_ptr(), T, N)
@@ -198,7 +187,7 @@ class Norm:
 def _shape(x: Tensor, T: int, constant: bool) -> _Shape:
     batch = len(x) if constant else len(x) // T
     pixels = x.shape[2] * x.shape[3]
-    last = x.shape[1] > 1 and _format(x) is torch.channels_last
+    last = x.shape[1] > 1 and memory_format(x) is torch.channels_last
     return _Shape(T, batch, x.shape[1], pixels, last, constant)
 
 
@@ -209,8 +198,8 @@ def norm_forward(
 
     In training it fills `norm.mean` and `norm.inverse_deviation`.
     """
-    x = current.contiguous(memory_format=_format(current))
-    spikes, variance = _spikes(x, T, constant), torch.empty_like(norm.mean)
+    x = dense(current)
+    spikes, variance = room_for_spikes(x, T, constant), torch.empty_like(norm.mean)
     library().norm_lif_forward(
         ctypes.byref(_native(neuron)),
         ctypes.byref(_shape(x, T, constant)),
@@ -229,7 +218,7 @@ def norm_backward(
     x: Tensor, norm: Norm, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the currents, the weight and the bias."""
-    g = to_spikes.to(x.dtype).contiguous(memory_format=_format(x))
+    g = dense_as(x, to_spikes)
     found = torch.empty_like(x), torch.empty_like(norm.weight), torch.empty_like(norm.bias)
     library().norm_lif_backward(
         ctypes.byref(_native(neuron)),

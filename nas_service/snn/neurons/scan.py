@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -89,8 +90,25 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=True)
 
 
+def _triton(x: Tensor) -> bool:
+    return x.device.type == "cuda" and find_spec("triton") is not None
+
+
+def _triton_forward(*call: Any) -> tuple[Tensor, Tensor]:
+    from nas_service.snn.neurons import triton_scan
+
+    return triton_scan.forward(*call)
+
+
+def _triton_backward(*call: Any) -> Tensor:
+    from nas_service.snn.neurons import triton_scan
+
+    return triton_scan.backward(*call)
+
+
 BACKENDS = {
     "cpp": Backend("cpp", native.runs, native.forward, native.backward),
+    "triton": Backend("triton", _triton, _triton_forward, _triton_backward),
     "compiled": Backend(
         "compiled",
         lambda x: x.device.type in ("cpu", "cuda"),
@@ -99,6 +117,7 @@ BACKENDS = {
     ),
     "python": Backend("python", lambda x: True, python_forward, python_backward),
 }
+PREFERENCE = ("cpp", "triton", "python")
 CHOICES = ("auto", *BACKENDS, "norse")
 
 
@@ -130,14 +149,14 @@ def backend_name(device: Literal["cpu", "cuda"] = "cpu") -> str:
 def choose(x: Tensor) -> Backend:
     """The backend that runs a tensor: the one asked for if it can, else the best that can."""
     name = asked()
-    if name in ("auto", "cpp") and native.runs(x):
-        failure = _cpp_fails()
-        if failure is None:
-            return BACKENDS["cpp"]
-        if name == "cpp":
-            raise SpecError(f"NAS_NEURONS=cpp, but there is no C++ scan here: {failure}")
-    wanted = BACKENDS.get(name, BACKENDS["python"])
-    return wanted if wanted.runs(x) else BACKENDS["python"]
+    for each in (name, *PREFERENCE):
+        if each in BACKENDS and BACKENDS[each].runs(x):
+            failure = _cpp_fails() if each == "cpp" else None
+            if failure is None:
+                return BACKENDS[each]
+            if name == "cpp":
+                raise SpecError(f"NAS_NEURONS=cpp, but there is no C++ scan here: {failure}")
+    raise AssertionError("the Python scan runs any tensor")
 
 
 def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
