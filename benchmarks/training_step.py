@@ -1,0 +1,299 @@
+"""Seconds of one training step and one inference of a spiking network, beside its peers.
+
+    python benchmarks/training_step.py [--rounds 15] [--device cpu] [--json]
+
+3x32x32 images, B=32, T=5: stem 3->16, three convolutions at 16 channels, pool, three at
+16->32, 32, 32, each with batch norm and neurons; SGD. Peers: Norse's cells step by step,
+SpikingJelly in multi-step mode, and the same convolutions with ReLU at batch T*B. Ours: time
+folded, channels_last, the stem once, batch norm and scan fused, by the parts of nas_service.
+
+All in one process on one thread, one round after the other; medians of process CPU time (of
+time on the clock for a GPU). Peers run fp32 in every ratio, also in those under `bf16`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import norse.torch as norse
+import torch
+from spikingjelly.activation_based import functional, neuron, surrogate
+from torch import Tensor, nn
+
+from nas_service.local import WORKER_ENVIRONMENT
+from nas_service.snn.neurons import TAU, BatchNormLIF, Neuron, backend_name, norse_parameters
+from nas_service.snn.operations import BN_MOMENTUM
+from nas_service.snn.quantization import Rounding, quantize
+
+B, T, SIDE, CLASSES, BITS = 32, 5, 32, 10, 8
+CONVOLUTIONS = ((3, 16), (16, 16), (16, 16), (16, 16), (16, 32), (32, 32), (32, 32))
+POOLED = 4  # the convolution in front of which the map is halved
+WARM_UP = 24  # steps before timing: the batch norms have seen data, so the networks fire
+SLOW_ROUNDS = 3  # of bf16 where the processor has no instructions for it
+
+
+def convolution(c_in: int, c_out: int, qat: bool = False) -> nn.Module:
+    conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
+    return quantize(conv, Rounding(BITS)) if qat else conv
+
+
+def stack(activation: Callable[[int, bool], nn.Module], qat: bool = False) -> list[nn.Module]:
+    """Convolutions with what `activation(channels, first)` puts behind them."""
+    found: list[nn.Module] = []
+    for k, (c_in, c_out) in enumerate(CONVOLUTIONS):
+        found += [nn.AvgPool2d(2)] if k == POOLED else []
+        found += [convolution(c_in, c_out, qat), activation(c_out, k == 0)]
+    return found
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, momentum=BN_MOMENTUM)
+
+
+def repeated(images: Tensor) -> Tensor:  # [B, ...] to [T*B, ...]
+    return images.expand(T, *images.shape).flatten(0, 1)
+
+
+class Folded(nn.Module):
+    """A stack over folded time and a linear classifier; scores are means over T."""
+
+    def __init__(self, body: list[nn.Module], once: bool) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(*body), nn.Linear(CONVOLUTIONS[-1][1], CLASSES)
+        self.once = once  # the first layer repeats the image itself
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.body(images if self.once else repeated(images))
+        return self.head(x.mean((2, 3))).unflatten(0, (T, -1)).mean(0)
+
+
+class Naive(nn.Module):
+    """Norse's cells, one time step after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        cell = lambda c, _: nn.ModuleList(  # noqa: E731
+            [norm(c), norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0)]
+        )
+        self.body = nn.ModuleList(stack(cell))
+        self.head = nn.Linear(CONVOLUTIONS[-1][1], CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        states = [None] * len(self.body)
+        scores = []
+        for _ in range(T):
+            x = images
+            for k, part in enumerate(self.body):
+                if isinstance(part, nn.ModuleList):
+                    x, states[k] = part[1](part[0](x), states[k])
+                else:
+                    x = part(x)
+            scores.append(self.head(x.mean((2, 3))))
+        return torch.stack(scores).mean(0)
+
+
+class Unfolded(nn.Module):
+    """SpikingJelly's multi-step neurons over [T, B, ...]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif = neuron.LIFNode(TAU, surrogate_function=surrogate.ATan(), detach_reset=True)
+        functional.set_step_mode(self.lif, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lif(x.unflatten(0, (T, -1))).flatten(0, 1)
+
+
+def ours(qat: bool = False) -> nn.Module:
+    return Folded(
+        stack(lambda c, first: BatchNormLIF(c, T, momentum=BN_MOMENTUM, constant=first), qat),
+        once=True,
+    )
+
+
+def ann() -> nn.Module:
+    return Folded(stack(lambda c, _: nn.Sequential(norm(c), nn.ReLU())), once=False)
+
+
+def spikingjelly() -> nn.Module:
+    return Folded(stack(lambda c, _: nn.Sequential(norm(c), Unfolded())), once=False)
+
+
+class Contender:
+    """A network in training, with all that a step needs."""
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        device: torch.device,
+        channels_last: bool = False,
+        bf16: bool = False,
+    ) -> None:
+        torch.manual_seed(0)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = build().to(device, memory_format=layout)
+        self.images = torch.randn(B, 3, SIDE, SIDE, device=device).to(memory_format=layout)
+        self.labels = torch.randint(CLASSES, (B,), device=device)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01)
+        self.device, self.bf16 = device, bf16
+
+    def scores(self) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, self.bf16):
+            found: Tensor = self.network(self.images)
+        functional.reset_net(self.network)
+        return found.float()
+
+    def train(self) -> None:
+        self.network.train()
+        self.optimizer.zero_grad()
+        nn.functional.cross_entropy(self.scores(), self.labels).backward()
+        self.optimizer.step()
+
+    @torch.inference_mode()
+    def infer(self) -> None:
+        self.network.eval()
+        self.scores()
+
+    def seconds(self, step: Callable[[], None]) -> float:
+        gpu = self.device.type == "cuda"
+        clock = time.perf_counter if gpu else time.process_time
+        start = clock()
+        step()
+        if gpu:
+            torch.cuda.synchronize()
+        return clock() - start
+
+    @contextmanager
+    def firing(self) -> Iterator[list[float]]:
+        """Rates of all layers of neurons, filled in while the network runs."""
+        rates: list[float] = []
+
+        def count(_: nn.Module, __: object, out: Tensor | tuple[Tensor, object]) -> None:
+            z = out[0] if isinstance(out, tuple) else out
+            rates.append(float(z.detach().float().mean()))
+
+        kinds = BatchNormLIF, norse.LIFBoxCell, neuron.LIFNode
+        spiking = [m for m in self.network.modules() if isinstance(m, kinds)]
+        hooks = [m.register_forward_hook(count) for m in spiking]
+        try:
+            yield rates
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def contenders(device: torch.device) -> dict[str, Contender]:
+    return {
+        "norse": Contender(Naive, device),
+        "spikingjelly": Contender(spikingjelly, device),
+        "ann": Contender(ann, device),
+        "ann_cl": Contender(ann, device, channels_last=True),
+        "ours": Contender(ours, device, channels_last=True),
+        "ours_qat": Contender(lambda: ours(qat=True), device, channels_last=True),
+        "ann_cl_bf16": Contender(ann, device, channels_last=True, bf16=True),
+        "ours_bf16": Contender(ours, device, channels_last=True, bf16=True),
+        "ours_qat_bf16": Contender(lambda: ours(qat=True), device, channels_last=True, bf16=True),
+    }
+
+
+def warm(one: Contender, steps: int) -> list[float]:
+    """The range of firing rates over layers, time steps and both modes, after training steps."""
+    for _ in range(steps):
+        one.train()
+    with one.firing() as rates:
+        one.train()
+        one.infer()
+    assert all(0.01 < rate < 0.9 for rate in rates), rates
+    return [min(rates), max(rates)] if rates else []
+
+
+def native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = Path("/proc/cpuinfo").read_text()
+    return any(name in flags for name in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+Figures = dict[str, dict[str, float]]
+
+
+def measure(entrants: dict[str, Contender], rounds: int, slow: set[str]) -> Figures:
+    """Median seconds by contender: of training steps and of inferences."""
+    taken: dict[str, dict[str, list[float]]] = {n: {"train": [], "infer": []} for n in entrants}
+    for number in range(rounds):
+        for name, one in entrants.items():
+            if name not in slow or number < SLOW_ROUNDS:
+                taken[name]["train"].append(one.seconds(one.train))
+                taken[name]["infer"].append(one.seconds(one.infer))
+    return {n: {k: statistics.median(x) for k, x in t.items()} for n, t in taken.items()}
+
+
+def ratios(s: Figures, suffix: str = "") -> dict[str, float]:
+    """Ours beside its peers: > 1 is ours faster, but for train_vs_ann and qat_overhead."""
+    own, qat = s["ours" + suffix], s["ours_qat" + suffix]
+    return {
+        "train_vs_ann": own["train"] / s["ann_cl"]["train"],
+        "naive_norse_vs_train": s["norse"]["train"] / own["train"],
+        "spikingjelly_vs_train": s["spikingjelly"]["train"] / own["train"],
+        "naive_norse_vs_infer": s["norse"]["infer"] / own["infer"],
+        "qat_overhead": qat["train"] / own["train"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if any(os.environ.get(k) != v for k, v in WORKER_ENVIRONMENT.items()):  # as workers run
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})  # noqa: S606
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    bf16 = native_bf16(device)
+    entrants = contenders(device)
+    slow = set() if bf16 else {name for name in entrants if name.endswith("bf16")}
+    rates = {}
+    for name, one in entrants.items():
+        if twin := entrants.get(name.removesuffix("_bf16")) if one.bf16 else None:
+            one.network.load_state_dict(twin.network.state_dict())
+        rates[name] = warm(one, 0 if one.bf16 else WARM_UP)
+    seconds = measure(entrants, args.rounds, slow)
+    found = {
+        **ratios(seconds),
+        "bf16": {**ratios(seconds, "_bf16"), "native": bf16},
+        "seconds": seconds,
+        "firing_rates": {name: span for name, span in rates.items() if span},
+        "rounds": args.rounds,
+        "backend": backend_name(args.device),
+    }
+    print(json.dumps(found, indent=2) if args.json else table(found))
+
+
+def table(found: dict[str, object]) -> str:
+    s, rates = found["seconds"], found["firing_rates"]
+    lines = ["                train ms  x Norse  / ANN  infer ms  x Norse  firing rates"]
+    for name, x in s.items():
+        span = "{:.2f} .. {:.2f}".format(*rates[name]) if name in rates else "-"
+        lines.append(
+            f"{name:15s} {1e3 * x['train']:8.1f} {s['norse']['train'] / x['train']:8.2f}"
+            f" {x['train'] / s['ann_cl']['train']:6.2f} {1e3 * x['infer']:9.1f}"
+            f" {s['norse']['infer'] / x['infer']:8.2f}  {span}"
+        )
+    lines.append(f"QAT overhead {found['qat_overhead']:.2f}; neurons by {found['backend']!r}; ")
+    lines[-1] += f"medians of {found['rounds']} rounds, one thread"
+    if not found["bf16"]["native"]:
+        lines.append(
+            f"bf16 is emulated: this processor has no instructions for it ({SLOW_ROUNDS} rounds)"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""All time steps of a layer of neurons as one node of the graph, by one of several backends.
+
+Currents are folded, [T*B, ...], or `constant`: [B, ...], the same at each of the T steps. The
+potential is fp32 or wider in every backend; spikes have the type and layout of the currents.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nas_service.errors import SpecError, pick
+from nas_service.snn.neurons import native
+from nas_service.snn.neurons.neuron import SURROGATES, Neuron
+
+log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor, Neuron, int, bool], tuple[Tensor, Tensor]]
+Backward = Callable[[Tensor, Tensor, Neuron, int, bool], Tensor]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`forward` gives spikes and what `backward` needs; `runs` says for which tensors."""
+
+    name: str
+    runs: Callable[[Tensor], bool]
+    forward: Forward
+    backward: Backward
+
+
+def _fires(u: Tensor, neuron: Neuron) -> Tensor:
+    return u >= neuron.threshold if neuron.fires_at_threshold else u > neuron.threshold
+
+
+def _reset(u: Tensor, neuron: Neuron) -> Tensor:
+    fires = _fires(u, neuron)
+    if neuron.reset == "zero":
+        return u.masked_fill(fires, 0)
+    return u - fires.to(u.dtype).mul_(neuron.threshold)
+
+
+def python_forward(
+    current: Tensor, neuron: Neuron, T: int, constant: bool
+) -> tuple[Tensor, Tensor]:
+    folded = torch.cat([current] * T) if constant else current
+    currents = folded.unflatten(0, (T, -1))
+    if currents.dtype in (torch.bfloat16, torch.float16):
+        currents = currents.float()
+    potential = torch.empty_like(currents)
+    v = torch.zeros_like(currents[0])
+    for x, u in zip(currents.unbind(0), potential.unbind(0), strict=True):
+        torch.sub(x, v, out=u)
+        u.mul_(1 / neuron.tau).add_(v)
+        v = _reset(u, neuron)
+    return _fires(potential, neuron).to(current.dtype).flatten(0, 1), potential
+
+
+def python_backward(
+    potential: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
+) -> Tensor:
+    rate, hard = 1 / neuron.tau, neuron.reset == "zero"
+    to_current = SURROGATES[neuron.surrogate](potential - neuron.threshold)
+    grad = to_spikes.unflatten(0, (T, -1))
+    to_v = torch.zeros_like(potential[0])
+    for u, slope, g in zip(
+        reversed(potential.unbind(0)),
+        reversed(to_current.unbind(0)),
+        reversed(grad.unbind(0)),
+        strict=True,
+    ):
+        to_z = g if neuron.detach_reset else g - to_v * (u if hard else neuron.threshold)
+        slope.mul_(to_z).add_(to_v.masked_fill(_fires(u, neuron), 0) if hard else to_v)
+        to_v = slope * (1 - rate)
+    to_current.mul_(rate)
+    summed = to_current.sum(0) if constant else to_current.flatten(0, 1)
+    return summed.to(to_spikes.dtype)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled at the first call: seconds, once for each neuron, T and number of dimensions."""
+    return torch.compile(function, dynamic=True)
+
+
+def _triton(x: Tensor) -> bool:
+    return x.device.type == "cuda" and find_spec("triton") is not None
+
+
+def _triton_forward(*call: Any) -> tuple[Tensor, Tensor]:
+    from nas_service.snn.neurons import triton_scan
+
+    return triton_scan.forward(*call)
+
+
+def _triton_backward(*call: Any) -> Tensor:
+    from nas_service.snn.neurons import triton_scan
+
+    return triton_scan.backward(*call)
+
+
+BACKENDS = {
+    "cpp": Backend("cpp", native.runs, native.forward, native.backward),
+    "triton": Backend("triton", _triton, _triton_forward, _triton_backward),
+    "compiled": Backend(
+        "compiled",
+        lambda x: x.device.type in ("cpu", "cuda"),
+        lambda *a: _compiled(python_forward)(*a),
+        lambda *a: _compiled(python_backward)(*a),
+    ),
+    "python": Backend("python", lambda x: True, python_forward, python_backward),
+}
+PREFERENCE = ("cpp", "triton", "python")
+CHOICES = ("auto", *BACKENDS, "norse")
+
+
+def asked() -> str:
+    """The backend the environment asks for. Raises SpecError for one that is unknown."""
+    return pick(
+        dict(zip(CHOICES, CHOICES, strict=True)),
+        os.environ.get("NAS_NEURONS", "auto"),
+        "NAS_NEURONS",
+    )
+
+
+@functools.cache
+def _cpp_fails() -> str | None:
+    """Why there is no C++ scan on this machine, said once in the log; None where there is one."""
+    try:
+        native.library()
+    except native.Unavailable as error:
+        log.warning("neurons run in Python, several times slower: %s", error)
+        return str(error)
+    return None
+
+
+def backend_name(device: Literal["cpu", "cuda"] = "cpu") -> str:
+    """The backend that runs fp32 and bf16 tensors of a device."""
+    return "norse" if asked() == "norse" else choose(torch.empty(0, device=device)).name
+
+
+def choose(x: Tensor) -> Backend:
+    """The backend that runs a tensor: the one asked for if it can, else the best that can."""
+    name = asked()
+    for each in (name, *PREFERENCE):
+        if each in BACKENDS and BACKENDS[each].runs(x):
+            failure = _cpp_fails() if each == "cpp" else None
+            if failure is None:
+                return BACKENDS[each]
+            if name == "cpp":
+                raise SpecError(f"NAS_NEURONS=cpp, but there is no C++ scan here: {failure}")
+    raise AssertionError("the Python scan runs any tensor")
+
+
+def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
+    if not constant and len(current) % T:
+        raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")
+
+
+class Scan(torch.autograd.Function):
+    """Currents to spikes, 0 or 1; backward is the neuron's surrogate gradient through time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, current: Tensor, neuron: Neuron, T: int, constant: bool, backend: Backend
+    ) -> Tensor:
+        demand_whole_steps(current, T, constant)
+        spikes, kept = backend.forward(current, neuron, T, constant)
+        ctx.save_for_backward(kept)
+        ctx.call = backend.backward, neuron, T, constant
+        return spikes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_spikes: Tensor) -> tuple[Tensor, None, None, None, None]:
+        backward, neuron, T, constant = ctx.call
+        return backward(*ctx.saved_tensors, to_spikes, neuron, T, constant), None, None, None, None

@@ -1,0 +1,128 @@
+"""Batch norm and neurons in one: torch's batch norm and Norse's loop as twins."""
+
+import pytest
+import torch
+from torch import nn
+
+from nas_service.snn.neurons import LIF, BatchNormLIF, Neuron
+from nas_service.snn.neurons.native import Unavailable, library
+from nas_service.snn.training import firing_rate
+
+LAYOUTS = {
+    "plain": lambda x: x,
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "strided": lambda x: x[:, :, ::2],
+    "expanded": lambda x: x[:, :, :1].expand(-1, -1, 3, -1),
+}
+SHAPES = [(8, 5, 6, 7), (4, 1, 9, 3), (4, 40, 1, 1), (16, 3, 1, 2), (4, 7, 40, 41), (4, 1031, 2, 2)]
+
+
+@pytest.fixture(autouse=True)
+def fused(monkeypatch):
+    try:
+        library()
+    except Unavailable as error:
+        pytest.skip(f"no C++ scan: {error}")
+    monkeypatch.setenv("NAS_NEURONS", "cpp")
+
+
+def noise(*shape, seed=1):
+    return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) + 3
+
+
+def pair(channels, steps, neuron, constant=False):
+    """The layer in one, and the same of torch's and Norse's parts."""
+    one = BatchNormLIF(channels, steps, neuron, momentum=0.3, constant=constant)
+    norm = nn.BatchNorm2d(channels, momentum=0.3)
+    with torch.no_grad():
+        norm.weight.copy_(1 + 0.2 * noise(channels, seed=3))
+        norm.bias.copy_(0.1 * noise(channels, seed=4))
+        norm.running_mean.fill_(2.5)
+        norm.running_var.fill_(3.0)
+    one.load_state_dict(norm.state_dict())
+    return one, norm, LIF(steps, neuron, constant)
+
+
+def gradients(spikes, norm, x, weight):
+    return torch.autograd.grad(spikes, (x, norm.weight, norm.bias), weight)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_one_equals_two(shape, layout, training, constant):
+    """In fp64 the twins' potentials are never as near to the threshold as fp32 rounds."""
+    steps = 4
+    for neuron in (Neuron(), Neuron(surrogate="triangle", reset="subtract", detach_reset=False)):
+        x = LAYOUTS[layout](noise(*shape)).requires_grad_()
+        one, norm, lif = pair(shape[1], steps, neuron, constant)
+        one.train(training), norm.double().train(training)
+        ours, theirs = one(x), lif.forward_stepwise(norm(x.double()))
+        weight = noise(*ours.shape, seed=2) - 3
+        assert 0.01 < ours.detach().mean() < 0.9
+        assert torch.equal(ours, theirs.float())
+        expected = gradients(theirs, norm, x, weight.double())
+        for found, right in zip(gradients(ours, one, x, weight), expected, strict=True):
+            assert torch.allclose(found, right.float(), rtol=1e-4, atol=1e-4)
+        for key, value in norm.state_dict().items():
+            assert torch.allclose(one.state_dict()[key].double(), value.double(), rtol=1e-5), key
+
+
+def test_its_state_is_that_of_a_batch_norm():
+    one, norm, _ = pair(3, 2, Neuron())
+    assert list(one.state_dict()) == list(norm.state_dict())
+    one.train()(noise(4, 3, 2, 2))
+    norm.load_state_dict(one.state_dict())
+    assert norm.num_batches_tracked == 1
+
+
+def test_bf16_is_fp32_rounded_at_its_ends():
+    x = noise(10, 6, 5, 3).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    one, _, _ = pair(6, 5, Neuron())
+    ours, theirs, weight = one(x), one(wide), noise(10, 6, 5, 3, seed=2).bfloat16()
+    assert 0.01 < theirs.detach().mean() < 0.9
+    assert torch.equal(ours.float(), theirs)
+    (found,) = torch.autograd.grad(ours, x, weight)
+    (right,) = torch.autograd.grad(theirs, wide, weight.float())
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), right, rtol=2**-6, atol=2**-7)
+
+
+def test_a_large_mean_is_no_trouble():
+    """4000 +- 1: the square of the mean is seven digits larger than the variance."""
+    x = 4000 + torch.randn(64, 2, 9, 9, generator=torch.Generator().manual_seed(1))
+    one, norm, _ = pair(2, 4, Neuron())
+    one.train()(x), norm.double().train()(x.double())
+    assert torch.allclose(one.running_var.double(), norm.running_var, rtol=1e-4)
+    assert torch.allclose(one.running_mean.double(), norm.running_mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("choice", ["python", "norse"])
+def test_other_backends_run_both_one_after_the_other(choice, monkeypatch):
+    x, (one, _, _) = noise(8, 5, 6, 7), pair(5, 4, Neuron())
+    fused = one.eval()(x)
+    monkeypatch.setenv("NAS_NEURONS", choice)
+    assert 0.01 < fused.mean() < 0.9
+    assert torch.equal(fused, one(x))
+
+
+def test_who_watches_the_neurons_sees_their_spikes():
+    one, _, _ = pair(5, 4, Neuron())
+    x = noise(8, 5, 6, 7)
+    assert firing_rate(one, x) == pytest.approx(one.eval()(x).mean().item())
+
+
+def test_no_statistics_of_a_single_value():
+    one, _, _ = pair(5, 1, Neuron())
+    with pytest.raises(ValueError, match="one value per channel"):
+        one.train()(noise(1, 5, 1, 1))
+    with pytest.raises(ValueError, match="expected 4D"):
+        one(noise(1, 5))
+
+
+def test_steps_that_do_not_divide_are_refused():
+    one, _, _ = pair(3, 2, Neuron())
+    with pytest.raises(ValueError, match="5 folded steps are no multiple of 2 time steps"):
+        one(noise(5, 3, 2, 2))
