@@ -7,14 +7,16 @@ classes lie at the top and the last fifth of each, by name, is the test part.
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from nas_service.data.cache import Samples
-from nas_service.data.pictures import DECODER, Named, is_picture, samples
+from nas_service.data.pictures import DECODER, Named, is_picture, samples, size_of
 from nas_service.data.source import Files, Place
 from nas_service.data.tree import Tree
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
+from nas_service.study import Data
 
 NAME = "image_folder"
 TEST = ("test", "val", "valid")
@@ -37,6 +39,25 @@ def source(archive: str, size: int, classes: int, channels: int, resize: bool) -
         published={},
         decoder=f"{DECODER} resize={resize}",
     )
+
+
+def survey(folder: Path, asked: Data) -> dict[str, Any]:
+    """What a study must say of a folder of pictures: its classes, and how large they are."""
+    assert asked.archive is not None  # noqa: S101  demanded by the caller
+    whole = source(asked.archive, 1, 1, 3, resize=True)
+    tree = whole.tree(folder, "train")
+    classes = sorted(_train_classes([n for n in tree.names(("",)) if is_picture(n)]))
+    parts = {part: named(tree, part, len(classes)) for part in ("train", "test")}
+    first = {picture.label: picture.name for picture in reversed(parts["train"])}
+    opened = tree.read(list(first.values()))
+    sizes = {size_of(content, f"{tree.path}: {name}") for name, content in opened}
+    counts = {part: len(found) for part, found in parts.items()}
+    return {"archive": asked.archive, "classes": classes, "sizes": sorted(sizes), **counts}
+
+
+def _train_classes(pictures: list[str]) -> Iterable[str]:
+    inside = _by_class(pictures, "train")
+    return inside or _by_class(pictures, "")
 
 
 def natural(name: str) -> list[Any]:

@@ -127,6 +127,8 @@ def split(images: Images, train_samples: int | None, validation_samples: int, se
     Images are scaled to mean 0 and deviation 1 of the first part; counts of events stay counts,
     so that nothing happening stays 0. The same rows come out for equal labels.
     """
+    if validation_samples < 1:
+        raise DataError("data.validation_samples is needed: this data set has no share of its own")
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples
     if rest < 1 or wanted > rest:

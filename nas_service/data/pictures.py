@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,19 +60,31 @@ def _chunks(tree: Tree, named: Sequence[Named], task: Task, resize: bool) -> Ite
 
 def decode(content: bytes, where: str, task: Task, resize: bool = False) -> NDArray[np.uint8]:
     """Pixels [C, H, W] of a picture, grey or RGB as the task has it."""
+    with _opened(content, where) as picture:
+        fitting = _opaque(picture, where).convert("L" if task.channels == 1 else "RGB")
+        pixels = np.asarray(_sized(fitting, where, task.size, resize), dtype=np.uint8)
+    return pixels.reshape(task.size, task.size, task.channels).transpose(2, 0, 1)
+
+
+def size_of(content: bytes, where: str) -> tuple[int, int]:
+    """Width and height of a picture."""
+    with _opened(content, where) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
+    """A picture of a known format and a possible size; DataError where it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 _demand_usable(picture, where)
-                fitting = _opaque(picture, where).convert("L" if task.channels == 1 else "RGB")
-                fitting = _sized(fitting, where, task.size, resize)
-                pixels = np.asarray(fitting, dtype=np.uint8)
+                yield picture
     except DataError:
         raise
     except Exception as error:  # Pillow raises a dozen unrelated types for damaged files
         raise DataError(f"{where}: no picture that can be read ({error})") from error
-    return pixels.reshape(task.size, task.size, task.channels).transpose(2, 0, 1)
 
 
 def _demand_usable(picture: Image.Image, where: str) -> None:

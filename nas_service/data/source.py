@@ -102,6 +102,10 @@ class Files:
             f"{self.home}"
         )
 
+    def tree(self, folder: Path, part: str) -> Tree:
+        """The files of a part, named from the folder on that holds them."""
+        return _rooted(self.find(folder, part), self.uses[part])
+
     def check(self, folder: Path, part: str) -> list[Checked]:
         """The files of a part, with their published hashes; DataError for one that differs."""
         tree = self.find(folder, part)
@@ -120,8 +124,9 @@ class Files:
 
     def samples(self, folder: Path, part: str, time_steps: int = 1) -> Samples:
         """What is there, before any pixel is read."""
-        tree = _rooted(self.find(folder, part), self.uses[part])
-        return self.read(tree, part, self.task, time_steps if self.task.events else 1)
+        return self.read(
+            self.tree(folder, part), part, self.task, time_steps if self.task.events else 1
+        )
 
     def images(self, folder: Path, part: str, time_steps: int = 1) -> Images:
         """A part of the data set, from the cache if its files are those that were read before."""
