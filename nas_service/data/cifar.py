@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.source import Files, Place
+from nas_service.data.source import Files, Place, Reader
 from nas_service.data.tree import Tree
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -20,17 +20,22 @@ RECORDS = {"train": 50000, "test": 10000}
 COARSE_CLASSES = 20  # of CIFAR-100
 
 
+def reader(uses: Mapping[str, tuple[str, ...]], records: Mapping[str, int]) -> Reader:
+    """Reads the files of a part, all of the same number of records."""
+
+    def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+        shape = (task.channels, task.size, task.size)
+        each = records[part] // len(uses[part])
+        return Samples(records[part], shape, _chunks(tree, uses[part], each, task))
+
+    return read
+
+
 def _source(
     name: str, classes: int, folder: str, uses: Mapping[str, tuple[str, ...]], hashes: str
 ) -> Files:
     archive = f"{name[:5]}-{name[5:]}-binary.tar.gz"
     files = [archive, *(file for part in uses.values() for file in part)]
-    each = {part: RECORDS[part] // len(uses[part]) for part in uses}
-
-    def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
-        shape = (task.channels, task.size, task.size)
-        return Samples(RECORDS[part], shape, _chunks(tree, uses[part], each[part], task))
-
     return Files(
         name=name,
         task=Task(3, 32, classes),
@@ -39,7 +44,7 @@ def _source(
         licence="not stated there",
         places=(Place(folder), Place(archive, folder), Place(name)),
         uses=uses,
-        read=read,
+        read=reader(uses, RECORDS),
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},
     )
 

@@ -54,7 +54,7 @@ def _gestures(tree: Tree, recordings: list[str], classes: int) -> dict[str, list
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
-    head, *lines = content.decode("ascii", errors="replace").split()
+    head, *lines = content.decode("ascii", errors="replace").split() or [""]
     if head != COLUMNS:
         raise DataError(f"{where}: columns {head!r:.60}, expected {COLUMNS}")
     found = []

@@ -80,6 +80,8 @@ def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                 _demand_usable(picture, where)
+                if picture.format == "PNG":  # whose check sums are not looked at otherwise
+                    Image.open(io.BytesIO(content), formats=("PNG",)).verify()
                 yield picture
     except DataError:
         raise
