@@ -101,7 +101,9 @@ def test_pictures_too_large_are_refused_unread(side):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"GIF89a", b"\xff\xd8\xff\xe0", png(colours())[:-20], png(colours())[:-9]]
+    "content",
+    [b"", b"GIF89a", b"\xff\xd8\xff\xe0", png(colours())[:-20], png(colours())[:-9]],
+    ids=["empty", "gif", "start of a jpeg", "no end", "half an end"],
 )
 def test_what_is_no_picture_is_named(content):
     with pytest.raises(DataError, match="x: no picture that can be read"):
