@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from hw_models import load_profile
+from nas_service.data.tensors import whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.network import Network
 from nas_service.snn.on_chip import accuracy_on_chip
@@ -48,10 +49,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     bench = Bench.open(load_spec(STUDY), Path())
     network = Network(ARCHITECTURE, bench.source.task)
-    train, held_out = (
-        (torch.from_numpy(part.pixels), torch.from_numpy(part.labels))
-        for part in (bench.data.train, bench.data.validation)
-    )
+    train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
     for _ in fit(network, *train, recipe_of(bench.spec), args.seed):
         pass
     digital, chip = accuracy(network, *held_out), load_profile(args.profile)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.data import DATASETS
-from nas_service.errors import pick
+from nas_service.data import source_of
 from nas_service.evaluation import profile_of
 from nas_service.snn.composition import Composition, Drawn, numbered, sampled
 from nas_service.spaces.architecture import Architecture
@@ -67,7 +66,7 @@ def feasible(spec: StudySpec) -> Iterator[Architecture]:
 
 
 def composition_of(spec: StudySpec) -> Composition:
-    task = pick(DATASETS, spec.data.name, "data set").task
+    task = source_of(spec.data).task
     return Composition(spec.build_space(), task, spec.network.votes)
 
 

@@ -154,12 +154,12 @@ def _workload(
         return load_workload(file, time_steps), {}
     if study is None:
         raise SpecError("an architecture needs the --study whose images it is for")
-    from nas_service.data import DATASETS
+    from nas_service.data import source_of
     from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
 
     spec = load_spec(study)
-    task = pick(DATASETS, spec.data.name, "data set").task
+    task = source_of(spec.data).task
     architecture = Architecture.from_json(document)
     return trace(architecture, task, spec.network.votes), dict(architecture.chip)
 

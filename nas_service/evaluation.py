@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from hw_models import HardwareError, Profile, Workload, load_profile
 from hw_models.uncertainty import Ensemble
-from nas_service.data import DATASETS
-from nas_service.data.images import Images, Source, Split, split
-from nas_service.errors import DataError, SpecError, pick
+from nas_service.data import source_of
+from nas_service.data.images import Split, split
+from nas_service.data.source import Source
+from nas_service.data.tensors import whole
+from nas_service.errors import DataError, SpecError
 from nas_service.metrics import Evaluation, told
 from nas_service.snn.composition import Composition
 from nas_service.snn.network import Network
@@ -53,9 +54,9 @@ class Bench:
     @classmethod
     def open(cls, spec: StudySpec, folder: Path) -> "Bench":
         """Reads the data; DataError before any trial is used."""
-        source = pick(DATASETS, spec.data.name, "data set")
+        source = source_of(spec.data)
         held_out = spec.data.validation_samples or source.validation_samples
-        images = source.read_train(folder)
+        images = source.read_train(folder, min(spec.space.time_steps))
         data = split(images, spec.data.train_samples, held_out, spec.data.split_seed)
         composition = Composition(spec.build_space(), source.task, spec.network.votes)
         return cls(spec, source, data, folder, composition)
@@ -141,7 +142,7 @@ class Bench:
     def _trained(
         self, network: Network, screened: Evaluation, pause: Callable[[], None]
     ) -> Evaluation:
-        train, held_out = _tensors(self.data.train), _tensors(self.data.validation)
+        train, held_out = whole(self.data.train), whole(self.data.validation)
         for _ in fit(network, *train, recipe_of(self.spec), screened.seed, pause):
             pass
         score = accuracy(network, *held_out)
@@ -163,7 +164,7 @@ class Bench:
         draws = self.spec.hardware.chips
         if not draws:
             return ()
-        images, labels = (x[:CHIP_SAMPLES] for x in _tensors(self.data.validation))
+        images, labels = (x[:CHIP_SAMPLES] for x in whole(self.data.validation))
         chip = self._ensemble(candidate.architecture).profile.chip
         return accuracy_on_chip(network, images, labels, chip, draws, candidate.seed)
 
@@ -171,8 +172,8 @@ class Bench:
         """Share of right answers on the test images, which nothing else reads."""
         network = self.network(architecture)
         load_weights(network, weights)
-        images = self.source.read_test(self.folder)
-        return accuracy(network, *_tensors(images.scaled(self.data.mean, self.data.deviation)))
+        images = self.source.read_test(self.folder, architecture.time_steps)
+        return accuracy(network, *whole(images.scaled(self.data.mean, self.data.deviation)))
 
 
 def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
@@ -194,10 +195,6 @@ def training_memory_B(workload: Workload, batch_size: int) -> float:
     return 4.0 * (
         4 * workload.parameters + LIVE_COPIES * outputs * workload.time_steps * batch_size
     )
-
-
-def _tensors(images: Images) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
 
 
 def save_weights(network: Network, path: Path) -> None:

@@ -131,10 +131,24 @@ class Space(Part):
         return CellSpace(operations=operations_of(self.operations), chip=chip, **sizes)
 
 
+def _below(path: str) -> str:
+    """A path that cannot lead out of the folder it is taken from."""
+    parts = path.replace("\\", "/").split("/")
+    if not path.isprintable() or parts[0] == "" or ".." in parts or ":" in parts[0]:
+        raise ValueError(f"{path!r:.80}: a path below the data folder is needed")
+    return path
+
+
 class Data(Part):
     """`[data]`: which images, how many of them, and how they are split."""
 
     name: str
+    archive: Annotated[str, AfterValidator(_below)] | None = None  # below the data folder
+    # of an image_folder, which knows them not before it is read
+    size: Annotated[int, Field(ge=1, le=1024)] | None = None  # pixels a side
+    classes: Annotated[int, Field(ge=2, le=10000)] | None = None
+    channels: Literal[1, 3] = 3
+    resize: bool = False  # pictures of another size are cropped to their middle and scaled
     train_samples: Count | None = None  # None: all that are not held out
     validation_samples: Count | None = None  # None: the data set's own share
     split_seed: Annotated[int, Field(ge=0)] = 0

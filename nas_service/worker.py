@@ -14,8 +14,8 @@ from types import FrameType
 import optuna
 from optuna.trial import Trial, TrialState
 
-from nas_service.data import DATASETS
-from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailures, pick
+from nas_service.data import source_of
+from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailures
 from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def check(spec: StudySpec) -> None:
     """What a study file alone cannot know: names, chip, and sizes that fit the images."""
-    task = pick(DATASETS, spec.data.name, "data set").task
+    task = source_of(spec.data).task
     SeededSampler(spec.search.sampler, spec.seed)
     space = spec.build_space()
     for chip in islice(space.chips(), CHECKED_CHIPS):

@@ -3,23 +3,27 @@
 Source: UCI, Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak).
 """
 
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from nas_service.data.images import Images, Source
+from nas_service.data.images import Images, Stock
 from nas_service.spaces.task import Task
 
 TEST_SAMPLES = 360
+TASK = Task(1, 8, 10)
 SPLIT_SEED = 0  # the test images are the same in every study
 
 
+@cache
 def _parts() -> tuple[Images, Images]:
     bunch = load_digits()
-    pixels = (bunch.images / 16).astype(np.float32)[:, None]  # [N, 1, 8, 8], 0..1
-    whole = Images(pixels, bunch.target.astype(np.int64))
+    pixels = bunch.images.astype(np.uint8)[:, None]  # [N, 1, 8, 8], 0..16
+    whole = Images.whole(Stock.of(pixels), bunch.target.astype(np.int64))
     train, test = train_test_split(
         np.arange(len(whole)),
         test_size=TEST_SAMPLES,
@@ -29,12 +33,21 @@ def _parts() -> tuple[Images, Images]:
     return whole.take(train), whole.take(test)
 
 
-def _read_train(_: Path) -> Images:
-    return _parts()[0]
+@dataclass(frozen=True)
+class Digits:
+    """A data set that comes with scikit-learn."""
+
+    name: str = "digits"
+    task: Task = TASK
+    validation_samples: int = 360
+    home: str = "https://archive.ics.uci.edu/dataset/80 (comes with scikit-learn)"
+    licence: str = "CC BY 4.0"
+
+    def read_train(self, folder: Path, time_steps: int = 1) -> Images:
+        return _parts()[0]
+
+    def read_test(self, folder: Path, time_steps: int = 1) -> Images:
+        return _parts()[1]
 
 
-def _read_test(_: Path) -> Images:
-    return _parts()[1]
-
-
-SOURCE = Source(Task(1, 8, 10), _read_train, _read_test, validation_samples=360)
+SOURCE = Digits()

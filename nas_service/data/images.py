@@ -1,50 +1,108 @@
-"""Labelled images and how they are split. N images, C channels, H W pixels."""
+"""Labelled images and how they are split. N images, T frames, C channels, H W pixels.
+
+Pixels stay bytes, and stay where they are: a part of a data set is a list of rows of one array,
+which may be a file mapped into memory that all processes of a machine share.
+"""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import train_test_split
 
 from nas_service.errors import DataError
-from nas_service.spaces.task import Task
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+BLOCK_B = 2**24  # of pixels that are looked at together
+
+
+@dataclass(frozen=True, eq=False)
+class Stock:
+    """All pixels of one part of a data set, as they were read."""
+
+    pixels: Pixels  # [M, C, H, W], or [M, T, C, H, W] of events
+    sums: NDArray[np.int64]  # [M, C, 2]: of each image's values, and of their squares
+    digest: str  # of the pixels: SHA-256
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> "Stock":
+        return cls(pixels, sums_of(pixels), digest_of(pixels))
+
+    @property
+    def events(self) -> bool:
+        return self.pixels.ndim == 5
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Pixels [N, C, H, W] in float32 and labels [N] in int64."""
+    """Some rows of a stock with their labels, and how their values are to be scaled.
 
-    pixels: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    `tensors.py` makes batches of them.
+    """
+
+    stock: Stock
+    rows: NDArray[np.int64]  # [N], of the stock
+    labels: NDArray[np.int64]  # [N]
+    mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))  # [C]
+    deviation: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))  # [C]
+
+    @classmethod
+    def whole(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
+        return cls(stock, np.arange(len(labels)), labels)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64]) -> "Images":
-        return Images(self.pixels[index], self.labels[index])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: [C, H, W], or [T, C, H, W] of events."""
+        return self.stock.pixels.shape[1:]
 
-    def scaled(self, mean: float, deviation: float) -> "Images":
-        return Images((self.pixels - np.float32(mean)) / np.float32(deviation), self.labels)
+    def take(self, index: NDArray[np.int64]) -> "Images":
+        """The images at some places of this part; no pixel is copied."""
+        return replace(self, rows=self.rows[index], labels=self.labels[index])
+
+    def scaled(self, mean: ArrayLike, deviation: ArrayLike) -> "Images":
+        """The same images; a batch of them is (pixels - mean) / deviation, by channel."""
+        first, second = (np.asarray(x, dtype=np.float32).reshape(-1) for x in (mean, deviation))
+        return replace(self, mean=first, deviation=second)
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of each channel [C]; DataError for a constant channel."""
+        each = np.prod(self.shape, dtype=np.int64) // self.stock.sums.shape[1]
+        mean, square = self.stock.sums[self.rows].sum(0).T / (each * len(self))
+        variance = square - mean**2
+        if not (variance > 0).all():
+            raise DataError(f"channel {int(variance.argmin())} is the same in all images")
+        return mean, np.sqrt(variance)
 
     @property
     def digest(self) -> str:
-        """16 hex digits, equal for equal pixels and labels."""
-        content = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes())
-        content.update(np.ascontiguousarray(self.labels).tobytes())
+        """16 hex digits, equal for equal rows of equal pixels with equal labels."""
+        content = hashlib.sha256(self.stock.digest.encode())
+        content.update(self.rows.astype("<i8").tobytes())
+        content.update(self.labels.astype("<i8").tobytes())
         return content.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A data set: its task, and how to read its two parts from the data folder."""
+def sums_of(pixels: Pixels) -> NDArray[np.int64]:
+    """Of each image and channel, the sum of the values and of their squares [N, C, 2]; exact."""
+    axes = (1, 3, 4) if pixels.ndim == 5 else (2, 3)
+    squares = np.square(pixels, dtype=np.uint32)
+    pair = [pixels.sum(axes, dtype=np.int64), squares.sum(axes, dtype=np.int64)]
+    return np.stack(pair, axis=-1)
 
-    task: Task
-    read_train: Callable[[Path], Images]  # everything that is not test, pixels in 0..1
-    read_test: Callable[[Path], Images]  # never read by the search
-    validation_samples: int  # held out by default
+
+def digest_of(array: NDArray[Any]) -> str:
+    """SHA-256 of shape, type and values, whatever the machine's byte order."""
+    content = hashlib.sha256(f"{array.shape} {array.dtype.name}".encode())
+    rows = max(1, BLOCK_B // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        block = np.ascontiguousarray(array[start : start + rows])
+        content.update(block.astype(block.dtype.newbyteorder("<"), copy=False).data)
+    return content.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,26 +111,42 @@ class Split:
 
     train: Images
     validation: Images
-    mean: float
-    deviation: float
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return self.train.mean
+
+    @property
+    def deviation(self) -> NDArray[np.float32]:
+        return self.train.deviation
 
 
 def split(images: Images, train_samples: int | None, validation_samples: int, seed: int) -> Split:
-    """Two stratified parts without overlap, scaled to mean 0 and deviation 1 of the first."""
+    """Two stratified parts without overlap.
+
+    Images are scaled to mean 0 and deviation 1 of the first part; counts of events stay counts,
+    so that nothing happening stays 0. The same rows come out for equal labels.
+    """
+    if validation_samples < 1:
+        raise DataError("data.validation_samples is needed: this data set has no share of its own")
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples
     if rest < 1 or wanted > rest:
         raise DataError(
             f"{wanted} training and {validation_samples} validation images asked of {len(images)}"
         )
-    first, held_out = train_test_split(
-        np.arange(len(images)),
-        train_size=wanted,
-        test_size=validation_samples,
-        random_state=seed,
-        stratify=images.labels,
-    )
-    train = images.take(first)
-    mean, deviation = float(train.pixels.mean()), float(train.pixels.std())
-    scaled = (train.scaled(mean, deviation), images.take(held_out).scaled(mean, deviation))
-    return Split(*scaled, mean, deviation)
+    try:
+        parts = train_test_split(
+            np.arange(len(images)),
+            train_size=wanted,
+            test_size=validation_samples,
+            random_state=seed,
+            stratify=images.labels,
+        )
+    except ValueError as error:  # fewer images than classes in one of the parts
+        raise DataError(f"{wanted} + {validation_samples} images of every class: {error}") from None
+    train, held_out = (images.take(part) for part in parts)
+    if images.stock.events:
+        return Split(train, held_out)
+    moments = train.moments()
+    return Split(train.scaled(*moments), held_out.scaled(*moments))

@@ -1,4 +1,4 @@
-"""What a network is for: square images and their classes."""
+"""What a network is for: square images, or frames of events, and their classes."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,20 @@ from nas_service.errors import SpecError
 
 @dataclass(frozen=True)
 class Task:
-    """Classification of images [channels, size, size] into classes."""
+    """Classification of images [channels, size, size] into classes.
+
+    With `events`, a sample is a recording binned into one frame [channels, size, size] per time
+    step; without, it is one image that is the same at every step (direct encoding).
+    """
 
     channels: int
     size: int
     classes: int
+    events: bool = False
+
+    @property
+    def encoding(self) -> str:
+        return "events" if self.events else "direct"
 
     @property
     def chance(self) -> float:

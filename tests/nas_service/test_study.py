@@ -61,7 +61,7 @@ WRONG = [
     (("space", "weight_bits"), [1], "space.weight_bits"),
     (("space", "time_steps"), 0, "space.time_steps"),
     (("space", "head_pool"), [3], "head_pool = 3"),
-    (("data", "name"), "mnist", "fashion_mnist"),
+    (("data", "name"), "svhn", "fashion_mnist"),
     (("data", "train_samples"), 0, "data.train_samples"),
     (("data",), {}, "data.name"),
     (("network",), {"dropout": 1.0}, "network.dropout"),

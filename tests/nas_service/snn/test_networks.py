@@ -10,6 +10,7 @@ import torch
 
 from nas_service.data import DATASETS
 from nas_service.data.images import split
+from nas_service.data.tensors import batch
 from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn import operations
@@ -40,7 +41,7 @@ def images(n=512, seed=0):
     """Some handwritten digits [n, 1, 8, 8] and their labels."""
     train = digits().train
     chosen = np.random.default_rng(seed).permutation(len(train))[:n]
-    return torch.from_numpy(train.pixels[chosen]), torch.from_numpy(train.labels[chosen])
+    return batch(train, chosen)
 
 
 @pytest.fixture(scope="module")

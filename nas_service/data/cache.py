@@ -1,0 +1,176 @@
+"""Images that were read once, kept as plain arrays that all processes of a machine share.
+
+An entry is a folder of .npy files with a JSON beside them that says what they must be. It is
+written under another name and renamed, so it is whole or not there; a damaged one is made again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from nas_service.data.images import Images, Stock, digest_of, sums_of
+from nas_service.errors import DataError
+
+VERSION = 1  # of what is kept; another one makes every entry again
+ARRAYS = ("pixels", "labels", "sums")
+Chunk = tuple[int, NDArray[Any], NDArray[np.int64]]  # first place, pixels [n, ...], labels [n]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What a reader found: how many samples of which shape, and the chunks they come in."""
+
+    count: int
+    shape: tuple[int, ...]
+    chunks: Iterator[Chunk]
+
+
+class _TooLarge(Exception):
+    """A count of events that the type of the pixels cannot hold."""
+
+
+def folder_of_cache(folder: Path) -> Path:
+    """NAS_CACHE, else `.nas-cache` in the data folder, else the user's own cache folder."""
+    if given := os.environ.get("NAS_CACHE"):
+        return Path(given)
+    if os.access(folder, os.W_OK):
+        return folder / ".nas-cache"
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "nas-service"
+
+
+def key_of(*facts: object) -> str:
+    """24 hex digits; other facts, another entry."""
+    return hashlib.sha256(json.dumps([VERSION, *facts]).encode()).hexdigest()[:24]
+
+
+def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
+    """The entry `name`, made by `read` where it is missing or damaged; DataError if it cannot."""
+    entry = folder / name
+    if (images := _opened(entry)) is not None:
+        return images
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
+        try:
+            _write(beside, read)
+            _put(beside, entry)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{entry}: cannot be written ({error.strerror}); NAS_CACHE names another folder"
+        ) from error
+    images = _opened(entry)
+    if images is None:
+        raise DataError(f"{entry}: does not hold what was written into it")
+    return images
+
+
+def _put(beside: Path, entry: Path) -> None:
+    """Renames a new entry into its place, unless another process was first."""
+    try:
+        beside.replace(entry)
+    except OSError:
+        if _opened(entry) is not None:
+            return
+        damaged = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}.damaged."))
+        entry.replace(damaged / entry.name)
+        shutil.rmtree(damaged, ignore_errors=True)
+        beside.replace(entry)
+
+
+def _write(entry: Path, read: Callable[[], Samples]) -> None:
+    try:
+        _write_as(np.dtype(np.uint8), entry, read())
+    except _TooLarge:
+        _write_as(np.dtype(np.uint16), entry, read())
+    stock = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    facts = {name: _fact(entry / f"{name}.npy") for name in ARRAYS}
+    facts["pixels"]["digest"] = digest_of(stock)
+    for name in ("labels", "sums"):
+        facts[name]["digest"] = digest_of(np.load(entry / f"{name}.npy", allow_pickle=False))
+    _write_about(entry, facts)
+
+
+def _write_about(entry: Path, facts: dict[str, Any]) -> None:
+    handle, beside = tempfile.mkstemp(dir=entry, suffix=".part")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({"version": VERSION, "arrays": facts}, file)
+    Path(beside).replace(entry / "about.json")
+
+
+def _fact(path: Path) -> dict[str, Any]:
+    found = path.stat()
+    return {"bytes": found.st_size, "changed": found.st_mtime_ns}
+
+
+def _write_as(dtype: np.dtype[Any], entry: Path, samples: Samples) -> None:
+    """Pixels straight into their file, whatever the order of the chunks."""
+    shape = (samples.count, *samples.shape)
+    labels = np.full(samples.count, -1, dtype=np.int64)
+    sums = np.zeros((samples.count, samples.shape[-3], 2), dtype=np.int64)
+    row_B = int(np.prod(samples.shape, dtype=np.int64)) * dtype.itemsize
+    with (entry / "pixels.npy").open("wb") as file:
+        head = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, head)
+        start = file.tell()
+        for first, pixels, classes in samples.chunks:
+            if pixels.max(initial=0) > np.iinfo(dtype).max:
+                _demand_16_bits(pixels)
+                raise _TooLarge
+            these = slice(first, first + len(pixels))
+            small = np.ascontiguousarray(pixels, dtype=dtype)
+            file.seek(start + first * row_B)
+            file.write(small.data)
+            labels[these], sums[these] = classes, sums_of(small)
+        file.flush()
+        os.fsync(file.fileno())
+    if not samples.count or labels.min() < 0:
+        raise DataError(f"{int((labels < 0).sum())} of {samples.count} samples were not read")
+    np.save(entry / "labels.npy", labels, allow_pickle=False)
+    np.save(entry / "sums.npy", sums, allow_pickle=False)
+
+
+def _demand_16_bits(pixels: NDArray[Any]) -> None:
+    if (most := int(pixels.max())) > np.iinfo(np.uint16).max:
+        raise DataError(f"{most} events of one pixel in one frame, at most 65535 are possible")
+
+
+def _opened(entry: Path) -> Images | None:
+    """The images of an entry, or None where it is missing, damaged or of another version."""
+    try:
+        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        if about["version"] != VERSION:
+            return None
+        facts = about["arrays"]
+        pixels = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        labels, sums = (np.load(entry / f"{x}.npy", allow_pickle=False) for x in ("labels", "sums"))
+        arrays = dict(zip(ARRAYS, (pixels, labels, sums), strict=True))
+        if not all(_unchanged(entry, facts, name, array) for name, array in arrays.items()):
+            return None
+        digest = str(facts["pixels"]["digest"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    if not len(pixels) == len(labels) == len(sums):
+        return None
+    return Images.whole(Stock(pixels, sums, digest), labels)
+
+
+def _unchanged(entry: Path, facts: dict[str, Any], name: str, array: NDArray[Any]) -> bool:
+    """A file that was not touched since is trusted, as hashing gigabytes at each start is slow."""
+    path, fact = entry / f"{name}.npy", facts[name]
+    now = _fact(path)
+    if now == {key: fact[key] for key in now}:
+        return True
+    return bool(now["bytes"] == fact["bytes"] and digest_of(array) == fact["digest"])

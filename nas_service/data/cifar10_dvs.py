@@ -1,0 +1,72 @@
+"""CIFAR10-DVS: 1000 recordings of each of CIFAR-10's classes by an event camera of 128x128.
+
+It has no official test part: here, as is common, the last tenth of each class by number. Source:
+Li, Liu, Ji, Li, Shi, Frontiers in Neuroscience 11:309, 2017.
+"""
+
+from collections.abc import Iterator
+
+from nas_service.data.cache import Chunk, Samples
+from nas_service.data.events import read_aedat2
+from nas_service.data.image_folder import natural
+from nas_service.data.pictures import Named
+from nas_service.data.recordings import chunks
+from nas_service.data.source import Files, Place
+from nas_service.data.tree import Tree, open_tree
+from nas_service.spaces.task import Task
+
+TEST_SHARE = 10  # one in so many
+HASHES = """
+airplane   0afd5c4bf9ae06af762a77b180354fdd
+automobile 8438dfeba3bc970c94962d995b1b9bdd
+bird       a9c207c91c55b9dc2002dc21c684d785
+cat        52c63c677c2b15fa5146a8daf4d56687
+deer       b6bf21f6c04d21ba4e23fc3e36c8a4a3
+dog        f379ebdf6703d16e0a690782e62639c3
+frog       cad6ed91214b1c7388a5f6ee56d08803
+horse      e7cbbf77bec584ffbf913f00e682782a
+ship       41c7bd7d6b251be82557c6cce9a7d5c9
+truck      89f3922fd147d9aeff89e76a2b0b70a7
+"""
+CLASSES = dict(line.split() for line in HASHES.strip().splitlines())
+USES = (*CLASSES, *(f"{name}.zip" for name in CLASSES))
+
+
+def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
+    classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
+    total = sum(len(named) for _, named in classes)
+    shape = (count, task.channels, task.size, task.size)
+
+    def each() -> Iterator[Chunk]:
+        first = 0
+        for inner, named in classes:
+            yield from chunks(inner, named, read_aedat2, task, count, first)
+            first += len(named)
+
+    return Samples(total, shape, each())
+
+
+def _class(tree: Tree, name: str, label: int, part: str) -> tuple[Tree, list[Named]]:
+    """A class's recordings of a part, from its folder or its zip archive."""
+    inner = tree
+    found = [n for n in tree.names((name,)) if n.endswith(".aedat")]
+    if not found and tree.names((f"{name}.zip",)):
+        inner = open_tree(tree.path / tree.root / f"{name}.zip")
+        found = [n for n in inner.names(("",)) if n.endswith(".aedat")]
+    ordered = sorted(found, key=natural)
+    last = len(ordered) - len(ordered) // TEST_SHARE
+    chosen = ordered[:last] if part == "train" else ordered[last:]
+    return inner, [Named(n, label) for n in chosen]
+
+
+SOURCE = Files(
+    name="cifar10_dvs",
+    task=Task(2, 128, 10, events=True),
+    validation_samples=1000,
+    home="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
+    licence="CC BY 4.0",
+    places=(Place("CIFAR10-DVS"), Place("cifar10_dvs")),
+    uses={"train": USES, "test": USES},
+    read=read,
+    published={f"{name}.zip": f"md5:{value}" for name, value in CLASSES.items()},
+)

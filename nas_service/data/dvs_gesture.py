@@ -1,0 +1,101 @@
+"""DVS128 Gesture: 1176 + 288 recordings of eleven gestures before an event camera of 128x128.
+
+Each .aedat file holds one person's gestures under one light; a table beside it says from when to
+when each lasts. Source: Amir et al., CVPR 2017.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from nas_service.data.cache import Chunk, Samples
+from nas_service.data.events import Events, frames, read_aedat3
+from nas_service.data.source import Files, Place
+from nas_service.data.tree import Tree
+from nas_service.errors import DataError
+from nas_service.spaces.task import Task
+
+LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+COLUMNS = "class,startTime_usec,endTime_usec"
+
+
+@dataclass(frozen=True)
+class Gesture:
+    label: int  # 0..10
+    start_us: int
+    end_us: int
+
+
+def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
+    listed = _text(tree, LISTS[part]).split()
+    if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
+        raise DataError(f"{tree.path}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
+    gestures = _gestures(tree, list(dict.fromkeys(listed)), task.classes)
+    shape = (count, task.channels, task.size, task.size)
+    total = sum(len(found) for found in gestures.values())
+    return Samples(total, shape, _chunks(tree, gestures, task, count))
+
+
+def _text(tree: Tree, name: str) -> str:
+    _, content = next(tree.read([name]))
+    return content.decode("ascii", errors="replace")
+
+
+def _gestures(tree: Tree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
+    """What each recording holds, by its name."""
+    tables = {f"{name.removesuffix('.aedat')}_labels.csv": name for name in recordings}
+    found = {
+        tables[table]: _parsed(content, f"{tree.path}: {table}", classes)
+        for table, content in tree.read(list(tables))
+    }
+    return {name: found[name] for name in recordings}
+
+
+def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
+    head, *lines = content.decode("ascii", errors="replace").split() or [""]
+    if head != COLUMNS:
+        raise DataError(f"{where}: columns {head!r:.60}, expected {COLUMNS}")
+    found = []
+    for number, line in enumerate(lines, 2):
+        fields = line.split(",")
+        if len(fields) != 3 or not all(field.isdigit() for field in fields):
+            raise DataError(f"{where}: line {number}: {line!r:.60} is not three whole numbers")
+        label, start, end = (int(field) for field in fields)
+        if not 1 <= label <= classes or start >= end:
+            raise DataError(
+                f"{where}: line {number}: class {label} of 1..{classes}, {start}..{end}"
+            )
+        found.append(Gesture(label - 1, start, end))
+    return found
+
+
+def _chunks(
+    tree: Tree, gestures: dict[str, list[Gesture]], task: Task, count: int
+) -> Iterator[Chunk]:
+    counts = [len(found) for found in gestures.values()]
+    first = dict(zip(gestures, np.cumsum([0, *counts]).tolist(), strict=False))
+    for name, content in tree.read(list(gestures)):
+        events = read_aedat3(content, f"{tree.path}: {name!r:.90}")
+        for i, gesture in enumerate(gestures[name]):
+            found = frames(_cut(events, gesture), count, task.size)
+            yield first[name] + i, found[None], np.array([gesture.label], dtype=np.int64)
+
+
+def _cut(events: Events, gesture: Gesture) -> Events:
+    where = f"{events.where}: {gesture.start_us}..{gesture.end_us} us"
+    return events.between(gesture.start_us, gesture.end_us, where)
+
+
+SOURCE = Files(
+    name="dvs128_gesture",
+    task=Task(2, 128, 11, events=True),
+    validation_samples=192,
+    home="https://research.ibm.com/interactive/dvsgesture",
+    licence="CC BY 4.0",
+    places=(Place("DvsGesture"), Place("DvsGesture.tar.gz", "DvsGesture")),
+    uses=dict.fromkeys(LISTS, ("",)),
+    read=read,
+    published={"DvsGesture.tar.gz": "md5:8a5c71fb11e24e5ca5b11866ca6c00a1"},
+)

@@ -1,0 +1,53 @@
+"""N-MNIST: 60 000 + 10 000 recordings of MNIST's digits by a moving event camera, 34x34.
+
+Source: Orchard, Jayawant, Cohen, Thakor, Frontiers in Neuroscience 9:437, 2015.
+"""
+
+from nas_service.data.cache import Samples
+from nas_service.data.events import read_atis
+from nas_service.data.image_folder import natural
+from nas_service.data.pictures import Named
+from nas_service.data.recordings import samples
+from nas_service.data.source import Files, Place
+from nas_service.data.tree import Tree
+from nas_service.errors import DataError
+from nas_service.spaces.task import Task
+
+FOLDER = {"train": "Train", "test": "Test"}
+
+
+def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+    names = (name for name in tree.names((FOLDER[part],)) if name.endswith(".bin"))
+    named = [Named(name, _digit(tree, name)) for name in sorted(names, key=natural)]
+    return samples(tree, named, read_atis, task, frames)
+
+
+def _digit(tree: Tree, name: str) -> int:
+    digit = name.split("/")[-2]
+    if len(digit) != 1 or digit not in "0123456789":
+        raise DataError(f"{tree.path}: {name}: {digit!r:.30} is no digit")
+    return int(digit)
+
+
+SOURCE = Files(
+    name="n_mnist",
+    task=Task(2, 34, 10, events=True),
+    validation_samples=5000,
+    home="https://www.garrickorchard.com/datasets/n-mnist",
+    licence="CC BY-SA 4.0",
+    places=(
+        *(
+            Place(f"{folder}{FOLDER[part]}.zip", "", (part,))
+            for folder in ("N-MNIST/", "n_mnist/")
+            for part in FOLDER
+        ),
+        Place("N-MNIST"),
+        Place("n_mnist"),
+    ),
+    uses={part: (FOLDER[part],) for part in FOLDER},
+    read=read,
+    published={
+        "Train.zip": "md5:20959b8e626244a1b502305a9e6e2031",
+        "Test.zip": "md5:69ca8762b2fe404d9b9bad1103e97832",
+    },
+)

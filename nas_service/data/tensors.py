@@ -1,0 +1,42 @@
+"""Batches of images as tensors. B images, T frames, C channels, H W pixels.
+
+`raw` is for a device: bytes are moved, and `scale` makes numbers of them where they are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_service.data.images import Images
+
+Index = NDArray[np.int64] | Tensor | Sequence[int] | slice
+
+
+def raw(images: Images, index: Index) -> Tensor:
+    """Pixels [B, C, H, W], or [B, T, C, H, W] of events: uint8, or int32 where counts pass 255."""
+    places = index.cpu().numpy() if isinstance(index, Tensor) else index
+    pixels = images.stock.pixels[images.rows[places]]  # a copy: the stock is never changed
+    return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
+
+
+def scale(images: Images, pixels: Tensor) -> Tensor:
+    """Raw pixels as float32, (pixels - mean) / deviation by channel, on the pixels' device."""
+    mean, deviation = (
+        torch.from_numpy(x).to(pixels.device)[:, None, None]
+        for x in (images.mean, images.deviation)
+    )
+    return (pixels.float() - mean) / deviation
+
+
+def batch(images: Images, index: Index) -> tuple[Tensor, Tensor]:
+    """Scaled images [B, ...] and their labels [B]."""
+    places = index.cpu().numpy() if isinstance(index, Tensor) else index
+    return scale(images, raw(images, places)), torch.from_numpy(images.labels[places])
+
+
+def whole(images: Images) -> tuple[Tensor, Tensor]:
+    """All images of a part at once, as float32: for small sets."""
+    return batch(images, slice(None))

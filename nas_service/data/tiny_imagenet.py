@@ -1,0 +1,71 @@
+"""TinyImageNet-200: 500 training and 50 validation pictures of 64x64 in each of 200 classes.
+
+Its own test pictures have no labels, so the validation pictures are the test part here, and the
+search's validation images are held out of the training ones. Source: Stanford CS231n.
+"""
+
+from nas_service.data.cache import Samples
+from nas_service.data.image_folder import natural
+from nas_service.data.pictures import DECODER, Named, is_picture, samples
+from nas_service.data.source import Files, Place
+from nas_service.data.tree import Tree
+from nas_service.errors import DataError
+from nas_service.spaces.task import Task
+
+ANNOTATIONS = "val/val_annotations.txt"  # name, class and box of each validation picture
+
+
+def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+    wnids = sorted(_text(tree, "wnids.txt").split())
+    if len(set(wnids)) != task.classes:
+        raise DataError(f"{tree.path}: wnids.txt has {len(set(wnids))} classes, not {task.classes}")
+    labels = {wnid: label for label, wnid in enumerate(wnids)}
+    named = (_train if part == "train" else _annotated)(tree, labels)
+    return samples(tree, named, task, resize=False)
+
+
+def _text(tree: Tree, name: str) -> str:
+    _, content = next(tree.read([name]))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{tree.path}: {name}: no text ({error.reason})") from error
+
+
+def _train(tree: Tree, labels: dict[str, int]) -> list[Named]:
+    names = sorted((n for n in tree.names(("train",)) if is_picture(n)), key=natural)
+    return [Named(name, _label(tree, labels, name.split("/")[1], name)) for name in names]
+
+
+def _annotated(tree: Tree, labels: dict[str, int]) -> list[Named]:
+    lines = [line.split("\t") for line in _text(tree, ANNOTATIONS).splitlines() if line.strip()]
+    if bad := [i for i, line in enumerate(lines, 1) if len(line) < 2]:
+        raise DataError(f"{tree.path}: {ANNOTATIONS}: line {bad[0]} has no class")
+    found = {f"val/images/{line[0]}": line[1].strip() for line in lines}
+    there = [name for name in tree.names(("val/images",)) if is_picture(name)]
+    if differ := sorted(set(there) ^ set(found)):
+        raise DataError(f"{tree.path}: {differ[0]} is only in one of val/images and {ANNOTATIONS}")
+    return [Named(n, _label(tree, labels, found[n], n)) for n in sorted(found, key=natural)]
+
+
+def _label(tree: Tree, labels: dict[str, int], wnid: str, name: str) -> int:
+    if wnid not in labels:
+        raise DataError(f"{tree.path}: {name}: class {wnid!r:.30} is not in wnids.txt")
+    return labels[wnid]
+
+
+ROOT = "tiny-imagenet-200"
+SOURCE = Files(
+    name="tiny_imagenet_200",
+    task=Task(3, 64, 200),
+    validation_samples=10000,
+    home="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    licence="ImageNet's terms: research only, not to be passed on",
+    places=(Place(ROOT), Place(f"{ROOT}.zip", ROOT)),
+    uses={"train": ("wnids.txt", "train"), "test": ("wnids.txt", "val")},
+    read=read,
+    published={
+        f"{ROOT}.zip": "sha256:6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+    },
+    decoder=DECODER,
+)

@@ -1,0 +1,257 @@
+"""Folders, zip and tar archives read alike; members with hostile names or sizes are refused."""
+
+import gzip
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BufferedReader
+from pathlib import Path
+from typing import Protocol
+
+from nas_service.errors import DataError
+
+MEMBER_B = 2**30  # of one file, unpacked
+TOTAL_B = 2**38  # of one archive, unpacked
+MEMBERS = 2 * 10**6
+SLACK_B = 2**20  # of a tar archive between two members: headers and padding
+DAMAGED = (
+    OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+
+
+class Tree(Protocol):
+    """Files below `root` by their relative names; hidden files are not seen."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def root(self) -> str: ...
+
+    def names(self, under: Collection[str]) -> list[str]:
+        """The files that are, or lie below, one of `under`; sorted."""
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Each file with its bytes, in any order; DataError names what is missing or damaged."""
+
+    def below(self, root: str) -> "Tree":
+        """The same files, named from `root` on."""
+
+
+def open_tree(path: Path, root: str = "") -> Tree:
+    """A folder, a zip or a tar archive (plain or gzip), told apart by what is in the file."""
+    if path.is_dir():
+        return Folder(path, root)
+    try:
+        if zipfile.is_zipfile(path):
+            return Zip(path, root)
+        with _opened(path) as file:
+            if file.read(512)[257:262] == b"ustar":
+                return Tar(path, root)
+    except DAMAGED as error:
+        raise DataError(f"{path}: damaged or unreadable ({error})") from error
+    raise DataError(f"{path}: neither a folder nor a zip or tar archive")
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+    root: str = ""
+
+    def below(self, root: str) -> Tree:
+        return replace(self, root=_joined(self.root, root))
+
+    def names(self, under: Collection[str]) -> list[str]:
+        top = self.path / self.root
+        found = {name.as_posix() for start in under for name in _files(top, start)}
+        return sorted(name for name in found if not _hidden(name))
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        for name in names:
+            path = self.path / self.root / name
+            try:
+                size = path.stat().st_size
+                _demand_size(path, size)
+                yield name, path.read_bytes()
+            except OSError as error:
+                raise DataError(f"{path}: missing or unreadable ({error.strerror})") from error
+
+
+def _files(top: Path, start: str) -> Iterator[Path]:
+    if (top / start).is_file():
+        yield Path(start)
+    for folder, inner, files in os.walk(top / start):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in files:
+            yield Path(folder, name).relative_to(top)
+
+
+@dataclass(frozen=True)
+class Zip:
+    path: Path
+    root: str = ""
+
+    def below(self, root: str) -> Tree:
+        return replace(self, root=_joined(self.root, root))
+
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                infos = archive.infolist()
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: damaged or unreadable ({error})") from error
+        _demand_total(self.path, len(infos), sum(info.file_size for info in infos))
+        found: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            _demand_legal(self.path, info.filename)
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(f"{self.path}: member {info.filename!r:.90} is a link or device")
+            if info.filename in found:
+                raise DataError(f"{self.path}: member {info.filename!r:.90} is there twice")
+            if not info.is_dir():
+                found[info.filename] = info
+        return found
+
+    def names(self, under: Collection[str]) -> list[str]:
+        return _selected(self._members, self.root, under)
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        members = [(name, self._members.get(_joined(self.root, name))) for name in names]
+        with zipfile.ZipFile(self.path) as archive:
+            for name, info in members:
+                where = f"{self.path}: member {name!r:.90}"
+                if info is None:
+                    raise DataError(f"{where} is missing")
+                _demand_size(where, info.file_size)
+                try:
+                    with archive.open(info) as file:
+                        yield name, file.read(info.file_size)
+                except DAMAGED as error:
+                    raise DataError(f"{where}: damaged ({error})") from error
+
+
+@dataclass(frozen=True)
+class Tar:
+    path: Path
+    root: str = ""
+
+    def below(self, root: str) -> Tree:
+        return replace(self, root=_joined(self.root, root))
+
+    def names(self, under: Collection[str]) -> list[str]:
+        return _selected(self._names, self.root, under)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, _ in self._walk(())]
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        left = {_joined(self.root, name): name for name in names}
+        for member, body in self._walk(left.keys()):
+            if member in left:
+                yield left.pop(member), body
+            if not left:
+                return
+        missing = next(iter(left.values()))
+        raise DataError(f"{self.path}: member {missing!r:.90} is missing")
+
+    def _walk(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Every file's name, in the archive's order, with the bytes of the wanted ones."""
+        try:
+            with _opened(self.path) as raw:
+                metered = _Metered(raw, self.path)
+                with tarfile.open(fileobj=metered, mode="r|") as archive:  # type: ignore[call-overload]
+                    for count, info in enumerate(archive, 1):
+                        _demand_total(self.path, count, metered.allowed)
+                        name = _tar_name(self.path, info)
+                        metered.allow(info.size if info.isfile() else 0)
+                        if info.isfile():
+                            yield name, _body(archive, info) if name in wanted else b""
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: damaged or unreadable ({error})") from error
+
+
+def _opened(path: Path) -> BufferedReader | gzip.GzipFile:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")
+
+
+def _body(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(info)
+    assert file is not None  # noqa: S101  only asked of plain files
+    body = file.read()
+    if len(body) != info.size:
+        raise EOFError(f"{info.name!r:.90} ends early")
+    return body
+
+
+def _tar_name(path: Path, info: tarfile.TarInfo) -> str:
+    _demand_legal(path, info.name)
+    if not (info.isfile() or info.isdir()) or info.issparse():
+        raise DataError(f"{path}: member {info.name!r:.90} is a link or device")
+    _demand_size(f"{path}: member {info.name!r:.90}", info.size)
+    return info.name.removeprefix("./")
+
+
+class _Metered:
+    """Lets a tar reader have no more bytes than the members it has announced so far."""
+
+    def __init__(self, raw: BufferedReader | gzip.GzipFile, path: Path) -> None:
+        self.raw, self.path = raw, path
+        self.allowed = SLACK_B
+        self.taken = 0
+
+    def allow(self, size: int) -> None:
+        self.allowed = max(self.allowed, self.taken + SLACK_B) + size
+
+    def read(self, size: int) -> bytes:
+        got = self.raw.read(size)
+        self.taken += len(got)
+        if self.taken > self.allowed:
+            raise DataError(f"{self.path}: more between two members than a tar archive has there")
+        return got
+
+
+def _selected(names: Collection[str], root: str, under: Collection[str]) -> list[str]:
+    start = f"{root}/" if root else ""
+    inside = (name[len(start) :] for name in names if name.startswith(start))
+    return sorted(n for n in inside if not _hidden(n) and any(_lies_in(n, u) for u in under))
+
+
+def _lies_in(name: str, folder: str) -> bool:
+    return not folder or name == folder or name.startswith(f"{folder}/")
+
+
+def _joined(root: str, name: str) -> str:
+    return f"{root}/{name}" if root and name else root or name
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _demand_legal(path: Path, name: str) -> None:
+    parts = name.replace("\\", "/").split("/")
+    if parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in name:
+        raise DataError(f"{path}: member {name!r:.90} leads out of the archive")
+
+
+def _demand_size(where: object, size: int) -> None:
+    if size > MEMBER_B:
+        raise DataError(f"{where}: {size} bytes unpacked, at most {MEMBER_B} are possible")
+
+
+def _demand_total(path: Path, count: int, size: int) -> None:
+    if count > MEMBERS or size > TOTAL_B:
+        raise DataError(
+            f"{path}: {count} members of {size} bytes unpacked, at most {MEMBERS} of {TOTAL_B} "
+            "are possible"
+        )

@@ -1,0 +1,10 @@
+"""Nothing that these tests read leaves a cache behind."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("NAS_CACHE", str(folder))
+    return folder

@@ -1,0 +1,140 @@
+"""Recordings of events: each format written by hand, and what must not be in one."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_service.data.events import Events, frames, read_aedat2, read_aedat3, read_atis
+from nas_service.errors import DataError
+
+
+def atis(events):
+    """Bytes of (t, x, y, p): x, y, p and 23 bits of t."""
+    return b"".join(bytes([x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255]) for t, x, y, p in events)
+
+
+def aedat2(events, header=b"#!AER-DAT2.0\r\n# a comment\r\n"):
+    """As a DVS128 has it: mirrored, axes swapped, 0 is brighter."""
+    words = [
+        struct.pack(">II", (127 - x) << 8 | (127 - y) << 1 | 1 - p, t) for t, x, y, p in events
+    ]
+    return header + b"".join(words)
+
+
+HEADER_3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"
+
+
+def packet(events, kind=1, overflow=0, valid=1):
+    head = struct.pack("<hhiiiiii", kind, 0, 8, 4, overflow, len(events), len(events), len(events))
+    words = [struct.pack("<II", x << 17 | y << 2 | p << 1 | valid, t) for t, x, y, p in events]
+    return head + b"".join(words)
+
+
+def aedat3(events):
+    half = len(events) // 2
+    return HEADER_3 + packet(events[:half]) + packet(events[half:])
+
+
+FORMATS = [(atis, read_atis), (aedat2, read_aedat2), (aedat3, read_aedat3)]
+EVENT = st.tuples(
+    st.integers(0, 2**23 - 1), st.integers(0, 127), st.integers(0, 127), st.integers(0, 1)
+)
+
+
+@pytest.mark.parametrize(("write", "read"), FORMATS)
+@given(events=st.lists(EVENT, max_size=20))
+def test_what_is_written_is_read(write, read, events):
+    found = read(write(events), "x")
+    rows = np.stack([found.t_us, found.x, found.y, found.p], axis=1)
+    assert [tuple(row) for row in rows.tolist()] == events
+
+
+def test_one_event_of_each_format_in_bytes():
+    """x = 3, y = 5, p = 1, t = 0x012345."""
+    found = read_atis(bytes([3, 5, 0x81, 0x23, 0x45]), "x")
+    assert (found.x[0], found.y[0], found.p[0], found.t_us[0]) == (3, 5, 1, 0x12345)
+    address = (127 - 3) << 8 | (127 - 5) << 1
+    body = address.to_bytes(4, "big") + (0x12345).to_bytes(4, "big")
+    found = read_aedat2(b"#!AER-DAT2.0\n" + body, "x")
+    assert (found.x[0], found.y[0], found.p[0], found.t_us[0]) == (3, 5, 1, 0x12345)
+    word = 3 << 17 | 5 << 2 | 1 << 1 | 1
+    head = struct.pack("<hhiiiiii", 1, 0, 8, 4, 2, 1, 1, 1)
+    body = head + word.to_bytes(4, "little") + (0x12345).to_bytes(4, "little")
+    found = read_aedat3(b"#!AER-DAT3.1\n#!END-HEADER\n" + body, "x")
+    assert (found.x[0], found.y[0], found.p[0]) == (3, 5, 1)
+    assert found.t_us[0] == 2 * 2**31 + 0x12345
+
+
+def test_marks_in_the_stream_are_no_events():
+    later = read_atis(atis([(10, 1, 1, 0), (0, 0, 240, 0), (20, 2, 2, 1)]), "x")
+    assert later.t_us.tolist() == [10, 20 + 2**13]
+    assert later.x.tolist() == [1, 2]
+    special = struct.pack(">II", 0x8000 | 5, 7)
+    assert len(read_aedat2(aedat2([(1, 2, 3, 0)]) + special, "x")) == 1
+    both = HEADER_3 + packet([(1, 2, 3, 0)]) + packet([(4, 5, 6, 1)], kind=0)
+    assert read_aedat3(both, "x").x.tolist() == [2]
+    assert len(read_aedat3(HEADER_3 + packet([(1, 2, 3, 0)], valid=0), "x")) == 0
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "said"),
+    [
+        (read_atis, bytes(7), "7 bytes, no multiple of 5"),
+        (read_aedat2, aedat2([(1, 2, 3, 0)])[:-1], "7 bytes, no multiple of 8"),
+        (read_aedat2, HEADER_3, "does not begin with #!AER-DAT2.0"),
+        (read_aedat2, b"#!AER-DAT2.0\n# never", "ends within its header"),
+        (read_aedat2, aedat2([]) + struct.pack(">II", 1 << 20, 0), "address 1048576"),
+        (read_aedat3, b"", "does not begin with #!AER-DAT3.1"),
+        (read_aedat3, aedat3([(1, 2, 3, 0)])[:-1], "1 events of 8 bytes announced"),
+        (read_aedat3, HEADER_3 + bytes(27), "within a packet's head"),
+        (read_aedat3, HEADER_3 + struct.pack("<hhiiiiii", 1, 0, 8, 4, 0, -1, -1, 0), "-1 events"),
+        (read_aedat3, HEADER_3 + struct.pack("<hhiiiiii", 1, 0, 0, 4, 0, 9, 9, 9), "0 bytes"),
+        (read_aedat3, HEADER_3 + struct.pack("<hhiiiiii", 1, 0, 1, 4, 0, 1, 1, 1) + b"x", "1 byte"),
+    ],
+)
+def test_damaged_recordings_are_named(read, content, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read(content, "some.file")
+    assert "some.file" in str(caught.value)
+
+
+def events(*rows):
+    return Events("x", *(np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)))
+
+
+def test_frames_by_hand():
+    """Ten microseconds in two frames: 0..4 and 5..9."""
+    found = frames(events((100, 0, 1, 0), (104, 0, 1, 0), (105, 2, 0, 1), (109, 0, 1, 0)), 2, 3)
+    assert found.shape == (2, 2, 3, 3)
+    assert found.sum() == 4
+    assert found[0, 0, 1, 0] == 2  # [frame, polarity, row, column]
+    assert found[1, 1, 0, 2] == 1
+    assert found[1, 0, 1, 0] == 1
+
+
+@given(st.lists(EVENT, min_size=1, max_size=50), st.integers(1, 8))
+def test_every_event_is_in_one_frame_and_in_its_turn(rows, count):
+    found = frames(events(*rows), count, 128)
+    assert found.sum() == len(rows)
+    assert (found.sum(0) == frames(events(*rows), 1, 128)[0]).all()
+    first = min(rows)
+    assert found[0, first[3], first[2], first[1]] >= 1
+
+
+def test_recordings_that_are_not_sorted():
+    shuffled = frames(events((9, 0, 0, 0), (0, 1, 0, 0)), 2, 2)
+    assert (shuffled == frames(events((0, 1, 0, 0), (9, 0, 0, 0)), 2, 2)).all()
+
+
+@pytest.mark.parametrize(("x", "y"), [(34, 0), (0, 34), (-1, 0)])
+def test_events_outside_the_sensor(x, y):
+    with pytest.raises(DataError, match=rf"event 1 at \({x}, {y}\), the sensor has 34 x 34"):
+        frames(events((0, 0, 0, 0), (1, x, y, 0)), 1, 34)
+
+
+def test_a_recording_of_nothing():
+    with pytest.raises(DataError, match="x: no events"):
+        frames(read_atis(b"", "x"), 3, 34)

@@ -1,0 +1,183 @@
+"""Folders, zip and tar archives: the same files from each, and none of a hostile one."""
+
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+
+import pytest
+
+from nas_service.data import tree as trees
+from nas_service.data.tree import open_tree
+from nas_service.errors import DataError
+
+FILES = {"a/1.txt": b"one", "a/2.txt": b"", "b/c/3.txt": bytes(5000), "top.txt": b"top"}
+HIDDEN = {"a/.x": b"", "__MACOSX/a/1.txt": b"", ".git/config": b""}
+
+
+def folder(path, files):
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def zipped(path, files):
+    path = path.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, files, mode="w"):
+    path = path.with_suffix(".tar.gz" if "gz" in mode else ".tar")
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def tarred_gz(path, files):
+    return tarred(path, files, "w:gz")
+
+
+KINDS = [folder, zipped, tarred, tarred_gz]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_the_same_files_from_each(make, tmp_path):
+    tree = open_tree(make(tmp_path / "x", FILES | HIDDEN))
+    assert tree.names(("",)) == sorted(FILES)
+    assert tree.names(("a",)) == ["a/1.txt", "a/2.txt"]
+    assert tree.names(("top.txt", "b/c")) == ["b/c/3.txt", "top.txt"]
+    assert tree.names(("to", "b/c/3")) == []
+    assert dict(tree.read(tree.names(("",)))) == FILES
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_below_a_folder(make, tmp_path):
+    tree = open_tree(make(tmp_path / "x", FILES)).below("b")
+    assert tree.names(("",)) == ["c/3.txt"]
+    assert dict(tree.read(["c/3.txt"])) == {"c/3.txt": bytes(5000)}
+    assert tree.below("c").names(("",)) == ["3.txt"]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_a_missing_file_is_named(make, tmp_path):
+    tree = open_tree(make(tmp_path / "x", FILES))
+    with pytest.raises(DataError, match=r"nowhere\.txt.*missing"):
+        list(tree.read(["a/1.txt", "a/nowhere.txt"]))
+
+
+@pytest.mark.parametrize("make", [zipped, tarred, tarred_gz])
+@pytest.mark.parametrize(
+    "name",
+    ["../out.txt", "a/../../out.txt", "/etc/out", "a\\..\\..\\out", "C:/out", "\\\\host\\out"],
+)
+def test_members_that_lead_out(make, name, tmp_path):
+    path = make(tmp_path / "x", {"fine.txt": b"", name: b"x"})
+    with pytest.raises(DataError, match="leads out of the archive") as caught:
+        open_tree(path).names(("",))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_in_a_tar(kind, tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(DataError, match="'link' is a link or device"):
+        open_tree(tmp_path / "x.tar").names(("",))
+
+
+def test_links_in_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(DataError, match="'link' is a link or device"):
+        open_tree(tmp_path / "x.zip").names(("",))
+
+
+def test_a_member_twice(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a", "1")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a", "2")
+    with pytest.raises(DataError, match="'a' is there twice"):
+        open_tree(tmp_path / "x.zip").names(("",))
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_a_member_too_large(make, tmp_path, monkeypatch):
+    """5000 zeros are a small zip and a small gzip."""
+    path = make(tmp_path / "x", FILES)
+    monkeypatch.setattr(trees, "MEMBER_B", 4999)
+    with pytest.raises(DataError, match="5000 bytes unpacked, at most 4999"):
+        list(open_tree(path).read(["b/c/3.txt"]))
+
+
+@pytest.mark.parametrize("make", [zipped, tarred, tarred_gz])
+def test_too_many_members_and_too_much_in_all(make, tmp_path, monkeypatch):
+    path = make(tmp_path / "x", FILES)
+    monkeypatch.setattr(trees, "MEMBERS", 3)
+    with pytest.raises(DataError, match="4 members"):
+        open_tree(path).names(("",))
+    monkeypatch.setattr(trees, "MEMBERS", 4)
+    monkeypatch.setattr(trees, "TOTAL_B", 5000)
+    monkeypatch.setattr(trees, "SLACK_B", 0 if make is zipped else 20 * 2**10)
+    with pytest.raises(DataError, match="are possible"):
+        open_tree(path).names(("",))
+
+
+def test_a_header_that_would_fill_the_memory(tmp_path):
+    """A gzip of 64 MiB of zeros that claims to be one long name."""
+    head = tarfile.TarInfo("././@LongLink")
+    head.type, head.size = tarfile.GNUTYPE_LONGNAME, 2**26
+    with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
+        file.write(head.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(2**26))
+    assert os.path.getsize(tmp_path / "x.tar.gz") < 2**17
+    with pytest.raises(DataError, match="more between two members"):
+        open_tree(tmp_path / "x.tar.gz").names(("",))
+
+
+@pytest.mark.parametrize("make", [zipped, tarred_gz])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_archives_that_end_early(make, share, tmp_path):
+    content = os.urandom(60000)
+    path = make(tmp_path / "x", {"a": content, "b": content})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(DataError, match=path.name):
+        list(open_tree(path).read(["a", "b"]))
+
+
+def test_a_flipped_byte_in_a_zip(tmp_path):
+    path = zipped(tmp_path / "x", {"a": os.urandom(5000)})
+    raw = bytearray(path.read_bytes())
+    raw[2000] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="member 'a': damaged"):
+        list(open_tree(path).read(["a"]))
+
+
+def test_a_zip_that_is_locked(tmp_path):
+    path = zipped(tmp_path / "x", {"a": b"x"})
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"member 'a': damaged .*password"):
+        list(open_tree(path).read(["a"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b", b"x" * 600])
+def test_what_is_no_archive(content, tmp_path):
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.zip"):
+        open_tree(tmp_path / "x.zip").names(("",))

@@ -1,0 +1,129 @@
+"""`nas data` as a user calls it."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from nas_service.cli import main
+from nas_service.data import DATASETS
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty data folder, and a cache of its own."""
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NAS_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["data", *(str(a) for a in arguments)])
+
+
+def document(*arguments):
+    found = run(*arguments, "--json")
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_every_set_says_what_it_is_and_where_it_is_to_be_had():
+    rows = {row["name"]: row for row in document()}
+    assert rows.keys() == DATASETS.keys()
+    assert rows["cifar100"]["classes"] == 100
+    assert (rows["n_mnist"]["encoding"], rows["mnist"]["encoding"]) == ("events", "direct")
+    assert [name for name, row in rows.items() if row["here"]] == ["digits"]
+    shown = run().output
+    for name, row in rows.items():
+        assert row["home"].startswith("http")
+        assert name in shown
+    assert "2 x 34 x 34" in shown
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_one_set_that_is_not_there(name):
+    found, shown = document(name), run(name).output
+    assert found["home"] in shown
+    for file, value in found["published"].items():
+        assert f"{value.replace(':', ' ')}  {file}" in shown  # can be copied whole
+    assert (found["parts"]["train"] is None) == (name != "digits")
+    assert ("missing" in shown) == (name != "digits")
+
+
+def test_digits_are_always_there():
+    parts = document("digits")["parts"]
+    assert [parts[p]["samples"] for p in ("train", "test")] == [1437, 360]
+
+
+def idx(*shape):
+    head = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    values = np.arange(np.prod(shape)) % 7
+    return gzip.compress(head + values.astype(np.uint8).tobytes())
+
+
+def put_fashion(folder):
+    for part in ("train", "t10k"):
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(idx(20, 28, 28))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx(20))
+
+
+def test_files_that_are_not_official_end_it(folder):
+    put_fashion(folder)
+    found = run("fashion_mnist")
+    assert found.exit_code == 2
+    expected = DATASETS["fashion_mnist"].published["train-images-idx3-ubyte.gz"]
+    assert expected.removeprefix("sha256:") in found.output
+    assert "train-images-idx3-ubyte.gz" in found.output
+
+
+def test_counting_reads_no_pixel_and_reading_fills_the_cache(folder, monkeypatch, tmp_path):
+    put_fashion(folder)
+    unchecked = replace(DATASETS["fashion_mnist"], published={})
+    monkeypatch.setitem(DATASETS, "fashion_mnist", unchecked)
+    assert document("fashion_mnist")["parts"]["train"]["samples"] == 20
+    assert not (tmp_path / "cache").exists()
+    train = document("fashion_mnist", "--read")["parts"]["train"]
+    assert (train["shape"], train["of_a_class"]) == ([1, 28, 28], [0, 3])
+    assert train["digest"] == unchecked.read_train(folder).digest
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert "0..3" in run("fashion_mnist", "--read").output
+
+
+def test_a_folder_of_pictures_says_what_a_study_must(folder):
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (folder / "pets" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (6, 8)).save(folder / "pets" / name / f"{i}.png")
+    found = run("image_folder", "--archive", "pets")
+    assert found.exit_code == 0
+    for line in ("size = 6", "classes = 2", "resize = true", "validation_samples = 2"):
+        assert line in found.output.splitlines()
+    read = document(
+        "image_folder", "--archive", "pets", "--size", 6, "--classes", 2, "--resize", "--read"
+    )
+    assert read["parts"]["train"]["of_a_class"] == [10, 10]
+    refused = run("image_folder", "--archive", "pets", "--size", 6, "--classes", 2, "--read")
+    assert refused.exit_code == 2
+    assert "6 x 8 pixels, 6 x 6 are needed" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("mnst",), "did you mean 'mnist'?"),
+        (("image_folder",), "needs data.archive"),
+        (("image_folder", "--archive", "../x"), "below the data folder"),
+        (("image_folder", "--archive", "nowhere"), "nothing of its train part"),
+        (("digits", "--archive", "x"), "digits has no files"),
+        (("cifar10", "--size", "8"), "only for image_folder"),
+    ],
+)
+def test_wrong_questions(arguments, said):
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert said in found.output
