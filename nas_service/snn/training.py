@@ -3,13 +3,21 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from nas_service.data.images import Images
+from nas_service.data.tensors import raw, scale
+from nas_service.snn import checkpoint
+from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.neurons import LIF
 
 SCORING_BATCH = 256
+RECALIBRATION_BATCHES = 8
+CPU = torch.device("cpu")
 
 
 class Diverged(Exception):
@@ -18,13 +26,43 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW under a one-cycle schedule."""
+    """How a network is trained, and for how long at most."""
 
-    epochs: int
+    epochs: int  # of the whole schedule; a training may end before
     batch_size: int
     learning_rate: float
     weight_decay: float
-    warm_up: float  # share of the steps in which the learning rate rises
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    warm_up: float = 0.2  # of onecycle: share of the steps in which the learning rate rises
+    momentum: float = 0.9  # of sgd
+    clip: float | None = None  # largest norm of the gradient
+    precision: Literal["fp32", "bf16"] = "fp32"
+    augmentation: Augmentation = Augmentation()
+
+    def optimizer_of(self, network: nn.Module) -> torch.optim.Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[self.optimizer]
+        more = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
+        rate, decay = self.learning_rate, self.weight_decay
+        return kind(network.parameters(), lr=rate, weight_decay=decay, **more)
+
+    def schedule_of(
+        self, optimizer: torch.optim.Optimizer, steps: int, done: int
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The learning rate over `steps`, of which some are done.
+
+        `cosine` falls to 1 % (SNASNet); `onecycle` rises first and ends at 1 / 250 000 of the top.
+        """
+        if self.schedule == "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(
+                optimizer, steps, eta_min=FINAL_SHARE * self.learning_rate, last_epoch=done - 1
+            )
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, steps, pct_start=self.warm_up, last_epoch=done - 1
+        )
+
+
+FINAL_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,45 +71,72 @@ class Epoch:
     loss: float  # mean over the epoch's batches
 
 
+def batches(images: Images, order: Tensor, steps: int, device: torch.device = CPU) -> Iterator[
+    tuple[Tensor, Tensor]
+]:
+    """Raw pixels and labels of `steps` equal batches, on the device."""
+    labels = torch.from_numpy(images.labels)
+    for index in order.chunk(steps):
+        yield raw(images, index).to(device), labels[index].to(device)
+
+
 def fit(
     network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    images: Images,
     recipe: Recipe,
     seed: int,
+    *,
+    until: int | None = None,
     pause: Callable[[], None] = lambda: None,
+    saved: checkpoint.Place | None = None,
+    device: torch.device = CPU,
 ) -> Iterator[Epoch]:
-    """Trains on images [N, C, H, W], labels [N]; yields after each epoch; raises Diverged.
+    """Trains for the recipe's epochs, or `until` one of them; yields after each; raises Diverged.
 
-    `pause` is called before every batch, so that a caller can end a training by raising.
+    `pause` is called before every batch, so that a caller can end a training by raising. With
+    `saved`, every epoch is kept there, and a training that was ended continues behind its last
+    one: the same weights come out as without a break.
     """
-    shuffle = torch.Generator().manual_seed(seed)
+    die = torch.Generator().manual_seed(seed)
     steps = max(1, len(images) // recipe.batch_size)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=recipe.learning_rate,
-        total_steps=steps * recipe.epochs,
-        pct_start=recipe.warm_up,
-    )
-    for number in range(1, recipe.epochs + 1):
+    optimizer = recipe.optimizer_of(network)
+    done = saved.resume(network, optimizer, die) if saved else 0
+    schedule = recipe.schedule_of(optimizer, steps * recipe.epochs, steps * done)
+    for number in range(done + 1, (recipe.epochs if until is None else until) + 1):
         network.train()
-        order = torch.randperm(len(images), generator=shuffle)
+        order = torch.randperm(len(images), generator=die)[: steps * recipe.batch_size]
         total = 0.0
-        for batch in order[: steps * recipe.batch_size].chunk(steps):
+        for pixels, labels in batches(images, order, steps, device):
             pause()
-            loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
-            if not math.isfinite(value := loss.item()):
-                raise Diverged(f"loss {value} in epoch {number}")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            x = scale(images, recipe.augmentation(pixels, die))
+            total += _step(network, x, labels, optimizer, recipe, number)
             schedule.step()
-            total += value
         _demand_finite(network, number)
+        if saved:
+            saved.keep(network, optimizer, die, number)
         yield Epoch(number, total / steps)
+
+
+def _step(
+    network: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    epoch: int,
+) -> float:
+    """One step downhill; returns the loss before it."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        scores = network(x)
+    loss = nn.functional.cross_entropy(scores.float(), labels)
+    if not math.isfinite(value := loss.item()):
+        raise Diverged(f"loss {value} in epoch {epoch}")
+    optimizer.zero_grad()
+    loss.backward()
+    if recipe.clip is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+    optimizer.step()
+    return value
 
 
 def _demand_finite(network: nn.Module, epoch: int) -> None:
@@ -81,23 +146,47 @@ def _demand_finite(network: nn.Module, epoch: int) -> None:
             raise Diverged(f"{name} is not finite after epoch {epoch}")
 
 
+@torch.no_grad()
+def recalibrate(
+    network: nn.Module, images: Images, batch_size: int, device: torch.device = CPU
+) -> None:
+    """Batch norms' statistics anew, as means over the first images: running ones lag behind.
+
+    After few epochs the running mean of a batch norm is that of weights long gone, and the
+    network may be silent where it fired in training.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    network.train()
+    count = max(1, min(RECALIBRATION_BATCHES, len(images) // batch_size))
+    order = torch.arange(min(len(images), count * batch_size))
+    for done, (pixels, _) in enumerate(batches(images, order, count, device)):
+        for norm in norms:
+            norm.momentum = 1 / (done + 1)  # the mean over all batches so far
+        network(scale(images, pixels))
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+
+
 @torch.inference_mode()
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images [N, C, H, W] whose highest class score is their label."""
+def accuracy(network: nn.Module, images: Images, device: torch.device = CPU) -> float:
+    """Share of images whose highest class score is their label; raises Diverged."""
     network.eval()
-    batches = zip(images.split(SCORING_BATCH), labels.split(SCORING_BATCH), strict=True)
     right = 0
-    for x, y in batches:
-        scores = network(x)
+    count = -(-len(images) // SCORING_BATCH)
+    for pixels, labels in batches(images, torch.arange(len(images)), count, device):
+        scores = network(scale(images, pixels))
         if not torch.isfinite(scores).all():
             raise Diverged("class scores are not finite")
-        right += int((scores.argmax(1) == y).sum())
+        right += int((scores.argmax(1) == labels).sum())
     return right / len(images)
 
 
 @torch.inference_mode()
 def firing_rate(network: nn.Module, images: Tensor) -> float:
-    """Share of neurons that fire in a time step, over all layers of neurons."""
+    """Share of neurons that fire in a time step, over all layers of neurons; images [N, ...]."""
     fired, possible = 0.0, 0
 
     def count(_: nn.Module, __: object, spikes: Tensor) -> None:
