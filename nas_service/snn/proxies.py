@@ -1,0 +1,241 @@
+"""Training-free proxies of a network's accuracy. T time steps, B batch, N neurons of a layer.
+
+A proxy is a filter or a prior, never the objective: how well its ranks agree with those of
+trained networks is to be shown beside it. Higher is better in every proxy. A network is scored
+as it stands, with its rounded weights, and left as it was.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import fmean
+
+import torch
+from torch import Tensor, nn
+
+from nas_service.errors import SpecError, pick
+from nas_service.snn.network import CellNetwork, Network, lif_layers
+from nas_service.snn.neurons import LIF, Neuron
+
+Kernels = Callable[[Tensor], Tensor]  # codes [T, B, N] of a layer to its kernels [T, B, B]
+
+BATCHES = 2  # parts in which images are scored, each from potentials at rest
+PENALTY = -1e6  # stands for what is not finite: below every log determinant of a kernel
+
+
+@dataclass(frozen=True)
+class Score:
+    value: float  # finite, higher is better
+    dead: bool  # no spike reaches the classifier: all images look the same to it
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """`measure` scores a network on images [N, C, H, W], labels [N] or None, and a seed."""
+
+    measure: Callable[[Network, Tensor, Tensor | None, int], Score]
+    source: str
+    needs_labels: bool = False
+
+
+def score(
+    name: str, network: Network, images: Tensor, labels: Tensor | None = None, seed: int = 0
+) -> Score:
+    """A proxy of a network on images [N, C, H, W], with labels [N] where it needs them.
+
+    Raises SpecError for an unknown name, missing labels or too few images.
+    """
+    proxy = pick(PROXIES, name, "proxy")
+    if proxy.needs_labels and labels is None:
+        raise SpecError(f"proxy {name!r}: labels are needed")
+    if len(images) < 2 * BATCHES:
+        raise SpecError(f"proxy {name!r}: {len(images)} images, at least {2 * BATCHES} are needed")
+    with at_initialisation(network):
+        return proxy.measure(network, images, labels, seed)
+
+
+@contextmanager
+def at_initialisation(network: nn.Module) -> Iterator[None]:
+    """Batch norms take the statistics of the batch, as in training, and keep none of them."""
+    was_training = network.training
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    tracked = [norm.track_running_stats for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.train()
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track
+        network.train(was_training)
+
+
+def _finite(value: float, dead: bool) -> Score:
+    return Score(PENALTY if dead or not math.isfinite(value) else value, dead)
+
+
+# --- binary codes ----------------------------------------------------------------------------
+
+
+def hamming_kernels(codes: Tensor) -> Tensor:
+    """N - d_H(c_i, c_j) of codes [T, B, N] of 0 and 1, in float64 [T, B, B]."""
+    distance, _ = _distances(codes)
+    return codes.shape[-1] - distance
+
+
+def sparsity_aware_kernels(codes: Tensor, alpha: float) -> Tensor:
+    """N - alpha d_H / (N (r_i (1 - r_j) + (1 - r_i) r_j)), r the silent share of a code.
+
+    The denominator is the distance expected of codes that are independent; where it is 0 the
+    codes are equal, and so is their distance.
+    """
+    distance, fired = _distances(codes)
+    n = codes.shape[-1]
+    silent = 1 - fired / n  # [T, B]
+    i, j = silent.unsqueeze(-1), silent.unsqueeze(-2)
+    expected = n * (i * (1 - j) + (1 - i) * j)
+    return n - alpha * torch.where(expected > 0, distance / expected, 0.0)
+
+
+def _distances(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Hamming distances [T, B, B] by one product, and neurons that fired [T, B]; exact."""
+    both = torch.bmm(codes, codes.mT).double()  # whole numbers, exact below 2^24 neurons
+    fired = both.diagonal(dim1=-2, dim2=-1)
+    return fired.unsqueeze(-1) + fired.unsqueeze(-2) - 2 * both, fired
+
+
+def _codes(spikes: Tensor, time_steps: int) -> Tensor:
+    """[T*B, ...] as [T, B, N]; the order of neurons is that of memory, so nothing is copied."""
+    if spikes.dim() == 4 and spikes.is_contiguous(memory_format=torch.channels_last):
+        spikes = spikes.permute(0, 2, 3, 1)
+    codes: Tensor = spikes.flatten(1).unflatten(0, (time_steps, -1))
+    return codes
+
+
+@dataclass
+class _Pass:
+    """One pass of a batch: layers alike that read the same node are computed once.
+
+    Their kernels are added as often as there are layers, as the published sums have it.
+    """
+
+    kernels: Kernels
+    total: Tensor | float = 0.0
+    calls: int = 0
+    known: dict[tuple[int, Neuron], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+
+    def spikes(self, lif: LIF, current: Tensor) -> Tensor:
+        """What `lif` answers to currents [T*B, ...]; held, so that no id is given twice."""
+        key = id(current), lif.neuron
+        if key not in self.known:
+            spikes = type(lif).forward(lif, current)
+            kernels = self.kernels(_codes(spikes, lif.time_steps)).sum(0)
+            self.known[key] = current, spikes, kernels
+        _, spikes, kernels = self.known[key]
+        self.total = self.total + kernels
+        self.calls += lif.time_steps
+        return spikes
+
+
+def mean_kernel(network: Network, images: Tensor, kernels: Kernels) -> tuple[Tensor, bool]:
+    """Mean kernel [B, B] over layers of neurons and time steps, and whether the network is dead."""
+    run = _Pass(kernels)
+    head = next(m for m in network.hidden if isinstance(m, LIF))
+    reached = False
+
+    def watch(_: nn.Module, __: object, spikes: Tensor) -> None:
+        nonlocal reached
+        reached = bool(spikes.any())
+
+    hook = head.register_forward_hook(watch)
+    try:
+        with torch.no_grad(), _neurons_by(run.spikes, network):
+            network(images)
+    finally:
+        hook.remove()
+    return torch.as_tensor(run.total) / run.calls, not reached
+
+
+@contextmanager
+def _neurons_by(answer: Callable[[LIF, Tensor], Tensor], network: Network) -> Iterator[None]:
+    """Layers of neurons answer by `answer(layer, currents)` meanwhile."""
+    layers = lif_layers(network)
+    for lif in layers:
+        lif.__dict__["forward"] = partial(answer, lif)
+    try:
+        yield
+    finally:
+        for lif in layers:
+            del lif.__dict__["forward"]
+
+
+def log_determinant(kernel: Tensor) -> float:
+    """log |det K| in float64; -inf for a singular kernel."""
+    return float(torch.linalg.slogdet(kernel.double()).logabsdet)
+
+
+def _by_kernel(kernels: Kernels) -> Callable[[Network, Tensor, Tensor | None, int], Score]:
+    def measure(network: Network, images: Tensor, _: Tensor | None, __: int) -> Score:
+        found = [mean_kernel(network, part, kernels) for part in images.chunk(BATCHES)]
+        dead = any(dead for _, dead in found)
+        return _finite(fmean(log_determinant(kernel) for kernel, _ in found), dead)
+
+    return measure
+
+
+# --- structure -------------------------------------------------------------------------------
+
+Edges = dict[tuple[int, int], int]  # edges that are there, and their convolutions
+
+
+def _edges(cell: CellNetwork) -> Edges:
+    """An edge's name ends with its nodes, source and target."""
+    return {
+        (int(name[-2]), int(name[-1])): sum(isinstance(m, nn.Conv2d) for m in edge.modules())
+        for name, edge in cell.edges.items()
+    }
+
+
+def convolutions(cell: Edges) -> float:
+    """All of a cell's."""
+    return float(sum(cell.values()))
+
+
+def depth(cell: Edges) -> float:
+    """Convolutions on the path that has most of them; node 0 is the input."""
+    deepest: dict[int, int] = {0: 0}
+    for (source, target), convs in sorted(cell.items()):
+        if source in deepest:
+            deepest[target] = max(deepest.get(target, 0), deepest[source] + convs)
+    return float(deepest[max(deepest)])
+
+
+def _by_structure(
+    feature: Callable[[Edges], float],
+) -> Callable[[Network, Tensor, Tensor | None, int], Score]:
+    """The sum of a feature over cells; a cell without edges has no path."""
+
+    def measure(network: Network, *_: object) -> Score:
+        cells = [_edges(part) for part in network.body if isinstance(part, CellNetwork)]
+        return _finite(sum(map(feature, cells)), dead=not all(cells))
+
+    return measure
+
+
+PROXIES: dict[str, Proxy] = {
+    "sahd": Proxy(
+        _by_kernel(lambda codes: sparsity_aware_kernels(codes, 0.5)),
+        "Kim et al., ECCV 2022, alpha 0.5",
+    ),
+    "sahd_n": Proxy(
+        _by_kernel(lambda codes: sparsity_aware_kernels(codes, 0.5 * codes.shape[-1])),
+        "Kim et al., ECCV 2022, alpha half the number of neurons",
+    ),
+    "hamming": Proxy(_by_kernel(hamming_kernels), "Mellor et al., ICML 2021, on spikes"),
+    "convolutions": Proxy(_by_structure(convolutions), "number of convolutions in the cells"),
+    "depth": Proxy(_by_structure(depth), "convolutions on each cell's deepest path, summed"),
+}
