@@ -14,15 +14,17 @@ from nas_service.snn.network import Network, lif_layers
 from nas_service.snn.proxies import (
     PENALTY,
     PROXIES,
+    STRUCTURAL,
     at_initialisation,
     hamming_kernels,
     log_determinant,
     mean_kernel,
     score,
     sparsity_aware_kernels,
+    structure,
 )
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.spaces.operations import PRESETS
+from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 
 TASK = Task(3, 8, 10)
@@ -34,7 +36,7 @@ DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
 
 def images(n=12, seed=0):
     die = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 3, 8, 8, generator=die), torch.randint(10, (n,), generator=die)
+    return torch.randn(n, 3, 8, 8, generator=die)
 
 
 def network(*cells, seed=0, bits=8):
@@ -96,7 +98,7 @@ def test_one_product_counts_pair_by_pair(seed, batch, neurons, rate):
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_kernel_is_the_mean_over_every_call_and_step(channels_last):
     """Against a plain sum over hooks; edges 01, 02 and 03 are alike and read one node."""
-    net, (x, _) = network(LIVE, LIVE), images()
+    net, x = network(LIVE, LIVE), images()
     if channels_last:
         net = net.to(memory_format=torch.channels_last)
     assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
@@ -115,7 +117,7 @@ def test_kernel_is_the_mean_over_every_call_and_step(channels_last):
 
 def test_layers_alike_are_computed_once(monkeypatch):
     """Edges 01, 02 and 03; the neurons before the classifier; those of its hidden layer. T = 3."""
-    net, (x, _) = network(Cell((EASY, EASY, EASY, "zeroize", "skip", "skip"))), images()
+    net, x = network(Cell((EASY, EASY, EASY, "zeroize", "skip", "skip"))), images()
     known = []
     monkeypatch.setattr(proxies._Pass, "spikes", _remember(proxies._Pass.spikes, known))
     score("hamming", net, x)
@@ -136,14 +138,14 @@ def _remember(method, known):
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_score_repeats_and_leaves_the_network_alone(name):
-    net, (x, y) = network(LIVE, LIVE), images()
+    net, x = network(LIVE, LIVE), images()
     assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
     net.train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    first = score(name, net, x, y, seed=1)
+    first = score(name, net, x)
     assert math.isfinite(first.value)
     assert not first.dead
-    assert score(name, net, x, y, seed=1) == first
+    assert score(name, net, x) == first
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert net.training
     assert all(p.grad is None for p in net.parameters())
@@ -153,45 +155,41 @@ def test_score_repeats_and_leaves_the_network_alone(name):
 @pytest.mark.parametrize("name", PROXIES)
 @pytest.mark.parametrize("cells", [(DEAD, LIVE), (LIVE, DEAD), (DEAD,)])
 def test_dead_networks_are_flagged_and_rank_last(name, cells):
-    x, y = images()
-    assert score(name, network(*cells), x, y) == proxies.Score(PENALTY, dead=True)
+    x = images()
+    assert score(name, network(*cells), x) == proxies.Score(PENALTY, dead=True)
 
 
 @pytest.mark.parametrize("name", PROXIES)
 @given(st.lists(st.sampled_from(PRESETS["snasnet5"]), min_size=6, max_size=6))
 def test_every_cell_has_a_finite_score(name, operations):
-    x, y = images(6)
+    x = images(6)
     cell = Cell(tuple(operations))
-    found = score(name, network(cell), x, y)
+    found = score(name, network(cell), x)
     assert math.isfinite(found.value)
     assert cell.connected or found.dead
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_what_is_missing_is_named(name):
-    net, (x, y) = network(LIVE), images(3)
+def test_too_few_images_are_named(name):
     with pytest.raises(SpecError, match="3 images, at least 4 are needed"):
-        score(name, net, x, y)
-    if PROXIES[name].needs_labels:
-        with pytest.raises(SpecError, match="labels are needed"):
-            score(name, net, images()[0])
+        score(name, network(LIVE), images(3))
 
 
 def test_unknown_proxy_is_named():
     with pytest.raises(SpecError, match="did you mean 'hamming'"):
-        score("haming", network(LIVE), *images())
+        score("haming", network(LIVE), images())
 
 
 def test_rounded_weights_are_scored():
     """2 and 8 bits of the same weights are different networks."""
-    x, _ = images()
+    x = images()
     coarse, fine = (network(LIVE, seed=3, bits=bits) for bits in (2, 8))
     assert score("sahd", coarse, x) != score("sahd", fine, x)
 
 
 def test_images_alike_have_no_determinant():
     """A kernel with two equal rows is singular: finite, though the network lives."""
-    x = images(1)[0].expand(8, -1, -1, -1)
+    x = images(1).expand(8, -1, -1, -1)
     found = score("hamming", network(LIVE), x)
     assert (found.value, found.dead) == (PENALTY, False)
 
@@ -201,13 +199,38 @@ def test_images_alike_have_no_determinant():
 
 def test_depth_by_hand():
     """01, 13 has two convolutions, 01, 12, 23 has two (12 is a skip), 03 one."""
-    assert score("depth", network(LIVE, LIVE), images()[0]).value == 4
+    assert score("depth", network(LIVE, LIVE), images()).value == 4
     chain = Cell(("conv3x3", "zeroize", "skip", "conv3x3", "zeroize", "conv3x3"))
-    assert score("depth", network(chain), images()[0]).value == 3
+    assert score("depth", network(chain), images()).value == 3
+
+
+def test_threshold_depth_by_hand():
+    """01, 13: 1 - 0.5 / 2 and 1 behind it; 03 alone has 0.75; a path of skips has nothing."""
+    assert score("threshold_depth", network(LIVE, LIVE), images()).value == 2 * 1.75
+    skip = Cell(("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
+    assert score("threshold_depth", network(skip), images()) == proxies.Score(0.0, dead=False)
+
+
+@given(st.lists(st.sampled_from(PRESETS["snasnet5"]), min_size=6, max_size=6))
+def test_depths_rank_alike_under_one_threshold(operations):
+    """With thresholds of 1 a cell's threshold depth is its depth - 1/2, and 0 stays 0."""
+    net, x = network(Cell(tuple(operations))), images()
+    plain, weighted = (score(name, net, x) for name in ("depth", "threshold_depth"))
+    assert weighted.value == (plain.value - 0.5 if plain.value > 0 else plain.value)
+
+
+@given(
+    st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=6, max_size=6),
+    st.lists(st.sampled_from(PRESETS["bench-threshold"]), min_size=6, max_size=6),
+)
+def test_architecture_and_network_have_one_structure(one, other):
+    a = Architecture((Cell(tuple(one)), Cell(tuple(other))), 2, 1, 4, 1, 8)
+    net, x = Network(a, TASK), images(4)
+    assert all(structure(name, a) == score(name, net, x) for name in STRUCTURAL)
 
 
 def test_convolutions_by_hand():
     """Five in each cell; what is dead is not built."""
     partly_dead = Cell(("conv3x3", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
-    assert score("convolutions", network(LIVE, LIVE), images()[0]).value == 10
-    assert score("convolutions", network(partly_dead), images()[0]).value == 0
+    assert score("convolutions", network(LIVE, LIVE), images()).value == 10
+    assert score("convolutions", network(partly_dead), images()).value == 0
