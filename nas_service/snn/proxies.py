@@ -9,15 +9,16 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from nas_service.errors import SpecError, pick
 from nas_service.snn.network import CellNetwork, Network, lif_layers
-from nas_service.snn.neurons import LIF, THRESHOLD, Neuron
+from nas_service.snn.neurons import THRESHOLD
 from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.operations import OPERATIONS
 
@@ -104,69 +105,55 @@ def _distances(codes: Tensor) -> tuple[Tensor, Tensor]:
     return fired.unsqueeze(-1) + fired.unsqueeze(-2) - 2 * both, fired
 
 
-def _codes(spikes: Tensor, time_steps: int) -> Tensor:
+def _codes(spikes: Tensor, images: int) -> Tensor:
     """[T*B, ...] as [T, B, N]; the order of neurons is that of memory, so nothing is copied."""
     if spikes.dim() == 4 and spikes.is_contiguous(memory_format=torch.channels_last):
         spikes = spikes.permute(0, 2, 3, 1)
-    codes: Tensor = spikes.flatten(1).unflatten(0, (time_steps, -1))
+    codes: Tensor = spikes.flatten(1).unflatten(0, (-1, images))
     return codes
 
 
 @dataclass
-class _Pass:
-    """One pass of a batch: layers alike that read the same node are computed once.
-
-    Their kernels are added as often as there are layers, as the published sums have it.
-    """
+class _Sum:
+    """Kernels of all that is seen; spikes that several readers share are multiplied once."""
 
     kernels: Kernels
+    images: int
     total: Tensor | float = 0.0
-    calls: int = 0
-    known: dict[tuple[int, Neuron], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    steps: int = 0  # time steps seen, over all layers
+    known: Any = field(default_factory=WeakIdKeyDictionary)
 
-    def spikes(self, lif: LIF, current: Tensor) -> Tensor:
-        """What `lif` answers to currents [T*B, ...]; held, so that no id is given twice."""
-        key = id(current), lif.neuron
-        if key not in self.known:
-            spikes = type(lif).forward(lif, current)
-            kernels = self.kernels(_codes(spikes, lif.time_steps)).sum(0)
-            self.known[key] = current, spikes, kernels
-        _, spikes, kernels = self.known[key]
-        self.total = self.total + kernels
-        self.calls += lif.time_steps
-        return spikes
+    def see(self, spikes: Tensor) -> None:
+        if spikes not in self.known:
+            self.known[spikes] = self.kernels(_codes(spikes, self.images)).sum(0)
+        self.total = self.total + self.known[spikes]
+        self.steps += len(spikes) // self.images
+
+
+def _readers(network: Network) -> list[nn.Module]:
+    """What reads the spikes of each layer of neurons, one of each block; the stem reads pixels."""
+    blocks = [block for name, block in network.blocks().items() if name != "stem"]
+    kinds = (nn.Conv2d, nn.Linear, nn.AvgPool2d)
+    return [next(m for m in block.modules() if isinstance(m, kinds)) for block in blocks]
 
 
 def mean_kernel(network: Network, images: Tensor, kernels: Kernels) -> tuple[Tensor, bool]:
-    """Mean kernel [B, B] over layers of neurons and time steps, and whether the network is dead."""
-    run = _Pass(kernels)
-    head = next(m for m in network.hidden if isinstance(m, LIF))
-    reached = False
+    """Mean kernel [B, B] over layers of neurons and time steps, and whether the network is dead.
 
-    def watch(_: nn.Module, __: object, spikes: Tensor) -> None:
-        nonlocal reached
-        reached = bool(spikes.any())
-
-    hook = head.register_forward_hook(watch)
+    A layer counts once for each matrix that reads it, as in the published sums.
+    """
+    seen, readers = _Sum(kernels, len(images)), _readers(network)
+    reached: list[Tensor] = []  # whether anything arrives at the classifier
+    head = readers[-2]
+    hooks = [r.register_forward_pre_hook(lambda _, x: seen.see(x[0])) for r in readers]
+    hooks += [head.register_forward_pre_hook(lambda _, x: reached.append(x[0].any()))]
     try:
-        with torch.no_grad(), _neurons_by(run.spikes, network):
+        with torch.no_grad():
             network(images)
     finally:
-        hook.remove()
-    return torch.as_tensor(run.total) / run.calls, not reached
-
-
-@contextmanager
-def _neurons_by(answer: Callable[[LIF, Tensor], Tensor], network: Network) -> Iterator[None]:
-    """Layers of neurons answer by `answer(layer, currents)` meanwhile."""
-    layers = lif_layers(network)
-    for lif in layers:
-        lif.__dict__["forward"] = partial(answer, lif)
-    try:
-        yield
-    finally:
-        for lif in layers:
-            del lif.__dict__["forward"]
+        for hook in hooks:
+            hook.remove()
+    return torch.as_tensor(seen.total) / seen.steps, not any(reached)
 
 
 def log_determinant(kernel: Tensor) -> float:
@@ -186,7 +173,7 @@ def _by_kernel(kernels: Kernels) -> Measure:
 # --- structure -------------------------------------------------------------------------------
 
 Thresholds = tuple[float, ...]  # of the convolutions on an edge, or on a path from node 0 on
-Edges = dict[tuple[int, int], Thresholds]  # by source and target, in their order
+Edges = dict[tuple[int, int], Thresholds]  # by source and target
 
 
 def edges_of(cell: Cell, common: float = THRESHOLD) -> Edges:
@@ -204,17 +191,21 @@ def _edges_in(cell: CellNetwork) -> Edges:
     """The same of a network's cell; an edge's name ends with its source and its target."""
     return {
         (int(name[-2]), int(name[-1])): tuple(lif.neuron.threshold for lif in lif_layers(edge))
-        for name, edge in sorted(cell.edges.items())
+        for name, edge in cell.edges.items()
     }
 
 
-def paths(edges: Edges) -> list[Thresholds]:
-    """Thresholds along every path from node 0 to node 3."""
-    arriving: dict[int, list[Thresholds]] = {0: [()]}
-    for (source, target), own in edges.items():  # every source is done before it is read
-        longer = [path + own for path in arriving.get(source, [])]
-        arriving[target] = arriving.get(target, []) + longer
-    return arriving.get(OUTPUT, [])
+def paths(edges: Edges, node: int = 0) -> list[Thresholds]:
+    """Thresholds along every path from a node to node 3 that meets no node twice."""
+    if node == OUTPUT:
+        return [()]
+    rest = {ends: own for ends, own in edges.items() if node not in ends}
+    return [
+        own + path
+        for (source, target), own in edges.items()
+        if source == node
+        for path in paths(rest, target)
+    ]
 
 
 def convolutions(edges: Edges) -> float:

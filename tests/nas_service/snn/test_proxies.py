@@ -96,7 +96,7 @@ def test_one_product_counts_pair_by_pair(seed, batch, neurons, rate):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_kernel_is_the_mean_over_every_call_and_step(channels_last):
+def test_kernel_is_the_mean_over_layers_and_steps(channels_last):
     """Against a plain sum over hooks; edges 01, 02 and 03 are alike and read one node."""
     net, x = network(LIVE, LIVE), images()
     if channels_last:
@@ -115,22 +115,17 @@ def test_kernel_is_the_mean_over_every_call_and_step(channels_last):
     torch.testing.assert_close(kernel, plain, rtol=1e-12, atol=0)
 
 
-def test_layers_alike_are_computed_once(monkeypatch):
-    """Edges 01, 02 and 03; the neurons before the classifier; those of its hidden layer. T = 3."""
-    net, x = network(Cell((EASY, EASY, EASY, "zeroize", "skip", "skip"))), images()
-    known = []
-    monkeypatch.setattr(proxies._Pass, "spikes", _remember(proxies._Pass.spikes, known))
-    score("hamming", net, x)
-    run = known[-1]
-    assert (len(run.known), run.calls) == (3, 5 * 3)
-
-
-def _remember(method, known):
-    def spikes(self, lif, current):
-        known.append(self)
-        return method(self, lif, current)
-
-    return spikes
+def test_spikes_with_several_readers_count_for_each():
+    """The same spikes seen twice and others once, over 2 time steps: a sum of three kernels."""
+    die = torch.Generator().manual_seed(0)
+    one, other = ((torch.rand(2 * 3, 7, generator=die) < 0.4).float() for _ in range(2))
+    products = []
+    seen = proxies._Sum(lambda c: products.append(c) or hamming_kernels(c), images=3)
+    for spikes in (one, other, one):
+        seen.see(spikes)
+    plain = [hamming_kernels(x.view(2, 3, 7)).sum(0) for x in (one, other, one)]
+    assert torch.equal(seen.total, sum(plain))
+    assert (len(products), seen.steps) == (2, 6)
 
 
 # --- every proxy -----------------------------------------------------------------------------
@@ -149,7 +144,7 @@ def test_score_repeats_and_leaves_the_network_alone(name):
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert net.training
     assert all(p.grad is None for p in net.parameters())
-    assert not any("forward" in vars(m) or m._forward_hooks for m in net.modules())
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.modules())
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -202,6 +197,11 @@ def test_depth_by_hand():
     assert score("depth", network(LIVE, LIVE), images()).value == 4
     chain = Cell(("conv3x3", "zeroize", "skip", "conv3x3", "zeroize", "conv3x3"))
     assert score("depth", network(chain), images()).value == 3
+
+
+def test_paths_may_lead_backward_but_meet_no_node_twice():
+    edges = {(0, 2): (1.0,), (2, 1): (0.5,), (1, 2): (9.0,), (1, 3): (1.5,), (2, 3): ()}
+    assert sorted(proxies.paths(edges)) == [(1.0,), (1.0, 0.5, 1.5)]
 
 
 def test_threshold_depth_by_hand():
