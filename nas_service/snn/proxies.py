@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -58,16 +59,15 @@ def at_initialisation(network: nn.Module) -> Iterator[None]:
     """Batch norms take the statistics of the batch, as in training, and keep none of them."""
     was_training = network.training
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    tracked = [norm.track_running_stats for norm in norms]
+    kept = [[(buffer, buffer.clone()) for buffer in norm.buffers()] for norm in norms]
     network.eval()
     for norm in norms:
         norm.train()
-        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, track in zip(norms, tracked, strict=True):
-            norm.track_running_stats = track
+        for buffer, before in chain.from_iterable(kept):
+            buffer.copy_(before)
         network.train(was_training)
 
 
