@@ -1,0 +1,231 @@
+"""How proxies rank spiking cells: against the test accuracies of a table of trained networks.
+
+    python benchmarks/proxies.py --table spikenas_bench_cifar10.csv --images cifar10_jpeg.zip
+    python benchmarks/proxies.py --table spikenas_bench_cifar10.csv --ceiling
+
+The table is SpikeNAS-Bench's CIFAR-10 part as CSV: a row a cell, columns e01 .. e23 with the digits
+of the preset `bench-threshold`, `test` (accuracy in per cent after 100 epochs) and `n_epochs`;
+the data set is its authors' (IEEE TAI 2025). Networks trained for another number of epochs, and
+cells without a path, are left out. Images are those of `train/<class>/*.jpg|png` in a zip file;
+without one they are noise.
+
+The sample is drawn among genotypes; `--part` takes those of one half of the functions (by the hash
+of a cell's canonical form): `threshold_depth` was chosen on the half `chosen`, never on `held-out`.
+`a+b` is the mean of the ranks by a and by b within the sample. `--whole` builds dead edges too, as
+SNASNet's code runs them. Intervals are of a bootstrap over the sample. `recall_at_25`: share of the
+sample's best tenth that is kept where the quarter with the best scores is; ties are broken by a
+seeded die. `--ceiling`: how far networks of one function, trained several times, agree in rank; the
+root of it is the rank correlation that a perfect proxy would have.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import math
+import time
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import rankdata, spearmanr
+
+from nas_service.snn.network import CellNetwork, Network
+from nas_service.snn.operations import Style, build
+from nas_service.snn.proxies import BATCHES, PROXIES, score
+from nas_service.snn.quantization import Rounding
+from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
+from nas_service.spaces.operations import OPERATIONS, PRESETS
+from nas_service.spaces.task import Task
+
+Floats = NDArray[np.float64]
+TASK = Task(3, 32, 10)
+EPOCHS = "100"  # of almost all rows
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A connected cell and the test accuracy of its network, in per cent."""
+
+    cell: Cell
+    accuracy: float
+
+    @property
+    def part(self) -> str:
+        """One of two halves of the functions."""
+        digest = hashlib.sha256(self.cell.canonical().encode()).digest()
+        return ("chosen", "held-out")[digest[-1] % 2]
+
+
+def read_table(path: Path) -> list[Trained]:
+    digits = PRESETS["bench-threshold"]
+    found = []
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            cell = Cell(tuple(digits[int(row[f"e{edge}"])] for edge in EDGE_NAMES))
+            if row["n_epochs"] == EPOCHS and cell.connected:
+                found.append(Trained(cell, float(row["test"])))
+    return found
+
+
+def read_images(path: Path | None, count: int, seed: int) -> torch.Tensor:
+    """Images [count, 3, 32, 32], scaled to mean 0 and deviation 1 in each channel."""
+    die = np.random.default_rng(seed)
+    if path is None:
+        return torch.from_numpy(die.normal(size=(count, 3, 32, 32))).float()
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(n for n in archive.namelist() if n.startswith("train/") and "." in n)
+        chosen = [names[i] for i in die.choice(len(names), count, replace=False)]
+        opened = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in chosen]
+    pixels = np.stack([np.asarray(image, dtype=np.float32) for image in opened])
+    pixels = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+class WholeCell(CellNetwork):
+    """A cell with its dead edges; nodes that nothing reaches are 0."""
+
+    def __init__(self, cell: Cell, channels: int, style: Style) -> None:
+        super().__init__(cell, channels, style)
+        for edge, name in zip(EDGE_NAMES, cell.operations, strict=True):
+            if f"edge{edge}" not in self.edges and OPERATIONS[name].kind != "zero":
+                self.edges[f"edge{edge}"] = build(OPERATIONS[name], channels, style)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        nodes = [x, *(torch.zeros_like(x) for _ in range(OUTPUT))]
+        for (source, target), edge in zip(EDGES, EDGE_NAMES, strict=True):
+            if f"edge{edge}" in self.edges:
+                nodes[target] = nodes[target] + self.edges[f"edge{edge}"](nodes[source])
+        return nodes[OUTPUT]
+
+
+def network_of(cell: Cell, channels: int, seed: int, whole: bool) -> Network:
+    """One cell twice, as the table has it, with SNASNet's classifier."""
+    torch.manual_seed(seed)
+    a = Architecture((cell, cell), channels, head_pool=2, hidden=1024, time_steps=5, weight_bits=8)
+    network = Network(a, TASK, votes=10)
+    if whole:
+        style = Style(a.time_steps, Rounding(a.weight_bits))
+        for k, part in enumerate(network.body):
+            if isinstance(part, CellNetwork):
+                network.body[k] = WholeCell(cell, channels * 2 ** (k // 2), style)
+    return network.to(memory_format=torch.channels_last)
+
+
+def recall(scores: Floats, truth: Floats, keep: float, seed: int) -> float:
+    """Share of the best tenth in truth that is among the best `keep` by score."""
+    ties = np.random.default_rng(seed).random(len(scores))
+    kept = np.lexsort((ties, -scores))[: round(keep * len(scores))]
+    best = np.argsort(-truth)[: len(truth) // 10]
+    return float(np.isin(best, kept).mean())
+
+
+def interval(scores: Floats, truth: Floats, rounds: int, seed: int) -> tuple[float, float]:
+    """95 % of the rank correlations of cells drawn with replacement."""
+    die = np.random.default_rng(seed)
+    drawn = [die.integers(len(truth), size=len(truth)) for _ in range(rounds)]
+    low, high = np.percentile(
+        [spearmanr(scores[d], truth[d]).statistic for d in drawn], (2.5, 97.5)
+    )
+    return float(low), float(high)
+
+
+def summary(scores: Floats, truth: Floats, seconds: Floats, seed: int) -> dict[str, float]:
+    low, high = interval(scores, truth, 2000, seed)
+    return {
+        "spearman": float(spearmanr(scores, truth).statistic),
+        "low": low,
+        "high": high,
+        "recall_at_25": recall(scores, truth, 0.25, seed),
+        "recall_at_50": recall(scores, truth, 0.5, seed),
+        "cpu_s": float(np.median(seconds)),
+    }
+
+
+def ceiling(table: list[Trained]) -> dict[str, float]:
+    """Agreement in rank within functions trained at least twice, over the whole table."""
+    ranks = rankdata([trained.accuracy for trained in table]) / len(table)
+    functions = defaultdict(list)
+    for trained, rank in zip(table, ranks, strict=True):
+        functions[trained.cell.canonical()].append(rank)
+    repeated = [np.array(found) for found in functions.values() if len(found) > 1]
+    squares = sum(float(((found - found.mean()) ** 2).sum()) for found in repeated)
+    networks = sum(map(len, repeated))
+    agreement = 1 - squares / (networks - len(repeated)) / float(ranks.var())
+    return {
+        "functions": len(functions),
+        "repeated_functions": len(repeated),
+        "repeated_networks": networks,
+        "agreement": agreement,
+        "ceiling": math.sqrt(agreement),
+    }
+
+
+def measure(
+    names: list[str], sample: list[Trained], images: torch.Tensor, args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    alone = list(dict.fromkeys(part for name in names for part in name.split("+")))
+    scores: dict[str, list[float]] = {name: [] for name in alone}
+    seconds: dict[str, list[float]] = {name: [] for name in alone}
+    for trained in sample:
+        network = network_of(trained.cell, args.channels, args.seed, args.whole)
+        for name in alone:
+            start = time.process_time()
+            scores[name].append(score(name, network, images).value)
+            seconds[name].append(time.process_time() - start)
+    truth, found = np.array([trained.accuracy for trained in sample]), {}
+    for name in names:
+        parts = name.split("+")
+        ranks = np.mean([rankdata(scores[part]) for part in parts], axis=0)
+        spent = np.sum([seconds[part] for part in parts], axis=0)
+        found[name] = summary(ranks, truth, spent, args.seed)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--images", type=Path, help="zip file; noise without")
+    parser.add_argument("--proxies", default=",".join([*PROXIES, "hamming+convolutions"]))
+    parser.add_argument("--part", choices=("all", "chosen", "held-out"), default="all")
+    parser.add_argument("--cells", type=int, default=300)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=32, help="images of each of two batches")
+    parser.add_argument("--whole", action="store_true", help="with dead edges")
+    parser.add_argument("--ceiling", action="store_true", help="noise of the table, no proxies")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    table = read_table(args.table)
+    if args.ceiling:
+        print(json.dumps(ceiling(table), indent=2))
+        return
+    table = [trained for trained in table if args.part in ("all", trained.part)]
+    die = np.random.default_rng(args.seed)
+    sample = [table[i] for i in die.choice(len(table), args.cells, replace=False)]
+    images = read_images(args.images, BATCHES * args.batch, args.seed)
+    found = measure(args.proxies.split(","), sample, images, args)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    source = args.images.name if args.images else "noise"
+    print(f"{args.cells} of {len(table)} cells ({args.part}), {len(images)} images ({source})")
+    print(f"{'proxy':21s} spearman  95 % interval   best tenth kept in 25 / 50 %      CPU s")
+    for name, row in found.items():
+        print(
+            f"{name:21s} {row['spearman']:8.3f}  {row['low']:.3f} .. {row['high']:.3f}"
+            f"  {row['recall_at_25']:16.2f} / {row['recall_at_50']:.2f}  {row['cpu_s']:13.5f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

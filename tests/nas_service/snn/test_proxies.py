@@ -1,0 +1,236 @@
+"""Proxies: sums by hand, a contract for every proxy, twins of what is computed in one go."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_service.errors import SpecError
+from nas_service.snn import proxies
+from nas_service.snn.network import Network, lif_layers
+from nas_service.snn.proxies import (
+    PENALTY,
+    PROXIES,
+    STRUCTURAL,
+    at_initialisation,
+    hamming_kernels,
+    log_determinant,
+    mean_kernel,
+    score,
+    sparsity_aware_kernels,
+    structure,
+)
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.operations import OPERATIONS, PRESETS
+from nas_service.spaces.task import Task
+
+TASK = Task(3, 8, 10)
+CODES = torch.tensor([[[1.0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]]])  # distances 2, 2, 2
+EASY = "conv3x3_th0.5"  # fires behind the pooling of a reduction too
+LIVE = Cell((EASY, EASY, EASY, "skip", "conv1x1", "conv3x3"))
+DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
+
+
+def images(n=12, seed=0):
+    die = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 3, 8, 8, generator=die)
+
+
+def network(*cells, seed=0, bits=8):
+    torch.manual_seed(seed)
+    a = Architecture(cells, 8, head_pool=1, hidden=16, time_steps=3, weight_bits=bits)
+    return Network(a, TASK)
+
+
+def rates(net, x):
+    """Share of spikes of each layer of neurons in front of the classifier."""
+    found = []
+    layers = [m for m in lif_layers(net) if m is not net.readout[0]]
+    hooks = [m.register_forward_hook(lambda _, __, y: found.append(y.mean())) for m in layers]
+    with at_initialisation(net), torch.no_grad():
+        net(x)
+    for hook in hooks:
+        hook.remove()
+    return [float(rate) for rate in found]
+
+
+def test_hamming_by_hand():
+    assert hamming_kernels(CODES).tolist() == [[[4, 2, 2], [2, 4, 2], [2, 2, 4]]]
+
+
+def test_sparsity_aware_by_hand():
+    """Codes 0 and 1 are silent in half: expected distance 4 (1/4 + 1/4) = 2, so d / 2 = 1.
+
+    Code 2 is never silent: expected distance 4 (1/2 x 1) = 2 as well.
+    """
+    kernel = sparsity_aware_kernels(CODES, 0.5)[0]
+    assert kernel.tolist() == [[4, 3.5, 3.5], [3.5, 4, 3.5], [3.5, 3.5, 4]]
+
+
+def test_equal_codes_have_no_distance():
+    """Two silent codes: the expected distance is 0, and 0 / 0 is no distance."""
+    assert sparsity_aware_kernels(torch.zeros(1, 2, 5), 0.5).tolist() == [[[5, 5], [5, 5]]]
+
+
+def test_log_determinant_by_hand():
+    """4 x 4 - 2 x 2 = 12."""
+    assert log_determinant(torch.tensor([[4.0, 2], [2, 4]])) == pytest.approx(math.log(12))
+    assert log_determinant(torch.ones(2, 2)) == -math.inf
+
+
+@given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 40), st.floats(0.0, 1.0))
+def test_one_product_counts_pair_by_pair(seed, batch, neurons, rate):
+    die = torch.Generator().manual_seed(seed)
+    codes = (torch.rand(2, batch, neurons, generator=die) < rate).float()
+    one, other = hamming_kernels(codes), sparsity_aware_kernels(codes, 0.7)
+    for t, i, j in itertools.product(range(2), range(batch), range(batch)):
+        d = int((codes[t, i] != codes[t, j]).sum())
+        ri, rj = (1 - codes[t, k].double().mean() for k in (i, j))
+        expected = neurons * (ri * (1 - rj) + (1 - ri) * rj)
+        assert one[t, i, j] == neurons - d
+        share = float(d / expected) if expected > 0 else 0.0
+        assert other[t, i, j] == pytest.approx(neurons - 0.7 * share)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_kernel_is_the_mean_over_layers_and_steps(channels_last):
+    """Against a plain sum over hooks; edges 01, 02 and 03 are alike and read one node."""
+    net, x = network(LIVE, LIVE), images()
+    if channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
+    seen = []
+    hooks = [m.register_forward_hook(lambda _, __, y: seen.append(y)) for m in lif_layers(net)]
+    with at_initialisation(net), torch.no_grad():
+        net(x)
+        for hook in hooks:
+            hook.remove()
+        kernel, dead = mean_kernel(net, x, hamming_kernels)
+    codes = [y.unflatten(0, (3, -1)).flatten(2) for y in seen]
+    plain = sum(hamming_kernels(c).sum(0) for c in codes) / (3 * len(codes))
+    assert not dead
+    torch.testing.assert_close(kernel, plain, rtol=1e-12, atol=0)
+
+
+def test_spikes_with_several_readers_count_for_each():
+    """The same spikes seen twice and others once, over 2 time steps: a sum of three kernels."""
+    die = torch.Generator().manual_seed(0)
+    one, other = ((torch.rand(2 * 3, 7, generator=die) < 0.4).float() for _ in range(2))
+    products = []
+    seen = proxies._Sum(lambda c: products.append(c) or hamming_kernels(c), images=3)
+    for spikes in (one, other, one):
+        seen.see(spikes)
+    plain = [hamming_kernels(x.view(2, 3, 7)).sum(0) for x in (one, other, one)]
+    assert torch.equal(seen.total, sum(plain))
+    assert (len(products), seen.steps) == (2, 6)
+
+
+# --- every proxy -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_score_repeats_and_leaves_the_network_alone(name):
+    net, x = network(LIVE, LIVE), images()
+    assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
+    net.train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    first = score(name, net, x)
+    assert math.isfinite(first.value)
+    assert not first.dead
+    assert score(name, net, x) == first
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert net.training
+    assert all(p.grad is None for p in net.parameters())
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("cells", [(DEAD, LIVE), (LIVE, DEAD), (DEAD,)])
+def test_dead_networks_are_flagged_and_rank_last(name, cells):
+    x = images()
+    assert score(name, network(*cells), x) == proxies.Score(PENALTY, dead=True)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@given(st.lists(st.sampled_from(PRESETS["snasnet5"]), min_size=6, max_size=6))
+def test_every_cell_has_a_finite_score(name, operations):
+    x = images(6)
+    cell = Cell(tuple(operations))
+    found = score(name, network(cell), x)
+    assert math.isfinite(found.value)
+    assert cell.connected or found.dead
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_too_few_images_are_named(name):
+    with pytest.raises(SpecError, match="3 images, at least 4 are needed"):
+        score(name, network(LIVE), images(3))
+
+
+def test_unknown_proxy_is_named():
+    with pytest.raises(SpecError, match="did you mean 'hamming'"):
+        score("haming", network(LIVE), images())
+
+
+def test_rounded_weights_are_scored():
+    """2 and 8 bits of the same weights are different networks."""
+    x = images()
+    coarse, fine = (network(LIVE, seed=3, bits=bits) for bits in (2, 8))
+    assert score("sahd", coarse, x) != score("sahd", fine, x)
+
+
+def test_images_alike_have_no_determinant():
+    """A kernel with two equal rows is singular: finite, though the network lives."""
+    x = images(1).expand(8, -1, -1, -1)
+    found = score("hamming", network(LIVE), x)
+    assert (found.value, found.dead) == (PENALTY, False)
+
+
+# --- structure -------------------------------------------------------------------------------
+
+
+def test_depth_by_hand():
+    """01, 13 has two convolutions, 01, 12, 23 has two (12 is a skip), 03 one."""
+    assert score("depth", network(LIVE, LIVE), images()).value == 4
+    chain = Cell(("conv3x3", "zeroize", "skip", "conv3x3", "zeroize", "conv3x3"))
+    assert score("depth", network(chain), images()).value == 3
+
+
+def test_paths_may_lead_backward_but_meet_no_node_twice():
+    edges = {(0, 2): (1.0,), (2, 1): (0.5,), (1, 2): (9.0,), (1, 3): (1.5,), (2, 3): ()}
+    assert sorted(proxies.paths(edges)) == [(1.0,), (1.0, 0.5, 1.5)]
+
+
+def test_threshold_depth_by_hand():
+    """01, 13: 1 - 0.5 / 2 and 1 behind it; 03 alone has 0.75; a path of skips has nothing."""
+    assert score("threshold_depth", network(LIVE, LIVE), images()).value == 2 * 1.75
+    skip = Cell(("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
+    assert score("threshold_depth", network(skip), images()) == proxies.Score(0.0, dead=False)
+
+
+@given(st.lists(st.sampled_from(PRESETS["snasnet5"]), min_size=6, max_size=6))
+def test_depths_rank_alike_under_one_threshold(operations):
+    """With thresholds of 1 a cell's threshold depth is its depth - 1/2, and 0 stays 0."""
+    net, x = network(Cell(tuple(operations))), images()
+    plain, weighted = (score(name, net, x) for name in ("depth", "threshold_depth"))
+    assert weighted.value == (plain.value - 0.5 if plain.value > 0 else plain.value)
+
+
+@given(
+    st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=6, max_size=6),
+    st.lists(st.sampled_from(PRESETS["bench-threshold"]), min_size=6, max_size=6),
+)
+def test_architecture_and_network_have_one_structure(one, other):
+    a = Architecture((Cell(tuple(one)), Cell(tuple(other))), 2, 1, 4, 1, 8)
+    net, x = Network(a, TASK), images(4)
+    assert all(structure(name, a) == score(name, net, x) for name in STRUCTURAL)
+
+
+def test_convolutions_by_hand():
+    """Five in each cell; what is dead is not built."""
+    partly_dead = Cell(("conv3x3", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
+    assert score("convolutions", network(LIVE, LIVE), images()).value == 10
+    assert score("convolutions", network(partly_dead), images()).value == 0
