@@ -1,29 +1,36 @@
 """From an architecture to what is known of it: costs first, training only if it can pay."""
 
+import hashlib
+import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from hw_models import HardwareError, Profile, Workload, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.data.images import Split, split
 from nas_service.data.source import Source
-from nas_service.data.tensors import whole
-from nas_service.errors import DataError, SpecError
+from nas_service.data.tensors import batch
+from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation, told
+from nas_service.snn import checkpoint, inheritance
+from nas_service.snn.augmentation import Augmentation
+from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.composition import Composition
 from nas_service.snn.network import Network
+from nas_service.snn.neurons import Neuron, backend_name
 from nas_service.snn.on_chip import accuracy_on_chip
+from nas_service.snn.proxies import score
+from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates
-from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
+from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate
 from nas_service.spaces.architecture import Architecture
 from nas_service.study import StudySpec
 
@@ -37,7 +44,20 @@ ChipSettings = tuple[tuple[str, int | str], ...]
 
 
 def versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
+    """Versions of what decides a number, and which neurons run."""
+    return {name: version(name) for name in PACKAGES} | {"neurons": backend_name()}
+
+
+def device() -> torch.device:
+    """The device of this process, `NAS_DEVICE`; SpecError where there is none such."""
+    name = os.environ.get("NAS_DEVICE", "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        told = str(error).splitlines()[0]
+        raise SpecError(f"NAS_DEVICE = {name!r}: no such device here ({told})") from None
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +69,25 @@ class Bench:
     data: Split
     folder: Path
     composition: Composition
+    device: torch.device
+    _splits: dict[int, Split] = field(default_factory=dict, repr=False)
     _ensembles: dict[ChipSettings, Ensemble] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, spec: StudySpec, folder: Path) -> "Bench":
         """Reads the data; DataError before any trial is used."""
-        source = source_of(spec.data)
-        held_out = spec.data.validation_samples or source.validation_samples
-        images = source.read_train(folder, min(spec.space.time_steps))
-        data = split(images, spec.data.train_samples, held_out, spec.data.split_seed)
+        source, steps = source_of(spec.data), min(spec.space.time_steps)
+        data = _split(spec, source, folder, steps)
         composition = Composition(spec.build_space(), source.task, spec.network.votes)
-        return cls(spec, source, data, folder, composition)
+        return cls(spec, source, data, folder, composition, device(), {steps: data})
+
+    def images(self, time_steps: int) -> Split:
+        """Training and validation images; recordings of events as so many frames."""
+        if not self.source.task.events:
+            return self.data
+        if time_steps not in self._splits:
+            self._splits[time_steps] = _split(self.spec, self.source, self.folder, time_steps)
+        return self._splits[time_steps]
 
     @property
     def data_digest(self) -> str:
@@ -117,63 +145,143 @@ class Bench:
         return ", ".join(f"{name} {100 * v:.3g} % over budget" for name, v in over if v > 0)
 
     def network(self, architecture: Architecture) -> Network:
-        settings = self.spec.network
-        return Network(architecture, self.source.task, settings.votes, settings.dropout)
+        """The untrained network, on the device of this process."""
+        n, q = self.spec.network, self.spec.quantization
+        neuron = Neuron(
+            tau=n.tau,
+            surrogate=n.surrogate,
+            reset=n.reset,
+            detach_reset=n.detach_reset,
+            fires_at_threshold=n.fires_at_threshold,
+        )
+        network = Network(
+            architecture,
+            self.source.task,
+            n.votes,
+            n.dropout,
+            neuron=neuron,
+            rounding=Rounding(8, q.per, q.scale, q.when),
+            norm_each_step=n.norm == "step",
+            momentum=n.norm_momentum,
+        )
+        return network.to(self.device)
 
     def train(
         self,
         screened: Evaluation,
         weights: Path | None = None,
         pause: Callable[[], None] = lambda: None,
+        heard: Callable[[int, float], None] = lambda epoch, loss: None,
     ) -> Evaluation:
-        """The candidate trained and measured on validation images; `weights` keeps the network."""
+        """The candidate measured on validation images; `weights` keeps the network.
+
+        Beside `weights` lie the last epoch of a training that was ended, which is continued, and
+        the weights that candidates of the study share. Without epochs it is scored untrained.
+        """
         start = time.perf_counter()
         torch.manual_seed(screened.seed)
         network = self.network(screened.architecture)
+        scored = replace(screened, proxies=self._proxies(network, screened))
         try:
-            measured = self._trained(network, screened, pause)
+            measured = self._measured(network, scored, weights, pause, heard)
         except Diverged as error:
-            measured = replace(screened, outcome="diverged", reason=str(error))
+            measured = replace(scored, outcome="diverged", reason=str(error))
         if weights is not None and measured.trained:
             save_weights(network, weights)
-        seconds = time.perf_counter() - start
-        return replace(measured, seconds=seconds, fidelity=self.spec.training.epochs)
+            if self.spec.training.last == self.spec.training.epochs:
+                self._checkpoint(screened, weights).forget()
+        return replace(measured, seconds=time.perf_counter() - start)
 
-    def _trained(
-        self, network: Network, screened: Evaluation, pause: Callable[[], None]
+    def _proxies(self, network: Network, candidate: Evaluation) -> dict[str, float]:
+        """Training-free scores on the first training images, by name."""
+        asked = self.spec.proxies
+        if not asked.names:
+            return {}
+        train = self.images(candidate.architecture.time_steps).train
+        images = batch(train, slice(asked.samples))[0].to(self.device)
+        return {name: score(name, network, images).value for name in asked.names}
+
+    def _measured(
+        self,
+        network: Network,
+        candidate: Evaluation,
+        weights: Path | None,
+        pause: Callable[[], None],
+        heard: Callable[[int, float], None],
     ) -> Evaluation:
-        train, held_out = whole(self.data.train), whole(self.data.validation)
-        for _ in fit(network, *train, recipe_of(self.spec), screened.seed, pause):
-            pass
-        score = accuracy(network, *held_out)
-        sample = held_out[0][:RATE_SAMPLES]
+        plan = self.spec.training
+        if not plan.last:
+            return replace(candidate, outcome="scored")
+        images = self.images(candidate.architecture.time_steps)
+        saved = None if weights is None else self._checkpoint(candidate, weights)
+        pool = None if weights is None or not plan.inherit else weights.parent / inheritance.POOL
+        inherited = inheritance.inherit(network, candidate.architecture, pool) if pool else 0.0
+        curve = []
+        recipe = recipe_of(self.spec)
+        for epoch in fit(
+            network, images.train, recipe, candidate.seed,
+            until=plan.last, pause=pause, saved=saved, device=self.device,
+        ):  # fmt: skip
+            heard(epoch.number, epoch.loss)
+            if epoch.number in plan.rungs and epoch.number < plan.last:
+                recalibrate(network, images.train, plan.batch_size, self.device)
+                curve.append((epoch.number, accuracy(network, images.validation, self.device)))
+        if plan.last < plan.epochs:
+            recalibrate(network, images.train, plan.batch_size, self.device)
+        if pool:
+            inheritance.contribute(network, candidate.architecture, pool)
+        return self._scored(network, replace(candidate, curve=tuple(curve), inherited=inherited))
+
+    def _scored(self, network: Network, candidate: Evaluation) -> Evaluation:
+        """The trained network measured: accuracy, spike rates, costs at these, chips."""
+        held_out = self.images(candidate.architecture.time_steps).validation
+        share = accuracy(network, held_out, self.device)
+        sample = batch(held_out, slice(RATE_SAMPLES))[0].to(self.device)
         rates = spike_rates(network, sample)
-        workload = self.workload(screened.architecture).with_spike_rates(rates)
+        workload = self.workload(candidate.architecture).with_spike_rates(rates)
         trained = replace(
-            screened,
+            candidate,
             outcome="trained",
-            accuracy=score,
+            fidelity=self.spec.training.last,
+            accuracy=share,
+            curve=(*candidate.curve, (self.spec.training.last, share)),
             spike_rates=rates,
             spike_rate=firing_rate(network, sample),
-            on_chip=self._on_chip(network, screened),
+            on_chip=self._on_chip(network, candidate),
         )
         return self._costed(trained, workload)
+
+    def _checkpoint(self, candidate: Evaluation, weights: Path) -> checkpoint.Place:
+        """Where a training is kept; its identity is of all that decides the weights."""
+        parts = {"network", "quantization", "training", "data"}
+        spec = self.spec.model_dump(include=parts, exclude={"training": {"until", "rungs"}})
+        facts = [spec, self.data_digest, candidate.architecture.digest, candidate.seed]
+        identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
 
     def _on_chip(self, network: Network, candidate: Evaluation) -> tuple[float, ...]:
         """Accuracy on each simulated chip, where the study asks for some."""
         draws = self.spec.hardware.chips
         if not draws:
             return ()
-        images, labels = (x[:CHIP_SAMPLES] for x in whole(self.data.validation))
+        held_out = self.images(candidate.architecture.time_steps).validation
+        images = held_out.take(np.arange(min(CHIP_SAMPLES, len(held_out))))
         chip = self._ensemble(candidate.architecture).profile.chip
-        return accuracy_on_chip(network, images, labels, chip, draws, candidate.seed)
+        return accuracy_on_chip(network, images, chip, draws, candidate.seed)
 
     def test_accuracy(self, architecture: Architecture, weights: Path) -> float:
         """Share of right answers on the test images, which nothing else reads."""
         network = self.network(architecture)
         load_weights(network, weights)
         images = self.source.read_test(self.folder, architecture.time_steps)
-        return accuracy(network, *whole(images.scaled(self.data.mean, self.data.deviation)))
+        images = images.scaled(self.data.mean, self.data.deviation)
+        return accuracy(network, images, self.device)
+
+
+def _split(spec: StudySpec, source: Source, folder: Path, time_steps: int) -> Split:
+    held_out = spec.data.validation_samples or source.validation_samples
+    images = source.read_train(folder, time_steps)
+    return split(images, spec.data.train_samples, held_out, spec.data.split_seed)
 
 
 def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
@@ -186,7 +294,20 @@ def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
 
 def recipe_of(spec: StudySpec) -> Recipe:
     t = spec.training
-    return Recipe(t.epochs, t.batch_size, t.learning_rate, t.weight_decay, t.warm_up)
+    rate, decay = {"adamw": (0.01, 0.01), "sgd": (0.1, 5e-4)}[t.optimizer]
+    return Recipe(
+        t.epochs,
+        t.batch_size,
+        rate if t.learning_rate is None else t.learning_rate,
+        decay if t.weight_decay is None else t.weight_decay,
+        t.optimizer,
+        t.schedule,
+        t.warm_up,
+        t.momentum,
+        t.clip,
+        t.precision,
+        Augmentation(t.crop, t.flip),
+    )
 
 
 def training_memory_B(workload: Workload, batch_size: int) -> float:
@@ -195,24 +316,6 @@ def training_memory_B(workload: Workload, batch_size: int) -> float:
     return 4.0 * (
         4 * workload.parameters + LIVE_COPIES * outputs * workload.time_steps * batch_size
     )
-
-
-def save_weights(network: Network, path: Path) -> None:
-    """Weights as safetensors, written beside their place and renamed into it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(state, beside)
-    Path(beside).replace(path)
-
-
-def load_weights(network: Network, path: Path) -> None:
-    """Weights back into a network of the same architecture; DataError names a damaged file."""
-    try:
-        network.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors and torch raise several unrelated types
-        raise DataError(f"{path}: not the weights of this network ({error})") from error
 
 
 def violations(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:

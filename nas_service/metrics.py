@@ -12,8 +12,12 @@ from hw_models import HardwareReport
 from nas_service.errors import SpecError
 from nas_service.spaces.architecture import Architecture
 
-Outcome = Literal["trained", "diverged", "rejected"]
-OUTCOMES: tuple[Outcome, ...] = ("trained", "diverged", "rejected")
+Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: free of training
+OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
+
+PROXY = "proxy_"  # in front of a proxy's name, its metric
+PROXY_NAMES = {"sahd", "sahd_n", "hamming", "convolutions", "depth", "threshold_depth"}
+WORST_PROXY = -1e6  # below every score: of what has none
 
 
 Rate = float | tuple[float, ...]  # of a layer's inputs: over all time steps, or in each
@@ -34,6 +38,9 @@ class Evaluation:
     spike_rate: float | None = None  # share of neurons that fire in a time step
     on_chip: tuple[float, ...] = ()  # validation accuracy on each simulated, imperfect chip
     bounds: dict[str, float] = field(default_factory=dict)  # metrics at a confidence, by name
+    proxies: dict[str, float] = field(default_factory=dict)  # training-free scores, by name
+    curve: tuple[tuple[int, float], ...] = ()  # epoch, accuracy, where it was scored on the way
+    inherited: float = 0.0  # share of its parameters that began as another candidate's
     seconds: float = 0.0  # of training and scoring, wall clock
     reason: str = ""  # why it was not trained, or what went wrong
     versions: dict[str, str] = field(default_factory=dict)
@@ -46,6 +53,11 @@ class Evaluation:
     @property
     def trained(self) -> bool:
         return self.outcome == "trained"
+
+    @property
+    def measured(self) -> bool:
+        """True where all that its study asks for is known."""
+        return self.outcome in ("trained", "scored")
 
     def to_json(self) -> dict[str, Any]:
         flat = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -64,6 +76,7 @@ class Evaluation:
             rates = values.get("spike_rates", {})
             values["spike_rates"] = {name: _rate(rate) for name, rate in rates.items()}
             values["on_chip"] = tuple(values.get("on_chip", ()))
+            values["curve"] = tuple((int(n), a) for n, a in values.get("curve", ()))
             evaluation = cls(**values)
             _check(evaluation)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -84,12 +97,14 @@ def _check(e: Evaluation) -> None:
         raise ValueError(f"outcome {e.outcome!r} is none of {OUTCOMES}")
     shares = [e.chance, *e.on_chip, *itertools.chain(*map(_steps, e.spike_rates.values()))]
     shares += [x for x in (e.accuracy, e.spike_rate) if x is not None]
+    shares += [e.inherited, *(share for _, share in e.curve)]
     if not all(isinstance(x, float | int) and 0 <= x <= 1 for x in shares):
         raise ValueError("accuracy, chance and spike rates are shares, 0..1")
     if e.trained and (e.accuracy is None or e.spike_rate is None):
         raise ValueError("a trained candidate has an accuracy and a spike rate")
-    if not all(isinstance(x, float | int) and math.isfinite(x) for x in e.bounds.values()):
-        raise ValueError("bounds are finite numbers")
+    numbers = (*e.bounds.values(), *e.proxies.values())
+    if not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers):
+        raise ValueError("bounds and proxies are finite numbers")
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,11 @@ class Metric:
     fallback: Callable[[Evaluation], float]  # finite and pessimistic, told while not measured
     ideal: float | None = None  # the best value when maximised; the best of a minimised one is 0
     decimals: int = 3
+    trained: bool = False  # True where only a training can measure it
+
+
+def _proxy(name: str) -> Metric:
+    return Metric(lambda e: e.proxies.get(name), "", lambda e: WORST_PROXY)
 
 
 def _hardware(name: str, unit: str, decimals: int, ideal: float | None = None) -> Metric:
@@ -121,10 +141,18 @@ def _on_chip_spread(e: Evaluation) -> float | None:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4),
-    "accuracy_on_chip": Metric(_on_chip, "share", lambda e: e.chance, ideal=1.0, decimals=4),
-    "accuracy_on_chip_spread": Metric(_on_chip_spread, "share", lambda e: 1.0, decimals=4),
-    "spike_rate": Metric(lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4),
+    "accuracy": Metric(
+        lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4, trained=True
+    ),
+    "accuracy_on_chip": Metric(
+        _on_chip, "share", lambda e: e.chance, ideal=1.0, decimals=4, trained=True
+    ),
+    "accuracy_on_chip_spread": Metric(
+        _on_chip_spread, "share", lambda e: 1.0, decimals=4, trained=True
+    ),
+    "spike_rate": Metric(
+        lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4, trained=True
+    ),
     "parameters": _hardware("parameters", "", 0),
     "memory_KiB": _hardware("memory_KiB", "KiB", 2),
     "area_mm2": _hardware("area_mm2", "mm2", 2),
@@ -137,6 +165,7 @@ METRICS: dict[str, Metric] = {
     "crossbars": _hardware("crossbars", "", 0),
     "tiles": _hardware("tiles", "", 0),
     "utilisation": _hardware("utilisation", "share", 3, ideal=1.0),
+    **{PROXY + name: _proxy(name) for name in sorted(PROXY_NAMES)},
 }
 
 

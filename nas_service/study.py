@@ -17,13 +17,15 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
-from nas_service.metrics import METRICS
+from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
+from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cells import CellSpace
 from nas_service.spaces.operations import operations_of
 
@@ -57,6 +59,11 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
 
 def _metric(name: str) -> str:
     pick(METRICS, name, "metric")
+    return name
+
+
+def _proxy(name: str) -> str:
+    pick(dict.fromkeys(PROXY_NAMES), name, "proxy")
     return name
 
 
@@ -113,22 +120,75 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _widths(value: Any) -> Any:
+    """Channels of the first cell, or a list of lists: those of each cell."""
+    if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
+        return tuple(_one_or_many(each) for each in value)
+    return _one_or_many(value)
+
+
+def _pools(value: Any) -> Any:
+    return tuple(GLOBAL if v == "global" else v for v in _one_or_many(value))
+
+
+def _all_ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if values and isinstance(values[0], tuple):
+        return tuple(_ascending(each) for each in values)
+    return _ascending(values)
+
+
+Width = Annotated[int, Field(ge=1, le=1024)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=64)]
+
+
 class Space(Part):
     """`[space]`: which architectures can be proposed."""
 
     kind: Literal["cells"] = "cells"
     operations: Annotated[str | tuple[str, ...], AfterValidator(_operations)] = "snasnet5"
+    mode: Literal["forward", "backward"] = "forward"  # backward: edges may lead back, a step late
     cells: Annotated[int, Field(ge=1, le=4)] = 2
-    channels: _sizes(Annotated[int, Field(ge=1, le=1024)])  # type: ignore[valid-type]
-    head_pool: _sizes(Annotated[int, Field(ge=1, le=64)])  # type: ignore[valid-type]
+    shared: bool = False  # all cells alike, as in SNASNet
+    channels: Annotated[  # of the first cell, doubling; or a list for each cell
+        Widths | Annotated[tuple[Widths, ...], Field(min_length=1)],
+        BeforeValidator(_widths),
+        AfterValidator(_all_ascending),
+    ]
+    stem_stride: Annotated[int, Field(ge=1, le=4)] = 1
+    head_pool: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=64)], ...],
+        Field(min_length=1, max_length=64),
+        BeforeValidator(_pools),
+    ]
     hidden: _sizes(Annotated[int, Field(ge=1, le=65536)])  # type: ignore[valid-type]
     time_steps: _sizes(Annotated[int, Field(ge=1, le=64)])  # type: ignore[valid-type]
+    threshold: _sizes(Positive) = (1.0,)  # type: ignore[valid-type]
     weight_bits: _sizes(Bits) = (8,)  # type: ignore[valid-type]
+    bits_of: Literal["network", "part", "layer"] = "network"  # what has bits of its own
+
+    @field_validator("head_pool")
+    @classmethod
+    def _pools_ascend(cls, pools: tuple[int, ...]) -> tuple[int, ...]:
+        """`global` may stand anywhere; it is drawn as the largest."""
+        sides = tuple(p for p in pools if p != GLOBAL)
+        if pools.count(GLOBAL) > 1:
+            raise ValueError("'global' stands twice")
+        return (*_ascending(sides), *(p for p in pools if p == GLOBAL))
+
+    @model_validator(mode="after")
+    def _together(self) -> "Space":
+        if isinstance(self.channels[0], tuple) and len(self.channels) != self.cells:
+            raise ValueError(f"channels: {len(self.channels)} lists for {self.cells} cells")
+        if self.mode == "backward" and self.time_steps[0] == 1:
+            raise ValueError("time_steps = 1: a backward edge sends to the next of 2 or more")
+        return self
 
     def build(self, chip: tuple[tuple[str, Any], ...] = ()) -> CellSpace:
-        names = ("cells", "channels", "head_pool", "hidden", "time_steps", "weight_bits")
+        names = ("cells", "shared", "channels", "stem_stride", "head_pool", "hidden")
+        names += ("time_steps", "threshold", "weight_bits", "bits_of")
         sizes = {name: getattr(self, name) for name in names}
-        return CellSpace(operations=operations_of(self.operations), chip=chip, **sizes)
+        operations, backward = operations_of(self.operations), self.mode == "backward"
+        return CellSpace(operations=operations, backward=backward, chip=chip, **sizes)
 
 
 def _below(path: str) -> str:
@@ -159,17 +219,70 @@ class Network(Part):
 
     votes: Annotated[int, Field(ge=1, le=100)] = 1  # outputs averaged per class
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    tau: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4 / 3  # membrane, in time steps
+    surrogate: Literal["atan", "triangle"] = "atan"
+    reset: Literal["zero", "subtract"] = "zero"
+    detach_reset: bool = True
+    fires_at_threshold: bool = False
+    norm: Literal["folded", "step"] = "folded"  # statistics of all time steps, or of each
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+
+class Quantization(Part):
+    """`[quantization]`: how weights are rounded; their bits are part of the space."""
+
+    per: Literal["channel", "tensor"] = "channel"
+    scale: Literal["absmax", "mse", "learned"] = "absmax"
+    when: Literal["training", "after"] = "training"
+
+    @model_validator(mode="after")
+    def _together(self) -> "Quantization":
+        if self.scale == "learned" and self.when == "after":
+            raise ValueError("scale = 'learned' learns in training: when = 'training' is needed")
+        if self.scale == "mse" and self.when == "training":
+            raise ValueError("scale = 'mse' is a search behind the training: when = 'after'")
+        return self
 
 
 class Training(Part):
-    """`[training]`: AdamW under a one-cycle schedule, all candidates alike."""
+    """`[training]`: all candidates alike. 0 epochs: the search is free of training."""
 
-    epochs: Count
+    epochs: Annotated[int, Field(ge=0, le=10**6)]  # of the whole schedule
+    until: Count | None = None  # trainings of this study end here; a later one continues them
+    rungs: Annotated[tuple[Count, ...], AfterValidator(_ascending)] = ()  # scored on the way
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
-    learning_rate: Positive = 0.01
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    learning_rate: Positive | None = None  # None: 0.01 with adamw, 0.1 with sgd
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # 0.01, 5e-4
     warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of steps in which the rate rises
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    clip: Positive | None = None  # largest norm of the gradient
+    crop: Annotated[int, Field(ge=0, le=64)] = 0  # pixels of border for random crops
+    flip: bool = False  # left to right at random
+    precision: Literal["fp32", "bf16"] = "fp32"
+    inherit: bool = False  # start from weights that other candidates of the study have trained
     memory_GiB: Positive = 4.0  # a candidate that would need more is rejected, not trained
+
+    @property
+    def last(self) -> int:
+        """Epochs that a training of this study runs."""
+        return self.epochs if self.until is None else self.until
+
+    @model_validator(mode="after")
+    def _within(self) -> "Training":
+        if self.until is not None and self.until > self.epochs:
+            raise ValueError(f"until = {self.until}: at most epochs = {self.epochs} is possible")
+        if self.rungs and self.rungs[-1] > self.last:
+            raise ValueError(f"rungs: {self.rungs[-1]} is behind the last epoch, {self.last}")
+        return self
+
+
+class Proxies(Part):
+    """`[proxies]`: training-free scores, each the metric `proxy_NAME`."""
+
+    names: tuple[Annotated[str, AfterValidator(_proxy)], ...] = ()
+    samples: Annotated[int, Field(ge=4, le=4096)] = 64  # training images they look at
 
 
 class Hardware(Part):
@@ -259,7 +372,9 @@ class StudySpec(Part):
     space: Space
     data: Data
     network: Network = Network()
+    quantization: Quantization = Quantization()
     training: Training
+    proxies: Proxies = Proxies()
     hardware: Hardware = Hardware()
     search: Search = Search()
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=6)]
@@ -277,10 +392,19 @@ class StudySpec(Part):
             self.reference(objective)
             self.ideal(objective)
         asked = [*metrics, *(c.metric for c in self.constraints)]
+        self._demand_proxies(asked)
+        learned = [m for m in asked if METRICS[m].trained]
+        if learned and self.training.epochs == 0:
+            raise ValueError(f"{learned[0]}: training.epochs = 0 measures none")
         simulated = [m for m in asked if m.startswith("accuracy_on_chip")]
         if simulated and self.hardware.chips < 2:
             raise ValueError(f"{simulated[0]}: hardware.chips says how many to simulate, 2 or more")
         return self
+
+    def _demand_proxies(self, asked: list[str]) -> None:
+        for name in (m.removeprefix(PROXY) for m in asked if m.startswith(PROXY)):
+            if name not in self.proxies.names:
+                raise ValueError(f"{PROXY}{name}: proxies.names must hold {name!r}")
 
     def build_space(self) -> CellSpace:
         """Architectures and the chip settings that are searched beside them."""

@@ -19,6 +19,9 @@ class Augmentation:
         return _flipped(moved, die) if self.flip else moved
 
 
+AS_IS = Augmentation()
+
+
 def _cropped(pixels: Tensor, border: int, die: torch.Generator) -> Tensor:
     count, side = len(pixels), pixels.shape[-1]
     planes = torch.nn.functional.pad(pixels.flatten(1, -3), [border] * 4)  # [B, C, H + 2b, W + 2b]

@@ -103,7 +103,9 @@ def write(tensors: dict[str, Tensor], path: Path, facts: dict[str, str] | None =
     handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside, facts)
+        save_file(
+            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside, facts
+        )
         Path(beside).replace(path)
     finally:
         Path(beside).unlink(missing_ok=True)

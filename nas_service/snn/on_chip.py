@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hw_models import HardwareError
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from hw_models.rram import Chip
+from nas_service.data.images import Images
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of
 from nas_service.snn.trace import pooled_in_front
@@ -27,16 +28,16 @@ SUMS_AT_ONCE = 2**25  # partial sums held at a time: 128 MiB
 
 
 def accuracy_on_chip(
-    network: Network, images: Tensor, labels: Tensor, chip: Chip, draws: int, seed: int
+    network: Network, images: Images, chip: Chip, draws: int, seed: int
 ) -> tuple[float, ...]:
-    """Accuracy on each of `draws` simulated chips, from images [N, C, H, W] and labels [N].
+    """Accuracy on each of `draws` simulated chips, from labelled images.
 
     The network is as before afterwards, and no global random number is drawn.
     """
     found = []
     for draw in range(draws):
         with simulated(network, chip, np.random.default_rng([seed, draw])):
-            found.append(accuracy(network, images, labels))
+            found.append(accuracy(network, images))
     return tuple(found)
 
 

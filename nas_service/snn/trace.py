@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from hw_models import Layer, Workload
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF
+from nas_service.snn.quantization import network_parameters
 from nas_service.spaces.architecture import IN, OUT, Architecture, Edge, Reads
 from nas_service.spaces.task import Task
 
-PIXEL_BITS = 8  # of a directly coded image
+PIXEL_BITS = 8  # of a directly coded image, or of counts of events
 
 
 def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:
@@ -32,7 +33,7 @@ def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str
     with torch.device("meta"), torch.inference_mode():
         network = Network(a, task, votes).eval()
         layers, maps = _run(network, a, task)
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = sum(p.numel() for p in network_parameters(network))
     if (traced := sum(x.trained_numbers for x in layers.values())) != parameters:
         raise AssertionError(f"traced {traced} parameters of {parameters}")
     return layers, maps
@@ -49,11 +50,12 @@ def _run(network: Network, a: Architecture, task: Task) -> tuple[dict[str, Layer
         cell.register_forward_hook(lambda _, x, __: maps.append(x[0][0].numel()))
         for cell in network.cells
     ]
+    frames = (a.time_steps,) if task.events else ()
     with _watching(network, record):
-        network(torch.empty(1, task.channels, task.size, task.size))
+        network(torch.empty(1, *frames, task.channels, task.size, task.size))
     for hook in hooks:
         hook.remove()
-    layers["stem"] = replace(layers["stem"], once=True, input_bits=PIXEL_BITS)
+    layers["stem"] = replace(layers["stem"], once=not task.events, input_bits=PIXEL_BITS)
     return layers, maps
 
 
@@ -88,7 +90,7 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
         pool=_window(after),
         weight_bits=bits,
         input_bits=_bits_of_mean(_window(before)),
-        parameters=sum(p.numel() for p in block.parameters()),
+        parameters=sum(p.numel() for p in network_parameters(block)),
         neurons=_neurons(before, x),
         input_adds=x.shape[1] * (_window(before) ** 2 - 1),
         **shape,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from nas_service.data.images import Images
 from nas_service.data.tensors import raw, scale
 from nas_service.snn import checkpoint
-from nas_service.snn.augmentation import Augmentation
+from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.neurons import LIF
 
 SCORING_BATCH = 256
@@ -38,7 +37,7 @@ class Recipe:
     momentum: float = 0.9  # of sgd
     clip: float | None = None  # largest norm of the gradient
     precision: Literal["fp32", "bf16"] = "fp32"
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = AS_IS
 
     def optimizer_of(self, network: nn.Module) -> torch.optim.Optimizer:
         kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[self.optimizer]
@@ -54,15 +53,20 @@ class Recipe:
         `cosine` falls to 1 % (SNASNet); `onecycle` rises first and ends at 1 / 250 000 of the top.
         """
         if self.schedule == "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(
-                optimizer, steps, eta_min=FINAL_SHARE * self.learning_rate, last_epoch=done - 1
+            return torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: cosine(step / steps), last_epoch=done - 1
             )
         return torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, steps, pct_start=self.warm_up, last_epoch=done - 1
         )
 
 
-FINAL_SHARE = 0.01
+FINAL_SHARE = 0.01  # of the learning rate that `cosine` leaves
+
+
+def cosine(done: float) -> float:
+    """Share of the learning rate at a share of the steps, 0..1."""
+    return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,9 @@ class Epoch:
     loss: float  # mean over the epoch's batches
 
 
-def batches(images: Images, order: Tensor, steps: int, device: torch.device = CPU) -> Iterator[
-    tuple[Tensor, Tensor]
-]:
+def batches(
+    images: Images, order: Tensor, steps: int, device: torch.device = CPU
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Raw pixels and labels of `steps` equal batches, on the device."""
     labels = torch.from_numpy(images.labels)
     for index in order.chunk(steps):

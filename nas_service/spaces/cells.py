@@ -176,6 +176,6 @@ def _draw_ordered(trial: Suggest, name: str, values: tuple[Number, ...]) -> Numb
     steps = {b - a for a, b in itertools.pairwise(values)}
     if not steps:
         return values[0]
-    if len(steps) == 1 and len(whole) == len(values):
+    if len(steps) == 1 and min(steps) > 0 and len(whole) == len(values):
         return trial.suggest_int(name, whole[0], whole[-1], step=whole[1] - whole[0])
     return values[trial.suggest_int(f"{name}_index", 0, len(values) - 1)]

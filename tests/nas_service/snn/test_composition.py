@@ -55,7 +55,13 @@ def test_a_batch_of_a_space_is_its_candidates(name, changes):
 
 def test_numbers_follow_the_order_of_the_space():
     small = CellSpace(
-        ("skip", "conv1x1"), 1, (2,), (1, 2), (4,), (1, 3), (8,),
+        ("skip", "conv1x1"),
+        1,
+        (2,),
+        (1, 2),
+        (4,),
+        (1, 3),
+        (8,),
         chip=(("adc_bits", (4, 5)),),
     )
     listed = list(small)
