@@ -214,9 +214,9 @@ class Bench:
             return replace(candidate, outcome="scored")
         images = self.images(candidate.architecture.time_steps)
         saved = None if weights is None else self._checkpoint(candidate, weights)
+        notes = {} if saved is None else saved.notes
         pool = None if weights is None or not plan.inherit else weights.parent / inheritance.POOL
         inherited = inheritance.inherit(network, candidate.architecture, pool) if pool else 0.0
-        curve = []
         recipe = recipe_of(self.spec)
         for epoch in fit(
             network, images.train, recipe, candidate.seed,
@@ -225,12 +225,14 @@ class Bench:
             heard(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
                 recalibrate(network, images.train, plan.batch_size, self.device)
-                curve.append((epoch.number, accuracy(network, images.validation, self.device)))
+                share = accuracy(network, images.validation, self.device)
+                notes.setdefault("curve", []).append([epoch.number, share])
         if plan.last < plan.epochs:
             recalibrate(network, images.train, plan.batch_size, self.device)
         if pool:
             inheritance.contribute(network, candidate.architecture, pool)
-        return self._scored(network, replace(candidate, curve=tuple(curve), inherited=inherited))
+        curve = tuple((int(n), float(share)) for n, share in notes.get("curve", ()))
+        return self._scored(network, replace(candidate, curve=curve, inherited=inherited))
 
     def _scored(self, network: Network, candidate: Evaluation) -> Evaluation:
         """The trained network measured: accuracy, spike rates, costs at these, chips."""

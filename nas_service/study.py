@@ -184,11 +184,9 @@ class Space(Part):
         return self
 
     def build(self, chip: tuple[tuple[str, Any], ...] = ()) -> CellSpace:
-        names = ("cells", "shared", "channels", "stem_stride", "head_pool", "hidden")
-        names += ("time_steps", "threshold", "weight_bits", "bits_of")
-        sizes = {name: getattr(self, name) for name in names}
-        operations, backward = operations_of(self.operations), self.mode == "backward"
-        return CellSpace(operations=operations, backward=backward, chip=chip, **sizes)
+        values = {n: getattr(self, n) for n in type(self).model_fields if n not in ("kind", "mode")}
+        values |= {"operations": operations_of(self.operations), "chip": chip}
+        return CellSpace(**values, backward=self.mode == "backward")
 
 
 def _below(path: str) -> str:

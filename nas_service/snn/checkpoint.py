@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """A checkpoint's file, and what it is a training of: another one is not continued."""
+    """A checkpoint's file, and what it is a training of: another one is not continued.
+
+    `notes` are kept with every epoch, and filled from those of a training that is continued.
+    """
 
     path: Path
     identity: str  # of architecture, data, recipe and seed
+    notes: dict[str, Any] = field(default_factory=dict)  # as JSON has them
 
     def keep(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, die: torch.Generator, epoch: int
@@ -38,7 +42,8 @@ class Place:
         for i, values in state["state"].items():
             tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(v) for name, v in values.items()}
         tensors |= {"die": die.get_state(), "global_die": torch.get_rng_state()}
-        facts = {"epoch": epoch, "identity": self.identity, "groups": state["param_groups"]}
+        facts = {"epoch": epoch, "identity": self.identity, "notes": self.notes}
+        facts["groups"] = state["param_groups"]
         write(tensors, self.path, {"training": json.dumps(facts)})
 
     def resume(
@@ -58,6 +63,7 @@ class Place:
         except Exception as error:  # safetensors, json and torch raise several unrelated types
             log.warning("%s: training starts again, checkpoint not usable (%s)", self.path, error)
             return 0
+        self.notes.update(facts["notes"])
         return int(facts["epoch"])
 
     def forget(self) -> None:

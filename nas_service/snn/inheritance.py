@@ -29,8 +29,9 @@ def inherit(network: Network, architecture: Architecture, pool: Path) -> float:
     keys = _keys(network, architecture)
     taken = {name: known[key] for name, key in keys.items() if key in known}
     network.load_state_dict({**state, **taken})
-    every = sum(state[name].numel() for name in keys)
-    return sum(t.numel() for t in taken.values()) / every
+    numbers = {name: state[name].numel() for name in keys}
+    share: float = sum(numbers[name] for name in taken) / sum(numbers.values())
+    return share
 
 
 def contribute(network: Network, architecture: Architecture, pool: Path) -> None:

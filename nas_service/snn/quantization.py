@@ -213,9 +213,11 @@ def _seen_through(module: nn.Module) -> parametrize.ParametrizationList | None:
 
 def integer_weights(matrix: nn.Module) -> tuple[Tensor, Tensor]:
     """Integers [C_out, ...] int8 and scales [C_out] whose product is what the matrix multiplies
-    by when it is scored."""
+    by when it is scored. Raises ValueError for weights that are not finite."""
     quantizer = quantizer_of(matrix)
     weight: Tensor = matrix.parametrizations.weight.original  # type: ignore[union-attr,assignment]
+    if not torch.isfinite(weight).all():
+        raise ValueError(f"weight of {type(matrix).__name__}: not finite, it has no integers")
     with torch.no_grad():
         scale = quantizer.step(weight).expand(len(weight)).clone()
         return whole(weight, scale, quantizer.rounding.limit).to(torch.int8), scale

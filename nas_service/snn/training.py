@@ -3,16 +3,18 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nas_service.data.images import Images
 from nas_service.data.tensors import raw, scale
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.neurons import LIF
+from nas_service.snn.quantization import network_parameters, steps_of
 
 SCORING_BATCH = 256
 RECALIBRATION_BATCHES = 8
@@ -40,10 +42,14 @@ class Recipe:
     augmentation: Augmentation = AS_IS
 
     def optimizer_of(self, network: nn.Module) -> torch.optim.Optimizer:
-        kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[self.optimizer]
-        more = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
+        """For all parameters; learned steps of grids do not decay."""
+        groups: list[dict[str, Any]] = [{"params": list(network_parameters(network))}]
+        if steps := list(steps_of(network)):
+            groups.append({"params": steps, "weight_decay": 0.0})
         rate, decay = self.learning_rate, self.weight_decay
-        return kind(network.parameters(), lr=rate, weight_decay=decay, **more)
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=self.momentum)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
 
     def schedule_of(
         self, optimizer: torch.optim.Optimizer, steps: int, done: int
@@ -98,8 +104,8 @@ def fit(
     """Trains for the recipe's epochs, or `until` one of them; yields after each; raises Diverged.
 
     `pause` is called before every batch, so that a caller can end a training by raising. With
-    `saved`, every epoch is kept there, and a training that was ended continues behind its last
-    one: the same weights come out as without a break.
+    `saved`, every epoch is kept there once its receiver is done with it, and a training that was
+    ended continues behind its last one: the same weights come out as without a break.
     """
     die = torch.Generator().manual_seed(seed)
     steps = max(1, len(images) // recipe.batch_size)
@@ -116,9 +122,9 @@ def fit(
             total += _step(network, x, labels, optimizer, recipe, number)
             schedule.step()
         _demand_finite(network, number)
+        yield Epoch(number, total / steps)
         if saved:
             saved.keep(network, optimizer, die, number)
-        yield Epoch(number, total / steps)
 
 
 def _step(
@@ -180,11 +186,12 @@ def accuracy(network: nn.Module, images: Images, device: torch.device = CPU) -> 
     network.eval()
     right = 0
     count = -(-len(images) // SCORING_BATCH)
-    for pixels, labels in batches(images, torch.arange(len(images)), count, device):
-        scores = network(scale(images, pixels))
-        if not torch.isfinite(scores).all():
-            raise Diverged("class scores are not finite")
-        right += int((scores.argmax(1) == labels).sum())
+    with parametrize.cached():  # weights are rounded once
+        for pixels, labels in batches(images, torch.arange(len(images)), count, device):
+            scores = network(scale(images, pixels))
+            if not torch.isfinite(scores).all():
+                raise Diverged("class scores are not finite")
+            right += int((scores.argmax(1) == labels).sum())
     return right / len(images)
 
 

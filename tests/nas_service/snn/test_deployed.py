@@ -114,8 +114,8 @@ def test_every_matrix_is_deployed_and_meets_whole_numbers(live):
     assert met["hidden.5"].max() > 1
 
 
-def test_sums_do_not_depend_on_batch_or_layout(live):
-    """Bit for bit, and as 64-bit integers add them; with float weights most sums differ."""
+def test_sums_do_not_depend_on_batch_layout_or_threads(live):
+    """Bit for bit, and as 64-bit integers add them."""
     images, _ = digits()[1]
     twin = deployed(live)
     met = {}
@@ -125,11 +125,21 @@ def test_sums_do_not_depend_on_batch_or_layout(live):
     met.pop("stem.0")
     for matrix, x in met.values():
         together = matrix.sums(x)
+        assert torch.equal(in_two_threads(matrix, x), together)
         assert torch.equal(torch.cat([matrix.sums(part) for part in x.split(7)]), together)
         if x.dim() == 4:
             assert torch.equal(matrix.sums(x.to(memory_format=torch.channels_last)), together)
         assert torch.equal(together.double(), in_64_bits(matrix, x).double())
         assert (together != 0).float().mean() > 0.001
+
+
+def in_two_threads(matrix, x):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        return matrix.sums(x)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def in_64_bits(matrix, x):

@@ -1,5 +1,7 @@
 """Networks on simulated chips: an ideal one is the digital network, a poor one is not."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from hw_models import HardwareError, load_profile
 from nas_service.snn.network import Network
 from nas_service.snn.on_chip import accuracy_on_chip, converted, simulated
+from nas_service.snn.quantization import Rounding, matrix_of, quantize
 from nas_service.snn.training import firing_rate
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.task import Task
@@ -60,6 +63,24 @@ def test_an_ideal_chip_is_the_digital_network(network, images, changes):
         digital = network(images)
     assert torch.allclose(scores(network, images, chip(**changes)), digital, atol=1e-4)
     assert digital.std(0).min() > 0.001, "every image must have scores of its own"
+
+
+@pytest.mark.parametrize(
+    "rounding",
+    [Rounding(3, "tensor"), Rounding(2, scale="learned"), Rounding(5, scale="mse", when="after")],
+    ids=str,
+)
+def test_cells_hold_the_integers_of_every_rounding(network, images, rounding):
+    other = copy.deepcopy(network)
+    for name, block in other.blocks().items():
+        if name not in ("hidden", "readout"):
+            quantize(matrix_of(block), rounding)
+    assert 0.02 < firing_rate(other, images) < 0.98
+    with torch.inference_mode():
+        digital = other(images)
+    assert not torch.equal(digital, scores(network, images, chip()))
+    assert torch.allclose(scores(other, images, chip()), digital, atol=1e-4)
+    assert digital.std(0).min() > 0.001
 
 
 def test_too_few_converter_bits_lose_something(network, images):

@@ -342,6 +342,15 @@ def test_the_matrix_of_a_block():
         integer_weights(nn.Conv2d(3, 4, 1))
 
 
+@every_rounding
+def test_weights_that_are_no_numbers_have_no_integers(rounding):
+    module = layer(weights(4, 60), rounding)
+    with torch.no_grad():
+        module.parametrizations.weight.original[2, 3] = float("nan")
+    with pytest.raises(ValueError, match="ParametrizedLinear: not finite"):
+        integer_weights(module)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
