@@ -34,7 +34,8 @@ def source_of(data: Data) -> Source:
         return _folder(data)
     source = pick({**DATASETS, image_folder.NAME: None}, data.name, "data set")
     assert source is not None  # noqa: S101  the folder is dealt with above
-    if given := [key for key in OF_A_FOLDER if key in data.model_fields_set]:
+    fields = Data.model_fields
+    if given := [key for key in OF_A_FOLDER if getattr(data, key) != fields[key].default]:
         raise SpecError(f"data.{given[0]}: only for {image_folder.NAME}; {data.name} has its own")
     if data.archive is None:
         return source

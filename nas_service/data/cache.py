@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from nas_service.data.images import Images, Stock, digest_of, sums_of
 from nas_service.errors import DataError
 
 VERSION = 1  # of what is kept; another one makes every entry again
+ABANDONED_s = 24 * 3600  # no entry takes so long to write
 ARRAYS = ("pixels", "labels", "sums")
 Chunk = tuple[int, NDArray[Any], NDArray[np.int64]]  # first place, pixels [n, ...], labels [n]
 
@@ -61,6 +63,7 @@ def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
         return images
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, time.time())
         beside = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
         try:
             _write(beside, read)
@@ -75,6 +78,13 @@ def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
     if images is None:
         raise DataError(f"{entry}: does not hold what was written into it")
     return images
+
+
+def _sweep(folder: Path, now: float) -> None:
+    """Removes what processes left that were killed while they wrote."""
+    for left in folder.glob(".*"):
+        if left.is_dir() and now - left.stat().st_mtime > ABANDONED_s:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _put(beside: Path, entry: Path) -> None:

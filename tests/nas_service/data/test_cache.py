@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -133,6 +134,16 @@ def test_processes_that_make_it_at_once(tmp_path):
         hand.join()
     assert found == {cached(tmp_path, "x", refuse).digest}
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path):
+    for name, age_s in ((".old.1", 2 * 24 * 3600), (".young.1", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pixels.npy").write_bytes(b"x")
+        then = time.time() - age_s
+        os.utime(tmp_path / name, (then, then))
+    cached(tmp_path, "x", samples)
+    assert sorted(os.listdir(tmp_path)) == [".young.1", "x"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

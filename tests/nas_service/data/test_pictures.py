@@ -3,6 +3,7 @@
 import io
 import shutil
 import struct
+import tarfile
 import zipfile
 import zlib
 from dataclasses import replace
@@ -145,11 +146,20 @@ def put_zip(tmp_path, files, top=""):
             archive.writestr(f"{top}/{name}" if top else name, content)
 
 
+def put_tar(tmp_path, files, top=""):
+    """In an order that nobody would read them in."""
+    with tarfile.open(tmp_path / "set", "w:gz") as archive:
+        for name, content in sorted(files.items(), key=lambda pair: zlib.crc32(pair[0].encode())):
+            info = tarfile.TarInfo(f"{top}/{name}" if top else name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
 def folder_of(classes=2, **options):
     return source_of(Data(name="image_folder", archive="set", size=4, classes=classes, **options))
 
 
-@pytest.mark.parametrize("place", [put, put_zip])
+@pytest.mark.parametrize("place", [put, put_zip, put_tar])
 @pytest.mark.parametrize("top", ["", "pictures"])
 @pytest.mark.parametrize("test", ["test", "val", "valid"])
 def test_train_and_test_folders(place, top, test, tmp_path):
@@ -162,7 +172,7 @@ def test_train_and_test_folders(place, top, test, tmp_path):
     assert (train.stock.pixels == np.stack(expected).transpose(0, 3, 1, 2)).all()
 
 
-@pytest.mark.parametrize("place", [put, put_zip])
+@pytest.mark.parametrize("place", [put, put_zip, put_tar])
 def test_classes_at_the_top_give_their_last_fifth(place, tmp_path):
     place(tmp_path, layout(whole={"a": 10, "b": 4}))
     train, held = folder_of().read_train(tmp_path), folder_of().read_test(tmp_path)
@@ -175,8 +185,10 @@ def test_a_folder_and_its_archive_are_the_same(tmp_path):
     put(tmp_path, files)
     digest = folder_of().read_train(tmp_path).digest
     shutil.rmtree(tmp_path / "set")
-    put_zip(tmp_path, files)
-    assert folder_of().read_train(tmp_path).digest == digest
+    for pack in (put_zip, put_tar):
+        pack(tmp_path, files)
+        assert folder_of().read_train(tmp_path).digest == digest
+        (tmp_path / "set").unlink()
 
 
 def test_grey_images_in_one_channel(tmp_path):
@@ -222,6 +234,11 @@ def test_a_picture_of_another_size_is_named(tmp_path):
 def test_what_a_study_may_ask(given, said):
     with pytest.raises(SpecError, match=said):
         source_of(Data(**given))
+
+
+def test_a_study_from_the_store_asks_the_same():
+    stored = Data(name="cifar10", archive="x").model_dump_json()
+    assert source_of(Data.model_validate_json(stored)).task == Task(3, 32, 10)
 
 
 @pytest.mark.parametrize("path", ["/etc", "../x", "a/../../x", "C:/x", "a\\..\\..\\x", "", "a\nb"])
