@@ -27,7 +27,14 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
 from nas_service.local import WORKER_ENVIRONMENT
-from nas_service.snn.neurons import TAU, BatchNormLIF, Neuron, backend_name, norse_parameters
+from nas_service.snn.neurons import (
+    TAU,
+    BatchNormLIF,
+    Neuron,
+    SpikeConv2d,
+    backend_name,
+    norse_parameters,
+)
 from nas_service.snn.operations import BN_MOMENTUM
 from nas_service.snn.quantization import Rounding, quantize
 
@@ -38,17 +45,29 @@ WARM_UP = 24  # steps before timing: the batch norms have seen data, so the netw
 SLOW_ROUNDS = 3  # of bf16 where the processor has no instructions for it
 
 
-def convolution(c_in: int, c_out: int, qat: bool = False) -> nn.Module:
-    conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
-    return quantize(conv, Rounding(BITS)) if qat else conv
+Convolution = Callable[[int, int], nn.Module]
 
 
-def stack(activation: Callable[[int, bool], nn.Module], qat: bool = False) -> list[nn.Module]:
+def dense(c_in: int, c_out: int) -> nn.Module:
+    return nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
+
+
+def of_spikes(c_in: int, c_out: int) -> nn.Module:
+    return SpikeConv2d(c_in, c_out, 3, padding=1, bias=False)
+
+
+def rounded(c_in: int, c_out: int) -> nn.Module:
+    return quantize(of_spikes(c_in, c_out), Rounding(BITS))
+
+
+def stack(
+    activation: Callable[[int, bool], nn.Module], convolution: Convolution = dense
+) -> list[nn.Module]:
     """Convolutions with what `activation(channels, first)` puts behind them."""
     found: list[nn.Module] = []
     for k, (c_in, c_out) in enumerate(CONVOLUTIONS):
         found += [nn.AvgPool2d(2)] if k == POOLED else []
-        found += [convolution(c_in, c_out, qat), activation(c_out, k == 0)]
+        found += [convolution(c_in, c_out), activation(c_out, k == 0)]
     return found
 
 
@@ -110,11 +129,9 @@ class Unfolded(nn.Module):
         return self.lif(x.unflatten(0, (T, -1))).flatten(0, 1)
 
 
-def ours(qat: bool = False) -> nn.Module:
-    return Folded(
-        stack(lambda c, first: BatchNormLIF(c, T, momentum=BN_MOMENTUM, constant=first), qat),
-        once=True,
-    )
+def ours(convolution: Convolution) -> nn.Module:
+    layer = lambda c, first: BatchNormLIF(c, T, momentum=BN_MOMENTUM, constant=first)  # noqa: E731
+    return Folded(stack(layer, convolution), once=True)
 
 
 def ann() -> nn.Module:
@@ -194,11 +211,12 @@ def contenders(device: torch.device) -> dict[str, Contender]:
         "spikingjelly": Contender(spikingjelly, device),
         "ann": Contender(ann, device),
         "ann_cl": Contender(ann, device, channels_last=True),
-        "ours": Contender(ours, device, channels_last=True),
-        "ours_qat": Contender(lambda: ours(qat=True), device, channels_last=True),
+        "ours_dense": Contender(lambda: ours(dense), device, channels_last=True),
+        "ours": Contender(lambda: ours(of_spikes), device, channels_last=True),
+        "ours_qat": Contender(lambda: ours(rounded), device, channels_last=True),
         "ann_cl_bf16": Contender(ann, device, channels_last=True, bf16=True),
-        "ours_bf16": Contender(ours, device, channels_last=True, bf16=True),
-        "ours_qat_bf16": Contender(lambda: ours(qat=True), device, channels_last=True, bf16=True),
+        "ours_bf16": Contender(lambda: ours(of_spikes), device, channels_last=True, bf16=True),
+        "ours_qat_bf16": Contender(lambda: ours(rounded), device, channels_last=True, bf16=True),
     }
 
 

@@ -5,6 +5,7 @@ from nas_service.snn.neurons.neuron import SNASNET, SURROGATES, TAU, THRESHOLD, 
 from nas_service.snn.neurons.norm import BatchNormLIF
 from nas_service.snn.neurons.norse_step import lif_step, norse_parameters
 from nas_service.snn.neurons.scan import backend_name
+from nas_service.snn.neurons.spike_conv import SpikeConv2d
 
 __all__ = [
     "LIF",
@@ -14,6 +15,7 @@ __all__ = [
     "THRESHOLD",
     "BatchNormLIF",
     "Neuron",
+    "SpikeConv2d",
     "backend_name",
     "lif_step",
     "norse_parameters",

@@ -1,4 +1,4 @@
-"""The C++ scan: built once on a machine, kept in the user's cache, called on CPU tensors."""
+"""C++ for CPU tensors: built once on a machine, kept in the user's cache, called by pointers."""
 
 import ctypes
 import functools
@@ -19,7 +19,7 @@ from torch import Tensor
 from nas_service.snn.neurons.layout import dense, dense_as, memory_format, room_for_spikes
 from nas_service.snn.neurons.neuron import Neuron
 
-SOURCE = Path(__file__).with_name("scan.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("scan.cpp", "spike_conv.cpp"))
 COMPILERS = ("g++", "clang++", "c++")
 # No contraction: u = v + rate * (x - v) rounds as torch's separate operations do.
 FLAGS = (
@@ -84,13 +84,14 @@ def build(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path:
     Built beside and renamed, so that several workers may build it at once.
     """
     compiler = _compiler()
-    parts = (SOURCE.read_text(), *flags, _run([compiler, "--version"]), _processor())
+    sources = [source.read_text() for source in SOURCES]
+    parts = (*sources, *flags, _run([compiler, "--version"]), _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     library = _private(folder) / f"scan-{key}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             fresh = Path(beside) / library.name
-            _run([compiler, *flags, str(SOURCE), "-o", str(fresh)])
+            _run([compiler, *flags, *map(str, SOURCES), "-o", str(fresh)])
             fresh.replace(library)
     return library
 
@@ -129,6 +130,9 @@ SIGNATURES = {
     "lif_backward": [P, I32, P, I64, P, P, I64, I64],
     "norm_lif_forward": [P, P, I32, I32, F64, *[P] * 7],
     "norm_lif_backward": [P, P, I32, I32, *[P] * 9],
+    "spike_list": [P, I64, I64, P, I64, P],
+    "spike_conv_forward": [P] * 5,
+    "spike_conv_backward": [P] * 5,
 }
 
 
@@ -142,6 +146,7 @@ def library() -> ctypes.CDLL:
     for name, signature in SIGNATURES.items():
         function = getattr(found, name)
         function.argtypes, function.restype = signature, None
+    found.spike_list.restype = I64
     return found
 
 
@@ -231,3 +236,51 @@ def norm_backward(
         *(value.data_ptr() for value in found),
     )
     return found
+
+
+class _Map(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_int64) for name in ("images", "height", "width", "c_in", "c_out", "kernel")
+    )
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Where the ones are in [N, C, H, W]: places in their image, and their number up to each."""
+
+    places: Tensor  # int32
+    ends: Tensor  # int64 [N]
+
+
+def spikes_of(x: Tensor, at_most: float) -> Spikes | None:
+    """Spikes of a channels_last tensor; None if it has other values, or too large a share."""
+    room = int(at_most * x.numel())
+    places = torch.empty(room, dtype=torch.int32)
+    ends = torch.empty(len(x), dtype=torch.int64)
+    size = x.numel() // len(x)
+    into = (places.data_ptr(), room, ends.data_ptr())
+    found = library().spike_list(x.data_ptr(), len(x), size, *into)
+    return None if found < 0 else Spikes(places[:found].clone(), ends)
+
+
+def _map(shape: torch.Size, weight: Tensor) -> _Map:
+    images, c_in, height, width = shape
+    return _Map(images, height, width, c_in, weight.shape[0], weight.shape[2])
+
+
+def spike_conv_forward(spikes: Spikes, shape: torch.Size, weight: Tensor) -> Tensor:
+    """Convolution [N, C_out, H, W] of spikes with weights [C_out, C_in, k, k]."""
+    y = torch.empty((shape[0], len(weight), *shape[2:]), memory_format=torch.channels_last)
+    turned = weight.flip(2, 3).permute(1, 2, 3, 0).contiguous()
+    into = (spikes.places.data_ptr(), spikes.ends.data_ptr(), turned.data_ptr(), y.data_ptr())
+    library().spike_conv_forward(ctypes.byref(_map(shape, weight)), *into)
+    return y
+
+
+def spike_conv_backward(spikes: Spikes, shape: torch.Size, weight: Tensor, to_y: Tensor) -> Tensor:
+    """Gradient of the weights."""
+    g = to_y.contiguous(memory_format=torch.channels_last)
+    turned = torch.zeros(weight.permute(1, 2, 3, 0).shape)
+    into = (spikes.places.data_ptr(), spikes.ends.data_ptr(), g.data_ptr(), turned.data_ptr())
+    library().spike_conv_backward(ctypes.byref(_map(shape, weight)), *into)
+    return turned.permute(3, 0, 1, 2).flip(2, 3)

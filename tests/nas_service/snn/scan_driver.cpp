@@ -1,7 +1,8 @@
-// Runs scan.cpp over odd sizes in memory that ends where the tensors end, for a sanitizer to watch.
-// With the argument `short` one tensor is one value too small, which a sanitizer must find.
+// Runs the C++ sources over odd sizes, in memory that ends where the tensors end, for a sanitizer
+// to watch. With the argument `short` one tensor is one value too small, which a sanitizer must find.
 
 #include "scan.cpp"
+#include "spike_conv.cpp"
 
 #include <cstdio>
 #include <random>
@@ -28,7 +29,7 @@ double mean(const std::vector<E>& x) {
     return sum / static_cast<double>(x.size());
 }
 
-int runs = 0;
+int runs = 0, convolutions = 0;
 double fired = 0;
 
 template <class E>
@@ -52,6 +53,26 @@ void run(const Neuron& neuron, const Shape& s, int64_t missing) {
     ++runs;
 }
 
+void convolve(const Map& m, float rate) {
+    const int64_t size = m.height * m.width * m.c_in, out = m.height * m.width * m.c_out;
+    std::bernoulli_distribution spike(rate);
+    std::vector<float> x(m.images * size), y(m.images * out);
+    std::vector<float> weight(m.c_in * m.kernel * m.kernel * m.c_out);
+    std::vector<float> to_weight(weight.size());
+    for (float& value : x) value = spike(noise) ? 1.0f : 0.0f;
+    fill(weight);
+    const int64_t spikes = std::count(x.begin(), x.end(), 1.0f);
+    std::vector<int32_t> places(spikes);
+    std::vector<int64_t> ends(m.images);
+    const auto listed = [&](int64_t room) {
+        return spike_list(x.data(), m.images, size, places.data(), room, ends.data());
+    };
+    if ((spikes && listed(spikes - 1) != -1) || listed(spikes) != spikes) std::abort();
+    spike_conv_forward(&m, places.data(), ends.data(), weight.data(), y.data());
+    spike_conv_backward(&m, places.data(), ends.data(), y.data(), to_weight.data());
+    ++convolutions;
+}
+
 }  // namespace
 
 int main(int arguments, char**) {
@@ -70,6 +91,13 @@ int main(int arguments, char**) {
                                 run<Bf16>(neuron, s, missing);
                             }
     }
+    for (int64_t kernel : {1, 3, 5})
+        for (int64_t c_in : {1, 7, 16, 65})
+            for (int64_t c_out : {1, 8, 16, 64})
+                for (int64_t width : {1, 5, 8})
+                    for (float rate : {0.0f, 0.1f, 1.0f})
+                        convolve({2, 3, width, c_in, c_out, kernel}, rate);
     std::printf("%d runs, firing rate %.2f\n", runs, fired / runs);
+    std::printf("%d convolutions\n", convolutions);
     return 0;
 }

@@ -90,12 +90,12 @@ def test_the_cpp_scan_by_choice_without_a_compiler_is_an_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
-    """scan.cpp with its driver, under address and undefined behaviour sanitizers."""
+    """The C++ sources with their driver, under address and undefined behaviour sanitizers."""
     if not shutil.which("g++"):
         pytest.skip("no g++")
     program = tmp_path_factory.mktemp("watched") / "driver"
     flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-ffp-contract=off"]
-    flags += ["-fno-sanitize-recover=all", f"-I{native.SOURCE.parent}"]
+    flags += ["-fno-sanitize-recover=all", f"-I{native.SOURCES[0].parent}"]
     source = Path(__file__).with_name("scan_driver.cpp")
     done = subprocess.run(
         ["g++", *flags, str(source), "-o", str(program)], capture_output=True, text=True
@@ -109,9 +109,11 @@ def watched(tmp_path_factory):
 def test_no_access_outside_of_the_tensors(watched):
     done = subprocess.run([watched], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    runs, rate = done.stdout.split(" runs, firing rate ")
+    scans, convolutions = done.stdout.splitlines()
+    runs, rate = scans.split(" runs, firing rate ")
     assert int(runs) > 1000
     assert 0.01 < float(rate) < 0.9
+    assert convolutions == "432 convolutions"
 
 
 def test_the_sanitizer_finds_a_tensor_too_small(watched):
