@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nas_service.data import DATASETS
-from nas_service.data.tensors import whole
+from nas_service.data.tensors import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, fit
@@ -32,13 +32,13 @@ def measure(bench: Bench, seed: int) -> dict[str, float | None]:
     torch.manual_seed(seed)
     network = Network(ARCHITECTURE, bench.source.task)
     start, reached = time.process_time(), None
-    for _ in fit(network, *whole(bench.data.train), recipe_of(bench.spec), seed):
-        score = accuracy(network, *whole(bench.data.validation))
+    for _ in fit(network, Ready(*whole(bench.data.train)), recipe_of(bench.spec), seed):
+        score = accuracy(network, Ready(*whole(bench.data.validation)))
         if reached is None and score >= TARGET:
             reached = time.process_time() - start
     seconds = time.process_time() - start
     test = DATASETS["digits"].read_test(Path()).scaled(bench.data.mean, bench.data.deviation)
-    score = accuracy(network, *whole(test))
+    score = accuracy(network, Ready(*whole(test)))
     return {"cpu_s_to_95": reached, "cpu_s": seconds, "accuracy": score}
 
 

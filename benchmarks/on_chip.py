@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hw_models import load_profile
-from nas_service.data.tensors import whole
+from nas_service.data.tensors import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.network import Network
 from nas_service.snn.on_chip import accuracy_on_chip
@@ -50,15 +50,15 @@ def main() -> None:
     bench = Bench.open(load_spec(STUDY), Path())
     network = Network(ARCHITECTURE, bench.source.task)
     train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
-    for _ in fit(network, *train, recipe_of(bench.spec), args.seed):
+    for _ in fit(network, Ready(*train), recipe_of(bench.spec), args.seed):
         pass
-    digital, chip = accuracy(network, *held_out), load_profile(args.profile)
+    digital, chip = accuracy(network, Ready(*held_out)), load_profile(args.profile)
     assert 0.01 < firing_rate(network, held_out[0]) < 0.9
     rows = []
     for changes in FAULTS:
         start = time.process_time()
         found = accuracy_on_chip(
-            network, *held_out, chip.with_values(changes).chip, args.chips, args.seed
+            network, Ready(*held_out), chip.with_values(changes).chip, args.chips, args.seed
         )
         rows.append(
             {

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nas_service.data.tensors import Ready
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
 from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
@@ -72,14 +73,14 @@ def accuracies(bench: Bench, train: Labelled, held_out: Labelled, seed: int) -> 
     found = {}
     for rounding in (None, *TRAINED):
         network = build(bench, rounding, seed)
-        for _ in fit(network, *train, recipe_of(bench.spec), seed):
+        for _ in fit(network, Ready(*train), recipe_of(bench.spec), seed):
             pass
         assert 0.01 < firing_rate(network, held_out[0]) < 0.9
-        found[name_of(rounding)] = accuracy(network, *held_out)
+        found[name_of(rounding)] = accuracy(network, Ready(*held_out))
         if rounding is None:
-            after = {name_of(r): accuracy(everywhere(network, r), *held_out) for r in AFTER}
+            after = {name_of(r): accuracy(everywhere(network, r), Ready(*held_out)) for r in AFTER}
         else:
-            assert accuracy(deployed(network), *held_out) == found[name_of(rounding)]
+            assert accuracy(deployed(network), Ready(*held_out)) == found[name_of(rounding)]
     return found | after
 
 
@@ -131,7 +132,7 @@ def sums_in_int8(channels: int, side: int, rounds: int) -> float:
 def scoring_in_int8(bench: Bench, train: Labelled, held_out: Labelled, rounds: int) -> float:
     """Time to score the trained network over that of its deployed twin on bytes."""
     network = build(bench, Rounding(8), seed=0)
-    for _ in fit(network, *train, recipe_of(bench.spec), 0):
+    for _ in fit(network, Ready(*train), recipe_of(bench.spec), 0):
         pass
     twin = deployed(network)
     other = in_int8(twin)
@@ -139,7 +140,7 @@ def scoring_in_int8(bench: Bench, train: Labelled, held_out: Labelled, rounds: i
         assert torch.equal(other(held_out[0]), twin(held_out[0]))
     calls = {"float": network, "int8": other}
     seconds = medians(
-        {name: lambda n=n: accuracy(n, *held_out) for name, n in calls.items()}, rounds
+        {name: lambda n=n: accuracy(n, Ready(*held_out)) for name, n in calls.items()}, rounds
     )
     return seconds["float"] / seconds["int8"]
 

@@ -17,7 +17,7 @@ from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.data.images import Split, split
 from nas_service.data.source import Source
-from nas_service.data.tensors import batch
+from nas_service.data.tensors import Stored, batch
 from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation, told
 from nas_service.snn import checkpoint, inheritance
@@ -219,16 +219,16 @@ class Bench:
         inherited = inheritance.inherit(network, candidate.architecture, pool) if pool else 0.0
         recipe = recipe_of(self.spec)
         for epoch in fit(
-            network, images.train, recipe, candidate.seed,
+            network, Stored(images.train), recipe, candidate.seed,
             until=plan.last, pause=pause, saved=saved, device=self.device,
         ):  # fmt: skip
             heard(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
-                recalibrate(network, images.train, plan.batch_size, self.device)
-                share = accuracy(network, images.validation, self.device)
+                recalibrate(network, Stored(images.train), plan.batch_size, self.device)
+                share = accuracy(network, Stored(images.validation), self.device)
                 notes.setdefault("curve", []).append([epoch.number, share])
         if plan.last < plan.epochs:
-            recalibrate(network, images.train, plan.batch_size, self.device)
+            recalibrate(network, Stored(images.train), plan.batch_size, self.device)
         if pool:
             inheritance.contribute(network, candidate.architecture, pool)
         curve = tuple((int(n), float(share)) for n, share in notes.get("curve", ()))
@@ -237,7 +237,7 @@ class Bench:
     def _scored(self, network: Network, candidate: Evaluation) -> Evaluation:
         """The trained network measured: accuracy, spike rates, costs at these, chips."""
         held_out = self.images(candidate.architecture.time_steps).validation
-        share = accuracy(network, held_out, self.device)
+        share = accuracy(network, Stored(held_out), self.device)
         sample = batch(held_out, slice(RATE_SAMPLES))[0].to(self.device)
         rates = spike_rates(network, sample)
         workload = self.workload(candidate.architecture).with_spike_rates(rates)
@@ -269,7 +269,7 @@ class Bench:
         held_out = self.images(candidate.architecture.time_steps).validation
         images = held_out.take(np.arange(min(CHIP_SAMPLES, len(held_out))))
         chip = self._ensemble(candidate.architecture).profile.chip
-        return accuracy_on_chip(network, images, chip, draws, candidate.seed)
+        return accuracy_on_chip(network, Stored(images), chip, draws, candidate.seed)
 
     def test_accuracy(self, architecture: Architecture, weights: Path) -> float:
         """Share of right answers on the test images, which nothing else reads."""
@@ -277,7 +277,7 @@ class Bench:
         load_weights(network, weights)
         images = self.source.read_test(self.folder, architecture.time_steps)
         images = images.scaled(self.data.mean, self.data.deviation)
-        return accuracy(network, images, self.device)
+        return accuracy(network, Stored(images), self.device)
 
 
 def _split(spec: StudySpec, source: Source, folder: Path, time_steps: int) -> Split:

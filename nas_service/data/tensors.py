@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +31,51 @@ def scale(images: Images, pixels: Tensor) -> Tensor:
         for x in (images.mean, images.deviation)
     )
     return (pixels.float() - mean) / deviation
+
+
+class Examples(Protocol):
+    """What a network is trained on or scored with."""
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64."""
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """Images [B, ...] as they are kept, which may still be moved about."""
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """The same as a network reads them, on their device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Images whose pixels stay where they are until a batch of them is needed."""
+
+    images: Images
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.from_numpy(self.images.labels)
+
+    def pixels(self, index: Tensor) -> Tensor:
+        return raw(self.images, index)
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        return scale(self.images, pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Images as tensors of numbers [N, ...]: for few of them."""
+
+    values: Tensor
+    labels: Tensor
+
+    def pixels(self, index: Tensor) -> Tensor:
+        return self.values[index]
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        return pixels
 
 
 def batch(images: Images, index: Index) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hw_models import HardwareError
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from hw_models.rram import Chip
-from nas_service.data.images import Images
+from nas_service.data.tensors import Examples
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of
 from nas_service.snn.trace import pooled_in_front
@@ -28,7 +28,7 @@ SUMS_AT_ONCE = 2**25  # partial sums held at a time: 128 MiB
 
 
 def accuracy_on_chip(
-    network: Network, images: Images, chip: Chip, draws: int, seed: int
+    network: Network, images: Examples, chip: Chip, draws: int, seed: int
 ) -> tuple[float, ...]:
     """Accuracy on each of `draws` simulated chips, from labelled images.
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nas_service.data.images import Images
-from nas_service.data.tensors import raw, scale
+from nas_service.data.tensors import Examples
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.neurons import LIF
@@ -82,17 +81,17 @@ class Epoch:
 
 
 def batches(
-    images: Images, order: Tensor, steps: int, device: torch.device = CPU
+    images: Examples, order: Tensor, steps: int, device: torch.device = CPU
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Raw pixels and labels of `steps` equal batches, on the device."""
-    labels = torch.from_numpy(images.labels)
+    labels = images.labels
     for index in order.chunk(steps):
-        yield raw(images, index).to(device), labels[index].to(device)
+        yield images.pixels(index).to(device), labels[index].to(device)
 
 
 def fit(
     network: nn.Module,
-    images: Images,
+    images: Examples,
     recipe: Recipe,
     seed: int,
     *,
@@ -108,17 +107,17 @@ def fit(
     ended continues behind its last one: the same weights come out as without a break.
     """
     die = torch.Generator().manual_seed(seed)
-    steps = max(1, len(images) // recipe.batch_size)
+    steps = max(1, len(images.labels) // recipe.batch_size)
     optimizer = recipe.optimizer_of(network)
     done = saved.resume(network, optimizer, die) if saved else 0
     schedule = recipe.schedule_of(optimizer, steps * recipe.epochs, steps * done)
     for number in range(done + 1, (recipe.epochs if until is None else until) + 1):
         network.train()
-        order = torch.randperm(len(images), generator=die)[: steps * recipe.batch_size]
+        order = torch.randperm(len(images.labels), generator=die)[: steps * recipe.batch_size]
         total = 0.0
         for pixels, labels in batches(images, order, steps, device):
             pause()
-            x = scale(images, recipe.augmentation(pixels, die))
+            x = images.scaled(recipe.augmentation(pixels, die))
             total += _step(network, x, labels, optimizer, recipe, number)
             schedule.step()
         _demand_finite(network, number)
@@ -158,7 +157,7 @@ def _demand_finite(network: nn.Module, epoch: int) -> None:
 
 @torch.no_grad()
 def recalibrate(
-    network: nn.Module, images: Images, batch_size: int, device: torch.device = CPU
+    network: nn.Module, images: Examples, batch_size: int, device: torch.device = CPU
 ) -> None:
     """Batch norms' statistics anew, as means over the first images: running ones lag behind.
 
@@ -170,29 +169,29 @@ def recalibrate(
     for norm in norms:
         norm.reset_running_stats()
     network.train()
-    count = max(1, min(RECALIBRATION_BATCHES, len(images) // batch_size))
-    order = torch.arange(min(len(images), count * batch_size))
+    count = max(1, min(RECALIBRATION_BATCHES, len(images.labels) // batch_size))
+    order = torch.arange(min(len(images.labels), count * batch_size))
     for done, (pixels, _) in enumerate(batches(images, order, count, device)):
         for norm in norms:
             norm.momentum = 1 / (done + 1)  # the mean over all batches so far
-        network(scale(images, pixels))
+        network(images.scaled(pixels))
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, images: Images, device: torch.device = CPU) -> float:
+def accuracy(network: nn.Module, images: Examples, device: torch.device = CPU) -> float:
     """Share of images whose highest class score is their label; raises Diverged."""
     network.eval()
     right = 0
-    count = -(-len(images) // SCORING_BATCH)
+    count = -(-len(images.labels) // SCORING_BATCH)
     with parametrize.cached():  # weights are rounded once
-        for pixels, labels in batches(images, torch.arange(len(images)), count, device):
-            scores = network(scale(images, pixels))
+        for pixels, labels in batches(images, torch.arange(len(images.labels)), count, device):
+            scores = network(images.scaled(pixels))
             if not torch.isfinite(scores).all():
                 raise Diverged("class scores are not finite")
             right += int((scores.argmax(1) == labels).sum())
-    return right / len(images)
+    return right / len(images.labels)
 
 
 @torch.inference_mode()

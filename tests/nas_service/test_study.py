@@ -97,7 +97,7 @@ def test_wrong_studies_name_the_key(path, value, said):
 
 def test_all_faults_are_told_at_once(tmp_path):
     tree = changed(("seed",), -1)
-    tree["training"]["epochs"] = 0
+    tree["training"]["epochs"] = -1
     with pytest.raises(SpecError) as caught:
         parsed(tree)
     assert len(str(caught.value).splitlines()) == 2

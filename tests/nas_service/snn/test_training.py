@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas_service.data.tensors import Ready
 from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn.network import Network
@@ -36,7 +37,7 @@ def network(seed=0):
 
 def trained(seed, recipe=RECIPE):
     model = network()
-    losses = [epoch.loss for epoch in fit(model, *stripes(), recipe, seed)]
+    losses = [epoch.loss for epoch in fit(model, Ready(*stripes()), recipe, seed)]
     return model, losses
 
 
@@ -52,25 +53,25 @@ def test_training_lowers_the_loss():
     model, losses = trained(1, replace(RECIPE, epochs=8))
     assert len(losses) == 8
     assert losses[-1] < 0.7 * losses[0]
-    assert accuracy(model, *stripes()) > 0.5
+    assert accuracy(model, Ready(*stripes())) > 0.5
     assert 0.01 < firing_rate(model, stripes()[0]) < 0.9
 
 
 def test_epochs_are_numbered_from_one():
-    assert [e.number for e in fit(network(), *stripes(), RECIPE, 0)] == [1, 2]
+    assert [e.number for e in fit(network(), Ready(*stripes()), RECIPE, 0)] == [1, 2]
 
 
 def test_pause_comes_before_every_batch_and_can_end_it():
     """64 images in batches of 16, two epochs: eight calls."""
     calls = []
-    list(fit(network(), *stripes(), RECIPE, 0, pause=lambda: calls.append(1)))
+    list(fit(network(), Ready(*stripes()), RECIPE, 0, pause=lambda: calls.append(1)))
     assert len(calls) == 8
 
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(fit(network(), *stripes(), RECIPE, 0, pause=stop))
+        next(fit(network(), Ready(*stripes()), RECIPE, 0, pause=stop))
 
 
 class Line(nn.Module):
@@ -86,7 +87,7 @@ class Line(nn.Module):
 
 def test_absurd_learning_rate_diverges():
     with pytest.raises(Diverged):
-        list(fit(Line(), *stripes(), replace(RECIPE, learning_rate=1e9), 0))
+        list(fit(Line(), Ready(*stripes()), replace(RECIPE, learning_rate=1e9), 0))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -94,7 +95,7 @@ def test_pixels_that_are_no_numbers_diverge(bad):
     images, labels = stripes()
     images[3, 0, 0, 0] = bad
     with pytest.raises(Diverged):
-        list(fit(network(), images, labels, RECIPE, 0))
+        list(fit(network(), Ready(images, labels), RECIPE, 0))
 
 
 def test_scores_that_are_no_numbers_are_not_scored():
@@ -102,7 +103,7 @@ def test_scores_that_are_no_numbers_are_not_scored():
     with torch.no_grad():
         model.readout[1].bias[0] = math.nan
     with pytest.raises(Diverged, match="class scores"):
-        accuracy(model, *stripes())
+        accuracy(model, Ready(*stripes()))
 
 
 class Fixed(nn.Module):
@@ -115,7 +116,7 @@ class Fixed(nn.Module):
 @pytest.mark.parametrize("n", [4, 256, 600])
 def test_accuracy_of_a_fixed_answer(n):
     """One label in four is a 2, whatever the size of the batches."""
-    assert accuracy(Fixed(), *stripes(n)) == 0.25
+    assert accuracy(Fixed(), Ready(*stripes(n))) == 0.25
 
 
 def test_weights_come_back(tmp_path):
