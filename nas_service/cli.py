@@ -185,7 +185,7 @@ class Watch:
         self.bar.update(self.task, completed=done, description=self._words(result, done))
 
     def _words(self, result: Any, done: int) -> str:
-        feasible = sum(c.trained and c.feasible for c in result.candidates)
+        feasible = sum(c.measured and c.feasible for c in result.candidates)
         words = [f"{feasible} feasible, {result.counts['rejected']} rejected"]
         if result.front:
             metric = result.spec.objectives[0].metric
@@ -316,7 +316,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         "budget": store.study(name).trainings,
         "counts": result.counts,
         "workers": len(store.workers(study_id)),
-        "feasible": sum(c.trained and c.feasible for c in result.candidates),
+        "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
         "failures": {str(k): v for k, v in store.failures(study_id).items()},
     }

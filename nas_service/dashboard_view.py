@@ -17,12 +17,13 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_service.errors import StoreError
+from nas_service.metrics import MEASURED
 
 LIST = "constraints"  # the attribute the dashboard reads
 NAMED = "constraints:"  # what Optuna 5 puts before the name of each constraint
-OUTCOME = "outcome"  # user attribute of our trials, one of the next four words
+OUTCOME = "outcome"  # user attribute of our trials, one of the next five words
 UNTRAINED = ("rejected", "diverged")
-OUTCOMES = ("trained", "cached", *UNTRAINED)
+OUTCOMES = (*MEASURED, "cached", *UNTRAINED)
 NO_TRIAL = create_trial(state=TrialState.FAIL)  # the best trial of a study without a result
 
 
@@ -60,7 +61,7 @@ def shown(trial: FrozenTrial) -> FrozenTrial:
 
 
 def results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The shown trials that count: complete, feasible, and trained for this very trial.
+    """The shown trials that count: complete, feasible, and measured for this very trial.
 
     In a study that is not ours no trial has one of our outcomes, and being feasible is enough.
     """
@@ -70,7 +71,7 @@ def results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         trial
         for trial in complete
         if all(c <= 0 for c in trial.system_attrs.get(LIST, []))
-        and (not ours or trial.user_attrs.get(OUTCOME) == "trained")
+        and (not ours or trial.user_attrs.get(OUTCOME) in MEASURED)
     ]
 
 

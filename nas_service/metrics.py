@@ -14,6 +14,7 @@ from nas_service.spaces.architecture import Architecture
 
 Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: free of training
 OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
+MEASURED = ("trained", "scored")  # all that their study asks for is known
 
 PROXY = "proxy_"  # in front of a proxy's name, its metric
 PROXY_NAMES = {"sahd", "sahd_n", "hamming", "convolutions", "depth", "threshold_depth"}
@@ -57,7 +58,7 @@ class Evaluation:
     @property
     def measured(self) -> bool:
         """True where all that its study asks for is known."""
-        return self.outcome in ("trained", "scored")
+        return self.outcome in MEASURED
 
     def to_json(self) -> dict[str, Any]:
         flat = {f.name: getattr(self, f.name) for f in fields(self)}

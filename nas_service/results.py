@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas_service.metrics import Evaluation
+from nas_service.metrics import MEASURED, Evaluation
 from nas_service.study import StudySpec
 from nas_service.worker import Search
 
@@ -20,25 +20,26 @@ class Candidate:
 
     trial: int
     digest: str
-    outcome: str  # trained, cached, rejected, diverged
+    outcome: str  # trained, scored, cached, rejected, diverged
+    archived: str  # of the trial that measured it: the same, but for a cached one
     metrics: dict[str, float]  # what is measured
     violations: dict[str, float]  # of the constraints whose metric is measured
     test_accuracy: float | None
 
     @property
-    def trained(self) -> bool:
-        return self.outcome == "trained"
+    def measured(self) -> bool:
+        """True where this trial measured all that the study asks for."""
+        return self.outcome in MEASURED
 
     @property
     def feasible(self) -> bool:
-        """Trained, here or as an earlier trial, and within every budget."""
-        measured = self.outcome in ("trained", "cached") and "accuracy" in self.metrics
-        return measured and all(v <= 0 for v in self.violations.values())
+        """Measured, here or as an earlier trial, and within every budget."""
+        return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A study read once. `front` holds feasible, trained, non-dominated candidates only."""
+    """A study read once. `front` holds feasible, measured, non-dominated candidates only."""
 
     spec: StudySpec
     candidates: tuple[Candidate, ...]  # finished ones by trial
@@ -48,7 +49,7 @@ class Result:
     @cached_property
     def front(self) -> tuple[Candidate, ...]:
         """The feasible front, best first objective first."""
-        able = [c for c in self.candidates if c.trained and c.feasible]
+        able = [c for c in self.candidates if c.measured and c.feasible]
         points = [scaled(self.spec, c.metrics) for c in able]
         best = [c for c, p in zip(able, points, strict=True) if not _dominated(p, points)]
         return tuple(sorted(best, key=lambda c: scaled(self.spec, c.metrics)))
@@ -62,8 +63,8 @@ class Result:
         return tuple(sorted(unlike, key=lambda c: (_excess(c), c.trial))[:5])
 
     def hypervolume_history(self) -> list[tuple[int, float]]:
-        """(trial, hypervolume up to it) at each feasible trained trial; see `hypervolume`."""
-        able = [c for c in self.candidates if c.trained and c.feasible]
+        """(trial, hypervolume up to it) at each feasible measured trial; see `hypervolume`."""
+        able = [c for c in self.candidates if c.measured and c.feasible]
         points = [scaled(self.spec, c.metrics) for c in able]
         return [(c.trial, hypervolume(points[: i + 1])) for i, c in enumerate(able)]
 
@@ -103,7 +104,7 @@ class Result:
             "digest": c.digest,
             "architecture": self.evaluation(c).architecture.to_json(),
             "outcome": c.outcome,
-            "trained": c.trained,
+            "trained": c.outcome == "trained",
             "metrics": c.metrics,
             "violations": c.violations,
         }
@@ -127,14 +128,18 @@ def read(search: Search) -> Result:
         known = [c for c in search.spec.constraints if c.measure in row.metrics]
         over = {search.spec.constraint_name(c): c.violation(row.metrics[c.measure]) for c in known}
         outcome = row.outcome if row.trial == number else "cached"
-        found.append(Candidate(number, digest, outcome, row.metrics, over, row.test_accuracy))
+        found.append(
+            Candidate(number, digest, outcome, row.outcome, row.metrics, over, row.test_accuracy)
+        )
     return Result(search.spec, tuple(found), count(outcomes), search)
 
 
 def count(outcomes: dict[int, str]) -> dict[str, int]:
-    """`trained` counts trainings done, the diverged among them."""
+    """`trained` counts what was paid from the budget: trainings, the diverged among them, and in
+    a search free of training the candidates that were scored.
+    """
     n = Counter(outcomes.values())
-    trained = n["trained"] + n["diverged"]
+    trained = sum(n[outcome] for outcome in (*MEASURED, "diverged"))
     return {
         "complete": trained + n["rejected"] + n["cached"],
         "trained": trained,

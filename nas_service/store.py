@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError, StudyError
-from nas_service.metrics import Evaluation, measure
+from nas_service.metrics import MEASURED, Evaluation, measure
 
 SCHEMA_VERSION = 1
 DEFAULT_URL = "sqlite:///nas.db"
@@ -266,7 +266,7 @@ class Store:
         return ""
 
     def _trainings(self, db: Connection, study_id: int) -> int:
-        trained = archive.c.outcome.in_(("trained", "diverged"))
+        trained = archive.c.outcome.in_((*MEASURED, "diverged"))
         query = sa.select(sa.func.count()).where(archive.c.study_id == study_id, trained)
         return int(db.execute(query).scalar_one())
 

@@ -17,8 +17,11 @@ from optuna.trial import Trial, TrialState
 from nas_service.data import source_of
 from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailures
 from nas_service.evaluation import Bench, profile_of, violations
-from nas_service.metrics import Evaluation, measure, told
+from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
+from nas_service.spaces.architecture import GLOBAL
+from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.task import Task
 from nas_service.store import Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
@@ -40,11 +43,22 @@ def check(spec: StudySpec) -> None:
     for key, values in space.chip:  # of a larger product at least every value
         for value in values:
             profile_of(spec, ((key, value),))
-    for head_pool in spec.space.head_pool:
-        try:
-            task.head_side(spec.space.cells, head_pool)
-        except SpecError as error:
-            raise SpecError(f"space.{error}") from None
+    _check_sizes(spec, task)
+    kinds = {OPERATIONS[name].kind for name in space.operations}
+    if spec.hardware.chips and "separable" in kinds:
+        raise SpecError("hardware.chips: separable convolutions cannot be simulated on a chip")
+
+
+def _check_sizes(spec: StudySpec, task: Task) -> None:
+    s = spec.space
+    try:
+        side = task.last_side(s.cells, s.stem_stride)
+        for head_pool in s.head_pool:
+            task.head_side(s.cells, head_pool, s.stem_stride)
+    except SpecError as error:
+        raise SpecError(f"space.{error}") from None
+    if {GLOBAL, side} <= set(s.head_pool):
+        raise SpecError(f"space.head_pool: 'global' is {side} here, which stands there as well")
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +298,7 @@ def tell(
 def constraint_values(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:
     """The study's violations and ours: a candidate that could not be trained is never feasible."""
     found = violations(spec, evaluation)
-    within = evaluation.trained or any(v > 0 for v in found.values())
+    within = evaluation.measured or any(v > 0 for v in found.values())
     found[TRAINABLE] = -1.0 if within and evaluation.outcome != "diverged" else 1.0
     return found
 
@@ -294,7 +308,7 @@ def line(spec: StudySpec, number: int, evaluation: Evaluation, outcome: str) -> 
     values = measure(evaluation)
     shown = [f"{o.metric} {values[o.metric]:.4g}" for o in spec.objectives if o.metric in values]
     over = [f"{k} +{100 * v:.3g} %" for k, v in violations(spec, evaluation).items() if v > 0]
-    judged = "feasible" if outcome in ("trained", "cached") and not over else ", ".join(over)
-    seconds = f" in {evaluation.seconds:.1f} s" if outcome == "trained" else ""
+    judged = "feasible" if outcome in (*MEASURED, "cached") and not over else ", ".join(over)
+    seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
     verdict = judged or evaluation.reason
     return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"
