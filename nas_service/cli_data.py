@@ -7,7 +7,7 @@ import click
 from pydantic import ValidationError
 from rich.table import Table
 
-from nas_service.errors import DataError, SpecError
+from nas_service.errors import SpecError
 from nas_service.study import Data
 from nas_service.terminal import options, out, plain, print_json
 
@@ -80,10 +80,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
 def _is_here(source: Any, folder: Path, part: str) -> bool:
     from nas_service.data.source import Files
 
-    try:
-        return not isinstance(source, Files) or bool(source.find(folder, part))
-    except DataError:
-        return False
+    return not isinstance(source, Files) or source.place(folder, part) is not None
 
 
 def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -139,7 +136,7 @@ def _part(source: Any, folder: Path, part: str, frames: int | None) -> dict[str,
         }
         for c in source.check(folder, part)
     ]
-    where = {"place": str(source.find(folder, part).path.relative_to(folder)), "files": files}
+    where = {"place": str(source.find(folder, part).path), "files": files}
     if frames is not None:
         return where | _counted(reader(folder, frames), source.task.classes)
     return where | {"samples": source.samples(folder, part).count}

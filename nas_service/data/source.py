@@ -87,14 +87,18 @@ class Files:
         """The same data set in a file or folder of another name."""
         return replace(self, places=(Place(path),))
 
-    def find(self, folder: Path, part: str) -> Tree:
-        """The first place that has files of a part; DataError says where they could lie."""
+    def place(self, folder: Path, part: str) -> Place | None:
+        """The first place that has files of a part."""
         for place in (p for p in self.places if part in p.parts):
             path = folder / place.path
-            if path.is_file():
-                return open_tree(path, place.root)
-            if path.is_dir() and (tree := _found(Folder(path), self.uses[part])) is not None:
-                return tree
+            if path.is_file() or any((path / name).exists() for name in self.uses[part]):
+                return place
+        return None
+
+    def find(self, folder: Path, part: str) -> Place:
+        """The same; DataError says where the files could lie, and where they are to be had."""
+        if (place := self.place(folder, part)) is not None:
+            return place
         wanted = ", ".join(dict.fromkeys(p.path or "." for p in self.places if part in p.parts))
         raise DataError(
             f"{self.name}: nothing of its {part} part is in {folder.resolve()} (looked at: "
@@ -104,17 +108,16 @@ class Files:
 
     def tree(self, folder: Path, part: str) -> Tree:
         """The files of a part, named from the folder on that holds them."""
-        return _rooted(self.find(folder, part), self.uses[part])
+        place = self.find(folder, part)
+        path = folder / place.path
+        tree = open_tree(path, "" if path.is_dir() else place.root)
+        return _rooted(tree, self.uses[part])
 
     def check(self, folder: Path, part: str) -> list[Checked]:
         """The files of a part, with their published hashes; DataError for one that differs."""
-        tree = self.find(folder, part)
-        if tree.path.is_dir():
-            top = tree.path / tree.root
-            paths = [top / name for name in self.uses[part] if (top / name).is_file()]
-        else:
-            paths = [tree.path]
-        return [self._checked(path) for path in paths]
+        path = folder / self.find(folder, part).path
+        inside = [path / name for name in self.uses[part]] if path.is_dir() else [path]
+        return [self._checked(file) for file in inside if file.is_file()]
 
     def _checked(self, path: Path) -> Checked:
         published = self.published.get(path.name, "")
@@ -124,13 +127,12 @@ class Files:
 
     def samples(self, folder: Path, part: str, time_steps: int = 1) -> Samples:
         """What is there, before any pixel is read."""
-        return self.read(
-            self.tree(folder, part), part, self.task, time_steps if self.task.events else 1
-        )
+        frames = time_steps if self.task.events else 1
+        return self.read(self.tree(folder, part), part, self.task, frames)
 
     def images(self, folder: Path, part: str, time_steps: int = 1) -> Images:
         """A part of the data set, from the cache if its files are those that were read before."""
-        tree = self.find(folder, part)
+        place = self.find(folder, part)
         frames = time_steps if self.task.events else 1
 
         def read() -> Samples:
@@ -143,12 +145,13 @@ class Files:
             frames,
             vars(self.task),
             self.decoder,
-            _stamp(tree, self.uses[part]),
+            _stamp(folder / place.path, self.uses[part]),
         )
         name = f"{self.name}-{part}-{f'{frames}-' if self.task.events else ''}{key_of(*facts)}"
         images = cached(folder_of_cache(folder), name, read)
         if (worst := int(images.labels.max())) >= self.task.classes:
-            raise DataError(f"{tree.path}: label {worst}, 0..{self.task.classes - 1} are possible")
+            where = folder / place.path
+            raise DataError(f"{where}: label {worst}, 0..{self.task.classes - 1} are possible")
         return images
 
 
@@ -167,16 +170,10 @@ def _rooted(tree: Tree, uses: tuple[str, ...]) -> Tree:
     return next((t for top in tops if (t := tree.below(top)).names(uses)), tree)
 
 
-def _found(tree: Folder, uses: tuple[str, ...]) -> Tree | None:
-    return tree if any((tree.path / name).exists() for name in uses) else None
-
-
-def _stamp(tree: Tree, uses: tuple[str, ...]) -> list[object]:
+def _stamp(path: Path, uses: tuple[str, ...]) -> list[object]:
     """Name, size and time of every file that is read; of an archive, of itself."""
-    if not tree.path.is_dir():
-        return [str(tree.path.resolve()), tree.root, _touched(tree.path)]
-    top = tree.path / tree.root
-    return [str(top.resolve()), [[name, _touched(top / name)] for name in tree.names(uses)]]
+    names = Folder(path).names(uses) if path.is_dir() else [""]
+    return [str(path.resolve()), [[name, *_touched(path / name)] for name in names]]
 
 
 def _touched(path: Path) -> tuple[int, int]:

@@ -150,7 +150,11 @@ class Tar:
 
     @cached_property
     def _names(self) -> list[str]:
-        return [name for name, _ in self._walk(())]
+        names = [name for name, _ in self._walk(())]
+        if len(set(names)) < len(names):
+            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            raise DataError(f"{self.path}: member {twice!r:.90} is there twice")
+        return names
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         left = {_joined(self.root, name): name for name in names}
@@ -159,8 +163,8 @@ class Tar:
                 yield left.pop(member), body
             if not left:
                 return
-        missing = next(iter(left.values()))
-        raise DataError(f"{self.path}: member {missing!r:.90} is missing")
+        for missing in left.values():
+            raise DataError(f"{self.path}: member {missing!r:.90} is missing")
 
     def _walk(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Every file's name, in the archive's order, with the bytes of the wanted ones."""

@@ -81,6 +81,15 @@ def test_files_that_are_not_official_end_it(folder):
     assert "train-images-idx3-ubyte.gz" in found.output
 
 
+def test_a_damaged_archive_is_not_a_missing_one(folder):
+    (folder / "tiny-imagenet-200.zip").write_bytes(b"PK\x03\x04")
+    found = run("tiny_imagenet_200")
+    assert found.exit_code == 2
+    expected = DATASETS["tiny_imagenet_200"].published["tiny-imagenet-200.zip"]
+    assert "tiny-imagenet-200.zip: not the official file, or damaged" in found.output
+    assert expected.removeprefix("sha256:") in found.output
+
+
 def test_counting_reads_no_pixel_and_reading_fills_the_cache(folder, monkeypatch, tmp_path):
     put_fashion(folder)
     unchecked = replace(DATASETS["fashion_mnist"], published={})

@@ -109,8 +109,17 @@ def test_a_member_twice(tmp_path):
         archive.writestr("a", "1")
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("a", "2")
-    with pytest.raises(DataError, match="'a' is there twice"):
-        open_tree(tmp_path / "x.zip").names(("",))
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+        archive.addfile(tarfile.TarInfo("a"))
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError, match="'a' is there twice"):
+            open_tree(path).names(("",))
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_nothing_asked_is_nothing_read(make, tmp_path):
+    assert list(open_tree(make(tmp_path / "x", FILES)).read([])) == []
 
 
 @pytest.mark.parametrize("make", KINDS)
