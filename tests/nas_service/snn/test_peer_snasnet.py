@@ -140,15 +140,16 @@ def test_scores_and_gradients_in_training(name):
 def test_scores_in_evaluation_of_networks_that_fire(name):
     text = MATRICES[name]
     mode = "backward" if Cell.from_text(text, DIGITS).recurrent else "forward"
-    network, other = twins(text, mode)
+    network, other = (n.double() for n in exact(*twins(text, mode)))
     for seed in range(3):
-        network.train()(images(seed))
+        network.train()(images(seed).double())
     for mine, yours in pairs(network, other):
         if isinstance(mine, nn.BatchNorm2d):
             yours.load_state_dict(mine.state_dict())
-    found, expected = network.eval()(images()), scores(other.eval(), images())
-    assert 0.01 < firing_rate(network, images()) < 0.9
+    x = images().double()
+    found, expected = network.eval()(x), scores(other.eval(), x)
+    assert 0.01 < firing_rate(network, x) < 0.9
     assert expected.std() > 1e-3
-    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(found, expected, atol=1e-9)
     assert torch.equal(found.argmax(1), expected.argmax(1))
     assert len(lif_layers(network)) >= 5
