@@ -66,9 +66,11 @@ class SpikeConv2d(nn.Conv2d):
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and bias is None
         if not (same_size and plain and k > 1 and x.dim() == 4 and x.numel()):
             return False
+        if x.shape[1] != self.in_channels:
+            return False
         if asked() == "norse" or torch.is_autocast_enabled("cpu"):
             return False
-        if x.dtype != torch.float32 or weight.dtype != torch.float32:
+        if not x.dtype == weight.dtype == torch.float32 or x.device != weight.device:
             return False
         last = x.is_contiguous(memory_format=torch.channels_last)
         return last and self.padding_mode == "zeros" and choose(x).name == "cpp"

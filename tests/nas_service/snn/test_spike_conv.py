@@ -154,3 +154,9 @@ def test_autocast_and_other_types_run_densely():
         assert conv(x).dtype == torch.bfloat16
     assert not runs_by_spikes(conv.double()(x.double()))
     assert conv.to("meta")(x.to("meta")).shape == (2, 8, 6, 6)
+
+
+def test_other_channels_are_refused_as_torch_does():
+    conv = SpikeConv2d(4, 8, 3, padding=1, bias=False)
+    with pytest.raises(RuntimeError, match="to have 4 channels, but got 5"):
+        conv(spikes(2, 5, 6, 6, rate=0.05))
