@@ -72,9 +72,10 @@ class BatchNormLIF(nn.BatchNorm2d):
 
     def _fusible(self, current: Tensor) -> bool:
         watched = self.lif._forward_hooks or self.lif._forward_pre_hooks
-        if watched or asked() == "norse" or self.weight.dtype != torch.float32:
+        if watched or asked() == "norse" or current.shape[1] != self.num_features:
             return False
-        return choose(current).name == "cpp"
+        fp32 = self.weight.dtype == torch.float32 and self.weight.device == current.device
+        return fp32 and choose(current).name == "cpp"
 
     def _fused(self, current: Tensor) -> Tensor:
         lif = self.lif

@@ -248,7 +248,8 @@ void moments(const Shape& s, const E* y, double* mean, double* variance) {
     const double count = static_cast<double>(samples(s));
     for (int64_t c = 0; c < C; ++c) {
         const double shift = mean[c] / count;
-        variance[c] = std::max(0.0, variance[c] / count - shift * shift);
+        const double found = variance[c] / count - shift * shift;
+        variance[c] = found < 0 ? 0 : found;  // NaN stays NaN
         mean[c] = first[c] + shift;
     }
 }

@@ -126,3 +126,18 @@ def test_steps_that_do_not_divide_are_refused():
     one, _, _ = pair(3, 2, Neuron())
     with pytest.raises(ValueError, match="5 folded steps are no multiple of 2 time steps"):
         one(noise(5, 3, 2, 2))
+
+
+def test_other_channels_are_refused_as_torch_does():
+    one, _, _ = pair(3, 2, Neuron())
+    with pytest.raises(RuntimeError, match="running_mean should contain 5 elements not 3"):
+        one(noise(4, 5, 2, 2))
+
+
+def test_what_is_no_number_is_not_hidden():
+    one, _, _ = pair(2, 2, Neuron())
+    x = noise(4, 2, 3, 3)
+    x[0, 1, 0, 0] = float("nan")
+    one.train()(x)
+    assert one.running_var.isnan().tolist() == [False, True]
+    assert one.running_mean.isnan().tolist() == [False, True]

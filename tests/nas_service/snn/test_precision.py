@@ -1,0 +1,32 @@
+"""bf16 where the processor has it, and a line of log where it does not."""
+
+import logging
+
+import pytest
+import torch
+
+from nas_service.snn import precision
+
+
+@pytest.fixture(params=[True, False])
+def native(request, monkeypatch):
+    """A processor with bf16 and one without."""
+    monkeypatch.setattr(precision, "native_bf16", lambda kind="cpu": request.param)
+    precision._say_fp32.cache_clear()
+    return request.param
+
+
+def test_bf16_as_the_processor_has_it(native, caplog):
+    x = torch.ones(2, 2)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with precision.autocast(bf16=True):
+                assert (x @ x).dtype == (torch.bfloat16 if native else torch.float32)
+    assert len(caplog.messages) == (0 if native else 1)
+    with precision.autocast(bf16=False):
+        assert (x @ x).dtype == torch.float32
+
+
+def test_this_processor_is_asked():
+    assert precision.native_bf16("cpu") in (True, False)
+    assert precision.native_bf16("meta") is False
