@@ -202,7 +202,9 @@ class Walk:
 
     edges: nn.ModuleDict
     entry: Seen
+    # by edge: the operations before it, and what it sends by the operation it carries
     sent: dict[int, tuple[tuple[str, ...], dict[str, Tensor]]] = field(default_factory=dict)
+    # by node: the operations before it, its spikes and their kernels
     fired: dict[int, tuple[tuple[str, ...], Tensor, Tensor]] = field(default_factory=dict)
 
     def output(self, cell: Cell) -> Seen:
@@ -221,25 +223,20 @@ class Walk:
         return Seen(nodes[OUTPUT], kernel, layers)
 
     def _send(self, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
+        """What edge `at` sends when it carries `name` and reads x, made by `before`."""
+        edge, weighted = self.edges[EDGE_NAMES[at] + name], OPERATIONS[name].weighted
+        spikes = self._spikes(EDGES[at][0], edge[0], before, x) if weighted else x
         known, values = self.sent.get(at, (None, {}))
         if known != before:
             self.sent[at] = before, (values := {})
         if name not in values:
-            values[name] = self._run(at, name, before, x)
-        if OPERATIONS[name].weighted:
-            self._spikes(EDGES[at][0], at, name, before, x)
+            values[name] = each_step(list(edge[1:]), spikes) if weighted else edge(x)
         return values[name]
 
-    def _run(self, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
-        edge = self.edges[EDGE_NAMES[at] + name]
-        if not OPERATIONS[name].weighted:
-            return edge(x)
-        return each_step(list(edge[1:]), self._spikes(EDGES[at][0], at, name, before, x))
-
-    def _spikes(self, node: int, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
+    def _spikes(self, node: int, lif: LIF, before: tuple[str, ...], x: Tensor) -> Tensor:
         """What the neurons behind a node answer: they are alike on all its edges."""
         if node not in self.fired or self.fired[node][0] != before:
-            spikes = self.edges[EDGE_NAMES[at] + name][0](x)
+            spikes = lif(x)
             self.fired[node] = before, spikes, one_product(spikes)
         return self.fired[node][1]
 
