@@ -9,7 +9,8 @@ the data set is its authors' (IEEE TAI 2025). Networks trained for another numbe
 cells without a path, are left out. Images are those of `train/<class>/*.jpg|png` in a zip file;
 without one they are noise.
 
-The sample is drawn among genotypes; `--part` takes those of one half of the functions (by the hash
+The sample is drawn among genotypes, where simple cells are many, or with `--distinct` among
+functions, which is harder. `--part` takes those of one half of the functions (by the hash
 of a cell's canonical form): `threshold_depth` was chosen on the half `chosen`, never on `held-out`.
 `a+b` is the mean of the ranks by a and by b within the sample. `--whole` builds dead edges too, as
 SNASNet's code runs them. Intervals are of a bootstrap over the sample. `recall_at_25`: share of the
@@ -72,6 +73,17 @@ def read_table(path: Path) -> list[Trained]:
             if row["n_epochs"] == EPOCHS and cell.connected:
                 found.append(Trained(cell, float(row["test"])))
     return found
+
+
+def distinct(table: list[Trained]) -> list[Trained]:
+    """Each function once, with the mean accuracy of its networks."""
+    functions = defaultdict(list)
+    for trained in table:
+        functions[trained.cell.canonical()].append(trained)
+    return [
+        Trained(found[0].cell, float(np.mean([trained.accuracy for trained in found])))
+        for found in functions.values()
+    ]
 
 
 def read_images(path: Path | None, count: int, seed: int) -> torch.Tensor:
@@ -196,6 +208,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="zip file; noise without")
     parser.add_argument("--proxies", default=",".join([*PROXIES, "hamming+convolutions"]))
     parser.add_argument("--part", choices=("all", "chosen", "held-out"), default="all")
+    parser.add_argument("--distinct", action="store_true", help="draw functions, not genotypes")
     parser.add_argument("--cells", type=int, default=300)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--batch", type=int, default=32, help="images of each of two batches")
@@ -210,6 +223,7 @@ def main() -> None:
         print(json.dumps(ceiling(table), indent=2))
         return
     table = [trained for trained in table if args.part in ("all", trained.part)]
+    table = distinct(table) if args.distinct else table
     die = np.random.default_rng(args.seed)
     sample = [table[i] for i in die.choice(len(table), args.cells, replace=False)]
     images = read_images(args.images, BATCHES * args.batch, args.seed)
@@ -218,7 +232,8 @@ def main() -> None:
         print(json.dumps(found, indent=2))
         return
     source = args.images.name if args.images else "noise"
-    print(f"{args.cells} of {len(table)} cells ({args.part}), {len(images)} images ({source})")
+    drawn = "functions" if args.distinct else "cells"
+    print(f"{args.cells} of {len(table)} {drawn} ({args.part}), {len(images)} images ({source})")
     print(f"{'proxy':21s} spearman  95 % interval   best tenth kept in 25 / 50 %      CPU s")
     for name, row in found.items():
         print(

@@ -12,7 +12,9 @@ wins. Batch norms see each time step by itself, weights are one set for each edg
   fire once; one product a kernel; what first cells have in common is computed once.
 
 Both score the same member of each function. `same_winner` compares them where both were run: on
-the timed samples and on our best ten functions.
+the timed samples and on our best ten functions. Maps are many megabytes: run it with the
+environment of the service's workers (`WORKER_ENVIRONMENT` in nas_service/local.py), where the
+allocator keeps freed memory.
 """
 
 import argparse
@@ -30,6 +32,7 @@ import torch
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState
 from proxies import read_images
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF
@@ -78,6 +81,9 @@ class Weights(nn.Module):
             )
             for k in range(2)
         )
+        for module in list(self.modules()):
+            if parametrize.is_parametrized(module, "weight"):  # from now on as rounded
+                parametrize.remove_parametrizations(module, "weight")
 
 
 # --- its own way -----------------------------------------------------------------------------
@@ -163,14 +169,23 @@ def folded_kernel(weights: Weights, cell: Cell, first: "Walk") -> Tensor:
     return torch.as_tensor(seen.kernel) / (seen.layers * TIME_STEPS)
 
 
-def through(module: nn.Module, seen: Seen) -> Seen:
+def through(block: nn.Sequential, seen: Seen) -> Seen:
     """A block of modules with one layer of neurons."""
-    x, kernel = seen.value, seen.kernel
-    for part in module:
-        x = each_step(part, x)
-        if isinstance(part, LIF):
-            kernel = kernel + one_product(x)
-    return Seen(x, kernel, seen.layers + 1)
+    parts = list(block)
+    at = next(n for n, part in enumerate(parts) if isinstance(part, LIF))
+    spikes = parts[at](each_step(parts[:at], seen.value))
+    kernel = seen.kernel + one_product(spikes)
+    return Seen(each_step(parts[at + 1 :], spikes), kernel, seen.layers + 1)
+
+
+def each_step(parts: list[nn.Module], x: Tensor) -> Tensor:
+    """Modules without state on folded time [T*B, ...].
+
+    Batch norms see one step after the other, and so does what is beside them: it is in the cache.
+    """
+    if any(isinstance(part, nn.BatchNorm2d) for part in parts):
+        return torch.cat([nn.Sequential(*parts)(step) for step in x.chunk(TIME_STEPS)])
+    return nn.Sequential(*parts)(x)
 
 
 def one_product(spikes: Tensor) -> Tensor:
@@ -187,7 +202,9 @@ class Walk:
 
     edges: nn.ModuleDict
     entry: Seen
+    # by edge: the operations before it, and what it sends by the operation it carries
     sent: dict[int, tuple[tuple[str, ...], dict[str, Tensor]]] = field(default_factory=dict)
+    # by node: the operations before it, its spikes and their kernels
     fired: dict[int, tuple[tuple[str, ...], Tensor, Tensor]] = field(default_factory=dict)
 
     def output(self, cell: Cell) -> Seen:
@@ -206,28 +223,20 @@ class Walk:
         return Seen(nodes[OUTPUT], kernel, layers)
 
     def _send(self, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
+        """What edge `at` sends when it carries `name` and reads x, made by `before`."""
+        edge, weighted = self.edges[EDGE_NAMES[at] + name], OPERATIONS[name].weighted
+        spikes = self._spikes(EDGES[at][0], edge[0], before, x) if weighted else x
         known, values = self.sent.get(at, (None, {}))
         if known != before:
             self.sent[at] = before, (values := {})
         if name not in values:
-            values[name] = self._run(at, name, before, x)
-        if OPERATIONS[name].weighted:
-            self._spikes(EDGES[at][0], at, name, before, x)
+            values[name] = each_step(list(edge[1:]), spikes) if weighted else edge(x)
         return values[name]
 
-    def _run(self, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
-        edge = self.edges[EDGE_NAMES[at] + name]
-        if not OPERATIONS[name].weighted:
-            return edge(x)
-        y = self._spikes(EDGES[at][0], at, name, before, x)
-        for part in edge[1:]:
-            y = each_step(part, y)
-        return y
-
-    def _spikes(self, node: int, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
+    def _spikes(self, node: int, lif: LIF, before: tuple[str, ...], x: Tensor) -> Tensor:
         """What the neurons behind a node answer: they are alike on all its edges."""
         if node not in self.fired or self.fired[node][0] != before:
-            spikes = self.edges[EDGE_NAMES[at] + name][0](x)
+            spikes = lif(x)
             self.fired[node] = before, spikes, one_product(spikes)
         return self.fired[node][1]
 
@@ -236,13 +245,6 @@ def upstream(cell: Cell, node: int) -> tuple[str, ...]:
     """The operations that a node's value depends on."""
     ends = {0: (), 1: ((0, 1),), 2: ((0, 1), (0, 2), (1, 2))}[node]
     return tuple(cell.operations[EDGES.index(edge)] for edge in ends)
-
-
-def each_step(part: nn.Module, x: Tensor) -> Tensor:
-    """A module on folded time; batch norms see one time step after the other."""
-    if isinstance(part, nn.BatchNorm2d):
-        return torch.cat([part(step) for step in x.chunk(TIME_STEPS)])
-    return part(x)
 
 
 # --- both ------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def score(name: str, network: Network, images: Tensor) -> Score:
 @contextmanager
 def at_initialisation(network: nn.Module) -> Iterator[None]:
     """Batch norms take the statistics of the batch, as in training, and keep none of them."""
-    was_training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [[(buffer, buffer.clone()) for buffer in norm.buffers()] for norm in norms]
     network.eval()
@@ -68,7 +68,8 @@ def at_initialisation(network: nn.Module) -> Iterator[None]:
     finally:
         for buffer, before in chain.from_iterable(kept):
             buffer.copy_(before)
-        network.train(was_training)
+        for module, mode in modes:
+            module.training = mode
 
 
 def _finite(value: float, dead: bool) -> Score:
@@ -100,7 +101,9 @@ def sparsity_aware_kernels(codes: Tensor, alpha: float) -> Tensor:
 
 def _distances(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Hamming distances [T, B, B] by one product, and neurons that fired [T, B]; exact."""
-    both = torch.bmm(codes, codes.mT).double()  # whole numbers, exact below 2^24 neurons
+    codes = codes.float()
+    with torch.autocast(codes.device.type, enabled=False):
+        both = torch.bmm(codes, codes.mT).double()  # whole numbers, exact below 2^24 neurons
     fired = both.diagonal(dim1=-2, dim2=-1)
     return fired.unsqueeze(-1) + fired.unsqueeze(-2) - 2 * both, fired
 

@@ -75,6 +75,15 @@ def test_equal_codes_have_no_distance():
     assert sparsity_aware_kernels(torch.zeros(1, 2, 5), 0.5).tolist() == [[[5, 5], [5, 5]]]
 
 
+def test_counts_are_exact_whatever_the_network_ran_in():
+    """bfloat16 has no 1001."""
+    codes = torch.ones(1, 2, 1001, dtype=torch.bfloat16)
+    codes[0, 0, 0] = 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = hamming_kernels(codes), hamming_kernels(codes.float())
+    assert found[0].tolist() == found[1].tolist() == [[[1001, 1000], [1000, 1001]]]
+
+
 def test_log_determinant_by_hand():
     """4 x 4 - 2 x 2 = 12."""
     assert log_determinant(torch.tensor([[4.0, 2], [2, 4]])) == pytest.approx(math.log(12))
@@ -136,13 +145,15 @@ def test_score_repeats_and_leaves_the_network_alone(name):
     net, x = network(LIVE, LIVE), images()
     assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
     net.train()
+    net.body[0].eval()
+    modes = [m.training for m in net.modules()]
     before = {key: value.clone() for key, value in net.state_dict().items()}
     first = score(name, net, x)
     assert math.isfinite(first.value)
     assert not first.dead
     assert score(name, net, x) == first
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-    assert net.training
+    assert [m.training for m in net.modules()] == modes
     assert all(p.grad is None for p in net.parameters())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.modules())
 
