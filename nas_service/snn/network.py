@@ -76,8 +76,9 @@ class CellNetwork(nn.Module):
 class RecurrentCell(CellNetwork):
     """A cell with backward edges, one time step after the other.
 
-    What a node sends over a backward edge is added to what its target sends a step later; in the
-    first step nothing comes. Batch norms see each step by itself.
+    What a node sends over a backward edge is added to what its target sends a step later. In the
+    first step nothing has come: a node that has no other input holds zeros, as in SNASNet. Batch
+    norms see each step by itself.
     """
 
     def __init__(self, cell: Cell, channels: int, style: Style, bits: dict[str, int]) -> None:
@@ -108,8 +109,10 @@ class RecurrentCell(CellNetwork):
     ) -> None:
         """Sends over all edges of one direction what their sources hold in this step."""
         for wire in self.wires:
-            value = nodes[wire.source]
-            if wire.backward == backward and value is not None:
+            if wire.backward == backward:
+                value = nodes[wire.source]
+                if value is None:
+                    value = torch.zeros_like(cast(Tensor, nodes[0]))
                 for module in _stages(self.edges[f"edge{wire.name}"]):
                     value = _stepped(module, value, states)
                 _add(targets, wire.target, value)
