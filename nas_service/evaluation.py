@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -164,7 +165,7 @@ class Bench:
             norm_each_step=n.norm == "step",
             momentum=n.norm_momentum,
         )
-        return network.to(self.device)
+        return cast(Network, network.to(self.device).to(memory_format=torch.channels_last))
 
     def train(
         self,

@@ -211,9 +211,9 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Class scores [B, classes] of images [B, C, H, W], or of frames [B, T, C, H, W]."""
         if images.dim() == 5:
-            x = self.stem(images.transpose(0, 1).flatten(0, 1))
+            x = self.stem(_fast(images.transpose(0, 1).flatten(0, 1)))
         else:
-            current = self.stem(images)  # the same at every step
+            current = self.stem(_fast(images))  # the same at every step
             x = current.expand(self.time_steps, *current.shape).flatten(0, 1)
         scores: Tensor = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
         votes: Tensor = scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes))
@@ -232,6 +232,11 @@ class Network(nn.Module):
             else:
                 found[name] = part
         return found | {"hidden": self.hidden, "readout": self.readout}
+
+
+def _fast(images: Tensor) -> Tensor:
+    """In the layout that convolutions of spikes are fast in."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _body(a: Architecture, style: Style) -> Iterator[tuple[str, nn.Module]]:

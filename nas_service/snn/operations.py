@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_service.errors import pick
-from nas_service.snn.neurons import LIF, SNASNET, Neuron
+from nas_service.snn.neurons import LIF, SNASNET, Neuron, SpikeConv2d
 from nas_service.snn.quantization import Rounding, quantize
 from nas_service.spaces.operations import Operation
 
@@ -59,7 +59,7 @@ def conv_bn(
     c_in: int, c_out: int, kernel: int, style: Style, groups: int = 1, stride: int = 1
 ) -> list[nn.Module]:
     """A quantised convolution that keeps the size of its map, and its batch norm."""
-    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    conv = SpikeConv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return [quantize(conv, style.rounding), style.norm(c_out)]
 
 

@@ -20,8 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nas_service.errors import SpecError, pick
 from nas_service.snn.network import CellNetwork, Network, lif_layers
 from nas_service.snn.neurons import THRESHOLD
-from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
-from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.architecture import OUTPUT, Architecture, Cell
 
 Measure = Callable[[Network, Tensor], "Score"]  # of a network on images [N, C, H, W]
 Kernels = Callable[[Tensor], Tensor]  # codes [T, B, N] of a layer to its kernels [T, B, B]
@@ -182,11 +181,9 @@ Edges = dict[tuple[int, int], Thresholds]  # by source and target
 def edges_of(cell: Cell, common: float = THRESHOLD) -> Edges:
     """A cell's live edges; neurons without a threshold of their own have the common one."""
     found: Edges = {}
-    for edge, name in zip(EDGES, cell.live().operations, strict=True):
-        operation = OPERATIONS[name]
-        if operation.kind != "zero":
-            own = common if operation.threshold is None else operation.threshold
-            found[edge] = (own,) if operation.weighted else ()
+    for edge in cell.live().edges:
+        own = common if edge.operation.threshold is None else edge.operation.threshold
+        found[edge.source, edge.target] = (own,) * len(edge.operation.matrices)
     return found
 
 
@@ -237,10 +234,12 @@ STRUCTURAL: dict[str, Callable[[Edges], float]] = {
 }
 
 
-def structure(name: str, architecture: Architecture, common: float = THRESHOLD) -> Score:
+def structure(name: str, architecture: Architecture) -> Score:
     """A proxy that needs no network: the sum of a value over cells, in microseconds."""
     value = pick(STRUCTURAL, name, "structural proxy")
-    return _over_cells(value, [edges_of(cell, common) for cell in architecture.cells])
+    return _over_cells(
+        value, [edges_of(cell, architecture.threshold) for cell in architecture.cells]
+    )
 
 
 def _over_cells(value: Callable[[Edges], float], cells: list[Edges]) -> Score:

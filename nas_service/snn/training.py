@@ -13,6 +13,7 @@ from nas_service.data.tensors import Examples
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.neurons import LIF
+from nas_service.snn.precision import autocast
 from nas_service.snn.quantization import network_parameters, steps_of
 
 SCORING_BATCH = 256
@@ -135,7 +136,7 @@ def _step(
     epoch: int,
 ) -> float:
     """One step downhill; returns the loss before it."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+    with autocast(recipe.precision == "bf16", x.device.type):
         scores = network(x)
     loss = nn.functional.cross_entropy(scores.float(), labels)
     if not math.isfinite(value := loss.item()):
