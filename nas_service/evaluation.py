@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -165,7 +164,7 @@ class Bench:
             norm_each_step=n.norm == "step",
             momentum=n.norm_momentum,
         )
-        return cast(Network, network.to(self.device).to(memory_format=torch.channels_last))
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def train(
         self,
