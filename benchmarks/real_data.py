@@ -1,0 +1,95 @@
+"""Accuracy of one fixed network on real images, by the recipes of the study files.
+
+    python benchmarks/real_data.py --data FOLDER [--studies fashion_mnist cifar10] [--seeds 2]
+
+Trains what studies/NAME.toml would, on as many images and for as many epochs, and prints the
+accuracy on the validation and on the test images. Where the official CIFAR-10 is not in the
+folder, a copy of it as pictures is read, and named.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas_service.data.tensors import Stored
+from nas_service.errors import DataError
+from nas_service.evaluation import Bench, recipe_of
+from nas_service.snn.training import accuracy, fit
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.operations import PRESETS
+from nas_service.study import StudySpec, load_spec
+
+STUDIES = Path(__file__).parents[1] / "studies"
+CELL = Cell.from_text("0330 0001 0003 0000", PRESETS["snasnet5"])
+POOLS = {"fashion_mnist": 7, "cifar10": 8}  # pixels of the last map that one feature is a mean of
+COPY = {"name": "image_folder", "archive": "cifar10_jpeg_full_60000.zip", "size": 32, "classes": 10}
+
+
+def opened(name: str, folder: Path) -> tuple[Bench, str]:
+    """The study's data, and what they are called."""
+    spec = load_spec(STUDIES / f"{name}.toml")
+    try:
+        return Bench.open(spec, folder), name
+    except DataError:
+        if name != "cifar10":
+            raise
+    copied = spec.data.model_copy(update=COPY)
+    fields = {key: value for key, value in copied.model_dump().items() if value is not None}
+    data = type(spec.data).model_validate(fields)
+    return Bench.open(spec.model_copy(update={"data": data}), folder), "CIFAR-10 (JPEG copy)"
+
+
+def architecture(spec: StudySpec, pool: int) -> Architecture:
+    sizes = {"hidden": spec.space.hidden[-1], "time_steps": spec.space.time_steps[-1]}
+    return Architecture((CELL, CELL), spec.space.channels[-1], pool, **sizes, weight_bits=8)  # type: ignore[arg-type]
+
+
+def measure(bench: Bench, a: Architecture, seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    network, start = bench.network(a), time.process_time()
+    for _ in fit(network, Stored(bench.data.train), recipe_of(bench.spec), seed):
+        pass
+    seconds = time.process_time() - start
+    test = bench.source.read_test(bench.folder, a.time_steps)
+    test = test.scaled(bench.data.mean, bench.data.deviation)
+    return {
+        "seed": seed,
+        "validation": accuracy(network, Stored(bench.data.validation)),
+        "test": accuracy(network, Stored(test)),
+        "cpu_s": seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--studies", nargs="+", choices=sorted(POOLS), default=sorted(POOLS))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    for study in args.studies:
+        bench, name = opened(study, args.data)
+        a = architecture(bench.spec, POOLS[study])
+        rows = [measure(bench, a, seed) for seed in range(args.seeds)]
+        parameters = bench.workload(a).parameters
+        facts = {"data": name, "images": len(bench.data.train), "parameters": parameters}
+        found += [facts | {"epochs": bench.spec.training.epochs} | row for row in rows]
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    print("data                  images  epochs  parameters  seed  validation    test  CPU s")
+    for r in found:
+        print(
+            f"{r['data']:20s}  {r['images']:6d}  {r['epochs']:6d}  {r['parameters']:10d}  "
+            f"{r['seed']:4d}  {r['validation']:10.4f}  {r['test']:.4f}  {r['cpu_s']:5.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
