@@ -217,6 +217,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.cells < 20:
+        parser.error(f"--cells {args.cells}: at least 20 are needed for a best tenth and ranks")
     torch.set_num_threads(1)
     table = read_table(args.table)
     if args.ceiling:
