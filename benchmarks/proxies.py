@@ -38,11 +38,12 @@ from PIL import Image
 from scipy.stats import rankdata, spearmanr
 
 from nas_service.snn.network import CellNetwork, Network
+from nas_service.snn.neurons import Neuron
 from nas_service.snn.operations import Style, build
 from nas_service.snn.proxies import BATCHES, PROXIES, score
 from nas_service.snn.quantization import Rounding
-from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
-from nas_service.spaces.operations import OPERATIONS, PRESETS
+from nas_service.spaces.architecture import EDGE_NAMES, OUTPUT, Architecture, Cell
+from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task
 
 Floats = NDArray[np.float64]
@@ -104,16 +105,18 @@ class WholeCell(CellNetwork):
     """A cell with its dead edges; nodes that nothing reaches are 0."""
 
     def __init__(self, cell: Cell, channels: int, style: Style) -> None:
-        super().__init__(cell, channels, style)
-        for edge, name in zip(EDGE_NAMES, cell.operations, strict=True):
-            if f"edge{edge}" not in self.edges and OPERATIONS[name].kind != "zero":
-                self.edges[f"edge{edge}"] = build(OPERATIONS[name], channels, style)
+        super().__init__(cell, channels, style, {edge.name: 8 for edge in cell.edges})
+        self.wires = tuple(sorted(cell.edges, key=lambda e: e.target))
+        for wire in self.wires:
+            if f"edge{wire.name}" not in self.edges:
+                self.edges[f"edge{wire.name}"] = build(wire.operation, channels, style)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         nodes = [x, *(torch.zeros_like(x) for _ in range(OUTPUT))]
-        for (source, target), edge in zip(EDGES, EDGE_NAMES, strict=True):
-            if f"edge{edge}" in self.edges:
-                nodes[target] = nodes[target] + self.edges[f"edge{edge}"](nodes[source])
+        fired: dict[tuple[int, Neuron], torch.Tensor] = {}
+        for wire in self.wires:
+            sent = self._send(wire, nodes[wire.source], fired)
+            nodes[wire.target] = nodes[wire.target] + sent
         return nodes[OUTPUT]
 
 
@@ -217,6 +220,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.cells < 20:
+        parser.error(f"--cells {args.cells}: at least 20 are needed for a best tenth and ranks")
     torch.set_num_threads(1)
     table = read_table(args.table)
     if args.ceiling:
