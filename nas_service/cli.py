@@ -17,6 +17,7 @@ from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
 from nas_service.errors import NasError, StudyError
+from nas_service.spaces.operations import operations_of
 from nas_service.store import Store, storage_url
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
@@ -349,6 +350,11 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
         return print_json(document)
     out.print(f"trial {trial} of {name}: {found.outcome} {plain(evaluation.reason)}", markup=False)
     out.print_json(json.dumps(document["architecture"]))
+    names = operations_of(result.spec.space.operations)
+    if len(names) <= 10:
+        digits = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+        for k, one in enumerate(evaluation.architecture.cells):
+            out.print(f"cell {k}: {one.text(names)}   ({digits})", markup=False)
     for metric, value in found.metrics.items():
         out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
     print_hardware(evaluation.hardware)

@@ -16,6 +16,7 @@ from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.results import Candidate, Result
+from nas_service.spaces.architecture import Architecture
 
 CHOSEN = 6  # candidates of the front whose cells and hardware are drawn
 QUANTITIES = {
@@ -40,10 +41,16 @@ class Drawn:
     def sizes(self) -> str:
         a = self.evaluation.architecture
         return (
-            f"{a.channels} channels, T = {a.time_steps}, {a.weight_bits}-bit weights, "
-            f"hidden {a.hidden}, head pool {a.head_pool}"
+            f"{', '.join(map(str, a.widths))} channels, T = {a.time_steps}, {_bits(a)} weights, "
+            f"hidden {a.hidden}, head pool {a.head_pool or 'global'}, threshold {a.threshold:g}"
             + "".join(f", {key.replace('_', ' ')} {value}" for key, value in a.chip)
         )
+
+
+def _bits(a: Architecture) -> str:
+    """`8-bit`, or the least and most of the parts."""
+    least, most = min(a.all_bits), max(a.all_bits)
+    return f"{least}-bit" if least == most else f"{least}- to {most}-bit"
 
 
 def write(result: Result, path: Path) -> Path:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from nas_service.spaces.architecture import EDGES, Cell
-from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.architecture import EDGES, Cell, Edge
+from nas_service.spaces.operations import BACK
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 48
@@ -241,14 +241,11 @@ ARCS = {(0, 1): 0, (1, 2): 0, (2, 3): 0, (0, 2): -52, (1, 3): 52, (0, 3): -96}
 
 
 def cell(drawn: Cell) -> Markup:
-    """A cell's live edges from the input, left, to the output, right."""
-    live = drawn.live()
-    edges = [
-        (e, n) for e, n in zip(EDGES, live.operations, strict=True) if OPERATIONS[n].kind != "zero"
-    ]
-    used = {node for edge, _ in edges for node in edge} | {0, 3}
-    parts = [_edge(edge, name) for edge, name in edges] + [_node(n) for n in sorted(used)]
-    return svg(CELL_WIDTH, CELL_HEIGHT, parts)
+    """A cell's live edges from the input, left, to the output, right; those backward dashed."""
+    edges = drawn.live().edges
+    used = {node for edge in edges for node in (edge.source, edge.target)} | {0, 3}
+    parts = [_edge(edge, drawn.operations[edge.pair]) for edge in edges]
+    return svg(CELL_WIDTH, CELL_HEIGHT, parts + [_node(n) for n in sorted(used)])
 
 
 def _node_x(node: int) -> float:
@@ -262,11 +259,13 @@ def _node(node: int) -> Markup:
     )
 
 
-def _edge(edge: tuple[int, int], name: str) -> Markup:
-    a, b = _node_x(edge[0]), _node_x(edge[1])
-    rise = ARCS[edge]
+def _edge(edge: Edge, state: str) -> Markup:
+    ends = EDGES[edge.pair]
+    a, b = _node_x(ends[0]), _node_x(ends[1])
+    rise = ARCS[ends]
+    name = f"\N{LEFTWARDS ARROW} {state.removeprefix(BACK)}" if edge.backward else state
     control = MIDDLE + rise * 4 / 3  # the curve's middle lies three quarters of the way up
     path = f"M{a} {MIDDLE}C{a + 30} {control},{b - 30} {control},{b} {MIDDLE}"
-    kind = escape(OPERATIONS[name].kind)
+    kind = escape(edge.operation.kind) + (" backward" if edge.backward else "")
     curve = Markup('<path d="{}" class="edge {}"/>').format(path, kind)
     return curve + svg_text((a + b) / 2, MIDDLE + rise - 5, name, "operation middle")
