@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nas_service.errors import DataError, SpecError, did_you_mean
 from nas_service.snn.network import Network
-from nas_service.snn.neurons import LIF
+from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import (
     Rounding,
     integer_weights,
@@ -140,7 +140,9 @@ def deployed(network: Network) -> Network:
         _fold(block, matrix_of(block))
     for parent in list(twin.modules()):
         for name, norm in list(parent.named_children()):
-            if isinstance(norm, nn.BatchNorm2d):
+            if isinstance(norm, BatchNormLIF):
+                setattr(parent, name, nn.Sequential(Affine(*at_rest(norm)), norm.lif))
+            elif isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, Affine(*at_rest(norm)))
     return twin
 
@@ -156,7 +158,10 @@ def _fold(block: nn.Module, matrix: nn.Conv2d | nn.Linear) -> None:
     front = list(parts.values())[:at]
     behind = parts[names[at + 1]] if at + 1 < len(names) else None
     norm = behind if isinstance(behind, nn.BatchNorm2d) else None
-    window, spikes = pooled_in_front(block, matrix), any(isinstance(m, LIF) for m in front)
+    window, spikes = (
+        pooled_in_front(block, matrix),
+        any(isinstance(m, LIF | BatchNormLIF) for m in front),
+    )
     setattr(block, names[at], fold(matrix, norm, window, spikes))
     if norm is not None:
         setattr(block, names[at + 1], nn.Identity())

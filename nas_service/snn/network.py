@@ -160,7 +160,7 @@ class StepDropout(nn.Module):
 def _reduction(channels: int, wider: int, style: Style) -> nn.Sequential:
     """Between two cells: the channels of the next, half the side."""
     return nn.Sequential(
-        style.norm(channels), style.lif(), *conv_bn(channels, wider, 3, style), nn.AvgPool2d(2)
+        *style.norm_lif(channels), *conv_bn(channels, wider, 3, style), nn.AvgPool2d(2)
     )
 
 
@@ -196,8 +196,7 @@ class Network(nn.Module):
         pool = task.last_side(len(a.cells), a.stem_stride) // side
         hidden = nn.Linear(a.widths[-1] * side**2, a.hidden, bias=False)
         self.hidden = nn.Sequential(
-            style.norm(a.widths[-1]),
-            style.lif(),
+            *style.norm_lif(a.widths[-1]),
             nn.AvgPool2d(pool),
             nn.Flatten(),
             StepDropout(dropout, a.time_steps),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_service.errors import pick
-from nas_service.snn.neurons import LIF, SNASNET, Neuron, SpikeConv2d
+from nas_service.snn.neurons import LIF, SNASNET, BatchNormLIF, Neuron, SpikeConv2d
 from nas_service.snn.quantization import Rounding, quantize
 from nas_service.spaces.operations import Operation
 
@@ -50,6 +50,12 @@ class Style:
         if self.norm_each_step:
             return StepNorm(channels, self.time_steps, self.momentum)
         return nn.BatchNorm2d(channels, momentum=self.momentum)
+
+    def norm_lif(self, channels: int) -> list[nn.Module]:
+        """A batch norm and neurons right behind it, in one where time is folded."""
+        if self.norm_each_step:
+            return [self.norm(channels), self.lif()]
+        return [BatchNormLIF(channels, self.time_steps, self.neuron, self.momentum)]
 
     def with_bits(self, bits: int) -> "Style":
         return replace(self, rounding=replace(self.rounding, bits=bits))

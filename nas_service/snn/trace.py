@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hw_models import Layer, Workload
 from nas_service.snn.network import Network
-from nas_service.snn.neurons import LIF
+from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import network_parameters
 from nas_service.spaces.architecture import IN, OUT, Architecture, Edge, Reads
 from nas_service.spaces.task import Task
@@ -99,7 +99,7 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
 
 def _neurons(before: list[nn.Module], x: Tensor) -> int:
     """Potentials kept in front of a matrix that reads x [T*B, ...], before any pooling."""
-    found = sum(isinstance(m, LIF) for m in before)
+    found = sum(isinstance(m, LIF | BatchNormLIF) for m in before)
     return found * x[0].numel() * _window(before) ** 2
 
 

@@ -110,7 +110,7 @@ def test_every_matrix_is_deployed_and_meets_whole_numbers(live):
     assert all(whole.values())
     assert [name for name, m in matrices.items() if not m.spikes] == ["stem.0"]
     assert [m.inputs for m in matrices.values()] == [1] * (len(matrices) - 2) + [4, 1]
-    assert met["hidden.5"].max() > 1
+    assert met["hidden.4"].max() > 1
 
 
 def test_sums_do_not_depend_on_batch_layout_or_threads(live):
@@ -329,14 +329,14 @@ SPOILT = {
     r"stem\.0\.scale is torch\.float32 \(9,\), must be torch\.float32 \(8,\)": lambda t: t.update(
         {"stem.0.scale": torch.zeros(9)}
     ),
-    r"hidden\.5\.weight is torch\.float32": lambda t: t.update(
-        {"hidden.5.weight": t["hidden.5.weight"].float()}
+    r"hidden\.4\.weight is torch\.float32": lambda t: t.update(
+        {"hidden.4.weight": t["hidden.4.weight"].float()}
     ),
     r"stem\.0\.scale holds numbers that are not finite": lambda t: t["stem.0.scale"].fill_(
         float("nan")
     ),
     r"readout\.1\.weight reaches 8, must be 7 at most": lambda t: t["readout.1.weight"].fill_(8),
-    r"hidden\.5\.weight reaches 128, must be 7": lambda t: t["hidden.5.weight"].fill_(-128),
+    r"hidden\.4\.weight reaches 128, must be 7": lambda t: t["hidden.4.weight"].fill_(-128),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nas_service.snn.network import Network, lif_layers
-from nas_service.snn.neurons import LIF, Neuron, norse_parameters
+from nas_service.snn.neurons import LIF, BatchNormLIF, Neuron, norse_parameters
 from nas_service.snn.training import firing_rate
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
 from nas_service.spaces.task import Task
@@ -60,7 +60,11 @@ def one_step_at_a_time(network, x):
     twin = copy.deepcopy(network)
     for parent in list(twin.modules()):
         for key, child in parent.named_children():
-            if isinstance(child, LIF):
+            if isinstance(child, BatchNormLIF):
+                norm = nn.BatchNorm2d(child.num_features).eval()
+                norm.load_state_dict(child.state_dict())
+                setattr(parent, key, nn.Sequential(norm, OneStep()))
+            elif isinstance(child, LIF):
                 setattr(parent, key, OneStep())
     assert lif_layers(twin) == []
     with torch.no_grad():
