@@ -6,7 +6,6 @@ edges, and a candidate is a choice among them.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,9 +15,8 @@ from numpy.typing import NDArray
 
 from hw_models import Layer, LayerTable, Workload
 from hw_models.table import NOTHING, NUMBERS, numbers_of
-from hw_models.workload import loops_of
 from nas_service.snn.trace import Maps, traced_blocks, wired
-from nas_service.spaces.architecture import EDGE_NAMES, EDGES, IN, OUT, Architecture, Cell, Reads
+from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.cells import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.spaces.task import Task
@@ -41,6 +39,14 @@ class Slot:
         """Of the edge, in its direction."""
         name = EDGE_NAMES[self.pair]
         return name[::-1] if self.backward else name
+
+    @property
+    def source(self) -> int:
+        return EDGES[self.pair][1 if self.backward else 0]
+
+    @property
+    def target(self) -> int:
+        return EDGES[self.pair][0 if self.backward else 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,14 +182,13 @@ class Composition:
         if self.space.cell_count <= ALL_CELLS:
             return self._all_cells, drawn.cells
         numbers, picked = np.unique(drawn.cells, return_inverse=True)
-        cells = [self.space.cell(number) for number in numbers.tolist()]
-        table = CellTable.of(cells, self.space.operations, self.slots)
+        table = CellTable.of(numbers, self.space.states, self.slots)
         return table, picked.reshape(drawn.cells.shape)
 
     @cached_property
     def _all_cells(self) -> "CellTable":
-        cells = [self.space.cell(number) for number in range(self.space.cell_count)]
-        return CellTable.of(cells, self.space.operations, self.slots)
+        numbers = np.arange(self.space.cell_count)
+        return CellTable.of(numbers, self.space.states, self.slots)
 
     def _shapes(self, drawn: "Drawn") -> tuple["ShapeTable", Index]:
         """Numbers of every shape that was drawn, and which one each candidate has [N]."""
@@ -248,10 +253,10 @@ class Drawn:
 def numbered(space: CellSpace, numbers: Index) -> Drawn:
     """Candidates by their number in the order in which a space is iterated."""
     rest, chips = np.divmod(numbers, space.chip_count)
-    sizes = {}
+    sizes: dict[str, NDArray[Any]] = {}
     for name, values in reversed(space.sizes.items()):
         rest, at = np.divmod(rest, len(values))
-        sizes[name] = np.array(values)[at]
+        sizes = {name: np.array(values)[at], **sizes}
     cells = []
     for _ in range(space.drawn_cells):
         rest, at = np.divmod(rest, space.cell_count)
@@ -283,50 +288,132 @@ class CellTable:
     connected: NDArray[np.bool_]  # [C]
 
     @classmethod
-    def of(
-        cls, cells: Sequence[Cell], names: tuple[str, ...], slots: tuple[Slot, ...]
-    ) -> "CellTable":
-        """Cells of some operations on the slots that those need."""
-        place = {OPERATIONS[n]: i for i, n in enumerate(names)}
-        at = {(slot.name, slot.matrix): i for i, slot in enumerate(slots)}
-        count, size = len(cells), len(slots)
-        operations = np.full((count, size), len(names), dtype=np.intp)
-        reads = np.full((count, size + 1, size + 1), -1, dtype=np.intp)
-        loops = np.zeros((count, size), dtype=np.intp)
-        live = [cell.live() for cell in cells]
-        for c, cell in enumerate(live):
-            edges = {e.name: e for e in cell.edges if e.operation.weighted}
-            end = {IN: 0} | {n: at[n, len(e.operation.matrices) - 1] + 1 for n, e in edges.items()}
-            wiring = cell.wiring()
-            for name, read in wiring.items():
-                first = size if name == OUT else at[name, 0]
-                reads[c, first, : len(read.now)] = sorted(end[n] for n in read.now)
-            for name, edge in edges.items():
-                for m in range(len(edge.operation.matrices)):
-                    operations[c, at[name, m]] = place[edge.operation]
-                    if m:
-                        reads[c, at[name, m], 0] = at[name, m]
-            if cell.recurrent:
-                for name, loop in _loops(wiring).items():
-                    for m in range(len(edges[name].operation.matrices)):
-                        loops[c, at[name, m]] = loop
-        widest = max(1, int((reads >= 0).sum(-1).max()))
+    def of(cls, numbers: Index, states: tuple[str, ...], slots: tuple[Slot, ...]) -> "CellTable":
+        """The cells of these numbers, edges in one of some states, on the slots that they need.
+
+        What `Cell.live`, `wiring` and `additions` tell of one cell, for all cells at once.
+        """
+        ways = tuple(slot for slot in slots if slot.matrix == 0)
+        carried = _carried(numbers, states, ways)
+        names = tuple(name for name in states if not name.startswith(BACK))
+        carried[~_live(carried < len(names), ways)] = len(names)
+        matrices = np.array([*(len(OPERATIONS[name].matrices) for name in names), 0])[carried]
+        wiring = _wired(carried < len(names), matrices > 0, ways)
+        room = len(slots) // len(ways)
+        within = np.arange(room) < matrices[..., None]  # [C, W, matrices of a way]
+        loops = np.where(within, _loops(wiring)[..., None], 0)
         return cls(
-            operations,
-            reads[..., :widest],
-            loops,
-            np.array([cell.additions for cell in live], dtype=np.float64),
-            np.array([bool(cell.edges) for cell in live]),
+            np.where(within, carried[..., None], len(names)).reshape(len(numbers), -1),
+            _reads(wiring.now, matrices, room),
+            loops.reshape(len(numbers), -1),
+            _additions(carried, names, ways),
+            np.asarray((carried < len(names)).any(-1)),
         )
 
 
-def _loops(wiring: dict[str, Reads]) -> dict[str, int]:
-    """The feedback loop of every weighted edge that is in one, from 1: `Workload.loops` of it."""
-    names = [name for name in wiring if name != OUT]
-    place = {name: i for i, name in enumerate(names)}
-    ways = [(place[p], place[n]) for n in names for p in wiring[n].now if p != IN]
-    late = [(place[n], place[p]) for n in names for p in wiring[n].late if p != IN]
-    return {names[i]: loop for i, loop in enumerate(loops_of(len(names), ways, late)) if loop}
+Bools = NDArray[np.bool_]
+
+
+def _carried(numbers: Index, states: tuple[str, ...], ways: tuple[Slot, ...]) -> Index:
+    """Number of the operation on each way of each cell [C, W], that of `states` for nothing."""
+    base = len(states)
+    digits = numbers[:, None] // base ** np.arange(len(EDGES))[::-1] % base
+    names = [name for name in states if not name.startswith(BACK)]
+    found = np.full((len(numbers), len(ways)), len(names), dtype=np.intp)
+    for w, way in enumerate(ways):
+        at = [_place(state, names, way.backward) for state in states]
+        found[:, w] = np.array(at)[digits[:, way.pair]]
+    return found
+
+
+def _place(state: str, names: list[str], backward: bool) -> int:
+    name = state.removeprefix(BACK)
+    carries = OPERATIONS[name].kind != "zero" and state.startswith(BACK) == backward
+    return names.index(name) if carries else len(names)
+
+
+def _live(used: Bools, ways: tuple[Slot, ...]) -> Bools:
+    """Ways that are on a path from node 0 to node 3 [C, W]."""
+    start, goal = np.zeros((2, len(used), OUTPUT + 1), dtype=np.bool_)
+    start[:, 0] = goal[:, OUTPUT] = True
+    for _ in range(OUTPUT):  # no path has more edges
+        for w, way in enumerate(ways):
+            start[:, way.target] |= start[:, way.source] & used[:, w]
+            goal[:, way.source] |= goal[:, way.target] & used[:, w]
+    sources, targets = [way.source for way in ways], [way.target for way in ways]
+    live: Bools = used & start[:, sources] & goal[:, targets]
+    return live
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """What each weighted way, and the output behind them, reads: the input, then ways."""
+
+    now: Bools  # [C, W + 1, 1 + W] of the same time step
+    late: Bools  # of the step before
+
+
+def _wired(live: Bools, weighted: Bools, ways: tuple[Slot, ...]) -> Wiring:
+    """What nodes hold spreads over ways without weights until nothing is new."""
+    nodes = np.zeros((2, len(live), OUTPUT + 1, 1 + len(ways)), dtype=np.bool_)
+    now, late = nodes
+    now[:, 0, 0] = True
+    for w, way in enumerate(ways):
+        now[:, way.target, 1 + w] = live[:, w] & weighted[:, w]
+    passes, before = (live & ~weighted)[..., None], -1
+    while before != (before := int(np.count_nonzero(nodes))):
+        for w, way in enumerate(ways):
+            for node in (now, late):
+                reached = late if way.backward else node
+                reached[:, way.target] |= passes[:, w] & node[:, way.source]
+    return _read_of(now, late, (live & weighted)[..., None], ways)
+
+
+def _read_of(now: Bools, late: Bools, matrix: Bools, ways: tuple[Slot, ...]) -> Wiring:
+    at = [*(way.source for way in ways), OUTPUT]
+    backward = np.array([*(way.backward for way in ways), False])[:, None]
+    present = np.concatenate([matrix, np.ones_like(matrix[:, :1])], 1)
+    now, late = now[:, at] & present, late[:, at] & present
+    return Wiring(now & ~backward, late | (now & backward))
+
+
+def _reads(now: Bools, matrices: Index, room: int) -> Index:
+    """Slots that each slot, and the output, reads [C, S + 1, P]; of a way its first slot reads."""
+    count, ways = matrices.shape
+    ends = np.concatenate([np.zeros_like(matrices[:, :1]), matrices + room * np.arange(ways)], 1)
+    none = room * ways + 1  # behind all slots
+    widest = max(1, int(now.sum(-1).max()))
+    read = np.sort(np.where(now, ends[:, None], none), -1)[..., :widest]
+    found = np.full((count, room * ways + 1, widest), -1, dtype=np.intp)
+    found[:, ::room] = np.where(read == none, -1, read)
+    for m in range(1, room):
+        slots = np.arange(ways) * room + m
+        found[:, slots, 0] = np.where(matrices > m, slots, -1)
+    return found
+
+
+def _loops(wiring: Wiring) -> Index:
+    """Number of the feedback loop of each way [C, W]: 1 + its first way, 0 outside of loops."""
+    found = np.zeros((wiring.now.shape[0], wiring.now.shape[1] - 1), dtype=np.intp)
+    late = wiring.late.any((1, 2))
+    reached = (wiring.now | wiring.late)[late, :-1, 1:]
+    for _ in range(found.shape[1].bit_length()):
+        reached |= reached @ reached
+    around = reached & reached.swapaxes(1, 2)
+    found[late] = np.where(around.any(-1), around.argmax(-1) + 1, 0)
+    return found
+
+
+def _additions(
+    carried: Index, names: tuple[str, ...], ways: tuple[Slot, ...]
+) -> NDArray[np.float64]:
+    """Additions of whole maps of each cell [C]."""
+    kinds = [OPERATIONS[name] for name in names]
+    windows = [o.kernel**2 - 1 if o.kind in ("avgpool", "maxpool") else 0 for o in kinds]
+    live = carried < len(names)
+    met = [live[:, [way.target == node for way in ways]].any(-1) for node in range(1, OUTPUT + 1)]
+    found = np.array([*windows, 0])[carried].sum(-1) + live.sum(-1) - np.sum(met, 0)
+    return np.asarray(found, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -279,7 +279,7 @@ class Architecture:
         for name in ("hidden", "time_steps", "stem_stride"):
             _whole(name, getattr(self, name), 1)
         _whole("head_pool", self.head_pool, GLOBAL)
-        for value in (self.channels,) if isinstance(self.channels, int) else self.channels:
+        for value in self.channels if isinstance(self.channels, tuple) else (self.channels,):
             _whole("channels", value, 1)
         if isinstance(self.channels, tuple) and len(self.channels) != len(self.cells):
             raise SpecError(f"channels = {list(self.channels)}: one for each cell is needed")
@@ -383,9 +383,9 @@ class Architecture:
         if isinstance(values["channels"], list):
             values["channels"] = tuple(values["channels"])
         if isinstance(values["weight_bits"], dict):
-            values["weight_bits"] = tuple(values["weight_bits"].items())
+            values["weight_bits"] = _in_order(values["weight_bits"], len(cells))
         if type(values.get("threshold")) is int:
-            values["threshold"] = float(values["threshold"])
+            values["threshold"] = _float("threshold", values["threshold"])
         return cls(cells=tuple(_cell(cell) for cell in cells), chip=_chip(chip), **values)
 
 
@@ -407,6 +407,21 @@ def layers_of(cells: int) -> tuple[str, ...]:
         inner = [f"{part}.edge{edge}" for edge in EDGE_NAMES]
         names += inner if part.startswith("cell") else [part]
     return tuple(names)
+
+
+def _in_order(bits: dict[str, Any], cells: int) -> tuple[tuple[str, Any], ...]:
+    """Bits by part or layer, in the order they run whatever the order of the table."""
+    order = {
+        name: i for names in (parts_of(cells), layers_of(cells)) for i, name in enumerate(names)
+    }
+    return tuple(sorted(bits.items(), key=lambda item: order.get(item[0], 0)))
+
+
+def _float(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise SpecError(f"{name} = {value!r:.40}...: a number > 0 is needed") from None
 
 
 def _whole(name: str, value: Any, least: int) -> None:
