@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
+from nas_service.cli_study import ablate
 from nas_service.errors import NasError, StudyError
 from nas_service.store import Store, storage_url
 from nas_service.study import StudySpec, load_spec, study_name
@@ -421,5 +422,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, data_command):
+for command in (cost, census, calibrate, ablate, data_command):
     main.add_command(command)
