@@ -319,12 +319,17 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         "workers": len(store.workers(study_id)),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
+        "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},
         "failures": {str(k): v for k, v in store.failures(study_id).items()},
     }
     if as_json:
         return print_json(document)
+    correlations = document.pop("proxy_correlation")
     for key, value in document.items():
         out.print(f"{key:12s} {plain(value)}", markup=False)
+    for name in correlations:
+        said = f"rank correlation with accuracy {result.proxy_correlation[name]}"
+        out.print(f"proxy {name}: {said}", markup=False)
 
 
 @main.command()
