@@ -66,7 +66,8 @@ def interval(scores: list[float], truth: list[float], seed: int) -> tuple[float,
     """95 % of the rank correlations of candidates drawn with replacement."""
     x, y, die = np.array(scores), np.array(truth), np.random.default_rng(seed)
     rows = [die.integers(len(y), size=len(y)) for _ in range(ROUNDS)]
-    low, high = np.percentile([spearmanr(x[r], y[r]).statistic for r in rows], (2.5, 97.5))
+    varied = [r for r in rows if min(len(set(x[r])), len(set(y[r]))) > 1]
+    low, high = np.percentile([spearmanr(x[r], y[r]).statistic for r in varied], (2.5, 97.5))
     return float(low), float(high)
 
 

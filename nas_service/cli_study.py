@@ -1,5 +1,6 @@
 """Commands about a study that need no store: what the operations of its space are worth."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from nas_service.intervals import Interval
 from nas_service.study import load_spec
 from nas_service.terminal import err, options, out, print_json
 
+SHOWN = 10  # trainings to a line of progress
 SAMPLES = click.option(
     "--samples", type=click.IntRange(2, 10_000), default=8, show_default=True,
     help="Networks compared, for each operation.",
@@ -45,11 +47,19 @@ def ablate(
         f"{len(planned.pairs)} pairs, {count} networks, {spec.training.last} epochs each",
         markup=False,
     )
-    trainings = track(
-        ablation.trained(bench, planned), "training", count, console=err, transient=True
-    )
-    found = ablation.ablation(spec, planned, samples, seed, list(trainings))
+    trainings = list(_watched(ablation.trained(bench, planned), count))
+    found = ablation.ablation(spec, planned, samples, seed, trainings)
     print_json(found.to_json()) if as_json else _print(found)
+
+
+def _watched(trainings: Iterator[Any], count: int) -> Iterator[Any]:
+    """The same, with a bar on a terminal, else a line now and then."""
+    if err.is_terminal:
+        yield from track(trainings, "training", count, console=err, transient=True)
+    for done, evaluation in enumerate(trainings, 1):
+        if done % SHOWN == 0 or done == count:
+            err.print(f"{done} of {count} trained", markup=False)
+        yield evaluation
 
 
 def _print(found: Any) -> None:
