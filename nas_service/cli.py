@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
+from nas_service.cli_study import ablate
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
 from nas_service.store import Store, storage_url
@@ -319,12 +320,17 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         "workers": len(store.workers(study_id)),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
+        "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},
         "failures": {str(k): v for k, v in store.failures(study_id).items()},
     }
     if as_json:
         return print_json(document)
+    correlations = document.pop("proxy_correlation")
     for key, value in document.items():
         out.print(f"{key:12s} {plain(value)}", markup=False)
+    for name in correlations:
+        said = f"rank correlation with accuracy {result.proxy_correlation[name]}"
+        out.print(f"proxy {name}: {said}", markup=False)
 
 
 @main.command()
@@ -427,5 +433,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, data_command):
+for command in (cost, census, calibrate, ablate, data_command):
     main.add_command(command)

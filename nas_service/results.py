@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas_service.metrics import MEASURED, Evaluation
+from nas_service.intervals import Interval, spearman
+from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.study import StudySpec
 from nas_service.worker import Search
 
@@ -35,6 +36,26 @@ class Candidate:
     def feasible(self) -> bool:
         """Measured, here or as an earlier trial, and within every budget."""
         return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How a proxy ranks the trained candidates, against their accuracy."""
+
+    candidates: int
+    spearman: Interval | None  # None for fewer than four candidates, or where all are alike
+
+    def to_json(self) -> dict[str, float | int | None]:
+        r = self.spearman
+        ends = (None, None, None) if r is None else (r.value, r.low, r.high)
+        named = dict(zip(("spearman", "low", "high"), ends, strict=True))
+        return {**named, "candidates": self.candidates}
+
+    def __str__(self) -> str:
+        if self.spearman is None:
+            return f"none yet, {self.candidates} candidates"
+        r = self.spearman
+        return f"{r.value:+.2f} ({r.low:+.2f} .. {r.high:+.2f}), {self.candidates} candidates"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +92,20 @@ class Result:
     @property
     def hypervolume(self) -> float:
         return hypervolume([scaled(self.spec, c.metrics) for c in self.front])
+
+    @cached_property
+    def proxy_correlation(self) -> dict[str, Correlation]:
+        """Each proxy of the study against the accuracy of what was trained.
+
+        Those are the sampler's choice: over the whole space the correlation may be another.
+        """
+        trained = [c.metrics for c in self.candidates if c.outcome == "trained"]
+        found = {}
+        for name in self.spec.proxies.names:
+            both = [(m[PROXY + name], m["accuracy"]) for m in trained if PROXY + name in m]
+            scores, truth = [x for x, _ in both], [y for _, y in both]
+            found[name] = Correlation(len(both), spearman(scores, truth))
+        return found
 
     def evaluation(self, candidate: Candidate) -> Evaluation:
         """Everything known of a candidate, its hardware breakdown included."""

@@ -1,12 +1,22 @@
-"""Fronts and hypervolume, by sums one can do in the head."""
+"""Fronts, hypervolume and rank correlations, by sums one can do in the head."""
 
 import itertools
+import json
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hw_models import Layer, Workload, load_profile
+from nas_service import report, results
+from nas_service.cli import main
+from nas_service.metrics import Evaluation
 from nas_service.results import count, hypervolume
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.store import Store
+from nas_service.study import parse_spec
+from nas_service.worker import create, tell
 
 SHARE = st.floats(0, 1, exclude_max=True)
 
@@ -42,3 +52,93 @@ def test_counts_add_up():
     assert counts["trained"] == 3
     assert counts["complete"] == counts["trained"] + counts["rejected"] + counts["cached"] == 5
     assert (counts["failed"], counts["running"]) == (1, 1)
+
+
+REPORT = load_profile("corrected").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
+CELL = Cell(("skip",) * 6)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with two proxies, told of candidates of given accuracy and scores."""
+    url = f"sqlite:///{tmp_path}/nas.db"
+    store = Store(url, create=True)
+
+    def made(rows, names=("hamming", "depth")):
+        tree = {
+            "name": "ranked",
+            "space": {"channels": 4, "head_pool": 1, "hidden": 8, "time_steps": 2},
+            "data": {"name": "digits"},
+            "training": {"epochs": 1},
+            "proxies": {"names": names},
+            "objectives": [{"metric": "accuracy", "direction": "maximize"}],
+        }
+        search = create(store, parse_spec(json.dumps(tree), "test"), "0")
+        for number, (outcome, accuracy, scores) in enumerate(rows):
+            a = Architecture((CELL, CELL), number + 1, 1, 8, 2, 8)
+            e = Evaluation(
+                a, outcome, REPORT, 0.1, 1, accuracy=accuracy, spike_rate=accuracy, proxies=scores
+            )
+            lease = store.claim(search.id, "me/b/1/1", 100, 3, 10)
+            lease = store.bind(lease, search.study.ask().number)
+            assert store.archive_result(search.id, lease, "me/b/1/1", e)
+            tell(search.study, search.spec, lease.trial, e, e.outcome)
+            store.finish(lease.id, e.outcome)
+        return url, results.read(search)
+
+    yield made
+    store.engine.dispose()
+    store.optuna.remove_session()
+    store.optuna.engine.dispose()
+
+
+def scored(hamming, depth=1.0):
+    return {"hamming": hamming, "depth": depth}
+
+
+ROWS = [
+    ("trained", 0.5, scored(1.0)),
+    ("trained", 0.6, scored(3.0)),
+    ("trained", 0.7, scored(2.0)),
+    ("trained", 0.8, scored(4.0)),
+    ("trained", 0.9, scored(5.0)),
+]
+
+
+def test_rank_correlation_of_a_proxy_by_hand(study):
+    """One swap of neighbours among five: 1 - 6 * 2 / (5 * 24) = 0.9."""
+    _, result = study(ROWS)
+    found = result.proxy_correlation["hamming"]
+    assert (found.candidates, found.spearman.value) == (5, pytest.approx(0.9))
+    assert found.spearman.low < 0.5 < found.spearman.high < 1
+    alike = result.proxy_correlation["depth"]
+    assert (alike.candidates, alike.spearman) == (5, None)
+
+
+def test_only_trained_candidates_count(study):
+    rows = [*ROWS, ("rejected", None, {}), ("diverged", None, scored(-9.0))]
+    _, result = study(rows)
+    assert len(result.candidates) == 7
+    assert result.proxy_correlation["hamming"].candidates == 5
+
+
+def test_status_and_report_tell_it(study):
+    url, result = study(ROWS)
+    asked = ["status", "ranked", "--storage", url]
+    found = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)["proxy_correlation"]
+    assert found["hamming"]["spearman"] == pytest.approx(0.9)
+    assert found["hamming"].keys() == {"spearman", "low", "high", "candidates"}
+    assert found["depth"] == {"spearman": None, "low": None, "high": None, "candidates": 5}
+    text = CliRunner().invoke(main, asked).output
+    assert "proxy hamming: rank correlation with accuracy +0.90 (" in text
+    assert "proxy depth: rank correlation with accuracy none yet, 5 candidates" in text
+    page = report.render(result)
+    assert "<td>+0.90</td>" in page
+    assert "<td>none yet</td>" in page
+
+
+def test_without_proxies_nothing_is_told(study):
+    url, result = study([], names=())
+    assert result.proxy_correlation == {}
+    assert "<h2>Proxies</h2>" not in report.render(result)
+    assert "proxy" not in CliRunner().invoke(main, ["status", "ranked", "--storage", url]).output

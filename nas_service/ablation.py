@@ -1,0 +1,239 @@
+"""What each operation of a space is worth: networks with it, paired with the same without it.
+
+K architectures that hold the operation are drawn among those that keep the study's budgets before
+training. In the variant of each, every edge that holds the operation carries another one of the
+space, drawn anew until the budgets are kept; sizes stay. All networks are trained alike, each
+distinct one once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nas_service.errors import SpecError
+from nas_service.evaluation import Bench
+from nas_service.intervals import LEVEL, Interval, mean
+from nas_service.metrics import Evaluation
+from nas_service.snn.composition import sampled
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.operations import BACK, OPERATIONS
+from nas_service.study import StudySpec
+
+DRAWS = 5000  # architectures looked at, at most, for the samples
+REDRAWS = 200  # of a variant that breaks a budget
+CHUNK = 100
+COSTS = ("energy_uJ", "parameters", "latency_ms")  # whose change is told
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample that holds an operation, and its variant without it, both still untrained."""
+
+    operation: str
+    sample: Evaluation
+    variant: Evaluation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained and compared."""
+
+    pairs: tuple[Pair, ...]
+    operations: tuple[str, ...]
+    drawn: int  # architectures looked at
+    refused: int  # of these, for a broken budget or no path
+    redrawn: int  # variants refused for the same
+    alone: dict[str, int]  # by operation, samples that have no variant within the budgets
+
+    @property
+    def networks(self) -> tuple[Evaluation, ...]:
+        """Every distinct network once."""
+        sides = [side for pair in self.pairs for side in (pair.sample, pair.variant)]
+        return tuple({side.architecture.digest: side for side in sides}.values())
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What dropping one operation changes, over its pairs."""
+
+    operation: str
+    pairs: int
+    diverged: int  # pairs left out, since one of both networks diverged
+    accuracy: float | None  # mean with the operation, 0..1
+    difference: Interval | None  # of accuracy, without minus with
+    costs: dict[str, Interval | None]  # relative differences, without / with - 1
+
+    @property
+    def verdict(self) -> str:
+        """What the interval of the accuracy says, if it says anything."""
+        if self.difference is None or not self.difference.excludes_zero:
+            return "none seen"
+        return "helps" if self.difference.value < 0 else "hurts"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A whole table, with what it was measured under."""
+
+    study: str
+    seed: int
+    samples: int  # pairs asked for, for each operation
+    epochs: int  # trained, of those of the recipe
+    recipe_epochs: int
+    networks: int  # trained
+    plan: Plan
+    effects: tuple[Effect, ...]
+    seconds: float  # of all trainings
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {k: v for k, v in vars(self).items() if k not in ("plan", "effects")}
+        drawn = {k: getattr(self.plan, k) for k in ("drawn", "refused", "redrawn", "alone")}
+        effects = [asdict(e) | {"verdict": e.verdict} for e in self.effects]
+        return numbers | drawn | {"level": LEVEL, "effects": effects}
+
+
+def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
+    """The study without what only a search needs, its trainings ended after so many epochs."""
+    most = spec.training.epochs
+    if most == 0:
+        raise SpecError("training.epochs = 0: an ablation compares trained networks")
+    if epochs is not None and not 1 <= epochs <= most:
+        raise SpecError(f"--epochs {epochs}: 1..{most} is possible, the recipe has {most}")
+    training = {"until": epochs or spec.training.until, "rungs": ()}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
+
+
+def plan(bench: Bench, samples: int, seed: int, draws: int = DRAWS) -> Plan:
+    """Pairs for every operation but zeroize; SpecError where the budgets leave none."""
+    space = bench.composition.space
+    asked = tuple(n for n in space.operations if OPERATIONS[n].kind != "zero")
+    holding: dict[str, list[Evaluation]] = {name: [] for name in asked}
+    drawn = refused = 0
+    for architecture in _draws(space, seed, draws):
+        if all(len(found) == samples for found in holding.values()):
+            break
+        drawn += 1
+        screened = bench.screen(architecture, seed)
+        refused += bool(screened.reason)
+        for name in used(architecture) if not screened.reason else ():
+            if len(holding[name]) < samples:
+                holding[name].append(screened)
+    if not any(holding.values()):
+        raise SpecError(f"none of {drawn} architectures keeps the budgets: there is no sample")
+    pairs, redrawn, alone = [], 0, dict.fromkeys(asked, 0)
+    for name, found in holding.items():
+        for number, sample in enumerate(found):
+            variant, tries = _variant(bench, sample, name, [seed, asked.index(name), number])
+            redrawn += tries
+            if variant is None:
+                alone[name] += 1
+            else:
+                pairs.append(Pair(name, sample, variant))
+    return Plan(tuple(pairs), asked, drawn, refused, redrawn, alone)
+
+
+def _draws(space: CellSpace, seed: int, count: int) -> Iterator[Architecture]:
+    """Architectures by so many independent throws, each distinct network once."""
+    seen = set()
+    for start in range(0, count, CHUNK):
+        drawn = sampled(space, CHUNK, seed * DRAWS + start)
+        for n in range(min(CHUNK, count - start)):
+            architecture = drawn.architecture(space, n)
+            if architecture.digest not in seen:
+                seen.add(architecture.digest)
+                yield architecture
+
+
+def used(architecture: Architecture) -> tuple[str, ...]:
+    """Operations on live edges, in either direction."""
+    states = [state for cell in architecture.cells for state in cell.live().operations]
+    names = dict.fromkeys(state.removeprefix(BACK) for state in states)
+    return tuple(name for name in names if OPERATIONS[name].kind != "zero")
+
+
+def without(
+    architecture: Architecture, dropped: str, space: CellSpace, die: np.random.Generator
+) -> Architecture:
+    """Every edge that holds the operation carries another one of the space; sizes stay."""
+    others = [s for s in space.states if s.removeprefix(BACK) != dropped]
+    cells = [
+        Cell(
+            tuple(
+                others[die.integers(len(others))] if state.removeprefix(BACK) == dropped else state
+                for state in cell.operations
+            )
+        )
+        for cell in architecture.cells[: space.drawn_cells]
+    ]
+    return replace(architecture, cells=tuple(cells * (space.cells // space.drawn_cells)))
+
+
+def _variant(
+    bench: Bench, sample: Evaluation, dropped: str, seed: list[int]
+) -> tuple[Evaluation | None, int]:
+    """A variant within the budgets, and how many were refused before it."""
+    die = np.random.default_rng(seed)
+    for tries in range(REDRAWS):
+        drawn = without(sample.architecture, dropped, bench.composition.space, die)
+        screened = bench.screen(drawn, sample.seed)
+        if not screened.reason:
+            return screened, tries
+    return None, REDRAWS
+
+
+def trained(bench: Bench, planned: Plan) -> Iterator[Evaluation]:
+    """Every distinct network, measured."""
+    for network in planned.networks:
+        yield bench.train(network)
+
+
+def effects(planned: Plan, measured: dict[str, Evaluation]) -> tuple[Effect, ...]:
+    """One for each operation, from what was measured by digest."""
+    return tuple(
+        _effect(name, [p for p in planned.pairs if p.operation == name], measured)
+        for name in planned.operations
+    )
+
+
+def _effect(name: str, pairs: list[Pair], measured: dict[str, Evaluation]) -> Effect:
+    both = [
+        (measured[p.sample.architecture.digest], measured[p.variant.architecture.digest])
+        for p in pairs
+    ]
+    sound = [(a, b) for a, b in both if a.trained and b.trained]
+    accuracies = [(a.accuracy or 0.0, b.accuracy or 0.0) for a, b in sound]
+    costs = {
+        metric: mean(
+            [b.hardware_metrics[metric] / a.hardware_metrics[metric] - 1 for a, b in sound]
+        )
+        for metric in COSTS
+    }
+    return Effect(
+        name,
+        len(sound),
+        len(both) - len(sound),
+        float(np.mean([a for a, _ in accuracies])) if sound else None,
+        mean([b - a for a, b in accuracies]),
+        costs,
+    )
+
+
+def ablation(
+    spec: StudySpec, planned: Plan, samples: int, seed: int, measured: list[Evaluation]
+) -> Ablation:
+    """The table of trained networks."""
+    by_digest = {e.architecture.digest: e for e in measured}
+    return Ablation(
+        spec.name,
+        seed,
+        samples,
+        spec.training.last,
+        spec.training.epochs,
+        len(measured),
+        planned,
+        effects(planned, by_digest),
+        sum(e.seconds for e in measured),
+    )
