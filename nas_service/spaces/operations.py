@@ -64,7 +64,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "conv5x5",
         "avgpool3x3",
         "maxpool3x3",
-    ),  # fmt: skip
+    ),
     # SpikeNAS-Bench (IEEE TAI 2025): the threshold is searched
     "bench-threshold": ("zeroize", "skip", "conv3x3_th0.5", "conv3x3_th1", "conv3x3_th1.5"),
 }
