@@ -55,6 +55,16 @@ OPERATIONS = {
 PRESETS: dict[str, tuple[str, ...]] = {
     "snasnet5": ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3"),  # Kim et al., ECCV 2022
     "light3": ("zeroize", "skip", "conv3x3"),  # LightSNN: spikes stay binary
+    # ours, what helps or does not hurt in our own ablation (docs/spaces.md)
+    "neuronas": (
+        "zeroize",
+        "skip",
+        "conv1x1",
+        "conv3x3",
+        "conv5x5",
+        "avgpool3x3",
+        "maxpool3x3",
+    ),
     # SpikeNAS-Bench (IEEE TAI 2025): the threshold is searched
     "bench-threshold": ("zeroize", "skip", "conv3x3_th0.5", "conv3x3_th1", "conv3x3_th1.5"),
 }
