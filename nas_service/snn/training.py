@@ -58,6 +58,8 @@ class Recipe:
 
         `cosine` falls to 1 % (SNASNet); `onecycle` rises first and ends at 1 / 250 000 of the top.
         """
+        if done:  # a schedule that begins behind its first step asks for what the first one set
+            self.schedule_of(optimizer, steps, 0)
         if self.schedule == "cosine":
             return torch.optim.lr_scheduler.LambdaLR(
                 optimizer, lambda step: cosine(step / steps), last_epoch=done - 1
@@ -110,9 +112,10 @@ def fit(
     die = torch.Generator().manual_seed(seed)
     steps = max(1, len(images.labels) // recipe.batch_size)
     optimizer = recipe.optimizer_of(network)
-    done = saved.resume(network, optimizer, die) if saved else 0
+    last = recipe.epochs if until is None else until
+    done = saved.resume(network, optimizer, die, last) if saved else 0
     schedule = recipe.schedule_of(optimizer, steps * recipe.epochs, steps * done)
-    for number in range(done + 1, (recipe.epochs if until is None else until) + 1):
+    for number in range(done + 1, last + 1):
         network.train()
         order = torch.randperm(len(images.labels), generator=die)[: steps * recipe.batch_size]
         total = 0.0
@@ -169,15 +172,16 @@ def recalibrate(
     kept = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
+        norm.momentum = None  # the mean over all calls: of a norm in each time step, over these too
     network.train()
     count = max(1, min(RECALIBRATION_BATCHES, len(images.labels) // batch_size))
     order = torch.arange(min(len(images.labels), count * batch_size))
-    for done, (pixels, _) in enumerate(batches(images, order, count, device)):
-        for norm in norms:
-            norm.momentum = 1 / (done + 1)  # the mean over all batches so far
-        network(images.scaled(pixels))
-    for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
+    try:
+        for pixels, _ in batches(images, order, count, device):
+            network(images.scaled(pixels))
+    finally:
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum
 
 
 @torch.inference_mode()

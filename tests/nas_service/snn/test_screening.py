@@ -1,6 +1,8 @@
 """Screening on the digits: why a candidate is rejected before it is trained, or is not."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,12 +71,108 @@ def test_unmeasured_budgets_reject_nobody():
 
 
 def test_memory():
-    """Four numbers a parameter, six copies of 256 + 512 + 16 + 10 outputs, 2 steps of 64 images."""
+    """By hand: 10 numbers a parameter; 4 of 256 + 512 + 16 + 10 outputs; 4 * 8 * 8 and 8 * 4 * 4
+    neurons behind the cells, each 6 times and twice for each of 6 skips; 2 steps of 80 images.
+    """
     small = bench(memory_GiB=1e-4)
     assert small.screen(SMALL, seed=0).reason == "training needs about 0.0 GiB of 0.0001"
-    need = training_memory_B(small.workload(SMALL), 64)
-    assert need == 4 * (4 * PARAMETERS + 6 * 794 * 2 * 64)
+    need = training_memory_B(SMALL, small.workload(SMALL), 64)
+    maps = 4 * 8 * 8 + 8 * 4 * 4
+    assert need == 4 * (10 * PARAMETERS + (4 * 794 + maps * (6 + 12)) * 2 * 80)
+    assert training_memory_B(SMALL, small.workload(SMALL), 160) > 1.9 * need
     assert bench(memory_GiB=need / 2**30).screen(SMALL, seed=0).reason == ""
+
+
+def test_memory_of_maximum_poolings_and_backward_edges():
+    """2 cells of 6 edges: 4 copies each instead of 2, or 8 where an edge leads back."""
+
+    def need(*operations):
+        a = replace(SMALL, cells=(Cell(operations),) * 2)
+        return training_memory_B(a, bench().workload(a), 64)
+
+    maps = 4 * 2 * 80 * (4 * 8 * 8 + 8 * 4 * 4)
+    skips, skip = need(*["skip"] * 6), ["skip"] * 5
+    assert need(*["maxpool3x3"] * 6) - skips == maps * 6 * 2
+    assert need("skip", "skip", "skip", "back:skip", "skip", "skip") - skips == maps * 6 * 6
+    assert need("maxpool3x3", *skip) - skips == maps * 2
+
+
+def test_a_candidate_too_large_is_refused_before_it_is_made():
+    """A petabyte: nothing of it is ever allocated."""
+    wide = replace(SMALL, cells=(Cell(("conv3x3",) * 6),) * 2, channels=2**14)
+    large = bench()
+    assert training_memory_B(wide, large.workload(wide), 64) > 2**36
+    assert large.screen(wide, seed=0).reason.startswith("training needs about ")
+
+
+def test_a_machine_with_too_little_memory_says_so(caplog):
+    bench(memory_GiB=1e9)
+    (message,) = caplog.messages
+    assert message.startswith("training.memory_GiB = 1e+09, but this machine has ")
+    caplog.clear()
+    bench(memory_GiB=0.01)
+    assert caplog.messages == []
+
+
+PEAK = """
+import os, resource, sys, torch
+sys.path.insert(0, sys.argv[1])
+torch.set_num_threads(1)
+from test_screening import BIG, SMALL, bench, training_memory_B
+from nas_service.data.tensors import Ready
+from nas_service.snn.trace import trace
+from nas_service.snn.training import Recipe, accuracy, fit
+
+def peak_B():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def train(a, count):
+    network = there.network(a)
+    images = Ready(torch.rand(count, 1, 8, 8), torch.arange(count) % 10)
+    list(fit(network, images, Recipe(1, 64, 0.01, 0.0), 0))
+    accuracy(network, images)
+
+there = bench()
+train(SMALL, 64)
+for name, a in BIG.items():
+    bound = training_memory_B(a, trace(a, there.source.task), 64)
+    if os.fork() == 0:
+        train(SMALL, 64)  # touches the pages of all libraries
+        before = peak_B()
+        train(a, 256)
+        print(name, peak_B() - before, bound, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def _big(*operations, channels=4, hidden=16, time_steps=2):
+    return Architecture((Cell(operations),) * 2, channels, 4, hidden, time_steps, 8)
+
+
+BIG = {
+    "wide": _big("conv3x3", "zeroize", *["skip"] * 4, channels=48),
+    "deep": _big(*["conv3x3"] * 6, channels=16),
+    "long": _big("conv1x1", "skip", "zeroize", "zeroize", "skip", "skip", time_steps=24),
+    "linear": _big(*["skip"] * 6, hidden=16384),
+    "maxima": _big(*["maxpool3x3"] * 6, channels=24, time_steps=4),
+    "means": _big(*["avgpool3x3"] * 6, channels=24, time_steps=4),
+    "separable": _big(*["sepconv3x3"] * 6, channels=16),
+    "backward": _big("conv3x3", "back:conv3x3", *["conv3x3"] * 4, channels=8, time_steps=6),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a fork's peak of memory is Linux's")
+def test_the_bound_on_memory_holds():
+    """Peaks of resident memory of real trainings, each in a process of its own."""
+    words = [sys.executable, "-c", PEAK, str(Path(__file__).parent)]
+    ran = subprocess.run(words, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found = {name: (float(used), float(bound)) for name, used, bound in
+             map(str.split, ran.stdout.splitlines())}  # fmt: skip
+    assert found.keys() == BIG.keys(), ran.stderr
+    assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
+    assert all(used > 0.2 * bound for used, bound in found.values())  # it was the training
 
 
 def test_no_path_comes_before_budgets():

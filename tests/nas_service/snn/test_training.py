@@ -1,5 +1,6 @@
 """Training: the same from the same seed, ended when it diverges, stored without loss."""
 
+import logging
 import math
 from dataclasses import replace
 
@@ -10,8 +11,10 @@ from torch import nn
 from nas_service.data.tensors import Ready
 from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
+from nas_service.snn import precision
 from nas_service.snn.network import Network
-from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
+from nas_service.snn.quantization import Rounding, steps_of
+from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.task import Task
 
@@ -30,9 +33,9 @@ def stripes(n=64):
     return images, labels
 
 
-def network(seed=0):
+def network(seed=0, architecture=A, **kind):
     torch.manual_seed(seed)
-    return Network(A, TASK)
+    return Network(architecture, TASK, **kind)
 
 
 def trained(seed, recipe=RECIPE):
@@ -143,3 +146,202 @@ def test_damaged_weights_are_named(tmp_path, damage):
         path.unlink()
     with pytest.raises(DataError, match=r"w\.safetensors: not the weights"):
         load_weights(network(), path)
+
+
+SGD = Recipe(4, 16, 0.1, 5e-4, "sgd", "cosine")
+
+
+def rates_of(recipe, steps):
+    """Learning rate and momentum, or first beta, in each step."""
+    optimizer = recipe.optimizer_of(nn.Linear(1, 1))
+    schedule, found = recipe.schedule_of(optimizer, steps, 0), []
+    for _ in range(steps):
+        (group,) = optimizer.param_groups
+        found.append((group["lr"], group.get("momentum", group.get("betas", (None,))[0])))
+        optimizer.step()
+        schedule.step()
+    return [*zip(*found, strict=True), optimizer.param_groups[0]["lr"]]
+
+
+def test_cosine_falls_to_a_hundredth():
+    """SNASNet's: 0.1 at first, half way the mean of 0.1 and 0.001, 0.001 behind the last step."""
+    rates, momenta, last = rates_of(SGD, 8)
+    assert rates[0] == 0.1
+    assert rates[2] == pytest.approx(0.001 + 0.099 * (1 + math.sqrt(0.5)) / 2)
+    assert rates[4] == pytest.approx((0.1 + 0.001) / 2)
+    assert last == pytest.approx(0.001)
+    assert set(momenta) == {0.9}
+    assert SGD.optimizer_of(nn.Linear(1, 1)).defaults["weight_decay"] == 5e-4
+
+
+def test_onecycle_rises_and_falls():
+    """Of 11 steps the third, at 0.2 * 11 - 1 = 1.2, is behind the top, 0.02; from 1 / 25 of it."""
+    rates, betas, _ = rates_of(replace(RECIPE, warm_up=0.2), 10)
+    assert rates[0] == pytest.approx(0.02 / 25)
+    assert rates[1] == pytest.approx(0.02)  # 0.2 * 10 - 1
+    assert list(rates[1:]) == sorted(rates[1:], reverse=True)
+    assert rates[5] == pytest.approx((0.02 + 0.02 / 25e4) / 2, rel=1e-6)  # half of 1 .. 9
+    assert rates[9] == pytest.approx(0.02 / 25e4)
+    assert (betas[0], betas[1], betas[9]) == pytest.approx((0.95, 0.85, 0.95))
+
+
+@pytest.mark.parametrize("recipe", [SGD, RECIPE, replace(SGD, schedule="onecycle")])
+@pytest.mark.parametrize("done", [1, 5, 8])
+def test_a_schedule_begun_behind_its_first_step_is_the_same(recipe, done):
+    other = recipe.optimizer_of(nn.Linear(1, 1))
+    recipe.schedule_of(other, 8, done)
+    rates, momenta, last = rates_of(recipe, 8)
+    (group,) = other.param_groups
+    assert group["lr"] == [*rates, last][done]
+    if done < 8:
+        assert group.get("momentum", group.get("betas", (None,))[0]) == momenta[done]
+
+
+class Watched(torch.optim.SGD):
+    """Remembers the norm of the gradient that it steps along."""
+
+    def step(self, closure=None):
+        grads = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        self.norms = [*getattr(self, "norms", []), float(torch.cat(grads).norm())]
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(("clip", "bounded"), [(0.05, True), (1e6, False), (None, False)])
+def test_clip_bounds_the_gradient(monkeypatch, clip, bounded):
+    monkeypatch.setattr(torch.optim, "SGD", Watched)
+    kept = []
+    of = Recipe.optimizer_of
+    monkeypatch.setattr(Recipe, "optimizer_of", lambda *a: kept.append(of(*a)) or kept[-1])
+    list(fit(network(), Ready(*stripes()), replace(SGD, epochs=1, clip=clip), 0))
+    (optimizer,) = kept
+    assert len(optimizer.norms) == 4
+    if bounded:
+        assert max(optimizer.norms) <= 0.05 * 1.0001
+        assert max(optimizer.norms) > 0.049
+    else:
+        assert max(optimizer.norms) > 0.1
+
+
+@pytest.mark.parametrize("recipe", [replace(RECIPE, weight_decay=0.5), SGD])
+def test_learned_steps_do_not_decay(recipe):
+    model = network(rounding=Rounding(4, scale="learned"))
+    plain, steps = recipe.optimizer_of(model).param_groups
+    assert [id(p) for p in steps["params"]] == [id(p) for p in steps_of(model)]
+    assert (plain["weight_decay"], steps["weight_decay"]) == (recipe.weight_decay, 0)
+    assert len(plain["params"]) + len(steps["params"]) == len(list(model.parameters()))
+
+
+def test_decay_alone_shrinks_weights_but_no_step():
+    """No gradient, one step of SGD at 0.1 with decay 0.5: weights times 0.95."""
+    model = network(rounding=Rounding(4, scale="learned"))
+    optimizer = replace(SGD, weight_decay=0.5).optimizer_of(model)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    before = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+    optimizer.step()
+    plain, steps = (group["params"] for group in optimizer.param_groups)
+    for b, p in zip(before, plain, strict=False):
+        assert torch.allclose(p, 0.95 * b)
+    for b, p in zip(before[len(plain) :], steps, strict=True):
+        assert torch.equal(p, b)
+
+
+@pytest.mark.parametrize("kind", [{}, {"dropout": 0.3}, {"rounding": Rounding(4, scale="learned")}])
+def test_sgd_is_the_same_from_the_same_seed(kind):
+    def weights(seed):
+        model = network(**kind)
+        list(fit(model, Ready(*stripes()), SGD, seed))
+        return model.state_dict()
+
+    one, two, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(one[n], two[n]) for n in one)
+    assert any(not torch.equal(one[n], other[n]) for n in one)
+
+
+def test_bf16_falls_back_with_one_line(monkeypatch, caplog):
+    """Where there is no bf16 the very same weights come out as in fp32."""
+    monkeypatch.setattr(precision, "native_bf16", lambda kind="cpu": False)
+    precision._say_fp32.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        half, losses = trained(1, replace(RECIPE, precision="bf16"))
+    assert caplog.messages == ["bf16 was asked for, but this cpu has no instructions for it: fp32"]
+    full, others = trained(1)
+    assert losses == others
+    assert all(torch.equal(t, full.state_dict()[n]) for n, t in half.state_dict().items())
+
+
+LEARNED = {"rounding": Rounding(4, scale="learned")}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("recipe", "kind"), [(SGD, {}), (replace(SGD, precision="bf16"), {}), (RECIPE, LEARNED)]
+)
+def test_every_training_diverges_on_no_number(recipe, kind, bad):
+    images, labels = stripes()
+    images[3, 0, 0, 0] = bad
+    with pytest.raises(Diverged):
+        list(fit(network(**kind), Ready(images, labels), recipe, 0))
+
+
+@pytest.mark.parametrize("kind", [{}, LEARNED])
+def test_absurd_steps_of_sgd_diverge(kind):
+    with pytest.raises(Diverged):
+        list(fit(network(**kind), Ready(*stripes()), replace(SGD, learning_rate=1e38), 0))
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+BACKWARD = replace(A, cells=(Cell(("conv3x3", "skip", "skip", "back:skip", "skip", "conv1x1")),))
+STYLES = {
+    "folded": {},
+    "step": {"norm_each_step": True},
+    "backward": {"architecture": replace(BACKWARD, time_steps=4)},
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_recalibrated_statistics_are_means_over_the_batches(style):
+    """Three batches of 16; a norm that runs in every time step is the mean over these as well."""
+    model, images = network(**STYLES[style]), Ready(*stripes(50))
+    calls = {norm: [] for norm in norms(model)}
+
+    def watch(norm, inputs, _):
+        parts = [inputs[0].double()]
+        if style == "step" and hasattr(norm, "time_steps"):
+            parts = inputs[0].double().chunk(A.time_steps)
+        calls[norm] += [(x.mean((0, 2, 3)), x.transpose(0, 1).flatten(1).var(1)) for x in parts]
+
+    hooks = [norm.register_forward_hook(watch) for norm in norms(model)]
+    momenta = [norm.momentum for norm in norms(model)]
+    recalibrate(model, images, 16)
+    assert [norm.momentum for norm in norms(model)] == momenta
+    counts = {len(calls[norm]) for norm in norms(model)}
+    assert counts == {"folded": {3}, "step": {3, 6}, "backward": {3, 12}}[style]
+    for norm in norms(model):
+        means, variances = (
+            torch.stack(part).mean(0).float() for part in zip(*calls[norm], strict=True)
+        )
+        assert torch.allclose(norm.running_mean, means, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(norm.running_var, variances, rtol=1e-4, atol=1e-5)
+    for hook in hooks:
+        hook.remove()
+
+
+def test_momentum_comes_back_when_it_fails():
+    model = network()
+    with pytest.raises(RuntimeError):
+        recalibrate(model, Ready(torch.zeros(32, 5, 8, 8), torch.zeros(32).long()), 16)
+    assert {norm.momentum for norm in norms(model)} == {0.3}
+
+
+def test_a_silent_network_fires_when_it_is_recalibrated():
+    """Statistics of other weights, far from those of these."""
+    model, images = network(), Ready(*stripes())
+    for norm in norms(model):
+        norm.running_mean.fill_(9.0)
+    assert firing_rate(model, images.values) == 0
+    recalibrate(model, images, 16)
+    assert 0.01 < firing_rate(model, images.values) < 0.9

@@ -1,0 +1,328 @@
+"""Checkpoints: a training that ended anywhere goes on as if it had not; no other one is taken."""
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from nas_service.data.tensors import Ready
+from nas_service.snn import checkpoint
+from nas_service.snn.augmentation import Augmentation
+from nas_service.snn.checkpoint import Place
+from nas_service.snn.network import Network
+from nas_service.snn.quantization import Rounding, steps_of
+from nas_service.snn.training import Recipe, accuracy, firing_rate, fit, recalibrate
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.task import Task
+
+A = Architecture((Cell(("conv3x3", "skip", "zeroize", "skip", "skip", "skip")),), 4, 2, 16, 2, 4)
+TASK = Task(1, 8, 4)
+ADAMW = Recipe(epochs=4, batch_size=16, learning_rate=0.02, weight_decay=0.01, clip=1.0)
+SGD = Recipe(4, 16, 0.1, 5e-4, "sgd", "cosine")
+EPOCHS = range(1, 5)
+
+
+def stripes(n=48):
+    """Noise with one bright pair of rows; which pair is the label."""
+    labels = torch.arange(n) % 4
+    images = 0.3 * torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for i, label in enumerate(labels.tolist()):
+        images[i, 0, 2 * label : 2 * label + 2] += 2
+    return Ready(images, labels)
+
+
+def network(architecture=A, dropout=0.0, rounding=None, seed=7):
+    torch.manual_seed(seed)
+    return Network(architecture, TASK, 1, dropout, rounding=rounding)
+
+
+LEARNED = Rounding(4, scale="learned")
+BACKWARD = replace(A, cells=(Cell(("conv3x3", "skip", "skip", "back:skip", "skip", "conv1x1")),))
+CASES = {
+    "adamw": (ADAMW, {}),
+    "sgd": (SGD, {}),
+    "augmented": (replace(SGD, augmentation=Augmentation(1, True)), {}),
+    "dropout": (ADAMW, {"dropout": 0.3}),
+    "learned": (replace(ADAMW, weight_decay=0.3), {"rounding": LEARNED}),
+    "bf16": (replace(ADAMW, precision="bf16"), {}),
+    "backward": (ADAMW, {"architecture": BACKWARD}),
+}
+
+
+class Ended(Exception):
+    """Somebody wanted the training to end."""
+
+
+def run(model, recipe, place, *, after=None, rungs=(), until=None):
+    """Losses by epoch; raises Ended in the second batch behind an epoch."""
+    losses, batches = {}, 0
+
+    def pause():
+        nonlocal batches
+        batches += 1
+        if after is not None and batches == 3 * after + 2:
+            raise Ended
+
+    for epoch in fit(model, stripes(), recipe, 3, until=until, pause=pause, saved=place):
+        losses[epoch.number] = epoch.loss
+        if epoch.number in rungs:
+            recalibrate(model, stripes(), 16)
+            place.notes.setdefault("curve", []).append([epoch.number, accuracy(model, stripes())])
+    return losses
+
+
+def state(path):
+    """Everything in a checkpoint's file."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("rungs", [(), (1, 3)])
+def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
+    """Ended in the middle of every epoch once; each part begins with other weights and dice."""
+    recipe, kind = CASES[case]
+    whole, model = Place(tmp_path / "a", "x"), network(**kind)
+    losses = run(model, recipe, whole, rungs=rungs)
+    broken, found = Place(tmp_path / "b", "x"), {}
+    for attempt in EPOCHS:
+        other = network(**kind, seed=7 if attempt == 1 else attempt)
+        broken = Place(broken.path, "x")
+        try:
+            found |= run(other, recipe, broken, after=1 if attempt < 4 else None, rungs=rungs)
+        except Ended:
+            facts = state(broken.path)[1]
+            assert json.loads(facts["training"])["epoch"] == attempt
+    assert list(losses) == list(EPOCHS)
+    assert found[4] == losses[4]
+    assert equal(model.state_dict(), other.state_dict())
+    (one, facts), (two, again) = state(whole.path), state(broken.path)
+    assert equal(one, two)
+    assert facts == again
+    assert [n for n, _ in broken.notes.get("curve", [])] == list(rungs)
+    assert accuracy(model, stripes()) == accuracy(other, stripes())
+    recalibrate(model, stripes(), 16)
+    assert 0.01 < firing_rate(model, stripes().values) < 0.9
+
+
+def test_until_and_further_is_one_go(tmp_path):
+    whole = network()
+    losses = run(whole, SGD, None)
+    place, parts = Place(tmp_path / "a", "x"), {}
+    for until in (1, 3, 4):
+        model = network()
+        parts |= run(model, SGD, place, until=until)
+        assert max(parts) == until
+    assert parts == losses
+    assert equal(whole.state_dict(), model.state_dict())
+
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_checkpoint import ADAMW, Place, fit, network, stripes
+from pathlib import Path
+for epoch in fit(network(), stripes(), ADAMW, 3, saved=Place(Path(sys.argv[2]), "x")):
+    print(epoch.number, epoch.loss.hex(), flush=True)
+    if epoch.number == 2:
+        sys.stdin.read()  # until it is killed
+"""
+
+
+def test_a_killed_process_is_continued(tmp_path):
+    """SIGKILL behind the second epoch, before it is kept: it is trained again."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path / "a")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = [child.stdout.readline().strip() for _ in range(2)]
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    alone, model = network(), network(seed=8)
+    losses = run(alone, ADAMW, None)
+    assert said == [f"{n} {losses[n].hex()}" for n in (1, 2)]
+    assert run(model, ADAMW, Place(tmp_path / "a", "x")) == {n: losses[n] for n in (2, 3, 4)}
+    assert equal(alone.state_dict(), model.state_dict())
+
+
+def kept(path, recipe=ADAMW, identity="x"):
+    """A training ended behind its second epoch."""
+    run(network(), recipe, Place(path, identity), until=2)
+
+
+def rewritten(path, change, facts=None, digest=True):
+    """The same file with other contents; with a digest that fits, unless asked not to."""
+    tensors, metadata = state(path)
+    tensors = {name: t.clone() for name, t in tensors.items()}
+    change(tensors)
+    text = json.dumps(json.loads(metadata["training"]) | (facts or {}))
+    fits = checkpoint._digest(tensors, text)
+    metadata = {"training": text, "digest": fits if digest else metadata["digest"]}
+    save_file(tensors, path, metadata)
+
+
+NAME = "network.stem.1.running_mean"
+FIRST = "optimizer.0.exp_avg"
+EDITS = {
+    "missing tensor": lambda t: t.pop(NAME),
+    "missing moment": lambda t: t.pop(FIRST),
+    "missing die": lambda t: t.pop("die"),
+    "extra tensor": lambda t: t.update({"network.more": torch.ones(1)}),
+    "extra part": lambda t: t.update({"more": torch.ones(1)}),
+    "extra moment": lambda t: t.update({"optimizer.0.more": torch.ones(1)}),
+    "no parameter": lambda t: t.update({"optimizer.999.step": torch.ones(())}),
+    "no number": lambda t: t.update({"optimizer.x.step": torch.ones(())}),
+    "other type": lambda t: t.update({NAME: t[NAME].double()}),
+    "moment of other type": lambda t: t.update({FIRST: t[FIRST].double()}),
+    "other shape": lambda t: t.update({NAME: t[NAME][None]}),
+    "moment of other shape": lambda t: t.update({FIRST: t[FIRST].flatten()}),
+    "short die": lambda t: t.update({"die": t["die"][:9]}),
+    "wild global die": lambda t: t.update({"global_die": torch.full_like(t["die"], 255)}),
+}
+FACTS = {
+    "huge epoch": {"epoch": 10**30},
+    "epoch 0": {"epoch": 0},
+    "negative epoch": {"epoch": -1},
+    "epoch behind the last": {"epoch": 5},
+    "half epoch": {"epoch": 1.5},
+    "true epoch": {"epoch": True},
+    "no epoch": {"epoch": None},
+    "NaN": {"epoch": math.nan},
+    "NaN in notes": {"notes": {"curve": [[1, math.nan]]}},
+    "notes no table": {"notes": 3},
+    "foreign": {"identity": "y"},
+}
+FILES = {
+    "empty": lambda b: b"",
+    "text": lambda b: b"checkpoint" * 9,
+    "short": lambda b: b[:-8],
+    "longer": lambda b: b + b"\0" * 8,
+    "half": lambda b: b[: len(b) // 2],
+    "one bit": lambda b: b[:-100] + bytes([b[-100] ^ 1]) + b[-99:],
+}
+
+
+def refused(path, caplog, architecture=A, recipe=ADAMW, identity="x", last=4):
+    """Nothing of the training is changed by a file, and the log says which file it was."""
+    model, die = network(architecture), torch.Generator().manual_seed(11)
+    optimizer, content = recipe.optimizer_of(model), path.read_bytes()
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    dice = die.get_state(), torch.get_rng_state()
+    groups = json.dumps(optimizer.state_dict())
+    place = Place(path, identity)
+    with caplog.at_level(logging.WARNING):
+        assert place.resume(model, optimizer, die, last) == 0
+    assert equal(before, model.state_dict())
+    assert json.dumps(optimizer.state_dict()) == groups
+    assert torch.equal(dice[0], die.get_state())
+    assert torch.equal(dice[1], torch.get_rng_state())
+    assert place.notes == {}
+    assert path.read_bytes() == content
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: training starts again, checkpoint not usable")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_file_is_refused(tmp_path, caplog, edit):
+    kept(tmp_path / "a")
+    rewritten(tmp_path / "a", EDITS[edit])
+    refused(tmp_path / "a", caplog)
+
+
+@pytest.mark.parametrize("facts", FACTS)
+def test_facts_that_cannot_be_are_refused(tmp_path, caplog, facts):
+    kept(tmp_path / "a")
+    rewritten(tmp_path / "a", lambda t: None, FACTS[facts])
+    refused(tmp_path / "a", caplog)
+
+
+@pytest.mark.parametrize("damage", FILES)
+def test_a_damaged_file_is_refused(tmp_path, caplog, damage):
+    kept(tmp_path / "a")
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(FILES[damage](content))
+    refused(tmp_path / "a", caplog)
+
+
+def test_a_whole_file_is_taken(tmp_path):
+    """What all the others are one change away from; rewritten alone, it is still itself."""
+    kept(tmp_path / "a")
+    rewritten(tmp_path / "a", lambda t: None)
+    model = network()
+    optimizer = ADAMW.optimizer_of(model)
+    assert Place(tmp_path / "a", "x").resume(model, optimizer, torch.Generator(), 4) == 2
+    tensors, _ = state(tmp_path / "a")
+    assert equal({f"network.{n}": t for n, t in model.state_dict().items()},
+                 {n: t for n, t in tensors.items() if n.startswith("network.")})  # fmt: skip
+    assert optimizer.state_dict()["state"][0]["step"] == 6
+
+
+def test_changed_tensors_do_not_fit_their_digest(tmp_path, caplog):
+    kept(tmp_path / "a")
+    rewritten(tmp_path / "a", lambda t: t[FIRST].add_(1), digest=False)
+    refused(tmp_path / "a", caplog)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"recipe": SGD},
+        {"architecture": replace(A, channels=6)},
+        {"architecture": replace(A, cells=(Cell(("conv1x1", *A.cells[0].operations[1:])),))},
+        {"identity": "seed 4"},
+        {"last": 1},
+    ],
+)
+def test_another_training_is_not_continued(tmp_path, caplog, other):
+    kept(tmp_path / "a")
+    refused(tmp_path / "a", caplog, **other)
+
+
+def test_a_refused_training_starts_from_its_beginning(tmp_path):
+    """Bit for bit the one that found no file, and its own file is put in place of the other."""
+    kept(tmp_path / "a")
+    rewritten(tmp_path / "a", EDITS["moment of other shape"])
+    place, model, alone = Place(tmp_path / "a", "x"), network(), network()
+    assert run(model, ADAMW, place) == run(alone, ADAMW, None)
+    assert equal(model.state_dict(), alone.state_dict())
+    assert json.loads(state(place.path)[1]["training"])["epoch"] == 4
+
+
+def test_learned_steps_are_kept(tmp_path):
+    """A step is a parameter of the network and of the optimizer, in a group of its own."""
+    model = network(rounding=LEARNED)
+    first = [step.clone() for step in steps_of(model)]
+    run(model, ADAMW, Place(tmp_path / "a", "x"), until=1)
+    other = network(rounding=LEARNED)
+    optimizer = ADAMW.optimizer_of(other)
+    Place(tmp_path / "a", "x").resume(other, optimizer, torch.Generator(), 4)
+    pairs = list(zip(first, steps_of(model), steps_of(other), strict=True))
+    assert pairs
+    assert not torch.equal(pairs[0][0], pairs[0][1])
+    assert all(torch.equal(b, c) for _, b, c in pairs)
+    assert len(optimizer.state_dict()["state"]) == len(list(other.parameters()))
+
+
+def test_forgotten(tmp_path):
+    kept(tmp_path / "a")
+    Place(tmp_path / "a", "x").forget()
+    assert list(tmp_path.iterdir()) == []
+    Place(tmp_path / "a", "x").forget()  # nothing is there: nothing to forget
