@@ -100,7 +100,7 @@ class BatchNormLIF(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        momentum = cast(float, self.momentum)
-        cast(Tensor, self.num_batches_tracked).add_(1)
+        calls = cast(Tensor, self.num_batches_tracked).add_(1)
+        momentum = 1 / float(calls) if self.momentum is None else self.momentum
         cast(Tensor, self.running_mean).lerp_(mean, momentum)
         cast(Tensor, self.running_var).lerp_(variance, momentum)
