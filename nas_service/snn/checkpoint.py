@@ -126,10 +126,10 @@ def _optimizer_state(
     """By parameter; one that never had a gradient has none."""
     found: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        number, _, key = name.removeprefix(OPTIMIZER).partition(".")
-        if not name.startswith(OPTIMIZER) or not number.isdecimal():
+        place, _, key = name.removeprefix(OPTIMIZER).partition(".")
+        if not name.startswith(OPTIMIZER) or not place.isdecimal():
             raise ValueError(f"{name} is no part of a training")
-        found.setdefault(int(number), {})[key] = tensor
+        found.setdefault(int(place), {})[key] = tensor
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scalar = torch.zeros(())
     for number, state in found.items():
