@@ -45,7 +45,7 @@ MAP_COPIES = 6  # of what a cell gives: summed, normed, potentials, spikes, grad
 EDGE_COPIES = 2  # of what an edge brings to its node
 MAXPOOL_COPIES = 4  # it remembers places of 8 bytes
 STEPPED_COPIES = 8  # of every edge of a cell with backward edges: all steps stay apart
-SCORED_AS = 80  # images of a training batch that take as much as those scored at once
+SCORED_AS = 160  # images of a training batch that take as much as those scored at once
 PACKAGES = ("nas-service", "torch", "norse", "optuna", "numpy")
 
 log = logging.getLogger(__name__)
@@ -348,7 +348,11 @@ def training_memory_B(architecture: Architecture, workload: Workload, batch_size
     each = sum(OUTPUT_COPIES * x.out_channels * x.out_size**2 for x in workload.layers)
     follow = [x for x in workload.layers if x.name == "hidden" or x.name.startswith("reduction")]
     for cell, layer in zip(architecture.cells, follow, strict=True):  # it reads the cell's map
+<<<<<<< HEAD
         each += (layer.neurons or 0) * (MAP_COPIES + _edge_copies(cell.live()))
+=======
+        each += cast(int, layer.neurons) * (MAP_COPIES + _edge_copies(cell.live()))
+>>>>>>> train
     each *= workload.time_steps * max(batch_size, SCORED_AS)
     return 4.0 * (PARAMETER_COPIES * workload.parameters + each)
 

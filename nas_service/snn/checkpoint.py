@@ -126,17 +126,17 @@ def _optimizer_state(
     """By parameter; one that never had a gradient has none."""
     found: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        number, _, key = name.removeprefix(OPTIMIZER).partition(".")
-        if not name.startswith(OPTIMIZER) or not number.isdecimal():
+        place, _, key = name.removeprefix(OPTIMIZER).partition(".")
+        if not name.startswith(OPTIMIZER) or not place.isdecimal():
             raise ValueError(f"{name} is no part of a training")
-        found.setdefault(int(number), {})[key] = tensor
+        found.setdefault(int(place), {})[key] = tensor
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scalar = torch.zeros(())
-    for number, state in found.items():
-        if number >= len(parameters):
-            raise ValueError(f"{OPTIMIZER}{number}: there are {len(parameters)} parameters")
+    for at, state in found.items():
+        if at >= len(parameters):
+            raise ValueError(f"{OPTIMIZER}{at}: there are {len(parameters)} parameters")
         keys = KEPT[type(optimizer)]
-        _demand_alike(state, {k: scalar if k == "step" else parameters[number] for k in keys})
+        _demand_alike(state, {k: scalar if k == "step" else parameters[at] for k in keys})
     return found
 
 

@@ -141,3 +141,15 @@ def test_what_is_no_number_is_not_hidden():
     one.train()(x)
     assert one.running_var.isnan().tolist() == [False, True]
     assert one.running_mean.isnan().tolist() == [False, True]
+
+
+def test_without_momentum_the_mean_over_all_calls():
+    """As `recalibrate` asks for: three batches count alike."""
+    one, norm = BatchNormLIF(4, 2), nn.BatchNorm2d(4)
+    one.momentum = norm.momentum = None
+    for seed in range(3):
+        x = torch.randn(6, 4, 5, 5, generator=torch.Generator().manual_seed(seed))
+        one.train()(x)
+        norm.train()(x)
+    torch.testing.assert_close(one.state_dict(), norm.state_dict())
+    assert one.running_mean.abs().max() > 0.001

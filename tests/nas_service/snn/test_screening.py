@@ -72,14 +72,14 @@ def test_unmeasured_budgets_reject_nobody():
 
 def test_memory():
     """By hand: 10 numbers a parameter; 4 of 256 + 512 + 16 + 10 outputs; 4 * 8 * 8 and 8 * 4 * 4
-    neurons behind the cells, each 6 times and twice for each of 6 skips; 2 steps of 80 images.
+    neurons behind the cells, each 6 times and twice for each of 6 skips; 2 steps of 160 images.
     """
     small = bench(memory_GiB=1e-4)
     assert small.screen(SMALL, seed=0).reason == "training needs about 0.0 GiB of 0.0001"
     need = training_memory_B(SMALL, small.workload(SMALL), 64)
     maps = 4 * 8 * 8 + 8 * 4 * 4
-    assert need == 4 * (10 * PARAMETERS + (4 * 794 + maps * (6 + 12)) * 2 * 80)
-    assert training_memory_B(SMALL, small.workload(SMALL), 160) > 1.9 * need
+    assert need == 4 * (10 * PARAMETERS + (4 * 794 + maps * (6 + 12)) * 2 * 160)
+    assert training_memory_B(SMALL, small.workload(SMALL), 320) > 1.9 * need
     assert bench(memory_GiB=need / 2**30).screen(SMALL, seed=0).reason == ""
 
 
@@ -90,7 +90,7 @@ def test_memory_of_maximum_poolings_and_backward_edges():
         a = replace(SMALL, cells=(Cell(operations),) * 2)
         return training_memory_B(a, bench().workload(a), 64)
 
-    maps = 4 * 2 * 80 * (4 * 8 * 8 + 8 * 4 * 4)
+    maps = 4 * 2 * 160 * (4 * 8 * 8 + 8 * 4 * 4)
     skips, skip = need(*["skip"] * 6), ["skip"] * 5
     assert need(*["maxpool3x3"] * 6) - skips == maps * 6 * 2
     assert need("skip", "skip", "skip", "back:skip", "skip", "skip") - skips == maps * 6 * 6
@@ -172,7 +172,7 @@ def test_the_bound_on_memory_holds():
              map(str.split, ran.stdout.splitlines())}  # fmt: skip
     assert found.keys() == BIG.keys(), ran.stderr
     assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
-    assert all(used > 0.2 * bound for used, bound in found.values())  # it was the training
+    assert all(used > 0.1 * bound for used, bound in found.values())  # it was the training
 
 
 def test_no_path_comes_before_budgets():
