@@ -348,11 +348,7 @@ def training_memory_B(architecture: Architecture, workload: Workload, batch_size
     each = sum(OUTPUT_COPIES * x.out_channels * x.out_size**2 for x in workload.layers)
     follow = [x for x in workload.layers if x.name == "hidden" or x.name.startswith("reduction")]
     for cell, layer in zip(architecture.cells, follow, strict=True):  # it reads the cell's map
-<<<<<<< HEAD
         each += (layer.neurons or 0) * (MAP_COPIES + _edge_copies(cell.live()))
-=======
-        each += cast(int, layer.neurons) * (MAP_COPIES + _edge_copies(cell.live()))
->>>>>>> train
     each *= workload.time_steps * max(batch_size, SCORED_AS)
     return 4.0 * (PARAMETER_COPIES * workload.parameters + each)
 
