@@ -128,7 +128,11 @@ def _widths(value: Any) -> Any:
 
 
 def _pools(value: Any) -> Any:
-    return tuple(GLOBAL if v == "global" else v for v in _one_or_many(value))
+    sides = tuple(GLOBAL if v == "global" else v for v in _one_or_many(value))
+    for word in (v for v in sides if isinstance(v, str)):
+        hint = did_you_mean(word, {"global"})
+        raise ValueError(f"{word!r:.40}{hint}: pixels, or 'global', are needed")
+    return sides
 
 
 def _all_ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:

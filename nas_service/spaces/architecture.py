@@ -411,10 +411,10 @@ def layers_of(cells: int) -> tuple[str, ...]:
 
 def _in_order(bits: dict[str, Any], cells: int) -> tuple[tuple[str, Any], ...]:
     """Bits by part or layer, in the order they run whatever the order of the table."""
-    order = {
-        name: i for names in (parts_of(cells), layers_of(cells)) for i, name in enumerate(names)
-    }
-    return tuple(sorted(bits.items(), key=lambda item: order.get(item[0], 0)))
+    for names in (parts_of(cells), layers_of(cells)):
+        if bits.keys() == set(names):
+            return tuple((name, bits[name]) for name in names)
+    return tuple(bits.items())  # which the architecture refuses
 
 
 def _float(name: str, value: int) -> float:

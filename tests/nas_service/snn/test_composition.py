@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hw_models import load_profile
 from nas_service.census import census, composition_of, feasible
 from nas_service.evaluation import profile_of
-from nas_service.snn.composition import Composition, numbered, sampled
+from nas_service.snn.composition import CellTable, Composition, numbered, sampled
 from nas_service.snn.trace import trace
 from nas_service.spaces.architecture import EDGE_NAMES
 from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 from nas_service.study import parse_spec
 
@@ -51,6 +52,135 @@ def test_a_batch_of_a_space_is_its_candidates(name, changes):
         workload = COMPOSITION.workload(drawn.architecture(SPACE, n)).at_rate(0)
         alone = chip.estimate(workload).metrics()
         assert {k: v[n] for k, v in batch.items()} == pytest.approx(alone, rel=1e-12)
+
+
+IMAGES, EVENTS = Task(1, 16, 10), Task(2, 16, 10, events=True)
+WIDE = {
+    "backward": (CellSpace(("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3"), 2, (4, 6),
+                           (1, 2), (16,), (2, 3), (4, 8), backward=True), IMAGES),
+    "separable": (CellSpace(("zeroize", "skip", "sepconv3x3", "conv1x1", "maxpool3x3"), 2, (4, 6),
+                            (0,), (16,), (2, 3), (4, 8), bits_of="layer", backward=True), EVENTS),
+    "parts": (CellSpace(("zeroize", "conv3x3_th0.5", "conv3x3_th1.5"), 3, ((4, 6), (5, 8), (3, 7)),
+                        (1, 2), (16, 24), (2, 3), (4, 5, 8), bits_of="part",
+                        threshold=(0.5, 1.0)), IMAGES),
+    "shared": (CellSpace(("zeroize", "skip", "sepconv3x3"), 2, ((4, 6), (8, 10)), (2, 0), (16,),
+                         (2, 3), (4, 8), bits_of="layer", stem_stride=2, backward=True,
+                         shared=True), EVENTS),
+    "still": (CellSpace(("zeroize", "skip", "avgpool3x3"), 1, (4,), (2,), (16,), (2,), (8,),
+                        backward=True), IMAGES),
+}  # fmt: skip
+COMPOSITIONS = {name: Composition(space, task) for name, (space, task) in WIDE.items()}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_composed_is_traced_in_every_space(name):
+    space, task = WIDE[name]
+    drawn = sampled(space, 12, seed=2)
+    looped = 0
+    for n in range(12):
+        a = drawn.architecture(space, n)
+        found = COMPOSITIONS[name].workload(a)
+        assert found == trace(a, task)
+        looped += any(found.loops)
+    assert looped or name in ("parts", "still"), "some have feedback"
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes"),
+    [
+        ("corrected", {"order": "layer_first"}),
+        ("corrected", {"order": "time_first"}),
+        ("corrected", {"tile_sharing": True, "tile_contention": "serialised", "mapping": "im2col"}),
+        ("spikesim_rram", {}),
+        ("spikesim_sram", {}),
+    ],
+)
+@pytest.mark.parametrize("name", WIDE)
+def test_a_batch_of_every_space_is_its_candidates(name, profile, changes):
+    space, _ = WIDE[name]
+    chip, composition = load_profile(profile).with_values(changes), COMPOSITIONS[name]
+    numbers = np.random.default_rng(0).integers(min(space.size, 2**62), size=12)
+    for drawn in (sampled(space, 12, seed=5), numbered(space, numbers)):
+        batch = chip.estimate_batch(composition.table(drawn)).metrics()
+        for n in range(12):
+            workload = composition.workload(drawn.architecture(space, n)).at_rate(0)
+            alone = chip.estimate(workload).metrics()
+            assert {k: v[n] for k, v in batch.items()} == pytest.approx(alone, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [PRESETS["snasnet5"], ("zeroize", "skip", "sepconv3x3", "maxpool3x3", "conv1x1")],
+    ids=["snasnet5", "separable"],
+)
+@pytest.mark.parametrize("backward", [False, True])
+def test_arrays_of_cells_say_what_each_cell_says(operations, backward):
+    """Live edges, order, what is read, loops, additions: against the cell's own methods."""
+    space = CellSpace(operations, 1, (4,), (2,), (16,), (2,), (8,), backward=backward)
+    slots = Composition(space, IMAGES).slots
+    numbers = np.random.default_rng(3).integers(space.cell_count, size=400)
+    table = CellTable.of(numbers, space.states, slots)
+    recurrent = 0
+    for c, number in enumerate(numbers.tolist()):
+        live = space.cell(number).live()
+        recurrent += live.recurrent
+        held = {
+            s: n for s, n in zip(slots, table.operations[c], strict=True) if n < len(operations)
+        }
+        expected = {e.name: e for e in live.edges}
+        for slot, n in held.items():
+            assert OPERATIONS[operations[n]] == expected[slot.name].operation
+        weighted = [e for e in live.edges if e.operation.weighted]
+        assert [s.name for s in held if s.matrix == 0] == [n for n in live.wiring() if n != "out"]
+        assert len(held) == sum(len(e.operation.matrices) for e in weighted)
+        assert table.additions[c] == live.additions
+        assert table.connected[c] == live.connected
+        assert named_reads(table, slots, c) == {
+            name: set(read.now) for name, read in live.wiring().items()
+        }
+    assert recurrent > 100 or not backward
+
+
+def named_reads(table, slots, c):
+    """What each edge's first matrix, and the output, reads: names of edges."""
+    names = ["in", *(s.name for s in slots)]
+    found = {}
+    for i, slot in enumerate((*slots, None)):
+        read = [r for r in table.reads[c, i] if r >= 0]
+        if slot is None:
+            found["out"] = {names[r] for r in read}
+        elif slot.matrix == 0 and table.operations[c, i] < table.operations.max():
+            found[slot.name] = {names[r] for r in read}
+        elif slot.matrix and table.operations[c, i] < table.operations.max():
+            assert read == [i], "the matrix before it"
+        else:
+            assert not slot.matrix or not read
+    return found
+
+
+def test_numbers_give_back_channels_by_cell():
+    """In the order of the space, whatever the order of their names."""
+    space = CellSpace(("skip", "conv1x1"), 2, ((4, 6), (5, 8, 9)), (1, 2), (16,), (2,), (4, 8),
+                      bits_of="part", shared=True)  # fmt: skip
+    listed = list(space)
+    drawn = numbered(space, np.arange(space.size))
+    assert [drawn.architecture(space, n) for n in range(0, space.size, 41)] == listed[::41]
+    assert list(drawn.sizes) == list(space.sizes)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_every_drawn_number_is_inside(name):
+    space, _ = WIDE[name]
+    drawn = sampled(space, 200, seed=0)
+    assert all((values >= 0).all() for values in drawn.sizes.values())
+    for size, values in space.sizes.items():
+        assert set(drawn.sizes[size].tolist()) == set(values)
+    assert drawn.cells.shape == (200, space.cells)
+    assert ((drawn.cells >= 0) & (drawn.cells < space.cell_count)).all()
+    if space.shared:
+        assert (drawn.cells == drawn.cells[:, :1]).all()
+    found = COMPOSITIONS[name].connected(drawn)
+    assert found.tolist() == [drawn.architecture(space, n).connected for n in range(200)]
 
 
 def test_numbers_follow_the_order_of_the_space():
