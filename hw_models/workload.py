@@ -247,11 +247,8 @@ def loops_of(
     back = [(b, a) for a, b in ways] if late else []
     found = [0] * size
     for number, (reader, source) in enumerate(late, 1):
-        loop = _reached(reader, ways) & _reached(source, back)
-        joined = {found[i] for i in loop if found[i]}
-        for i in range(size):
-            if i in loop or found[i] in joined:
-                found[i] = number
+        for i in _reached(reader, ways) & _reached(source, back):
+            found[i] = number
     return tuple(found)
 
 

@@ -126,7 +126,7 @@ class Composition:
             inside = slice(width * k + 1, width * (k + 1))
             follow = width * (k + 1)
             operations[:, inside] = cells.operations[cell]
-            loops[:, inside] = cells.loops[cell] + LOOPS * k * (cells.loops[cell] > 0)
+            loops[:, inside] = (k + 1) * cells.loops[cell]
             reads = cells.reads[cell]
             sources[:, inside.start : follow + 1] = np.where(reads < 0, -1, reads + width * k)
             adds[:, follow] = cells.additions[cell] * shapes.maps[which, k]
@@ -226,7 +226,6 @@ class Composition:
         return self._numbers[shape]
 
 
-LOOPS = 1000  # more than the feedback loops of any cell
 ALL_CELLS = 20_000  # a space of more cells has only those that are drawn in its tables
 
 
@@ -283,7 +282,7 @@ class CellTable:
 
     operations: Index  # [C, S] number of the operation of live edges, the last number for others
     reads: Index  # [C, S + 1, P] slots, from 1, that a slot, or what follows the cell, reads
-    loops: Index  # [C, S] number of a slot's feedback loop, 0 for none
+    loops: Index  # [C, S] 1 for slots in the cell's feedback loop, of which it has at most one
     additions: NDArray[np.float64]  # [C]
     connected: NDArray[np.bool_]  # [C]
 
@@ -393,14 +392,17 @@ def _reads(now: Bools, matrices: Index, room: int) -> Index:
 
 
 def _loops(wiring: Wiring) -> Index:
-    """Number of the feedback loop of each way [C, W]: 1 + its first way, 0 outside of loops."""
+    """1 for ways in the feedback loop, else 0 [C, W].
+
+    A cell has at most one: a cycle takes three nodes of the four, so any two share a node.
+    """
     found = np.zeros((wiring.now.shape[0], wiring.now.shape[1] - 1), dtype=np.intp)
     late = wiring.late.any((1, 2))
     reached = (wiring.now | wiring.late)[late, :-1, 1:]
     for _ in range(found.shape[1].bit_length()):
         reached |= reached @ reached
     around = reached & reached.swapaxes(1, 2)
-    found[late] = np.where(around.any(-1), around.argmax(-1) + 1, 0)
+    found[late] = around.any(-1)
     return found
 
 

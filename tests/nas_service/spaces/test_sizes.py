@@ -78,9 +78,10 @@ def test_bits_come_back_from_json(names):
 
 
 def test_bits_of_live_weights_alone_count_in_the_digest():
-    base = architecture(weight_bits=by(layers_of(2)))
-    dead, weightless = ({"cell0_edge12": 4}, {"cell1_edge03": 4})
-    for change in (dead, weightless):
+    pools = Cell(("avgpool3x3", "zeroize", "maxpool3x3", "zeroize", "skip", "zeroize"))
+    base = architecture(CONVS, pools, weight_bits=by(layers_of(2)))
+    dead, weightless = {"cell0_edge12": 4}, ("cell1_edge01", "cell1_edge03", "cell1_edge13")
+    for change in (dead, *({edge: 4} for edge in weightless)):
         assert replace(base, weight_bits=by(layers_of(2), **change)).digest == base.digest
     live = ({"cell0_edge03": 4}, {"stem": 4}, {"reduction0": 4}, {"hidden": 4}, {"readout": 4})
     digests = [replace(base, weight_bits=by(layers_of(2), **c)).digest for c in live]
