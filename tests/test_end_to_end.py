@@ -298,3 +298,35 @@ def test_chip_settings_are_searched_and_budgets_have_a_confidence(tmp_path):
         shown = place.nas("show", "tiny", str(candidate["trial"]))
         assert shown[0] == 0, shown
     assert "crossbar size" in (tmp_path / "reports" / "tiny.html").read_text()
+
+
+def test_a_search_without_training_ends_with_a_front(tmp_path):
+    """Proxies and costs alone: nothing is trained, and every page knows what to show."""
+    place = Place(tmp_path, epochs=0, trainings=6)
+    text = (tmp_path / "tiny.toml").read_text()
+    objective = '[proxies]\nnames = ["sahd", "depth"]\nsamples = 32\n[[objectives]]\n'
+    objective += 'metric = "proxy_sahd"\ndirection = "maximize"\nreference = -1000\nideal = 2000\n'
+    free = text.replace('[[objectives]]\nmetric = "accuracy"\ndirection = "maximize"\n', objective)
+    (tmp_path / "tiny.toml").write_text(free)
+    code, out, err = place.nas("run", "tiny.toml", "--workers", "2")
+    assert code == 0, err
+    assert "scored" in out + err
+    found = place.json("front", "tiny")
+    assert found["counts"]["trained"] == 6
+    assert found["front"]
+    for candidate in found["front"]:
+        assert candidate["outcome"] == "scored"
+        assert "accuracy" not in candidate["metrics"]
+        assert candidate["metrics"]["proxy_depth"] >= 0
+    assert not list(tmp_path.glob("**/*.safetensors")), "nothing was trained, nothing is kept"
+    for words in (("status", "tiny"), ("show", "tiny", str(found["front"][0]["trial"]))):
+        assert place.nas(*words)[0] == 0
+    assert place.nas("report", "tiny", "-o", "page.html")[0] == 0
+    assert "proxy sahd" in (tmp_path / "page.html").read_text()
+
+
+def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
+    place = Place(tmp_path, epochs=0)
+    code, _, err = place.nas("check", "tiny.toml")
+    assert code == 2
+    assert "accuracy: training.epochs = 0 measures none" in err
