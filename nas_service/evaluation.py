@@ -40,7 +40,7 @@ CHIP_SAMPLES = 128  # validation images that each simulated chip classifies
 # Numbers that live at once in a training, from peaks of resident memory of 32 architectures
 # (batch 64, 8x8 to 28x28, T 2 to 16): they come to 1.07 to 2.37 times what was measured.
 PARAMETER_COPIES = 10  # of each: itself, rounded, gradient, optimizer
-OUTPUT_COPIES = 4  # of each layer's outputs: before and behind its norm, potentials, gradient
+OUTPUT_COPIES = 5  # of each layer's outputs: before and behind its norm, potentials, gradient
 MAP_COPIES = 6  # of what a cell gives: summed, normed, potentials, spikes, gradients
 EDGE_COPIES = 2  # of what an edge brings to its node
 MAXPOOL_COPIES = 4  # it remembers places of 8 bytes

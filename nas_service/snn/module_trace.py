@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hw_models import Layer, Workload, WorkloadError
+from nas_service.snn.neurons.scan import forced
 
 aten = torch.ops.aten
 PIXEL_BITS = 8
@@ -55,7 +56,7 @@ def from_module(
             module.eval()
             data = example.detach().clone()
             watch.signals[data] = _Signal(frozenset(), 0)
-            with watch:
+            with forced("python"), watch:  # what runs in C++ is not seen
                 module(data)
         except RuntimeError as error:
             shape = tuple(example.shape)

@@ -32,7 +32,7 @@ class CellNetwork(nn.Module):
 
     def __init__(self, cell: Cell, channels: int, style: Style, bits: dict[str, int]) -> None:
         super().__init__()
-        self.wires = tuple(sorted(cell.live().edges, key=lambda e: e.target))
+        self.wires = cell.live().edges  # by source: what a node holds is complete when it sends
         self.edges = nn.ModuleDict()
         for wire in self.wires:
             own = style.with_bits(bits[wire.name])

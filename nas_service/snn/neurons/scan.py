@@ -7,7 +7,9 @@ potential is fp32 or wider in every backend; spikes have the type and layout of 
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -121,9 +123,25 @@ PREFERENCE = ("cpp", "triton", "python")
 CHOICES = ("auto", *BACKENDS, "norse")
 
 
+_forced: ContextVar[str | None] = ContextVar("forced", default=None)
+
+
+@contextmanager
+def forced(name: str) -> Iterator[None]:
+    """Inside, this backend runs, whatever the environment asks for."""
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
 def asked() -> str:
-    """The backend the environment asks for. Raises SpecError for one that is unknown."""
-    return pick(
+    """The backend that is forced, else the one that the environment asks for.
+
+    Raises SpecError for one that is unknown.
+    """
+    return _forced.get() or pick(
         dict(zip(CHOICES, CHOICES, strict=True)),
         os.environ.get("NAS_NEURONS", "auto"),
         "NAS_NEURONS",

@@ -1,10 +1,12 @@
 """The cache: what comes out is what went in, damage is noticed, processes do not disturb."""
 
 import json
-import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,20 +120,26 @@ def test_a_copied_entry_is_known_by_its_content(tmp_path):
     assert same(cached(tmp_path, "y", refuse))
 
 
-def _make(folder, start, digests):
-    start.wait()
-    digests.put(cached(folder, "x", lambda: samples(step=1)).digest)
+MAKE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_cache import cached, samples
+print("ready", flush=True)
+sys.stdin.readline()
+print(cached(Path(sys.argv[2]), "x", lambda: samples(step=1)).digest)
+"""
 
 
 def test_processes_that_make_it_at_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    start, digests = context.Barrier(3), context.Queue()
-    hands = [context.Process(target=_make, args=(tmp_path, start, digests)) for _ in range(3)]
+    words = [sys.executable, "-c", MAKE, str(Path(__file__).parent), str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    hands = [subprocess.Popen(words, **pipes) for _ in range(3)]
+    assert [hand.stdout.readline() for hand in hands] == ["ready\n"] * 3
     for hand in hands:
-        hand.start()
-    found = {digests.get(timeout=120) for _ in hands}
-    for hand in hands:
-        hand.join()
+        hand.stdin.write("go\n")
+        hand.stdin.flush()
+    found = {hand.communicate(timeout=120)[0].strip() for hand in hands}
     assert found == {cached(tmp_path, "x", refuse).digest}
     assert os.listdir(tmp_path) == ["x"]
 

@@ -78,7 +78,7 @@ def test_memory():
     assert small.screen(SMALL, seed=0).reason == "training needs about 0.0 GiB of 0.0001"
     need = training_memory_B(SMALL, small.workload(SMALL), 64)
     maps = 4 * 8 * 8 + 8 * 4 * 4
-    assert need == 4 * (10 * PARAMETERS + (4 * 794 + maps * (6 + 12)) * 2 * 160)
+    assert need == 4 * (10 * PARAMETERS + (5 * 794 + maps * (6 + 12)) * 2 * 160)
     assert training_memory_B(SMALL, small.workload(SMALL), 320) > 1.9 * need
     assert bench(memory_GiB=need / 2**30).screen(SMALL, seed=0).reason == ""
 
