@@ -66,12 +66,12 @@ def draw(samples: int, seed: int) -> list[Cell]:
 class Weights(nn.Module):
     """One set of weights for every edge and operation, and all that surrounds the cells."""
 
-    def __init__(self, channels: int, seed: int) -> None:
+    def __init__(self, channels: int, seed: int, time_steps: int = TIME_STEPS) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        a = Architecture((EVERYWHERE,) * 2, channels, 2, 1024, TIME_STEPS, 8)
-        self.around = Network(a, Task(3, 32, 10), votes=10)
-        style = Style(TIME_STEPS, Rounding(a.weight_bits))
+        a = Architecture((EVERYWHERE,) * 2, channels, 2, 1024, time_steps, 8)
+        self.around = Network(a, Task(3, 32, 10), votes=10, norm_each_step=True)
+        style = Style(time_steps, Rounding(a.weight_bits), norm_each_step=True)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -104,6 +104,8 @@ def naive_kernel(weights: Weights, cell: Cell, images: Tensor) -> Tensor:
                 state = states.get(part) or LIFBoxFeedForwardState(v=torch.zeros_like(x))
                 x, states[part] = part.activation(x, state, part.p, part.dt)
                 kernels.append(two_products(x.flatten(1)))
+            elif isinstance(part, nn.AvgPool2d):  # as torch has it
+                x = nn.AvgPool2d.forward(part, x)
             else:
                 x = part(x)
         return x
@@ -157,8 +159,7 @@ WALK = tuple(EDGES.index(edge) for edge in ((0, 1), (0, 2), (1, 2), (0, 3), (1, 
 
 def folded(weights: Weights, images: Tensor) -> Seen:
     """The input of the first cell."""
-    current = weights.around.stem(images)
-    return Seen(current.expand(TIME_STEPS, *current.shape).flatten(0, 1))
+    return Seen(torch.cat([weights.around.stem(images)] * TIME_STEPS))
 
 
 def folded_kernel(weights: Weights, cell: Cell, first: "Walk") -> Tensor:
@@ -173,19 +174,9 @@ def through(block: nn.Sequential, seen: Seen) -> Seen:
     """A block of modules with one layer of neurons."""
     parts = list(block)
     at = next(n for n, part in enumerate(parts) if isinstance(part, LIF))
-    spikes = parts[at](each_step(parts[:at], seen.value))
+    spikes = nn.Sequential(*parts[: at + 1])(seen.value)
     kernel = seen.kernel + one_product(spikes)
-    return Seen(each_step(parts[at + 1 :], spikes), kernel, seen.layers + 1)
-
-
-def each_step(parts: list[nn.Module], x: Tensor) -> Tensor:
-    """Modules without state on folded time [T*B, ...].
-
-    Batch norms see one step after the other, and so does what is beside them: it is in the cache.
-    """
-    if any(isinstance(part, nn.BatchNorm2d) for part in parts):
-        return torch.cat([nn.Sequential(*parts)(step) for step in x.chunk(TIME_STEPS)])
-    return nn.Sequential(*parts)(x)
+    return Seen(nn.Sequential(*parts[at + 1 :])(spikes), kernel, seen.layers + 1)
 
 
 def one_product(spikes: Tensor) -> Tensor:
@@ -230,7 +221,7 @@ class Walk:
         if known != before:
             self.sent[at] = before, (values := {})
         if name not in values:
-            values[name] = each_step(list(edge[1:]), spikes) if weighted else edge(x)
+            values[name] = edge[1:](spikes) if weighted else edge(x)
         return values[name]
 
     def _spikes(self, node: int, lif: LIF, before: tuple[str, ...], x: Tensor) -> Tensor:
@@ -259,7 +250,7 @@ def seconds(work: Callable[[], object]) -> float:
 @torch.no_grad()
 def compare(samples: list[Cell], channels: int, images: Tensor, timed: int, seed: int) -> dict:
     ours = Weights(channels, seed).to(memory_format=torch.channels_last)
-    naive = Weights(channels, seed)
+    naive = Weights(channels, seed, time_steps=1)  # it sees one after the other
     batches = list(images.chunk(BATCHES))
     start = time.process_time()
     member = {}

@@ -80,7 +80,7 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 def repeated(images: Tensor) -> Tensor:  # [B, ...] to [T*B, ...]
-    return images.expand(T, *images.shape).flatten(0, 1)
+    return torch.cat([images] * T)
 
 
 class Folded(nn.Module):

@@ -212,8 +212,7 @@ class Network(nn.Module):
         if images.dim() == 5:
             x = self.stem(_fast(images.transpose(0, 1).flatten(0, 1)))
         else:
-            current = self.stem(_fast(images))  # the same at every step
-            x = current.expand(self.time_steps, *current.shape).flatten(0, 1)
+            x = torch.cat([self.stem(_fast(images))] * self.time_steps)  # the same at every step
         scores: Tensor = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
         votes: Tensor = scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes))
         return votes.mean((0, -1))
