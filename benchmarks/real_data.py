@@ -3,8 +3,8 @@
     python benchmarks/real_data.py --data FOLDER [--studies fashion_mnist cifar10] [--seeds 2]
 
 Trains what studies/NAME.toml would, on as many images and for as many epochs, and prints the
-accuracy on the validation and on the test images. Where the official CIFAR-10 is not in the
-folder, a copy of it as pictures is read, and named.
+accuracy on the validation and on the test images. Where the official files are not in the folder,
+a copy of CIFAR-10 as pictures is read, or the first 1100 recordings of N-MNIST, and named.
 """
 
 import argparse
@@ -25,8 +25,27 @@ from nas_service.study import StudySpec, load_spec
 
 STUDIES = Path(__file__).parents[1] / "studies"
 CELL = Cell.from_text("0330 0001 0003 0000", PRESETS["snasnet5"])
-POOLS = {"fashion_mnist": 7, "cifar10": 8}  # pixels of the last map that one feature is a mean of
-COPY = {"name": "image_folder", "archive": "cifar10_jpeg_full_60000.zip", "size": 32, "classes": 10}
+# Side of the pixels of the last map that one feature is a mean of.
+POOLS = {"fashion_mnist": 7, "cifar10": 8, "n_mnist": 2}
+COPIES = {
+    "cifar10": (
+        "CIFAR-10 (JPEG copy)",
+        {
+            "name": "image_folder",
+            "archive": "cifar10_jpeg_full_60000.zip",
+            "size": 32,
+            "classes": 10,
+        },
+    ),
+    "n_mnist": (
+        "N-MNIST (first 1100)",
+        {
+            "archive": "nmnist_subset_1000_100.zip",
+            "train_samples": 800,
+            "validation_samples": 200,
+        },
+    ),
+}
 
 
 def opened(name: str, folder: Path) -> tuple[Bench, str]:
@@ -35,30 +54,34 @@ def opened(name: str, folder: Path) -> tuple[Bench, str]:
     try:
         return Bench.open(spec, folder), name
     except DataError:
-        if name != "cifar10":
+        if name not in COPIES:
             raise
-    copied = spec.data.model_copy(update=COPY)
-    fields = {key: value for key, value in copied.model_dump().items() if value is not None}
+    called, changes = COPIES[name]
+    fields = {k: v for k, v in (spec.data.model_dump() | changes).items() if v is not None}
     data = type(spec.data).model_validate(fields)
-    return Bench.open(spec.model_copy(update={"data": data}), folder), "CIFAR-10 (JPEG copy)"
+    return Bench.open(spec.model_copy(update={"data": data}), folder), called
 
 
 def architecture(spec: StudySpec, pool: int) -> Architecture:
     sizes = {"hidden": spec.space.hidden[-1], "time_steps": spec.space.time_steps[-1]}
-    return Architecture((CELL, CELL), spec.space.channels[-1], pool, **sizes, weight_bits=8)  # type: ignore[arg-type]
+    stride = spec.space.stem_stride
+    return Architecture(
+        (CELL, CELL), spec.space.channels[-1], pool, **sizes, weight_bits=8, stem_stride=stride
+    )  # type: ignore[arg-type]
 
 
 def measure(bench: Bench, a: Architecture, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
+    images = bench.images(a.time_steps)
     network, start = bench.network(a), time.process_time()
-    for _ in fit(network, Stored(bench.data.train), recipe_of(bench.spec), seed):
+    for _ in fit(network, Stored(images.train), recipe_of(bench.spec), seed):
         pass
     seconds = time.process_time() - start
     test = bench.source.read_test(bench.folder, a.time_steps)
-    test = test.scaled(bench.data.mean, bench.data.deviation)
+    test = test.scaled(images.mean, images.deviation)
     return {
         "seed": seed,
-        "validation": accuracy(network, Stored(bench.data.validation)),
+        "validation": accuracy(network, Stored(images.validation)),
         "test": accuracy(network, Stored(test)),
         "cpu_s": seconds,
     }

@@ -1,5 +1,6 @@
 """The whole search with real worker processes: killed, interrupted, resumed, exhausted."""
 
+import itertools
 import json
 import os
 import signal
@@ -323,6 +324,43 @@ def test_a_search_without_training_ends_with_a_front(tmp_path):
         assert place.nas(*words)[0] == 0
     assert place.nas("report", "tiny", "-o", "page.html")[0] == 0
     assert "proxy sahd" in (tmp_path / "page.html").read_text()
+
+
+def write_recordings(folder: Path) -> None:
+    """N-MNIST's files: a row of the digit's own, from its left to its right in 3.4 ms."""
+    for part, count in (("Train", 12), ("Test", 4)):
+        for digit, i in itertools.product(range(10), range(count)):
+            path = folder / "N-MNIST" / part / str(digit) / f"{i:05d}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            events = [(x, 3 * digit + i % 3, 100 * x) for x in range(34)]
+            path.write_bytes(b"".join(bytes([x, y, 128, *divmod(t, 256)]) for x, y, t in events))
+
+
+def test_recordings_of_events_are_searched_over_their_time_steps(tmp_path):
+    """Every candidate sees the recordings in as many frames as it has steps, feedback and all."""
+    write_recordings(tmp_path / "data")
+    place = Place(tmp_path, epochs=10, trainings=6, sampler="random", energy=8)
+    text = (tmp_path / "tiny.toml").read_text().replace('"digits"', '"n_mnist"')
+    text = text.replace("head_pool = [2, 4]", "head_pool = [3, 6]").replace("[2, 3]", "[2, 5]")
+    space = '[space]\nmode = "backward"\nstem_stride = 3\n'
+    sizes = '"n_mnist"\nvalidation_samples = 40\n'
+    text = text.replace("[space]\n", space).replace('"n_mnist"\n', sizes)
+    text = text.replace("epochs = 10\n", "epochs = 10\nbatch_size = 16\n")
+    (tmp_path / "tiny.toml").write_text(text.replace("at_most = 4.0", "at_most = 40.0"))
+    code, _, err = place.nas("run", "tiny.toml", "--workers", "2", "--data", "data")
+    assert code == 0, err
+    found = place.json("front", "tiny")
+    assert found["counts"]["trained"] == 6
+    assert all(0 <= candidate["test_accuracy"] <= 1 for candidate in found["front"])
+    rows = place.rows("select evaluation from nas_archive where outcome = 'trained'")
+    trained = [json.loads(row) for (row,) in rows]
+    for evaluation in trained:
+        steps = {len(rates) for rates in evaluation["spike_rates"].values()}
+        assert steps == {evaluation["architecture"]["time_steps"]}
+    assert {e["architecture"]["time_steps"] for e in trained} == {2, 5}
+    assert any(":" in text for e in trained for text in map(str, e["architecture"]["cells"]))
+    best = max(evaluation["accuracy"] for evaluation in trained)
+    assert best > 0.25, "ten rows are ten digits: chance is 0.1"
 
 
 def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
