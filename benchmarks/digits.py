@@ -17,7 +17,6 @@ import torch
 from nas_service.data import DATASETS
 from nas_service.data.tensors import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
-from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import load_spec
@@ -30,7 +29,7 @@ TARGET = 0.95
 
 def measure(bench: Bench, seed: int) -> dict[str, float | None]:
     torch.manual_seed(seed)
-    network = Network(ARCHITECTURE, bench.source.task)
+    network = bench.network(ARCHITECTURE)
     start, reached = time.process_time(), None
     for _ in fit(network, Ready(*whole(bench.data.train)), recipe_of(bench.spec), seed):
         score = accuracy(network, Ready(*whole(bench.data.validation)))
