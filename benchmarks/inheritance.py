@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata, spearmanr
+from proxies import interval
+from scipy.stats import spearmanr
 
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
@@ -61,20 +62,9 @@ def train(
         return found, (time.process_time() - start) / len(architectures)
 
 
-def interval(scores: list[float], truth: list[float], seed: int) -> tuple[float, float]:
-    """95 % of the rank correlations of candidates drawn with replacement."""
-    die = np.random.default_rng(seed)
-    rows = np.array([die.integers(len(truth), size=len(truth)) for _ in range(ROUNDS)])
-    x, y = (rankdata(np.array(v)[rows], axis=1) - (len(truth) + 1) / 2 for v in (scores, truth))
-    scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
-    varied = scale > 0
-    low, high = np.percentile((x * y).sum(1)[varied] / scale[varied], (2.5, 97.5))
-    return float(low), float(high)
-
-
 def row(found: list[Evaluation], seconds: float, truth: list[float], seed: int) -> dict[str, float]:
     scores = [e.accuracy or 0.0 for e in found]  # diverged ones count as 0
-    low, high = interval(scores, truth, seed)
+    low, high = interval(np.array(scores), np.array(truth), ROUNDS, seed)
     return {
         "spearman": float(spearmanr(scores, truth).statistic),
         "low": low,
