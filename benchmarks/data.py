@@ -83,7 +83,7 @@ def measure(number: int, folder: Path, rounds: int) -> dict[str, float | str]:
     images, first_s = read(SETS[number], folder)
     words = [sys.executable, __file__, "--data", str(folder), "--rounds", str(rounds)]
     done = subprocess.run(
-        [*words, "--only", str(number)], capture_output=True, text=True, check=True
+        [*words, "--only", str(number)], stdout=subprocess.PIPE, text=True, check=True
     )
     name = SETS[number].archive or SETS[number].name
     facts = {"name": name, "images": float(len(images)), "first_s": first_s}

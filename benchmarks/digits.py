@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas_service.data import DATASETS
 from nas_service.data.tensors import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit
@@ -36,7 +35,7 @@ def measure(bench: Bench, seed: int) -> dict[str, float | None]:
         if reached is None and score >= TARGET:
             reached = time.process_time() - start
     seconds = time.process_time() - start
-    test = DATASETS["digits"].read_test(Path()).scaled(bench.data.mean, bench.data.deviation)
+    test = bench.source.read_test(bench.folder).scaled(bench.data.mean, bench.data.deviation)
     score = accuracy(network, Ready(*whole(test)))
     return {"cpu_s_to_95": reached, "cpu_s": seconds, "accuracy": score}
 
@@ -44,10 +43,11 @@ def measure(bench: Bench, seed: int) -> dict[str, float | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench.open(load_spec(STUDY), Path())
+    bench = Bench.open(load_spec(args.study), Path())
     measure(bench, 0)  # warm
     rows = [measure(bench, seed) for seed in range(args.seeds)]
     columns = {key: [row[key] for row in rows] for key in rows[0]}

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from proxies import interval
 from scipy.stats import spearmanr
 
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import load_spec
+from nas_service.study import StudySpec, load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 TRUTH = 1000  # first seed of the truth, apart from that of the brief trainings
@@ -42,18 +43,17 @@ def drawn(count: int, operations: tuple[str, ...], seed: int) -> list[Architectu
     return list(found.values())
 
 
-def bench_of(until: int, inherit: bool) -> Bench:
-    spec = load_spec(STUDY)
+def bench_of(spec: StudySpec, until: int, inherit: bool) -> Bench:
     training = spec.training.model_copy(update={"until": until, "inherit": inherit})
     budgets = {"training": training, "constraints": ()}
     return Bench.open(spec.model_copy(update=budgets), Path())
 
 
 def train(
-    architectures: list[Architecture], seed: int, until: int, inherit: bool
+    spec: StudySpec, architectures: list[Architecture], seed: int, until: int, inherit: bool
 ) -> tuple[list[Evaluation], float]:
     """All of them in order, and the CPU seconds of one."""
-    bench = bench_of(until, inherit)
+    bench = bench_of(spec, until, inherit)
     with tempfile.TemporaryDirectory() as folder:
         start, found = time.process_time(), []
         for a in architectures:
@@ -62,18 +62,9 @@ def train(
         return found, (time.process_time() - start) / len(architectures)
 
 
-def interval(scores: list[float], truth: list[float], seed: int) -> tuple[float, float]:
-    """95 % of the rank correlations of candidates drawn with replacement."""
-    x, y, die = np.array(scores), np.array(truth), np.random.default_rng(seed)
-    rows = [die.integers(len(y), size=len(y)) for _ in range(ROUNDS)]
-    varied = [r for r in rows if min(len(set(x[r])), len(set(y[r]))) > 1]
-    low, high = np.percentile([spearmanr(x[r], y[r]).statistic for r in varied], (2.5, 97.5))
-    return float(low), float(high)
-
-
 def row(found: list[Evaluation], seconds: float, truth: list[float], seed: int) -> dict[str, float]:
     scores = [e.accuracy or 0.0 for e in found]  # diverged ones count as 0
-    low, high = interval(scores, truth, seed)
+    low, high = interval(np.array(scores), np.array(truth), ROUNDS, seed)
     return {
         "spearman": float(spearmanr(scores, truth).statistic),
         "low": low,
@@ -84,19 +75,19 @@ def row(found: list[Evaluation], seconds: float, truth: list[float], seed: int) 
     }
 
 
-def measure(count: int, seed: int) -> dict[str, Any]:
-    spec = load_spec(STUDY)
+def measure(spec: StudySpec, count: int, seed: int) -> dict[str, Any]:
     whole = spec.training.epochs
     architectures = drawn(count, spec.build_space().operations, seed)
-    train(architectures[:1], seed, 1, False)  # warm
-    first, other = (train(architectures, TRUTH + k, whole, False) for k in range(2))
+    train(spec, architectures[:1], seed, 1, False)  # warm
+    first, other = (train(spec, architectures, TRUTH + k, whole, False) for k in range(2))
     both = [[e.accuracy or 0.0 for e in found] for found, _ in (first, other)]
     truth = [(a + b) / 2 for a, b in zip(*both, strict=True)]
     rows = {f"{whole} epochs, seed against seed": row(*first, both[1], seed)}
     for until in (1, 2):
         for inherit in (False, True):
             how = "inherited" if inherit else "from scratch"
-            rows[f"{until} {how}"] = row(*train(architectures, seed, until, inherit), truth, seed)
+            brief = train(spec, architectures, seed, until, inherit)
+            rows[f"{until} {how}"] = row(*brief, truth, seed)
     spread = {"deviation": float(np.std(truth)), "lowest": min(truth), "highest": max(truth)}
     return {"architectures": count, "seed": seed, "truth": spread, "rows": rows}
 
@@ -106,11 +97,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--architectures", type=int, default=24)
+    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(args.architectures, args.seed)
+    found = measure(load_spec(args.study), args.architectures, args.seed)
     if args.json:
         print(json.dumps(found, indent=2))
         return

@@ -43,11 +43,12 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", default="corrected")
+    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    bench = Bench.open(load_spec(STUDY), Path())
+    bench = Bench.open(load_spec(args.study), Path())
     network = Network(ARCHITECTURE, bench.source.task)
     train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
     for _ in fit(network, Ready(*train), recipe_of(bench.spec), args.seed):

@@ -142,12 +142,13 @@ def recall(scores: Floats, truth: Floats, keep: float, seed: int) -> float:
 
 
 def interval(scores: Floats, truth: Floats, rounds: int, seed: int) -> tuple[float, float]:
-    """95 % of the rank correlations of cells drawn with replacement."""
-    die = np.random.default_rng(seed)
-    drawn = [die.integers(len(truth), size=len(truth)) for _ in range(rounds)]
-    low, high = np.percentile(
-        [spearmanr(scores[d], truth[d]).statistic for d in drawn], (2.5, 97.5)
-    )
+    """95 % of the rank correlations of cells drawn with replacement, where not all are alike."""
+    die, n = np.random.default_rng(seed), len(truth)
+    drawn = np.array([die.integers(n, size=n) for _ in range(rounds)])
+    x, y = (rankdata(values[drawn], axis=1) - (n + 1) / 2 for values in (scores, truth))
+    scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    varied = scale > 0
+    low, high = np.percentile((x * y).sum(1)[varied] / scale[varied], (2.5, 97.5))
     return float(low), float(high)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nas_service.data.tensors import Ready
+from nas_service.data.tensors import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
 from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
@@ -39,6 +39,7 @@ TRAINED += [Rounding(b, per, "learned") for b in (3, 2) for per in GRIDS]
 AFTER = [Rounding(b, per, "absmax", "after") for b in BITS for per in GRIDS]
 AFTER += [Rounding(b, per, "mse", "after") for b in BITS for per in GRIDS]
 SHAPES = [(16, 8), (16, 32), (32, 16), (32, 32), (64, 8), (64, 16), (128, 8), (128, 16)]
+INT8_ROUNDS = 9  # of float32 against bytes, at most
 SPIKES = 0.1  # share of inputs that spike, in the comparison of sums
 
 Labelled = tuple[Tensor, Tensor]
@@ -149,20 +150,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench.open(load_spec(STUDY), Path())
-    train, held_out = (
-        (torch.from_numpy(part.pixels), torch.from_numpy(part.labels))
-        for part in (bench.data.train, bench.data.validation)
-    )
+    bench = Bench.open(load_spec(args.study), Path())
+    train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
     ratios = step_ratios(bench, train, args.rounds)
     rows = [accuracies(bench, train, held_out, seed) for seed in range(args.seeds)]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    without = reason_against()
-    sums = {} if without else {f"{c}x{s}x{s}": sums_in_int8(c, s, 9) for c, s in SHAPES}
-    scoring = None if without else scoring_in_int8(bench, train, held_out, 9)
+    without, few = reason_against(), min(args.rounds, INT8_ROUNDS)
+    sums = {} if without else {f"{c}x{s}x{s}": sums_in_int8(c, s, few) for c, s in SHAPES}
+    scoring = None if without else scoring_in_int8(bench, train, held_out, few)
     found = {
         "accuracy": columns,
         "step_ratio": ratios,

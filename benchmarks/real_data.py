@@ -48,9 +48,9 @@ COPIES = {
 }
 
 
-def opened(name: str, folder: Path) -> tuple[Bench, str]:
+def opened(study: Path, folder: Path) -> tuple[Bench, str]:
     """The study's data, and what they are called."""
-    spec = load_spec(STUDIES / f"{name}.toml")
+    spec, name = load_spec(study), study.stem
     try:
         return Bench.open(spec, folder), name
     except DataError:
@@ -91,13 +91,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--studies", nargs="+", choices=sorted(POOLS), default=sorted(POOLS))
+    parser.add_argument("--recipes", type=Path, default=STUDIES, help="folder of the study files")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     found = []
     for study in args.studies:
-        bench, name = opened(study, args.data)
+        bench, name = opened(args.recipes / f"{study}.toml", args.data)
         a = architecture(bench.spec, POOLS[study])
         rows = [measure(bench, a, seed) for seed in range(args.seeds)]
         parameters = bench.workload(a).parameters

@@ -2,9 +2,9 @@
 
     python benchmarks/training_step.py [--rounds 15] [--device cpu] [--json]
 
-3x32x32 images, B=32, T=5: stem 3->16, three convolutions at 16 channels, pool, three at
-16->32, 32, 32, each with batch norm and neurons; SGD. Peers: Norse's cells step by step,
-SpikingJelly in multi-step mode, and the same convolutions with ReLU at batch T*B. Ours: time
+3x32x32 images (`--side`), B=32 (`--batch`), T=5: stem 3->16, three convolutions at 16 channels,
+pool, three at 16->32, 32, 32, each with batch norm and neurons; SGD. Peers: Norse's cells step by
+step, SpikingJelly in multi-step mode, and the same convolutions with ReLU at batch T*B. Ours: time
 folded, channels_last, the stem once, batch norm and scan fused, convolutions by their spikes
 (`ours_dense`: without that), all by the parts of nas_service. Convolving by spikes gains the more
 the fewer there are, so the firing rates stand beside the figures.
@@ -153,14 +153,15 @@ class Contender:
         self,
         build: Callable[[], nn.Module],
         device: torch.device,
+        shape: tuple[int, ...],
         channels_last: bool = False,
         arithmetic: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         torch.manual_seed(0)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network = build().to(device, memory_format=layout)
-        self.images = torch.randn(B, 3, SIDE, SIDE, device=device).to(memory_format=layout)
-        self.labels = torch.randint(CLASSES, (B,), device=device)
+        self.images = torch.randn(shape, device=device).to(memory_format=layout)
+        self.labels = torch.randint(CLASSES, shape[:1], device=device)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01)
         self.device, self.arithmetic = device, arithmetic
 
@@ -209,14 +210,15 @@ class Contender:
                 hook.remove()
 
 
-def contenders(device: torch.device) -> dict[str, Contender]:
-    kind, last = device.type, partial(Contender, device=device, channels_last=True)
+def contenders(device: torch.device, shape: tuple[int, ...]) -> dict[str, Contender]:
+    kind, plain = device.type, partial(Contender, device=device, shape=shape)
+    last = partial(plain, channels_last=True)
     emulated = partial(torch.autocast, kind, torch.bfloat16)
     bf16 = partial(autocast, True, kind)
     return {
-        "norse": Contender(Naive, device),
-        "spikingjelly": Contender(spikingjelly, device),
-        "ann": Contender(ann, device),
+        "norse": plain(Naive),
+        "spikingjelly": plain(spikingjelly),
+        "ann": plain(ann),
         "ann_cl": last(ann),
         "ours_dense": last(lambda: ours(dense)),
         "ours": last(lambda: ours(of_spikes)),
@@ -267,6 +269,8 @@ def ratios(s: Figures, suffix: str = "") -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=B)
+    parser.add_argument("--side", type=int, default=SIDE, help="pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -275,7 +279,7 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device(args.device)
     bf16 = native_bf16(device.type)
-    entrants = contenders(device)
+    entrants = contenders(device, (args.batch, 3, args.side, args.side))
     slow = set() if bf16 else {"ann_cl_bf16"}
     rates = {}
     for name, one in entrants.items():
@@ -290,6 +294,8 @@ def main() -> None:
         "seconds": seconds,
         "firing_rates": {name: span for name, span in rates.items() if span},
         "rounds": args.rounds,
+        "batch": args.batch,
+        "side": args.side,
         "backend": backend_name(args.device),
     }
     print(json.dumps(found, indent=2) if args.json else table(found))
@@ -305,8 +311,10 @@ def table(found: dict[str, object]) -> str:
             f" {x['train'] / s['ann_cl']['train']:6.2f} {1e3 * x['infer']:9.1f}"
             f" {s['norse']['infer'] / x['infer']:8.2f}  {span}"
         )
-    lines.append(f"QAT overhead {found['qat_overhead']:.2f}; neurons by {found['backend']!r}; ")
-    lines[-1] += f"medians of {found['rounds']} rounds, one thread"
+    lines.append(
+        f"QAT overhead {found['qat_overhead']:.2f}; neurons by {found['backend']!r}; "
+        f"medians of {found['rounds']} rounds, one thread, B={found['batch']}, {found['side']} px"
+    )
     if not found["bf16"]["native"]:
         lines.append(
             "this processor has no instructions for bf16: ours runs fp32 instead, "

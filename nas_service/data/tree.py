@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from nas_service.errors import DataError
 
@@ -59,13 +59,16 @@ def open_tree(path: Path, root: str = "") -> Tree:
 
 
 @dataclass(frozen=True)
-class Folder:
+class _Rooted:
     path: Path
     root: str = ""
 
-    def below(self, root: str) -> Tree:
+    def below(self, root: str) -> Self:
         return replace(self, root=_joined(self.root, root))
 
+
+@dataclass(frozen=True)
+class Folder(_Rooted):
     def names(self, under: Collection[str]) -> list[str]:
         top = self.path / self.root
         found = {name.as_posix() for start in under for name in _files(top, start)}
@@ -92,13 +95,7 @@ def _files(top: Path, start: str) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Zip:
-    path: Path
-    root: str = ""
-
-    def below(self, root: str) -> Tree:
-        return replace(self, root=_joined(self.root, root))
-
+class Zip(_Rooted):
     @cached_property
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         try:
@@ -138,13 +135,7 @@ class Zip:
 
 
 @dataclass(frozen=True)
-class Tar:
-    path: Path
-    root: str = ""
-
-    def below(self, root: str) -> Tree:
-        return replace(self, root=_joined(self.root, root))
-
+class Tar(_Rooted):
     def names(self, under: Collection[str]) -> list[str]:
         return _selected(self._names, self.root, under)
 

@@ -7,18 +7,16 @@ not depend on batch, layout or threads. Pixels meet the integers of the stem as 
 """
 
 import copy
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nas_service.errors import DataError, SpecError, did_you_mean
+from nas_service.snn.checkpoint import write
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import (
@@ -201,11 +199,7 @@ def quantize_after(network: Network, roundings: Mapping[str, Rounding]) -> Netwo
 
 def save_deployed(twin: Network, path: Path) -> None:
     """A deployed network as safetensors, written beside its place and renamed into it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    save_file({n: x.contiguous() for n, x in twin.state_dict().items()}, beside, FORMAT)
-    Path(beside).replace(path)
+    write(twin.state_dict(), path, FORMAT)
 
 
 def load_deployed(network: Network, path: Path) -> Network:

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from nas_service.snn.neurons import LIF, BatchNormLIF, Neuron, SpikeConv2d, backend_name
-from nas_service.snn.neurons.native import Unavailable, library
 
 T = 4
 NEURONS = {
@@ -71,12 +70,9 @@ def run(net, x):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("backend", ["python", "cpp"])
-def test_backends_equal_norse_on_a_live_network(backend, neuron, training, monkeypatch):
+def test_backends_equal_norse_on_a_live_network(backend, neuron, training, request, monkeypatch):
     if backend == "cpp":
-        try:
-            library()
-        except Unavailable as error:
-            pytest.skip(f"no C++ scan: {error}")
+        request.getfixturevalue("cpp_scan")
     monkeypatch.setenv("NAS_NEURONS", "norse")
     net, x = live(NEURONS[neuron]).train(training), images(9)
     assert all(0.01 < rate < 0.9 for rate in rates(net.eval(), x))

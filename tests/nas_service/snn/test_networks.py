@@ -1,9 +1,8 @@
-"""Spiking networks against Norse's own step, on networks that fire."""
+"""Spiking networks that fire: what training, tracing and measuring make of them."""
 
 import functools
 from pathlib import Path
 
-import norse.torch as norse
 import numpy as np
 import pytest
 import torch
@@ -15,7 +14,6 @@ from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn import operations
 from nas_service.snn.network import Network
-from nas_service.snn.neurons import LIF, SURROGATES, Neuron, norse_parameters
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
@@ -53,80 +51,6 @@ def live():
         pass
     assert 0.01 < firing_rate(network, images()[0]) < 0.9
     return network.eval()
-
-
-def test_golden_trace():
-    """tau 4/3: v = 3/4 x; 0.75, 0.9375, 0.984375 for x = 1; x = 2 fires at 1.5 and starts anew."""
-    spikes = LIF(4)(torch.tensor([[1.0, 2.0]] * 4))
-    assert spikes[:, 0].tolist() == [0, 0, 0, 0]
-    assert spikes[:, 1].tolist() == [1, 1, 1, 1]
-
-
-def test_potential_at_the_threshold_does_not_fire():
-    """3/4 of 4/3 is 1 in floating point as well."""
-    assert LIF(1)(torch.tensor([[4 / 3], [1.34]]).reshape(1, 2)).tolist() == [[0, 1]]
-
-
-@pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("steps", [1, 4])
-def test_scan_equals_norse_step_by_step(surrogate, steps):
-    current = (
-        1.5 * torch.randn(steps * 3, 2, 5, 5, generator=torch.Generator().manual_seed(1)) + 0.3
-    )
-    ours, theirs = (current.clone().requires_grad_() for _ in range(2))
-    lif = LIF(steps, Neuron(surrogate=surrogate))
-    spikes, reference = lif(ours), lif.forward_stepwise(theirs)
-    assert 0.01 < spikes.mean() < 0.9
-    assert torch.equal(spikes, reference)
-    weight = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(2))
-    (spikes * weight).sum().backward()
-    (reference * weight).sum().backward()
-    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
-
-
-def test_scan_equals_norse_own_cell():
-    current = 1.5 * torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3)) + 0.3
-    cell, state, spikes = norse.LIFBoxCell(norse_parameters(Neuron()), dt=1.0), None, []
-    for x in current:
-        z, state = cell(x, state)
-        spikes.append(z)
-    ours = LIF(5)(current.flatten(0, 1)).unflatten(0, (5, 3))
-    assert 0.01 < ours.mean() < 0.9
-    assert torch.equal(ours, torch.stack(spikes))
-
-
-@pytest.mark.parametrize("layout", ["expanded", "channels_last", "strided"])
-def test_scan_takes_any_layout(layout):
-    x = 2 * torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(4)) + 0.5
-    if layout == "expanded":
-        x = x[:1].expand(4, 6, 5, 5)
-    elif layout == "channels_last":
-        x = x.to(memory_format=torch.channels_last)
-    else:
-        x = x[:, ::2]
-    spikes = LIF(2)(x)
-    assert 0.01 < spikes.mean() < 0.9
-    assert torch.equal(spikes, LIF(2)(x.contiguous()))
-
-
-def test_folded_network_equals_one_step_at_a_time(live):
-    """The same modules run by Norse's loop over time, with the stem computed at every step."""
-    x, _ = images(16, seed=7)
-    folded = live(x)
-    lifs = [m for m in live.modules() if isinstance(m, LIF)]
-    rates = [firing_rate(live, x)]
-    try:
-        for lif in lifs:
-            lif.forward = lif.forward_stepwise
-        repeated = x.repeat(live.time_steps, 1, 1, 1)
-        scores = live.readout(live.hidden(live.body(live.stem(repeated))))
-    finally:
-        for lif in lifs:
-            del lif.forward
-    stepwise = scores.unflatten(0, (live.time_steps, -1)).mean(0)
-    assert 0.01 < rates[0] < 0.9
-    assert torch.allclose(folded, stepwise, atol=1e-5)
-    assert folded.std() > 0.01
 
 
 def test_trace_of_a_small_network_by_hand():

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from nas_service.snn.neurons import LIF, BatchNormLIF, Neuron
-from nas_service.snn.neurons.native import Unavailable, library
 from nas_service.snn.training import firing_rate
+
+pytestmark = pytest.mark.usefixtures("fused")
 
 LAYOUTS = {
     "plain": lambda x: x,
@@ -15,15 +16,6 @@ LAYOUTS = {
     "expanded": lambda x: x[:, :, :1].expand(-1, -1, 3, -1),
 }
 SHAPES = [(8, 5, 6, 7), (4, 1, 9, 3), (4, 40, 1, 1), (16, 3, 1, 2), (4, 7, 40, 41), (4, 1031, 2, 2)]
-
-
-@pytest.fixture(autouse=True)
-def fused(monkeypatch):
-    try:
-        library()
-    except Unavailable as error:
-        pytest.skip(f"no C++ scan: {error}")
-    monkeypatch.setenv("NAS_NEURONS", "cpp")
 
 
 def noise(*shape, seed=1):

@@ -5,18 +5,11 @@ import torch
 from torch import nn
 
 from nas_service.snn.neurons import SpikeConv2d
-from nas_service.snn.neurons.native import Unavailable, library, spikes_of
+from nas_service.snn.neurons.native import spikes_of
 from nas_service.snn.neurons.spike_conv import worthwhile
 from nas_service.snn.quantization import Rounding, quantize
 
-
-@pytest.fixture(autouse=True)
-def by_spikes(monkeypatch):
-    try:
-        library()
-    except Unavailable as error:
-        pytest.skip(f"no C++ scan: {error}")
-    monkeypatch.setenv("NAS_NEURONS", "cpp")
+pytestmark = pytest.mark.usefixtures("fused")
 
 
 def last(x):
