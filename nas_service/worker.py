@@ -20,7 +20,6 @@ from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
 from nas_service.spaces.architecture import GLOBAL
-from nas_service.spaces.operations import OPERATIONS
 from nas_service.spaces.task import Task
 from nas_service.store import Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
@@ -44,9 +43,6 @@ def check(spec: StudySpec) -> None:
         for value in values:
             profile_of(spec, ((key, value),))
     _check_sizes(spec, task)
-    kinds = {OPERATIONS[name].kind for name in space.operations}
-    if spec.hardware.chips and "separable" in kinds:
-        raise SpecError("hardware.chips: separable convolutions cannot be simulated on a chip")
 
 
 def _check_sizes(spec: StudySpec, task: Task) -> None:

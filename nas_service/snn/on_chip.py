@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hw_models import HardwareError
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from hw_models.rram import Chip
 from nas_service.data.tensors import Examples
@@ -60,8 +59,6 @@ def _reader(
     matrix: nn.Conv2d | nn.Linear, window: int, chip: Chip, die: np.random.Generator
 ) -> Callable[[Tensor], Tensor]:
     """What the matrix gives when one chip holds it; inputs are multiples of 1 / window^2."""
-    if isinstance(matrix, nn.Conv2d) and matrix.groups > 1:
-        raise HardwareError(f"groups = {matrix.groups}: only whole convolutions are simulated")
     whole, scale = integer_weights(matrix)
     bits = quantizer_of(matrix).rounding.bits
     cells = Cells.of(
@@ -69,8 +66,15 @@ def _reader(
     )
     held = cells.conductances(die, 1)
     weights = torch.from_numpy(cells.weights(held)[0]).float().reshape(whole.shape)
-    arrays = Arrays.of(held[0], cells)
+    groups = matrix.groups if isinstance(matrix, nn.Conv2d) else 1
+    arrays = [Arrays.of(part, cells) for part in np.split(held[0], groups)]
     steps = window**2
+
+    def sums(levels: Tensor) -> Tensor:
+        """Every group of channels is read from arrays of its own [T*B, L, O]."""
+        parts = _windows(matrix, levels).chunk(groups, 1)
+        read = (own.read(part, steps) for own, part in zip(arrays, parts, strict=True))
+        return torch.cat(list(read), -1)
 
     def read(x: Tensor) -> Tensor:
         inputs = x * steps
@@ -78,7 +82,7 @@ def _reader(
         if levels.min() < 0 or (inputs - levels).abs().max() > TOLERANCE:
             products = _product(matrix, x, weights)
         else:
-            products = _unfolded(matrix, x, arrays.read(_windows(matrix, levels), steps)) / steps
+            products = _unfolded(matrix, x, sums(levels)) / steps
         y = products * _along_channels(scale, x)
         return y if matrix.bias is None else y + _along_channels(matrix.bias, x)
 
@@ -91,7 +95,7 @@ TOLERANCE = 1e-3  # of a mean of spikes from a whole number of spikes
 def _product(matrix: nn.Conv2d | nn.Linear, x: Tensor, weights: Tensor) -> Tensor:
     if isinstance(matrix, nn.Linear):
         return nn.functional.linear(x, weights)
-    return nn.functional.conv2d(x, weights, None, matrix.stride, matrix.padding)
+    return nn.functional.conv2d(x, weights, None, matrix.stride, matrix.padding, 1, matrix.groups)
 
 
 def _windows(matrix: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:

@@ -550,10 +550,3 @@ def test_a_stride_makes_maps_that_divide():
         check(spaced(stem_stride=2, head_pool=4))
     with pytest.raises(SpecError, match="'global' is 2 here"):
         check(spaced(stem_stride=2, head_pool=[2, "global"]))
-
-
-def test_separable_convolutions_are_not_simulated():
-    space = MINIMAL["space"] | {"operations": ["skip", "sepconv3x3"]}
-    check(minimal(space=space))
-    with pytest.raises(SpecError, match=r"hardware\.chips: separable"):
-        check(minimal(space=space, hardware={"chips": 2}))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from hw_models import HardwareError, load_profile
+from hw_models import load_profile
 from nas_service.data.tensors import Ready
 from nas_service.snn.network import Network
-from nas_service.snn.on_chip import accuracy_on_chip, converted, simulated
+from nas_service.snn.on_chip import _reader, accuracy_on_chip, converted, simulated
 from nas_service.snn.quantization import Rounding, matrix_of, quantize
 from nas_service.snn.training import firing_rate
 from nas_service.spaces.architecture import Architecture, Cell
@@ -27,9 +27,13 @@ def chip(**changes):
 
 @pytest.fixture(scope="module")
 def network():
+    return network_of(CELL)
+
+
+def network_of(cell):
     """Random weights; batch norm set to what it sees, so that neurons fire in every layer."""
     torch.manual_seed(3)
-    a = Architecture((CELL, CELL), channels=6, head_pool=2, hidden=20, time_steps=3, weight_bits=4)
+    a = Architecture((cell, cell), channels=6, head_pool=2, hidden=20, time_steps=3, weight_bits=4)
     found = Network(a, TASK, votes=2)
     with torch.no_grad():
         for _ in range(20):
@@ -138,9 +142,25 @@ def test_a_converter_rounds_and_clips():
     assert converted(sums, 3).tolist() == [0, 0, 1, 3, 7, 7, 7]
 
 
-def test_grouped_convolutions_are_refused(network):
-    grouped = nn.Conv2d(4, 4, 3, groups=4)
-    from nas_service.snn.on_chip import _reader
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_an_ideal_chip_holds_separable_convolutions(images, changes):
+    cell = Cell(("sepconv3x3", "skip", "conv1x1", "zeroize", "zeroize", "sepconv3x3"))
+    made = network_of(cell)
+    assert 0.02 < firing_rate(made, images) < 0.98
+    with torch.inference_mode():
+        digital = made(images)
+    assert torch.allclose(scores(made, images, chip(**changes)), digital, atol=1e-4)
+    assert digital.std(0).min() > 0.001
+    assert not torch.allclose(scores(made, images, chip(adc_bits=1)), digital, atol=1e-2)
 
-    with pytest.raises(HardwareError, match="groups = 4"):
-        _reader(grouped, 1, chip(), np.random.default_rng(0))
+
+def test_groups_do_not_share_a_converter_s_sum():
+    """Two groups of four inputs, all spikes and all weights 1: each sum is 4, not 8."""
+    grouped = nn.Conv2d(8, 2, 1, groups=2, bias=False)
+    nn.init.ones_(grouped.weight)
+    matrix = quantize(grouped, Rounding(2))
+    spikes = torch.ones(1, 8, 3, 3)
+    for bits, sums in ((3, 4.0), (2, 3.0)):  # two bits count to 3
+        read = _reader(matrix, 1, chip(adc_bits=bits), np.random.default_rng(0))
+        with torch.inference_mode():
+            assert read(spikes) == pytest.approx(torch.full((1, 2, 3, 3), sums))
