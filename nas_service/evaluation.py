@@ -31,7 +31,15 @@ from nas_service.snn.on_chip import accuracy_on_chip
 from nas_service.snn.proxies import score
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates
-from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate
+from nas_service.snn.training import (
+    Diverged,
+    Recipe,
+    accuracy,
+    firing_rate,
+    fit,
+    recalibrate,
+    recalibrated,
+)
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import StudySpec
 
@@ -202,6 +210,20 @@ class Bench:
             self._keep(network, measured, weights)
         return replace(measured, seconds=time.perf_counter() - start)
 
+    def train_on(
+        self, earlier: Evaluation, weights: Path, pause: Callable[[], None] = lambda: None
+    ) -> Evaluation:
+        """A candidate whose training ended early, measured behind the study's last epoch.
+
+        It is what one training to there would be; its seconds are those of all parts.
+        """
+        screened = replace(self.screen(earlier.architecture, earlier.seed), curve=earlier.curve)
+        found = self.train(screened, weights, pause)
+        return replace(found, seconds=earlier.seconds + found.seconds)
+
+    def ended_early(self, evaluation: Evaluation) -> bool:
+        return evaluation.trained and evaluation.fidelity < self.spec.training.last
+
     def _keep(self, network: Network, measured: Evaluation, weights: Path) -> None:
         """The weights of a training; its checkpoint only where there is more of it to come."""
         if measured.trained:
@@ -243,14 +265,15 @@ class Bench:
         ):  # fmt: skip
             heard(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
-                recalibrate(network, Stored(images.train), plan.batch_size, self.device)
-                share = accuracy(network, Stored(images.validation), self.device)
+                settled = recalibrated(network, Stored(images.train), plan.batch_size, self.device)
+                share = accuracy(settled, Stored(images.validation), self.device)
                 notes.setdefault("curve", []).append([epoch.number, share])
         if plan.last < plan.epochs:
             recalibrate(network, Stored(images.train), plan.batch_size, self.device)
         if pool:
             inheritance.contribute(network, candidate.architecture, pool)
-        curve = tuple((int(n), float(share)) for n, share in notes.get("curve", ()))
+        shares = {int(n): float(share) for n, share in (*candidate.curve, *notes.get("curve", ()))}
+        curve = tuple(sorted((n, share) for n, share in shares.items() if n < plan.last))
         inherited = float(notes.get("inherited", 0.0))
         return self._scored(network, replace(candidate, curve=curve, inherited=inherited))
 

@@ -250,7 +250,7 @@ class Training(Part):
     """`[training]`: all candidates alike. 0 epochs: the search is free of training."""
 
     epochs: Annotated[int, Field(ge=0, le=10**6)]  # of the whole schedule
-    until: Count | None = None  # trainings of this study end here; a later one continues them
+    until: Count | None = None  # trainings end here, until it is raised: then they go on
     rungs: Annotated[tuple[Count, ...], AfterValidator(_ascending)] = ()  # scored on the way
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -447,17 +447,25 @@ class StudySpec(Part):
         return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in self.constraints}
 
     def same_search(self, other: "StudySpec") -> bool:
-        """True where both differ at most in name and budget: results may stand in one study."""
+        """True where both differ at most in name, budget and `training.until`: results may stand
+        in one study.
+        """
         return self._fixed() == other._fixed()
 
     def _fixed(self) -> dict[str, Any]:
         free = {"trainings", "proposals_per_training", "max_failures", "max_attempts"}
-        return self.model_dump(exclude={"name": True, "search": free})
+        return self.model_dump(exclude={"name": True, "search": free, "training": {"until"}})
 
     def differences(self, other: "StudySpec") -> list[str]:
-        """Dotted keys in which two specifications differ, apart from name and budget."""
+        """Dotted keys in which two specifications differ, apart from name, budget and until."""
         mine, others = _flat(self._fixed()), _flat(other._fixed())
         return sorted(k for k in mine.keys() | others.keys() if mine.get(k) != others.get(k))
+
+    def further(self, until: int) -> "StudySpec":
+        """The same study, its trainings ending at another epoch; SpecError where there is none."""
+        tree = self.model_dump(mode="json")
+        tree["training"]["until"] = until
+        return parse_spec(json.dumps(tree), f"study {self.name!r}")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

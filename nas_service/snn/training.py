@@ -1,5 +1,6 @@
 """Training and scoring of spiking networks. B batch, C channels, H W pixels."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -182,6 +183,16 @@ def recalibrate(
     finally:
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
+
+
+def recalibrated(
+    network: nn.Module, images: Examples, batch_size: int, device: torch.device = CPU
+) -> nn.Module:
+    """A copy for scoring in the midst of a training, which stays as it is, and so do all dice."""
+    copied = copy.deepcopy(network)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        recalibrate(copied, images, batch_size, device)
+    return copied
 
 
 @torch.inference_mode()
