@@ -16,7 +16,7 @@ import torch
 from hw_models import HardwareError, Profile, Workload, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
-from nas_service.data.images import Split, split
+from nas_service.data.images import Images, Split, split
 from nas_service.data.source import Source
 from nas_service.data.tensors import Stored, batch
 from nas_service.errors import SpecError
@@ -25,6 +25,8 @@ from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.composition import Composition
+from nas_service.snn.deployed import deployed
+from nas_service.snn.int8 import in_int8
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import Neuron, backend_name
 from nas_service.snn.on_chip import accuracy_on_chip
@@ -266,7 +268,7 @@ class Bench:
             heard(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
                 settled = recalibrated(network, Stored(images.train), plan.batch_size, self.device)
-                share = accuracy(settled, Stored(images.validation), self.device)
+                share = self._accuracy(settled, images.validation)
                 notes.setdefault("curve", []).append([epoch.number, share])
         if plan.last < plan.epochs:
             recalibrate(network, Stored(images.train), plan.batch_size, self.device)
@@ -280,7 +282,7 @@ class Bench:
     def _scored(self, network: Network, candidate: Evaluation) -> Evaluation:
         """The trained network measured: accuracy, spike rates, costs at these, chips."""
         held_out = self.images(candidate.architecture.time_steps).validation
-        share = accuracy(network, Stored(held_out), self.device)
+        share = self._accuracy(network, held_out)
         sample = batch(held_out, slice(RATE_SAMPLES))[0].to(self.device)
         rates = spike_rates(network, sample)
         workload = self.workload(candidate.architecture).with_spike_rates(rates)
@@ -299,7 +301,8 @@ class Bench:
     def _checkpoint(self, candidate: Evaluation, weights: Path) -> checkpoint.Place:
         """Where a training is kept; its identity is of all that decides the weights."""
         parts = {"network", "quantization", "training", "data"}
-        spec = self.spec.model_dump(include=parts, exclude={"training": {"until", "rungs"}})
+        unlike = {"training": {"until", "rungs"}, "quantization": {"scoring"}}
+        spec = self.spec.model_dump(include=parts, exclude=unlike)
         facts = [spec, self.data_digest, candidate.architecture.digest, candidate.seed]
         identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
@@ -320,7 +323,13 @@ class Bench:
         load_weights(network, weights)
         images = self.source.read_test(self.folder, architecture.time_steps)
         images = images.scaled(self.data.mean, self.data.deviation)
-        return accuracy(network, Stored(images), self.device)
+        return self._accuracy(network, images)
+
+    def _accuracy(self, network: Network, images: Images) -> float:
+        """Share of right answers of the network, or as it is deployed where the study says so."""
+        deploy = self.spec.quantization.scoring == "int8"
+        scored = in_int8(deployed(network)) if deploy else network
+        return accuracy(scored, Stored(images), self.device)
 
 
 def _say_memory(asked_GiB: float) -> None:

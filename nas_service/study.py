@@ -236,6 +236,7 @@ class Quantization(Part):
     per: Literal["channel", "tensor"] = "channel"
     scale: Literal["absmax", "mse", "learned"] = "absmax"
     when: Literal["training", "after"] = "training"
+    scoring: Literal["fp32", "int8"] = "fp32"  # int8: accuracy of the deployed network
 
     @model_validator(mode="after")
     def _together(self) -> "Quantization":
@@ -398,6 +399,8 @@ class StudySpec(Part):
         learned = [m for m in asked if METRICS[m].trained]
         if learned and self.training.epochs == 0:
             raise ValueError(f"{learned[0]}: training.epochs = 0 measures none")
+        if self.quantization.scoring == "int8" and self.training.epochs == 0:
+            raise ValueError("quantization.scoring = 'int8': training.epochs = 0 scores nothing")
         simulated = [m for m in asked if m.startswith("accuracy_on_chip")]
         if simulated and self.hardware.chips < 2:
             raise ValueError(f"{simulated[0]}: hardware.chips says how many to simulate, 2 or more")

@@ -19,8 +19,10 @@ from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailur
 from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
+from nas_service.snn.deployed import EXACT
+from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
-from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
 from nas_service.store import CONTINUED, Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
@@ -44,6 +46,8 @@ def check(spec: StudySpec) -> None:
         for value in values:
             profile_of(spec, ((key, value),))
     _check_sizes(spec, task)
+    if spec.quantization.scoring == "int8":
+        _check_whole_sums(spec, task)
     kinds = {OPERATIONS[name].kind for name in space.operations}
     if spec.hardware.chips and "separable" in kinds:
         raise SpecError("hardware.chips: separable convolutions cannot be simulated on a chip")
@@ -59,6 +63,28 @@ def _check_sizes(spec: StudySpec, task: Task) -> None:
         raise SpecError(f"space.{error}") from None
     if {GLOBAL, side} <= set(s.head_pool):
         raise SpecError(f"space.head_pool: 'global' is {side} here, which stands there as well")
+
+
+def _check_whole_sums(spec: StudySpec, task: Task) -> None:
+    """SpecError where a deployed candidate could add up more than float32 adds exactly."""
+    s = spec.space
+    limit = Rounding(max(s.weight_bits)).limit
+    weighted = [OPERATIONS[name] for name in operations_of(s.operations)]
+    taps = max([o.kernel**2 for o in weighted if o.kind == "conv"], default=1)
+    widths = [max(c) for c in s.channels if isinstance(c, tuple)]
+    first = [c for c in s.channels if isinstance(c, int)]
+    widths = widths or [max(first) * 2**k for k in range(s.cells)]
+    inputs = {f"cell{k}": w * taps for k, w in enumerate(widths)}
+    inputs |= {f"reduction{k}": w * 9 for k, w in enumerate(widths[:-1])}
+    inputs["hidden"] = widths[-1] * task.last_side(s.cells, s.stem_stride) ** 2
+    inputs["readout"] = max(s.hidden)
+    for name, spikes in inputs.items():
+        if spikes * limit >= EXACT:
+            raise SpecError(
+                f"quantization.scoring = 'int8': {name} may add up {spikes} weights of {limit}, "
+                f"{spikes * limit} in all, and exact sums are below {EXACT}: fewer channels or "
+                "bits are needed, or scoring = 'fp32'"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from nas_service.snn.quantization import network_parameters, steps_of
 SCORING_BATCH = 256
 RECALIBRATION_BATCHES = 8
 CPU = torch.device("cpu")
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Diverged(Exception):
@@ -186,8 +187,8 @@ def recalibrate(
 
 
 def recalibrated(
-    network: nn.Module, images: Examples, batch_size: int, device: torch.device = CPU
-) -> nn.Module:
+    network: Net, images: Examples, batch_size: int, device: torch.device = CPU
+) -> Net:
     """A copy for scoring in the midst of a training, which stays as it is, and so do all dice."""
     copied = copy.deepcopy(network)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
