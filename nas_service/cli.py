@@ -1,6 +1,5 @@
 """The command line `nas`: reads arguments, calls the service, prints; nothing else."""
 
-import json
 import logging
 import os
 import sys
@@ -16,23 +15,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
-from nas_service.cli_study import ablate
+from nas_service.cli_study import ablate, evaluate
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
 from nas_service.store import Store, storage_url
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
+    NOTHING_FEASIBLE,
     err,
     heading,
     number,
     options,
     out,
     plain,
-    print_hardware,
+    print_candidate,
     print_json,
 )
-
-NOTHING_FEASIBLE = 3
 
 
 class Errors(click.Group):
@@ -366,18 +364,7 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
     if as_json:
         return print_json(document)
     out.print(f"trial {trial} of {name}: {found.outcome} {plain(evaluation.reason)}", markup=False)
-    out.print_json(json.dumps(document["architecture"]))
-    names = operations_of(result.spec.space.operations)
-    if len(names) <= 10:
-        digits = ", ".join(f"{i} {name}" for i, name in enumerate(names))
-        for k, one in enumerate(evaluation.architecture.cells):
-            out.print(f"cell {k}: {one.text(names)}   ({digits})", markup=False)
-    if len(evaluation.curve) > 1:
-        curve = ", ".join(f"{number('accuracy', a)} after {n}" for n, a in evaluation.curve)
-        out.print(f"{'by epochs':14s} {curve}", markup=False)
-    for metric, value in found.metrics.items():
-        out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
-    print_hardware(evaluation.hardware)
+    print_candidate(evaluation, operations_of(result.spec.space.operations))
 
 
 @main.command()
@@ -447,5 +434,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, data_command):
+for command in (cost, census, calibrate, ablate, evaluate, data_command):
     main.add_command(command)

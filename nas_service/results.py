@@ -186,8 +186,7 @@ def read(search: Search) -> Result:
     for number, digest in sorted(digests.items()):
         if (row := archive.get(digest)) is None:
             continue  # attributes that a stranger wrote
-        known = [c for c in search.spec.constraints if c.measure in row.metrics]
-        over = {search.spec.constraint_name(c): c.violation(row.metrics[c.measure]) for c in known}
+        over = search.spec.known_violations(row.metrics)
         later = CONTINUED if outcomes.get(number) == CONTINUED else "cached"
         outcome = row.outcome if row.trial == number else later
         found.append(

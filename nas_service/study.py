@@ -449,6 +449,11 @@ class StudySpec(Part):
         """Relative violation of every constraint, in the order of the study file."""
         return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in self.constraints}
 
+    def known_violations(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The same of those constraints whose measure is there."""
+        known = [c for c in self.constraints if c.measure in metrics]
+        return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in known}
+
     def same_search(self, other: "StudySpec") -> bool:
         """True where both differ at most in name, budget and `training.until`: results may stand
         in one study.
@@ -495,10 +500,23 @@ def parse_spec(text: str, where: str) -> StudySpec:
     try:
         return StudySpec.model_validate_json(text)
     except ValidationError as error:
-        faults = [_explain(fault) for fault in error.errors()]
+        faults = [_explain(fault) for fault in _causes(error.errors())]
         raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
     except NasError as error:  # raised by a validator: one sentence that is complete by itself
         raise SpecError(f"{where}: {error}") from None
+
+
+def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are only too short because what stands in them is wrong."""
+    places = [fault["loc"] for fault in faults]
+
+    def follows(fault: ErrorDetails) -> bool:
+        at = fault["loc"]
+        return fault["type"] == "too_short" and any(
+            len(p) > len(at) and p[: len(at)] == at for p in places
+        )
+
+    return [fault for fault in faults if not follows(fault)]
 
 
 def _explain(fault: ErrorDetails) -> str:
