@@ -8,16 +8,19 @@ from nas_service.local import Crew, cores
 from nas_service.results import Candidate, Result, read
 from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
-from nas_service.worker import Search, check, check_data, create, queue
+from nas_service.worker import Search, check, check_data, create, grow, queue
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
-    """The study created or opened. Study file and data are checked before the store is touched."""
+    """The study created, or opened and perhaps grown to a later epoch.
+
+    Study file and data are checked before the store is touched.
+    """
     check(spec)
     bench = Bench.open(spec, data)
     search = create(store(), spec, bench.data_digest)
     check_data(search, bench)
-    return search, bench
+    return grow(search, spec.training.last), bench
 
 
 def run(

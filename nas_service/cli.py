@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,11 @@ def resume(
     from nas_service.worker import check_data, grow, open_search
 
     search = open_search(_store(storage, any_disk=any_disk), name)
-    search = search if until is None else grow(search, until)
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
+    if until is not None:
+        search = grow(search, until)
+        bench = replace(bench, spec=search.spec)
     if trials is not None:
         search.store.set_budget(search.id, trials)
     _run(search, bench, workers, top)

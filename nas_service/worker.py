@@ -106,9 +106,7 @@ class Search:
 
 
 def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
-    """The study made, or opened if it is there and asks for the same search, perhaps to a later
-    epoch.
-    """
+    """The study made, or opened if it is there and asks for the same search."""
     check(spec)
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(
@@ -128,7 +126,7 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
         )
     if "spec" not in study.user_attrs:
         study.set_user_attr("spec", text)
-    return grow(found, spec.training.last)
+    return found
 
 
 def grow(search: Search, until: int) -> Search:
@@ -142,12 +140,12 @@ def grow(search: Search, until: int) -> Search:
             f"study {search.name!r} trains to epoch {last} by now: until = {until} leads back, "
             f"{last} or more is possible"
         )
-    if until > last:
-        text = search.spec.further(until).model_dump_json()
-        before = search.store.study(search.name).spec
-        if not search.store.change_spec(search.id, before, text):
-            raise StudyError(f"study {search.name!r} was changed at the same time: try again")
-        search.study.set_user_attr("spec", text)
+    if until == last:
+        return search
+    text = search.spec.further(until).model_dump_json()
+    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+        raise StudyError(f"study {search.name!r} was changed at the same time: try again")
+    search.study.set_user_attr("spec", text)
     return open_search(search.store, search.name)
 
 

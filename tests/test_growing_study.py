@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from nas_service import api
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation import Bench
@@ -111,7 +112,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     store.keep_test_accuracy(search.id, before.front[0].digest, 0.5)
     told = {t.number: t.values for t in search.study.trials}
 
-    search = create(store, spec(until=3), there.data_digest)
+    search = grow(create(store, spec(until=3), there.data_digest), 3)
     assert search.spec.training.last == 3
     early = read(search).early()
     assert [c.digest for c in early] == [c.digest for c in before.front]
@@ -175,15 +176,36 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
 
 
 def test_a_study_only_grows(store):
-    search = create(store, spec(until=2), "0")
+    search = create(store, spec(until=2), digest := bench().data_digest)
     with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
-        create(store, spec(until=1), "0")
+        api.prepare(spec(until=1), lambda: store, Path())
     with pytest.raises(SpecError, match="until = 4: at most epochs = 3"):
         grow(search, 4)
     assert open_search(store, "x").spec == search.spec
     with pytest.raises(StudyError, match=r"another training\.epochs"):
-        create(store, spec(until=2, epochs=4), "0")
+        create(store, spec(until=2, epochs=4), digest)
     assert not store.change_spec(search.id, "another text", "{}")
-    grown = create(store, spec(), "0")
+    grown, _ = api.prepare(spec(), lambda: store, Path())
     assert (grown.spec.training.last, grown.spec.training.until) == (3, 3)
     assert json.loads(grown.study.user_attrs["spec"])["training"]["until"] == 3
+
+
+def test_other_images_do_not_grow_a_study(store):
+    create(store, spec(until=1), "of other images")
+    with pytest.raises(StudyError, match="was begun on other images"):
+        api.prepare(spec(until=2), lambda: store, Path())
+    assert open_search(store, "x").spec.training.last == 1
+
+
+def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
+    """By `nas create` with a larger `until`: workers anywhere take it up."""
+    there = bench(until=1)
+    create(store, spec(until=1), there.data_digest)
+    worker(store, there).run()
+    search, _ = api.prepare(spec(until=2), lambda: store, Path())
+    queued = api.train_on(read(search))
+    assert queued == [c.digest for c in read(search).front]
+    assert store.pending(search.id) == set(queued)
+    assert api.train_on(read(search)) == queued, "still to be done, and not queued again"
+    waiting = [t for t, state in store.outcomes(search.id).items() if state == "waiting"]
+    assert len(waiting) == len(queued)
