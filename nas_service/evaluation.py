@@ -208,8 +208,8 @@ class Bench:
             measured = self._measured(network, scored, weights, pause, heard)
         except Diverged as error:
             measured = replace(scored, outcome="diverged", reason=str(error))
-        if weights is not None:
-            self._keep(network, measured, weights)
+        if weights is not None and measured.trained:
+            save_weights(network, weights)
         return replace(measured, seconds=time.perf_counter() - start)
 
     def train_on(
@@ -226,10 +226,8 @@ class Bench:
     def ended_early(self, evaluation: Evaluation) -> bool:
         return evaluation.trained and evaluation.fidelity < self.spec.training.last
 
-    def _keep(self, network: Network, measured: Evaluation, weights: Path) -> None:
-        """The weights of a training; its checkpoint only where there is more of it to come."""
-        if measured.trained:
-            save_weights(network, weights)
+    def forget(self, measured: Evaluation, weights: Path) -> None:
+        """Ends what was kept of a training, unless more of it may come; its result must be safe."""
         over = self.spec.training.last == self.spec.training.epochs
         if over or measured.outcome == "diverged":
             self._checkpoint(measured, weights).forget()

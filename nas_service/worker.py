@@ -309,8 +309,11 @@ class Worker:
             self._archive(lease, self.bench.train(screened, s.weights(digest), self._pause))
 
     def _archive(self, lease: Lease, evaluation: Evaluation) -> None:
-        if not self.search.store.archive_result(self.search.id, lease, self.owner, evaluation):
+        s = self.search
+        if not s.store.archive_result(s.id, lease, self.owner, evaluation):
             self.report(f"trial {lease.trial}: result came late, another worker has the trial")
+        elif evaluation.outcome in ("trained", "diverged"):
+            self.bench.forget(evaluation, s.weights(evaluation.architecture.digest))
 
     def _settle(self) -> None:
         """Tells Optuna every result it does not know yet, whoever's it was."""

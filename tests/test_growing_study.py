@@ -175,6 +175,32 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
     assert facts(found) == facts(expected)
 
 
+def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
+    """Ended between the last epoch and the archive: only what is behind it is done again."""
+    there, kept, keep = bench(), [], Checkpoint.keep
+    search = create(store, spec(), there.data_digest)
+    files = search.weights("x").parent
+    archive = store.archive_result
+
+    def counted(self, network, optimizer, die, epoch):
+        keep(self, network, optimizer, die, epoch)
+        kept.append(epoch)
+
+    def ended(*_):
+        monkeypatch.setattr(store, "archive_result", archive)
+        raise Interrupted("killed")
+
+    monkeypatch.setattr(Checkpoint, "keep", counted)
+    monkeypatch.setattr(store, "archive_result", ended)
+    with pytest.raises(Interrupted):
+        worker(store, there).run()
+    assert len(list(files.glob("*.training.safetensors"))) == 1
+    worker(store, there).run(max_trials=1)
+    assert kept == [1, 2, 3]
+    assert read(search).candidates[0].metrics["epochs"] == 3
+    assert list(files.glob("*.training.safetensors")) == []
+
+
 def test_a_study_only_grows(store):
     search = create(store, spec(until=2), digest := bench().data_digest)
     with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
