@@ -78,21 +78,20 @@ class Result:
         best = [c for c, p in zip(able, points, strict=True) if not _dominated(p, points)]
         return tuple(sorted(best, key=lambda c: scaled(self.spec, c.metrics)))
 
-    @cached_property
-    def ranked(self) -> tuple[Candidate, ...]:
-        """All feasible candidates: the front, the front of the others, and so on."""
+    def best(self, count: int) -> tuple[Candidate, ...]:
+        """So many feasible candidates: the front, the front of the others, and so on."""
         rest = [c for c in self.candidates if c.measured and c.feasible]
         found: list[Candidate] = []
-        while rest:
-            best = self._best(rest)
-            found += best
-            rest = [c for c in rest if c not in best]
-        return tuple(found)
+        while rest and len(found) < count:
+            found += self._best(rest)
+            taken = {c.trial for c in found}
+            rest = [c for c in rest if c.trial not in taken]
+        return tuple(found[:count])
 
     def early(self, top: int | None = None) -> tuple[Candidate, ...]:
         """Those of the front, or of the `top` best, whose training can go on."""
         last = self.spec.training.last
-        chosen = self.front if top is None else self.ranked[:top]
+        chosen = self.front if top is None else self.best(top)
         return tuple(c for c in chosen if c.metrics.get("epochs", last) < last)
 
     @cached_property

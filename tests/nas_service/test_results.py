@@ -134,7 +134,8 @@ def test_the_best_are_front_after_front(study):
     """One objective: by accuracy, equal ones together; those that ended early can go on."""
     rows = [("trained", a, scored(1.0), n) for a, n in ((0.5, 1), (0.9, 3), (0.7, 1), (0.9, 1))]
     _, result = study([*rows, ("rejected", None, {})], epochs=3)
-    assert [c.trial for c in result.ranked] == [1, 3, 2, 0]
+    assert [c.trial for c in result.best(9)] == [1, 3, 2, 0]
+    assert [c.trial for c in result.best(1)] == [1]
     assert [c.trial for c in result.front] == [1, 3]
     assert [c.trial for c in result.early()] == [3]
     assert [c.trial for c in result.early(3)] == [3, 2]
