@@ -8,16 +8,19 @@ from nas_service.local import Crew, cores
 from nas_service.results import Candidate, Result, read
 from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
-from nas_service.worker import Search, check, check_data, create
+from nas_service.worker import Search, check, check_data, create, grow, queue
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
-    """The study created or opened. Study file and data are checked before the store is touched."""
+    """The study created, or opened and perhaps grown to a later epoch.
+
+    Study file and data are checked before the store is touched.
+    """
     check(spec)
     bench = Bench.open(spec, data)
     search = create(store(), spec, bench.data_digest)
     check_data(search, bench)
-    return search, bench
+    return grow(search, spec.training.last), bench
 
 
 def run(
@@ -26,12 +29,29 @@ def run(
     workers: int | None = None,
     heard: Callable[[str], None] = lambda text: None,
     tick: Callable[[], None] = lambda: None,
+    top: int | None = None,
 ) -> tuple[Result, str]:
-    """Runs local workers to the study's end, then reads the test images once, for the front."""
-    crew = Crew(search.store, search.name, bench.folder, workers or cores())
-    why = crew.run(heard, tick)
+    """Runs local workers to the study's end, then reads the test images once, for the front.
+
+    In a study that has grown, the front's trainings go on (or those of the `top` best) until all
+    of them have come to the last epoch.
+    """
+    seen: set[str] = set()
+    while True:
+        seen |= set(train_on(read(search), top))
+        crew = Crew(search.store, search.name, bench.folder, workers or cores())
+        why = crew.run(heard, tick)
+        if seen.issuperset(c.digest for c in read(search).early(top)):
+            break
     measure_test(read(search), bench)
     return read(search), why
+
+
+def train_on(result: Result, top: int | None = None) -> list[str]:
+    """Queues what ended early of the front, or of the `top` best; the digests of all that."""
+    early = [c.digest for c in result.early(top)]
+    queue(result.search, early)
+    return early
 
 
 def measure_test(result: Result, bench: Bench) -> None:

@@ -1,10 +1,10 @@
 """The command line `nas`: reads arguments, calls the service, prints; nothing else."""
 
-import json
 import logging
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
-from nas_service.cli_study import ablate
+from nas_service.cli_study import ablate, evaluate
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
 from nas_service.store import Store, storage_url
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
+    NOTHING_FEASIBLE,
     err,
     heading,
     number,
     options,
     out,
     plain,
-    print_hardware,
+    print_candidate,
     print_json,
 )
-
-NOTHING_FEASIBLE = 3
 
 
 class Errors(click.Group):
@@ -108,28 +107,38 @@ def run(
 
 @main.command()
 @click.argument("name")
+@click.option("--until", type=click.IntRange(1, 10**6), help="Train to this epoch from now on.")
+@click.option("--top", type=click.IntRange(1, 10**6), help="Train so many on, not the front.")
 @options("workers", "trials", "storage", "data", "any_disk")
 def resume(
     name: str,
+    until: int | None,
+    top: int | None,
     workers: int | None,
     trials: int | None,
     storage: str | None,
     data: Path,
     any_disk: bool,
 ) -> None:
-    """Go on with a study of the store, with a larger budget if --trials says so."""
+    """Go on with a study of the store: more trainings with --trials, longer ones with --until.
+
+    Where trainings are to be longer, those of the front go on, or those of the --top best.
+    """
     from nas_service.evaluation import Bench
-    from nas_service.worker import check_data, open_search
+    from nas_service.worker import check_data, grow, open_search
 
     search = open_search(_store(storage, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
+    if until is not None:
+        search = grow(search, until)
+        bench = replace(bench, spec=search.spec)
     if trials is not None:
         search.store.set_budget(search.id, trials)
-    _run(search, bench, workers)
+    _run(search, bench, workers, top)
 
 
-def _run(search: Any, bench: Any, workers: int | None) -> None:
+def _run(search: Any, bench: Any, workers: int | None, top: int | None = None) -> None:
     from nas_service import api, report
 
     budget = search.store.study(search.name).trainings
@@ -139,7 +148,7 @@ def _run(search: Any, bench: Any, workers: int | None) -> None:
         markup=False,
     )
     with Watch(search, budget) as watch:
-        result, why = api.run(search, bench, workers, watch.heard, watch.tick)
+        result, why = api.run(search, bench, workers, watch.heard, watch.tick, top)
     err.print(plain(why), markup=False)
     path = report.write(result, Path("reports") / f"{search.name}.html")
     _print_front(result)
@@ -215,11 +224,12 @@ def create(
     any_disk: bool,
 ) -> None:
     """Put a study into the store; workers may then be started anywhere."""
-    from nas_service import api
+    from nas_service import api, results
 
     spec = _spec(study, name, seed, trials)
     search, _ = api.prepare(spec, lambda: _store(storage, create=True, any_disk=any_disk), data)
     search.store.set_budget(search.id, spec.search.trainings)
+    api.train_on(results.read(search))
     out.print(f"study {search.name} is in {search.store.shown}", markup=False)
 
 
@@ -288,8 +298,10 @@ def _print_front(result: Any) -> None:
     if not result.front:
         able = sum(c.feasible for c in result.candidates)
         out.print(f"{able} feasible of {len(result.candidates)}; nearest misses:", markup=False)
-    asked = [o.metric for o in result.spec.objectives]
+    asked, whole = [o.metric for o in result.spec.objectives], result.spec.training.epochs
     asked += [c.metric for c in result.spec.constraints if c.metric not in asked]
+    if any(c.metrics.get("epochs", whole) != whole for c in rows) and "epochs" not in asked:
+        asked.append("epochs")
     table = Table("trial", *(heading(m) for m in asked), "test accuracy", "worst budget")
     for c in rows:
         shown = [number(m, c.metrics.get(m)) for m in asked]
@@ -355,15 +367,7 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
     if as_json:
         return print_json(document)
     out.print(f"trial {trial} of {name}: {found.outcome} {plain(evaluation.reason)}", markup=False)
-    out.print_json(json.dumps(document["architecture"]))
-    names = operations_of(result.spec.space.operations)
-    if len(names) <= 10:
-        digits = ", ".join(f"{i} {name}" for i, name in enumerate(names))
-        for k, one in enumerate(evaluation.architecture.cells):
-            out.print(f"cell {k}: {one.text(names)}   ({digits})", markup=False)
-    for metric, value in found.metrics.items():
-        out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
-    print_hardware(evaluation.hardware)
+    print_candidate(evaluation, operations_of(result.spec.space.operations))
 
 
 @main.command()
@@ -433,5 +437,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, data_command):
+for command in (cost, census, calibrate, ablate, evaluate, data_command):
     main.add_command(command)

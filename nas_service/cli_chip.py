@@ -157,10 +157,11 @@ def _workload(
     from nas_service.data import source_of
     from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
+    from nas_service.spaces.operations import operations_of
 
     spec = load_spec(study)
     task = source_of(spec.data).task
-    architecture = Architecture.from_json(document)
+    architecture = Architecture.from_json(document, operations_of(spec.space.operations))
     return trace(architecture, task, spec.network.votes), dict(architecture.chip)
 
 

@@ -1,6 +1,6 @@
-"""Commands about a study that need no store: what the operations of its space are worth."""
+"""Commands about a study that need no store: what its operations and one candidate are worth."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,20 @@ from rich.progress import track
 from rich.table import Table
 
 from nas_service.intervals import Interval
-from nas_service.study import load_spec
-from nas_service.terminal import err, options, out, print_json
+from nas_service.metrics import measure
+from nas_service.spaces.operations import operations_of
+from nas_service.study import StudySpec, load_spec
+from nas_service.terminal import (
+    NOTHING_FEASIBLE,
+    err,
+    heading,
+    number,
+    options,
+    out,
+    plain,
+    print_candidate,
+    print_json,
+)
 
 SHOWN = 10  # trainings to a line of progress
 SAMPLES = click.option(
@@ -50,6 +62,62 @@ def ablate(
     trainings = list(_watched(ablation.trained(bench, planned), count))
     found = ablation.ablation(spec, planned, samples, seed, trainings)
     print_json(found.to_json()) if as_json else _print(found)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="If not the file's or the study's.")
+@click.option("--no-train", is_flag=True, help="Only what is known before a training.")
+@options("data", "json")
+def evaluate(
+    file: Path, study: Path, seed: int | None, no_train: bool, data: Path, as_json: bool
+) -> None:
+    """Screen and train one architecture (JSON) as the study would; nothing is stored."""
+    import torch
+
+    from nas_service.alone import alone, read_candidate
+    from nas_service.evaluation import Bench
+
+    torch.set_num_threads(1)
+    spec = load_spec(study)
+    architecture, own = read_candidate(file, spec)
+    bench = Bench.open(alone(spec, architecture, str(file)), data)
+    found = bench.screen(architecture, own if seed is None else seed)
+    if deserving := not found.reason and not no_train:
+        found = bench.train(found, heard=_say_epoch(spec.training.last))
+    outcome = found.outcome if deserving or found.reason else "screened"
+    over = spec.known_violations(measure(found))
+    if as_json:
+        facts = {"study": spec.name, "digest": architecture.digest, "outcome": outcome}
+        measured = {"metrics": measure(found), "violations": over}
+        print_json(found.to_json() | facts | measured)
+    else:
+        head = f"{file} by {spec.name}, seed {found.seed}: {outcome} {found.reason}"
+        out.print(plain(head.rstrip()), markup=False)
+        print_candidate(found, operations_of(spec.space.operations))
+        _print_budgets(spec, measure(found))
+    if found.reason or any(v > 0 for v in over.values()):
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+def _say_epoch(last: int) -> Callable[[int, float], None]:
+    return lambda epoch, loss: err.print(f"epoch {epoch} of {last}: loss {loss:.4f}", markup=False)
+
+
+def _print_budgets(spec: StudySpec, metrics: dict[str, float]) -> None:
+    if not spec.constraints:
+        return
+    over = spec.known_violations(metrics)
+    table = Table("budget", "", "value", "violation", box=None)
+    for c in spec.constraints:
+        name = spec.constraint_name(c)
+        bound = f"<= {c.at_most:g}" if c.at_most is not None else f">= {c.at_least:g}"
+        violation = f"{100 * over[name]:+.1f} %" if name in over else "not measured"
+        table.add_row(
+            heading(c.measure), bound, number(c.metric, metrics.get(c.measure)), violation
+        )
+    out.print(table)
 
 
 def _watched(trainings: Iterator[Any], count: int) -> Iterator[Any]:

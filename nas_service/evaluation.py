@@ -16,7 +16,7 @@ import torch
 from hw_models import HardwareError, Profile, Workload, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
-from nas_service.data.images import Split, split
+from nas_service.data.images import Images, Split, split
 from nas_service.data.source import Source
 from nas_service.data.tensors import Stored, batch
 from nas_service.errors import SpecError
@@ -25,13 +25,23 @@ from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.composition import Composition
+from nas_service.snn.deployed import deployed
+from nas_service.snn.int8 import in_int8
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import Neuron, backend_name
 from nas_service.snn.on_chip import accuracy_on_chip
 from nas_service.snn.proxies import score
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates
-from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate
+from nas_service.snn.training import (
+    Diverged,
+    Recipe,
+    accuracy,
+    firing_rate,
+    fit,
+    recalibrate,
+    recalibrated,
+)
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import StudySpec
 
@@ -198,14 +208,26 @@ class Bench:
             measured = self._measured(network, scored, weights, pause, heard)
         except Diverged as error:
             measured = replace(scored, outcome="diverged", reason=str(error))
-        if weights is not None:
-            self._keep(network, measured, weights)
+        if weights is not None and measured.trained:
+            save_weights(network, weights)
         return replace(measured, seconds=time.perf_counter() - start)
 
-    def _keep(self, network: Network, measured: Evaluation, weights: Path) -> None:
-        """The weights of a training; its checkpoint only where there is more of it to come."""
-        if measured.trained:
-            save_weights(network, weights)
+    def train_on(
+        self, earlier: Evaluation, weights: Path, pause: Callable[[], None] = lambda: None
+    ) -> Evaluation:
+        """A candidate whose training ended early, measured behind the study's last epoch.
+
+        It is what one training to there would be; its seconds are those of all parts.
+        """
+        screened = replace(self.screen(earlier.architecture, earlier.seed), curve=earlier.curve)
+        found = self.train(screened, weights, pause)
+        return replace(found, seconds=earlier.seconds + found.seconds)
+
+    def ended_early(self, evaluation: Evaluation) -> bool:
+        return evaluation.trained and evaluation.fidelity < self.spec.training.last
+
+    def forget(self, measured: Evaluation, weights: Path) -> None:
+        """Ends what was kept of a training, unless more of it may come; its result must be safe."""
         over = self.spec.training.last == self.spec.training.epochs
         if over or measured.outcome == "diverged":
             self._checkpoint(measured, weights).forget()
@@ -243,21 +265,22 @@ class Bench:
         ):  # fmt: skip
             heard(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
-                recalibrate(network, Stored(images.train), plan.batch_size, self.device)
-                share = accuracy(network, Stored(images.validation), self.device)
+                settled = recalibrated(network, Stored(images.train), plan.batch_size, self.device)
+                share = self._accuracy(settled, images.validation)
                 notes.setdefault("curve", []).append([epoch.number, share])
         if plan.last < plan.epochs:
             recalibrate(network, Stored(images.train), plan.batch_size, self.device)
         if pool:
             inheritance.contribute(network, candidate.architecture, pool)
-        curve = tuple((int(n), float(share)) for n, share in notes.get("curve", ()))
+        shares = {int(n): float(share) for n, share in (*candidate.curve, *notes.get("curve", ()))}
+        curve = tuple(sorted((n, share) for n, share in shares.items() if n < plan.last))
         inherited = float(notes.get("inherited", 0.0))
         return self._scored(network, replace(candidate, curve=curve, inherited=inherited))
 
     def _scored(self, network: Network, candidate: Evaluation) -> Evaluation:
         """The trained network measured: accuracy, spike rates, costs at these, chips."""
         held_out = self.images(candidate.architecture.time_steps).validation
-        share = accuracy(network, Stored(held_out), self.device)
+        share = self._accuracy(network, held_out)
         sample = batch(held_out, slice(RATE_SAMPLES))[0].to(self.device)
         rates = spike_rates(network, sample)
         workload = self.workload(candidate.architecture).with_spike_rates(rates)
@@ -276,7 +299,8 @@ class Bench:
     def _checkpoint(self, candidate: Evaluation, weights: Path) -> checkpoint.Place:
         """Where a training is kept; its identity is of all that decides the weights."""
         parts = {"network", "quantization", "training", "data"}
-        spec = self.spec.model_dump(include=parts, exclude={"training": {"until", "rungs"}})
+        unlike = {"training": {"until", "rungs"}, "quantization": {"scoring"}}
+        spec = self.spec.model_dump(include=parts, exclude=unlike)
         facts = [spec, self.data_digest, candidate.architecture.digest, candidate.seed]
         identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
@@ -297,7 +321,13 @@ class Bench:
         load_weights(network, weights)
         images = self.source.read_test(self.folder, architecture.time_steps)
         images = images.scaled(self.data.mean, self.data.deviation)
-        return accuracy(network, Stored(images), self.device)
+        return self._accuracy(network, images)
+
+    def _accuracy(self, network: Network, images: Images) -> float:
+        """Share of right answers of the network, or as it is deployed where the study says so."""
+        deploy = self.spec.quantization.scoring == "int8"
+        scored = in_int8(deployed(network)) if deploy else network
+        return accuracy(scored, Stored(images), self.device)
 
 
 def _say_memory(asked_GiB: float) -> None:

@@ -154,6 +154,9 @@ METRICS: dict[str, Metric] = {
     "spike_rate": Metric(
         lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4, trained=True
     ),
+    "epochs": Metric(
+        lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
+    ),
     "parameters": _hardware("parameters", "", 0),
     "memory_KiB": _hardware("memory_KiB", "KiB", 2),
     "area_mm2": _hardware("area_mm2", "mm2", 2),

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation
+from nas_service.store import CONTINUED
 from nas_service.study import StudySpec
 from nas_service.worker import Search
 
@@ -21,9 +22,9 @@ class Candidate:
 
     trial: int
     digest: str
-    outcome: str  # trained, scored, cached, rejected, diverged
+    outcome: str  # trained, scored, cached, continued, rejected, diverged
     archived: str  # of the trial that measured it: the same, but for a cached one
-    metrics: dict[str, float]  # what is measured
+    metrics: dict[str, float]  # what is measured, behind the last epoch so far
     violations: dict[str, float]  # of the constraints whose metric is measured
     test_accuracy: float | None
 
@@ -70,10 +71,28 @@ class Result:
     @cached_property
     def front(self) -> tuple[Candidate, ...]:
         """The feasible front, best first objective first."""
-        able = [c for c in self.candidates if c.measured and c.feasible]
+        return self._best([c for c in self.candidates if c.measured and c.feasible])
+
+    def _best(self, able: list[Candidate]) -> tuple[Candidate, ...]:
         points = [scaled(self.spec, c.metrics) for c in able]
         best = [c for c, p in zip(able, points, strict=True) if not _dominated(p, points)]
         return tuple(sorted(best, key=lambda c: scaled(self.spec, c.metrics)))
+
+    def best(self, count: int) -> tuple[Candidate, ...]:
+        """So many feasible candidates: the front, the front of the others, and so on."""
+        rest = [c for c in self.candidates if c.measured and c.feasible]
+        found: list[Candidate] = []
+        while rest and len(found) < count:
+            found += self._best(rest)
+            taken = {c.trial for c in found}
+            rest = [c for c in rest if c.trial not in taken]
+        return tuple(found[:count])
+
+    def early(self, top: int | None = None) -> tuple[Candidate, ...]:
+        """Those of the front, or of the `top` best, whose training can go on."""
+        last = self.spec.training.last
+        chosen = self.front if top is None else self.best(top)
+        return tuple(c for c in chosen if c.metrics.get("epochs", last) < last)
 
     @cached_property
     def nearest_misses(self) -> tuple[Candidate, ...]:
@@ -84,7 +103,10 @@ class Result:
         return tuple(sorted(unlike, key=lambda c: (_excess(c), c.trial))[:5])
 
     def hypervolume_history(self) -> list[tuple[int, float]]:
-        """(trial, hypervolume up to it) at each feasible measured trial; see `hypervolume`."""
+        """(trial, hypervolume up to it) at each feasible measured trial; see `hypervolume`.
+
+        With every candidate's newest figures, whenever its training went on.
+        """
         able = [c for c in self.candidates if c.measured and c.feasible]
         points = [scaled(self.spec, c.metrics) for c in able]
         return [(c.trial, hypervolume(points[: i + 1])) for i, c in enumerate(able)]
@@ -97,9 +119,12 @@ class Result:
     def proxy_correlation(self) -> dict[str, Correlation]:
         """Each proxy of the study against the accuracy of what was trained.
 
-        Those are the sampler's choice: over the whole space the correlation may be another.
+        Those are the sampler's choice: over the whole space the correlation may be another. Of
+        trainings that ended at different epochs the kind that is most frequent counts.
         """
         trained = [c.metrics for c in self.candidates if c.outcome == "trained"]
+        alike = Counter(m.get("epochs") for m in trained).most_common(1)
+        trained = [m for m in trained if m.get("epochs") == alike[0][0]]
         found = {}
         for name in self.spec.proxies.names:
             both = [(m[PROXY + name], m["accuracy"]) for m in trained if PROXY + name in m]
@@ -160,9 +185,9 @@ def read(search: Search) -> Result:
     for number, digest in sorted(digests.items()):
         if (row := archive.get(digest)) is None:
             continue  # attributes that a stranger wrote
-        known = [c for c in search.spec.constraints if c.measure in row.metrics]
-        over = {search.spec.constraint_name(c): c.violation(row.metrics[c.measure]) for c in known}
-        outcome = row.outcome if row.trial == number else "cached"
+        over = search.spec.known_violations(row.metrics)
+        later = CONTINUED if outcomes.get(number) == CONTINUED else "cached"
+        outcome = row.outcome if row.trial == number else later
         found.append(
             Candidate(number, digest, outcome, row.outcome, row.metrics, over, row.test_accuracy)
         )
@@ -176,11 +201,12 @@ def count(outcomes: dict[int, str]) -> dict[str, int]:
     n = Counter(outcomes.values())
     trained = sum(n[outcome] for outcome in (*MEASURED, "diverged"))
     return {
-        "complete": trained + n["rejected"] + n["cached"],
+        "complete": trained + n["rejected"] + n["cached"] + n[CONTINUED],
         "trained": trained,
         "diverged": n["diverged"],
         "rejected": n["rejected"],
         "cached": n["cached"],
+        "continued": n[CONTINUED],
         "failed": n["failed"],
         "running": n["proposing"] + n["training"] + n["waiting"] + n["following"],
     }

@@ -74,6 +74,7 @@ archive = sa.Table(
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
 LIVE: tuple[State, ...] = ("proposing", "training")
+CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,12 @@ class Store:
             )
         return StudyRow(study_id, name, row["spec"], row["data_digest"], row["trainings"])
 
+    def change_spec(self, study_id: int, before: str, after: str) -> bool:
+        """Another specification in place of this one; False if it is not this one any more."""
+        with self.engine.begin() as db:
+            this = (studies.c.study_id == study_id, studies.c.spec == before)
+            return db.execute(studies.update().where(*this).values(spec=after)).rowcount == 1
+
     def set_budget(self, study_id: int, trainings: int) -> None:
         with self.engine.begin() as db:
             ours = studies.c.study_id == study_id
@@ -294,14 +301,28 @@ class Store:
             if any(trial is None and state in LIVE for trial, state in rows):
                 return  # one of them may be about to be bound
             for number in sorted(set(running) - {trial for trial, _ in rows}):
-                row = {
-                    "trial": number,
-                    "state": "waiting",
-                    "attempt": 0,
-                    "owner": "",
-                    "deadline": 0,
-                }
-                db.execute(leases.insert().values(study_id=study_id, **row))
+                self._leave(db, study_id, number, None)
+
+    def leave(self, study_id: int, trial: int, digest: str) -> None:
+        """Leaves a running trial of a known candidate to the next claim."""
+        with self._exclusive(study_id) as db:
+            this = (leases.c.study_id == study_id, leases.c.trial == trial)
+            if db.execute(sa.select(leases.c.trial).where(*this)).first() is None:
+                self._leave(db, study_id, trial, digest)
+
+    def _leave(self, db: Connection, study_id: int, trial: int, digest: str | None) -> None:
+        row = {"study_id": study_id, "trial": trial, "digest": digest, "state": "waiting"}
+        db.execute(leases.insert().values(**row, attempt=0, owner="", deadline=0))
+
+    def pending(self, study_id: int) -> set[str]:
+        """Digests of trials that are not at their end."""
+        query = sa.select(leases.c.digest).where(
+            leases.c.study_id == study_id,
+            leases.c.digest.is_not(None),
+            leases.c.state.not_in(("told", "failed")),
+        )
+        with self.engine.connect() as db:
+            return set(db.execute(query).scalars())
 
     def bind(self, lease: Lease, trial: int) -> Lease:
         with self.engine.begin() as db:
@@ -341,21 +362,30 @@ class Store:
     def archive_result(
         self, study_id: int, lease: Lease, owner: str, evaluation: Evaluation
     ) -> bool:
-        """Keeps a result for good, once; False if the lease was lost meanwhile."""
+        """Keeps a result, once; False if the lease was lost meanwhile.
+
+        In place of an earlier one of the candidate stands only where its training has led to since.
+        """
         digest = evaluation.architecture.digest
         with self._exclusive(study_id) as db:
+            text = self._known(db, study_id, digest)
+            continued = text is not None and _continues(evaluation, _evaluation(text))
+            outcome = CONTINUED if continued else evaluation.outcome
             done = db.execute(
                 leases.update()
                 .where(*_held(lease, owner))
-                .values(state="archived", outcome=evaluation.outcome, digest=digest)
+                .values(state="archived", outcome=outcome, digest=digest)
             )
             if done.rowcount != 1:
                 return False
-            if self._known(db, study_id, digest) is None:
-                row = {"study_id": study_id, "digest": digest, "trial": lease.trial}
-                row |= {"outcome": evaluation.outcome, "metrics": json.dumps(measure(evaluation))}
-                text = json.dumps(evaluation.to_json(), allow_nan=False)
-                db.execute(archive.insert().values(**row, evaluation=text))
+            row = {"outcome": evaluation.outcome, "metrics": json.dumps(measure(evaluation))}
+            row["evaluation"] = json.dumps(evaluation.to_json(), allow_nan=False)
+            this = {"study_id": study_id, "digest": digest}
+            if text is None:
+                db.execute(archive.insert().values(**this, **row, trial=lease.trial))
+            elif continued:  # what the test images said was said of other weights
+                same = (archive.c.study_id == study_id, archive.c.digest == digest)
+                db.execute(archive.update().where(*same).values(**row, test_accuracy=None))
             return True
 
     def finish(self, lease_id: int, outcome: str) -> None:
@@ -363,6 +393,12 @@ class Store:
         with self.engine.begin() as db:
             this = leases.c.lease_id == lease_id
             db.execute(leases.update().where(this).values(state="told", outcome=outcome))
+
+    def outcome(self, lease_id: int) -> str | None:
+        with self.engine.connect() as db:
+            query = sa.select(leases.c.outcome).where(leases.c.lease_id == lease_id)
+            found: str | None = db.execute(query).scalar_one()
+            return found
 
     def fail(self, study_id: int, lease: Lease, reason: str) -> None:
         with self._exclusive(study_id) as db:
@@ -431,7 +467,7 @@ class Store:
     def known(self, study_id: int, digest: str) -> Evaluation | None:
         with self.engine.connect() as db:
             text = self._known(db, study_id, digest)
-        return None if text is None else Evaluation.from_json(json.loads(text))
+        return None if text is None else _evaluation(text)
 
     def _known(self, db: Connection, study_id: int, digest: str) -> str | None:
         query = sa.select(archive.c.evaluation).where(
@@ -458,6 +494,16 @@ class Store:
             "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
         )
         return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())
+
+
+def _evaluation(text: str) -> Evaluation:
+    return Evaluation.from_json(json.loads(text))
+
+
+def _continues(found: Evaluation, earlier: Evaluation) -> bool:
+    """True for a later epoch of the same training, or for its end by divergence."""
+    later = found.outcome == "diverged" or found.fidelity > earlier.fidelity
+    return earlier.trained and later
 
 
 def _free(row: sa.RowMapping, owner: str, now: float) -> bool:

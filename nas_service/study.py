@@ -236,6 +236,7 @@ class Quantization(Part):
     per: Literal["channel", "tensor"] = "channel"
     scale: Literal["absmax", "mse", "learned"] = "absmax"
     when: Literal["training", "after"] = "training"
+    scoring: Literal["fp32", "int8"] = "fp32"  # int8: accuracy of the deployed network
 
     @model_validator(mode="after")
     def _together(self) -> "Quantization":
@@ -250,7 +251,7 @@ class Training(Part):
     """`[training]`: all candidates alike. 0 epochs: the search is free of training."""
 
     epochs: Annotated[int, Field(ge=0, le=10**6)]  # of the whole schedule
-    until: Count | None = None  # trainings of this study end here; a later one continues them
+    until: Count | None = None  # trainings end here, until it is raised: then they go on
     rungs: Annotated[tuple[Count, ...], AfterValidator(_ascending)] = ()  # scored on the way
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -398,6 +399,8 @@ class StudySpec(Part):
         learned = [m for m in asked if METRICS[m].trained]
         if learned and self.training.epochs == 0:
             raise ValueError(f"{learned[0]}: training.epochs = 0 measures none")
+        if self.quantization.scoring == "int8" and self.training.epochs == 0:
+            raise ValueError("quantization.scoring = 'int8': training.epochs = 0 scores nothing")
         simulated = [m for m in asked if m.startswith("accuracy_on_chip")]
         if simulated and self.hardware.chips < 2:
             raise ValueError(f"{simulated[0]}: hardware.chips says how many to simulate, 2 or more")
@@ -446,18 +449,31 @@ class StudySpec(Part):
         """Relative violation of every constraint, in the order of the study file."""
         return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in self.constraints}
 
+    def known_violations(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The same of those constraints whose measure is there."""
+        known = [c for c in self.constraints if c.measure in metrics]
+        return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in known}
+
     def same_search(self, other: "StudySpec") -> bool:
-        """True where both differ at most in name and budget: results may stand in one study."""
+        """True where both differ at most in name, budget and `training.until`: results may stand
+        in one study.
+        """
         return self._fixed() == other._fixed()
 
     def _fixed(self) -> dict[str, Any]:
         free = {"trainings", "proposals_per_training", "max_failures", "max_attempts"}
-        return self.model_dump(exclude={"name": True, "search": free})
+        return self.model_dump(exclude={"name": True, "search": free, "training": {"until"}})
 
     def differences(self, other: "StudySpec") -> list[str]:
-        """Dotted keys in which two specifications differ, apart from name and budget."""
+        """Dotted keys in which two specifications differ, apart from name, budget and until."""
         mine, others = _flat(self._fixed()), _flat(other._fixed())
         return sorted(k for k in mine.keys() | others.keys() if mine.get(k) != others.get(k))
+
+    def further(self, until: int) -> "StudySpec":
+        """The same study, its trainings ending at another epoch; SpecError where there is none."""
+        tree = self.model_dump(mode="json")
+        tree["training"]["until"] = until
+        return parse_spec(json.dumps(tree), f"study {self.name!r}")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -484,10 +500,23 @@ def parse_spec(text: str, where: str) -> StudySpec:
     try:
         return StudySpec.model_validate_json(text)
     except ValidationError as error:
-        faults = [_explain(fault) for fault in error.errors()]
+        faults = [_explain(fault) for fault in _causes(error.errors())]
         raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
     except NasError as error:  # raised by a validator: one sentence that is complete by itself
         raise SpecError(f"{where}: {error}") from None
+
+
+def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are only too short because what stands in them is wrong."""
+    places = [fault["loc"] for fault in faults]
+
+    def follows(fault: ErrorDetails) -> bool:
+        at = fault["loc"]
+        return fault["type"] == "too_short" and any(
+            len(p) > len(at) and p[: len(at)] == at for p in places
+        )
+
+    return [fault for fault in faults if not follows(fault)]
 
 
 def _explain(fault: ErrorDetails) -> str:

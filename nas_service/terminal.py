@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from hw_models import HardwareReport
-from nas_service.metrics import decimals
+from nas_service.metrics import Evaluation, decimals, measure
+from nas_service.spaces.operations import BACK
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+NOTHING_FEASIBLE = 3  # exit code
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -60,6 +62,22 @@ def heading(metric: str) -> str:
 
 def number(metric: str, value: float | None) -> str:
     return "-" if value is None else f"{value:.{decimals(metric)}f}"
+
+
+def print_candidate(evaluation: Evaluation, names: tuple[str, ...]) -> None:
+    """Architecture, its cells as text in these operations, all metrics, hardware by layers."""
+    out.print_json(json.dumps(evaluation.architecture.to_json()))
+    known = {o.removeprefix(BACK) for c in evaluation.architecture.cells for o in c.operations}
+    if known <= set(names[:10]):
+        digits = ", ".join(f"{i} {name}" for i, name in enumerate(names[:10]))
+        for k, one in enumerate(evaluation.architecture.cells):
+            out.print(f"cell {k}: {one.text(names)}   ({digits})", markup=False)
+    if len(evaluation.curve) > 1:
+        curve = ", ".join(f"{number('accuracy', a)} after {n}" for n, a in evaluation.curve)
+        out.print(f"{'by epochs':14s} {curve}", markup=False)
+    for metric, value in measure(evaluation).items():
+        out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
+    print_hardware(evaluation.hardware)
 
 
 def print_hardware(report: HardwareReport) -> None:

@@ -5,8 +5,8 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -19,9 +19,12 @@ from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailur
 from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.samplers import SeededSampler, derived_seed
+from nas_service.snn.deployed import EXACT
+from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
+from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
-from nas_service.store import Lease, LEASE_s, Store, owner_name
+from nas_service.store import CONTINUED, Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
@@ -43,6 +46,8 @@ def check(spec: StudySpec) -> None:
         for value in values:
             profile_of(spec, ((key, value),))
     _check_sizes(spec, task)
+    if spec.quantization.scoring == "int8":
+        _check_whole_sums(spec, task)
 
 
 def _check_sizes(spec: StudySpec, task: Task) -> None:
@@ -55,6 +60,28 @@ def _check_sizes(spec: StudySpec, task: Task) -> None:
         raise SpecError(f"space.{error}") from None
     if {GLOBAL, side} <= set(s.head_pool):
         raise SpecError(f"space.head_pool: 'global' is {side} here, which stands there as well")
+
+
+def _check_whole_sums(spec: StudySpec, task: Task) -> None:
+    """SpecError where a deployed candidate could add up more than float32 adds exactly."""
+    s = spec.space
+    limit = Rounding(max(s.weight_bits)).limit
+    weighted = [OPERATIONS[name] for name in operations_of(s.operations)]
+    taps = max([o.kernel**2 for o in weighted if o.kind == "conv"], default=1)
+    widths = [max(c) for c in s.channels if isinstance(c, tuple)]
+    first = [c for c in s.channels if isinstance(c, int)]
+    widths = widths or [max(first) * 2**k for k in range(s.cells)]
+    inputs = {f"cell{k}": w * taps for k, w in enumerate(widths)}
+    inputs |= {f"reduction{k}": w * 9 for k, w in enumerate(widths[:-1])}
+    inputs["hidden"] = widths[-1] * task.last_side(s.cells, s.stem_stride) ** 2
+    inputs["readout"] = max(s.hidden)
+    for name, spikes in inputs.items():
+        if spikes * limit >= EXACT:
+            raise SpecError(
+                f"quantization.scoring = 'int8': {name} may add up {spikes} weights of {limit}, "
+                f"{spikes * limit} in all, and exact sums are below {EXACT}: fewer channels or "
+                "bits are needed, or scoring = 'fp32'"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +124,48 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     if "spec" not in study.user_attrs:
         study.set_user_attr("spec", text)
     return found
+
+
+def grow(search: Search, until: int) -> Search:
+    """The study, its trainings ending at epoch `until` from now on; StudyError for an earlier one.
+
+    Nothing is trained by this: `queue` says what is to go on.
+    """
+    last = search.spec.training.last
+    if until < last:
+        raise StudyError(
+            f"study {search.name!r} trains to epoch {last} by now: until = {until} leads back, "
+            f"{last} or more is possible"
+        )
+    if until == last:
+        return search
+    text = search.spec.further(until).model_dump_json()
+    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+        raise StudyError(f"study {search.name!r} was changed at the same time: try again")
+    search.study.set_user_attr("spec", text)
+    return open_search(search.store, search.name)
+
+
+def queue(search: Search, digests: Iterable[str]) -> None:
+    """Leaves known candidates to the next workers, which train them to the study's last epoch.
+
+    Each becomes a new trial with the parameters of the one that it continues, whose values in
+    Optuna stay what they were told.
+    """
+    pending = search.store.pending(search.id)
+    archive = search.store.archived(search.id)
+    trials = search.study.get_trials(deepcopy=False)
+    storage = search.study._storage
+    for digest in (d for d in digests if d not in pending):
+        origin = trials[archive[digest].trial]
+        again = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=origin.params,
+            distributions=origin.distributions,
+            user_attrs={"continues": origin.number},
+        )
+        made = storage.create_new_trial(search.study._study_id, template_trial=again)
+        search.store.leave(search.id, storage.get_trial_number_from_id(made), digest)
 
 
 def open_search(store: Store, name: str) -> Search:
@@ -164,6 +233,7 @@ class Worker:
             raise Interrupted("interrupted: the trial in hand was released; run again to continue")
 
     def _claim(self) -> Lease | str | None:
+        self._take_up_changes()
         s, limits = self.search, self.search.spec.search
         running = s.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if running:
@@ -179,6 +249,13 @@ class Worker:
         if isinstance(claimed, str) and claimed.startswith("too many"):
             raise TooManyFailures(f"study {s.name!r}: {claimed}")
         return claimed
+
+    def _take_up_changes(self) -> None:
+        """Trainings of a study that has grown end later from now on."""
+        s = self.search
+        spec = parse_spec(s.store.study(s.name).spec, f"study {s.name!r}")
+        if spec != s.spec:
+            self.search, self.bench = replace(s, spec=spec), replace(self.bench, spec=spec)
 
     def _exhausted(self) -> bool:
         if self._all is None:
@@ -216,10 +293,12 @@ class Worker:
         s = self.search
         architecture = s.spec.build_space().draw(trial)
         digest = architecture.digest
-        if s.store.known(s.id, digest) is not None:
-            s.store.begin_training(s.id, lease, digest)
-            self._tell(lease.id, trial.number, digest)
-            return
+        if (known := s.store.known(s.id, digest)) is not None:
+            alone = s.store.begin_training(s.id, lease, digest)
+            if not (alone and self.bench.ended_early(known)):
+                return self._tell(lease.id, trial.number, digest)
+            _ = trial.relative_params  # without, a trial that drew nothing has no generation
+            return self._archive(lease, self.bench.train_on(known, s.weights(digest), self._pause))
         screened = self.bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
         if screened.reason:
             self._archive(lease, screened)
@@ -227,8 +306,11 @@ class Worker:
             self._archive(lease, self.bench.train(screened, s.weights(digest), self._pause))
 
     def _archive(self, lease: Lease, evaluation: Evaluation) -> None:
-        if not self.search.store.archive_result(self.search.id, lease, self.owner, evaluation):
+        s = self.search
+        if not s.store.archive_result(s.id, lease, self.owner, evaluation):
             self.report(f"trial {lease.trial}: result came late, another worker has the trial")
+        elif evaluation.outcome in ("trained", "diverged"):
+            self.bench.forget(evaluation, s.weights(evaluation.architecture.digest))
 
     def _settle(self) -> None:
         """Tells Optuna every result it does not know yet, whoever's it was."""
@@ -247,7 +329,8 @@ class Worker:
         evaluation = s.store.known(s.id, digest)
         assert evaluation is not None, digest  # noqa: S101  archived before it is told
         origin = s.store.archived(s.id)[digest].trial
-        outcome = evaluation.outcome if origin == number else "cached"
+        outcome: str = evaluation.outcome if origin == number else "cached"
+        outcome = CONTINUED if s.store.outcome(lease_id) == CONTINUED else outcome
         tell(s.study, s.spec, number, evaluation, outcome)
         s.store.finish(lease_id, outcome)
         self.report(line(s.spec, number, evaluation, outcome))
@@ -304,7 +387,8 @@ def line(spec: StudySpec, number: int, evaluation: Evaluation, outcome: str) -> 
     values = measure(evaluation)
     shown = [f"{o.metric} {values[o.metric]:.4g}" for o in spec.objectives if o.metric in values]
     over = [f"{k} +{100 * v:.3g} %" for k, v in violations(spec, evaluation).items() if v > 0]
-    judged = "feasible" if outcome in (*MEASURED, "cached") and not over else ", ".join(over)
+    measured = outcome in MEASURED or (evaluation.measured and outcome in ("cached", CONTINUED))
+    judged = "feasible" if measured and not over else ", ".join(over)
     seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
     verdict = judged or evaluation.reason
     return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"

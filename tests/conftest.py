@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+# As the service's workers run: one thread a process. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _binary(name: str) -> str | None:
     places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)

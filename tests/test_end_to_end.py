@@ -368,3 +368,34 @@ def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
     code, _, err = place.nas("check", "tiny.toml")
     assert code == 2
     assert "accuracy: training.epochs = 0 measures none" in err
+
+
+def test_files_of_a_study_grow_on_the_command_line(tmp_path):
+    """Run to 1 epoch, by the same file to 2 of 3 with a worker killed, and resumed to 3."""
+    place = Place(tmp_path, trainings=2)
+    archive = "select evaluation, test_accuracy from nas_archive where outcome = 'trained'"
+    study = tmp_path / "tiny.toml"
+    text = study.read_text().replace("epochs = 1", "epochs = 3\nuntil = {}")
+    study.write_text(text.format(1))
+    assert place.nas("run", "tiny.toml", "--workers", "1")[0] == 0
+    assert {json.loads(e)["fidelity"] for e, _ in place.rows(archive)} == {1}
+
+    study.write_text(text.format(2))
+    run = place.start("run", "tiny.toml", "--workers", "1")
+    ((owner,),) = place.wait_for("select owner from nas_leases where state = 'training'")
+    os.kill(int(owner.split("/")[2]), signal.SIGKILL)
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    assert "continued" in err
+    second = [(json.loads(e)["fidelity"], test) for e, test in place.rows(archive)]
+    assert all(0 <= test <= 1 for epochs, test in second if epochs == 2)
+    assert max(epochs for epochs, _ in second) == 2
+
+    words = ("resume", "tiny", "--until", "3", "--top", "9", "--workers", "1")
+    code, out, err = place.nas(*words)
+    assert code == 0, err
+    third = [json.loads(e) for e, _ in place.rows(archive)]
+    assert {e["fidelity"] for e in third} == {3}, "all of them were among the best"
+    assert {e["curve"][-1][0] for e in third} == {3}
+    assert "2 trained" in out
+    no_trial_is_left_running(place)

@@ -1,9 +1,10 @@
 """Training and scoring of spiking networks. B batch, C channels, H W pixels."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from nas_service.snn.quantization import network_parameters, steps_of
 SCORING_BATCH = 256
 RECALIBRATION_BATCHES = 8
 CPU = torch.device("cpu")
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Diverged(Exception):
@@ -182,6 +184,16 @@ def recalibrate(
     finally:
         for norm, momentum in zip(norms, kept, strict=True):
             norm.momentum = momentum
+
+
+def recalibrated(
+    network: Net, images: Examples, batch_size: int, device: torch.device = CPU
+) -> Net:
+    """A copy for scoring in the midst of a training, which stays as it is, and so do all dice."""
+    copied = copy.deepcopy(network)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        recalibrate(copied, images, batch_size, device)
+    return copied
 
 
 @torch.inference_mode()

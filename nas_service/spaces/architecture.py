@@ -370,10 +370,12 @@ class Architecture:
         return {**self._plain(), "cells": cells}
 
     @classmethod
-    def from_json(cls, data: object) -> "Architecture":
+    def from_json(
+        cls, data: object, names: tuple[str, ...] = PRESETS["snasnet5"]
+    ) -> "Architecture":
         """The inverse of `to_json`; raises SpecError naming the key that is wrong.
 
-        A cell may also be text in SNASNet's form, its digits those of `snasnet5`.
+        A cell may also be text in SNASNet's form, its digits the positions in `names`.
         """
         optional = {f.name for f in fields(cls) if f.default is not MISSING}
         values = dict(_mapping(data, {f.name for f in fields(cls)}, "architecture", optional))
@@ -386,7 +388,7 @@ class Architecture:
             values["weight_bits"] = _in_order(values["weight_bits"], len(cells))
         if type(values.get("threshold")) is int:
             values["threshold"] = _float("threshold", values["threshold"])
-        return cls(cells=tuple(_cell(cell) for cell in cells), chip=_chip(chip), **values)
+        return cls(cells=tuple(_cell(cell, names) for cell in cells), chip=_chip(chip), **values)
 
 
 GLOBAL = 0  # head_pool over the whole map, whatever its side
@@ -437,9 +439,9 @@ def _chip(data: object) -> tuple[tuple[str, int | str], ...]:
     return tuple(data.items())
 
 
-def _cell(data: object) -> Cell:
+def _cell(data: object, names: tuple[str, ...]) -> Cell:
     if isinstance(data, str):
-        return Cell.from_text(data, PRESETS["snasnet5"])
+        return Cell.from_text(data, names)
     operations = _mapping(data, set(EDGE_NAMES), "cell")
     for edge, name in operations.items():
         if not isinstance(name, str):

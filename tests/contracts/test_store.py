@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,60 @@ def test_results_of_others_are_theirs_to_tell_while_they_live(store):
 def test_running_trial_without_a_lease_is_adopted(store):
     store.adopt(ID, [4])
     assert claim(store).trial == 4
+
+
+def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
+    """The trial that found it first keeps it; what the test images said is void."""
+    first, later = evaluation(), replace(evaluation(), fidelity=5, accuracy=0.95)
+    digest = first.architecture.digest
+    trained(store, 0, channels=8)
+    store.keep_test_accuracy(ID, digest, 0.8)
+    store.leave(ID, 1, digest)
+    store.leave(ID, 1, digest)  # it stands there already
+    assert store.pending(ID) == {digest}
+    for found, accuracy in ((first, 0.9), (later, 0.95)):
+        lease = claim(store)
+        assert (lease.trial, lease.attempt) == (1, 1)
+        assert store.begin_training(ID, lease, digest)
+        assert store.renew(lease, OTHER)
+        if found is later:
+            assert store.archive_result(ID, lease, OTHER, found)
+            assert [row[1] for row in store.unsettled(ID, OTHER)] == [1]
+        else:
+            store.release(ID, lease, OTHER)
+        assert store.known(ID, digest).accuracy == accuracy
+    row = store.archived(ID)[digest]
+    assert (row.trial, row.metrics["epochs"], row.test_accuracy) == (0, 5, None)
+    assert (store.outcome(lease.id), store.outcomes(ID)) == (
+        "continued",
+        {0: "trained", 1: "continued"},
+    )
+    store.finish(lease.id, "continued")
+    assert store.pending(ID) == set()
+    assert len([c for c in (claim(store) for _ in range(4)) if c]) == 3, "no training of the budget"
+
+
+@pytest.mark.parametrize(
+    ("again", "kept"),
+    [
+        ({"accuracy": 0.1}, "trained"),
+        ({"outcome": "rejected", "accuracy": None}, "trained"),
+        ({"outcome": "diverged", "accuracy": None, "reason": "loss nan"}, "diverged"),
+    ],
+)
+def test_only_a_later_epoch_or_divergence_replaces_a_result(store, again, kept):
+    """Two trials of one candidate: the second result of the same epoch changes nothing."""
+    trained(store, 0, channels=8)
+    store.leave(ID, 1, evaluation().architecture.digest)
+    assert store.archive_result(ID, claim(store), OTHER, replace(evaluation(), **again))
+    row = store.archived(ID)[evaluation().architecture.digest]
+    assert (row.outcome, row.metrics.get("accuracy")) == (kept, 0.9 if kept == "trained" else None)
+
+
+def test_a_specification_is_changed_by_whoever_knows_it(store):
+    assert store.change_spec(ID, "{}", '{"a": 1}')
+    assert not store.change_spec(ID, "{}", '{"b": 1}')
+    assert store.change_spec(ID, '{"a": 1}', "{}")
 
 
 def test_evaluation_comes_back_whole(store):

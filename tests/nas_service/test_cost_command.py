@@ -143,3 +143,15 @@ def test_calibrate(layers, tmp_path):
     assert (again.exit_code, "--force" in again.output) == (2, True)
     told = run("calibrate", table, "--fit", "clock", "-o", output, "--force").output
     assert "90 % interval" in told
+
+
+def test_digits_of_cells_are_the_operations_of_the_study(tmp_path):
+    """2 is conv1x1 to `snasnet5` and conv3x3 to `light3`: nine times the weights of an edge."""
+    path, found = tmp_path / "a.json", []
+    sizes = {"channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2, "weight_bits": 8}
+    path.write_text(json.dumps({"cells": ["0002 0000 0000 0000"] * 2, **sizes}))
+    for operations in ("snasnet5", "light3"):
+        study = tmp_path / f"{operations}.toml"
+        study.write_text(Path(STUDY).read_text().replace('"snasnet5"', f'"{operations}"'))
+        found.append(document("cost", path, "--study", study)["metrics"]["parameters"])
+    assert found[1] - found[0] == 8 * (8 * 8 + 16 * 16)

@@ -64,21 +64,22 @@ def study(tmp_path):
     url = f"sqlite:///{tmp_path}/nas.db"
     store = Store(url, create=True)
 
-    def made(rows, names=("hamming", "depth")):
+    def made(rows, names=("hamming", "depth"), epochs=1):
         tree = {
             "name": "ranked",
             "space": {"channels": 4, "head_pool": 1, "hidden": 8, "time_steps": 2},
             "data": {"name": "digits"},
-            "training": {"epochs": 1},
+            "training": {"epochs": epochs},
             "proxies": {"names": names},
             "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         }
         search = create(store, parse_spec(json.dumps(tree), "test"), "0")
-        for number, (outcome, accuracy, scores) in enumerate(rows):
+        for number, (outcome, accuracy, scores, *fidelity) in enumerate(rows):
             a = Architecture((CELL, CELL), number + 1, 1, 8, 2, 8)
             e = Evaluation(
-                a, outcome, REPORT, 0.1, 1, accuracy=accuracy, spike_rate=accuracy, proxies=scores
-            )
+                a, outcome, REPORT, 0.1, 1, *fidelity, accuracy=accuracy, spike_rate=accuracy,
+                proxies=scores,
+            )  # fmt: skip
             lease = store.claim(search.id, "me/b/1/1", 100, 3, 10)
             lease = store.bind(lease, search.study.ask().number)
             assert store.archive_result(search.id, lease, "me/b/1/1", e)
@@ -120,6 +121,26 @@ def test_only_trained_candidates_count(study):
     _, result = study(rows)
     assert len(result.candidates) == 7
     assert result.proxy_correlation["hamming"].candidates == 5
+
+
+def test_accuracies_after_other_epochs_are_not_compared(study):
+    """Two that went on are as good as others would be: among the five alike it is still 0.9."""
+    rows = [*ROWS, ("trained", 0.99, scored(0.0), 3), ("trained", 0.98, scored(0.5), 3)]
+    found = study(rows)[1].proxy_correlation["hamming"]
+    assert (found.candidates, found.spearman.value) == (5, pytest.approx(0.9))
+
+
+def test_the_best_are_front_after_front(study):
+    """One objective: by accuracy, equal ones together; those that ended early can go on."""
+    rows = [("trained", a, scored(1.0), n) for a, n in ((0.5, 1), (0.9, 3), (0.7, 1), (0.9, 1))]
+    _, result = study([*rows, ("rejected", None, {})], epochs=3)
+    assert [c.trial for c in result.best(9)] == [1, 3, 2, 0]
+    assert [c.trial for c in result.best(1)] == [1]
+    assert [c.trial for c in result.front] == [1, 3]
+    assert [c.trial for c in result.early()] == [3]
+    assert [c.trial for c in result.early(3)] == [3, 2]
+    assert [c.trial for c in result.early(9)] == [3, 2, 0]
+    assert result.early(1) == ()
 
 
 def test_status_and_report_tell_it(study):

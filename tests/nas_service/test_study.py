@@ -264,6 +264,15 @@ def test_wrong_values_name_the_key(table, values, key):
     assert key in str(caught.value)
 
 
+def test_a_list_of_wrong_values_is_not_called_too_short():
+    with pytest.raises(SpecError) as caught:
+        minimal(space=MINIMAL["space"] | {"hidden": 65537})
+    (line,) = str(caught.value).splitlines()
+    assert "space.hidden.0: input should be less than or equal to 65536" in line
+    with pytest.raises(SpecError, match="at least 1 item"):
+        minimal(space=MINIMAL["space"] | {"hidden": []})
+
+
 def test_seeds_and_lists_have_bounds():
     with pytest.raises(SpecError, match="seed"):
         minimal(seed=2**31)

@@ -1,0 +1,81 @@
+"""One architecture by itself, measured as a study would: out of a file, into no store."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nas_service.errors import SpecError
+from nas_service.imports import read_json
+from nas_service.spaces.architecture import Architecture, parts_of
+from nas_service.spaces.operations import BACK, operations_of
+from nas_service.study import StudySpec, parse_spec
+from nas_service.worker import check
+
+SEEDS = 2**31
+
+
+def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
+    """The architecture of a file, and the seed to train it with: the file's, else the study's.
+
+    The file is an architecture, or what `nas show --json` prints of a trial. Cells may be text,
+    its digits the study's operations. Raises SpecError, or WorkloadError for what is no JSON.
+    """
+    document = read_json(path)
+    whole = document if isinstance(document, dict) and "architecture" in document else {}
+    names = operations_of(spec.space.operations)
+    try:
+        seed = whole.get("seed", spec.seed)
+        if type(seed) is not int or not 0 <= seed < SEEDS:
+            raise SpecError(f"seed = {seed!r:.40}: a whole number 0..{SEEDS - 1} is needed")
+        return Architecture.from_json(whole.get("architecture", document), names), seed
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def alone(spec: StudySpec, architecture: Architecture, where: str) -> StudySpec:
+    """The study with a space of this architecture alone, which need not be one of its own.
+
+    Raises SpecError, saying `where`, for sizes that no study can ask for or that do not fit the
+    images, and for settings of the chip that are missing or that the study sets itself.
+    """
+    chip = dict(architecture.chip)
+    if missing := sorted(spec.hardware.space.keys() - chip):
+        raise SpecError(f"{where}: chip: missing {missing}, which the study searches")
+    tree = spec.model_dump(mode="json") | {"space": _space(spec, architecture)}
+    tree["hardware"]["space"] = {key: [value] for key, value in chip.items()}
+    try:
+        found = parse_spec(json.dumps(tree), "")
+        check(found)
+    except SpecError as error:
+        lines = (_as_in_the_file(line) for line in str(error).splitlines())
+        raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
+    return found
+
+
+def _as_in_the_file(fault: str) -> str:
+    """Keys of a study are those of an architecture, but for the tables in which they stand."""
+    key, sign, said = fault.removeprefix(": ").partition(": ")
+    key = key.replace("hardware.space", "chip").removeprefix("space.")
+    while key.endswith(".0"):  # the one value there is
+        key = key.removesuffix(".0")
+    return key + sign + said
+
+
+def _space(spec: StudySpec, a: Architecture) -> dict[str, Any]:
+    used = {state.removeprefix(BACK) for cell in a.cells for state in cell.operations}
+    own = operations_of(spec.space.operations)
+    bits = a.weight_bits
+    by_part = not isinstance(bits, int) and dict(bits).keys() == set(parts_of(len(a.cells)))
+    return {
+        "operations": [*own, *sorted(used.difference(own))],
+        "mode": "backward" if any(cell.recurrent for cell in a.cells) else "forward",
+        "cells": len(a.cells),
+        "channels": [[c] for c in a.channels] if isinstance(a.channels, tuple) else a.channels,
+        "stem_stride": a.stem_stride,
+        "head_pool": a.head_pool,
+        "hidden": a.hidden,
+        "time_steps": a.time_steps,
+        "threshold": a.threshold,
+        "weight_bits": sorted(set(a.all_bits)),
+        "bits_of": "network" if isinstance(bits, int) else "part" if by_part else "layer",
+    }

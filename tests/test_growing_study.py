@@ -1,0 +1,237 @@
+"""A study whose `until` grows: what is on its front goes on, and is what one training would be."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from nas_service import api
+from nas_service.cli import main
+from nas_service.errors import Interrupted, SpecError, StudyError
+from nas_service.evaluation import Bench
+from nas_service.results import read
+from nas_service.snn.checkpoint import Place as Checkpoint
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.store import Store
+from nas_service.study import parse_spec
+from nas_service.worker import Worker, create, grow, open_search, queue
+
+CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "conv1x1"))
+SMALL = Architecture((CELL, CELL), 4, 4, 16, 2, 8)
+TREE = {
+    "name": "x",
+    "space": {"channels": [4, 8], "head_pool": 4, "hidden": 16, "time_steps": 2},
+    "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
+    "network": {"dropout": 0.2},
+    "training": {"epochs": 3},
+    "search": {"trainings": 2, "sampler": "nsga2"},
+    "objectives": [
+        {"metric": "accuracy", "direction": "maximize"},
+        {"metric": "parameters", "direction": "minimize", "reference": 10000},
+    ],
+}
+
+
+def spec(**training):
+    return parse_spec(json.dumps(TREE | {"training": TREE["training"] | training}), "x")
+
+
+def bench(**training):
+    return Bench.open(spec(**training), Path())
+
+
+def facts(evaluation):
+    """All that is measured; not the time that it took."""
+    return replace(evaluation, seconds=0.0)
+
+
+def weights(path):
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
+
+
+def test_a_continued_candidate_is_the_one_trained_at_once(tmp_path):
+    """From 1 to 2 to 3 epochs, with dropout; the whole training is scored on the way as well."""
+    path, steps = tmp_path / "a.safetensors", []
+    found = bench(until=1).train(bench().screen(SMALL, 5), path)
+    for until in (2, 3):
+        there = bench(until=until)
+        assert there.ended_early(found)
+        steps.append(found)
+        found = there.train_on(found, path)
+        whole = bench(until=until, rungs=list(range(1, until)))
+        expected = whole.train(whole.screen(SMALL, 5), tmp_path / "b.safetensors")
+        assert facts(found) == facts(expected)
+        assert weights(path) == weights(tmp_path / "b.safetensors")
+        assert found.seconds > steps[-1].seconds
+        (tmp_path / "b.training.safetensors").unlink(missing_ok=True)
+    assert not there.ended_early(found)
+    assert [n for n, _ in found.curve] == [1, 2, 3]
+    assert dict(found.curve)[1] == steps[0].accuracy
+    assert 0.01 < found.spike_rate < 0.9
+
+
+def test_scoring_on_the_way_leaves_a_training_as_it_is(tmp_path):
+    """Statistics of batch norms and dice of dropout are those of a training without rungs."""
+    files = []
+    for rungs in ((), (1, 2)):
+        there = bench(rungs=rungs)
+        files.append(tmp_path / f"{len(rungs)}.safetensors")
+        there.train(there.screen(SMALL, 5), files[-1])
+    assert weights(files[0]) == weights(files[1])
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+    yield made
+    made.engine.dispose()
+    made.optuna.remove_session()
+    made.optuna.engine.dispose()
+
+
+def worker(store, there, said=print):
+    return Worker(open_search(store, "x"), there, said)
+
+
+def test_a_study_grows_and_its_values_in_optuna_stay(store):
+    torch.set_num_threads(1)
+    there = bench(until=1)
+    search = create(store, spec(until=1), there.data_digest)
+    said: list[str] = []
+    hand = worker(store, there, said.append)
+    assert hand.run() == "budget spent: 2 trainings"
+    before = read(search)
+    table = CliRunner().invoke(main, ["front", "x", "--storage", str(store.url)]).output
+    assert "epochs" in table.splitlines()[2]
+    store.keep_test_accuracy(search.id, before.front[0].digest, 0.5)
+    told = {t.number: t.values for t in search.study.trials}
+
+    search = grow(create(store, spec(until=3), there.data_digest), 3)
+    assert search.spec.training.last == 3
+    early = read(search).early()
+    assert [c.digest for c in early] == [c.digest for c in before.front]
+    queue(search, [c.digest for c in early])
+    queue(search, [c.digest for c in early])  # those that wait are not queued twice
+    assert hand.run() == "budget spent: 2 trainings"  # begun before the study grew
+    assert len([x for x in said if "continued" in x]) == len(early), said
+
+    after = read(search)
+    assert after.counts["trained"] == 2
+    assert after.counts["continued"] == len(early)
+    assert after.early() == ()
+    assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    trials = {t.number: t for t in search.study.trials}
+    assert {n: trials[n].values for n in told} == told, "what was told stays"
+    for c in after.candidates:
+        if c.outcome == "continued":
+            origin = trials[c.trial].user_attrs["continues"]
+            assert trials[c.trial].params == trials[origin].params
+            assert trials[origin].user_attrs["epochs"] == 1
+            assert trials[c.trial].user_attrs["epochs"] == 3
+            assert trials[c.trial].values[0] == c.metrics["accuracy"]
+            assert any(k.endswith(":generation") for k in trials[c.trial].system_attrs), "NSGA-II"
+    assert after.front
+    words = ["show", "x", str(after.front[0].trial), "--storage", str(store.url)]
+    shown = CliRunner().invoke(main, words).output
+    assert re.search(r"by epochs +0\.\d{4} after 1, 0\.\d{4} after 3", shown), shown
+    for c in after.front:
+        found = after.evaluation(c)
+        assert (c.metrics["epochs"], found.fidelity, c.test_accuracy) == (3, 3, None)
+        whole = bench()
+        expected = whole.train(whole.screen(found.architecture, found.seed))
+        assert facts(replace(found, curve=())) == facts(replace(expected, curve=()))
+
+
+def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monkeypatch):
+    there = bench(until=1)
+    search = create(store, spec(until=1), there.data_digest)
+    worker(store, there).run()
+    (chosen, *_) = read(search).front
+    search = grow(search, 3)
+    queue(search, [chosen.digest])
+    kept, keep = [], Checkpoint.keep
+
+    def ended_behind_2(self, network, optimizer, die, epoch):
+        keep(self, network, optimizer, die, epoch)
+        kept.append(epoch)
+        if kept == [2]:
+            raise Interrupted("killed")
+
+    monkeypatch.setattr(Checkpoint, "keep", ended_behind_2)
+    with pytest.raises(Interrupted):
+        worker(store, bench(until=3)).run()
+    assert read(search).evaluation(chosen).fidelity == 1, "the earlier result stands"
+    worker(store, bench(until=3)).run()
+    assert kept == [2, 3]
+    found = read(search).evaluation(chosen)
+    whole = bench(rungs=(1,))
+    expected = whole.train(whole.screen(found.architecture, found.seed))
+    assert facts(found) == facts(expected)
+
+
+def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
+    """Ended between the last epoch and the archive: only what is behind it is done again."""
+    there, kept, keep = bench(), [], Checkpoint.keep
+    search = create(store, spec(), there.data_digest)
+    files = search.weights("x").parent
+    archive = store.archive_result
+
+    def counted(self, network, optimizer, die, epoch):
+        keep(self, network, optimizer, die, epoch)
+        kept.append(epoch)
+
+    def ended(*_):
+        monkeypatch.setattr(store, "archive_result", archive)
+        raise Interrupted("killed")
+
+    monkeypatch.setattr(Checkpoint, "keep", counted)
+    monkeypatch.setattr(store, "archive_result", ended)
+    with pytest.raises(Interrupted):
+        worker(store, there).run()
+    assert len(list(files.glob("*.training.safetensors"))) == 1
+    worker(store, there).run(max_trials=1)
+    assert kept == [1, 2, 3]
+    assert read(search).candidates[0].metrics["epochs"] == 3
+    assert list(files.glob("*.training.safetensors")) == []
+
+
+def test_a_study_only_grows(store):
+    search = create(store, spec(until=2), digest := bench().data_digest)
+    with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
+        api.prepare(spec(until=1), lambda: store, Path())
+    with pytest.raises(SpecError, match="until = 4: at most epochs = 3"):
+        grow(search, 4)
+    assert open_search(store, "x").spec == search.spec
+    with pytest.raises(StudyError, match=r"another training\.epochs"):
+        create(store, spec(until=2, epochs=4), digest)
+    assert not store.change_spec(search.id, "another text", "{}")
+    grown, _ = api.prepare(spec(), lambda: store, Path())
+    assert (grown.spec.training.last, grown.spec.training.until) == (3, 3)
+    assert json.loads(grown.study.user_attrs["spec"])["training"]["until"] == 3
+
+
+def test_other_images_do_not_grow_a_study(store):
+    create(store, spec(until=1), "of other images")
+    with pytest.raises(StudyError, match="was begun on other images"):
+        api.prepare(spec(until=2), lambda: store, Path())
+    assert open_search(store, "x").spec.training.last == 1
+
+
+def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
+    """By `nas create` with a larger `until`: workers anywhere take it up."""
+    there = bench(until=1)
+    create(store, spec(until=1), there.data_digest)
+    worker(store, there).run()
+    search, _ = api.prepare(spec(until=2), lambda: store, Path())
+    queued = api.train_on(read(search))
+    assert queued == [c.digest for c in read(search).front]
+    assert store.pending(search.id) == set(queued)
+    assert api.train_on(read(search)) == queued, "still to be done, and not queued again"
+    waiting = [t for t, state in store.outcomes(search.id).items() if state == "waiting"]
+    assert len(waiting) == len(queued)
