@@ -1,4 +1,4 @@
-"""A sampler for searches whose costs are known and whose accuracy is not; knows nothing of cells."""
+"""A sampler for searches whose costs are known while accuracy is not; it knows nothing of cells."""
 
 from nas_service.samplers.greybox.history import Seen
 from nas_service.samplers.greybox.problem import Bound, Objective

@@ -61,6 +61,11 @@ class History:
         """Candidates seen here, in full."""
         return int(np.count_nonzero(self.seen.contexts == 0))
 
+    @property
+    def contexts(self) -> int:
+        """1 where all that was seen was seen here, in full."""
+        return 1 + int(self.seen.contexts.max(initial=0))
+
     def running(self, world: World) -> Candidates:
         return world.candidates(self.under_way)
 

@@ -46,8 +46,9 @@ class GreyBoxSampler(BaseSampler):
     `learned` names the metrics that only a training tells; those without a cost always are. The
     cost of a learned metric is taken for an estimate of it, up to a factor that is learned.
     `observe` tells what a finished trial gave; without it, objectives are its values, and other
-    metrics its user attributes of that name. `distributions` is the space, so that even the first
-    trial is chosen; without it the sampler begins when it knows the space from finished trials.
+    metrics its user attributes of that name. `warm` gives what other studies saw. `distributions`
+    is the space, so that even the first trial is chosen; without it the sampler begins when it
+    knows the space from finished trials.
 
     What is proposed depends on the seed, the trial's number and the other trials, and on nothing
     that the process remembers. `inner` makes the sampler that draws where this one cannot.
@@ -62,7 +63,7 @@ class GreyBoxSampler(BaseSampler):
         *,
         distributions: Mapping[str, BaseDistribution] | None = None,
         observe: Observe | None = None,
-        warm: Sequence[Seen] = (),
+        warm: Callable[[Study], Iterable[Seen]] = lambda study: (),
         measurement_variance: float = 0.0,
         startup: int = STARTUP,
         inner: Callable[[int], BaseSampler] = tpe,
@@ -72,7 +73,7 @@ class GreyBoxSampler(BaseSampler):
         self._objectives, self._bounds = tuple(objectives), tuple(bounds)
         self._learned, self._variance = tuple(learned), measurement_variance
         self._distributions = dict(distributions or {})
-        self._observe, self._warm = observe, tuple(warm)
+        self._observe, self._warm = observe, warm
         self._startup, self._make_inner = startup, inner
         self._seed = np.random.SeedSequence(seed).generate_state(1).tolist()[0]
         self._inner = inner(self._seed >> 1)
@@ -152,13 +153,13 @@ class GreyBoxSampler(BaseSampler):
         die = np.random.default_rng((self._seed, trial.number))
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         problem = self._problem(study, world.cost_names)
-        history = self._history(problem, world, trials)
+        history = self._history(problem, world, trials, list(self._warm(study)))
         drawn = self._drawn(study, trial, world)
         parents = np.concatenate([history.leading(problem), drawn])
         codes, candidates = world.pool(problem, parents, die)
         fresh = history.fresh(problem, codes, candidates)
         pool = candidates.take(fresh)
-        if len(history.seen) < self._startup and problem.learned and not self._warm:
+        if history.contexts == 1 and history.trained < self._startup and problem.learned:
             order = _eager(pool, die)
         else:
             order = rank(problem, pool, history.seen, history.running(world), die)
@@ -168,12 +169,14 @@ class GreyBoxSampler(BaseSampler):
         chosen = next(new, ranked[0])
         return world.codes.decode(chosen[None])[0]
 
-    def _history(self, problem: Problem, world: World, trials: Sequence[FrozenTrial]) -> History:
+    def _history(
+        self, problem: Problem, world: World, trials: Sequence[FrozenTrial], warm: Sequence[Seen]
+    ) -> History:
         observe = self._observe or partial(default_observe, problem, _cuts(trials))
         finished = [s for t in trials if t.state.is_finished() for s in observe(t)]
         running = [t.params for t in trials if t.state == TrialState.RUNNING]
         known = [t.params for t in trials]
-        return History.of(problem, world, [*finished, *self._warm], running, known)
+        return History.of(problem, world, [*finished, *warm], running, known)
 
     def _drawn(self, study: Study, trial: FrozenTrial, world: World) -> Ints:
         """What the inner sampler would propose, where the space is too large to look at."""
@@ -181,7 +184,7 @@ class GreyBoxSampler(BaseSampler):
             return np.zeros((0, len(world.codes.names)), dtype=np.intp)
         space = dict(world.codes.distributions)
         drawn = [self._inner.sample_relative(study, trial, space) for _ in range(INNER)]
-        return world.codes.encode(drawn)
+        return world.codes.encode([params for params in drawn if world.codes.holds(params)])
 
 
 def _eager(pool: Candidates, die: np.random.Generator) -> Ints:

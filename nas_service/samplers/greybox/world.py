@@ -1,7 +1,7 @@
 """A space with all that is known of it for nothing: costs, features, and which candidates agree."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -49,15 +49,21 @@ class World:
 
     codes: Codes
     knowledge: Knowledge
+    _keys: dict[tuple[int, ...], Hashable] = field(default_factory=dict, repr=False)
 
     def key(self, row: Ints) -> Hashable:
         """Equal for candidates of which only one is worth training."""
+        codes = tuple(row.tolist())
         if self.knowledge.key is None:
-            return tuple(row.tolist())
-        return self.knowledge.key(self.codes.decode(row[None])[0])
+            return codes
+        if codes not in self._keys:
+            self._keys[codes] = self.knowledge.key(self.codes.decode(row[None])[0])
+        return self._keys[codes]
 
     def candidates(self, codes: Ints) -> Candidates:
         """Candidates [N, D] with costs and scaled features."""
+        if not len(codes):
+            return self._first.take(np.zeros(0, dtype=np.intp))
         listed = self.codes.decode(codes)
         found = self._description(codes, listed)
         middle, deviation = self._scale
@@ -77,10 +83,13 @@ class World:
         return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
 
     @cached_property
+    def _first(self) -> Candidates:
+        return self.candidates(np.zeros((1, len(self.codes.names)), dtype=np.intp))
+
+    @property
     def cost_names(self) -> frozenset[str]:
         """Metrics that the costs tell."""
-        one = np.zeros((1, len(self.codes.names)), dtype=np.intp)
-        return frozenset(self._costs(self.codes.decode(one)))
+        return frozenset(self._first.costs)
 
     def _description(self, codes: Ints, listed: Listed) -> Description:
         if self.knowledge.describe is not None:
