@@ -311,6 +311,7 @@ class Search(Part):
     """`[search]`: who proposes, and when it ends."""
 
     sampler: str = "tpe"
+    warm: tuple[str, ...] = ()  # studies of the same store that `greybox` learns from
     trainings: Count = 40
     proposals_per_training: Count = 50
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3  # of one trial whose worker died

@@ -18,7 +18,7 @@ from nas_service.data import source_of
 from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailures
 from nas_service.evaluation import Bench, profile_of, violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
-from nas_service.samplers import SeededSampler, derived_seed
+from nas_service.samplers import derived_seed, sampler_of
 from nas_service.snn.deployed import EXACT
 from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 def check(spec: StudySpec) -> None:
     """What a study file alone cannot know: names, chip, and sizes that fit the images."""
     task = source_of(spec.data).task
-    SeededSampler(spec.search.sampler, spec.seed)
+    sampler_of(spec)
     space = spec.build_space()
     for chip in islice(space.chips(), CHECKED_CHIPS):
         profile_of(spec, chip)
@@ -172,7 +172,7 @@ def open_search(store: Store, name: str) -> Search:
     """A study as its store has it: every worker runs the same specification."""
     row = store.study(name)
     spec = parse_spec(row.spec, f"study {name!r}")
-    sampler = SeededSampler(spec.search.sampler, spec.seed)
+    sampler = sampler_of(spec)
     study = optuna.load_study(study_name=name, storage=store.optuna, sampler=sampler)
     return Search(store, spec, row.id, study)
 

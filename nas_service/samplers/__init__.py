@@ -16,7 +16,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nas_service.errors import pick
+from nas_service.errors import SpecError, pick
+from nas_service.study import StudySpec
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -35,6 +36,25 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsga2": _nsga2,
     "random": lambda seed: RandomSampler(seed=seed),
 }
+
+
+def sampler_of(spec: StudySpec) -> BaseSampler:
+    """The sampler that a study names."""
+    if spec.search.warm and spec.search.sampler != "greybox":
+        raise SpecError(f"search.warm: sampler {spec.search.sampler!r} learns from no other study")
+    return pick(
+        {**dict.fromkeys(SAMPLERS, _seeded), "greybox": _greybox}, spec.search.sampler, "sampler"
+    )(spec)
+
+
+def _seeded(spec: StudySpec) -> BaseSampler:
+    return SeededSampler(spec.search.sampler, spec.seed)
+
+
+def _greybox(spec: StudySpec) -> BaseSampler:
+    from nas_service.samplers.cells import greybox  # loads torch
+
+    return greybox(spec)
 
 
 def derived_seed(seed: int, number: int) -> int:

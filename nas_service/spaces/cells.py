@@ -92,14 +92,15 @@ class CellSpace:
 
     def draw(self, trial: Suggest) -> Architecture:
         """One architecture, chosen by the trial."""
-        kinds = [self._draw_cell(trial, name) for name in self._cell_names]
+        kinds = [self._draw_cell(trial, name) for name in self.cell_names]
         cells = tuple(kinds * self.cells if self.shared else kinds)
         sizes = {name: _draw_ordered(trial, name, values) for name, values in self.sizes.items()}
         chip = tuple((key, _draw_setting(trial, key, values)) for key, values in self.chip)
         return self.assemble(cells, sizes, chip)
 
     @property
-    def _cell_names(self) -> tuple[str, ...]:
+    def cell_names(self) -> tuple[str, ...]:
+        """Of the cells that are drawn, in front of the names of their edges."""
         return ("cell",) if self.shared else tuple(f"cell{k}" for k in range(self.cells))
 
     def _draw_cell(self, trial: Suggest, cell: str) -> Cell:
@@ -109,7 +110,7 @@ class CellSpace:
     @property
     def drawn_cells(self) -> int:
         """Cells that are drawn: one where all are alike."""
-        return len(self._cell_names)
+        return len(self.cell_names)
 
     @property
     def cell_count(self) -> int:

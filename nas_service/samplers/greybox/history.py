@@ -1,0 +1,83 @@
+"""What is known of candidates so far: trained ones, those under way, and those of other studies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_service.samplers.greybox.choice import Candidates, Observations, leading
+from nas_service.samplers.greybox.pool import Params
+from nas_service.samplers.greybox.problem import Problem
+from nas_service.samplers.greybox.world import World
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A candidate that was trained, here or elsewhere."""
+
+    params: Params
+    values: Mapping[str, float]  # by metric
+    context: str = ""  # another study, or an epoch before the last; "": what is optimised
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Candidates by their codes; those that are not of the space are left out."""
+
+    codes: Ints  # [n, D] of what was seen
+    seen: Observations  # [n]
+    under_way: Ints  # [R, D]
+    known: Ints  # [K, D] whatever was proposed here
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        world: World,
+        seen: Sequence[Seen],
+        running: Sequence[Params],
+        known: Sequence[Params],
+    ) -> "History":
+        names = ["", *sorted({s.context for s in seen} - {""})]
+        ours = [s for s in seen if world.codes.holds(s.params)]
+        codes = world.codes.encode([s.params for s in ours])
+        values = {
+            name: np.array([s.values.get(name, np.nan) for s in ours], dtype=np.float64)
+            for name in problem.learned
+        }
+        contexts = np.array([names.index(s.context) for s in ours], dtype=np.intp)
+        return cls(
+            codes,
+            Observations(world.candidates(codes), values, contexts),
+            world.codes.encode([p for p in running if world.codes.holds(p)]),
+            world.codes.encode([p for p in known if world.codes.holds(p)]),
+        )
+
+    @property
+    def trained(self) -> int:
+        """Candidates seen here, in full."""
+        return int(np.count_nonzero(self.seen.contexts == 0))
+
+    @property
+    def contexts(self) -> int:
+        """1 where all that was seen was seen here, in full."""
+        return 1 + int(self.seen.contexts.max(initial=0))
+
+    def running(self, world: World) -> Candidates:
+        return world.candidates(self.under_way)
+
+    def leading(self, problem: Problem) -> Ints:
+        """Codes of the best [P, D]: worth having children."""
+        return self.codes[leading(problem, self.seen)]
+
+    def fresh(self, problem: Problem, codes: Ints, candidates: Candidates) -> Ints:
+        """Which candidates were not proposed yet and keep the exact bounds; if none does, the
+        nearest; if all were proposed, all."""
+        known = set(map(tuple, self.known.tolist()))
+        new = np.array([tuple(row) not in known for row in codes.tolist()], dtype=np.bool_)
+        new = new if new.any() else np.ones(len(codes), dtype=np.bool_)
+        excess = problem.excess(candidates.costs, problem.exact_bounds, len(codes))
+        return np.flatnonzero(new & (excess <= excess[new].min()))

@@ -1,0 +1,76 @@
+"""What is asked of candidates: objectives and bounds on named metrics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Values = Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to optimise. `reference`: the worst value that still counts."""
+
+    name: str
+    direction: Literal["minimize", "maximize"] = "minimize"
+    reference: float | None = None
+
+    @property
+    def sign(self) -> float:
+        """What the metric is multiplied with to be minimised."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A budget on a metric, from above or from below."""
+
+    name: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"bound on {self.name!r}: exactly one of at_most and at_least")
+
+    def violation(self, values: Floats) -> Floats:
+        """Relative violation [N]: <= 0 is within the budget."""
+        if self.at_most is not None:
+            return np.asarray((values - self.at_most) / (abs(self.at_most) or 1.0))
+        assert self.at_least is not None  # noqa: S101  checked above
+        return np.asarray((self.at_least - values) / (abs(self.at_least) or 1.0))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Objectives, bounds, and which of their metrics only a training can tell."""
+
+    objectives: tuple[Objective, ...]
+    bounds: tuple[Bound, ...] = ()
+    learned: tuple[str, ...] = ()  # the others are given by the costs, exactly
+    measurement_variance: float = 0.0  # of the first learned metric, of its validation sample
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys([*(o.name for o in self.objectives), *(b.name for b in self.bounds)])
+        )
+
+    @property
+    def exact_bounds(self) -> tuple[Bound, ...]:
+        return tuple(b for b in self.bounds if b.name not in self.learned)
+
+    @property
+    def learned_bounds(self) -> tuple[Bound, ...]:
+        return tuple(b for b in self.bounds if b.name in self.learned)
+
+    def excess(self, values: Values, bounds: tuple[Bound, ...], count: int) -> Floats:
+        """Sum of positive violations of `count` candidates [N]; 0 where all bounds are kept."""
+        found = np.zeros(count)
+        for bound in bounds:
+            found += np.maximum(bound.violation(values[bound.name]), 0.0)
+        return found

@@ -1,0 +1,222 @@
+"""A Gaussian process over candidates: sizes and counts, kinds, and where the value was seen.
+
+n observations, N candidates. Values are standardised by the caller. The covariance is a weighted
+sum of a squared exponential over numbers, Hamming similarities over kinds and over details, and
+a line through a score; a context (another study, an earlier epoch) sees the same function through
+a correlation of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+SLOPE = 0.5  # of the value over a score, both standardised: as well as training-free scores rank
+SLOPE_DEVIATION = 0.5
+JITTER = 1e-6
+LEARNABLE = 4  # observations that say something of the covariance
+FITTED = 300  # observations that the covariance's parameters are learned from
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What is known of candidates before they are trained."""
+
+    numbers: Floats  # [N, F] counts and sizes, each of about unit deviation
+    kinds: Floats  # [N, G] rows whose products are similarities, as `one_hot` gives
+    details: Floats  # [N, H] the same, of what should not matter
+    score: Floats  # [N] standardised, higher is better; 0 where none is known
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, index: Ints | NDArray[np.bool_]) -> "Features":
+        return Features(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    @classmethod
+    def join(cls, parts: Sequence["Features"]) -> "Features":
+        names = [f.name for f in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def one_hot(codes: Ints, count: int) -> Floats:
+    """Rows for codes [N, G] below `count`: their products are the shares of columns that agree."""
+    found = (codes[:, :, None] == np.arange(count)).reshape(len(codes), count * codes.shape[1])
+    return np.asarray(found / np.sqrt(max(1, codes.shape[1])))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters of the covariance, as logarithms, with what is believed of them beforehand."""
+
+    numbers: float = np.log(0.5)
+    kinds: float = np.log(0.5)
+    details: float = np.log(0.05)
+    noise: float = np.log(0.15)
+    length: float = 0.0
+
+    @classmethod
+    def of(cls, values: Floats) -> "Weights":
+        return cls(*values.tolist())
+
+    @property
+    def vector(self) -> Floats:
+        return np.array([getattr(self, f.name) for f in fields(self)])
+
+
+BELIEF = Weights()
+CORRELATION = 0.8  # of another study, or an earlier epoch, with what is searched
+REACH = 3.0  # of a parameter, a logarithm, around its belief
+BELIEF_DEVIATION = np.array([1.0, 1.0, 1.0, 0.7, 0.5])
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """Parts of the covariance of two sets of candidates, before they are weighted."""
+
+    squares: Floats  # mean squared differences of numbers
+    kinds: Floats
+    details: Floats
+    scores: Floats  # products
+
+    @classmethod
+    def of(cls, a: Features, b: Features) -> "Similarity":
+        squares = (
+            (a.numbers**2).sum(1)[:, None] + (b.numbers**2).sum(1) - 2 * a.numbers @ b.numbers.T
+        )
+        return cls(
+            np.maximum(squares, 0.0) / max(1, a.numbers.shape[1]),
+            a.kinds @ b.kinds.T,
+            a.details @ b.details.T,
+            np.outer(a.score, b.score),
+        )
+
+    def columns(self, index: Ints) -> "Similarity":
+        return Similarity(*(getattr(self, f.name)[:, index] for f in fields(self)))
+
+    def rows(self, index: Ints) -> "Similarity":
+        return Similarity(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def covariance(self, w: Weights) -> Floats:
+        near = np.exp(w.numbers - 0.5 * self.squares * np.exp(-2 * w.length))
+        found = near + np.exp(w.kinds) * self.kinds + np.exp(w.details) * self.details
+        return np.asarray(found + SLOPE_DEVIATION**2 * self.scores)
+
+    def gradients(self, w: Weights) -> list[Floats]:
+        """Of the covariance, over each parameter but the noise."""
+        shrunk = self.squares * np.exp(-2 * w.length)
+        near = np.exp(w.numbers - 0.5 * shrunk)
+        kinds, details = np.exp(w.kinds) * self.kinds, np.exp(w.details) * self.details
+        return [near, kinds, details, near * shrunk]
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """The posterior behind some observations."""
+
+    seen: Features
+    weights: Weights
+    residuals: Floats  # [n] values less their prior mean
+    contexts: Ints  # [n] 0: where predictions are wanted
+    correlations: Floats  # [contexts] with context 0, itself first
+
+    @classmethod
+    def fit(
+        cls, seen: Features, values: Floats, contexts: Ints, like: "Process | None" = None
+    ) -> "Process":
+        """The process whose parameters are the likeliest, given what is believed of them; or those
+        of another one."""
+        residuals = values - SLOPE * seen.score
+        correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
+        found = cls(seen, BELIEF, residuals, contexts, correlations)
+        if like is not None:
+            return replace(found, weights=like.weights, correlations=like.correlations)
+        return found._learned() if len(values) >= LEARNABLE else found
+
+    def _learned(self) -> "Process":
+        chosen = np.unique(np.linspace(0, len(self.residuals) - 1, FITTED).astype(np.intp))
+        part = replace(
+            self,
+            seen=self.seen.take(chosen),
+            residuals=self.residuals[chosen],
+            contexts=self.contexts[chosen],
+        )
+        alike = Similarity.of(part.seen, part.seen)
+        start = np.concatenate([BELIEF.vector, np.zeros(len(self.correlations) - 1)])
+        ends = [(x - REACH, x + REACH) for x in start]
+        done = minimize(
+            part._loss, start, (alike,), "L-BFGS-B", True, bounds=ends, options={"maxiter": 25}
+        )
+        weights, correlations = _unpacked(done.x)
+        return replace(self, weights=weights, correlations=correlations)
+
+    def _loss(self, x: Floats, alike: Similarity) -> tuple[float, Floats]:
+        """Negative log of likelihood times belief, and its gradient."""
+        w, correlations = _unpacked(x)
+        shared = _shared(correlations, self.contexts, self.contexts)
+        plain = alike.covariance(w)
+        noise = np.exp(w.noise)
+        lower = cholesky(plain * shared + (noise + JITTER) * np.eye(len(plain)), lower=True)
+        inverse = cho_solve((lower, True), np.eye(len(plain)))
+        alpha = inverse @ self.residuals
+        inner = inverse - np.outer(alpha, alpha)  # d loss / dK, twice
+        slopes = [0.5 * float((inner * shared * g).sum()) for g in alike.gradients(w)]
+        slopes.insert(3, 0.5 * noise * float(np.trace(inner)))
+        for c in range(1, len(correlations)):
+            r, slope = correlations[c], self._correlation_slope(correlations, c)
+            slopes.append(0.5 * float((inner * plain * slope).sum()) * r * (1 - r))
+        belief = np.concatenate([BELIEF.vector, np.zeros(len(x) - len(BELIEF_DEVIATION))])
+        spread = np.concatenate([BELIEF_DEVIATION, np.ones(len(x) - len(BELIEF_DEVIATION))])
+        off = (x - belief) / spread
+        fit = 0.5 * float(self.residuals @ alpha) + float(np.log(np.diag(lower)).sum())
+        return fit + 0.5 * float(off @ off), np.array(slopes) + off / spread
+
+    def _correlation_slope(self, correlations: Floats, c: int) -> Floats:
+        """Derivative of what contexts share over the correlation of one."""
+        ours = self.contexts == c
+        each = np.where(ours[:, None] != ours[None], correlations[self.contexts][:, None], 0.0)
+        return np.where(ours[None], each, 0.0) + np.where(ours[None], each, 0.0).T
+
+    @cached_property
+    def _lower(self) -> Floats:
+        shared = _shared(self.correlations, self.contexts, self.contexts)
+        matrix = Similarity.of(self.seen, self.seen).covariance(self.weights) * shared
+        noise = np.exp(self.weights.noise) + JITTER
+        return np.asarray(cholesky(matrix + noise * np.eye(len(matrix)), lower=True))
+
+    @cached_property
+    def _alpha(self) -> Floats:
+        return np.asarray(cho_solve((self._lower, True), self.residuals))
+
+    def posterior(self, asked: Features, alike: Similarity) -> tuple[Floats, Floats]:
+        """Mean and deviation of the noiseless function at candidates, each [N], from their
+        similarity to the observations [N, n]."""
+        cross = alike.covariance(self.weights) * self.correlations[self.contexts]
+        mean = SLOPE * asked.score + cross @ self._alpha
+        half = solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
+        variance = self.prior_variance(asked) - np.einsum("ij,ij->j", half, half)
+        return mean, np.sqrt(np.maximum(variance, 1e-9))
+
+    def prior_variance(self, asked: Features) -> Floats:
+        w = self.weights
+        kinds, details = ((x**2).sum(1) for x in (asked.kinds, asked.details))
+        same = np.exp(w.numbers) + np.exp(w.kinds) * kinds + np.exp(w.details) * details
+        return np.asarray(same + SLOPE_DEVIATION**2 * asked.score**2)
+
+
+def _unpacked(x: Floats) -> tuple[Weights, Floats]:
+    own = len(BELIEF_DEVIATION)
+    odds = CORRELATION / (1 - CORRELATION) * np.exp(x[own:])
+    return Weights.of(x[:own]), np.concatenate([[1.0], odds / (1 + odds)])
+
+
+def _shared(correlations: Floats, a: Ints, b: Ints) -> Floats:
+    """Correlation of the function in the contexts of two lists of observations."""
+    each = np.outer(correlations[a], correlations[b])
+    return np.where(a[:, None] == b[None], 1.0, each)
