@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas_service.errors import pick
 from nas_service.snn.neurons import LIF, SNASNET, BatchNormLIF, Neuron, SpikeConv2d
+from nas_service.snn.neurons.scan import in_cpp
 from nas_service.snn.quantization import Rounding, quantize
 from nas_service.spaces.operations import Operation
 
@@ -32,14 +33,14 @@ class StepNorm(nn.BatchNorm2d):
 
 
 class SmoothPool2d(nn.AvgPool2d):
-    """nn.AvgPool2d with stride 1; on a CPU a depthwise convolution, several times faster."""
+    """nn.AvgPool2d with stride 1; beside C++ a depthwise convolution, several times faster."""
 
     def __init__(self, kernel: int) -> None:
         super().__init__(kernel, stride=1, padding=kernel // 2)
         self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.dtype != torch.float32:
+        if x.dtype != torch.float32 or not in_cpp(x):
             return super().forward(x)
         channels, k = x.shape[1], self.kernel
         weight = x.new_full((channels, 1, k, k), 1 / k**2)

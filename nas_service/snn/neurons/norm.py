@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from nas_service.snn.neurons import native
 from nas_service.snn.neurons.layers import LIF
 from nas_service.snn.neurons.neuron import SNASNET, Neuron
-from nas_service.snn.neurons.scan import asked, choose, demand_whole_steps
+from nas_service.snn.neurons.scan import demand_whole_steps, in_cpp
 
 
 class _NormScan(torch.autograd.Function):
@@ -72,10 +72,10 @@ class BatchNormLIF(nn.BatchNorm2d):
 
     def _fusible(self, current: Tensor) -> bool:
         watched = self.lif._forward_hooks or self.lif._forward_pre_hooks
-        if watched or asked() == "norse" or current.shape[1] != self.num_features:
+        if watched or current.shape[1] != self.num_features:
             return False
         fp32 = self.weight.dtype == torch.float32 and self.weight.device == current.device
-        return fp32 and choose(current).name == "cpp"
+        return fp32 and in_cpp(current)
 
     def _fused(self, current: Tensor) -> Tensor:
         lif = self.lif

@@ -177,6 +177,11 @@ def choose(x: Tensor) -> Backend:
     raise AssertionError("the Python scan runs any tensor")
 
 
+def in_cpp(x: Tensor) -> bool:
+    """Whether C++ runs a tensor, and what stands beside the neurons may take its short cuts."""
+    return asked() != "norse" and choose(x).name == "cpp"
+
+
 def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
     if not constant and len(current) % T:
         raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")

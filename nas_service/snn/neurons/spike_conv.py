@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nas_service.snn.neurons import native
-from nas_service.snn.neurons.scan import asked, choose
+from nas_service.snn.neurons.scan import in_cpp
 
 # Share of inputs that spike above which a dense convolution is faster, for many channels; with
 # fewer it is less. As measured with fp32 and AVX2, 16 to 64 channels, kernels 3 and 5.
@@ -68,9 +68,9 @@ class SpikeConv2d(nn.Conv2d):
             return False
         if x.shape[1] != self.in_channels:
             return False
-        if asked() == "norse" or torch.is_autocast_enabled("cpu"):
+        if torch.is_autocast_enabled("cpu"):
             return False
         if not x.dtype == weight.dtype == torch.float32 or x.device != weight.device:
             return False
         last = x.is_contiguous(memory_format=torch.channels_last)
-        return last and self.padding_mode == "zeros" and choose(x).name == "cpp"
+        return last and self.padding_mode == "zeros" and in_cpp(x)
