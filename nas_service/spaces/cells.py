@@ -107,7 +107,7 @@ class CellSpace:
         """
         self._check_shape(architecture)
         found: dict[str, int | str] = {}
-        for name, cell in zip(self._cell_names, architecture.cells, strict=False):
+        for name, cell in zip(self.cell_names, architecture.cells, strict=False):
             for edge, state in zip(EDGE_NAMES, cell.operations, strict=True):
                 _demand(f"{name}_edge{edge}", state, self.states)
                 found[f"{name}_edge{edge}"] = state
