@@ -118,8 +118,11 @@ class CellByCell(Proposer):
             if not all(t is not None and t.state.is_finished() for t in results):
                 new = (fixed | o for o in options if _key(fixed | o) not in tried)
                 return next(new, None) or self.drawn(self.die(trial.number))
+            whole = len(compared) == len(options)
+            if stage:  # what is kept so far was compared before
+                compared, results = [{}, *compared], [tried[_key(fixed)], *results]
             best = fixed | _best(compared, results, study.directions[0])
-            whole = best == fixed and len(compared) == len(options)
+            whole = whole and best == fixed
             settled = settled + 1 if whole else 0
             fixed, stage = best, stage + 1
         return self.drawn(self.die(trial.number))

@@ -123,6 +123,18 @@ def test_another_pass_begins_where_the_last_one_ended():
     assert len({a.cells[0].canonical() for a in later}) == len(later)
 
 
+def test_no_choice_is_for_the_worse():
+    """Whatever a pass compares by chance, what is kept is the best so far."""
+    spec = spec_of("spikenas", trainings=16)
+    found = searched(spec, 120)
+    for n in range(20, 120):
+        best = max(found[:n], key=score)
+        parts = [(a.cells[0], a.cells[1], a.channels, a.hidden) for a in (found[n], best)]
+        same = sum(x == y for x, y in zip(*parts, strict=True))
+        assert same >= 2, "the parts but one, and one that a later choice of this pass changed"
+    assert score(best) == max(map(score, found)) == 0.5
+
+
 def costs_of(spec, architectures):
     composition, profile = composition_of(spec), load_profile("corrected")
     at_rest = (composition.workload(a).at_rate(0) for a in architectures)
