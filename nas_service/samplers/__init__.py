@@ -7,6 +7,7 @@ never draw the same stream.
 
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,30 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
     """The sampler that a study names."""
     if spec.search.warm and spec.search.sampler != "greybox":
         raise SpecError(f"search.warm: sampler {spec.search.sampler!r} learns from no other study")
-    return pick(
-        {**dict.fromkeys(SAMPLERS, _seeded), "greybox": _greybox}, spec.search.sampler, "sampler"
-    )(spec)
+    known = {**dict.fromkeys(SAMPLERS, _seeded), **OF_CELLS}
+    return pick(known, spec.search.sampler, "sampler")(spec)
 
 
 def _seeded(spec: StudySpec) -> BaseSampler:
     return SeededSampler(spec.search.sampler, spec.seed)
 
 
-def _greybox(spec: StudySpec) -> BaseSampler:
-    from nas_service.samplers.cells import greybox  # loads torch
+def _of_cells(module: str, name: str) -> Callable[[StudySpec], BaseSampler]:
+    """A sampler that knows what cells cost; its module loads torch, so it is loaded late."""
 
-    return greybox(spec)
+    def make(spec: StudySpec) -> BaseSampler:
+        found = getattr(import_module(f"nas_service.samplers.{module}"), name)
+        return found(spec)  # type: ignore[no-any-return]
+
+    return make
+
+
+OF_CELLS: dict[str, Callable[[StudySpec], BaseSampler]] = {
+    "greybox": _of_cells("cells", "greybox"),
+    "snasnet": _of_cells("seeds", "snasnet"),
+    "spikenas": _of_cells("seeds", "spikenas"),
+    "neuronas": _of_cells("seeds", "neuronas"),
+}
 
 
 def derived_seed(seed: int, number: int) -> int:

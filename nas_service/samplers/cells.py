@@ -3,6 +3,7 @@
 N candidates, K cells that are drawn.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,6 +79,13 @@ class Box:
         self.space.draw(recorder)
         return recorder.found
 
+    @cached_property
+    def edge_names(self) -> tuple[tuple[str, ...], ...]:
+        """Parameters of each cell that is drawn, in the order of its edges."""
+        return tuple(
+            tuple(f"{cell}_edge{edge}" for edge in EDGE_NAMES) for cell in self.space.cell_names
+        )
+
     # --- what is asked
 
     @property
@@ -151,8 +159,8 @@ class Box:
     def _places(self, listed: Listed) -> Ints:
         """Codes of states by cell and edge [N, K, 6]."""
         at = {state: i for i, state in enumerate(self.space.states)}
-        names = [f"{cell}_edge{edge}" for cell in self.space.cell_names for edge in EDGE_NAMES]
-        flat = np.array([[at[c[name]] for name in names] for c in listed], dtype=np.intp)
+        names = itertools.chain.from_iterable(self.edge_names)
+        flat = np.array([[at[c[name]] for c in listed] for name in names], dtype=np.intp).T
         return flat.reshape(len(listed), self.space.drawn_cells, len(EDGE_NAMES))
 
     def _column(

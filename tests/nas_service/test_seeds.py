@@ -1,0 +1,174 @@
+"""SNASNet's search and those cell by cell, on the digits' space with a score by hand."""
+
+import json
+
+import optuna
+import pytest
+
+from hw_models import load_profile
+from nas_service.census import composition_of
+from nas_service.samplers import sampler_of
+from nas_service.spaces.architecture import Architecture
+from nas_service.study import parse_spec
+
+SPACE = {
+    "operations": ["zeroize", "skip", "conv1x1", "conv3x3"],
+    "channels": [4, 8],
+    "head_pool": 2,
+    "hidden": [16, 32],
+    "time_steps": 2,
+    "weight_bits": 8,
+}
+BY_CELL = ("spikenas", "neuronas")
+
+
+def spec_of(sampler, trainings=60, constraints=(), **space):
+    return parse_spec(
+        json.dumps(
+            {
+                "name": "seeds",
+                "seed": 3,
+                "space": SPACE | space,
+                "data": {"name": "digits"},
+                "training": {"epochs": 0},
+                "proxies": {"names": ["depth"]},
+                "search": {"sampler": sampler, "trainings": trainings},
+                "objectives": [
+                    {"metric": "proxy_depth", "direction": "maximize", "reference": 0, "ideal": 9}
+                ],
+                "constraints": list(constraints),
+            }
+        ),
+        "a test",
+    )
+
+
+def score(a: Architecture) -> float:
+    """Best: three 3x3 convolutions in the first cell, one in the second, wide and shallow."""
+    counts = [c.live().operations.count("conv3x3") for c in a.cells]
+    return -((counts[0] - 3) ** 2) - (counts[1] - 1) ** 2 + a.channels / 8 - a.hidden / 32
+
+
+def searched(spec, trials, score=score, running=1):
+    """Architectures as proposed, `running` of them under way at a time."""
+    study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
+    space, found, open_trials = spec.build_space(), [], []
+    for _ in range(trials):
+        trial = study.ask()
+        found.append(space.draw(trial))
+        open_trials.append((trial, found[-1]))
+        if len(open_trials) == running:
+            first, a = open_trials.pop(0)
+            study.tell(first, score(a))
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["snasnet", *BY_CELL])
+def test_what_is_proposed_follows_from_seed_and_trials(sampler):
+    """A sampler that is made anew in the midst of a study goes on as if nothing had been."""
+    spec = spec_of(sampler, trainings=30)
+    study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
+    space, found = spec.build_space(), []
+    for n in range(34):
+        if n % 9 == 4:
+            study.sampler = sampler_of(spec)
+        trial = study.ask()
+        found.append(space.draw(trial))
+        study.tell(trial, score(found[-1]))
+    assert found == searched(spec, 34)
+    assert len({a.digest for a in found}) > 20
+
+
+def test_snasnets_cells_are_alike_and_hold_edge_03():
+    for a in searched(spec_of("snasnet"), 60):
+        first, second = a.cells
+        assert first == second == first.live()
+        assert first.operations[2] != "zeroize"
+        assert first.connected
+    backward = searched(spec_of("snasnet", mode="backward"), 60)
+    assert all(a.cells[0].operations[2] in SPACE["operations"][1:] for a in backward)
+    assert any(a.cells[0].recurrent for a in backward)
+
+
+@pytest.mark.parametrize("sampler", BY_CELL)
+def test_one_cell_after_the_other_then_the_sizes(sampler):
+    """60 trainings: 4 values of sizes, and 28 functions of each cell; what is known is not
+    proposed again."""
+    found = searched(spec_of(sampler), 60)
+    first = found[:28]
+    straight = ("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize")
+    assert {a.cells[1].operations for a in first} == {straight}
+    assert len({a.cells[0].canonical() for a in first}) == 28
+    best = max(first, key=score).cells[0]
+    assert found[27].cells[0] != found[28].cells[0] == best
+    narrow = [a for a in found[28:] if (a.channels, a.hidden) == (4, 16)]
+    second = narrow[:28] if narrow[27].cells[0] == best else narrow[:27]
+    assert second == found[28 : 28 + len(second)]
+    assert {a.cells[0] for a in second} == {best}
+    assert len({a.cells[1].canonical() for a in second}) == len(second)
+    cells = max(first + second, key=score).cells
+    sizes = found[28 + len(second) :][:2]  # the smallest are known
+    assert {a.cells for a in sizes} == {cells}
+    assert [(a.channels, a.hidden) for a in sizes] == [(8, 16), (8, 32)]
+
+
+def test_another_pass_begins_where_the_last_one_ended():
+    spec = spec_of("spikenas", trainings=24)
+    found = searched(spec, 60)
+    one_pass = 2 * 10 + 4 - 3
+    best = max(found[:one_pass], key=score)
+    later = found[one_pass + 1 : one_pass + 8]
+    assert {a.cells[1] for a in later} == {best.cells[1]}
+    assert {(a.channels, a.hidden) for a in later} == {(best.channels, best.hidden)}
+    assert len({a.cells[0].canonical() for a in later}) == len(later)
+
+
+def test_no_choice_is_for_the_worse():
+    """Whatever a pass compares by chance, what is kept is the best so far."""
+    spec = spec_of("spikenas", trainings=16)
+    found = searched(spec, 120)
+    for n in range(20, 120):
+        best = max(found[:n], key=score)
+        parts = [(a.cells[0], a.cells[1], a.channels, a.hidden) for a in (found[n], best)]
+        same = sum(x == y for x, y in zip(*parts, strict=True))
+        assert same >= 2, "the parts but one, and one that a later choice of this pass changed"
+    assert score(best) == max(map(score, found)) == 0.5
+
+
+def costs_of(spec, architectures):
+    composition, profile = composition_of(spec), load_profile("corrected")
+    at_rest = (composition.workload(a).at_rate(0) for a in architectures)
+    return [profile.estimate(workload).metrics() for workload in at_rest]
+
+
+BUDGETS = (
+    {"metric": "parameters", "at_most": 2200},
+    {"metric": "energy_uJ", "at_most": 0.034},
+)
+
+
+def test_spikenas_looks_at_memory_and_neuronas_at_all_budgets():
+    specs = {name: spec_of(name, constraints=BUDGETS) for name in BY_CELL}
+    costs = {name: costs_of(spec, searched(spec, 40)) for name, spec in specs.items()}
+    for name in BY_CELL:
+        assert max(c["parameters"] for c in costs[name]) <= 2200
+    assert max(c["energy_uJ"] for c in costs["neuronas"]) <= 0.034
+    assert max(c["energy_uJ"] for c in costs["spikenas"]) > 0.034
+
+
+def test_workers_that_wait_for_a_choice_look_further_without_changing_it():
+    """Five at a time: the cell that is kept is the best of the same 28 as with one worker."""
+    spec = spec_of("neuronas")
+    alone, together = searched(spec, 56), searched(spec, 60, running=5)
+    assert alone[:28] == together[:28]
+    best = max(alone[:28], key=score).cells[0]
+    later = [a for a in together[28:] if a.cells[0] == best]
+    assert len(later) >= 24
+    assert len({a.digest for a in together}) >= 58
+
+
+def test_a_space_that_is_seen_whole_is_drawn_from():
+    spec = spec_of("spikenas", trainings=200, operations=["zeroize", "skip"], hidden=16, channels=4)
+    known = {a.digest for a in spec.build_space() if a.connected}
+    found = searched(spec, 40)
+    assert 1 < len({a.digest for a in found if a.connected}) <= len(known) < 40
