@@ -7,7 +7,7 @@ through, and sizes are chosen behind the cells, one after the other.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,7 @@ CHUNK = 2000  # candidates costed at once
 STRAIGHT = EDGES.index((0, OUTPUT))
 
 Params = dict[str, Any]
+Key = tuple[tuple[str, Any], ...]
 
 
 class Proposer(BaseSampler):
@@ -116,8 +117,7 @@ class CellByCell(Proposer):
             compared = options[: self._quota(names)]
             results = [tried.get(_key(fixed | option)) for option in compared]
             if not all(t is not None and t.state.is_finished() for t in results):
-                new = (fixed | o for o in options if _key(fixed | o) not in tried)
-                return next(new, None) or self.drawn(self.die(trial.number))
+                return self._new(stage, fixed, tried) or self.drawn(self.die(trial.number))
             whole = len(compared) == len(options)
             if stage:  # what is kept so far was compared before
                 compared, results = [{}, *compared], [tried[_key(fixed)], *results]
@@ -126,6 +126,14 @@ class CellByCell(Proposer):
             settled = settled + 1 if whole else 0
             fixed, stage = best, stage + 1
         return self.drawn(self.die(trial.number))
+
+    def _new(self, stage: int, fixed: Params, tried: Container[Key]) -> Params | None:
+        """What is not tried yet of this stage; where all is under way, of those that follow."""
+        for later in range(stage, stage + len(self._choices)):
+            new = (fixed | option for option in self._options(later, fixed))
+            if (found := next((p for p in new if _key(p) not in tried), None)) is not None:
+                return found
+        return None
 
     @cached_property
     def _first(self) -> Params:
@@ -147,12 +155,12 @@ class CellByCell(Proposer):
         return (*cells, *((name,) for name in alone))
 
     def _quota(self, names: tuple[str, ...]) -> int:
-        """Candidates that a choice is made among: every value of a size; of cells, their share."""
-        cells = len(self.box.edge_names)
-        sizes = sum(len(self._values(n)) for n in self._choices[cells:])
-        if names not in self.box.edge_names:
-            return len(self._values(names))
-        return max(1, (self.spec.search.trainings - sizes) // cells)
+        """Candidates that a choice is made among: of a size all, or an equal share of a pass; of
+        cells what is left."""
+        trainings, cells = self.spec.search.trainings, len(self.box.edge_names)
+        share = max(1, trainings // len(self._choices))
+        taken = {n: min(share, len(self._values(n))) for n in self._choices[cells:]}
+        return taken.get(names, max(1, (trainings - sum(taken.values())) // cells))
 
     def _values(self, names: tuple[str, ...]) -> list[Params]:
         """All that can be chosen for these parameters."""
@@ -188,9 +196,6 @@ class CellByCell(Proposer):
             for budget in self._budgets:
                 kept[start : start + CHUNK] &= budget.violation(costs[budget.name]) <= 0
         return kept
-
-
-Key = tuple[tuple[str, Any], ...]
 
 
 def _key(params: Params) -> Key:
