@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,20 +28,22 @@ from nas_service.errors import SpecError, pick
 from nas_service.study import StudySpec
 
 
-def _tpe(seed: int) -> BaseSampler:
-    """Multivariate TPE; trials that run elsewhere repel, so that workers do not gather."""
+def _experimental(make: Callable[..., BaseSampler], **settings: Any) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+        return make(**settings)
 
 
-def _nsga2(seed: int) -> BaseSampler:
-    return NSGAIISampler(population_size=20, seed=seed)
+def _tpe(seed: int) -> BaseSampler:
+    """Multivariate TPE; trials that run elsewhere repel, so that workers do not gather."""
+    return _experimental(TPESampler, multivariate=True, constant_liar=True, seed=seed)
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": _tpe,
-    "nsga2": _nsga2,
+    "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
+    "nsga3": lambda seed: _experimental(NSGAIIISampler, population_size=20, seed=seed),
+    "gp": lambda seed: _experimental(GPSampler, seed=seed),  # a second for each proposal
     "random": lambda seed: RandomSampler(seed=seed),
 }
 

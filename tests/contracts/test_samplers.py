@@ -37,8 +37,13 @@ def name(request):
     return request.param
 
 
+SLOW = {"gp": 13}  # trials, of which three are beyond its draws by chance
+
+
 def test_restarts_change_nothing(name):
-    assert history(name, 1) == history(name, 1, restart_at=(1, 7, 21, 22))
+    trials = SLOW.get(name, 30)
+    restarts = (1, 7, trials - 2, trials - 1)
+    assert history(name, 1, trials) == history(name, 1, trials, restart_at=restarts)
 
 
 def test_other_seeds_draw_otherwise(name):
@@ -46,7 +51,8 @@ def test_other_seeds_draw_otherwise(name):
 
 
 def test_trials_do_not_repeat(name):
-    assert len(set(history(name, 3))) >= 20
+    trials = SLOW.get(name, 30)
+    assert len(set(history(name, 3, trials))) >= 2 * trials / 3
 
 
 def test_derived_seeds_differ():
@@ -56,5 +62,5 @@ def test_derived_seeds_differ():
 
 
 def test_unknown_sampler_lists_the_known():
-    with pytest.raises(SpecError, match="nsga2, random, tpe"):
+    with pytest.raises(SpecError, match="gp, nsga2, nsga3, random, tpe"):
         SeededSampler("cmaes", 0)
