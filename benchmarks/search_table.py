@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from nas_service.samplers.cell_features import live_codes, path_counts
+from nas_service.samplers.cell_features import DEPTH, live_codes, path_counts
 from nas_service.samplers.greybox.hypervolume import hypervolume, nondominated
 from nas_service.samplers.greybox.problem import Bound, Objective
 from nas_service.samplers.greybox.sampler import GreyBoxSampler
@@ -183,7 +183,7 @@ def describe(listed: list[dict[str, Any]]) -> Description:
     codes = np.array([[c[name] for name in NAMES] for c in listed], dtype=np.intp).reshape(-1, 6)
     live = live_codes(codes, STATES)
     counts = path_counts(live, STATES)
-    return Description(counts, live, codes, (codes >= 2).sum(1).astype(float), len(STATES))
+    return Description(counts, live, codes, counts[:, DEPTH], len(STATES))
 
 
 def costs(listed: list[dict[str, Any]]) -> dict[str, Floats]:

@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 PATHS = ((2,), (0, 4), (1, 5), (0, 3, 5))  # from input to output, as positions in EDGES
+DEPTH = 1  # column of `path_counts`: the proxy `depth` of one cell
 MIRROR = (1, 0, 2, 3, 5, 4)  # positions in EDGES when nodes 1 and 2 change names
 
 

@@ -45,6 +45,6 @@ def expected_hypervolume_gain(
     return gain
 
 
-def probability_below(level: float, mean: Floats, deviation: Floats) -> Floats:
+def probability_below(level: float | Floats, mean: Floats, deviation: Floats) -> Floats:
     """P(x <= level) for normal x [N]."""
     return np.asarray(ndtr((level - mean) / np.maximum(deviation, LEAST)))

@@ -5,8 +5,9 @@ its function's value and an effect of that one training; what is observed of it 
 the error of a finite validation sample.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ from nas_service.samplers.greybox.acquisition import (
     probability_below,
 )
 from nas_service.samplers.greybox.hypervolume import nondominated
-from nas_service.samplers.greybox.problem import Objective, Problem
+from nas_service.samplers.greybox.problem import Bound, Objective, Problem
 from nas_service.samplers.greybox.process import Features, Process, Similarity
+from nas_service.samplers.greybox.scale import Scale
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-CLIP = 2.5  # standard deviations: a network that fails says no more than that it is bad
+MARGIN = 3.0  # see Scale
 SHORTLIST = 800  # candidates whose gain is computed in full
 NODES = (np.array([-np.sqrt(3.0), 0.0, np.sqrt(3.0)]), np.array([1 / 6, 2 / 3, 1 / 6]))
 
@@ -64,15 +66,13 @@ class Observations:
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A learned metric: a process over its standardised values, or their logarithms."""
+    """A learned metric: a process over its standardised values."""
 
     name: str
     process: Process
     known: Ints  # observations that have it
-    middle: float
-    scale: float
-    relative: bool  # the process is of log(value / estimate)
-    sign: float  # +1: the process rises with the metric
+    scale: Scale
+    relative: bool  # the process is of value / estimate
     noise: float  # variance of what one training adds, standardised
     measured: float  # variance of the validation sample, standardised
 
@@ -83,34 +83,46 @@ class Metric:
         """The model of a metric, with the covariance of another one if there is one."""
         known = np.flatnonzero(np.isfinite(seen.values[name]))
         part = seen.take(known)
-        relative = name in part.candidates.costs
-        values = part.values[name]
+        relative, optimised = name in part.candidates.costs, problem.optimises(name)
+        values, features = part.values[name], part.candidates.features
         if relative:
-            values = np.log(values / part.candidates.costs[name])
-        sign = -1.0 if any(o.name == name and o.sign > 0 for o in problem.objectives) else 1.0
-        features = part.candidates.features
-        if not _scored(name, problem, relative):
+            values = values / part.candidates.costs[name]
+        if relative or not optimised:
             features = replace(features, score=np.zeros(len(features)))
-        standard, middle, scale = _standardised(sign * values, part.contexts)
+        made = partial(Scale.fit, sign=-problem.sign(name), logarithm=relative)
+        if optimised and not relative:
+            made = partial(made, margin=MARGIN)
+        standard, scale = _standardised(made, values, part.contexts)
         process = Process.fit(features, standard, part.contexts, like.process if like else None)
         noise = float(np.exp(process.weights.noise))
-        first = name == problem.learned[0] and not relative
-        measured = min(problem.measurement_variance / scale**2, noise) if first else 0.0
-        return cls(name, process, known, sign * middle, scale, relative, sign, noise, measured)
+        measured = 0.0
+        if name == problem.learned[0] and not relative:
+            measured = _sampling(problem.measurement_variance, scale, values, noise)
+        return cls(name, process, known, scale, relative, noise, measured)
 
     def predict(self, asked: Candidates, alike: Similarity) -> tuple[Floats, Floats]:
-        """Mean and deviation of the metric of a new training [N]; of its logarithm if relative."""
+        """Mean and deviation [N], standardised, of the metric of a new training."""
         features, alike = asked.features, alike.columns(self.known)
         if not self.process.seen.score.any():
             features = replace(features, score=np.zeros(len(features)))
             alike = replace(alike, scores=np.zeros_like(alike.scores))
         mean, deviation = self.process.posterior(features, alike)
-        deviation = np.sqrt(deviation**2 + self.noise - self.measured)
-        return self._unscaled(mean, asked), deviation * self.scale
+        return mean, np.sqrt(deviation**2 + self.noise - self.measured)
 
-    def _unscaled(self, mean: Floats, asked: Candidates) -> Floats:
-        found = self.middle + self.sign * self.scale * mean
-        return found + np.log(asked.costs[self.name]) if self.relative else found
+    def outcome(self, asked: Candidates, mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
+        """Middle and deviation towards the better [N] in the metric's unit."""
+        middle, better = self.scale.value(mean), self.scale.value(mean + deviation)
+        unit = asked.costs[self.name] if self.relative else 1.0
+        return unit * middle, unit * np.abs(better - middle)
+
+    def kept(self, bound: Bound, asked: Candidates, mean: Floats, deviation: Floats) -> Floats:
+        """Probability that a bound on this metric is kept [N]."""
+        level = np.full(len(mean), bound.level)
+        if self.relative:
+            level = level / asked.costs[self.name]
+        below = probability_below(self.scale.standard(level), mean, deviation)
+        falls = self.scale.sign < 0 and not self.relative
+        return below if (bound.at_most is not None) != falls else 1 - below
 
     def quality(self, seen: Observations) -> Floats:
         """The metric of trained networks, without the error of the validation sample [n]."""
@@ -120,23 +132,29 @@ class Metric:
         features = seen.candidates.features
         mean, _ = self.predict(seen.candidates, Similarity.of(features, features))
         trust = 1 - self.measured / self.noise
-        return np.where(np.isfinite(values), mean + trust * (values - mean), mean)
+        found = self.scale.value(mean + trust * (self.scale.standard(values) - mean))
+        return np.where(np.isfinite(values), found, self.scale.value(mean))
 
 
-def _scored(name: str, problem: Problem, relative: bool) -> bool:
-    """Whether the score tells of this metric: of objectives that no cost estimates."""
-    return not relative and any(o.name == name for o in problem.objectives)
+Made = Callable[..., Scale]
 
 
-def _standardised(values: Floats, contexts: Ints) -> tuple[Floats, float, float]:
-    """Values of each context by themselves, and middle and scale of context 0."""
-    found, middle, scale = np.empty(len(values)), 0.0, 1.0
+def _sampling(variance: float, scale: Scale, values: Floats, noise: float) -> float:
+    """The validation sample's variance at the upper quartile, standardised."""
+    at = np.quantile(scale.sign * values, 0.75) * scale.sign
+    step = float(np.sqrt(variance))
+    slope = float(scale.standard(np.array(at)) - scale.standard(np.array(at - scale.sign * step)))
+    return min(slope * slope, 0.9 * noise)
+
+
+def _standardised(made: Made, values: Floats, contexts: Ints) -> tuple[Floats, Scale]:
+    """Values of each context by themselves [n], and the scale of context 0."""
+    found, scale = np.empty(len(values)), Scale()
     for context in np.unique(contexts)[::-1].tolist():
         these = contexts == context
-        middle = float(values[these].mean())
-        scale = float(values[these].std()) or 1.0
-        found[these] = np.clip((values[these] - middle) / scale, -CLIP, CLIP)
-    return found, middle, scale
+        scale = made(values[these])
+        found[these] = scale.standard(values[these])
+    return found, scale
 
 
 def rank(
@@ -170,8 +188,7 @@ def _imagined(
     alike = Similarity.of(running.features, seen.candidates.features)
     values = {}
     for name, model in models.items():
-        mean, _ = model.predict(running, alike)
-        new = np.exp(mean) if model.relative else mean
+        new, _ = model.outcome(running, *model.predict(running, alike))
         values[name] = np.concatenate([seen.values[name], new])
     both = Candidates.join([seen.candidates, running])
     return Observations(
@@ -235,7 +252,7 @@ class Gains:
         outcomes = {name: model.predict(asked, alike) for name, model in self.models.items()}
         chance = np.ones(len(asked))
         for bound in self.problem.learned_bounds:
-            chance *= _kept(bound, self.models[bound.name], *outcomes[bound.name])
+            chance *= self.models[bound.name].kept(bound, asked, *outcomes[bound.name])
         first, *rest = self.order
         mean, deviation = self._column(first, 0, outcomes, asked)
         uncertain = [i for i, o in enumerate(rest, 1) if o.name in self.problem.learned]
@@ -252,23 +269,10 @@ class Gains:
         self, o: Objective, i: int, outcomes: Mapping[str, tuple[Floats, Floats]], asked: Candidates
     ) -> tuple[Floats, Floats]:
         """An objective of candidates, minimised and scaled: mean and deviation [N]."""
-        if o.name not in outcomes:
-            values, deviation = asked.costs[o.name], np.zeros(len(asked))
-        else:
-            values, deviation = outcomes[o.name]
-            if self.models[o.name].relative:  # of the logarithm
-                values = np.exp(values)
-                deviation = values * deviation
+        values, deviation = asked.costs.get(o.name, np.zeros(0)), np.zeros(len(asked))
+        if o.name in outcomes:
+            values, deviation = self.models[o.name].outcome(asked, *outcomes[o.name])
         return 1 + (o.sign * values - self.corner[i]) / self.span[i], deviation / self.span[i]
-
-
-def _kept(bound: "object", model: Metric, mean: Floats, deviation: Floats) -> Floats:
-    at_most, at_least = bound.at_most, bound.at_least  # type: ignore[attr-defined]
-    level = at_most if at_most is not None else at_least
-    if model.relative:
-        level = np.log(level)
-    below = probability_below(float(level), mean, deviation)
-    return below if at_most is not None else 1 - below
 
 
 def _quality(name: str, models: Mapping[str, Metric], seen: Observations) -> Floats:

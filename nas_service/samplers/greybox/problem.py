@@ -37,6 +37,11 @@ class Bound:
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"bound on {self.name!r}: exactly one of at_most and at_least")
 
+    @property
+    def level(self) -> float:
+        """The budget."""
+        return float(self.at_most if self.at_most is not None else self.at_least or 0.0)
+
     def violation(self, values: Floats) -> Floats:
         """Relative violation [N]: <= 0 is within the budget."""
         if self.at_most is not None:
@@ -59,6 +64,16 @@ class Problem:
         return tuple(
             dict.fromkeys([*(o.name for o in self.objectives), *(b.name for b in self.bounds)])
         )
+
+    def optimises(self, name: str) -> bool:
+        return any(o.name == name for o in self.objectives)
+
+    def sign(self, name: str) -> float:
+        """What the metric is multiplied with so that less is better; of one that is only bounded
+        from below -1."""
+        signs = [o.sign for o in self.objectives if o.name == name]
+        signs += [-1.0 for b in self.bounds if b.name == name and b.at_least is not None]
+        return (signs or [1.0])[0]
 
     @property
     def exact_bounds(self) -> tuple[Bound, ...]:

@@ -132,12 +132,17 @@ class Process:
     ) -> "Process":
         """The process whose parameters are the likeliest, given what is believed of them; or those
         of another one."""
-        residuals = values - SLOPE * seen.score
-        correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
-        found = cls(seen, BELIEF, residuals, contexts, correlations)
+        found = cls.believed(seen, values, contexts)
         if like is not None:
             return replace(found, weights=like.weights, correlations=like.correlations)
         return found._learned() if len(values) >= LEARNABLE else found
+
+    @classmethod
+    def believed(cls, seen: Features, values: Floats, contexts: Ints) -> "Process":
+        """The process with the parameters that are believed beforehand."""
+        residuals = values - SLOPE * seen.score
+        correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
+        return cls(seen, BELIEF, residuals, contexts, correlations)
 
     def _learned(self) -> "Process":
         chosen = np.unique(np.linspace(0, len(self.residuals) - 1, FITTED).astype(np.intp))

@@ -4,6 +4,7 @@ sampler = GreyBoxSampler(Knowledge(costs), [Objective("error"), Objective("weigh
 study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,10 +26,14 @@ from nas_service.samplers.greybox.problem import Bound, Objective, Problem
 from nas_service.samplers.greybox.world import Knowledge, World
 
 Ints = NDArray[np.intp]
-STARTUP = 5  # trainings before a model is asked, where no other study helps
-EAGER = 1.5  # growth of the logarithm of a candidate's chance among these with its score
+STARTUP = 3  # trainings before a model is asked, where no other study helps
+EAGER = 1.0  # growth of the logarithm of a candidate's chance among these with its score
+
+
 INNER = 4  # draws of the inner sampler among the candidates of a large space
 
+
+log = logging.getLogger(__name__)
 
 Observe = Callable[[FrozenTrial], Iterable[Seen]]
 
@@ -120,18 +125,27 @@ class GreyBoxSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         if not search_space or not listable(search_space):
-            return self._inner.sample_relative(study, trial, search_space)
+            return self._inner_draw(study, trial, search_space)
         try:
             return self._propose(study, trial, self._world_of(search_space))
         except np.linalg.LinAlgError as error:
             self._say(f"no model can be fitted ({error}), the inner sampler draws")
-            return self._inner.sample_relative(study, trial, search_space)
+            return self._inner_draw(study, trial, search_space)
+
+    def _inner_draw(
+        self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """All parameters; those that the inner sampler does not draw together one by one."""
+        found = self._inner.sample_relative(study, trial, space)
+        for name in sorted(space.keys() - found.keys()):
+            found[name] = self._inner.sample_independent(study, trial, name, space[name])
+        return found
 
     def _say(self, text: str) -> None:
         """Once."""
         if text not in self._said:
             self._said.add(text)
-            warnings.warn(f"GreyBoxSampler: {text}", stacklevel=4)
+            log.warning("GreyBoxSampler: %s", text)
 
     def _world_of(self, space: dict[str, BaseDistribution]) -> World:
         if self._world is None or self._world[0] != space:
@@ -183,8 +197,7 @@ class GreyBoxSampler(BaseSampler):
         if world.small:
             return np.zeros((0, len(world.codes.names)), dtype=np.intp)
         space = dict(world.codes.distributions)
-        drawn = [self._inner.sample_relative(study, trial, space) for _ in range(INNER)]
-        return world.codes.encode([params for params in drawn if world.codes.holds(params)])
+        return world.codes.encode([self._inner_draw(study, trial, space) for _ in range(INNER)])
 
 
 def _eager(pool: Candidates, die: np.random.Generator) -> Ints:

@@ -1,0 +1,55 @@
+"""Between a metric's own unit and the standard normal unit that a process models.
+
+Accuracy saturates: the last per cent takes as much as the first ten. So a metric that is optimised
+is modelled as -log(ceiling - value), with a ceiling a margin above the best seen; a metric that an
+estimate foretells as log(value / estimate); any other one as it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+CLIP = 2.5  # deviations below the middle: a network that fails says no more than that it is bad
+
+
+@dataclass(frozen=True)
+class Scale:
+    """v -> (u - middle) / deviation, where u is v bent."""
+
+    sign: float = 1.0  # +1: rises with the value
+    logarithm: bool = False
+    ceiling: float = np.inf  # of sign * value
+    middle: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def fit(
+        cls, values: Floats, sign: float, logarithm: bool = False, margin: float = np.inf
+    ) -> "Scale":
+        """Values [n] get mean 0 and deviation 1. `margin`: from the best to the ceiling, as a share
+        of what lies between best and median."""
+        best, median = float((sign * values).max()), float(np.median(sign * values))
+        ceiling = best + margin * (best - median) if best > median else np.inf
+        bent = cls(sign, logarithm, ceiling)._bend(values)
+        return cls(sign, logarithm, ceiling, float(bent.mean()), float(bent.std()) or 1.0)
+
+    def _bend(self, values: Floats) -> Floats:
+        if self.logarithm:
+            return np.asarray(np.log(values))
+        if np.isfinite(self.ceiling):
+            return np.asarray(-np.log(self.ceiling - self.sign * values))
+        return self.sign * values
+
+    def standard(self, values: Floats) -> Floats:
+        return np.asarray(np.maximum((self._bend(values) - self.middle) / self.deviation, -CLIP))
+
+    def value(self, standard: Floats) -> Floats:
+        """The inverse of `standard`."""
+        bent = self.middle + self.deviation * standard
+        if self.logarithm:
+            return np.asarray(np.exp(bent))
+        if np.isfinite(self.ceiling):
+            return np.asarray(self.sign * (self.ceiling - np.exp(-bent)))
+        return self.sign * bent

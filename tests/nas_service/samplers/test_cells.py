@@ -1,0 +1,139 @@
+"""A study's cells as the grey box sees them: the space as drawn, costs as screened."""
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from nas_service.data import source_of
+from nas_service.errors import SpecError
+from nas_service.evaluation import profile_of
+from nas_service.samplers import sampler_of
+from nas_service.samplers.cell_features import DEPTH, live_codes, path_counts
+from nas_service.samplers.cells import AT_REST, CONNECTED, Box
+from nas_service.snn.composition import Composition
+from nas_service.snn.proxies import depth, edges_of
+from nas_service.spaces.architecture import Cell
+from nas_service.spaces.operations import PRESETS, states_of
+from nas_service.study import load_spec
+
+STUDIES = Path(__file__).parents[3] / "studies"
+
+
+def spec_of(tmp_path, **changes):
+    """The digits study with fewer sizes; `[table]` and its new lines."""
+    text = (STUDIES / "digits.toml").read_text().replace('"tpe"  ', '"greybox"  ')
+    text = text.replace("[8, 12, 16, 20, 24]", "[8, 20]").replace("[32, 64, 96, 128]", "[32, 96]")
+    text = text.replace("[1, 2, 4]", "[2, 4]")
+    for table, lines in changes.items():
+        assert f"[{table}]" in text
+        text = text.replace(f"[{table}]", f"[{table}]\n{lines}")
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return load_spec(path)
+
+
+SPACES = {
+    "plain": {},
+    "chip": {"hardware": "space = {crossbar_size = [64, 128], adc_bits = [4, 5, 7]}"},
+    "backward": {"space": 'mode = "backward"'},
+    "shared": {"space": "shared = true"},
+}
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_costs_are_those_of_the_screening(tmp_path, kind):
+    spec = spec_of(tmp_path, **SPACES[kind])
+    box = Box(spec)
+    composition = Composition(box.space, source_of(spec.data).task, spec.network.votes)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(8)]
+    drawn = [box.space.draw(trial) for trial in trials]
+    for trial in trials:
+        assert trial.distributions == box.distributions
+    costs = box.costs([t.params for t in trials])
+    for n, a in enumerate(drawn):
+        workload = composition.workload(a).at_rate(spec.hardware.assumed_rate)
+        told = profile_of(spec, a.chip).estimate(workload).metrics()
+        assert costs[CONNECTED][n] == a.connected
+        if a.connected:
+            for name in ("parameters", "area_mm2", "latency_ms", "energy_uJ"):
+                assert costs[name][n] == pytest.approx(told[name])
+            assert costs["energy_uJ" + AT_REST][n] == pytest.approx(told["energy_uJ"])
+        assert box.drawn([trials[n].params]).architecture(box.space, 0) == a
+        assert box.key(trials[n].params) == a.digest
+
+
+def test_only_a_training_tells_accuracy_and_energy(tmp_path):
+    assert Box(spec_of(tmp_path)).learned == ("accuracy", "energy_uJ")
+
+
+def test_features_do_not_know_names_of_inner_nodes_nor_dead_edges():
+    states = states_of(PRESETS["snasnet5"], backward=True)
+    die = np.random.default_rng(0)
+    codes = die.integers(len(states), size=(300, 6))
+    live = live_codes(codes, states)
+    for row, alive in zip(codes, live, strict=True):
+        cell = Cell(tuple(states[c] for c in row))
+        same = Cell(tuple(states[c] for c in alive))
+        assert same.canonical() == cell.canonical()
+    mirrored = live[:, (1, 0, 2, 3, 5, 4)]
+    free = live[:, 3] == 0
+    assert (live_codes(mirrored[free], states) == live[free]).all()
+
+
+def test_depth_is_the_proxy():
+    states = PRESETS["bench-threshold"]
+    codes = np.random.default_rng(1).integers(len(states), size=(300, 6))
+    counts = path_counts(live_codes(codes, states), states)
+    for row, found in zip(codes, counts, strict=True):
+        cell = Cell(tuple(states[c] for c in row))
+        assert found[DEPTH] == depth(edges_of(cell, 1.0))
+        live = cell.live().operations
+        assert found[0] == sum(name.startswith("conv") for name in live)
+
+
+def test_rejected_trials_say_nothing(tmp_path):
+    box = Box(spec_of(tmp_path))
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for outcome, told in (
+        ("rejected", {"energy_uJ": 9.0}),
+        ("trained", {"accuracy": 0.9, "energy_uJ": 0.5}),
+        ("cached", {"energy_uJ": 9.0}),
+    ):
+        trial = study.ask(box.distributions)
+        for key, value in {"outcome": outcome, **told}.items():
+            trial.set_user_attr(key, value)
+        study.tell(trial, [0.1, told["energy_uJ"]])
+    seen = [s.values for t in study.trials for s in box.observe(t)]
+    assert seen == [{"accuracy": 0.9, "energy_uJ": 0.5}]
+
+
+def test_ours_keeps_every_exact_budget(tmp_path):
+    """Few candidates keep these; all that are proposed do."""
+    spec = spec_of(tmp_path)
+    box, study = (
+        Box(spec),
+        optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec)),
+    )
+    for n in range(6):
+        trial = study.ask()
+        a = box.space.draw(trial)
+        costs = {k: v[0] for k, v in box.costs([trial.params]).items()}
+        assert a.connected
+        for bound in box.bounds:
+            if bound.name not in box.learned:
+                assert bound.violation(np.array(costs[bound.name])) <= 0, bound
+        trial.set_user_attr("outcome", "trained")
+        trial.set_user_attr("accuracy", 0.9 + 0.01 * n)
+        trial.set_user_attr("energy_uJ", 0.5)
+        study.tell(trial, [0.9 + 0.01 * n, 0.5])
+
+
+def test_warm_is_for_greybox_alone(tmp_path):
+    spec = spec_of(tmp_path, search='warm = ["other"]')
+    assert sampler_of(spec) is not None
+    plain = spec.model_copy(update={"search": spec.search.model_copy(update={"sampler": "tpe"})})
+    with pytest.raises(SpecError, match=r"search\.warm"):
+        sampler_of(plain)

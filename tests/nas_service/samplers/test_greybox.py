@@ -1,0 +1,189 @@
+"""The sampler on toys: digits from 0 to 3, of which some sum is the cost."""
+
+import logging
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from nas_service.samplers.greybox import Bound, GreyBoxSampler, Knowledge, Objective, Seen
+
+DIGITS = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(5)}
+MANY = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(20)}
+
+
+def weight(params):
+    return float(sum(params.values()))
+
+
+def error(params):
+    """Best at 3 2 1 0 3 ...; the heavier the better on the whole."""
+    wanted = (3, 2, 1, 0, 3) * 4
+    return sum(abs(wanted[int(name[1:])] - value) for name, value in params.items()) / len(params)
+
+
+def costs(listed):
+    return {"weight": [weight(p) for p in listed]}
+
+
+def sampler(seed=0, space=DIGITS, at_most=None, **more):
+    bounds = [Bound("weight", at_most=at_most)] if at_most is not None else []
+    objectives = [Objective("error", reference=2.0), Objective("weight", reference=16.0)]
+    return GreyBoxSampler(
+        Knowledge(costs), objectives, bounds, distributions=space, seed=seed, **more
+    )
+
+
+def search(trials, make=sampler, space=DIGITS, storage=None, restart_at=()):
+    storage = storage or optuna.storages.InMemoryStorage()
+    study = optuna.create_study(
+        directions=["minimize", "minimize"], sampler=make(), storage=storage
+    )
+    for n in range(trials):
+        if n in restart_at:
+            study = optuna.load_study(study_name=study.study_name, storage=storage, sampler=make())
+        trial = study.ask(space)
+        study.tell(trial, [error(trial.params), weight(trial.params)])
+    return study
+
+
+def proposed(study):
+    return [tuple(t.params[name] for name in sorted(t.params)) for t in study.trials]
+
+
+def test_nothing_is_proposed_twice():
+    assert len(set(proposed(search(40)))) == 40
+
+
+def test_restarts_change_nothing():
+    assert proposed(search(12)) == proposed(search(12, restart_at=(1, 5, 6)))
+    assert proposed(search(12)) != proposed(search(12, lambda: sampler(seed=1)))
+
+
+def test_better_than_chance():
+    """The best of 25 among 1024: chance needs about 400 for it."""
+    found = search(25, lambda: sampler(at_most=9.0))
+    assert min(t.values[0] for t in found.trials) <= 0.2
+
+
+def test_bounds_are_kept_from_the_first_trial_on():
+    found = search(20, lambda: sampler(at_most=4.0))  # 8 % of the space
+    assert all(weight(t.params) <= 4 for t in found.trials)
+
+
+def test_rare_candidates_are_bred():
+    """4^20 candidates, of which less than 1 in 10 000 keep the bound."""
+    found = search(8, lambda: sampler(space=MANY, at_most=12.0, startup=2), MANY)
+    assert all(weight(t.params) <= 12 for t in found.trials)
+    assert len(set(proposed(found))) == 8
+
+
+def test_the_nearest_is_proposed_where_nothing_keeps_the_bound():
+    found = search(3, lambda: sampler(at_most=-1.0))
+    assert proposed(found)[0] == (0,) * 5
+
+
+def test_workers_do_not_gather():
+    study = search(10)
+    running = [study.ask(DIGITS) for _ in range(6)]
+    assert len({tuple(t.params.values()) for t in running}) == 6
+    distances = [
+        sum(a.params[n] != b.params[n] for n in DIGITS) for a in running for b in running if a != b
+    ]
+    assert np.mean(distances) > 1
+
+
+def test_same_keys_are_one_candidate():
+    def key(params):  # the order does not matter
+        return tuple(sorted(params.values()))
+
+    def make():
+        objectives = [Objective("error"), Objective("weight")]
+        return GreyBoxSampler(Knowledge(costs, key=key), objectives, distributions=DIGITS, seed=0)
+
+    found = search(40, make)  # there are 56 multisets
+    assert len({key(t.params) for t in found.trials}) == 40
+
+
+def test_another_study_helps_from_the_first_trial_on():
+    """Seen elsewhere, on another scale: errors ten times as large, and an offset."""
+    die = np.random.default_rng(0)
+    rows = die.integers(4, size=(60, 5)).tolist()
+    told = [dict(zip(sorted(DIGITS), row, strict=True)) for row in rows]
+    warm = [Seen(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    first = [
+        search(1, lambda s=seed: sampler(seed=s, warm=lambda study: warm)).trials[0]
+        for seed in range(3)
+    ]
+    cold = [search(1, lambda s=seed: sampler(seed=s)).trials[0] for seed in range(3)]
+    assert np.mean([t.values[0] for t in first]) <= 0.5 < np.mean([t.values[0] for t in cold])
+
+
+def test_pruned_trials_are_a_context_of_their_own():
+    """Values at step 1 are half of those at the end: they rank the same."""
+    make = GreyBoxSampler(Knowledge(costs), [Objective("error")], distributions=DIGITS, seed=0)
+    study = optuna.create_study(sampler=make)
+    for n in range(16):
+        trial = study.ask(DIGITS)
+        trial.report(error(trial.params) / 2, step=1)
+        if n % 4:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, error(trial.params))
+    assert len(set(proposed(study))) == 16
+    assert min(error(t.params) for t in study.trials) <= 0.4
+
+
+def test_a_learned_cost_with_an_estimate():
+    """Energy is the weight times a factor that training tells; the budget holds for the product."""
+
+    def make():
+        return GreyBoxSampler(
+            Knowledge(lambda listed: {"energy": [1 + weight(p) for p in listed]}),
+            [Objective("error")],
+            [Bound("energy", at_most=20.0)],
+            ("energy",),
+            distributions=DIGITS,
+            seed=0,
+        )
+
+    study = optuna.create_study(sampler=make())
+    for _ in range(30):
+        trial = study.ask(DIGITS)
+        trial.set_user_attr("energy", 2.5 * (1 + weight(trial.params)))
+        study.tell(trial, error(trial.params))
+    late = [t.user_attrs["energy"] for t in study.trials[10:]]
+    assert np.mean(np.array(late) <= 20) >= 0.8
+
+
+def test_what_cannot_be_listed_goes_to_the_inner_sampler(caplog):
+    study = optuna.create_study(sampler=GreyBoxSampler(seed=0))
+    with caplog.at_level(logging.WARNING):
+        study.optimize(lambda t: t.suggest_float("x", 0, 1) ** 2, n_trials=6)
+    assert len([r for r in caplog.records if "inner sampler" in r.message]) == 1
+
+
+def test_whole_numbers_are_modelled_without_being_told():
+    """No costs, no objectives, no space given: what a plain study knows."""
+    study = optuna.create_study(sampler=GreyBoxSampler(seed=0))
+    study.optimize(
+        lambda t: (t.suggest_int("x", -50, 50) - 20) ** 2 + t.suggest_int("y", 0, 100, step=10),
+        n_trials=40,
+    )
+    assert study.best_value <= 9
+
+
+def test_bound_asks_for_one_side():
+    with pytest.raises(ValueError, match="exactly one"):
+        Bound("weight", at_most=1, at_least=0)
+
+
+def test_ordered_parameters_are_numbers():
+    space = {"n": IntDistribution(0, 30), "k": CategoricalDistribution(("a", "b"))}
+    make = GreyBoxSampler(Knowledge(), [Objective("value")], distributions=space, seed=0)
+    study = optuna.create_study(sampler=make)
+    for _ in range(15):
+        trial = study.ask(space)
+        study.tell(trial, abs(trial.params["n"] - 17) + (trial.params["k"] == "a"))
+    assert study.best_value <= 1

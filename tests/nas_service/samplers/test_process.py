@@ -1,0 +1,94 @@
+"""The process against dense algebra, and its gradients against differences."""
+
+import numpy as np
+import pytest
+
+from nas_service.samplers.greybox import process
+from nas_service.samplers.greybox.process import BELIEF, Features, Process, Similarity, one_hot
+
+
+def features(count, seed):
+    die = np.random.default_rng(seed)
+    return Features(
+        die.normal(size=(count, 3)),
+        one_hot(die.integers(4, size=(count, 5)), 4),
+        one_hot(die.integers(3, size=(count, 2)), 3),
+        die.normal(size=count),
+    )
+
+
+def dense(a, b):
+    """The covariance, entry by entry."""
+    found = np.empty((len(a), len(b)))
+    for i in range(len(a)):
+        for j in range(len(b)):
+            squares = np.mean((a.numbers[i] - b.numbers[j]) ** 2)
+            found[i, j] = np.exp(BELIEF.numbers) * np.exp(-squares / 2)
+            found[i, j] += np.exp(BELIEF.kinds) * (a.kinds[i] @ b.kinds[j])
+            found[i, j] += np.exp(BELIEF.details) * (a.details[i] @ b.details[j])
+            found[i, j] += process.SLOPE_DEVIATION**2 * a.score[i] * b.score[j]
+    return found
+
+
+def test_one_hot_counts_what_agrees():
+    codes = np.array([[0, 1, 2, 2], [0, 1, 0, 1]])
+    rows = one_hot(codes, 3)
+    assert rows[0] @ rows[1] == pytest.approx(0.5)
+    assert rows[0] @ rows[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_posterior_against_dense_algebra(split):
+    seen, asked = features(12, 0), features(5, 1)
+    values = np.random.default_rng(2).normal(size=12)
+    contexts = np.array([0] * 7 + [1] * 5) if split else np.zeros(12, dtype=int)
+    shared = np.where(contexts[:, None] == contexts, 1.0, process.CORRELATION)
+    here = np.where(contexts == 0, 1.0, process.CORRELATION)
+    noise = np.exp(BELIEF.noise) + process.JITTER
+    inverse = np.linalg.inv(dense(seen, seen) * shared + noise * np.eye(12))
+    cross = dense(asked, seen) * here
+    mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * seen.score)
+    variance = np.diag(dense(asked, asked) - cross @ inverse @ cross.T)
+    found = Process.believed(seen, values, contexts)
+    got, deviation = found.posterior(asked, Similarity.of(asked, seen))
+    assert got == pytest.approx(mean)
+    assert deviation == pytest.approx(np.sqrt(variance))
+
+
+def test_slopes_of_the_loss_against_differences():
+    seen = features(20, 3)
+    values = np.random.default_rng(4).normal(size=20)
+    found = Process.believed(seen, values, np.array([0] * 8 + [1] * 6 + [2] * 6))
+    alike = Similarity.of(seen, seen)
+    at = np.concatenate([BELIEF.vector + 0.1, [0.3, -0.4]])
+    _, slopes = found._loss(at, alike)
+    for i, slope in enumerate(slopes):
+        step = np.zeros(len(at))
+        step[i] = 1e-5
+        rise = found._loss(at + step, alike)[0] - found._loss(at - step, alike)[0]
+        assert slope == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6)
+
+
+def test_learning_finds_what_matters():
+    """Values that follow the kinds alone: their weight is learned, and unseen ones are foretold."""
+    die = np.random.default_rng(5)
+    seen, asked = features(80, 6), features(200, 7)
+    effects = die.normal(size=seen.kinds.shape[1]) * 3
+    values, truth = seen.kinds @ effects, asked.kinds @ effects
+    none = np.zeros(80)
+    plain = Features(seen.numbers, seen.kinds, seen.details, none)
+    found = Process.fit(plain, (values - values.mean()) / values.std(), none.astype(int))
+    assert found.weights.kinds > found.weights.numbers
+    assert found.weights.noise < BELIEF.noise
+    blind = Features(asked.numbers, asked.kinds, asked.details, np.zeros(200))
+    mean, _ = found.posterior(blind, Similarity.of(blind, plain))
+    assert np.corrcoef(mean, truth)[0, 1] > 0.95
+
+
+def test_a_foreign_study_that_disagrees_is_not_believed():
+    seen = features(60, 8)
+    own, contexts = np.tanh(seen.numbers[:, 0]) * 2, np.array([0] * 30 + [1] * 30)
+    alike = Process.fit(seen, own, contexts)
+    other = np.where(contexts == 0, own, np.random.default_rng(9).normal(size=60))
+    unlike = Process.fit(seen, other, contexts)
+    assert alike.correlations[1] > process.CORRELATION > unlike.correlations[1]
