@@ -1,5 +1,6 @@
 """Every benchmark run as a user runs it, at its smallest, against what must hold at any size."""
 
+import itertools
 import json
 import math
 import os
@@ -122,6 +123,28 @@ def real_data(found):
     assert 0 <= row["test"] <= 1
 
 
+def search_table(found):
+    assert found.keys() == {"random", "greybox"}
+    for name, row in found.items():
+        assert row["hypervolume"].keys() == {"4", "8"}
+        for median, low, high in row["hypervolume"].values():
+            assert 0 < low <= median <= high < 1.2, name
+        assert row["hypervolume"]["4"] <= row["hypervolume"]["8"]
+        assert row["seconds_per_ask"] > 0
+
+
+def seeds(found):
+    assert found["budgets"].keys() == {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
+    assert 0 < found["feasible_share"] < 1
+    assert found["runs"].keys() == {"spikenas", "neuronas", "greybox"}
+    for (row,) in found["runs"].values():
+        assert 1 <= row["scorings"] <= 8
+        assert row["reached"] or row["scorings"] == 8
+        ratio = row["snasnet_cpu_s"] / row["cpu_s"]
+        assert row["faster_than_all_samples"] == pytest.approx(ratio)
+        assert row["faster_than_its_best"] <= row["faster_than_all_samples"]
+
+
 def snasnet_search(found):
     assert (found["samples"], found["naive_samples_timed"]) == (20, 2)
     assert 10 <= found["functions"] <= 20
@@ -167,6 +190,11 @@ RUNS = {
     "published_figures.py": Run("", published_figures),
     "quantization.py": Run("--seeds 1 --rounds 1 --study {digits}", quantization),
     "real_data.py": Run("--data {data} --recipes {recipes} --studies cifar10 --seeds 1", real_data),
+    "search_table.py": Run(
+        "--table {bench} --firing {firing} --seeds 1 --budget 8 --at 4,8 --samplers random,greybox",
+        search_table,
+    ),
+    "seeds.py": Run("--samples 8 --seeds 1 --budget 0.5", seeds),
     "snasnet_search.py": Run("--samples 20 --channels 4 --batch 8 --timed 2", snasnet_search),
     "training_step.py": Run("--rounds 1 --batch 8 --side 8", training_step),
 }
@@ -183,13 +211,16 @@ def files(tmp_path_factory):
     write_images(folder / "pictures")
     shutil.make_archive(str(images.with_suffix("")), "zip", folder / "pictures")
     write_table(folder / "table.csv")
+    write_bench(folder / "bench.csv", folder / "firing.csv")
     sizes = {"train_samples": 128, "validation_samples": 30, "epochs": 2, "batch_size": 16}
     rewrite("digits", folder, sizes)
     small = {"channels": "[4]", "hidden": "[16]", "time_steps": "[2]"}
     rewrite("cifar10", folder, small | {"train_samples": 30, "validation_samples": 10, "epochs": 1})
     return {
+        "bench": folder / "bench.csv",
         "data": images.parent,
         "digits": folder / "digits.toml",
+        "firing": folder / "firing.csv",
         "images": images,
         "recipes": folder,
         "table": folder / "table.csv",
@@ -219,6 +250,25 @@ def write_table(path):
             lines += [",".join(map(str, [*row, test, 100]))] * (1 + len(lines) % 2)
     head = ",".join([*(f"e{edge}" for edge in EDGE_NAMES), "test", "n_epochs"])
     path.write_text("\n".join([head, *lines]) + "\n")
+
+
+def write_bench(path, firing):
+    """All of SpikeNAS-Bench's cells, with accuracies that grow with their convolutions."""
+    die = np.random.default_rng(0)
+    cells = list(itertools.product(range(len(PRESETS["bench-threshold"])), repeat=len(EDGE_NAMES)))
+    rows, rates = [], []
+    for cell in cells:
+        accuracy = 70 + 3 * sum(digit > 1 for digit in cell) + die.normal()
+        rows.append([*cell, accuracy, accuracy + die.normal(), 3600])
+        rates.append([die.random() if digit > 1 else -1.0 for digit in cell] + [0.1])
+    names = [f"e{edge}" for edge in EDGE_NAMES]
+    write_csv(path, [*names, "val_last", "test", "train_s"], rows)
+    write_csv(firing, [*(f"c1_{name}" for name in names), "down"], rates)
+
+
+def write_csv(path, head, rows):
+    lines = [",".join(map(str, row)) for row in (head, *rows)]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def rewrite(name, folder, values):
