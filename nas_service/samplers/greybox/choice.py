@@ -23,6 +23,7 @@ from nas_service.samplers.greybox.scale import Scale
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+FEW = 5  # values that say too little of their own scale
 MARGIN = 3.0  # see Scale
 SHORTLIST = 800  # candidates whose gain is computed in full
 NODES = (np.array([-np.sqrt(3.0), 0.0, np.sqrt(3.0)]), np.array([1 / 6, 2 / 3, 1 / 6]))
@@ -92,12 +93,13 @@ class Metric:
         made = partial(Scale.fit, sign=-problem.sign(name), logarithm=relative)
         if optimised and not relative:
             made = partial(made, margin=MARGIN)
-        standard, scale = _standardised(made, values, part.contexts)
+        standard, scale = _standardised(made, features, values, part.contexts)
         process = Process.fit(features, standard, part.contexts, like.process if like else None)
         noise = float(np.exp(process.weights.noise))
         measured = 0.0
-        if name == problem.learned[0] and not relative:
-            measured = _sampling(problem.measurement_variance, scale, values, noise)
+        own = values[part.contexts == 0]
+        if name == problem.learned[0] and not relative and len(own):
+            measured = _sampling(problem.measurement_variance, scale, own, noise)
         return cls(name, process, known, scale, relative, noise, measured)
 
     def predict(self, asked: Candidates, alike: Similarity) -> tuple[Floats, Floats]:
@@ -147,14 +149,31 @@ def _sampling(variance: float, scale: Scale, values: Floats, noise: float) -> fl
     return min(slope * slope, 0.9 * noise)
 
 
-def _standardised(made: Made, values: Floats, contexts: Ints) -> tuple[Floats, Scale]:
+def _standardised(
+    made: Made, features: Features, values: Floats, contexts: Ints
+) -> tuple[Floats, Scale]:
     """Values of each context by themselves [n], and the scale of context 0."""
     found, scale = np.empty(len(values)), Scale()
     for context in np.unique(contexts)[::-1].tolist():
         these = contexts == context
-        scale = made(values[these])
+        if context == 0 and these.sum() < FEW and not these.all():
+            scale = _borrowed(scale, features, found, values, contexts)
+        else:
+            scale = made(values[these])
         found[these] = scale.standard(values[these])
     return found, scale
+
+
+def _borrowed(
+    scale: Scale, features: Features, standard: Floats, values: Floats, contexts: Ints
+) -> Scale:
+    """The scale of another context, moved to where few values are against what it foretells."""
+    ours = contexts == 0
+    theirs = features.take(~ours)
+    process = Process.fit(theirs, standard[~ours], contexts[~ours])
+    asked = features.take(ours)
+    mean, _ = process.posterior(asked, Similarity.of(asked, theirs))
+    return scale.moved(values[ours], mean)
 
 
 def rank(
