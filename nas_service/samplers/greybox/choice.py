@@ -23,6 +23,7 @@ from nas_service.samplers.greybox.scale import Scale
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+MODELLED = 500  # observations that a model is made of
 FEW = 5  # values that say too little of their own scale
 MARGIN = 3.0  # see Scale
 SHORTLIST = 800  # candidates whose gain is computed in full
@@ -126,13 +127,13 @@ class Metric:
         falls = self.scale.sign < 0 and not self.relative
         return below if (bound.at_most is not None) != falls else 1 - below
 
-    def quality(self, seen: Observations) -> Floats:
+    def quality(self, seen: Observations, part: Observations) -> Floats:
         """The metric of trained networks, without the error of the validation sample [n]."""
         values = seen.values[self.name]
         if self.measured <= 0:
             return values
-        features = seen.candidates.features
-        mean, _ = self.predict(seen.candidates, Similarity.of(features, features))
+        alike = Similarity.of(seen.candidates.features, part.candidates.features)
+        mean, _ = self.predict(seen.candidates, alike)
         trust = 1 - self.measured / self.noise
         found = self.scale.value(mean + trust * (self.scale.standard(values) - mean))
         return np.where(np.isfinite(values), found, self.scale.value(mean))
@@ -187,12 +188,13 @@ def rank(
 
     What runs elsewhere is taken to give what the models expect of it.
     """
-    models = {name: Metric.fit(name, problem, seen) for name in problem.learned}
+    part = seen.take(telling(problem, seen))
+    models = {name: Metric.fit(name, problem, part) for name in problem.learned}
     if len(running):
-        seen = _imagined(models, seen, running)
-        models = {n: Metric.fit(n, problem, seen, m) for n, m in models.items()}
-    gains = Gains.of(problem, models, seen)
-    alike = Similarity.of(candidates.features, seen.candidates.features)
+        seen, part = (_imagined(models, x, part, running) for x in (seen, part))
+        models = {n: Metric.fit(n, problem, part, m) for n, m in models.items()}
+    gains = Gains.of(problem, models, seen, part)
+    alike = Similarity.of(candidates.features, part.candidates.features)
     rough = gains.rough(candidates, alike)
     order = np.lexsort((die.random(len(candidates)), -rough))
     short = order[:SHORTLIST]
@@ -201,10 +203,10 @@ def rank(
 
 
 def _imagined(
-    models: "Mapping[str, Metric]", seen: Observations, running: Candidates
+    models: "Mapping[str, Metric]", seen: Observations, part: Observations, running: Candidates
 ) -> Observations:
-    """Observations with those that run, at their expected values."""
-    alike = Similarity.of(running.features, seen.candidates.features)
+    """Observations with those that run, at the values that models of a part of them expect."""
+    alike = Similarity.of(running.features, part.candidates.features)
     values = {}
     for name, model in models.items():
         new, _ = model.outcome(running, *model.predict(running, alike))
@@ -213,6 +215,16 @@ def _imagined(
     return Observations(
         both, values, np.concatenate([seen.contexts, np.zeros(len(running), dtype=np.intp)])
     )
+
+
+def telling(problem: Problem, seen: Observations) -> Ints:
+    """All observations, or of many the best and an even part of the others."""
+    if len(seen) <= MODELLED:
+        return np.arange(len(seen))
+    best = leading(problem, seen, MODELLED // 2)
+    others = np.setdiff1d(np.arange(len(seen)), best)
+    even = np.linspace(0, len(others) - 1, MODELLED - len(best)).astype(np.intp)
+    return np.sort(np.concatenate([best, others[even]]))
 
 
 def leading(problem: Problem, seen: Observations, most: int = 20) -> Ints:
@@ -246,10 +258,17 @@ class Gains:
     span: Floats  # [M] what scales 1 - 0
 
     @classmethod
-    def of(cls, problem: Problem, models: Mapping[str, Metric], seen: Observations) -> "Gains":
+    def of(
+        cls,
+        problem: Problem,
+        models: Mapping[str, Metric],
+        seen: Observations,
+        part: Observations,
+    ) -> "Gains":
+        """Gains over `seen`; models are of a part of it."""
         gambled = [o for o in problem.objectives if o.name in problem.learned]
         order = (*gambled, *(o for o in problem.objectives if o.name not in problem.learned))
-        points = np.stack([o.sign * _quality(o.name, models, seen) for o in order], -1)
+        points = np.stack([o.sign * _quality(o.name, models, seen, part) for o in order], -1)
         kept = np.isfinite(points).all(1) & (seen.contexts == 0)
         within = kept & (_excess(problem, seen) <= 0)
         corner = np.array([_reference(o, points[kept, i]) for i, o in enumerate(order)])
@@ -294,9 +313,11 @@ class Gains:
         return 1 + (o.sign * values - self.corner[i]) / self.span[i], deviation / self.span[i]
 
 
-def _quality(name: str, models: Mapping[str, Metric], seen: Observations) -> Floats:
+def _quality(
+    name: str, models: Mapping[str, Metric], seen: Observations, part: Observations
+) -> Floats:
     if name in models:
-        return models[name].quality(seen)
+        return models[name].quality(seen, part)
     return seen.candidates.costs[name]
 
 
