@@ -23,6 +23,8 @@ from nas_service.samplers.greybox.scale import Scale
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+MODELLED = 500  # observations that a model is made of
+FEW = 5  # values that say too little of their own scale
 MARGIN = 3.0  # see Scale
 SHORTLIST = 800  # candidates whose gain is computed in full
 NODES = (np.array([-np.sqrt(3.0), 0.0, np.sqrt(3.0)]), np.array([1 / 6, 2 / 3, 1 / 6]))
@@ -92,12 +94,13 @@ class Metric:
         made = partial(Scale.fit, sign=-problem.sign(name), logarithm=relative)
         if optimised and not relative:
             made = partial(made, margin=MARGIN)
-        standard, scale = _standardised(made, values, part.contexts)
+        standard, scale = _standardised(made, features, values, part.contexts)
         process = Process.fit(features, standard, part.contexts, like.process if like else None)
         noise = float(np.exp(process.weights.noise))
         measured = 0.0
-        if name == problem.learned[0] and not relative:
-            measured = _sampling(problem.measurement_variance, scale, values, noise)
+        own = values[part.contexts == 0]
+        if name == problem.learned[0] and not relative and len(own):
+            measured = _sampling(problem.measurement_variance, scale, own, noise)
         return cls(name, process, known, scale, relative, noise, measured)
 
     def predict(self, asked: Candidates, alike: Similarity) -> tuple[Floats, Floats]:
@@ -124,13 +127,13 @@ class Metric:
         falls = self.scale.sign < 0 and not self.relative
         return below if (bound.at_most is not None) != falls else 1 - below
 
-    def quality(self, seen: Observations) -> Floats:
+    def quality(self, seen: Observations, part: Observations) -> Floats:
         """The metric of trained networks, without the error of the validation sample [n]."""
         values = seen.values[self.name]
         if self.measured <= 0:
             return values
-        features = seen.candidates.features
-        mean, _ = self.predict(seen.candidates, Similarity.of(features, features))
+        alike = Similarity.of(seen.candidates.features, part.candidates.features)
+        mean, _ = self.predict(seen.candidates, alike)
         trust = 1 - self.measured / self.noise
         found = self.scale.value(mean + trust * (self.scale.standard(values) - mean))
         return np.where(np.isfinite(values), found, self.scale.value(mean))
@@ -147,14 +150,31 @@ def _sampling(variance: float, scale: Scale, values: Floats, noise: float) -> fl
     return min(slope * slope, 0.9 * noise)
 
 
-def _standardised(made: Made, values: Floats, contexts: Ints) -> tuple[Floats, Scale]:
+def _standardised(
+    made: Made, features: Features, values: Floats, contexts: Ints
+) -> tuple[Floats, Scale]:
     """Values of each context by themselves [n], and the scale of context 0."""
     found, scale = np.empty(len(values)), Scale()
     for context in np.unique(contexts)[::-1].tolist():
         these = contexts == context
-        scale = made(values[these])
+        if context == 0 and these.sum() < FEW and not these.all():
+            scale = _borrowed(scale, features, found, values, contexts)
+        else:
+            scale = made(values[these])
         found[these] = scale.standard(values[these])
     return found, scale
+
+
+def _borrowed(
+    scale: Scale, features: Features, standard: Floats, values: Floats, contexts: Ints
+) -> Scale:
+    """The scale of another context, moved to where few values are against what it foretells."""
+    ours = contexts == 0
+    theirs = features.take(~ours)
+    process = Process.fit(theirs, standard[~ours], contexts[~ours])
+    asked = features.take(ours)
+    mean, _ = process.posterior(asked, Similarity.of(asked, theirs))
+    return scale.moved(values[ours], mean)
 
 
 def rank(
@@ -168,12 +188,13 @@ def rank(
 
     What runs elsewhere is taken to give what the models expect of it.
     """
-    models = {name: Metric.fit(name, problem, seen) for name in problem.learned}
+    part = seen.take(telling(problem, seen))
+    models = {name: Metric.fit(name, problem, part) for name in problem.learned}
     if len(running):
-        seen = _imagined(models, seen, running)
-        models = {n: Metric.fit(n, problem, seen, m) for n, m in models.items()}
-    gains = Gains.of(problem, models, seen)
-    alike = Similarity.of(candidates.features, seen.candidates.features)
+        seen, part = (_imagined(models, x, part, running) for x in (seen, part))
+        models = {n: Metric.fit(n, problem, part, m) for n, m in models.items()}
+    gains = Gains.of(problem, models, seen, part)
+    alike = Similarity.of(candidates.features, part.candidates.features)
     rough = gains.rough(candidates, alike)
     order = np.lexsort((die.random(len(candidates)), -rough))
     short = order[:SHORTLIST]
@@ -182,10 +203,10 @@ def rank(
 
 
 def _imagined(
-    models: "Mapping[str, Metric]", seen: Observations, running: Candidates
+    models: "Mapping[str, Metric]", seen: Observations, part: Observations, running: Candidates
 ) -> Observations:
-    """Observations with those that run, at their expected values."""
-    alike = Similarity.of(running.features, seen.candidates.features)
+    """Observations with those that run, at the values that models of a part of them expect."""
+    alike = Similarity.of(running.features, part.candidates.features)
     values = {}
     for name, model in models.items():
         new, _ = model.outcome(running, *model.predict(running, alike))
@@ -194,6 +215,16 @@ def _imagined(
     return Observations(
         both, values, np.concatenate([seen.contexts, np.zeros(len(running), dtype=np.intp)])
     )
+
+
+def telling(problem: Problem, seen: Observations) -> Ints:
+    """All observations, or of many the best and an even part of the others."""
+    if len(seen) <= MODELLED:
+        return np.arange(len(seen))
+    best = leading(problem, seen, MODELLED // 2)
+    others = np.setdiff1d(np.arange(len(seen)), best)
+    even = np.linspace(0, len(others) - 1, MODELLED - len(best)).astype(np.intp)
+    return np.sort(np.concatenate([best, others[even]]))
 
 
 def leading(problem: Problem, seen: Observations, most: int = 20) -> Ints:
@@ -227,10 +258,17 @@ class Gains:
     span: Floats  # [M] what scales 1 - 0
 
     @classmethod
-    def of(cls, problem: Problem, models: Mapping[str, Metric], seen: Observations) -> "Gains":
+    def of(
+        cls,
+        problem: Problem,
+        models: Mapping[str, Metric],
+        seen: Observations,
+        part: Observations,
+    ) -> "Gains":
+        """Gains over `seen`; models are of a part of it."""
         gambled = [o for o in problem.objectives if o.name in problem.learned]
         order = (*gambled, *(o for o in problem.objectives if o.name not in problem.learned))
-        points = np.stack([o.sign * _quality(o.name, models, seen) for o in order], -1)
+        points = np.stack([o.sign * _quality(o.name, models, seen, part) for o in order], -1)
         kept = np.isfinite(points).all(1) & (seen.contexts == 0)
         within = kept & (_excess(problem, seen) <= 0)
         corner = np.array([_reference(o, points[kept, i]) for i, o in enumerate(order)])
@@ -275,9 +313,11 @@ class Gains:
         return 1 + (o.sign * values - self.corner[i]) / self.span[i], deviation / self.span[i]
 
 
-def _quality(name: str, models: Mapping[str, Metric], seen: Observations) -> Floats:
+def _quality(
+    name: str, models: Mapping[str, Metric], seen: Observations, part: Observations
+) -> Floats:
     if name in models:
-        return models[name].quality(seen)
+        return models[name].quality(seen, part)
     return seen.candidates.costs[name]
 
 

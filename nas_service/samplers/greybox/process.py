@@ -98,15 +98,25 @@ class Similarity:
         )
 
     def columns(self, index: Ints) -> "Similarity":
+        """Some of them; all, in their order, without a copy."""
+        if len(index) == self.squares.shape[1]:
+            return self
         return Similarity(*(getattr(self, f.name)[:, index] for f in fields(self)))
 
     def rows(self, index: Ints) -> "Similarity":
         return Similarity(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def covariance(self, w: Weights) -> Floats:
-        near = np.exp(w.numbers - 0.5 * self.squares * np.exp(-2 * w.length))
-        found = near + np.exp(w.kinds) * self.kinds + np.exp(w.details) * self.details
-        return np.asarray(found + SLOPE_DEVIATION**2 * self.scores)
+        found = self.squares * (-0.5 * np.exp(-2 * w.length))
+        found += w.numbers
+        np.exp(found, out=found)
+        for part, weight in (
+            (self.kinds, np.exp(w.kinds)),
+            (self.details, np.exp(w.details)),
+            (self.scores, SLOPE_DEVIATION**2),
+        ):
+            found += weight * part
+        return np.asarray(found)
 
     def gradients(self, w: Weights) -> list[Floats]:
         """Of the covariance, over each parameter but the noise."""

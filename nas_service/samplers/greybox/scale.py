@@ -5,7 +5,7 @@ is modelled as -log(ceiling - value), with a ceiling a margin above the best see
 estimate foretells as log(value / estimate); any other one as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,17 @@ class Scale:
         ceiling = best + margin * (best - median) if best > median else np.inf
         bent = cls(sign, logarithm, ceiling)._bend(values)
         return cls(sign, logarithm, ceiling, float(bent.mean()), float(bent.std()) or 1.0)
+
+    def moved(self, values: Floats, standard: Floats) -> "Scale":
+        """The scale as wide, but at values [n] that it should give these standard ones."""
+        if not np.isfinite(self.ceiling):
+            bent = self.middle + self.deviation * standard
+            off = float(np.median(self._bend(values) - bent))
+            return replace(self, middle=self.middle + off)
+        shift = float(np.median(self.sign * (values - self.value(standard))))
+        room = float(np.exp(-self.middle))  # between the ceiling and a usual value
+        above = float((self.sign * values).max()) + 0.5 * room
+        return replace(self, ceiling=max(self.ceiling + shift, above))
 
     def _bend(self, values: Floats) -> Floats:
         if self.logarithm:

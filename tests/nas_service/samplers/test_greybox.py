@@ -1,6 +1,7 @@
 """The sampler on toys: digits from 0 to 3, of which some sum is the cost."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -120,6 +121,19 @@ def test_another_study_helps_from_the_first_trial_on():
     assert np.mean([t.values[0] for t in first]) <= 0.5 < np.mean([t.values[0] for t in cold])
 
 
+def test_another_study_helps_where_few_trials_are_there():
+    """Six trials, each on the other study's shoulders: nearer than six of a study alone."""
+    die = np.random.default_rng(1)
+    told = [
+        dict(zip(sorted(DIGITS), r, strict=True)) for r in die.integers(4, size=(60, 5)).tolist()
+    ]
+    warm = [Seen(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    helped = [search(6, lambda s=s: sampler(seed=s, warm=lambda study: warm)) for s in range(3)]
+    alone = [search(6, lambda s=s: sampler(seed=s)) for s in range(3)]
+    means = [np.mean([t.values[0] for study in x for t in study.trials]) for x in (helped, alone)]
+    assert means[0] < 0.7 * means[1]
+
+
 def test_pruned_trials_are_a_context_of_their_own():
     """Values at step 1 are half of those at the end: they rank the same."""
     make = GreyBoxSampler(Knowledge(costs), [Objective("error")], distributions=DIGITS, seed=0)
@@ -187,3 +201,13 @@ def test_ordered_parameters_are_numbers():
         trial = study.ask(space)
         study.tell(trial, abs(trial.params["n"] - 17) + (trial.params["k"] == "a"))
     assert study.best_value <= 1
+
+
+def test_the_example_of_the_documentation():
+    text = (Path(__file__).parents[3] / "docs" / "search.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    told = {}
+    exec(code, told)  # noqa: S102  ours
+    found = told["study"].best_trials
+    assert found
+    assert all(t.values[1] <= 5000 and t.params["activation"] == "relu" for t in found)

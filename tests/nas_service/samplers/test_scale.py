@@ -1,0 +1,44 @@
+"""Scales by hand, there and back."""
+
+import numpy as np
+import pytest
+
+from nas_service.samplers.greybox.scale import CLIP, Scale
+
+VALUES = np.array([0.5, 0.8, 0.85, 0.9, 0.92])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    "more", [{}, {"margin": 3.0}, {"logarithm": True}], ids=["plain", "ceiling", "logarithm"]
+)
+def test_there_and_back(sign, more):
+    scale = Scale.fit(VALUES, sign, **more)
+    standard = scale.standard(VALUES)
+    assert standard.mean() == pytest.approx(0, abs=1e-12)
+    assert standard.std() == pytest.approx(1)
+    assert scale.value(standard) == pytest.approx(VALUES)
+
+
+def test_ceiling_by_hand():
+    # best 0.92, median 0.85: the ceiling is 0.92 + 3 * 0.07
+    assert Scale.fit(VALUES, 1.0, margin=3.0).ceiling == pytest.approx(1.13)
+
+
+def test_better_is_higher_and_failures_are_clipped():
+    scale = Scale.fit(VALUES, -1.0, margin=3.0)
+    assert (np.diff(scale.standard(VALUES)) < 0).all()
+    assert scale.standard(np.array([1e6])) == -CLIP
+
+
+@pytest.mark.parametrize("more", [{}, {"margin": 3.0}], ids=["plain", "ceiling"])
+def test_moved_to_a_single_value(more):
+    scale = Scale.fit(VALUES, 1.0, **more)
+    moved = scale.moved(VALUES[3:4] - 0.3, scale.standard(VALUES[3:4]))
+    assert moved.value(scale.standard(VALUES)) == pytest.approx(VALUES - 0.3)
+
+
+def test_values_above_a_moved_ceiling_are_finite():
+    scale = Scale.fit(VALUES, 1.0, margin=0.2)
+    moved = scale.moved(np.array([0.2, 0.3, 5.0]), np.zeros(3))
+    assert np.isfinite(moved.standard(np.array([0.2, 0.3, 5.0]))).all()
