@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+from nas_service.errors import SpecError
 from nas_service.spaces.architecture import (
     EDGE_NAMES,
     EDGES,
+    GLOBAL,
     Architecture,
     Cell,
     layers_of,
@@ -98,6 +100,51 @@ class CellSpace:
         chip = tuple((key, _draw_setting(trial, key, values)) for key, values in self.chip)
         return self.assemble(cells, sizes, chip)
 
+    def parameters(self, architecture: Architecture) -> dict[str, int | str]:
+        """What a trial must have drawn for `draw` to give this architecture.
+
+        SpecError names what of it the space does not hold.
+        """
+        self._check_shape(architecture)
+        found: dict[str, int | str] = {}
+        for name, cell in zip(self._cell_names, architecture.cells, strict=False):
+            for edge, state in zip(EDGE_NAMES, cell.operations, strict=True):
+                _demand(f"{name}_edge{edge}", state, self.states)
+                found[f"{name}_edge{edge}"] = state
+        own = self._sizes_of(architecture)
+        for name, values in self.sizes.items():
+            found |= _place_ordered(name, own[name], values)
+        drawn = dict(architecture.chip)
+        for key, settings in self.chip:
+            found |= _place_setting(key, drawn[key], settings)
+        return found
+
+    def _check_shape(self, architecture: Architecture) -> None:
+        """SpecError where an architecture is not made of the parts that the space draws."""
+        cells, stride = architecture.cells, architecture.stem_stride
+        _demand("cells", len(cells), (self.cells,))
+        _demand("stem_stride", stride, (self.stem_stride,))
+        if self.shared and len(set(cells)) > 1:
+            raise SpecError("cells: all alike are needed, as the space shares one")
+        if missing := sorted(self.sizes.keys() - self._sizes_of(architecture).keys()):
+            raise SpecError(f"{missing[0]}: is not given alone, as the space draws it")
+        searched, given = {key for key, _ in self.chip}, {key for key, _ in architecture.chip}
+        if searched != given:
+            raise SpecError(f"chip: sets {sorted(given)}, but the space draws {sorted(searched)}")
+
+    def _sizes_of(self, architecture: Architecture) -> dict[str, Number]:
+        """An architecture's sizes by the names of their parameters: the inverse of `assemble`."""
+        a = architecture
+        names = ("head_pool", "hidden", "time_steps", "threshold")
+        found: dict[str, Number] = {name: getattr(a, name) for name in names}
+        if isinstance(a.channels, tuple):
+            found |= {f"channels_cell{k}": width for k, width in enumerate(a.channels)}
+        else:
+            found["channels"] = a.channels
+        if isinstance(a.weight_bits, tuple):
+            return found | {f"weight_bits_{n.replace('.', '_')}": b for n, b in a.weight_bits}
+        return found | {"weight_bits": a.weight_bits}
+
     @property
     def _cell_names(self) -> tuple[str, ...]:
         return ("cell",) if self.shared else tuple(f"cell{k}" for k in range(self.cells))
@@ -172,10 +219,44 @@ def _draw_ordered(trial: Suggest, name: str, values: tuple[Number, ...]) -> Numb
     Evenly spaced whole values are drawn as they are; others (2, 4, 8) by their position, under
     the name `<name>_index`. A single value is no parameter.
     """
-    whole = tuple(v for v in values if isinstance(v, int))
-    steps = {b - a for a, b in itertools.pairwise(values)}
-    if not steps:
+    if len(values) == 1:
         return values[0]
-    if len(steps) == 1 and min(steps) > 0 and len(whole) == len(values):
-        return trial.suggest_int(name, whole[0], whole[-1], step=whole[1] - whole[0])
+    if step := _step(values):
+        return trial.suggest_int(name, int(values[0]), int(values[-1]), step=step)
     return values[trial.suggest_int(f"{name}_index", 0, len(values) - 1)]
+
+
+def _step(values: tuple[Number, ...]) -> int:
+    """Distance of evenly spaced whole values; 0 for others."""
+    steps = {b - a for a, b in itertools.pairwise(values)}
+    whole = all(isinstance(v, int) for v in values)
+    return int(min(steps)) if whole and len(steps) == 1 and min(steps) > 0 else 0
+
+
+def _place_ordered(name: str, value: Number, values: tuple[Number, ...]) -> dict[str, int | str]:
+    """The parameter with which `_draw_ordered` gives the value."""
+    _demand(name, value, values)
+    if len(values) == 1:
+        return {}
+    return {name: int(value)} if _step(values) else {f"{name}_index": values.index(value)}
+
+
+def _place_setting(
+    key: str, value: int | str, values: tuple[int, ...] | tuple[str, ...]
+) -> dict[str, int | str]:
+    """The parameter with which `_draw_setting` gives the value."""
+    _demand(f"chip.{key}", value, values)
+    numbers = tuple(v for v in values if isinstance(v, int))
+    if isinstance(value, int):
+        return _place_ordered(f"chip_{key}", value, numbers)
+    return {} if len(values) == 1 else {f"chip_{key}": value}
+
+
+def _demand(name: str, value: Number | str, values: Sequence[Number | str]) -> None:
+    if value not in values:
+        known = ", ".join(_shown(name, v) for v in values)
+        raise SpecError(f"{name} = {_shown(name, value)}: the space holds {known}")
+
+
+def _shown(name: str, value: Number | str) -> str:
+    return "global" if name == "head_pool" and value == GLOBAL else str(value)
