@@ -39,7 +39,8 @@ def run(
     seen: set[str] = set()
     while True:
         seen |= set(train_on(read(search), top))
-        crew = Crew(search.store, search.name, bench.folder, workers or cores())
+        words = ("worker", "--study", search.name)
+        crew = Crew(search.store, words, bench.folder, workers or cores())
         why = crew.run(heard, tick)
         if seen.issuperset(c.digest for c in read(search).early(top)):
             break

@@ -69,6 +69,15 @@ archive = sa.Table(
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("test_accuracy", sa.Float),
 )
+repeats = sa.Table(
+    "nas_repeats",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(16), primary_key=True),
+    sa.Column("repeat", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("evaluation", sa.Text, nullable=False),
+    sa.Column("test_accuracy", sa.Float),
+)
 
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
@@ -95,6 +104,14 @@ class Archived:
     outcome: str
     metrics: dict[str, float]
     test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One training of a finalist in full, with a seed of its own."""
+
+    evaluation: Evaluation
+    test_accuracy: float | None  # None until the test images were read
 
 
 @dataclass(frozen=True)
@@ -488,6 +505,41 @@ class Store:
             this = (archive.c.study_id == study_id, archive.c.digest == digest)
             db.execute(archive.update().where(*this).values(test_accuracy=value))
 
+    # --- repeats
+
+    def prepare_repeats(self) -> None:
+        """Makes their table in a store of an earlier release, which has none."""
+        repeats.create(self.engine, checkfirst=True)
+
+    def repeats(self, study_id: int) -> dict[tuple[str, int], Repeat]:
+        """By (digest, number)."""
+        with self.engine.connect() as db:
+            rows = db.execute(_of(repeats, study_id)).mappings().all()
+        return {
+            (r["digest"], r["repeat"]): Repeat(_evaluation(r["evaluation"]), r["test_accuracy"])
+            for r in rows
+        }
+
+    def has_repeat(self, study_id: int, digest: str, number: int) -> bool:
+        with self.engine.connect() as db:
+            query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
+            return db.execute(query).first() is not None
+
+    def keep_repeat(self, study_id: int, number: int, evaluation: Evaluation) -> None:
+        """Keeps a result, once: whoever comes second has the same."""
+        digest = evaluation.architecture.digest
+        row = {"study_id": study_id, "digest": digest, "repeat": number}
+        text = json.dumps(evaluation.to_json(), allow_nan=False)
+        with self._exclusive(study_id) as db:
+            query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
+            if db.execute(query).first() is None:
+                db.execute(repeats.insert().values(**row, evaluation=text))
+
+    def keep_repeat_test(self, study_id: int, digest: str, number: int, value: float) -> None:
+        with self.engine.begin() as db:
+            this = _repeat(study_id, digest, number)
+            db.execute(repeats.update().where(*this).values(test_accuracy=value))
+
     def _now(self, db: Connection) -> float:
         sqlite = self.engine.dialect.name == "sqlite"
         clock = (
@@ -513,6 +565,11 @@ def _free(row: sa.RowMapping, owner: str, now: float) -> bool:
 
 def _of(table: sa.Table, study_id: int) -> "sa.Select[Any]":
     return sa.select(table).where(table.c.study_id == study_id)
+
+
+def _repeat(study_id: int, digest: str, number: int) -> tuple[sa.ColumnElement[bool], ...]:
+    c = repeats.c
+    return (c.study_id == study_id, c.digest == digest, c.repeat == number)
 
 
 def _held(lease: Lease, owner: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,7 +1,6 @@
 """A study opened, and one worker's life: claim, ask, screen, train, archive, tell."""
 
 import logging
-import signal
 import threading
 import time
 import warnings
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 
 import optuna
 from optuna.trial import Trial, TrialState
@@ -218,15 +216,6 @@ class Worker:
             self._work(claimed)
             done += 1
         return f"{max_trials} trials done"
-
-    def end_on_signals(self) -> None:
-        """SIGINT and SIGTERM release the trial in hand."""
-
-        def ask(_: int, __: FrameType | None) -> None:
-            self.asked_to_end.set()
-
-        signal.signal(signal.SIGINT, ask)
-        signal.signal(signal.SIGTERM, ask)
 
     def _pause(self) -> None:
         if self.asked_to_end.is_set():
