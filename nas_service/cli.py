@@ -398,9 +398,12 @@ def check_study(study: Path, as_json: bool) -> None:
     from nas_service.worker import check
 
     spec = load_spec(study)
-    check(spec)
+    notes = check(spec)
     if as_json:
-        return print_json({"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")})
+        document = {"study": spec.name, "valid": True, "notes": list(notes)}
+        return print_json(document | {"spec": spec.model_dump(mode="json")})
+    for note in notes:
+        err.print(f"note: {plain(note)}", markup=False)
     size = spec.space.build().size
     out.print(
         f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False

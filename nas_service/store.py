@@ -11,8 +11,8 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
@@ -77,6 +77,13 @@ repeats = sa.Table(
     sa.Column("repeat", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("test_accuracy", sa.Float),
+)
+starts = sa.Table(
+    "nas_starts",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("parameters", sa.Text, nullable=False),
 )
 
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
@@ -197,12 +204,40 @@ class Store:
     def names(self) -> list[str]:
         return sorted(optuna.get_all_study_names(self.optuna))
 
-    def add_study(self, study_id: int, spec: str, data_digest: str, trainings: int) -> None:
+    def has_study(self, name: str) -> bool:
+        try:
+            study_id = self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            return False
+        with self.engine.connect() as db:
+            return db.execute(_of(studies, study_id)).first() is not None
+
+    def add_study(
+        self,
+        study_id: int,
+        spec: str,
+        data_digest: str,
+        trainings: int,
+        parameters: Sequence[dict[str, int | str]] = (),
+    ) -> None:
+        """Adds what the study is and begins with, all at once; whoever comes second changes
+        nothing."""
         row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
         row |= {"data_digest": data_digest, "trainings": trainings}
-        with self.engine.begin() as db:
+        first = [{"place": n, "parameters": json.dumps(p)} for n, p in enumerate(parameters)]
+        with suppress(IntegrityError), self._exclusive(study_id) as db:
             if db.execute(_of(studies, study_id)).first() is None:
                 db.execute(studies.insert().values(row))
+                for start in first:
+                    db.execute(starts.insert().values(study_id=study_id, **start))
+
+    def starts(self, study_id: int) -> list[dict[str, int | str]]:
+        """Parameters of the study's first trials; a store of an earlier release has none."""
+        if not sa.inspect(self.engine).has_table(starts.name):
+            return []
+        query = _of(starts, study_id).order_by(starts.c.place)
+        with self.engine.connect() as db:
+            return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
 
     def study(self, name: str) -> StudyRow:
         """The study of that name; StudyError if it is not there or not ours."""

@@ -22,8 +22,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from hw_models import WorkloadError
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
+from nas_service.imports import read_json
 from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cells import CellSpace
@@ -34,6 +36,8 @@ WITH_INTERVAL = (
     "energy_delay_nJs",
 )  # fmt: skip
 GROWING = ("energy_uJ", "power_mW", "energy_delay_nJs")  # with the spike rate
+STARTS = ("published", "extremes", "cheapest")  # candidates to begin with, by name
+FRONT = "front:"  # in front of the study whose front it is
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "123456789"
 }
@@ -65,6 +69,19 @@ def _metric(name: str) -> str:
 def _proxy(name: str) -> str:
     pick(dict.fromkeys(PROXY_NAMES), name, "proxy")
     return name
+
+
+def _start(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    """A name, `front:NAME`, a cell as text, or an architecture as a table."""
+    if isinstance(entry, dict) or entry in STARTS or set(entry) <= set("0123456789 "):
+        return entry
+    if entry.startswith(FRONT):
+        study_name(entry.removeprefix(FRONT))
+        return entry
+    raise ValueError(
+        f"{entry!r:.80}{did_you_mean(entry, STARTS)}: {', '.join(STARTS)}, {FRONT}STUDY, a cell as "
+        "text, an architecture as a table, or its .json file in a study file"
+    )
 
 
 def _operations(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -311,6 +328,8 @@ class Search(Part):
     """`[search]`: who proposes, and when it ends."""
 
     sampler: str = "tpe"
+    # the first trials: STARTS, `front:STUDY`, cells as text, architectures
+    start: tuple[Annotated[str | dict[str, Any], AfterValidator(_start)], ...] = ()
     trainings: Count = 40
     proposals_per_training: Count = 50
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3  # of one trial whose worker died
@@ -492,7 +511,22 @@ def load_spec(path: Path) -> StudySpec:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path}: not TOML: {error}") from error
+    _read_starts(tree, path)
     return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def _read_starts(tree: Any, path: Path) -> None:
+    """Puts architectures in the place of their files, which lie beside the study file."""
+    search = tree.get("search")
+    entries: Any = search.get("start") if isinstance(search, dict) else None
+    for place, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, str) and entry.endswith(".json"):
+            try:
+                found = read_json(path.parent / entry)
+            except WorkloadError as error:
+                raise SpecError(f"{path}: search.start.{place}: {error}") from None
+            shown = isinstance(found, dict) and "architecture" in found  # by `nas show --json`
+            entries[place] = found["architecture"] if shown else found
 
 
 def parse_spec(text: str, where: str) -> StudySpec:

@@ -26,6 +26,7 @@ from nas_service.store import CONTINUED, Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
+CONTINUES = "continues"  # attribute of a trial: the number of the one that it goes on with
 CHECKED_CHIPS = 1000  # combinations of searched chip settings that are tried before a search
 ENUMERABLE = 4096  # genotypes: a space up to this size is known to be exhausted when it is
 WAIT_s = 0.3
@@ -33,8 +34,13 @@ WAIT_s = 0.3
 log = logging.getLogger(__name__)
 
 
-def check(spec: StudySpec) -> None:
-    """What a study file alone cannot know: names, chip, and sizes that fit the images."""
+def check(spec: StudySpec) -> tuple[str, ...]:
+    """What a study file alone cannot know: names, chip, and sizes that fit the images.
+
+    Returns notes on what is left out of the candidates that the search begins with.
+    """
+    from nas_service.starts import resolve  # which reads studies
+
     task = source_of(spec.data).task
     SeededSampler(spec.search.sampler, spec.seed)
     space = spec.build_space()
@@ -46,6 +52,7 @@ def check(spec: StudySpec) -> None:
     _check_sizes(spec, task)
     if spec.quantization.scoring == "int8":
         _check_whole_sums(spec, task)
+    return resolve(spec).notes
 
 
 def _check_sizes(spec: StudySpec, task: Task) -> None:
@@ -102,7 +109,10 @@ class Search:
 
 def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     """The study made, or opened if it is there and asks for the same search."""
+    from nas_service.starts import resolve  # which reads studies
+
     check(spec)
+    first = None if store.has_study(spec.name) else resolve(spec, store)
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(
         storage=store.optuna, study_name=spec.name, directions=directions, load_if_exists=True
@@ -112,7 +122,11 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective.metric for objective in spec.objectives])
     text = spec.model_dump_json()
-    store.add_study(study._study_id, text, data_digest, spec.search.trainings)
+    if first is not None:
+        for note in first.notes:
+            log.warning("%s", note)
+        trainings = spec.search.trainings
+        store.add_study(study._study_id, text, data_digest, trainings, first.parameters)
     found = open_search(store, spec.name)
     if changed := found.spec.differences(spec):
         raise StudyError(
@@ -160,7 +174,7 @@ def queue(search: Search, digests: Iterable[str]) -> None:
             state=TrialState.RUNNING,
             params=origin.params,
             distributions=origin.distributions,
-            user_attrs={"continues": origin.number},
+            user_attrs={CONTINUES: origin.number},
         )
         made = storage.create_new_trial(search.study._study_id, template_trial=again)
         search.store.leave(search.id, storage.get_trial_number_from_id(made), digest)
@@ -194,6 +208,7 @@ class Worker:
         self.asked_to_end = threading.Event()
         self._lease: Lease | None = None
         space = search.spec.build_space()
+        self._starts = search.store.starts(search.id)
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
 
     def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
@@ -271,12 +286,35 @@ class Worker:
         self._settle()
 
     def _trial(self, lease: Lease) -> Trial:
-        """A new trial, or the one whose worker was lost; what it drew already stays drawn."""
+        """A new trial, or the one whose worker was lost; what it drew already stays drawn.
+
+        The first trials draw what the study begins with, by their numbers, so each of these is
+        one trial whoever asks and whoever is lost.
+        """
         study = self.search.study
         if lease.trial is None:
-            return study.ask()
-        frozen = next(t for t in study.get_trials(deepcopy=False) if t.number == lease.trial)
-        return Trial(study, frozen._trial_id)
+            trial = study.ask()
+        else:
+            frozen = next(t for t in study.get_trials(deepcopy=False) if t.number == lease.trial)
+            trial = Trial(study, frozen._trial_id)
+        place = self._place(trial)
+        return trial if place is None else self._fixed(trial, self._starts[place])
+
+    def _place(self, trial: Trial) -> int | None:
+        """Which of the starts a trial is; those that continue another are not counted."""
+        if not self._starts or CONTINUES in trial.user_attrs:
+            return None
+        earlier = self.search.study.get_trials(deepcopy=False)[: trial.number]
+        place = sum(CONTINUES not in t.user_attrs for t in earlier)
+        return place if place < len(self._starts) else None
+
+    def _fixed(self, trial: Trial, parameters: dict[str, int | str]) -> Trial:
+        """The trial, to draw these; its number in a generation comes from what it would draw."""
+        storage = self.search.study._storage
+        storage.set_trial_system_attr(trial._trial_id, "fixed_params", parameters)
+        fixed = Trial(self.search.study, trial._trial_id)
+        _ = fixed.relative_params
+        return fixed
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         s = self.search
