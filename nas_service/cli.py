@@ -316,13 +316,16 @@ def _print_front(result: Any) -> None:
 @click.argument("name")
 @options("storage", "any_disk", "json")
 def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
-    """What happened so far: counts, workers, hypervolume, failures."""
+    """What happened so far: counts, why it ended, workers, hypervolume, failures."""
+    from nas_service import results
+
     result = _result(storage, name, any_disk)
     store, study_id = result.search.store, result.search.id
     document = {
         "study": name,
         "budget": store.study(name).trainings,
         "counts": result.counts,
+        "ended": results.end(result.search),
         "workers": len(store.workers(study_id)),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
@@ -333,7 +336,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         return print_json(document)
     correlations = document.pop("proxy_correlation")
     for key, value in document.items():
-        out.print(f"{key:12s} {plain(value)}", markup=False)
+        out.print(f"{key:12s} {'no' if value is None else plain(value)}", markup=False)
     for name in correlations:
         said = f"rank correlation with accuracy {result.proxy_correlation[name]}"
         out.print(f"proxy {name}: {said}", markup=False)

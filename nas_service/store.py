@@ -85,11 +85,20 @@ starts = sa.Table(
     sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("parameters", sa.Text, nullable=False),
 )
+clocks = sa.Table(
+    "nas_clocks",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("spent_s", sa.Float, nullable=False),
+    sa.Column("beat", sa.Float, nullable=False),  # until when it is counted
+)
 
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
 LIVE: tuple[State, ...] = ("proposing", "training")
+UNDER_WAY: tuple[State, ...] = (*LIVE, "following", "archived")
+PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
 CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
 
 
@@ -270,15 +279,25 @@ class Store:
     # --- leases
 
     def claim(
-        self, study_id: int, owner: str, max_proposals: int, max_attempts: int, max_failures: int
+        self,
+        study_id: int,
+        owner: str,
+        max_proposals: int,
+        max_attempts: int,
+        max_failures: int,
+        seconds: float | None = None,
+        ended: str = "",
     ) -> Lease | str | None:
         """The right to one trial; a sentence when the study is at its end; None: ask again later.
 
         Trials that lost their worker come first, at their next attempt; then a new proposal, as
-        long as trainings done and under way leave room for one more.
+        long as trainings done and under way leave room for one more, the study's clock is below
+        `seconds`, and the caller sees no other end.
         """
         with self._exclusive(study_id) as db:
             now = self._now(db)
+            if seconds is not None:
+                self._beat(db, study_id, now)
             self._expire(db, study_id, now, max_attempts)
             mine = leases.c.study_id == study_id
             waiting = (
@@ -297,8 +316,9 @@ class Store:
                 db.execute(leases.update().where(chosen).values(**row, deadline=now + LEASE_s))
                 return taken
             states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
-            if end := self._end(db, study_id, states, max_proposals, max_failures):
-                return end if not any(states[s] for s in (*LIVE, "following", "archived")) else None
+            end = self._end(db, study_id, states, max_proposals, max_failures, seconds)
+            if end := end or ended:
+                return end if not any(states[s] for s in UNDER_WAY) else None
             budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
             if self._trainings(db, study_id) + sum(states[s] for s in LIVE) >= budget:
                 return None
@@ -313,6 +333,7 @@ class Store:
         states: Counter[str],
         max_proposals: int,
         max_failures: int,
+        seconds: float | None,
     ) -> str:
         budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
         trainings = self._trainings(db, study_id)
@@ -322,10 +343,43 @@ class Store:
             return f"too many failures: {states['failed']} trials failed"
         if (proposals := sum(states.values())) >= max_proposals:
             return f"proposals at their limit: {proposals} proposed, {trainings} trained"
+        if seconds is not None and (spent := self._spent(db, study_id)) >= seconds:
+            return f"time is up: {spent:.0f} of {seconds:g} seconds, {trainings} trainings"
         return ""
 
+    def end(
+        self, study_id: int, max_proposals: int, max_failures: int, seconds: float | None
+    ) -> str | None:
+        """Why no trial is proposed any more; empty while some may be, None while some run."""
+        with self.engine.connect() as db:
+            mine = leases.c.study_id == study_id
+            states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
+            if any(states[s] for s in (*UNDER_WAY, "waiting")):
+                return None
+            return self._end(db, study_id, states, max_proposals, max_failures, seconds)
+
+    def beat(self, study_id: int) -> None:
+        """Lets the study's clock run on to now: somebody works on it."""
+        with self._exclusive(study_id) as db:
+            self._beat(db, study_id, self._now(db))
+
+    def _beat(self, db: Connection, study_id: int, now: float) -> None:
+        """Time since the last beat counts unless it is so long that nobody worked."""
+        this = clocks.c.study_id == study_id
+        row = db.execute(_of(clocks, study_id)).mappings().first()
+        if row is None:
+            db.execute(clocks.insert().values(study_id=study_id, spent_s=0.0, beat=now))
+            return
+        since = now - row["beat"]
+        spent = row["spent_s"] + (since if 0 < since < LEASE_s else 0.0)
+        db.execute(clocks.update().where(this).values(spent_s=spent, beat=now))
+
+    def _spent(self, db: Connection, study_id: int) -> float:
+        query = sa.select(clocks.c.spent_s).where(clocks.c.study_id == study_id)
+        return float(db.execute(query).scalar() or 0.0)
+
     def _trainings(self, db: Connection, study_id: int) -> int:
-        trained = archive.c.outcome.in_((*MEASURED, "diverged"))
+        trained = archive.c.outcome.in_(PAID)
         query = sa.select(sa.func.count()).where(archive.c.study_id == study_id, trained)
         return int(db.execute(query).scalar_one())
 

@@ -324,16 +324,29 @@ class Hardware(Part):
         return self
 
 
+class Stall(Part):
+    """`stall`: the search ends when so many trainings in a row brought so little."""
+
+    trainings: Count
+    gain: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # relative, of hypervolume
+
+
 class Search(Part):
-    """`[search]`: who proposes, and when it ends."""
+    """`[search]`: who proposes, and when it ends: at the first of its limits."""
 
     sampler: str = "tpe"
     # the first trials: STARTS, `front:STUDY`, cells as text, architectures
     start: tuple[Annotated[str | dict[str, Any], AfterValidator(_start)], ...] = ()
     trainings: Count = 40
     proposals_per_training: Count = 50
+    # wall clock while workers worked, all runs together; a training under way is finished
+    seconds: Positive | None = None
+    stall: Stall | None = None
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3  # of one trial whose worker died
     max_failures: Count = 10  # trials; more of them end the search
+
+
+BUDGET = {"trainings", "proposals_per_training", "seconds", "stall", "max_failures", "max_attempts"}
 
 
 class Objective(Part):
@@ -480,13 +493,17 @@ class StudySpec(Part):
         return self._fixed() == other._fixed()
 
     def _fixed(self) -> dict[str, Any]:
-        free = {"trainings", "proposals_per_training", "max_failures", "max_attempts"}
-        return self.model_dump(exclude={"name": True, "search": free, "training": {"until"}})
+        return self.model_dump(exclude={"name": True, "search": BUDGET, "training": {"until"}})
 
     def differences(self, other: "StudySpec") -> list[str]:
         """Dotted keys in which two specifications differ, apart from name, budget and until."""
         mine, others = _flat(self._fixed()), _flat(other._fixed())
         return sorted(k for k in mine.keys() | others.keys() if mine.get(k) != others.get(k))
+
+    def with_budget(self, other: "StudySpec") -> "StudySpec":
+        """The same search with another's limits."""
+        limits = {name: getattr(other.search, name) for name in BUDGET}
+        return self.model_copy(update={"search": self.search.model_copy(update=limits)})
 
     def further(self, until: int) -> "StudySpec":
         """The same study, its trainings ending at another epoch; SpecError where there is none."""

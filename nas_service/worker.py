@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -158,6 +158,18 @@ def grow(search: Search, until: int) -> Search:
     return open_search(search.store, search.name)
 
 
+def set_limits(search: Search, spec: StudySpec) -> Search:
+    """The study with the limits of another specification of the same search."""
+    changed = search.spec.with_budget(spec)
+    if changed == search.spec:
+        return search
+    text = changed.model_dump_json()
+    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+        raise StudyError(f"study {search.name!r} was changed at the same time: try again")
+    search.study.set_user_attr("spec", text)
+    return open_search(search.store, search.name)
+
+
 def queue(search: Search, digests: Iterable[str]) -> None:
     """Leaves known candidates to the next workers, which train them to the study's last epoch.
 
@@ -197,6 +209,19 @@ def check_data(search: Search, bench: Bench) -> None:
             f"study {search.name!r} was begun on other images (digest {recorded}, here "
             f"{bench.data_digest}): results would not compare"
         )
+
+
+def all_digests(spec: StudySpec) -> set[str]:
+    """Those of a small space; of a larger one none."""
+    space = spec.build_space()
+    return {a.digest for a in space} if space.size <= ENUMERABLE else set()
+
+
+def exhausted(digests: set[str], known: Container[str]) -> str:
+    """That all candidates of a small space are known, where they are; else empty."""
+    if not digests or not all(digest in known for digest in digests):
+        return ""
+    return f"space exhausted: all {len(digests)} different candidates are known"
 
 
 class Worker:
@@ -245,14 +270,26 @@ class Worker:
         budget = s.store.study(s.name).trainings
         proposals = budget * limits.proposals_per_training
         claimed = s.store.claim(
-            s.id, self.owner, proposals, limits.max_attempts, limits.max_failures
+            s.id,
+            self.owner,
+            proposals,
+            limits.max_attempts,
+            limits.max_failures,
+            limits.seconds,
+            self._stalled(),
         )
-        if isinstance(claimed, Lease) and claimed.trial is None and self._exhausted():
+        if isinstance(claimed, Lease) and claimed.trial is None and (end := self._exhausted()):
             s.store.release(s.id, claimed, self.owner)
-            return f"space exhausted: all {len(self._all or ())} different candidates are known"
+            return end
         if isinstance(claimed, str) and claimed.startswith("too many"):
             raise TooManyFailures(f"study {s.name!r}: {claimed}")
         return claimed
+
+    def _stalled(self) -> str:
+        from nas_service.results import stalled  # which reads studies
+
+        s = self.search
+        return stalled(s.spec, s.store.archived(s.id).values()) if s.spec.search.stall else ""
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""
@@ -261,10 +298,10 @@ class Worker:
         if spec != s.spec:
             self.search, self.bench = replace(s, spec=spec), replace(self.bench, spec=spec)
 
-    def _exhausted(self) -> bool:
-        if self._all is None:
-            return False
-        return self._all <= self.search.store.archived(self.search.id).keys()
+    def _exhausted(self) -> str:
+        if not self._all:
+            return ""
+        return exhausted(self._all, self.search.store.archived(self.search.id))
 
     def _work(self, lease: Lease) -> None:
         s = self.search
@@ -369,6 +406,8 @@ class Worker:
             try:
                 if lease is not None:
                     self.search.store.renew(lease, self.owner)
+                    if self.search.spec.search.seconds is not None:
+                        self.search.store.beat(self.search.id)
             except Exception as error:  # the next beat may succeed
                 log.warning("lease not renewed: %s", type(error).__name__)
 
