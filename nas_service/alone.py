@@ -42,6 +42,7 @@ def alone(spec: StudySpec, architecture: Architecture, where: str) -> StudySpec:
     if missing := sorted(spec.hardware.space.keys() - chip):
         raise SpecError(f"{where}: chip: missing {missing}, which the study searches")
     tree = spec.model_dump(mode="json") | {"space": _space(spec, architecture)}
+    tree["search"]["start"] = []
     tree["hardware"]["space"] = {key: [value] for key, value in chip.items()}
     try:
         found = parse_spec(json.dumps(tree), "")

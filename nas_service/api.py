@@ -8,11 +8,11 @@ from nas_service.local import Crew, cores
 from nas_service.results import Candidate, Result, read
 from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
-from nas_service.worker import Search, check, check_data, create, grow, queue
+from nas_service.worker import Search, check, check_data, create, grow, queue, set_limits
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
-    """The study created, or opened and perhaps grown to a later epoch.
+    """The study created, or opened, with the limits of the file and perhaps grown to a later epoch.
 
     Study file and data are checked before the store is touched.
     """
@@ -20,7 +20,7 @@ def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Se
     bench = Bench.open(spec, data)
     search = create(store(), spec, bench.data_digest)
     check_data(search, bench)
-    return grow(search, spec.training.last), bench
+    return grow(set_limits(search, spec), spec.training.last), bench
 
 
 def run(
@@ -39,7 +39,8 @@ def run(
     seen: set[str] = set()
     while True:
         seen |= set(train_on(read(search), top))
-        crew = Crew(search.store, search.name, bench.folder, workers or cores())
+        words = ("worker", "--study", search.name)
+        crew = Crew(search.store, words, bench.folder, workers or cores())
         why = crew.run(heard, tick)
         if seen.issuperset(c.digest for c in read(search).early(top)):
             break

@@ -100,12 +100,13 @@ def _judge(spec: StudySpec, space: Composition, drawn: Drawn) -> _Judged:
     bounded = [c for c in spec.constraints if c.metric in costs]
     return _Judged(
         connected=space.connected(drawn),
-        kept={spec.constraint_name(c): _kept(c, costs[c.metric]) for c in bounded},
+        kept={spec.constraint_name(c): kept(c, costs[c.metric]) for c in bounded},
         values={c.metric: costs[c.metric] for c in bounded},
     )
 
 
-def _kept(constraint: Constraint, values: NDArray[np.float64]) -> Flags:
+def kept(constraint: Constraint, values: NDArray[np.float64]) -> Flags:
+    """Candidates whose metric [N] keeps the budget."""
     if constraint.at_most is not None:
         return values <= constraint.at_most
     return values >= (constraint.at_least or 0.0)

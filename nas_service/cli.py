@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
+from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
@@ -237,23 +238,22 @@ def create(
 @click.option("--study", "name", required=True)
 @click.option("--max-trials", type=click.IntRange(1))
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True))
-@click.option("--end-with-stdin", is_flag=True, hidden=True)
+@click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @options("storage", "data", "any_disk")
 def worker(
     name: str,
     max_trials: int | None,
     max_seconds: float | None,
-    end_with_stdin: bool,
+    stdin: bool,
     storage: str | None,
     data: Path,
     any_disk: bool,
 ) -> None:
     """Work on a study of the store until it ends. Any number of workers may run."""
-    import threading
-
     import torch
 
     from nas_service.evaluation import Bench
+    from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.worker import Worker, check_data, open_search
 
     torch.set_num_threads(1)
@@ -261,16 +261,10 @@ def worker(
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
     hand = Worker(search, bench, lambda text: print(plain(text), flush=True))
-    hand.end_on_signals()
-    if end_with_stdin:
-        threading.Thread(target=_until_closed, args=(hand.asked_to_end,), daemon=True).start()
+    end_on_signals(hand.asked_to_end)
+    if stdin:
+        end_with_stdin(hand.asked_to_end)
     print(f"end: {hand.run(max_trials, max_seconds)}", flush=True)
-
-
-def _until_closed(asked_to_end: Any) -> None:
-    while os.read(0, 4096):  # not sys.stdin, whose lock a daemon thread would keep at exit
-        pass
-    asked_to_end.set()
 
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
@@ -322,13 +316,16 @@ def _print_front(result: Any) -> None:
 @click.argument("name")
 @options("storage", "any_disk", "json")
 def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
-    """What happened so far: counts, workers, hypervolume, failures."""
+    """What happened so far: counts, why it ended, workers, hypervolume, failures."""
+    from nas_service import results
+
     result = _result(storage, name, any_disk)
     store, study_id = result.search.store, result.search.id
     document = {
         "study": name,
         "budget": store.study(name).trainings,
         "counts": result.counts,
+        "ended": results.end(result.search),
         "workers": len(store.workers(study_id)),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
@@ -339,7 +336,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         return print_json(document)
     correlations = document.pop("proxy_correlation")
     for key, value in document.items():
-        out.print(f"{key:12s} {plain(value)}", markup=False)
+        out.print(f"{key:12s} {'no' if value is None else plain(value)}", markup=False)
     for name in correlations:
         said = f"rank correlation with accuracy {result.proxy_correlation[name]}"
         out.print(f"proxy {name}: {said}", markup=False)
@@ -404,9 +401,12 @@ def check_study(study: Path, as_json: bool) -> None:
     from nas_service.worker import check
 
     spec = load_spec(study)
-    check(spec)
+    notes = check(spec)
     if as_json:
-        return print_json({"study": spec.name, "valid": True, "spec": spec.model_dump(mode="json")})
+        document = {"study": spec.name, "valid": True, "notes": list(notes)}
+        return print_json(document | {"spec": spec.model_dump(mode="json")})
+    for note in notes:
+        err.print(f"note: {plain(note)}", markup=False)
     size = spec.space.build().size
     out.print(
         f"{study}: valid; {size:.3g} genotypes, {spec.search.trainings} trainings", markup=False
@@ -437,5 +437,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, evaluate, data_command):
+for command in (cost, census, calibrate, ablate, evaluate, retrain, data_command):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals: means and rank correlations of few samples."""
+"""Figures with their 95 % intervals: means, differences and rank correlations of few samples."""
 
 import math
 from collections.abc import Sequence
@@ -24,17 +24,84 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def mean(values: Sequence[float]) -> Interval | None:
-    """Mean of independent values with Student's interval; None for fewer than two."""
-    from scipy.special import stdtrit  # not where nothing is asked of it: it loads slowly
+@dataclass(frozen=True)
+class Difference:
+    """Of two means: Welch's statistic."""
 
+    value: float
+    error: float  # standard error
+    freedom: float  # Welch and Satterthwaite's degrees, a fraction
+
+    @property
+    def p(self) -> float:
+        """Probability of one so large, either way, between equal means."""
+        from scipy.special import stdtr
+
+        if not self.error:
+            return 1.0 if not self.value else 0.0
+        return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        half = _quantile(self.freedom, level) * self.error
+        return Interval(self.value, self.value - half, self.value + half)
+
+
+def mean(values: Sequence[float], least: float = 0.0) -> Interval | None:
+    """Mean of independent values with Student's interval; None for fewer than two.
+
+    Their standard deviation is taken as `least` or more: whole counts that happen to be equal
+    do not show that there is no spread.
+    """
     if len(values) < 2:
         return None
+    middle, variance = _moments(values, least)
+    error = math.sqrt(variance) / math.sqrt(len(values))
+    return Difference(middle, error, len(values) - 1).interval()
+
+
+def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Difference | None:
+    """Mean of a minus mean of b, whose spreads may differ (Welch, Biometrika 34, 1947).
+
+    None where one has fewer than two values; `least` as for `mean`.
+    """
+    if min(len(a), len(b)) < 2:
+        return None
+    (high, of_a), (low, of_b) = _moments(a, least), _moments(b, least)
+    parts = [(of_a / len(a), len(a) - 1), (of_b / len(b), len(b) - 1)]
+    square = sum(part for part, _ in parts)
+    below = sum(part**2 / degrees for part, degrees in parts)
+    freedom = square**2 / below if below else float(min(degrees for _, degrees in parts))
+    return Difference(high - low, math.sqrt(square), freedom)
+
+
+def holm(p_values: Sequence[float], level: float = LEVEL) -> list[tuple[float, float]]:
+    """(corrected p, level of its interval) of each of several tests (Holm, 1979).
+
+    Corrected values below 1 - level are those that stand together. An interval at its level
+    excludes 0 exactly where its test stands: those from the first that does not stand on are
+    tested no more, and keep the level of that one.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    found = [(0.0, 0.0)] * len(p_values)
+    corrected, left, stands = 0.0, len(p_values), True
+    for place, i in enumerate(order):
+        corrected = max(corrected, min(1.0, (len(order) - place) * p_values[i]))
+        left = len(order) - place if stands else left
+        stands = stands and corrected < 1 - level
+        found[i] = (corrected, 1 - (1 - level) / left)
+    return found
+
+
+def _moments(values: Sequence[float], least: float) -> tuple[float, float]:
+    """Mean and variance of a sample, this `least` squared or more."""
     found = np.asarray(values, dtype=np.float64)
-    middle = float(found.mean())
-    error = float(found.std(ddof=1)) / math.sqrt(len(found))
-    half = float(stdtrit(len(found) - 1, (1 + LEVEL) / 2)) * error
-    return Interval(middle, middle - half, middle + half)
+    return float(found.mean()), max(float(found.var(ddof=1)), least**2)
+
+
+def _quantile(freedom: float, level: float) -> float:
+    from scipy.special import stdtrit  # not where nothing is asked of it: it loads slowly
+
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def spearman(scores: Sequence[float], truth: Sequence[float]) -> Interval | None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
 from nas_service.store import Store
@@ -32,10 +33,10 @@ def cores() -> int:
 
 @dataclass
 class Crew:
-    """The workers of one study on this machine."""
+    """The workers of one study on this machine; `words` is the command that each of them runs."""
 
     store: Store
-    name: str
+    words: tuple[str, ...]
     data: Path
     size: int
     _lines: "queue.Queue[tuple[int, str | None]]" = field(default_factory=queue.Queue)
@@ -59,7 +60,7 @@ class Crew:
                     if text is not None:
                         heard(text)
                         continue
-                    code = self._processes.pop(key).wait()
+                    code = _ended(self._processes.pop(key))
                     if code < 0 and started < self.size + REPLACEMENTS:
                         started += 1
                         heard(f"a worker was killed ({signal.Signals(-code).name}); another starts")
@@ -74,7 +75,7 @@ class Crew:
 
     def _start(self, key: int) -> None:
         """A worker that ends when its standard input closes, so none outlives this process."""
-        command = [sys.executable, "-m", "nas_service", "worker", "--study", self.name]
+        command = [sys.executable, "-m", "nas_service", *self.words]
         command += ["--data", str(self.data), "--any-disk", "--end-with-stdin"]
         url = self.store.url.render_as_string(hide_password=False)
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
@@ -89,8 +90,9 @@ class Crew:
 
     def _listen(self, key: int, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None  # noqa: S101  asked for above
-        for text in process.stdout:
-            self._lines.put((key, text.rstrip("\n")))
+        with process.stdout as lines:
+            for text in lines:
+                self._lines.put((key, text.rstrip("\n")))
         self._lines.put((key, None))
 
     def _drain(self) -> Iterator[tuple[int, str | None]]:
@@ -107,10 +109,39 @@ class Crew:
             process.terminate()
         for process in self._processes.values():
             try:
-                process.wait(GRACE_s)
+                _ended(process, GRACE_s)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                _ended(process)
+
+
+def _ended(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> int:
+    """Waits for a worker; its exit code."""
+    code = process.wait(timeout_s)
+    assert process.stdin is not None  # noqa: S101  asked for at its start
+    process.stdin.close()
+    return code
+
+
+def end_on_signals(asked_to_end: threading.Event) -> None:
+    """In a worker: SIGINT and SIGTERM ask for an end."""
+
+    def ask(_: int, __: FrameType | None) -> None:
+        asked_to_end.set()
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+
+
+def end_with_stdin(asked_to_end: threading.Event) -> None:
+    """In a worker: the end of standard input, and so of whoever started it, asks for an end."""
+    threading.Thread(target=_until_closed, args=(asked_to_end,), daemon=True).start()
+
+
+def _until_closed(asked_to_end: threading.Event) -> None:
+    while os.read(0, 4096):  # not sys.stdin, whose lock a daemon thread would keep at exit
+        pass
+    asked_to_end.set()
 
 
 def _error(code: int, reason: str) -> NasError:

@@ -2,16 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation
-from nas_service.store import CONTINUED
+from nas_service.store import CONTINUED, PAID, Archived
 from nas_service.study import StudySpec
-from nas_service.worker import Search
+from nas_service.worker import Search, all_digests, exhausted
 
 Point = tuple[float, ...]  # objectives scaled to 0 (ideal) .. 1 (reference), to minimise
 
@@ -194,12 +194,59 @@ def read(search: Search) -> Result:
     return Result(search.spec, tuple(found), count(outcomes), search)
 
 
+def stalled(spec: StudySpec, archive: Iterable[Archived]) -> str:
+    """Why a study is to end, if its last trainings brought too little; else empty.
+
+    They are counted by their trials. Nothing stalls before the hypervolume is above 0.
+    """
+    stall = spec.search.stall
+    paid = sorted((r for r in archive if r.outcome in PAID), key=lambda r: r.trial)
+    if stall is None or len(paid) <= stall.trainings:
+        return ""
+    before, now = _volume(spec, paid[: -stall.trainings]), _volume(spec, paid)
+    if not before or now > before * (1 + stall.gain):
+        return ""
+    return (
+        f"stalled: hypervolume {now:.4f} after {len(paid)} trainings, "
+        f"{before:.4f} before the last {stall.trainings}"
+    )
+
+
+def _volume(spec: StudySpec, archive: Iterable[Archived]) -> float:
+    able = [
+        scaled(spec, row.metrics)
+        for row in archive
+        if row.outcome in MEASURED and all(v <= 0 for v in _over(spec, row.metrics))
+    ]
+    front: list[Point] = []
+    for point in sorted(set(able)):  # what dominates a point comes before it
+        if not _dominated(point, front):
+            front.append(point)
+    return hypervolume(front)
+
+
+def _over(spec: StudySpec, metrics: dict[str, float]) -> Iterable[float]:
+    return spec.known_violations(metrics).values()
+
+
+def end(search: Search) -> str | None:
+    """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
+    limits, store = search.spec.search, search.store
+    proposals = store.study(search.name).trainings * limits.proposals_per_training
+    found = store.end(search.id, proposals, limits.max_failures, limits.seconds)
+    if found is None:
+        return None
+    archive = store.archived(search.id)
+    found = found or stalled(search.spec, archive.values())
+    return found or exhausted(all_digests(search.spec), archive) or None
+
+
 def count(outcomes: dict[int, str]) -> dict[str, int]:
     """`trained` counts what was paid from the budget: trainings, the diverged among them, and in
     a search free of training the candidates that were scored.
     """
     n = Counter(outcomes.values())
-    trained = sum(n[outcome] for outcome in (*MEASURED, "diverged"))
+    trained = sum(n[outcome] for outcome in PAID)
     return {
         "complete": trained + n["rejected"] + n["cached"] + n[CONTINUED],
         "trained": trained,

@@ -11,8 +11,8 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
@@ -69,11 +69,36 @@ archive = sa.Table(
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("test_accuracy", sa.Float),
 )
+repeats = sa.Table(
+    "nas_repeats",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(16), primary_key=True),
+    sa.Column("repeat", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("evaluation", sa.Text, nullable=False),
+    sa.Column("test_accuracy", sa.Float),
+)
+starts = sa.Table(
+    "nas_starts",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("parameters", sa.Text, nullable=False),
+)
+clocks = sa.Table(
+    "nas_clocks",
+    tables,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("spent_s", sa.Float, nullable=False),
+    sa.Column("beat", sa.Float, nullable=False),  # until when it is counted
+)
 
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
 LIVE: tuple[State, ...] = ("proposing", "training")
+UNDER_WAY: tuple[State, ...] = (*LIVE, "following", "archived")
+PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
 CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
 
 
@@ -95,6 +120,14 @@ class Archived:
     outcome: str
     metrics: dict[str, float]
     test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One training of a finalist in full, with a seed of its own."""
+
+    evaluation: Evaluation
+    test_accuracy: float | None  # None until the test images were read
 
 
 @dataclass(frozen=True)
@@ -180,12 +213,40 @@ class Store:
     def names(self) -> list[str]:
         return sorted(optuna.get_all_study_names(self.optuna))
 
-    def add_study(self, study_id: int, spec: str, data_digest: str, trainings: int) -> None:
+    def has_study(self, name: str) -> bool:
+        try:
+            study_id = self.optuna.get_study_id_from_name(name)
+        except KeyError:
+            return False
+        with self.engine.connect() as db:
+            return db.execute(_of(studies, study_id)).first() is not None
+
+    def add_study(
+        self,
+        study_id: int,
+        spec: str,
+        data_digest: str,
+        trainings: int,
+        parameters: Sequence[dict[str, int | str]] = (),
+    ) -> None:
+        """Adds what the study is and begins with, all at once; whoever comes second changes
+        nothing."""
         row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
         row |= {"data_digest": data_digest, "trainings": trainings}
-        with self.engine.begin() as db:
+        first = [{"place": n, "parameters": json.dumps(p)} for n, p in enumerate(parameters)]
+        with suppress(IntegrityError), self._exclusive(study_id) as db:
             if db.execute(_of(studies, study_id)).first() is None:
                 db.execute(studies.insert().values(row))
+                for start in first:
+                    db.execute(starts.insert().values(study_id=study_id, **start))
+
+    def starts(self, study_id: int) -> list[dict[str, int | str]]:
+        """Parameters of the study's first trials; a store of an earlier release has none."""
+        if not sa.inspect(self.engine).has_table(starts.name):
+            return []
+        query = _of(starts, study_id).order_by(starts.c.place)
+        with self.engine.connect() as db:
+            return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
 
     def study(self, name: str) -> StudyRow:
         """The study of that name; StudyError if it is not there or not ours."""
@@ -218,15 +279,25 @@ class Store:
     # --- leases
 
     def claim(
-        self, study_id: int, owner: str, max_proposals: int, max_attempts: int, max_failures: int
+        self,
+        study_id: int,
+        owner: str,
+        max_proposals: int,
+        max_attempts: int,
+        max_failures: int,
+        seconds: float | None = None,
+        ended: str = "",
     ) -> Lease | str | None:
         """The right to one trial; a sentence when the study is at its end; None: ask again later.
 
         Trials that lost their worker come first, at their next attempt; then a new proposal, as
-        long as trainings done and under way leave room for one more.
+        long as trainings done and under way leave room for one more, the study's clock is below
+        `seconds`, and the caller sees no other end.
         """
         with self._exclusive(study_id) as db:
             now = self._now(db)
+            if seconds is not None:
+                self._beat(db, study_id, now)
             self._expire(db, study_id, now, max_attempts)
             mine = leases.c.study_id == study_id
             waiting = (
@@ -245,8 +316,9 @@ class Store:
                 db.execute(leases.update().where(chosen).values(**row, deadline=now + LEASE_s))
                 return taken
             states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
-            if end := self._end(db, study_id, states, max_proposals, max_failures):
-                return end if not any(states[s] for s in (*LIVE, "following", "archived")) else None
+            end = self._end(db, study_id, states, max_proposals, max_failures, seconds)
+            if end := end or ended:
+                return end if not any(states[s] for s in UNDER_WAY) else None
             budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
             if self._trainings(db, study_id) + sum(states[s] for s in LIVE) >= budget:
                 return None
@@ -261,6 +333,7 @@ class Store:
         states: Counter[str],
         max_proposals: int,
         max_failures: int,
+        seconds: float | None,
     ) -> str:
         budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
         trainings = self._trainings(db, study_id)
@@ -270,10 +343,43 @@ class Store:
             return f"too many failures: {states['failed']} trials failed"
         if (proposals := sum(states.values())) >= max_proposals:
             return f"proposals at their limit: {proposals} proposed, {trainings} trained"
+        if seconds is not None and (spent := self._spent(db, study_id)) >= seconds:
+            return f"time is up: {spent:.0f} of {seconds:g} seconds, {trainings} trainings"
         return ""
 
+    def end(
+        self, study_id: int, max_proposals: int, max_failures: int, seconds: float | None
+    ) -> str | None:
+        """Why no trial is proposed any more; empty while some may be, None while some run."""
+        with self.engine.connect() as db:
+            mine = leases.c.study_id == study_id
+            states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
+            if any(states[s] for s in (*UNDER_WAY, "waiting")):
+                return None
+            return self._end(db, study_id, states, max_proposals, max_failures, seconds)
+
+    def beat(self, study_id: int) -> None:
+        """Lets the study's clock run on to now: somebody works on it."""
+        with self._exclusive(study_id) as db:
+            self._beat(db, study_id, self._now(db))
+
+    def _beat(self, db: Connection, study_id: int, now: float) -> None:
+        """Time since the last beat counts unless it is so long that nobody worked."""
+        this = clocks.c.study_id == study_id
+        row = db.execute(_of(clocks, study_id)).mappings().first()
+        if row is None:
+            db.execute(clocks.insert().values(study_id=study_id, spent_s=0.0, beat=now))
+            return
+        since = now - row["beat"]
+        spent = row["spent_s"] + (since if 0 < since < LEASE_s else 0.0)
+        db.execute(clocks.update().where(this).values(spent_s=spent, beat=now))
+
+    def _spent(self, db: Connection, study_id: int) -> float:
+        query = sa.select(clocks.c.spent_s).where(clocks.c.study_id == study_id)
+        return float(db.execute(query).scalar() or 0.0)
+
     def _trainings(self, db: Connection, study_id: int) -> int:
-        trained = archive.c.outcome.in_((*MEASURED, "diverged"))
+        trained = archive.c.outcome.in_(PAID)
         query = sa.select(sa.func.count()).where(archive.c.study_id == study_id, trained)
         return int(db.execute(query).scalar_one())
 
@@ -488,6 +594,41 @@ class Store:
             this = (archive.c.study_id == study_id, archive.c.digest == digest)
             db.execute(archive.update().where(*this).values(test_accuracy=value))
 
+    # --- repeats
+
+    def prepare_repeats(self) -> None:
+        """Makes their table in a store of an earlier release, which has none."""
+        repeats.create(self.engine, checkfirst=True)
+
+    def repeats(self, study_id: int) -> dict[tuple[str, int], Repeat]:
+        """By (digest, number)."""
+        with self.engine.connect() as db:
+            rows = db.execute(_of(repeats, study_id)).mappings().all()
+        return {
+            (r["digest"], r["repeat"]): Repeat(_evaluation(r["evaluation"]), r["test_accuracy"])
+            for r in rows
+        }
+
+    def has_repeat(self, study_id: int, digest: str, number: int) -> bool:
+        with self.engine.connect() as db:
+            query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
+            return db.execute(query).first() is not None
+
+    def keep_repeat(self, study_id: int, number: int, evaluation: Evaluation) -> None:
+        """Keeps a result, once: whoever comes second has the same."""
+        digest = evaluation.architecture.digest
+        row = {"study_id": study_id, "digest": digest, "repeat": number}
+        text = json.dumps(evaluation.to_json(), allow_nan=False)
+        with self._exclusive(study_id) as db:
+            query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
+            if db.execute(query).first() is None:
+                db.execute(repeats.insert().values(**row, evaluation=text))
+
+    def keep_repeat_test(self, study_id: int, digest: str, number: int, value: float) -> None:
+        with self.engine.begin() as db:
+            this = _repeat(study_id, digest, number)
+            db.execute(repeats.update().where(*this).values(test_accuracy=value))
+
     def _now(self, db: Connection) -> float:
         sqlite = self.engine.dialect.name == "sqlite"
         clock = (
@@ -513,6 +654,11 @@ def _free(row: sa.RowMapping, owner: str, now: float) -> bool:
 
 def _of(table: sa.Table, study_id: int) -> "sa.Select[Any]":
     return sa.select(table).where(table.c.study_id == study_id)
+
+
+def _repeat(study_id: int, digest: str, number: int) -> tuple[sa.ColumnElement[bool], ...]:
+    c = repeats.c
+    return (c.study_id == study_id, c.digest == digest, c.repeat == number)
 
 
 def _held(lease: Lease, owner: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -22,8 +22,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from hw_models import WorkloadError
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
+from nas_service.imports import read_json
 from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cells import CellSpace
@@ -34,6 +36,8 @@ WITH_INTERVAL = (
     "energy_delay_nJs",
 )  # fmt: skip
 GROWING = ("energy_uJ", "power_mW", "energy_delay_nJs")  # with the spike rate
+STARTS = ("published", "extremes", "cheapest")  # candidates to begin with, by name
+FRONT = "front:"  # in front of the study whose front it is
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "123456789"
 }
@@ -65,6 +69,19 @@ def _metric(name: str) -> str:
 def _proxy(name: str) -> str:
     pick(dict.fromkeys(PROXY_NAMES), name, "proxy")
     return name
+
+
+def _start(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    """A name, `front:NAME`, a cell as text, or an architecture as a table."""
+    if isinstance(entry, dict) or entry in STARTS or set(entry) <= set("0123456789 "):
+        return entry
+    if entry.startswith(FRONT):
+        study_name(entry.removeprefix(FRONT))
+        return entry
+    raise ValueError(
+        f"{entry!r:.80}{did_you_mean(entry, STARTS)}: {', '.join(STARTS)}, {FRONT}STUDY, a cell as "
+        "text, an architecture as a table, or its .json file in a study file"
+    )
 
 
 def _operations(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -307,15 +324,30 @@ class Hardware(Part):
         return self
 
 
+class Stall(Part):
+    """`stall`: the search ends when so many trainings in a row brought so little."""
+
+    trainings: Count
+    gain: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # relative, of hypervolume
+
+
 class Search(Part):
-    """`[search]`: who proposes, and when it ends."""
+    """`[search]`: who proposes, and when it ends: at the first of its limits."""
 
     sampler: str = "tpe"
     warm: tuple[str, ...] = ()  # studies of the same store that `greybox` learns from
+    # the first trials: STARTS, `front:STUDY`, cells as text, architectures
+    start: tuple[Annotated[str | dict[str, Any], AfterValidator(_start)], ...] = ()
     trainings: Count = 40
     proposals_per_training: Count = 50
+    # wall clock while workers worked, all runs together; a training under way is finished
+    seconds: Positive | None = None
+    stall: Stall | None = None
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3  # of one trial whose worker died
     max_failures: Count = 10  # trials; more of them end the search
+
+
+BUDGET = {"trainings", "proposals_per_training", "seconds", "stall", "max_failures", "max_attempts"}
 
 
 class Objective(Part):
@@ -462,13 +494,17 @@ class StudySpec(Part):
         return self._fixed() == other._fixed()
 
     def _fixed(self) -> dict[str, Any]:
-        free = {"trainings", "proposals_per_training", "max_failures", "max_attempts"}
-        return self.model_dump(exclude={"name": True, "search": free, "training": {"until"}})
+        return self.model_dump(exclude={"name": True, "search": BUDGET, "training": {"until"}})
 
     def differences(self, other: "StudySpec") -> list[str]:
         """Dotted keys in which two specifications differ, apart from name, budget and until."""
         mine, others = _flat(self._fixed()), _flat(other._fixed())
         return sorted(k for k in mine.keys() | others.keys() if mine.get(k) != others.get(k))
+
+    def with_budget(self, other: "StudySpec") -> "StudySpec":
+        """The same search with another's limits."""
+        limits = {name: getattr(other.search, name) for name in BUDGET}
+        return self.model_copy(update={"search": self.search.model_copy(update=limits)})
 
     def further(self, until: int) -> "StudySpec":
         """The same study, its trainings ending at another epoch; SpecError where there is none."""
@@ -493,7 +529,22 @@ def load_spec(path: Path) -> StudySpec:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path}: not TOML: {error}") from error
+    _read_starts(tree, path)
     return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def _read_starts(tree: Any, path: Path) -> None:
+    """Puts architectures in the place of their files, which lie beside the study file."""
+    search = tree.get("search")
+    entries: Any = search.get("start") if isinstance(search, dict) else None
+    for place, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, str) and entry.endswith(".json"):
+            try:
+                found = read_json(path.parent / entry)
+            except WorkloadError as error:
+                raise SpecError(f"{path}: search.start.{place}: {error}") from None
+            shown = isinstance(found, dict) and "architecture" in found  # by `nas show --json`
+            entries[place] = found["architecture"] if shown else found
 
 
 def parse_spec(text: str, where: str) -> StudySpec:

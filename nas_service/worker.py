@@ -1,15 +1,13 @@
 """A study opened, and one worker's life: claim, ask, screen, train, archive, tell."""
 
 import logging
-import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 
 import optuna
 from optuna.trial import Trial, TrialState
@@ -28,6 +26,7 @@ from nas_service.store import CONTINUED, Lease, LEASE_s, Store, owner_name
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
+CONTINUES = "continues"  # attribute of a trial: the number of the one that it goes on with
 CHECKED_CHIPS = 1000  # combinations of searched chip settings that are tried before a search
 ENUMERABLE = 4096  # genotypes: a space up to this size is known to be exhausted when it is
 WAIT_s = 0.3
@@ -35,8 +34,13 @@ WAIT_s = 0.3
 log = logging.getLogger(__name__)
 
 
-def check(spec: StudySpec) -> None:
-    """What a study file alone cannot know: names, chip, and sizes that fit the images."""
+def check(spec: StudySpec) -> tuple[str, ...]:
+    """What a study file alone cannot know: names, chip, and sizes that fit the images.
+
+    Returns notes on what is left out of the candidates that the search begins with.
+    """
+    from nas_service.starts import resolve  # which reads studies
+
     task = source_of(spec.data).task
     sampler_of(spec)
     space = spec.build_space()
@@ -48,6 +52,7 @@ def check(spec: StudySpec) -> None:
     _check_sizes(spec, task)
     if spec.quantization.scoring == "int8":
         _check_whole_sums(spec, task)
+    return resolve(spec).notes
 
 
 def _check_sizes(spec: StudySpec, task: Task) -> None:
@@ -104,7 +109,10 @@ class Search:
 
 def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     """The study made, or opened if it is there and asks for the same search."""
+    from nas_service.starts import resolve  # which reads studies
+
     check(spec)
+    first = None if store.has_study(spec.name) else resolve(spec, store)
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(
         storage=store.optuna, study_name=spec.name, directions=directions, load_if_exists=True
@@ -114,7 +122,11 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective.metric for objective in spec.objectives])
     text = spec.model_dump_json()
-    store.add_study(study._study_id, text, data_digest, spec.search.trainings)
+    if first is not None:
+        for note in first.notes:
+            log.warning("%s", note)
+        trainings = spec.search.trainings
+        store.add_study(study._study_id, text, data_digest, trainings, first.parameters)
     found = open_search(store, spec.name)
     if changed := found.spec.differences(spec):
         raise StudyError(
@@ -146,6 +158,18 @@ def grow(search: Search, until: int) -> Search:
     return open_search(search.store, search.name)
 
 
+def set_limits(search: Search, spec: StudySpec) -> Search:
+    """The study with the limits of another specification of the same search."""
+    changed = search.spec.with_budget(spec)
+    if changed == search.spec:
+        return search
+    text = changed.model_dump_json()
+    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+        raise StudyError(f"study {search.name!r} was changed at the same time: try again")
+    search.study.set_user_attr("spec", text)
+    return open_search(search.store, search.name)
+
+
 def queue(search: Search, digests: Iterable[str]) -> None:
     """Leaves known candidates to the next workers, which train them to the study's last epoch.
 
@@ -162,7 +186,7 @@ def queue(search: Search, digests: Iterable[str]) -> None:
             state=TrialState.RUNNING,
             params=origin.params,
             distributions=origin.distributions,
-            user_attrs={"continues": origin.number},
+            user_attrs={CONTINUES: origin.number},
         )
         made = storage.create_new_trial(search.study._study_id, template_trial=again)
         search.store.leave(search.id, storage.get_trial_number_from_id(made), digest)
@@ -187,6 +211,19 @@ def check_data(search: Search, bench: Bench) -> None:
         )
 
 
+def all_digests(spec: StudySpec) -> set[str]:
+    """Those of a small space; of a larger one none."""
+    space = spec.build_space()
+    return {a.digest for a in space} if space.size <= ENUMERABLE else set()
+
+
+def exhausted(digests: set[str], known: Container[str]) -> str:
+    """That all candidates of a small space are known, where they are; else empty."""
+    if not digests or not all(digest in known for digest in digests):
+        return ""
+    return f"space exhausted: all {len(digests)} different candidates are known"
+
+
 class Worker:
     """One process that works on one study until it ends, or is asked to."""
 
@@ -196,6 +233,7 @@ class Worker:
         self.asked_to_end = threading.Event()
         self._lease: Lease | None = None
         space = search.spec.build_space()
+        self._starts = search.store.starts(search.id)
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
 
     def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
@@ -219,15 +257,6 @@ class Worker:
             done += 1
         return f"{max_trials} trials done"
 
-    def end_on_signals(self) -> None:
-        """SIGINT and SIGTERM release the trial in hand."""
-
-        def ask(_: int, __: FrameType | None) -> None:
-            self.asked_to_end.set()
-
-        signal.signal(signal.SIGINT, ask)
-        signal.signal(signal.SIGTERM, ask)
-
     def _pause(self) -> None:
         if self.asked_to_end.is_set():
             raise Interrupted("interrupted: the trial in hand was released; run again to continue")
@@ -241,14 +270,26 @@ class Worker:
         budget = s.store.study(s.name).trainings
         proposals = budget * limits.proposals_per_training
         claimed = s.store.claim(
-            s.id, self.owner, proposals, limits.max_attempts, limits.max_failures
+            s.id,
+            self.owner,
+            proposals,
+            limits.max_attempts,
+            limits.max_failures,
+            limits.seconds,
+            self._stalled(),
         )
-        if isinstance(claimed, Lease) and claimed.trial is None and self._exhausted():
+        if isinstance(claimed, Lease) and claimed.trial is None and (end := self._exhausted()):
             s.store.release(s.id, claimed, self.owner)
-            return f"space exhausted: all {len(self._all or ())} different candidates are known"
+            return end
         if isinstance(claimed, str) and claimed.startswith("too many"):
             raise TooManyFailures(f"study {s.name!r}: {claimed}")
         return claimed
+
+    def _stalled(self) -> str:
+        from nas_service.results import stalled  # which reads studies
+
+        s = self.search
+        return stalled(s.spec, s.store.archived(s.id).values()) if s.spec.search.stall else ""
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""
@@ -257,10 +298,10 @@ class Worker:
         if spec != s.spec:
             self.search, self.bench = replace(s, spec=spec), replace(self.bench, spec=spec)
 
-    def _exhausted(self) -> bool:
-        if self._all is None:
-            return False
-        return self._all <= self.search.store.archived(self.search.id).keys()
+    def _exhausted(self) -> str:
+        if not self._all:
+            return ""
+        return exhausted(self._all, self.search.store.archived(self.search.id))
 
     def _work(self, lease: Lease) -> None:
         s = self.search
@@ -282,12 +323,35 @@ class Worker:
         self._settle()
 
     def _trial(self, lease: Lease) -> Trial:
-        """A new trial, or the one whose worker was lost; what it drew already stays drawn."""
+        """A new trial, or the one whose worker was lost; what it drew already stays drawn.
+
+        The first trials draw what the study begins with, by their numbers, so each of these is
+        one trial whoever asks and whoever is lost.
+        """
         study = self.search.study
         if lease.trial is None:
-            return study.ask()
-        frozen = next(t for t in study.get_trials(deepcopy=False) if t.number == lease.trial)
-        return Trial(study, frozen._trial_id)
+            trial = study.ask()
+        else:
+            frozen = next(t for t in study.get_trials(deepcopy=False) if t.number == lease.trial)
+            trial = Trial(study, frozen._trial_id)
+        place = self._place(trial)
+        return trial if place is None else self._fixed(trial, self._starts[place])
+
+    def _place(self, trial: Trial) -> int | None:
+        """Which of the starts a trial is; those that continue another are not counted."""
+        if not self._starts or CONTINUES in trial.user_attrs:
+            return None
+        earlier = self.search.study.get_trials(deepcopy=False)[: trial.number]
+        place = sum(CONTINUES not in t.user_attrs for t in earlier)
+        return place if place < len(self._starts) else None
+
+    def _fixed(self, trial: Trial, parameters: dict[str, int | str]) -> Trial:
+        """The trial, to draw these; its number in a generation comes from what it would draw."""
+        storage = self.search.study._storage
+        storage.set_trial_system_attr(trial._trial_id, "fixed_params", parameters)
+        fixed = Trial(self.search.study, trial._trial_id)
+        _ = fixed.relative_params
+        return fixed
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         s = self.search
@@ -342,6 +406,8 @@ class Worker:
             try:
                 if lease is not None:
                     self.search.store.renew(lease, self.owner)
+                    if self.search.spec.search.seconds is not None:
+                        self.search.store.beat(self.search.id)
             except Exception as error:  # the next beat may succeed
                 log.warning("lease not renewed: %s", type(error).__name__)
 

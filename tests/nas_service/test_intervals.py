@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata, spearmanr, ttest_ind
 
-from nas_service.intervals import mean, ranks, spearman
+from nas_service.intervals import difference, holm, mean, ranks, spearman
 
 SMALL = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
@@ -60,3 +60,61 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         found = spearman(x, 0.6 * x + 0.8 * noise)
         held += found.low <= truth <= found.high
     assert 0.92 < held / 500 < 0.98
+
+
+SAMPLES = st.lists(st.integers(0, 50), min_size=2, max_size=6)
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(*[st.lists(st.integers(0, 50), min_size=2, max_size=6, unique=True)] * 2)
+def test_differences_of_means(a, b):
+    found, peer = difference(a, b), ttest_ind(a, b, equal_var=False)
+    assert found.p == pytest.approx(peer.pvalue, abs=1e-9)
+    low, high = peer.confidence_interval(0.9)
+    assert (found.interval(0.9).low, found.interval(0.9).high) == pytest.approx((low, high))
+
+
+def test_differences_of_samples_that_say_little():
+    assert difference([1, 2], [1]) is None
+    assert difference([1, 1], [1, 1]).p == 1
+    assert difference([2, 2], [1, 1]).p == 0  # the caller says if so little spread can be
+
+
+def test_equal_counts_do_not_show_that_there_is_no_spread():
+    """Twice 95 of 100 and twice 96: the spread is one image or more, error 0.01, t = 1."""
+    found = difference([0.96, 0.96], [0.95, 0.95], least=0.01)
+    assert (found.value, found.error) == pytest.approx((0.01, 0.01))
+    assert found.freedom == pytest.approx(2)
+    assert found.p == pytest.approx(1 - 1 / 3**0.5)  # of t(2) beyond 1, both sides
+    assert mean([0.96, 0.96], least=0.01).low < 0.9
+
+
+def test_holms_correction_by_hand():
+    """.01 * 3, .02 * 2, .9: all that is smaller than 5 % in this order stands."""
+    assert [p for p, _ in holm([0.02, 0.9, 0.01])] == pytest.approx([0.04, 0.9, 0.03])
+    stopped = holm([0.04, 0.03, 0.01])  # .03 * 2 does not stand, so .04 is not tested
+    assert [p for p, _ in stopped] == pytest.approx([0.06, 0.06, 0.03])
+    assert [1 - level for _, level in stopped] == pytest.approx([0.05 / 2, 0.05 / 2, 0.05 / 3])
+    assert holm([]) == []
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.lists(SAMPLES, min_size=2, max_size=5))
+def test_intervals_exclude_zero_where_the_corrected_tests_stand(samples):
+    pairs = [(a, b) for i, a in enumerate(samples) for b in samples[i + 1 :]]
+    found = [difference(a, b, least=1.0) for a, b in pairs]
+    for d, (p, level) in zip(found, holm([d.p for d in found]), strict=True):
+        assert d.p <= p
+        assert d.interval(level).excludes_zero == (p < 0.05)
+
+
+def test_among_equals_one_difference_in_twenty_families_is_called_real():
+    """Ten pairs of five samples of one distribution each: without correction three times more."""
+    die, called, plain = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        samples = die.normal(size=(5, 4))
+        p_values = [difference(samples[i], samples[j]).p for i in range(5) for j in range(i)]
+        called += min(p for p, _ in holm(p_values)) < 0.05
+        plain += min(p_values) < 0.05
+    assert called / 400 < 0.06
+    assert plain / 400 > 0.15

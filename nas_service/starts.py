@@ -1,0 +1,157 @@
+"""Where a search begins: candidates by name, which become the study's first trials."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas_service import census
+from nas_service.errors import SpecError
+from nas_service.results import read
+from nas_service.snn.composition import sampled
+from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
+from nas_service.spaces.cells import CellSpace, Number
+from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
+from nas_service.store import Store
+from nas_service.study import FRONT, StudySpec
+from nas_service.worker import open_search
+
+# The cells that SNASNet publishes for CIFAR-10 and CIFAR-100 (Kim et al., ECCV 2022), one for all
+# places, as text in the operations of `snasnet5`. Both need backward edges.
+PUBLISHED = ("0303 0030 2002 0200", "0302 0030 3003 0000")
+SAMPLE = 5000  # candidates among which the cheapest is looked for
+COSTS = ("parameters", "memory_KiB", "area_mm2", "latency_ms", "energy_uJ", "crossbars")
+
+Params = dict[str, int | str]
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Parameters of the first trials, each network once, and what was left out."""
+
+    parameters: tuple[Params, ...]
+    notes: tuple[str, ...]
+
+
+def resolve(spec: StudySpec, store: Store | None = None) -> Starts:
+    """The candidates that `search.start` names; SpecError names an entry that does not fit.
+
+    Of published cells and fronts those that fit are taken. Without a store the fronts of other
+    studies are left aside, StudyError where one is not there.
+    """
+    space = spec.build_space()
+    found: dict[str, Params] = {}
+    notes = []
+    for place, entry in enumerate(spec.search.start):
+        try:
+            architectures = list(_named(spec, space, entry, store))
+            fit, left = _fitting(space, architectures, _some_may_fit(entry))
+        except SpecError as error:
+            raise SpecError(f"search.start.{place}: {error}") from None
+        found |= {a.digest: p for a, p in fit if a.digest not in found}
+        if left:
+            count, why = len(left), left[0]
+            notes.append(
+                f"search.start: {count} of {len(architectures)} left out of {entry}: {why}"
+            )
+    return Starts(tuple(found.values()), tuple(notes))
+
+
+def _some_may_fit(entry: Any) -> bool:
+    return isinstance(entry, str) and (entry == "published" or entry.startswith(FRONT))
+
+
+def _fitting(
+    space: CellSpace, architectures: Iterable[Architecture], some: bool
+) -> tuple[list[tuple[Architecture, Params]], list[str]]:
+    """Architectures of the space with their parameters, and why others are none."""
+    fit, left = [], []
+    for architecture in architectures:
+        try:
+            fit.append((architecture, space.parameters(architecture)))
+        except SpecError as error:
+            if not some:
+                raise
+            left.append(str(error))
+    return fit, left
+
+
+def _named(
+    spec: StudySpec, space: CellSpace, entry: Any, store: Store | None
+) -> Iterable[Architecture]:
+    if not isinstance(entry, str):
+        names = operations_of(spec.space.operations)
+        return [Architecture.from_json(entry, names)]
+    if entry.startswith(FRONT):
+        return [] if store is None else _front(store, entry.removeprefix(FRONT))
+    if entry in NAMED:
+        return NAMED[entry](spec, space)
+    return [in_the_middle(space, Cell.from_text(entry, operations_of(spec.space.operations)))]
+
+
+def _front(store: Store, name: str) -> list[Architecture]:
+    result = read(open_search(store, name))
+    return [result.evaluation(c).architecture for c in result.front]
+
+
+def in_the_middle(space: CellSpace, cell: Cell) -> Architecture:
+    """The cell in all places, with every size, and setting of the chip, in the middle."""
+    sizes = {name: values[(len(values) - 1) // 2] for name, values in space.sizes.items()}
+    return _with(space, cell, sizes)
+
+
+def _with(space: CellSpace, cell: Cell, sizes: dict[str, Number]) -> Architecture:
+    chip = tuple((key, values[(len(values) - 1) // 2]) for key, values in space.chip)
+    return space.assemble((cell,) * space.cells, sizes, chip)
+
+
+def _published(_: StudySpec, space: CellSpace) -> list[Architecture]:
+    cells = (Cell.from_text(text, PRESETS["snasnet5"]) for text in PUBLISHED)
+    return [in_the_middle(space, cell) for cell in cells]
+
+
+def _extremes(_: StudySpec, space: CellSpace) -> list[Architecture]:
+    """The lightest convolution between a cell's ends with every size at its cheapest, and the
+    heaviest on all edges with every size at its dearest."""
+    weighted = sorted((n for n in space.operations if OPERATIONS[n].weighted), key=_weight)
+    weighted = weighted or [n for n in space.operations if OPERATIONS[n].kind != "zero"]
+    nothing = next((n for n in space.operations if OPERATIONS[n].kind == "zero"), weighted[0])
+    light = Cell(tuple(weighted[0] if e == (0, OUTPUT) else nothing for e in EDGES))
+    heavy = Cell((weighted[-1],) * len(EDGES))
+    return [
+        _with(space, cell, {n: _end(n, v, at) for n, v in space.sizes.items()})
+        for cell, at in ((light, 0), (heavy, -1))
+    ]
+
+
+def _end(name: str, values: tuple[Number, ...], at: int) -> Number:
+    """The cheapest value (0) or the dearest (-1); larger pools leave smaller classifiers."""
+    return values[-1 - at if name == "head_pool" else at]
+
+
+def _weight(name: str) -> float:
+    """Weights for each pair of channels, of a separable convolution for 16 of them."""
+    o = OPERATIONS[name]
+    return o.kernel**2 if o.kind == "conv" else 1 + o.kernel**2 / 16
+
+
+def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
+    """The least product of the costs that the study bounds or minimises, at the assumed rate."""
+    drawn = sampled(space, SAMPLE, spec.seed)
+    composition = census.composition_of(spec)
+    costs, inside = census.metrics(spec, composition, drawn), composition.connected(drawn)
+    for c in spec.constraints:
+        if c.metric in costs:
+            inside &= census.kept(c, costs[c.metric])
+    if not inside.any():
+        raise SpecError(f"'cheapest': none of {SAMPLE} candidates keeps the budgets")
+    asked = {c.metric for c in spec.constraints if c.at_most is not None}
+    asked |= {o.metric for o in spec.objectives if o.direction == "minimize"}
+    counted = [m for m in COSTS if m in asked] or ["parameters"]
+    product = np.sum([np.log(costs[m]) for m in counted], axis=0)
+    best = int(np.argmin(np.where(inside, product, np.inf)))
+    return [drawn.architecture(space, best)]
+
+
+NAMED = {"published": _published, "extremes": _extremes, "cheapest": _cheapest}

@@ -1,0 +1,210 @@
+"""`nas retrain`: repeats of finalists, kept one by one, and what may be said of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from nas_service import retraining
+from nas_service.cli import main
+from nas_service.errors import Interrupted, SpecError, StudyError
+from nas_service.evaluation import Bench
+from nas_service.results import read
+from nas_service.retraining import chosen, comparisons, repeat_seed
+from nas_service.store import Store, repeats
+from nas_service.study import parse_spec
+from nas_service.worker import Worker, create, open_search
+
+TREE = {
+    "name": "x",
+    "seed": 2,
+    "space": {
+        "operations": "light3", "channels": [4, 8], "head_pool": 2, "hidden": 64, "time_steps": 3,
+    },
+    "data": {"name": "digits", "train_samples": 384, "validation_samples": 128},
+    "network": {"dropout": 0.2},
+    "training": {"epochs": 2, "until": 1, "inherit": True, "batch_size": 16},
+    "search": {"trainings": 2, "sampler": "random"},
+    "objectives": [
+        {"metric": "accuracy", "direction": "maximize"},
+        {"metric": "parameters", "direction": "minimize", "reference": 40000},
+    ],
+    "constraints": [{"metric": "parameters", "at_most": 40000}],
+}  # fmt: skip
+
+
+def spec(**changes):
+    return parse_spec(json.dumps(TREE | changes), "x")
+
+
+class Place:
+    """A study with two trained candidates."""
+
+    def __init__(self, folder):
+        torch.set_num_threads(1)
+        folder.mkdir(exist_ok=True)
+        self.url = f"sqlite:///{folder}/nas.db"
+        store = Store(self.url, create=True)
+        self.bench = Bench.open(spec(), Path())
+        create(store, spec(), self.bench.data_digest)
+        self.search = open_search(store, "x")
+        Worker(self.search, self.bench, lambda text: None).run()
+        self.best = read(self.search).best(2)
+
+    def train(self, seeds, pause=lambda: None):
+        said = []
+        retraining.train(self.search, self.bench, self.best, seeds, pause, said.append)
+        return said
+
+    @property
+    def kept(self):
+        return self.search.store.repeats(self.search.id)
+
+    def weights(self):
+        files = sorted(self.search.store.artifacts.glob("x/*.repeat*.safetensors"))
+        return {f.name: {n: t.numpy().tobytes() for n, t in load_file(f).items()} for f in files}
+
+    def close(self):
+        self.search.store.engine.dispose()
+        self.search.store.optuna.remove_session()
+        self.search.store.optuna.engine.dispose()
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path / "one")
+    yield made
+    made.close()
+
+
+def facts(place):
+    return {key: (r.evaluation.accuracy, r.evaluation.seed) for key, r in place.kept.items()}
+
+
+def test_a_retraining_that_is_killed_goes_on_where_it_was(place, tmp_path):
+    """Killed within a training and between two; the same weights as without a break."""
+    assert len(place.best) == 2
+    calls = iter(range(80))  # 48 batches to a training of two epochs
+
+    def killed():
+        if next(calls, None) is None:
+            raise Interrupted("now")
+
+    with pytest.raises(Interrupted):
+        place.train(2, killed)
+    assert 1 <= len(place.kept) < 4
+    first = place.kept.keys()
+    said = place.train(2)
+    assert len(said) == 4 - len(first)
+    assert place.train(2) == []
+    assert len(place.train(3)) == 2  # another seed: only what is new
+
+    other = Place(tmp_path / "other")
+    other.train(3)
+    assert facts(place) == facts(other)
+    assert place.weights() == other.weights()
+    assert not list(place.search.store.artifacts.glob("x/*.repeat*.training.safetensors"))
+    other.close()
+
+
+def test_repeats_are_full_trainings_of_seeds_of_their_own(place):
+    place.train(2)
+    found = [r.evaluation for r in place.kept.values()]
+    assert {e.fidelity for e in found} == {2}  # the study ends at 1
+    assert {e.inherited for e in found} == {0.0}
+    assert len({e.seed for e in found}) == 4
+    assert all(0.01 < e.spike_rate < 0.9 for e in found)
+    assert all(e.accuracy > 0.25 for e in found)
+    assert all(len(w) for w in place.weights().values())
+    assert len(place.weights()) == 4
+    assert facts(place).keys() == {(c.digest, n) for c in place.best for n in (0, 1)}
+    digest = place.best[0].digest
+    assert place.kept[digest, 1].evaluation.seed == repeat_seed(2, digest, 1)
+    assert repeat_seed(1, digest, 1) != repeat_seed(2, digest, 1)
+
+
+def test_test_images_are_read_behind_the_last_training(place):
+    place.train(2)
+    assert [r.test_accuracy for r in place.kept.values()] == [None] * 4
+    gone = sorted(place.search.store.artifacts.glob("x/*.repeat1.safetensors"))[0]
+    gone.unlink()
+    args = (place.search, place.bench, place.best, 2)
+    assert retraining.measure_test(*args) == [gone]
+    found = retraining.read(*args)
+    assert sorted(len(f.test_accuracies) for f in found.finalists) == [1, 2]
+    for f in found.finalists:
+        assert f.within == 2
+        assert len(f.accuracies) == 2
+        for repeat in f.trained:
+            weights = place.search.weights(f.candidate.digest)
+            at = weights.with_suffix(f".repeat{f.repeats.index(repeat)}.safetensors")
+            if at.is_file():
+                there = place.bench.test_accuracy(repeat.evaluation.architecture, at)
+                assert repeat.test_accuracy == there
+
+
+def test_who_is_a_finalist(place):
+    result = read(place.search)
+    assert chosen(result) == result.front
+    assert chosen(result, top=2) == place.best
+    trials = [c.trial for c in reversed(place.best)]
+    assert [c.trial for c in chosen(result, trials=trials)] == trials
+    with pytest.raises(StudyError, match="trial 99 has measured nothing"):
+        chosen(result, trials=[99])
+
+
+def test_searches_without_training_have_nothing_to_repeat():
+    free = {"objectives": [{"metric": "parameters", "direction": "minimize"}]}
+    with pytest.raises(SpecError, match="no training to repeat"):
+        retraining.in_full(spec(training={"epochs": 0}, **free))
+
+
+def test_verdicts_by_hand():
+    """One far from two that are near; the third has one value, and no test."""
+    far, near, nearer = (0.95, 0.951, 0.952), (0.80, 0.81, 0.82), (0.79, 0.80, 0.81)
+    found = comparisons([(7, far), (3, near), (5, nearer), (1, (0.7,))], 0.001)
+    assert [c.verdict for c in found] == [
+        "7 > 3", "7 > 5", "not told apart", "not told apart", "not told apart", "not told apart",
+    ]  # fmt: skip
+    assert [c.p is None for c in found] == [False, False, True, False, True, True]
+    assert found[3].difference.value == pytest.approx(0.01)  # t = 1.22, p = .288, the last tested
+    assert found[3].p == pytest.approx(0.288, abs=1e-3)
+
+
+def test_one_image_more_in_every_repeat_is_not_told_apart():
+    found = comparisons([(0, (0.95, 0.95, 0.95)), (1, (0.94, 0.94, 0.94))], 0.01)
+    assert found[0].verdict == "not told apart"
+
+
+def nas(url, *words):
+    return CliRunner().invoke(main, [*words, "--storage", url], env={"COLUMNS": "160"})
+
+
+def test_workers_train_each_repeat_once_and_the_table_says_what_is_real(place):
+    """In a store of an earlier release, which has no table for repeats."""
+    repeats.drop(place.search.store.engine)
+    trials = ",".join(str(c.trial) for c in place.best)
+    words = ("retrain", "x", "--trials", trials, "--seeds", "2", "--workers", "2")
+    done = nas(place.url, *words, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert sum(line.startswith("trial ") for line in done.stderr.splitlines()) == 4
+    document = json.loads(done.stdout)
+    assert (document["study"], document["epochs"], document["seeds"]) == ("x", 2, 2)
+    assert {f["trial"] for f in document["finalists"]} == {c.trial for c in place.best}
+    for f in document["finalists"]:
+        assert f["accuracy"]["value"] == pytest.approx(sum(f["accuracies"]) / 2)
+        assert all(0 <= x <= 1 for x in f["test_accuracies"])
+        assert f["accuracy"]["low"] < f["accuracy"]["value"] < f["accuracy"]["high"]
+    assert len(document["comparisons"]) == 1
+
+    again = nas(place.url, *words)
+    assert again.exit_code == 0, again.stderr
+    assert "accuracy" not in again.stderr
+    assert "2 of 2" in again.stdout
+    verdict = document["comparisons"][0]["verdict"]
+    assert verdict in again.stdout
+    wrong = nas(place.url, "retrain", "x", "--front", "--top", "2")
+    assert (wrong.exit_code, "one of --front" in wrong.stderr) == (2, True)

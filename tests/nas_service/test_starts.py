@@ -1,0 +1,304 @@
+"""Where a search begins: entries by name, and the first trials that they become."""
+
+import json
+import logging
+import math
+import re
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from click.testing import CliRunner
+from optuna.trial import TrialState
+
+from nas_service import census
+from nas_service.cli import main
+from nas_service.errors import SpecError, StudyError
+from nas_service.evaluation import Bench
+from nas_service.results import read
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.starts import NAMED, PUBLISHED, SAMPLE, resolve
+from nas_service.store import Store, starts
+from nas_service.study import STARTS, load_spec, parse_spec
+from nas_service.worker import CONTINUES, Worker, create, open_search
+
+TREE = {
+    "name": "x",
+    "space": {
+        "channels": [4, 8, 12], "head_pool": [2, 4], "hidden": [16, 32], "time_steps": [2, 3],
+        "mode": "backward",
+    },
+    "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
+    "training": {"epochs": 0},
+    "search": {"trainings": 4, "sampler": "random"},
+    "proxies": {"names": ["convolutions"]},
+    "objectives": [
+        {"metric": "proxy_convolutions", "direction": "maximize", "reference": 0, "ideal": 12},
+        {"metric": "parameters", "direction": "minimize", "reference": 10000},
+    ],
+}  # fmt: skip
+TABLE = {
+    "cells": ["0303 0030 2002 0200", "0300 0010 0003 0000"],
+    "channels": 12, "head_pool": 2, "hidden": 32, "time_steps": 3, "weight_bits": 8,
+}  # fmt: skip
+
+
+def spec(*start, space=(), search=(), **changes):
+    tree = TREE | changes
+    tree = tree | {"space": tree["space"] | dict(space)}
+    tree = tree | {"search": tree["search"] | {"start": list(start)} | dict(search)}
+    return parse_spec(json.dumps(tree), "x")
+
+
+def drawn(asked):
+    """The architectures that trials with these parameters are."""
+    space = asked.build_space()
+    return [space.draw(optuna.trial.FixedTrial(p)) for p in resolve(asked).parameters]
+
+
+# --- what the names mean
+
+
+def test_names_are_those_of_the_study_file():
+    assert NAMED.keys() == set(STARTS)
+
+
+def test_published_cells_stand_in_all_places_in_the_middle_of_the_sizes():
+    found = drawn(spec("published"))
+    assert [a.cells[0].text(TREE_OPERATIONS) for a in found] == list(PUBLISHED)
+    for a in found:
+        assert a.cells[0] == a.cells[1]
+        assert (a.channels, a.head_pool, a.hidden, a.time_steps) == (8, 2, 16, 2)
+
+
+TREE_OPERATIONS = spec().build_space().operations
+
+
+@pytest.mark.parametrize("space", [{"mode": "forward"}, {"operations": "light3"}])
+def test_published_cells_that_do_not_fit_are_told(space):
+    found = resolve(spec("published", space=space))
+    assert found.parameters == ()
+    assert len(found.notes) == 1
+    assert "2 of 2 left out of published: cell0_edge0" in found.notes[0]
+
+
+def test_extremes():
+    small, large = drawn(spec("extremes"))
+    zero = "zeroize"
+    assert small.cells == (Cell((zero, zero, "conv1x1", zero, zero, zero)),) * 2
+    assert large.cells == (Cell(("conv3x3",) * 6),) * 2
+    sizes = [(a.channels, a.head_pool, a.hidden, a.time_steps) for a in (small, large)]
+    assert sizes == [(4, 4, 16, 2), (12, 2, 32, 3)]  # a larger pool is cheaper
+    pools = {"operations": ["zeroize", "avgpool3x3"], "mode": "forward"}
+    assert drawn(spec("extremes", space=pools))[0].cells[0].connected
+
+
+def test_the_cheapest_keeps_the_budgets_and_costs_least():
+    """Against every candidate of a space that the sample holds whole."""
+    sizes = {"operations": "light3", "mode": "forward", "shared": True, "channels": 8}
+    sizes |= {"head_pool": 2, "hidden": 16, "time_steps": 2}
+    budgets = [{"metric": "energy_uJ", "at_most": 0.3}, {"metric": "parameters", "at_least": 9000}]
+    asked = spec("cheapest", space=sizes, constraints=budgets)
+    assert asked.build_space().size < SAMPLE / 6
+    (found,) = drawn(asked)
+    bench = Bench.open(asked, Path())
+
+    def cost(a):
+        costs = bench.screen(a, 0).hardware_metrics
+        return math.log(costs["parameters"]) + math.log(costs["energy_uJ"])
+
+    able = list(census.feasible(asked))
+    assert 50 < len(able) < asked.build_space().size / 2
+    assert found in able
+    assert cost(found) == pytest.approx(min(cost(a) for a in able))
+
+
+def test_the_cheapest_of_budgets_that_nothing_keeps():
+    with pytest.raises(SpecError, match=r"search.start.0: 'cheapest': none of 5000"):
+        resolve(spec("cheapest", constraints=[{"metric": "parameters", "at_most": 10.0}]))
+
+
+def test_cells_and_tables():
+    cell, table = drawn(spec("0003 0000 0000 0000", TABLE))
+    assert cell.cells[0].operations.count("conv3x3") == 1
+    assert table == Architecture.from_json(TABLE)
+
+
+def test_each_network_once():
+    twice = resolve(spec(PUBLISHED[0], "published", TABLE, TABLE))
+    assert len(twice.parameters) == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (["publish"], "search.start.0: 'publish', did you mean 'published'?"),
+        (["front:../x"], "name '../x'"),
+        (["published", "0300"], "search.start.1: cell '0300'"),
+        ([TABLE | {"channels": 6}], "search.start.0: channels = 6: the space holds 4, 8, 12"),
+        ([TABLE | {"bits": 6}], "search.start.0: architecture: unknown key 'bits'"),
+        (["0005 0000 0000 0000"], "search.start.0: cell .*: digit 5"),
+        (["missing.json"], "search.start.0: .*missing.json: cannot be read"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
+    text = (Path(__file__).parents[2] / "studies" / "digits.toml").read_text()
+    text = text.replace("channels = [8, 12, 16, 20, 24]", "channels = [4, 8, 12]")
+    text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
+    words = ", ".join(_toml(entry) for entry in start)
+    (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\nstart = [{words}]"))
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
+    assert done.exit_code == 2
+    assert re.search(said, done.output), done.output
+
+
+def _toml(entry):
+    if isinstance(entry, str):
+        return json.dumps(entry)
+    return "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry.items()) + "}"
+
+
+def test_files_lie_beside_the_study_file(tmp_path):
+    text = (Path(__file__).parents[2] / "studies" / "digits.toml").read_text()
+    text = text.replace("[search]", '[search]\nstart = ["a.json", "b.json", "published"]')
+    (tmp_path / "x.toml").write_text(text)
+    (tmp_path / "a.json").write_text(json.dumps(TABLE))
+    (tmp_path / "b.json").write_text(json.dumps({"trial": 3, "architecture": TABLE}))
+    assert load_spec(tmp_path / "x.toml").search.start == (TABLE, TABLE, "published")
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
+    assert "cell0_edge02 = back:conv1x1: the space holds zeroize" in done.output
+    backward = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
+    (tmp_path / "x.toml").write_text(backward)
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
+    assert done.exit_code == 0, done.output
+
+
+# --- the first trials of a study
+
+
+@pytest.fixture
+def store(tmp_path):
+    torch.set_num_threads(1)
+    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+    yield made
+    close(made)
+
+
+def close(store):
+    store.engine.dispose()
+    store.optuna.remove_session()
+    store.optuna.engine.dispose()
+
+
+def begin(store, asked):
+    bench = Bench.open(asked, Path())
+    return create(store, asked, bench.data_digest), bench
+
+
+def run(store, asked, trials=None):
+    search, bench = begin(store, asked)
+    Worker(open_search(store, asked.name), bench, lambda text: None).run(trials)
+    return search
+
+
+def test_first_trials_are_what_was_named_and_later_ones_are_drawn(store):
+    asked = spec("published", "extremes", search={"trainings": 6})
+    search = run(store, asked)
+    trials = search.study.get_trials(deepcopy=False)
+    assert [t.params for t in trials[:4]] == list(resolve(asked).parameters)
+    assert len(trials) >= 6
+    assert all(t.state == TrialState.COMPLETE for t in trials)
+    plain = run(store, spec(name="plain", search={"trainings": 6}))
+    after = plain.study.get_trials(deepcopy=False)
+    assert [t.params for t in trials[4:6]] == [t.params for t in after[4:6]]  # by their numbers
+
+
+def test_nsga2_breeds_from_them(store):
+    asked = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
+    search = run(store, asked)
+    sampler = open_search(store, "x").study.sampler._inner
+    population = {t.number for t in sampler.get_population(search.study, 0)}
+    assert {0, 1, 2, 3} < population
+    assert len(population) == 20
+    parents = {t.number for t in sampler.get_parent_population(search.study, 1)}
+    assert parents & {0, 1, 2, 3}
+
+
+def test_workers_that_start_at_once_begin_each_once(store_url):
+    torch.set_num_threads(1)
+    store = Store(store_url, create=True)
+    asked = spec("published", "extremes", TABLE, search={"trainings": 8})
+    _, bench = begin(store, asked)
+    others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(4)]
+    hands = [Worker(open_search(s, "x"), bench, lambda text: None) for s in others]
+    for n, hand in enumerate(hands):  # as if of as many processes
+        hand.owner = f"elsewhere/boot/{n}/1"
+    threads = [threading.Thread(target=hand.run) for hand in hands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trials = open_search(store, "x").study.get_trials(deepcopy=False)
+    first = list(resolve(asked).parameters)
+    assert [t.params for t in trials[:5]] == first
+    assert len([t for t in trials if t.state == TrialState.COMPLETE]) == len(trials)
+    for one in (store, *others):
+        close(one)
+
+
+def test_a_worker_lost_before_it_drew_loses_no_start(store):
+    asked = spec("published", "extremes")
+    search, _ = begin(store, asked)
+    search.study.ask()  # and killed: no lease is bound to trial 0
+    search.study.ask()
+    run(store, asked)
+    trials = search.study.get_trials(deepcopy=False)
+    assert [t.params for t in trials[:4]] == list(resolve(asked).parameters)
+
+
+def test_trials_that_continue_others_take_no_place(store):
+    asked = spec("extremes", "published")
+    search = run(store, asked, trials=1)
+    first = search.study.get_trials(deepcopy=False)[0]
+    again = optuna.trial.create_trial(
+        state=TrialState.RUNNING, params=first.params, distributions=first.distributions,
+        user_attrs={CONTINUES: 0},
+    )  # fmt: skip
+    storage = search.study._storage
+    number = storage.get_trial_number_from_id(
+        storage.create_new_trial(search.study._study_id, template_trial=again)
+    )
+    store.leave(search.id, number, first.user_attrs["digest"])
+    run(store, asked)
+    params = [t.params for t in search.study.get_trials(deepcopy=False)]
+    assert [params[0], *params[2:5]] == list(resolve(asked).parameters)
+
+
+def test_the_front_of_an_earlier_study(store, caplog):
+    earlier = run(store, spec(name="earlier", search={"trainings": 12}))
+    front = [read(earlier).evaluation(c).architecture for c in read(earlier).front]
+    narrow = spec("front:earlier", space={"channels": [4, 8]})
+    fit = [a for a in front if a.channels < 12]
+    assert 0 < len(fit) < len(front)
+    with caplog.at_level(logging.WARNING):
+        search = run(store, narrow, trials=len(fit))
+    left = len(front) - len(fit)
+    assert f"{left} of {len(front)} left out of front:earlier: channels = 12" in caplog.text
+    assert [read(search).evaluation(c).architecture for c in read(search).candidates] == fit
+    with pytest.raises(StudyError, match="no study 'nowhere'"):
+        begin(store, spec("front:nowhere", name="other"))
+    assert "other" not in store.names()
+
+
+def test_what_a_study_began_with_stays(store):
+    asked = spec("published")
+    search, _ = begin(store, asked)
+    before = store.starts(search.id)
+    begin(store, asked)
+    assert store.starts(search.id) == before
+    with pytest.raises(StudyError, match=r"another search\.start"):
+        begin(store, spec("extremes"))
+    starts.drop(store.engine)  # as in a store of an earlier release
+    assert store.starts(search.id) == []

@@ -1,0 +1,181 @@
+"""When a search ends by its clock or by what it still finds, and how it goes on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from nas_service import api
+from nas_service.cli import main
+from nas_service.errors import SpecError
+from nas_service.results import end, read, stalled
+from nas_service.store import Archived, Lease, LEASE_s, Store
+from nas_service.study import parse_spec
+from nas_service.worker import Worker
+
+TREE = {
+    "name": "x",
+    "space": {
+        "channels": [4, 8, 12], "head_pool": [2, 4], "hidden": [16, 32], "time_steps": [2, 3],
+    },
+    "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
+    "training": {"epochs": 0},
+    "search": {"trainings": 200, "sampler": "random"},
+    "proxies": {"names": ["convolutions"]},
+    "objectives": [
+        {"metric": "proxy_convolutions", "direction": "maximize", "reference": 0, "ideal": 10},
+        {"metric": "parameters", "direction": "minimize", "reference": 10000},
+    ],
+}  # fmt: skip
+
+
+def spec(**search):
+    return parse_spec(json.dumps(TREE | {"search": TREE["search"] | search}), "x")
+
+
+def row(trial, convolutions, parameters, outcome="scored"):
+    metrics = {"proxy_convolutions": convolutions, "parameters": parameters}
+    return Archived(f"{trial}", trial, outcome, metrics, None)
+
+
+# --- stall
+
+
+@pytest.mark.parametrize(
+    ("trainings", "gain", "ends"),
+    [(1, 0.0, True), (2, 0.0, False), (2, 0.3, True), (2, 0.2, False), (4, 0.3, False)],
+)
+def test_a_stall_by_hand(trainings, gain, ends):
+    """Volumes .2 * .5 = .1, then .1, then .125 (a gain of 25 %), then .125 again."""
+    rows = [row(0, 2, 5000), row(1, 1, 5000), row(4, 2, 3750), row(5, 1, 8000)]
+    rows.insert(2, row(3, 9, 1000, "rejected"))
+    found = stalled(spec(stall={"trainings": trainings, "gain": gain}), reversed(rows))
+    assert bool(found) == ends
+    if ends:
+        assert found.startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
+
+
+def test_nothing_stalls_before_something_is_found():
+    rows = [row(n, 1, 50000) for n in range(5)]
+    assert stalled(spec(stall={"trainings": 2}), rows) == ""
+    assert stalled(spec(), [row(n, 1, 5000) for n in range(5)]) == ""
+
+
+def test_diverged_trainings_count():
+    rows = [row(0, 2, 5000), row(1, 2, 500, "diverged"), row(2, 2, 500, "diverged")]
+    assert stalled(spec(stall={"trainings": 2}), rows)
+
+
+def test_limits_that_cannot_be_are_refused():
+    for wrong in ({"seconds": 0}, {"stall": {"gain": 0.1}}, {"stall": {"trainings": 0}}):
+        with pytest.raises(SpecError, match="search"):
+            spec(**wrong)
+    with pytest.raises(SpecError, match="did you mean 'gain'"):
+        spec(stall={"trainings": 3, "gains": 1.0})
+
+
+# --- the clock
+
+
+def test_the_clock_counts_while_somebody_works(store_url):
+    store = Store(store_url, create=True)
+    store.add_study(1, "{}", "data", trainings=4)
+    for now in (100.0, 110.0, 110.0 + LEASE_s, 115.0 + LEASE_s):  # a break, as long as a lease
+        with store._exclusive(1) as db:
+            store._beat(db, 1, now)
+    limits = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
+    assert store.claim(1, "a/b/1/1", **limits, seconds=15) == (
+        "time is up: 15 of 15 seconds, 0 trainings"
+    )
+    assert store.end(1, 100, 10, 15) == "time is up: 15 of 15 seconds, 0 trainings"
+    assert store.end(1, 100, 10, 60) == ""
+    assert isinstance(store.claim(1, "a/b/1/1", **limits, seconds=60), Lease)
+    assert store.claim(1, "c/d/1/1", **limits, seconds=15) is None  # one trial is under way
+    assert store.end(1, 100, 10, 15) is None
+    close(store)
+
+
+def close(store):
+    store.engine.dispose()
+    store.optuna.remove_session()
+    store.optuna.engine.dispose()
+
+
+# --- whole searches
+
+
+@pytest.fixture
+def store(tmp_path):
+    torch.set_num_threads(1)
+    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+    yield made
+    close(made)
+
+
+def run(store, **limits):
+    search, bench = api.prepare(spec(**limits), lambda: store, Path())
+    store.set_budget(search.id, search.spec.search.trainings)
+    why = Worker(search, bench, lambda text: None).run(60)
+    return search, why
+
+
+def status(store):
+    done = CliRunner().invoke(main, ["status", "x", "--storage", str(store.url), "--json"])
+    return json.loads(done.output)["ended"]
+
+
+def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
+    search, why = run(store, stall={"trainings": 3, "gain": 0.05})
+    first = read(search)
+    assert why.startswith("stalled: ")
+    assert status(store) == why == end(search)
+    assert first.counts["trained"] > 3
+    history = dict(first.hypervolume_history())
+    paid = [c.trial for c in first.candidates if c.measured]
+    before = history[paid[-4]]
+    assert before > 0
+    assert first.hypervolume <= 1.05 * before
+
+    again, why = run(store, stall={"trainings": 3, "gain": 0.05})
+    assert read(again).counts == first.counts
+    assert why.startswith("stalled: ")
+    more, why = run(store, stall={"trainings": 8})
+    assert read(more).counts["trained"] >= first.counts["trained"] + 5
+    plain = CliRunner().invoke(main, ["status", "x", "--storage", str(store.url)]).output
+    assert "ended" in plain
+
+
+def test_a_search_whose_time_is_up_goes_on_with_more(store):
+    search, why = run(store, seconds=0.001)
+    assert why.startswith("time is up: ")
+    assert why.endswith(" of 0.001 seconds, 1 trainings")
+    assert read(search).counts["complete"] >= 1
+    assert status(store).endswith("of 0.001 seconds, 1 trainings")
+    more, why = run(store, seconds=1000, trainings=4)
+    assert why == "budget spent: 4 trainings" == status(store)
+    assert read(more).counts["trained"] == 4
+
+
+def test_limits_of_a_changed_file_reach_workers_that_run(store):
+    search, bench = api.prepare(spec(), lambda: store, Path())
+    hand = Worker(search, bench, lambda text: None)
+    assert hand.run(1) == "1 trials done"
+    api.prepare(spec(seconds=0.001, proposals_per_training=2), lambda: store, Path())
+    assert hand.run(5).startswith("time is up")
+    assert hand.search.spec.search.proposals_per_training == 2
+
+
+def test_a_small_space_that_is_known_is_told(store):
+    space = {"operations": ["zeroize", "conv3x3"], "shared": True, "channels": 4}
+    space |= {"head_pool": 4, "hidden": 4, "time_steps": 1}
+    small = parse_spec(json.dumps(TREE | {"space": space}), "x")
+    search, bench = api.prepare(small, lambda: store, Path())
+    assert end(search) is None
+    different = {a.digest: a for a in search.spec.build_space()}.values()
+    for n, architecture in enumerate(different):
+        lease = store.bind(store.claim(search.id, "a/b/1/1", 10**9, 3, 10), n)
+        store.archive_result(search.id, lease, "a/b/1/1", bench.screen(architecture, 0))
+        store.finish(lease.id, "rejected")
+    assert end(search) == f"space exhausted: all {len(different)} different candidates are known"
