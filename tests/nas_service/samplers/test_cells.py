@@ -23,7 +23,7 @@ STUDIES = Path(__file__).parents[3] / "studies"
 
 def spec_of(tmp_path, **changes):
     """The digits study with fewer sizes; `[table]` and its new lines."""
-    text = (STUDIES / "digits.toml").read_text().replace('"tpe"  ', '"greybox"  ')
+    text = (STUDIES / "digits.toml").read_text()
     text = text.replace("[8, 12, 16, 20, 24]", "[8, 20]").replace("[32, 64, 96, 128]", "[32, 96]")
     text = text.replace("[1, 2, 4]", "[2, 4]")
     for table, lines in changes.items():
