@@ -133,6 +133,15 @@ def search_table(found):
         assert row["seconds_per_ask"] > 0
 
 
+def search_trained(found):
+    assert (found["trainings"], list(found["samplers"])) == (2, ["greybox", "random"])
+    assert found["samplers"]["greybox"]["beside_first"] == [0, 0, 0]
+    for row in found["samplers"].values():
+        assert [run["trained"] for run in row["runs"]] == [2, 2]
+        assert all(0 <= run["hypervolume"] < 1 for run in row["runs"])
+        assert all(run["feasible"] <= run["trained"] for run in row["runs"])
+
+
 def seeds(found):
     assert found["budgets"].keys() == {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
     assert 0 < found["feasible_share"] < 1
@@ -193,6 +202,9 @@ RUNS = {
     "search_table.py": Run(
         "--table {bench} --firing {firing} --seeds 1 --budget 8 --at 4,8 --samplers random,greybox",
         search_table,
+    ),
+    "search_trained.py": Run(
+        "--study {digits} --seeds 2 --trainings 2 --samplers greybox,random", search_trained
     ),
     "seeds.py": Run("--samples 8 --seeds 1 --budget 0.5", seeds),
     "snasnet_search.py": Run("--samples 20 --channels 4 --batch 8 --timed 2", snasnet_search),
