@@ -4,9 +4,9 @@
     python benchmarks/search_trained.py --study studies/fashion_mnist.toml --data FOLDER
 
 Runs a study as `nas run` does, with one worker, for every sampler and seed, one after the other.
-The hypervolume is that of validation accuracies, scaled as the study says. Medians stand beside the
-least and the most. `beside_first`: mean of a sampler's hypervolume less that of the first one's with
-the same seed, with its 95 % interval (Student's t over the seeds).
+The hypervolume is that of validation accuracies, scaled as the study says. Medians stand beside
+the least and the most. `beside_first`: mean of a sampler's hypervolume less that of the first one's
+with the same seed, with its 95 % interval (Student's t over the seeds).
 """
 
 import argparse
