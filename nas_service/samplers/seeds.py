@@ -7,6 +7,7 @@ through, and sizes are chosen behind the cells, one after the other.
 """
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any
@@ -61,9 +62,9 @@ class Proposer(BaseSampler):
     ) -> Any:
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
+    @abstractmethod
     def propose(self, study: Study, trial: FrozenTrial) -> Params:
         """Parameters of the next candidate."""
-        raise NotImplementedError
 
     def die(self, number: int) -> np.random.Generator:
         return np.random.default_rng((self.spec.seed, number))
