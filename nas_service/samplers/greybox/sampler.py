@@ -28,10 +28,7 @@ from nas_service.samplers.greybox.world import Knowledge, World
 Ints = NDArray[np.intp]
 STARTUP = 3  # trainings before a model is asked, where no other study helps
 EAGER = 1.0  # growth of the logarithm of a candidate's chance among these with its score
-
-
 INNER = 4  # draws of the inner sampler among the candidates of a large space
-
 
 log = logging.getLogger(__name__)
 
