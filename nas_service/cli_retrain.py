@@ -7,9 +7,10 @@ from typing import Any
 import click
 from rich.table import Table
 
+from nas_service.databases import storage_url
 from nas_service.errors import Interrupted, NasError
 from nas_service.intervals import Interval
-from nas_service.store import Store, storage_url
+from nas_service.store import Store
 from nas_service.terminal import err, options, out, plain, print_json
 
 

@@ -6,10 +6,7 @@ All times are the database's clock.
 """
 
 import json
-import logging
 import os
-import socket
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,88 +16,33 @@ from typing import Any, Literal
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages import RDBStorage
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from nas_service.errors import NasError, StoreError, StudyError
+from nas_service.databases import (
+    check_file,
+    checked_url,
+    engine_of,
+    first_line,
+    optuna_storage,
+    redacted,
+)
+from nas_service.errors import StoreError, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
+from nas_service.owners import dead
+from nas_service.tables import (
+    SCHEMA_VERSION,
+    archive,
+    clocks,
+    leases,
+    repeats,
+    rungs,
+    starts,
+    studies,
+    tables,
+)
 
-SCHEMA_VERSION = 1
-DEFAULT_URL = "sqlite:///nas.db"
-BUSY_s = 60  # how long SQLite waits for another writer
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
-NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "9p", "afs"}
-NETWORK_DISKS |= {"beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "ncpfs"}
-
-tables = sa.MetaData()
-studies = sa.Table(
-    "nas_studies",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("schema_version", sa.Integer, nullable=False),
-    sa.Column("spec", sa.Text, nullable=False),
-    sa.Column("data_digest", sa.String(64), nullable=False),
-    sa.Column("trainings", sa.Integer, nullable=False),  # the budget
-)
-leases = sa.Table(
-    "nas_leases",
-    tables,
-    sa.Column("lease_id", sa.Integer, primary_key=True),
-    sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("trial", sa.Integer),  # number; none between claim and ask
-    sa.Column("digest", sa.String(16)),
-    sa.Column("state", sa.String(12), nullable=False),
-    sa.Column("outcome", sa.String(12)),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("owner", sa.String(200), nullable=False),
-    sa.Column("deadline", sa.Float, nullable=False),
-    sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("study_id", "trial"),
-)
-archive = sa.Table(
-    "nas_archive",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True),
-    sa.Column("digest", sa.String(16), primary_key=True),
-    sa.Column("trial", sa.Integer, nullable=False),
-    sa.Column("outcome", sa.String(12), nullable=False),
-    sa.Column("metrics", sa.Text, nullable=False),
-    sa.Column("evaluation", sa.Text, nullable=False),
-    sa.Column("test_accuracy", sa.Float),
-)
-rungs = sa.Table(
-    "nas_rungs",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("digest", sa.String(16), primary_key=True),
-    sa.Column("epochs", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("metrics", sa.Text, nullable=False),
-)
-repeats = sa.Table(
-    "nas_repeats",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("digest", sa.String(16), primary_key=True),
-    sa.Column("repeat", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("evaluation", sa.Text, nullable=False),
-    sa.Column("test_accuracy", sa.Float),
-)
-starts = sa.Table(
-    "nas_starts",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("parameters", sa.Text, nullable=False),
-)
-clocks = sa.Table(
-    "nas_clocks",
-    tables,
-    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("spent_s", sa.Float, nullable=False),
-    sa.Column("beat", sa.Float, nullable=False),  # until when it is counted
-)
-
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
@@ -177,55 +119,23 @@ class StudyRow:
     trainings: int
 
 
-def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]) -> str:
-    """Where the store is: flag, NAS_STORAGE, the file NAS_STORAGE_FILE, ./nas.db."""
-    if flag:
-        if _password(flag):
-            raise NasError("a password on the command line is seen by all: use NAS_STORAGE_FILE")
-        return flag
-    if url := environment.get("NAS_STORAGE"):
-        return url
-    if file := environment.get("NAS_STORAGE_FILE"):
-        return _url_from_file(Path(file))
-    return DEFAULT_URL
-
-
-def _password(url: str) -> bool:
-    try:
-        parsed = make_url(url)
-    except sa.exc.ArgumentError:
-        return False
-    return bool(parsed.password) or "password" in parsed.query
-
-
-def _url_from_file(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"NAS_STORAGE_FILE {path}: {error}") from error
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise StoreError(f"NAS_STORAGE_FILE {path}: readable by all; chmod 600 it")
-    return text
-
-
 class Store:
     """One database. Each method is one short transaction; none is held while a network trains."""
 
     def __init__(self, url: str, *, create: bool = False, any_disk: bool = False) -> None:
-        self.url = _checked_url(url)
+        self.url = checked_url(url)
         self.shown = redacted(self.url)
         if self.url.get_backend_name() == "sqlite":
-            _check_file(self.url, create, any_disk)
-        self.engine = _engine(self.url)
+            check_file(self.url, create, any_disk)
+        self.engine = engine_of(self.url)
         try:
             if create:
                 tables.create_all(self.engine)
             elif not sa.inspect(self.engine).has_table("nas_studies"):
                 raise StoreError(f"{self.shown}: holds no studies of ours yet")
-            self.optuna = _optuna_storage(self.url)
+            self.optuna = optuna_storage(self.url)
         except (SQLAlchemyError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.shown}: cannot be used ({_first_line(error)})") from None
+            raise StoreError(f"{self.shown}: cannot be used ({first_line(error)})") from None
 
     @property
     def artifacts(self) -> Path:
@@ -679,7 +589,7 @@ class Store:
             now = self._now(db)
             live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now)
             query = sa.select(leases.c.owner).where(leases.c.study_id == study_id, live)
-            return sorted({o for o in db.execute(query).scalars() if not _dead(o)})
+            return sorted({o for o in db.execute(query).scalars() if not dead(o)})
 
     # --- archive
 
@@ -775,7 +685,7 @@ def _continues(found: Evaluation, earlier: Evaluation) -> bool:
 
 def _free(row: sa.RowMapping, owner: str, now: float) -> bool:
     """True where a lease is the owner's own, or no living worker's."""
-    return row["owner"] == owner or row["deadline"] < now or _dead(row["owner"])
+    return row["owner"] == owner or row["deadline"] < now or dead(row["owner"])
 
 
 def _of(table: sa.Table, study_id: int) -> "sa.Select[Any]":
@@ -794,122 +704,3 @@ def _held(lease: Lease, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
         leases.c.attempt == lease.attempt,
         leases.c.state.in_(LIVE),
     )
-
-
-# --- who works here
-
-
-def owner_name() -> str:
-    """This process, so that others on the same machine can see whether it still lives."""
-    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _dead(owner: str) -> bool:
-    """True where the owner was a process of this machine and is gone."""
-    host, boot, pid, started = (owner.split("/") + [""] * 4)[:4]
-    here = host == socket.gethostname() and boot == _boot() and pid.isdigit()
-    return here and _started(int(pid)) != started
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
-    except OSError:
-        return "unknown"
-
-
-def _started(pid: int) -> str:
-    """When a process began, in clock ticks; another text where it is gone or a zombie."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "gone"
-    return "gone" if after_name[0] in "ZX" else after_name[19]
-
-
-# --- databases
-
-
-def redacted(url: sa.URL) -> str:
-    """The URL without password and without query, for messages."""
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _checked_url(text: str) -> sa.URL:
-    try:
-        url = make_url(text)
-    except sa.exc.ArgumentError:
-        raise StoreError("the storage is no database URL, such as sqlite:///nas.db") from None
-    backend = url.get_backend_name()
-    if backend == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
-    if backend != "sqlite":
-        raise StoreError(f"{backend} cannot be the store: SQLite or PostgreSQL can")
-    if not url.database or url.database == ":memory:":
-        raise StoreError("SQLite in memory would be lost: give a file, sqlite:///nas.db")
-    return url
-
-
-def _check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
-    path = Path(str(url.database)).absolute()
-    if not path.parent.is_dir():
-        raise StoreError(f"{path}: its folder does not exist")
-    if not create and not path.exists():
-        raise StoreError(f"{path}: no such file")
-    kind = disk_kind(path.parent)
-    if kind in NETWORK_DISKS and not any_disk:
-        raise StoreError(
-            f"{path} lies on a network disk ({kind}), where SQLite loses data: use PostgreSQL, "
-            "or force it with --any-disk"
-        )
-
-
-def disk_kind(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """File system that a folder lies on, as the kernel names it; empty where it does not say."""
-    try:
-        lines = [line.split(" ") for line in mounts.read_text().splitlines()]
-    except OSError:
-        return ""
-    inside = [(p, kind) for _, p, kind, *_ in lines if folder.is_relative_to(_unescaped(p))]
-    return max(inside, key=lambda entry: len(entry[0]), default=("", ""))[1]
-
-
-def _unescaped(path: str) -> str:
-    return path.replace("\\040", " ")
-
-
-def _engine(url: sa.URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_s})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Readers beside one writer, and transactions begun by us alone."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    _sync_less(connection, None)
-
-
-def _sync_less(connection: Any, _: object) -> None:
-    """No wait for the disk at each commit: a killed process loses nothing, a power cut at most
-    the last commits, and never the database's consistency."""
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _optuna_storage(url: sa.URL) -> RDBStorage:
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    text = url.render_as_string(hide_password=False)
-    if url.get_backend_name() == "sqlite":
-        storage = RDBStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
-        storage.engine.dispose()  # its connections so far do not know the next line
-        sa.event.listen(storage.engine, "connect", _sync_less)
-        return storage
-    return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
-
-
-def _first_line(error: BaseException) -> str:
-    original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0][:200]

@@ -18,6 +18,7 @@ from nas_service.errors import Interrupted, SpecError, StudyError, TooManyFailur
 from nas_service.evaluation import Bench, violations
 from nas_service.halving import promote_by
 from nas_service.metrics import MEASURED, Evaluation, measure, told
+from nas_service.owners import owner_name
 from nas_service.samplers import GENERATIONS, derived_seed, sampler_of
 from nas_service.samplers.cells import score_by
 from nas_service.snn.deployed import EXACT
@@ -25,7 +26,7 @@ from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
-from nas_service.store import CONTINUED, Lease, LEASE_s, Promotion, Store, owner_name
+from nas_service.store import CONTINUED, Lease, LEASE_s, Promotion, Store
 from nas_service.study import StudySpec, parse_spec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from hw_models import Layer, Workload, load_profile
+from nas_service.databases import disk_kind, redacted, storage_url
 from nas_service.errors import NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
+from nas_service.owners import owner_name
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.store import Lease, Promotion, Store, disk_kind, owner_name, redacted, storage_url
+from nas_service.store import Lease, Promotion, Store
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
@@ -334,7 +336,7 @@ def test_network_disks_are_recognised(tmp_path):
 
 
 def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.store.disk_kind", lambda folder: "nfs")
+    monkeypatch.setattr("nas_service.databases.disk_kind", lambda folder: "nfs")
     with pytest.raises(StoreError, match="network disk"):
         Store(f"sqlite:///{tmp_path}/nas.db", create=True)
     assert not (tmp_path / "nas.db").exists()

@@ -14,8 +14,9 @@ from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation import Bench
 from nas_service.results import read
 from nas_service.retraining import chosen, comparisons, repeat_seed
-from nas_service.store import Store, repeats
+from nas_service.store import Store
 from nas_service.study import parse_spec
+from nas_service.tables import repeats
 from nas_service.worker import Worker, create, open_search
 
 TREE = {

@@ -20,8 +20,9 @@ from nas_service.evaluation import Bench
 from nas_service.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.starts import NAMED, PUBLISHED, SAMPLE, resolve
-from nas_service.store import Store, starts
+from nas_service.store import Store
 from nas_service.study import STARTS, load_spec, parse_spec
+from nas_service.tables import starts
 from nas_service.worker import CONTINUES, Worker, create, open_search
 
 TREE = {

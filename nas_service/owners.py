@@ -1,0 +1,33 @@
+"""Who holds a lease: a process, named so that others on its machine see whether it lives."""
+
+import os
+import socket
+from pathlib import Path
+
+
+def owner_name() -> str:
+    """This process, so that others on the same machine can see whether it still lives."""
+    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def dead(owner: str) -> bool:
+    """True where the owner was a process of this machine and is gone."""
+    host, boot, pid, started = (owner.split("/") + [""] * 4)[:4]
+    here = host == socket.gethostname() and boot == _boot() and pid.isdigit()
+    return here and _started(int(pid)) != started
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return "unknown"
+
+
+def _started(pid: int) -> str:
+    """When a process began, in clock ticks; another text where it is gone or a zombie."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "gone"
+    return "gone" if after_name[0] in "ZX" else after_name[19]
