@@ -19,7 +19,9 @@ leases = sa.Table(
     tables,
     sa.Column("lease_id", sa.Integer, primary_key=True),
     sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("trial", sa.Integer),  # number; none between claim and ask
+    sa.Column("place", sa.Integer),  # among all of the study's leases, from 0; seeds the sampler
+    sa.Column("drawn", sa.Integer),  # among those whose candidate was drawn, not left by another
+    sa.Column("trial", sa.Integer),  # number; none until the trial stands in Optuna's tables
     sa.Column("digest", sa.String(16)),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("outcome", sa.String(12)),
@@ -28,6 +30,20 @@ leases = sa.Table(
     sa.Column("deadline", sa.Float, nullable=False),
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("study_id", "trial"),
+)
+attempts = sa.Table(
+    "nas_attempts",
+    tables,
+    sa.Column("lease_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("study_id", sa.Integer, nullable=False, index=True),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("began", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float),
+    sa.Column("ending", sa.String(12)),  # won, lost, late, released, crashed or failed
+    sa.Column("result", sa.String(64)),  # digest of what it found
+    sa.Column("evaluation", sa.Text),  # of a late one, which counts nowhere
+    sa.Column("reason", sa.Text),
 )
 archive = sa.Table(
     "nas_archive",
