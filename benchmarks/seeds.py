@@ -34,7 +34,7 @@ from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.snn.composition import sampled
 from nas_service.study import StudySpec, parse_spec
-from nas_service.worker import tell
+from nas_service.telling import tell
 
 RANDOM = 5000  # candidates that say what is cheap and what is dear
 BOUNDED = ("parameters", "area_mm2", "latency_ms", "energy_uJ")

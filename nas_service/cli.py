@@ -132,7 +132,7 @@ def resume(
     Where trainings are to be longer, those of the front go on, or those of the --top best.
     """
     from nas_service.evaluation import Bench
-    from nas_service.worker import check_data, grow, open_search
+    from nas_service.search import check_data, grow, open_search
 
     search = open_search(_store(storage, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
@@ -260,7 +260,8 @@ def worker(
 
     from nas_service.evaluation import Bench
     from nas_service.local import end_on_signals, end_with_stdin
-    from nas_service.worker import Worker, check_data, open_search
+    from nas_service.search import check_data, open_search
+    from nas_service.worker import Worker
 
     torch.set_num_threads(1)
     search = open_search(_store(storage, any_disk=any_disk), name)
@@ -275,7 +276,7 @@ def worker(
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
     from nas_service import results
-    from nas_service.worker import open_search
+    from nas_service.search import open_search
 
     return results.read(open_search(_store(storage, any_disk=any_disk), name))
 
@@ -434,7 +435,7 @@ def dashboard(port: int, host: str, storage: str | None, any_disk: bool) -> None
 @options("json")
 def check_study(study: Path, as_json: bool) -> None:
     """Validate a study file; nothing is touched."""
-    from nas_service.worker import check
+    from nas_service.search import check
 
     spec = load_spec(study)
     notes = check(spec)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import make_url
 
 from nas_service.errors import NasError, StoreError
+from nas_service.transactions import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
@@ -98,36 +98,23 @@ def _unescaped(path: str) -> str:
     return path.replace("\\040", " ")
 
 
-def engine_of(url: sa.URL) -> Engine:
+def optuna_storage(url: sa.URL) -> JoiningStorage:
+    """Optuna's storage there; its engine is that of our tables too."""
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    text = url.render_as_string(hide_password=False)
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_s})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
+        return JoiningStorage(text, engine_kwargs={"pool_pre_ping": True})
+    storage = JoiningStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
+    storage.engine.dispose()  # its connections so far do not know the next line
+    sa.event.listen(storage.engine, "connect", _prepare_sqlite)
+    return storage
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Readers beside one writer, and transactions begun by us alone."""
-    connection.isolation_level = None
+    """Readers beside one writer, and no wait for the disk at each commit: a killed process loses
+    nothing, a power cut at most the last commits, and never the database's consistency."""
     connection.execute("PRAGMA journal_mode=WAL")
-    _sync_less(connection, None)
-
-
-def _sync_less(connection: Any, _: object) -> None:
-    """No wait for the disk at each commit: a killed process loses nothing, a power cut at most
-    the last commits, and never the database's consistency."""
     connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def optuna_storage(url: sa.URL) -> RDBStorage:
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    text = url.render_as_string(hide_password=False)
-    if url.get_backend_name() == "sqlite":
-        storage = RDBStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
-        storage.engine.dispose()  # its connections so far do not know the next line
-        sa.event.listen(storage.engine, "connect", _sync_less)
-        return storage
-    return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
 
 
 def first_line(error: BaseException) -> str:

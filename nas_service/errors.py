@@ -37,6 +37,14 @@ class TooManyFailures(NasError):
     exit_code = 5
 
 
+class SickWorker(TooManyFailures):
+    """Trainings end their processes one after the other here: this worker must not go on."""
+
+
+class LeaseLost(NasError):
+    """Another worker may have the trial: its training ends here, and the worker goes on."""
+
+
 class Interrupted(NasError):
     """The user or the machine asked for an end: the trial in hand is released, not lost."""
 

@@ -21,9 +21,10 @@ from nas_service.evaluation import Bench
 from nas_service.intervals import LEVEL, Interval, difference, holm, mean
 from nas_service.metrics import MEASURED, measure
 from nas_service.results import Candidate, Result
+from nas_service.search import Search
 from nas_service.store import Repeat
 from nas_service.study import StudySpec
-from nas_service.worker import Search, WAIT_s
+from nas_service.worker import WAIT_s
 
 
 @dataclass(frozen=True)

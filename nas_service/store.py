@@ -5,11 +5,12 @@ works on it, until when, at which attempt, how it ended) and the archive of eval
 All times are the database's clock.
 """
 
+import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from nas_service.buffered import BufferedStorage
 from nas_service.databases import (
     check_file,
     checked_url,
-    engine_of,
     first_line,
     optuna_storage,
     redacted,
@@ -33,6 +34,7 @@ from nas_service.owners import dead
 from nas_service.tables import (
     SCHEMA_VERSION,
     archive,
+    attempts,
     clocks,
     leases,
     repeats,
@@ -43,6 +45,9 @@ from nas_service.tables import (
 )
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
+BREAK_s = 60.0  # without a beat, and the study's clock stands
+ABSTAIN_s = 10.0  # in which a worker leaves a trial to others that ended its process
+REASON = 1000  # characters kept
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
@@ -84,6 +89,20 @@ class Lease:
     promotion: Promotion | None = None  # a new right to train a known candidate further
 
 
+@dataclass(frozen=True)
+class _New:
+    """What a lease on a new trial is made from."""
+
+    study_id: int
+    owner: str
+    now: float
+    ask: "Ask | None"
+
+
+# How an attempt at a trial ended. Of all at one trial one is won or answered, by another trial.
+Ending = Literal["won", "answered", "lost", "late", "released", "crashed", "failed"]
+# Makes a trial, for a candidate that goes on or for a new one; its number.
+Ask = Callable[[Promotion | None], int]
 # From all standings, the digests that are in hand, failed or diverged, and whether nothing else is
 # to come: who goes on.
 Promote = Callable[[Sequence[Standing], set[str], bool], Promotion | None]
@@ -123,19 +142,29 @@ class Store:
     """One database. Each method is one short transaction; none is held while a network trains."""
 
     def __init__(self, url: str, *, create: bool = False, any_disk: bool = False) -> None:
+        self.lease_s = LEASE_s
+        self.joined = True
         self.url = checked_url(url)
         self.shown = redacted(self.url)
         if self.url.get_backend_name() == "sqlite":
             check_file(self.url, create, any_disk)
-        self.engine = engine_of(self.url)
         try:
+            joining = optuna_storage(self.url)
+            self.transactions, self.engine = joining.transactions, joining.engine
             if create:
                 tables.create_all(self.engine)
             elif not sa.inspect(self.engine).has_table("nas_studies"):
                 raise StoreError(f"{self.shown}: holds no studies of ours yet")
-            self.optuna = optuna_storage(self.url)
         except (SQLAlchemyError, RuntimeError, OSError) as error:
             raise StoreError(f"{self.shown}: cannot be used ({first_line(error)})") from None
+        self.optuna = BufferedStorage(joining)
+        self.transactions.done, self.transactions.undone = self.optuna.done, self.optuna.undone
+
+    @property
+    def name(self) -> str:
+        """Unlike that of any other store, and free of secrets."""
+        place = self.url.set(password=None, query={}).render_as_string(hide_password=False)
+        return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     @property
     def artifacts(self) -> Path:
@@ -145,14 +174,23 @@ class Store:
         file = self.url.database if self.url.get_backend_name() == "sqlite" else None
         return Path(file).with_suffix(".artifacts") if file else Path("nas-artifacts")
 
-    @contextmanager
-    def _exclusive(self, study_id: int) -> Iterator[Connection]:
-        """A transaction that no other one on the same study runs beside."""
-        with self.engine.begin() as db:
-            if self.engine.dialect.name == "sqlite":
-                db.exec_driver_sql("BEGIN IMMEDIATE")
-            db.execute(_of(studies, study_id).with_for_update())
-            yield db
+    def exclusive(self, study_id: int) -> AbstractContextManager[Connection]:
+        """A transaction that no other one on the same study runs beside; what is called inside,
+        here and of Optuna's storage, joins it."""
+        return self.transactions.exclusive(study_id)
+
+    def together(self, study_id: int) -> AbstractContextManager[Connection | None]:
+        """One transaction for our tables and Optuna's where they stand in one database here; else
+        what is called inside is kept step by step, ours first."""
+        return self.exclusive(study_id) if self.joined else nullcontext()
+
+    def rest(self) -> None:
+        """Lets go of the connection: none is held while a network trains."""
+        self.engine.dispose()
+
+    def close(self) -> None:
+        self.optuna.remove_session()
+        self.engine.dispose()
 
     # --- studies
 
@@ -164,7 +202,7 @@ class Store:
             study_id = self.optuna.get_study_id_from_name(name)
         except KeyError:
             return False
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return db.execute(_of(studies, study_id)).first() is not None
 
     def add_study(
@@ -180,7 +218,7 @@ class Store:
         row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
         row |= {"data_digest": data_digest, "trainings": trainings}
         first = [{"place": n, "parameters": json.dumps(p)} for n, p in enumerate(parameters)]
-        with suppress(IntegrityError), self._exclusive(study_id) as db:
+        with suppress(IntegrityError), self.exclusive(study_id) as db:
             if db.execute(_of(studies, study_id)).first() is None:
                 db.execute(studies.insert().values(row))
                 for start in first:
@@ -191,7 +229,7 @@ class Store:
         if not sa.inspect(self.engine).has_table(starts.name):
             return []
         query = _of(starts, study_id).order_by(starts.c.place)
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
 
     def study(self, name: str) -> StudyRow:
@@ -201,7 +239,7 @@ class Store:
         except KeyError:
             known = ", ".join(self.names()[:20]) or "none"
             raise StudyError(f"no study {name!r} in {self.shown} (there: {known})") from None
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             row = db.execute(_of(studies, study_id)).mappings().first()
         if row is None:
             raise StudyError(f"study {name!r} in {self.shown} was not made by this service")
@@ -213,14 +251,24 @@ class Store:
 
     def change_spec(self, study_id: int, before: str, after: str) -> bool:
         """Another specification in place of this one; False if it is not this one any more."""
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = (studies.c.study_id == study_id, studies.c.spec == before)
             return db.execute(studies.update().where(*this).values(spec=after)).rowcount == 1
 
     def set_budget(self, study_id: int, trainings: int) -> None:
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             ours = studies.c.study_id == study_id
             db.execute(studies.update().where(ours).values(trainings=trainings))
+
+    def spec(self, study_id: int) -> str:
+        """What the study is, as JSON."""
+        with self.transactions.begin() as db:
+            return str(self._study(db, study_id)["spec"])
+
+    def budget(self, study_id: int) -> int:
+        """Trainings that the study may spend."""
+        with self.transactions.begin() as db:
+            return self._budget(db, study_id)
 
     # --- leases
 
@@ -234,54 +282,96 @@ class Store:
         seconds: float | None = None,
         ended: str = "",
         promote: Promote | None = None,
+        ask: Ask | None = None,
+        again: bool = False,
     ) -> Lease | str | None:
         """The right to one trial; a sentence when the study is at its end; None: ask again later.
 
         Trials that lost their worker come first, at their next attempt; then whom `promote` names;
         then a new proposal, as long as trainings done and under way leave room for one more, the
-        study's clock is below `seconds`, and the caller sees no other end.
+        study's clock is below `seconds`, and the caller sees no other end. `ask` makes the trial,
+        in the same transaction; without it the caller does and binds it. `again`: the reply to an
+        earlier claim was lost, and what it gave is given once more.
         """
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             now = self._now(db)
+            if again and (held := self._held_by(db, study_id, owner)) is not None:
+                return held
             if seconds is not None:
                 self._beat(db, study_id, now)
             self._expire(db, study_id, now, max_attempts)
-            mine = leases.c.study_id == study_id
-            waiting = (
-                db.execute(
-                    sa.select(leases)
-                    .where(mine, leases.c.state == "waiting")
-                    .order_by(leases.c.trial)
-                )
-                .mappings()
-                .first()
-            )
-            if waiting is not None:
-                taken = Lease(waiting["lease_id"], waiting["trial"], waiting["attempt"] + 1)
-                row = {"state": "proposing", "owner": owner, "attempt": taken.attempt}
-                chosen = leases.c.lease_id == taken.id
-                db.execute(leases.update().where(chosen).values(**row, deadline=now + LEASE_s))
-                return taken
-            states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
+            if (left := self._left(db, study_id, owner, now)) is not None:
+                return left
+            states = self._states(db, study_id)
             end = self._end(db, study_id, states, max_proposals, max_failures, seconds) or ended
-            idle = not any(states[s] for s in UNDER_WAY)
-            row = {"study_id": study_id, "attempt": 1, "owner": owner, "deadline": now + LEASE_s}
+            idle = not any(states[s] for s in (*UNDER_WAY, "waiting"))
             closed = self._closed(db, study_id, states, max_failures, seconds)
+            new = _New(study_id, owner, now, ask)
             if promote is not None and not closed:
                 found = self._promotion(db, study_id, promote, bool(end) and idle)
                 if found is not None:
-                    row |= {"state": "training", "digest": found.digest}
-                    return Lease(self._lease(db, row), None, 1, found)
+                    return self._begin(db, new, found)
             if end:
                 return end if idle else None
-            budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
+            budget = self._budget(db, study_id)
             if self._trainings(db, study_id) + self._begun(db, study_id) >= budget:
                 return None
-            return Lease(self._lease(db, row | {"state": "proposing"}), None, 1)
+            return self._begin(db, new)
 
-    def _lease(self, db: Connection, row: dict[str, Any]) -> int:
+    def _states(self, db: Connection, study_id: int) -> Counter[str]:
+        """How many leases are in each state."""
+        count = sa.func.count().label("n")
+        query = sa.select(leases.c.state, count).where(leases.c.study_id == study_id)
+        return Counter({row.state: row.n for row in db.execute(query.group_by(leases.c.state))})
+
+    def _held_by(self, db: Connection, study_id: int, owner: str) -> Lease | None:
+        mine = (leases.c.study_id == study_id, leases.c.owner == owner, leases.c.state.in_(LIVE))
+        row = db.execute(sa.select(leases).where(*mine)).mappings().first()
+        return None if row is None else Lease(row["lease_id"], row["trial"], row["attempt"])
+
+    def _left(self, db: Connection, study_id: int, owner: str, now: float) -> Lease | None:
+        """A trial without a worker. Whom it made fail leaves it to others for a while."""
+        for_me = (leases.c.owner != owner) | (leases.c.deadline < now)
+        these = (leases.c.study_id == study_id, leases.c.state == "waiting", for_me)
+        query = sa.select(leases).where(*these).order_by(leases.c.trial).limit(1)
+        row = db.execute(query).mappings().first()
+        if row is None:
+            return None
+        taken = Lease(row["lease_id"], row["trial"], row["attempt"] + 1)
+        values = {"state": "proposing", "owner": owner, "attempt": taken.attempt}
+        this = leases.c.lease_id == taken.id
+        db.execute(leases.update().where(this).values(**values, deadline=now + self.lease_s))
+        self._attempt(db, study_id, taken, owner, now)
+        return taken
+
+    def _begin(self, db: Connection, new: "_New", promotion: Promotion | None = None) -> Lease:
+        """A lease on a trial that is new."""
+        trial = None if new.ask is None else new.ask(promotion)
+        row: dict[str, Any] = {"study_id": new.study_id, "trial": trial, "owner": new.owner}
+        row |= {"attempt": 1, "deadline": new.now + self.lease_s, "state": "proposing"}
+        if promotion is not None:
+            row |= {"state": "training", "digest": promotion.digest}
         done = db.execute(leases.insert().values(row))
-        return int(done.inserted_primary_key[0])  # type: ignore[index]
+        lease = Lease(int(done.inserted_primary_key[0]), trial, 1, promotion)  # type: ignore[index]
+        self._attempt(db, new.study_id, lease, new.owner, new.now)
+        return lease
+
+    def _attempt(self, db: Connection, study_id: int, lease: Lease, owner: str, now: float) -> None:
+        row = {"lease_id": lease.id, "attempt": lease.attempt, "study_id": study_id}
+        db.execute(attempts.insert().values(**row, owner=owner, began=now))
+
+    def _ended(
+        self, db: Connection, lease: Lease, ending: Ending, now: float, **facts: str | None
+    ) -> None:
+        """Writes into the history how an attempt ended."""
+        this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+        values = {"ending": ending, "ended": now, **facts}
+        db.execute(attempts.update().where(*this).values(values))
+
+    def _spoiled(self, db: Connection, lease_id: int) -> int:
+        """How many attempts at a trial ended with their worker, or with their process."""
+        bad = (attempts.c.lease_id == lease_id, attempts.c.ending.in_(("lost", "late", "crashed")))
+        return int(db.execute(sa.select(sa.func.count()).where(*bad)).scalar_one())
 
     def _end(
         self,
@@ -292,7 +382,7 @@ class Store:
         max_failures: int,
         seconds: float | None,
     ) -> str:
-        budget = db.execute(_of(studies, study_id)).mappings().one()["trainings"]
+        budget = self._budget(db, study_id)
         trainings = self._trainings(db, study_id)
         if trainings >= budget:
             return f"budget spent: {trainings} trainings"
@@ -329,9 +419,8 @@ class Store:
 
         `ended` and `promote` as in `claim`.
         """
-        with self.engine.connect() as db:
-            mine = leases.c.study_id == study_id
-            states = Counter(db.execute(sa.select(leases.c.state).where(mine)).scalars().all())
+        with self.transactions.begin() as db:
+            states = self._states(db, study_id)
             if any(states[s] for s in (*UNDER_WAY, "waiting")):
                 return None
             end = self._end(db, study_id, states, max_proposals, max_failures, seconds) or ended
@@ -354,7 +443,7 @@ class Store:
 
     def beat(self, study_id: int) -> None:
         """Lets the study's clock run on to now: somebody works on it."""
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             self._beat(db, study_id, self._now(db))
 
     def _beat(self, db: Connection, study_id: int, now: float) -> None:
@@ -365,12 +454,20 @@ class Store:
             db.execute(clocks.insert().values(study_id=study_id, spent_s=0.0, beat=now))
             return
         since = now - row["beat"]
-        spent = row["spent_s"] + (since if 0 < since < LEASE_s else 0.0)
+        spent = row["spent_s"] + (since if 0 < since < BREAK_s else 0.0)
         db.execute(clocks.update().where(this).values(spent_s=spent, beat=now))
 
     def _spent(self, db: Connection, study_id: int) -> float:
         query = sa.select(clocks.c.spent_s).where(clocks.c.study_id == study_id)
         return float(db.execute(query).scalar() or 0.0)
+
+    def _budget(self, db: Connection, study_id: int) -> int:
+        return int(self._study(db, study_id)["trainings"])
+
+    def _study(self, db: Connection, study_id: int) -> sa.RowMapping:
+        """The study's row, which a claim has read already."""
+        row = self.transactions.row(study_id)
+        return db.execute(_of(studies, study_id)).mappings().one() if row is None else row
 
     def _trainings(self, db: Connection, study_id: int) -> int:
         trained = archive.c.outcome.in_(PAID)
@@ -398,34 +495,67 @@ class Store:
         for row in rows.all():
             if not _free(row, "", now):
                 continue
-            this = leases.c.lease_id == row["lease_id"]
-            if row["trial"] is None:
-                db.execute(leases.delete().where(this))
-            elif row["attempt"] >= max_attempts:
-                reason = f"its worker was lost {row['attempt']} times"
-                self._fail(db, study_id, row["lease_id"], reason)
+            lease = Lease(row["lease_id"], row["trial"], row["attempt"])
+            if lease.trial is None:
+                self._undo(db, lease)
             else:
-                db.execute(leases.update().where(this).values(state="waiting"))
+                self._ended(db, lease, "lost", now)
+                self._leave_again(db, study_id, lease, "its worker was lost", max_attempts)
+
+    def _undo(self, db: Connection, lease: Lease) -> None:
+        """As if a lease without a trial had never been."""
+        for table in (leases, attempts):
+            db.execute(table.delete().where(table.c.lease_id == lease.id))
+
+    def _leave_again(
+        self,
+        db: Connection,
+        study_id: int,
+        lease: Lease,
+        reason: str,
+        max_attempts: int,
+        deadline: float = 0.0,
+    ) -> None:
+        """Leaves a trial to the next claim, or, where too many attempts failed, to nobody."""
+        spoiled = self._spoiled(db, lease.id)
+        if spoiled >= max_attempts:
+            self._fail(db, study_id, lease.id, f"quarantined: {reason}, {spoiled} times over")
+        else:
+            this = leases.c.lease_id == lease.id
+            db.execute(leases.update().where(this).values(state="waiting", deadline=deadline))
+
+    def crashed(
+        self, study_id: int, lease: Lease, owner: str, reason: str, max_attempts: int
+    ) -> None:
+        """A trial ended the process that worked on it, not the worker: another one shall try."""
+        with self.exclusive(study_id) as db:
+            if db.execute(sa.select(leases.c.lease_id).where(*_held(lease, owner))).first():
+                now = self._now(db)
+                self._ended(db, lease, "crashed", now, reason=reason[:REASON])
+                later = now + min(ABSTAIN_s, self.lease_s)
+                self._leave_again(db, study_id, lease, reason, max_attempts, later)
 
     def adopt(self, study_id: int, running: Mapping[int, str | None]) -> None:
         """Leaves to the next claim those running trials whose worker died before it bound them.
 
         `running` has the digest of those that go on with a known candidate.
         """
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             now = self._now(db)
-            columns = (leases.c.trial, leases.c.state, leases.c.owner, leases.c.deadline)
-            query = sa.select(*columns).where(leases.c.study_id == study_id)
-            rows = db.execute(query).mappings().all()
-            unbound = [r for r in rows if r["trial"] is None and r["state"] in LIVE]
-            if not all(_free(r, "", now) for r in unbound):
+            mine = leases.c.study_id == study_id
+            unbound = (mine, leases.c.trial.is_(None), leases.c.state.in_(LIVE))
+            if not all(
+                _free(r, "", now)
+                for r in db.execute(_of(leases, study_id).where(*unbound)).mappings()
+            ):
                 return  # one of them may be about to be bound
-            for number in sorted(running.keys() - {r["trial"] for r in rows}):
+            bound = sa.select(leases.c.trial).where(mine, leases.c.trial.in_(list(running)))
+            for number in sorted(running.keys() - set(db.execute(bound).scalars())):
                 self._leave(db, study_id, number, running[number])
 
     def leave(self, study_id: int, trial: int, digest: str) -> None:
         """Leaves a running trial of a known candidate to the next claim."""
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             this = (leases.c.study_id == study_id, leases.c.trial == trial)
             if db.execute(sa.select(leases.c.trial).where(*this)).first() is None:
                 self._leave(db, study_id, trial, digest)
@@ -441,18 +571,18 @@ class Store:
             leases.c.digest.is_not(None),
             leases.c.state.not_in(("told", "failed")),
         )
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return set(db.execute(query).scalars())
 
     def bind(self, lease: Lease, trial: int) -> Lease:
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = leases.c.lease_id == lease.id
             db.execute(leases.update().where(this).values(trial=trial))
         return replace(lease, trial=trial)
 
     def begin_training(self, study_id: int, lease: Lease, digest: str) -> bool:
         """True: train it. False: another trial trains the same candidate; this one follows it."""
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             same = sa.select(leases.c.lease_id).where(
                 leases.c.study_id == study_id,
                 leases.c.digest == digest,
@@ -462,22 +592,27 @@ class Store:
             state = "training" if db.execute(same).first() is None else "following"
             this = leases.c.lease_id == lease.id
             db.execute(leases.update().where(this).values(state=state, digest=digest))
+            if state == "following":
+                self._ended(db, lease, "answered", self._now(db))
             return state == "training"
 
     def renew(self, lease: Lease, owner: str) -> bool:
         """Keeps the lease; False if it is another worker's by now."""
-        with self.engine.begin() as db:
-            values = {"deadline": self._now(db) + LEASE_s}
+        with self.transactions.begin() as db:
+            values = {"deadline": self._now(db) + self.lease_s}
             done = db.execute(leases.update().where(*_held(lease, owner)).values(values))
             return done.rowcount == 1
 
     def release(self, study_id: int, lease: Lease, owner: str) -> None:
-        """Gives an unfinished trial back; the attempt does not count."""
-        with self._exclusive(study_id) as db:
-            values = {"state": "waiting", "attempt": lease.attempt - 1}
-            unbound = (*_held(lease, owner), leases.c.trial.is_(None))
-            db.execute(leases.delete().where(*unbound))
-            db.execute(leases.update().where(*_held(lease, owner)).values(values))
+        """Gives an unfinished trial back; it is not the trial's fault."""
+        with self.exclusive(study_id) as db:
+            held = _held(lease, owner)
+            if db.execute(sa.select(leases.c.lease_id).where(*held)).first() is None:
+                return
+            if lease.trial is None:
+                self._undo(db, lease)
+            self._ended(db, lease, "released", self._now(db))
+            db.execute(leases.update().where(*held).values(state="waiting", deadline=0.0))
 
     def archive_result(
         self,
@@ -487,25 +622,31 @@ class Store:
         evaluation: Evaluation,
         at_step: bool = False,
     ) -> bool:
-        """Keeps a result, once; False if the lease was lost meanwhile.
+        """Keeps a result, once; False if another worker has taken the trial meanwhile.
 
         In place of an earlier one of the candidate stands only where its training has led to since.
-        With `at_step` it is also kept as what the candidate had behind this epoch.
+        With `at_step` it is also kept as what the candidate had behind this epoch. The same result
+        of the same attempt may come again; a late one stands in the history alone.
         """
         digest = evaluation.architecture.digest
-        with self._exclusive(study_id) as db:
+        whole = json.dumps(evaluation.to_json(), allow_nan=False)
+        result = hashlib.sha256(whole.encode()).hexdigest()
+        with self.exclusive(study_id) as db:
+            now = self._now(db)
+            if not self._mine(db, lease, owner):
+                if self._result(db, lease) == result:
+                    return True
+                self._ended(db, lease, "late", now, result=result, evaluation=whole)
+                return False
             text = self._known(db, study_id, digest)
             continued = text is not None and _continues(evaluation, _evaluation(text))
-            outcome = CONTINUED if continued else evaluation.outcome
-            done = db.execute(
-                leases.update()
-                .where(*_held(lease, owner))
-                .values(state="archived", outcome=outcome, digest=digest)
-            )
-            if done.rowcount != 1:
-                return False
+            values = {"outcome": CONTINUED if continued else evaluation.outcome, "digest": digest}
+            values |= {"state": "archived", "owner": owner}
+            this_lease = leases.c.lease_id == lease.id
+            db.execute(leases.update().where(this_lease).values(values))
+            self._ended(db, lease, "won", now, result=result)
             row = {"outcome": evaluation.outcome, "metrics": json.dumps(measure(evaluation))}
-            row["evaluation"] = json.dumps(evaluation.to_json(), allow_nan=False)
+            row["evaluation"] = whole
             this = {"study_id": study_id, "digest": digest}
             if text is None:
                 db.execute(archive.insert().values(**this, **row, trial=lease.trial))
@@ -517,20 +658,51 @@ class Store:
                 db.execute(rungs.insert().values(**this, **standing))
             return True
 
+    def _mine(self, db: Connection, lease: Lease, owner: str) -> bool:
+        """True while nobody else has begun the trial anew, also behind the lease's deadline."""
+        query = sa.select(leases).where(leases.c.lease_id == lease.id)
+        row = db.execute(query).mappings().first()
+        if row is None or (row["attempt"], row["owner"]) != (lease.attempt, owner):
+            return False
+        return row["state"] in (*LIVE, "waiting")
+
+    def _result(self, db: Connection, lease: Lease) -> str | None:
+        """Digest of what an attempt has won with."""
+        these = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+        won = attempts.c.ending == "won"
+        found: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()
+        return found
+
+    def answer(self, study_id: int, lease: Lease, owner: str) -> None:
+        """Ends the attempt at a trial whose candidate is known."""
+        with self.exclusive(study_id) as db:
+            this = leases.c.lease_id == lease.id
+            values = {"state": "archived", "outcome": "cached", "owner": owner}
+            db.execute(leases.update().where(this).values(values))
+            self._ended(db, lease, "answered", self._now(db))
+
+    def followed(self, study_id: int, digest: str) -> bool:
+        """True where other trials wait for this candidate."""
+        same = (leases.c.study_id == study_id, leases.c.digest == digest)
+        following = sa.select(leases.c.lease_id).where(*same, leases.c.state == "following")
+        with self.transactions.begin() as db:
+            return db.execute(following).first() is not None
+
     def finish(self, lease_id: int, outcome: str) -> None:
         """Optuna knows the result now."""
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = leases.c.lease_id == lease_id
             db.execute(leases.update().where(this).values(state="told", outcome=outcome))
 
     def outcome(self, lease_id: int) -> str | None:
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             query = sa.select(leases.c.outcome).where(leases.c.lease_id == lease_id)
             found: str | None = db.execute(query).scalar_one()
             return found
 
     def fail(self, study_id: int, lease: Lease, reason: str) -> None:
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
+            self._ended(db, lease, "failed", self._now(db), reason=reason[:REASON])
             self._fail(db, study_id, lease.id, reason)
 
     def _fail(self, db: Connection, study_id: int, lease_id: int, reason: str) -> None:
@@ -538,7 +710,7 @@ class Store:
         this = leases.c.lease_id == lease_id
         digest = db.execute(sa.select(leases.c.digest).where(this)).scalar_one()
         follows = sa.and_(leases.c.state == "following", leases.c.digest == digest)
-        values = {"state": "failed", "outcome": "failed", "reason": reason[:1000]}
+        values = {"state": "failed", "outcome": "failed", "reason": reason[:REASON]}
         these = (leases.c.study_id == study_id, this | follows)
         db.execute(leases.update().where(*these).values(values))
 
@@ -550,20 +722,20 @@ class Store:
         ready = leases.c.state.in_(("archived", "following")) & leases.c.digest.in_(known)
         untold = (leases.c.state == "failed") & (leases.c.deadline >= 0)
         query = sa.select(leases).where(leases.c.study_id == study_id, ready | untold)
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             if not db.execute(query).first():
                 return []
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             now = self._now(db)
             rows = [r for r in db.execute(query).mappings() if _free(r, owner, now)]
             these = leases.c.lease_id.in_([r["lease_id"] for r in rows])
-            mine = {"owner": owner, "deadline": now + LEASE_s}
+            mine = {"owner": owner, "deadline": now + self.lease_s}
             db.execute(leases.update().where(these).values(mine))
         return [(r["lease_id"], r["trial"], r["digest"], r["reason"]) for r in rows]
 
     def settle_failure(self, lease_id: int) -> None:
         """Optuna knows of the failure now: a negative deadline says so."""
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = leases.c.lease_id == lease_id
             db.execute(leases.update().where(this).values(deadline=-1.0))
 
@@ -573,19 +745,19 @@ class Store:
         query = sa.select(leases.c.trial, word).where(
             leases.c.study_id == study_id, leases.c.trial.is_not(None)
         )
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return {number: outcome for number, outcome in db.execute(query)}  # noqa: C416
 
     def failures(self, study_id: int) -> dict[int, str]:
         query = sa.select(leases.c.trial, leases.c.reason).where(
             leases.c.study_id == study_id, leases.c.state == "failed"
         )
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return {number: reason for number, reason in db.execute(query)}  # noqa: C416
 
     def workers(self, study_id: int) -> list[str]:
         """Owners of leases that are being worked on."""
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             now = self._now(db)
             live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now)
             query = sa.select(leases.c.owner).where(leases.c.study_id == study_id, live)
@@ -593,8 +765,20 @@ class Store:
 
     # --- archive
 
+    def origin(self, study_id: int, digest: str) -> int:
+        """The trial that measured a candidate first."""
+        this = (archive.c.study_id == study_id, archive.c.digest == digest)
+        with self.transactions.begin() as db:
+            return int(db.execute(sa.select(archive.c.trial).where(*this)).scalar_one())
+
+    def digests(self, study_id: int) -> set[str]:
+        """Of all candidates that are known."""
+        query = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
+        with self.transactions.begin() as db:
+            return set(db.execute(query).scalars())
+
     def known(self, study_id: int, digest: str) -> Evaluation | None:
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             text = self._known(db, study_id, digest)
         return None if text is None else _evaluation(text)
 
@@ -608,13 +792,13 @@ class Store:
         """The archive by digest, without the long texts."""
         columns = ("digest", "trial", "outcome", "metrics", "test_accuracy")
         query = sa.select(*(archive.c[name] for name in columns))
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             rows = db.execute(query.where(archive.c.study_id == study_id)).mappings().all()
         return {r["digest"]: Archived(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows}
 
     def standings(self, study_id: int) -> list[Standing]:
         """What candidates had behind every epoch at which a study with a ladder compares."""
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             return self._standings(db, study_id)
 
     def _standings(self, db: Connection, study_id: int) -> list[Standing]:
@@ -626,7 +810,7 @@ class Store:
         return [Standing(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows]
 
     def keep_test_accuracy(self, study_id: int, digest: str, value: float) -> None:
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = (archive.c.study_id == study_id, archive.c.digest == digest)
             db.execute(archive.update().where(*this).values(test_accuracy=value))
 
@@ -638,7 +822,7 @@ class Store:
 
     def repeats(self, study_id: int) -> dict[tuple[str, int], Repeat]:
         """By (digest, number)."""
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             rows = db.execute(_of(repeats, study_id)).mappings().all()
         return {
             (r["digest"], r["repeat"]): Repeat(_evaluation(r["evaluation"]), r["test_accuracy"])
@@ -646,7 +830,7 @@ class Store:
         }
 
     def has_repeat(self, study_id: int, digest: str, number: int) -> bool:
-        with self.engine.connect() as db:
+        with self.transactions.begin() as db:
             query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
             return db.execute(query).first() is not None
 
@@ -655,13 +839,13 @@ class Store:
         digest = evaluation.architecture.digest
         row = {"study_id": study_id, "digest": digest, "repeat": number}
         text = json.dumps(evaluation.to_json(), allow_nan=False)
-        with self._exclusive(study_id) as db:
+        with self.exclusive(study_id) as db:
             query = sa.select(repeats.c.repeat).where(*_repeat(study_id, digest, number))
             if db.execute(query).first() is None:
                 db.execute(repeats.insert().values(**row, evaluation=text))
 
     def keep_repeat_test(self, study_id: int, digest: str, number: int, value: float) -> None:
-        with self.engine.begin() as db:
+        with self.transactions.begin() as db:
             this = _repeat(study_id, digest, number)
             db.execute(repeats.update().where(*this).values(test_accuracy=value))
 

@@ -16,11 +16,12 @@ from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation import Bench
 from nas_service.results import read
+from nas_service.search import create, grow, open_search, queue
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Store
 from nas_service.study import parse_spec
-from nas_service.worker import Worker, create, grow, open_search, queue
+from nas_service.worker import Worker
 
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "conv1x1"))
 SMALL = Architecture((CELL, CELL), 4, 4, 16, 2, 8)
@@ -90,9 +91,7 @@ def test_scoring_on_the_way_leaves_a_training_as_it_is(tmp_path):
 def store(tmp_path):
     made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
     yield made
-    made.engine.dispose()
-    made.optuna.remove_session()
-    made.optuna.engine.dispose()
+    made.close()
 
 
 def worker(store, there, said=print):

@@ -55,9 +55,7 @@ def opened(folder):
 
 
 def close(store):
-    store.engine.dispose()
-    store.optuna.remove_session()
-    store.optuna.engine.dispose()
+    store.close()
 
 
 @pytest.fixture
@@ -403,7 +401,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
 
 
 def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
-    """Killed before the trial is made, behind that, and in the training: the study is the same."""
+    """Its trial and its lease are made in one transaction: a worker that ends inside leaves none."""
     plain = Worker._promoted
     ended = Counter()
 
@@ -425,14 +423,13 @@ def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
         hand.owner = gone  # of this machine, and dead
         with pytest.raises(Gone):
             hand.run()
-    running = search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    assert [t.user_attrs["until"] for t in running] == [2]
+    assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     Worker(search, bench, lambda text: None).run()
     assert set(promotions(store, search).values()) == {1}
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     counts = read(search).counts
     assert (counts["trained"], counts["failed"]) == (4, 0)
-    assert store.outcomes(search.id)[running[0].number] == "continued"
+    assert "continued" in store.outcomes(search.id).values()
 
 
 class Gone(BaseException):

@@ -35,9 +35,7 @@ def store(store_url):
     made = Store(store_url, create=True)
     made.add_study(ID, "{}", "data", trainings=4)
     yield made
-    made.engine.dispose()
-    made.optuna.remove_session()
-    made.optuna.engine.dispose()
+    made.close()
 
 
 def claim(store, owner=OTHER, **limits):
@@ -110,14 +108,17 @@ def test_trial_that_kills_every_worker_fails(store):
     store.bind(claim(store, GONE), 3)
     assert [claim(store, GONE).attempt for _ in range(2)] == [2, 3]
     assert claim(store).trial is None
-    assert store.failures(ID) == {3: "its worker was lost 3 times"}
+    assert store.failures(ID) == {3: "quarantined: its worker was lost, 3 times over"}
     assert [row[1] for row in store.unsettled(ID, OTHER)] == [3]
 
 
-def test_released_trial_keeps_its_attempts(store):
-    lease = store.bind(claim(store), 5)
-    store.release(ID, lease, OTHER)
-    assert claim(store).attempt == lease.attempt
+def test_a_released_trial_is_offered_however_often(store):
+    store.release(ID, store.bind(claim(store), 5), OTHER)
+    for attempt in range(2, 6):
+        lease = claim(store)
+        assert lease.attempt == attempt
+        store.release(ID, lease, OTHER)
+    assert (claim(store).trial, store.failures(ID)) == (5, {})
 
 
 def test_second_trial_of_a_digest_follows_the_first(store):
@@ -151,9 +152,9 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     store.leave(ID, 1, digest)
     store.leave(ID, 1, digest)  # it stands there already
     assert store.pending(ID) == {digest}
-    for found, accuracy in ((first, 0.9), (later, 0.95)):
+    for attempt, (found, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
         lease = claim(store)
-        assert (lease.trial, lease.attempt) == (1, 1)
+        assert (lease.trial, lease.attempt) == (1, attempt)
         assert store.begin_training(ID, lease, digest)
         assert store.renew(lease, OTHER)
         if found is later:
@@ -342,8 +343,7 @@ def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
     assert not (tmp_path / "nas.db").exists()
     forced = Store(f"sqlite:///{tmp_path}/nas.db", create=True, any_disk=True)
     assert forced.names() == []
-    forced.engine.dispose()
-    forced.optuna.engine.dispose()
+    forced.close()
 
 
 def test_passwords_are_kept_to_themselves(tmp_path):

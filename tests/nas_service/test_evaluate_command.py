@@ -11,11 +11,12 @@ from nas_service.cli import main
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
 from nas_service.results import read
+from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cells import CellSpace
 from nas_service.store import Store
 from nas_service.study import load_spec
-from nas_service.worker import Worker, create
+from nas_service.worker import Worker
 
 STUDY = """
 name = "tiny"
@@ -99,7 +100,7 @@ def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
     for key in before.keys() - {"trial", "test_accuracy", "seconds"}:
         assert again[key] == before[key], key
     assert document(place(shown, "--json", "--seed", "9"))["seed"] == 9
-    store.optuna.remove_session()
+    store.close()
 
 
 def test_digits_of_cells_are_the_studys_own(place):

@@ -10,9 +10,10 @@ from optuna.trial import FixedTrial, TrialState
 
 from nas_service.evaluation import Bench
 from nas_service.results import read
+from nas_service.search import create, open_search
 from nas_service.store import Store
 from nas_service.study import parse_spec
-from nas_service.worker import REPAIRS, Worker, create, open_search
+from nas_service.worker import REPAIRS, Worker
 
 TREE = {
     "space": {
@@ -47,9 +48,7 @@ def store(tmp_path):
 
 
 def close(store):
-    store.engine.dispose()
-    store.optuna.remove_session()
-    store.optuna.engine.dispose()
+    store.close()
 
 
 def begin(store, asked, kind=Worker):

@@ -11,10 +11,11 @@ from nas_service import report, results
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
 from nas_service.report.drawing import axis, cell, ticks
+from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Store
 from nas_service.study import StudySpec, parse_spec
-from nas_service.worker import create, tell
+from nas_service.telling import tell
 
 CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
 CHIP = load_profile("spikesim_rram")
@@ -70,9 +71,7 @@ def opened(tmp_path):
 
     yield study
     for store in made:
-        store.engine.dispose()
-        store.optuna.remove_session()
-        store.optuna.engine.dispose()
+        store.close()
 
 
 class Tags(HTMLParser):

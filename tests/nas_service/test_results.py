@@ -13,10 +13,11 @@ from nas_service import report, results
 from nas_service.cli import main
 from nas_service.metrics import Evaluation
 from nas_service.results import count, hypervolume
+from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Store
 from nas_service.study import parse_spec
-from nas_service.worker import create, tell
+from nas_service.telling import tell
 
 SHARE = st.floats(0, 1, exclude_max=True)
 
@@ -88,9 +89,7 @@ def study(tmp_path):
         return url, results.read(search)
 
     yield made
-    store.engine.dispose()
-    store.optuna.remove_session()
-    store.optuna.engine.dispose()
+    store.close()
 
 
 def scored(hamming, depth=1.0):

@@ -14,10 +14,11 @@ from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation import Bench
 from nas_service.results import read
 from nas_service.retraining import chosen, comparisons, repeat_seed
+from nas_service.search import create, open_search
 from nas_service.store import Store
 from nas_service.study import parse_spec
 from nas_service.tables import repeats
-from nas_service.worker import Worker, create, open_search
+from nas_service.worker import Worker
 
 TREE = {
     "name": "x",
@@ -69,9 +70,7 @@ class Place:
         return {f.name: {n: t.numpy().tobytes() for n, t in load_file(f).items()} for f in files}
 
     def close(self):
-        self.search.store.engine.dispose()
-        self.search.store.optuna.remove_session()
-        self.search.store.optuna.engine.dispose()
+        self.search.store.close()
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ from nas_service.cli import main
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import Bench
 from nas_service.results import read
+from nas_service.search import CONTINUES, create, open_search
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.starts import NAMED, PUBLISHED, SAMPLE, resolve
 from nas_service.store import Store
 from nas_service.study import STARTS, load_spec, parse_spec
 from nas_service.tables import starts
-from nas_service.worker import CONTINUES, Worker, create, open_search
+from nas_service.worker import Worker
 
 TREE = {
     "name": "x",
@@ -197,9 +198,7 @@ def store(tmp_path):
 
 
 def close(store):
-    store.engine.dispose()
-    store.optuna.remove_session()
-    store.optuna.engine.dispose()
+    store.close()
 
 
 def begin(store, asked):

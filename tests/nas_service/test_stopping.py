@@ -11,7 +11,7 @@ from nas_service import api
 from nas_service.cli import main
 from nas_service.errors import SpecError
 from nas_service.results import end, read, stalled
-from nas_service.store import Archived, Lease, LEASE_s, Store
+from nas_service.store import Archived, BREAK_s, Lease, Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker
 
@@ -82,8 +82,8 @@ def test_limits_that_cannot_be_are_refused():
 def test_the_clock_counts_while_somebody_works(store_url):
     store = Store(store_url, create=True)
     store.add_study(1, "{}", "data", trainings=4)
-    for now in (100.0, 110.0, 110.0 + LEASE_s, 115.0 + LEASE_s):  # a break, as long as a lease
-        with store._exclusive(1) as db:
+    for now in (100.0, 110.0, 110.0 + BREAK_s, 115.0 + BREAK_s):  # a break, as long as a lease
+        with store.exclusive(1) as db:
             store._beat(db, 1, now)
     limits = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
     assert store.claim(1, "a/b/1/1", **limits, seconds=15) == (
@@ -98,9 +98,7 @@ def test_the_clock_counts_while_somebody_works(store_url):
 
 
 def close(store):
-    store.engine.dispose()
-    store.optuna.remove_session()
-    store.optuna.engine.dispose()
+    store.close()
 
 
 # --- whole searches

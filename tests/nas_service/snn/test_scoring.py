@@ -11,6 +11,7 @@ import torch
 from nas_service.data.tensors import Stored, whole
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
+from nas_service.search import check
 from nas_service.snn import int8
 from nas_service.snn.checkpoint import load_weights
 from nas_service.snn.deployed import deployed, integer_matrices
@@ -19,7 +20,6 @@ from nas_service.snn.training import accuracy, firing_rate
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study import parse_spec
-from nas_service.worker import check
 
 exact_here = pytest.mark.skipif(bool(int8.reason_against()), reason=int8.reason_against())
 

@@ -1,0 +1,78 @@
+"""A database that is away for a while: what was begun is tried again until it is back."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from nas_service.databases import first_line
+from nas_service.errors import Interrupted, StoreError
+from nas_service.store import Store
+
+T = TypeVar("T")
+
+PATIENCE_s = 1800.0  # for how long a worker waits for its database
+FIRST_s, LONGEST_s = 0.2, 10.0  # between two tries
+# What SQLite calls operational and no waiting mends.
+FOR_GOOD = ("readonly database", "database or disk is full", "no such table", "not a database")
+
+
+def away(error: BaseException) -> bool:
+    """True where the same may succeed later: no connection, a lock, a server that restarts."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        return away(error.__cause__)
+    if type(error).__name__ in ("_InactiveRpcError", "RpcError"):  # grpc is not always there
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if any(said in str(error.orig) for said in FOR_GOOD):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+class Patience:
+    """How one worker meets outages of its store."""
+
+    def __init__(
+        self, store: Store, asked_to_end: threading.Event, report: Callable[[str], None]
+    ) -> None:
+        self._store, self._asked_to_end, self._report = store, asked_to_end, report
+
+    def keep_trying(self, act: Callable[[bool], T]) -> T:
+        """What `act` returns, tried until the database is there; it hears whether it is again.
+
+        Each try must be one that may have succeeded before without a reply. StoreError where the
+        database stays away, or where no waiting helps; Interrupted when asked to end meanwhile.
+        """
+        since, wait_s, again = time.monotonic(), FIRST_s, False
+        while True:
+            try:
+                found = act(again)
+            except Exception as error:
+                if not away(error):
+                    raise
+                said = first_line(error.__cause__ or error)
+                if time.monotonic() - since > PATIENCE_s:
+                    raise StoreError(f"{self._store.shown}: away for too long ({said})") from None
+            else:
+                if again:
+                    self._report(f"{self._store.shown}: is there again")
+                return found
+            if not again:
+                self._report(f"{self._store.shown}: is away ({said}); trying again")
+            again = True
+            self._store.rest()
+            if self._asked_to_end.wait(wait_s):
+                raise Interrupted("interrupted while the database was away: nothing is lost")
+            wait_s = min(2 * wait_s, LONGEST_s)
+
+    def once(self, act: Callable[[], object]) -> None:
+        """Acts if the database is there; what is left undone ends with its lease."""
+        try:
+            act()
+        except Exception as error:
+            if not away(error):
+                raise
