@@ -401,7 +401,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
 
 
 def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
-    """Its trial and its lease are made in one transaction: a worker that ends inside leaves none."""
+    """Its trial and its lease are made in one transaction: who ends inside leaves neither."""
     plain = Worker._promoted
     ended = Counter()
 
