@@ -107,7 +107,7 @@ def _attend(control: Connection, woken: Connection, target: Target, job: Words) 
     with suppress(Exception):
         target.prepare(job)
     killed = oom_kills()
-    child = _fork(target, job)
+    child = _fork(target, job, control)
     try:
         send(control, {"started": child.pid})
         heard: list[Connection] = [child.pipe]
@@ -139,7 +139,7 @@ def _passed_on(pipe: Connection, control: Connection) -> bool:
     return True
 
 
-def _fork(target: Target, job: Words) -> _Child:
+def _fork(target: Target, job: Words, control: Connection) -> _Child:
     heard, said = Pipe(duplex=False)
     alive, watched = os.pipe()  # nothing is ever written
     server = os.getpid()
@@ -147,6 +147,7 @@ def _fork(target: Target, job: Words) -> _Child:
     if pid == 0:
         os.close(watched)
         heard.close()
+        control.close()
         _be_child(target, job, said, server, alive)
     with suppress(OSError):  # it does so itself, whoever is first
         os.setpgid(pid, pid)

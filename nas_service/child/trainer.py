@@ -23,7 +23,7 @@ from nas_service.study import StudySpec
 
 POLL_s = 0.2  # between two looks at `pause`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
-DEATH_s = 5.0  # for a process that was killed
+DEATH_s = 2.0  # for a process to be gone that was told so
 # One thread each: threads of several workers on few cores wait for each other. The allocator
 # keeps freed memory, as trainings ask for the same blocks again and again.
 WORKER_ENVIRONMENT = {
@@ -32,6 +32,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
+# A process that has touched a GPU cannot fork: torch is to ask the driver's library for devices.
+NO_DEVICE = {"NAS_DEVICE": "cpu", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 TRAINING = "nas_service.child.training"
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class _Server:
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, "NAS_DEVICE": "cpu"},
+            env={**os.environ, **WORKER_ENVIRONMENT, **NO_DEVICE},
         )
         theirs.close()
 
@@ -186,7 +188,7 @@ class Trainer:
         try:
             self._attend(training, pause, seconds)
         except _Gone:
-            raise self._lost() from None
+            raise _explained(self._lost(), pause) from None
         except ChildFailure:
             self._end(training, grace_s=0.0)
             raise
@@ -257,6 +259,11 @@ def _judged(training: _Training, pause: Callable[[], None]) -> Evaluation:
     failure = failure_of(end["end"], end["oom"])
     if "stopped" in said:
         failure = ChildFailure("killed", "SIGTERM, which was not ours")
-    if failure.kind == "killed":  # by what ends this process too
+    raise _explained(failure, pause)
+
+
+def _explained(failure: ChildFailure, pause: Callable[[], None]) -> ChildFailure:
+    """The failure, unless `pause` raises: what kills children often ends their worker as well."""
+    if failure.kind == "killed":
         pause()
-    raise failure
+    return failure

@@ -30,7 +30,6 @@ def _bench(spec: StudySpec, folder: Path) -> Bench:
 def prepare(job: dict[str, Any]) -> None:
     """Data, the neurons' library and the candidate's shapes, on the processor: a process that has
     touched a GPU cannot fork."""
-    os.environ["NAS_DEVICE"] = "cpu"
     backend_name()
     candidate = Evaluation.from_json(job["candidate"])
     _bench(parse_spec(job["spec"], "job"), Path(job["data"])).workload(candidate.architecture)
