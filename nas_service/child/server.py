@@ -267,3 +267,4 @@ def main() -> None:
     os.dup2(2, 1)  # what children print belongs beside the worker's log
     control = Connection(int(sys.argv[1]))
     serve(control, cast(Target, import_module(sys.argv[2])))
+    os._exit(0)  # nothing is left to be done: to take torch apart takes seconds
