@@ -18,12 +18,14 @@ from pathlib import Path
 
 from nas_service.child.ends import ChildFailure, failure_of
 from nas_service.child.server import Words, receive, send
+from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation
 from nas_service.study import StudySpec
 
 POLL_s = 0.2  # between two looks at `pause`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
 DEATH_s = 2.0  # for a process to be gone that was told so
+RESERVE_GiB = 0.25  # of the allocator and of threads' stacks, which trainings do not use
 # One thread each: threads of several workers on few cores wait for each other. The allocator
 # keeps freed memory, as trainings ask for the same blocks again and again.
 WORKER_ENVIRONMENT = {
@@ -143,9 +145,9 @@ def _log(record: Words) -> None:
 class Trainer:
     """Leaves trainings to children, one at a time; nothing is started before the first.
 
-    `device` is what torch calls it, of children alone; `memory_GiB` limits what a training may
-    take beside the program itself (Linux, on the processor). `target` is the module that children
-    run, never a name from a store.
+    `device` is what torch calls it, of children alone. `memory_GiB` is what a training may take
+    on the processor beside the program itself; Linux alone counts it. `target` is the module that
+    children run, never a name from a store.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class Trainer:
         target: str = TRAINING,
     ) -> None:
         self.device, self.target = device, target
-        self.memory_B = None if memory_GiB is None else int(memory_GiB * 2**30)
+        self.memory_B = None if memory_GiB is None else _limit_B(memory_GiB, device)
         self._server: _Server | None = None
         self._hurried = threading.Event()
 
@@ -243,6 +245,16 @@ class Trainer:
         if code < 0:
             return ChildFailure("killed", f"{failure_of(code, False).reason}, of the fork server")
         return ChildFailure("setup", f"the fork server ended with exit code {code}")
+
+
+def _limit_B(memory_GiB: float, device: str) -> int:
+    """SpecError where the kernel counts what no training takes, or does not count."""
+    if device != "cpu" or sys.platform != "linux":
+        raise SpecError(
+            f"memory_GiB = {memory_GiB:g}: limits a training on Linux and on the processor, not "
+            f"on {device if device != 'cpu' else sys.platform}"
+        )
+    return int((memory_GiB + RESERVE_GiB) * 2**30)
 
 
 def _judged(training: _Training, pause: Callable[[], None]) -> Evaluation:

@@ -29,7 +29,7 @@ def hog(job, pause):
 def torch_hog(job, pause):
     import torch
 
-    return torch.empty(2**34)
+    return torch.empty(2**31, dtype=torch.uint8)
 
 
 def no_memory_on_device(job, pause):
@@ -93,7 +93,9 @@ def kill(number):
 WAYS = {
     "hog": hog,
     "torch_hog": torch_hog,
-    "bytes": lambda job, pause: bytearray(2**34),
+    "bytes": lambda job, pause: bytearray(2**31),
+    "two": lambda job, pause: bytearray(2**31) and job["candidate"],
+    "fits": lambda job, pause: bytearray(2**29) and job["candidate"],
     "device": no_memory_on_device,
     "disk": fill_disk,
     "safetensors": fill_disk_by_safetensors,

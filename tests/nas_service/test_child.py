@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Job, Trainer
 from nas_service.child.ends import failure_of, kind_of, oom_kills
-from nas_service.errors import DataError, Interrupted
+from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation import Bench
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
@@ -168,7 +168,14 @@ def test_every_end_is_told_and_the_next_training_is_none_the_worse(
             with pytest.raises(ChildFailure, match=reason) as told:
                 trainer.run(job(bench, screened, way, tmp_path))
             assert told.value.kind == kind, way
-            assert trainer.run(job(bench, screened, "say", tmp_path)) == screened
+            assert trainer.run(job(bench, screened, "fits", tmp_path)) == screened
+
+
+def test_memory_is_limited_where_it_can_be(bench, screened, ending, tmp_path):
+    assert ending.memory_B is None
+    assert ending.run(job(bench, screened, "two", tmp_path)) == screened
+    with pytest.raises(SpecError, match=r"memory_GiB = 2: .* on the processor, not on cuda:0"):
+        Trainer("cuda:0", memory_GiB=2)
 
 
 def test_kinds_are_the_candidates_or_the_machines():
