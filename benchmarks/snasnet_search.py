@@ -13,7 +13,7 @@ wins. Batch norms see each time step by itself, weights are one set for each edg
 
 Both score the same member of each function. `same_winner` compares them where both were run: on
 the timed samples and on our best ten functions. Maps are many megabytes: run it with the
-environment of the service's workers (`WORKER_ENVIRONMENT` in nas_service/local.py), where the
+environment of the service's workers (`WORKER_ENVIRONMENT` in nas_service/child), where the
 allocator keeps freed memory.
 """
 

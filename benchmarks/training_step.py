@@ -29,7 +29,7 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
-from nas_service.local import WORKER_ENVIRONMENT
+from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.snn.neurons import (
     TAU,
     BatchNormLIF,

@@ -11,19 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
 from nas_service.store import Store
 
 REPLACEMENTS = 5  # of workers that were killed; more is a sick machine
 GRACE_s = 20.0  # for workers to release their trials
-# One thread each: threads of several workers on few cores wait for each other. The allocator
-# keeps freed memory, as trainings ask for the same blocks again and again.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
 
 
 def cores() -> int:

@@ -13,6 +13,7 @@ from rich.table import Table
 from hw_models import HardwareReport
 from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
+from nas_service.telemetry import LOG_FORMATS, LOOPBACK
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,6 +42,31 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         ),
         "workers": click.option("--workers", type=click.IntRange(1, 256), help="Local processes."),
         "trials": click.option("--trials", type=click.IntRange(1, 10**6), help="Trainings in all."),
+        "log_format": click.option(
+            "--log-format",
+            type=click.Choice(LOG_FORMATS),
+            default="text",
+            show_default=True,
+            help="Logs on stderr: sentences, or a JSON object a line.",
+        ),
+        "log_level": click.option(
+            "--log-level",
+            type=click.Choice(("debug", "info", "warning", "error")),
+            default="warning",
+            show_default=True,
+            help="What is logged.",
+        ),
+        "metrics_port": click.option(
+            "--metrics-port",
+            type=click.IntRange(0, 65535),
+            help="Serve figures for Prometheus here; 0 takes a free port.",
+        ),
+        "metrics_host": click.option(
+            "--metrics-host",
+            default=LOOPBACK,
+            show_default=True,
+            help="Address that figures are served at; there is no login.",
+        ),
         "json": click.option("--json", "as_json", is_flag=True, help="One JSON document."),
     }
 

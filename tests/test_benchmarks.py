@@ -37,6 +37,15 @@ def costs(found):
         assert found[figure] > 0
 
 
+def processes(found):
+    assert found["rounds"] == 1
+    assert found["same_bits"] is True
+    assert found["first_s"] > found["in_a_child_s"] > found["around_s"] > 0
+    (more, low, high), own = found["overhead_s"], found["training_s"]
+    assert more == low == high == pytest.approx(found["in_a_child_s"] - own)
+    assert own > 0
+
+
 def reading(found):
     (row,) = found["rows"]
     assert (row["name"], row["images"]) == ("cifar10_jpeg_full_60000.zip", 10 * TRAIN)
@@ -228,6 +237,7 @@ class Run:
 
 
 RUNS = {
+    "child.py": Run("--rounds 1 --study {digits}", processes),
     "cost_model.py": Run("--layers 4 --candidates 50 --rounds 1", costs),
     "data.py": Run("--data {data} --rounds 1", reading),
     "digits.py": Run("--seeds 1 --study {digits}", digits),

@@ -10,6 +10,8 @@ RINGS = [
     ("nas_service", {"torch", "optuna"}),
     ("nas_service.spaces.cells", {"torch", "optuna", "norse"}),
     ("nas_service.study", {"torch", "optuna", "norse"}),
+    ("nas_service.child", {"torch", "optuna", "sqlalchemy"}),
+    ("nas_service.telemetry", {"torch", "optuna", "prometheus_client"}),
     ("nas_service.data", {"torch", "optuna"}),
     ("nas_service.snn.network", {"optuna", "sqlalchemy"}),
     ("nas_service.evaluation", {"optuna", "sqlalchemy", "torchvision"}),

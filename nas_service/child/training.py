@@ -1,0 +1,48 @@
+"""What a child does: one training on the worker's bench, which it finds open."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas_service.evaluation import Bench, device
+from nas_service.metrics import Evaluation
+from nas_service.snn.neurons import backend_name
+from nas_service.study import StudySpec, parse_spec
+
+torch.set_num_threads(1)
+_benches: dict[tuple[str, Path], Bench] = {}
+
+
+def _bench(spec: StudySpec, folder: Path) -> Bench:
+    """The one that was used before, unless more has changed than how long trainings are."""
+    key = spec.model_dump_json(exclude={"training", "search"}), folder
+    if key not in _benches:
+        found = Bench.open(spec, folder)
+        _benches.clear()
+        _benches[key] = found
+    return replace(_benches[key], spec=spec)
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """Data, the neurons' library and the candidate's shapes, on the processor: a process that has
+    touched a GPU cannot fork."""
+    backend_name()
+    candidate = Evaluation.from_json(job["candidate"])
+    _bench(parse_spec(job["spec"], "job"), Path(job["data"])).workload(candidate.architecture)
+
+
+def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
+    bench = _bench(parse_spec(job["spec"], "job"), Path(job["data"]))
+    os.environ["NAS_DEVICE"] = job["device"]
+    bench = replace(bench, device=device())
+    candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
+
+    def work(pause: Callable[[], None]) -> Any:
+        train = bench.train_on if job["further"] else bench.train
+        return train(candidate, weights, pause).to_json()
+
+    return work

@@ -1,0 +1,119 @@
+"""What children of the tests run: one way to end for each name of the weights."""
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own for GPUs."""
+
+
+def hog(job, pause):
+    kept = []
+    while True:
+        kept.append(bytearray(2**22))
+        kept[-1][::4096] = b"x" * len(kept[-1][::4096])
+
+
+def torch_hog(job, pause):
+    import torch
+
+    return torch.empty(2**31, dtype=torch.uint8)
+
+
+def no_memory_on_device(job, pause):
+    raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def fill_disk(job, pause):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    Path(job["data"], "large").write_bytes(bytes(8192))
+
+
+def fill_disk_by_safetensors(job, pause):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    save_file({"w": np.zeros(10_000)}, Path(job["data"], "large"))
+
+
+def raise_from(job, pause):
+    try:
+        fill_disk(job, pause)
+    except OSError as error:
+        raise ValueError("cannot be kept") from error
+
+
+def refuse(job, pause):
+    raise ValueError("seven is no candidate")
+
+
+def say(job, pause):
+    print("printed", flush=True)
+    warnings.warn("is torn", stacklevel=2)
+    logging.getLogger("of.child").warning("fires %d", 7)
+    return job["candidate"]
+
+
+def _appear(job):
+    """Says where the test looks which process this is."""
+    adjusted = Path("/proc/self/oom_score_adj").read_text().strip()
+    about = {"pid": os.getpid(), "server": os.getppid(), "oom_score_adj": adjusted}
+    place = Path(job["data"], "child.json")
+    place.with_suffix(".part").write_text(json.dumps(about))
+    place.with_suffix(".part").replace(place)
+
+
+def wait(job, pause):
+    _appear(job)
+    while True:
+        pause()
+        time.sleep(0.01)
+
+
+def be_deaf(job, pause):
+    _appear(job)
+    while True:
+        time.sleep(0.01)
+
+
+def kill(number):
+    return lambda job, pause: os.kill(os.getpid(), number)
+
+
+WAYS = {
+    "hog": hog,
+    "torch_hog": torch_hog,
+    "bytes": lambda job, pause: bytearray(2**31),
+    "two": lambda job, pause: bytearray(2**31) and job["candidate"],
+    "fits": lambda job, pause: bytearray(2**29) and job["candidate"],
+    "device": no_memory_on_device,
+    "disk": fill_disk,
+    "safetensors": fill_disk_by_safetensors,
+    "disk_behind": raise_from,
+    "error": refuse,
+    "segv": lambda job, pause: ctypes.string_at(0),
+    "abort": lambda job, pause: os.abort(),
+    "kill": kill(signal.SIGKILL),
+    "exit": lambda job, pause: os._exit(3),
+    "say": say,
+    "wait": wait,
+    "deaf": be_deaf,
+}
+
+
+def prepare(job):
+    """Nothing is shared."""
+
+
+def begin(job):
+    return partial(WAYS[Path(job["weights"]).name], job)

@@ -1,0 +1,438 @@
+"""Trainings in children: the same to the bit, and whatever a child does, its worker goes on."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Job, Trainer
+from nas_service.child.ends import failure_of, kind_of, oom_kills
+from nas_service.errors import DataError, Interrupted, SpecError
+from nas_service.evaluation import Bench
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.study import parse_spec
+
+TREE = {
+    "name": "x",
+    "space": {
+        "channels": [8, 12], "head_pool": [2], "hidden": [16], "time_steps": [2],
+        "weight_bits": [6],
+    },
+    "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
+    "training": {"epochs": 12, "until": 2, "batch_size": 32},
+    "search": {"trainings": 10},
+    "objectives": [
+        {"metric": "accuracy", "direction": "maximize", "reference": 0.1},
+        {"metric": "energy_uJ", "direction": "minimize", "reference": 10},
+    ],
+}  # fmt: skip
+CELL = Cell(("conv3x3", "skip", "conv1x1", "skip", "conv1x1", "skip"))
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def bench():
+    torch.set_num_threads(1)
+    return Bench.open(parse_spec(json.dumps(TREE), "x"), Path())
+
+
+@pytest.fixture(scope="module")
+def screened(bench):
+    architecture = Architecture((CELL, CELL), 8, 2, 16, time_steps=2, weight_bits=6)
+    found = bench.screen(architecture, SEED)
+    assert found.reason == ""
+    return found
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    with Trainer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def findable():
+    """The target of the tests, to every process that is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def ending(findable):
+    """A trainer whose children end as the tests ask."""
+    with Trainer(target="child_target") as made:
+        yield made
+
+
+def plain(evaluation):
+    """All but the clock."""
+    return replace(evaluation, seconds=0.0).to_json()
+
+
+# --- trainings
+
+
+def test_a_child_trains_to_the_same_bits(bench, screened, trainer, tmp_path):
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    own = bench.train(screened, here)
+    found = trainer.run(Job(bench.spec, bench.folder, screened, there))
+    assert plain(found) == plain(own)
+    assert own.trained
+    assert 0.01 < own.spike_rate < 0.9
+    assert there.read_bytes() == here.read_bytes()
+
+
+def test_a_child_goes_on_with_a_training(bench, screened, trainer, tmp_path):
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    longer = bench.to(3)
+    own = longer.train_on(bench.train(screened, here), here)
+    first = trainer.run(Job(bench.spec, bench.folder, screened, there))
+    found = trainer.run(Job(longer.spec, bench.folder, first, there, further=True))
+    assert plain(found) == plain(own)
+    assert (own.fidelity, first.fidelity) == (3, 2)
+    assert 0.01 < own.spike_rate < 0.9
+    assert there.read_bytes() == here.read_bytes()
+
+
+def test_a_pause_keeps_the_last_epoch_and_the_next_child_goes_on(
+    bench, screened, trainer, tmp_path
+):
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    kept = cut.with_suffix(".training.safetensors")
+    long = bench.to(12)
+
+    def pause():
+        if kept.exists():
+            raise Interrupted("asked to end")
+
+    with pytest.raises(Interrupted, match="asked to end"):
+        trainer.run(Job(long.spec, bench.folder, screened, cut), pause)
+    with safe_open(kept, framework="pt") as file:
+        assert 1 <= json.loads(file.metadata()["training"])["epoch"] < 12
+    assert not cut.exists()
+    found = trainer.run(Job(long.spec, bench.folder, screened, cut))
+    assert plain(found) == plain(long.train(screened, whole))
+    assert found.fidelity == 12
+    assert 0.01 < found.spike_rate < 0.9
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_what_a_child_cannot_begin_with_is_the_machines_fault(
+    bench, screened, trainer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "device", "cuda:77")
+    with pytest.raises(ChildFailure) as told:
+        trainer.run(Job(bench.spec, bench.folder, screened, tmp_path / "w.safetensors"))
+    assert (told.value.kind, told.value.of_the_machine) == ("setup", True)
+    assert "cuda:77" in told.value.reason
+
+
+# --- ends of children
+
+
+ENDS = {
+    "bytes": ("oom", "MemoryError"),
+    "torch_hog": ("oom", "RuntimeError: .*allocate memory"),
+    "device": ("oom", "OutOfMemoryError: CUDA out of memory"),
+    "disk": ("disk", "File too large"),
+    "safetensors": ("disk", "os error 27"),
+    "disk_behind": ("disk", "ValueError: cannot be kept"),
+    "error": ("error", "ValueError: seven is no candidate"),
+    "segv": ("crash", "SIGSEGV"),
+    "abort": ("crash", "SIGABRT"),
+    "kill": ("killed", "SIGKILL"),
+    "exit": ("exit", "exit code 3"),
+}
+
+
+def job(bench, screened, way, folder):
+    return Job(bench.spec, folder, screened, Path(way))
+
+
+def test_every_end_is_told_and_the_next_training_is_none_the_worse(
+    bench, screened, findable, tmp_path
+):
+    with Trainer(target="child_target", memory_GiB=1) as trainer:
+        for way, (kind, reason) in ENDS.items():
+            with pytest.raises(ChildFailure, match=reason) as told:
+                trainer.run(job(bench, screened, way, tmp_path))
+            assert told.value.kind == kind, way
+            assert trainer.run(job(bench, screened, "fits", tmp_path)) == screened
+
+
+def test_memory_is_limited_where_it_can_be(bench, screened, ending, tmp_path):
+    assert ending.memory_B is None
+    assert ending.run(job(bench, screened, "two", tmp_path)) == screened
+    with pytest.raises(SpecError, match=r"memory_GiB = 2: .* on the processor, not on cuda:0"):
+        Trainer("cuda:0", memory_GiB=2)
+
+
+def test_kinds_are_the_candidates_or_the_machines():
+    assert not OF_THE_CANDIDATE.keys() & OF_THE_MACHINE.keys()
+    assert {kind for kind, _ in ENDS.values()} <= OF_THE_CANDIDATE.keys() | OF_THE_MACHINE.keys()
+    assert not ChildFailure("crash", "").of_the_machine
+    assert ChildFailure("killed", "").of_the_machine
+
+
+def test_a_child_that_takes_too_long_is_killed(bench, screened, ending, tmp_path):
+    with pytest.raises(ChildFailure, match=r"timeout: longer than 0.3 s"):
+        ending.run(job(bench, screened, "deaf", tmp_path), seconds=0.3)
+    assert gone(child(tmp_path)["pid"])
+
+
+def test_a_child_that_hears_nothing_is_killed_behind_its_grace(
+    bench, screened, ending, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("nas_service.child.trainer.GRACE_s", 0.3)
+    with pytest.raises(Interrupted):
+        ending.run(job(bench, screened, "deaf", tmp_path), once_there(tmp_path))
+    assert gone(child(tmp_path)["pid"])
+
+
+def test_in_a_hurry_nobody_waits_for_the_grace(bench, screened, ending, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas_service.child.trainer.GRACE_s", 1e6)
+
+    def pause():
+        once_there(tmp_path, before=ending.kill)()
+
+    with pytest.raises(Interrupted):
+        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+    assert gone(child(tmp_path)["pid"])
+
+
+def test_what_pause_raises_before_there_is_a_child(bench, screened, ending, tmp_path):
+    def pause():
+        raise Interrupted("at once")
+
+    with pytest.raises(Interrupted):
+        ending.run(job(bench, screened, "wait", tmp_path), pause)
+    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+
+
+def test_an_end_from_outside_is_not_the_candidates(bench, screened, ending, tmp_path):
+    pause = kill_once(tmp_path, "pid", signal.SIGTERM)
+    with pytest.raises(ChildFailure, match="killed: SIGTERM"):
+        ending.run(job(bench, screened, "wait", tmp_path), pause)
+
+
+def test_a_worker_that_is_ended_with_its_child_is_interrupted(bench, screened, ending, tmp_path):
+    kill = kill_once(tmp_path, "pid", signal.SIGKILL)
+
+    def pause():
+        if there(tmp_path) and gone(child(tmp_path)["pid"], within_s=0):
+            raise Interrupted("both")
+        kill()
+
+    with pytest.raises(Interrupted, match="both"):
+        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+
+
+# --- processes
+
+
+def there(folder):
+    return (folder / "child.json").exists()
+
+
+def child(folder):
+    return json.loads((folder / "child.json").read_text())
+
+
+def once_there(folder, before=lambda: None):
+    def pause():
+        if there(folder):
+            before()
+            raise Interrupted("asked to end")
+
+    return pause
+
+
+def kill_once(folder, whom, number):
+    left = [number]
+
+    def pause():
+        if left and there(folder):
+            os.kill(child(folder)[whom], left.pop())
+
+    return pause
+
+
+def gone(pid, within_s=10):
+    """True once there is no such process, or it only waits to be buried."""
+    late = time.monotonic() + within_s
+    while True:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if time.monotonic() > late:
+            return False
+        time.sleep(0.02)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from nas_service.child import Job, Trainer
+from nas_service.metrics import Evaluation
+from nas_service.study import parse_spec
+import json
+words = json.loads(sys.argv[1])
+candidate = Evaluation.from_json(words["candidate"])
+assert "torch" not in sys.modules
+job = Job(parse_spec(words["spec"], "x"), Path(words["data"]), candidate, Path("deaf"))
+Trainer(target="child_target").run(job)
+"""
+
+
+def test_nothing_outlives_a_worker_that_is_killed(bench, screened, tmp_path, findable):
+    words = json.dumps(job(bench, screened, "deaf", tmp_path).words())
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, words])
+    while not there(tmp_path):
+        assert worker.poll() is None
+        time.sleep(0.02)
+    about = child(tmp_path)
+    worker.kill()
+    worker.wait()
+    assert gone(about["pid"])
+    assert gone(about["server"])
+
+
+def test_a_killed_server_takes_its_child_along_and_another_is_started(
+    bench, screened, ending, tmp_path
+):
+    pause = kill_once(tmp_path, "server", signal.SIGKILL)
+    with pytest.raises(ChildFailure, match="SIGKILL, of the fork server") as told:
+        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+    assert told.value.of_the_machine
+    assert gone(child(tmp_path)["pid"])
+    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+
+
+def test_a_server_that_dies_between_trainings_is_replaced(bench, screened, ending, tmp_path):
+    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+    ending._server.process.kill()
+    ending._server.process.wait()
+    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+
+
+def test_a_server_that_cannot_start_is_the_machines_fault(bench, screened, tmp_path):
+    with Trainer(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
+        broken.run(job(bench, screened, "say", tmp_path))
+    assert told.value.kind == "setup"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked")
+def test_the_kernel_takes_a_child_first(bench, screened, ending, tmp_path):
+    with pytest.raises(Interrupted):
+        ending.run(job(bench, screened, "wait", tmp_path), once_there(tmp_path))
+    assert child(tmp_path)["oom_score_adj"] == "1000"
+
+
+def test_what_a_child_says_is_in_the_log_of_its_worker(bench, screened, ending, caplog, capfd):
+    with caplog.at_level(logging.WARNING):
+        assert ending.run(job(bench, screened, "say", Path())) == screened
+    assert ("of.child", logging.WARNING, "fires 7") in caplog.record_tuples
+    assert any("is torn" in record.message for record in caplog.records)
+    assert capfd.readouterr().out == ""  # where workers print results
+
+
+# --- memory that the kernel takes
+
+
+@pytest.fixture
+def small_group():
+    """A control group of 300 MB, where it may be made."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    rows = [line.split(":", 2) for line in lines]
+    own = next((p for _, kinds, p in rows if "memory" in kinds.split(",")), None)
+    place = Path("/sys/fs/cgroup/memory") / str(own).lstrip("/") / f"nas-test-{os.getpid()}"
+    limit = place / "memory.limit_in_bytes"
+    if own is None:
+        own = next((p for _, kinds, p in rows if not kinds), "/")
+        place = Path("/sys/fs/cgroup") / own.lstrip("/") / f"nas-test-{os.getpid()}"
+        limit = place / "memory.max"
+    try:
+        place.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made ({error})")
+    try:
+        if not limit.exists():
+            pytest.skip("control groups do not limit memory here")
+        limit.write_text(str(300 * 2**20))
+        yield place
+    finally:
+        late = time.monotonic() + 10
+        while (place / "cgroup.procs").read_text().strip() and time.monotonic() < late:
+            time.sleep(0.02)
+        place.rmdir()
+
+
+def test_a_child_that_the_kernel_kills_for_memory(bench, screened, small_group, tmp_path, findable):
+    with Trainer(target="child_target") as trainer:
+        trainer.run(job(bench, screened, "say", tmp_path))
+        (small_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
+        with pytest.raises(ChildFailure, match="oom: SIGKILL") as told:
+            trainer.run(job(bench, screened, "hog", tmp_path))
+        assert not told.value.of_the_machine
+        with pytest.raises(ChildFailure, match="killed: SIGKILL"):
+            trainer.run(job(bench, screened, "kill", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "text"),
+    [
+        ("0::/a/b", "a/b/memory.events", "low 0\noom 4\noom_kill 3\n"),
+        ("0::/a/b", "memory.events", "oom_kill 3\n"),
+        ("4:cpu,memory:/a\n0::/", "memory/a/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        ("4:memory:/gone\n0::/", "memory/memory.oom_control", "oom_kill 3\n"),
+        ("4:cpu:/a", "", ""),
+    ],
+)
+def test_kills_for_memory_are_counted(groups, file, text, tmp_path):
+    proc, found = tmp_path / "proc", tmp_path / "groups"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text(groups + "\n")
+    assert oom_kills(proc, found) == 0
+    (proc / "vmstat").write_text("pgfault 9\noom_kill 3\n" if not file else "oom_kill 8\n")
+    if file:
+        (found / file).parent.mkdir(parents=True)
+        (found / file).write_text(text)
+    assert oom_kills(proc, found) == 3
+
+
+# --- kinds by hand
+
+
+def test_kinds_of_errors():
+    assert kind_of(MemoryError()) == "oom"
+    assert kind_of(OSError(errno.ENOMEM, "Cannot allocate memory")) == "oom"
+    assert kind_of(torch.OutOfMemoryError("CUDA out of memory.")) == "oom"
+    cpu = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
+    assert kind_of(RuntimeError(cpu)) == "oom"
+    assert kind_of(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")) == "oom"
+    assert kind_of(ValueError("out of memory")) == "error"
+    assert kind_of(OSError(errno.ENOSPC, "No space left on device")) == "disk"
+    assert kind_of(OSError(errno.EACCES, "Permission denied")) == "error"
+    behind = DataError("cannot be written")
+    behind.__cause__ = OSError(errno.EROFS, "Read-only file system")
+    assert kind_of(behind) == "disk"
+
+
+def test_kinds_of_exit_codes():
+    assert failure_of(-signal.SIGKILL, True).kind == "oom"
+    assert failure_of(-signal.SIGSEGV, True).kind == "crash"
+    assert failure_of(-signal.SIGHUP, False).kind == "killed"
+    assert failure_of(0, False).kind == "exit"
