@@ -240,40 +240,6 @@ def create(
     out.print(f"study {search.name} is in {search.store.shown}", markup=False)
 
 
-@main.command()
-@click.option("--study", "name", required=True)
-@click.option("--max-trials", type=click.IntRange(1))
-@click.option("--max-seconds", type=click.FloatRange(0, min_open=True))
-@click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
-@options("storage", "data", "any_disk")
-def worker(
-    name: str,
-    max_trials: int | None,
-    max_seconds: float | None,
-    stdin: bool,
-    storage: str | None,
-    data: Path,
-    any_disk: bool,
-) -> None:
-    """Work on a study of the store until it ends. Any number of workers may run."""
-    import torch
-
-    from nas_service.evaluation import Bench
-    from nas_service.local import end_on_signals, end_with_stdin
-    from nas_service.search import check_data, open_search
-    from nas_service.worker import Worker
-
-    torch.set_num_threads(1)
-    search = open_search(_store(storage, any_disk=any_disk), name)
-    bench = Bench.open(search.spec, data)
-    check_data(search, bench)
-    hand = Worker(search, bench, lambda text: print(plain(text), flush=True))
-    end_on_signals(hand.asked_to_end)
-    if stdin:
-        end_with_stdin(hand.asked_to_end)
-    print(f"end: {hand.run(max_trials, max_seconds)}", flush=True)
-
-
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
     from nas_service import results
     from nas_service.search import open_search
@@ -474,5 +440,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, evaluate, retrain, data_command):
+for command in (cost, census, calibrate, ablate, evaluate, worker, retrain, data_command):
     main.add_command(command)

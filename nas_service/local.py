@@ -116,14 +116,23 @@ def _ended(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> 
     return code
 
 
-def end_on_signals(asked_to_end: threading.Event) -> None:
-    """In a worker: SIGINT and SIGTERM ask for an end."""
+def end_on_signals(asked_to_end: threading.Event) -> threading.Event:
+    """In a worker: SIGINT and SIGTERM ask for an end; asked a second time it stops at once.
 
-    def ask(_: int, __: FrameType | None) -> None:
+    Returns what is set where it was SIGTERM that asked, as machines do.
+    """
+    by_machine = threading.Event()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if asked_to_end.is_set():
+            os._exit(128 + number)  # its fork server and child end with it, its lease runs out
+        if number == signal.SIGTERM:
+            by_machine.set()
         asked_to_end.set()
 
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGTERM, ask)
+    return by_machine
 
 
 def end_with_stdin(asked_to_end: threading.Event) -> None:

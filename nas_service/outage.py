@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from nas_service.databases import first_line
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store import Store
+from nas_service.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -37,9 +38,14 @@ class Patience:
     """How one worker meets outages of its store."""
 
     def __init__(
-        self, store: Store, asked_to_end: threading.Event, report: Callable[[str], None]
+        self,
+        store: Store,
+        asked_to_end: threading.Event,
+        report: Callable[[str], None],
+        telemetry: Telemetry,
     ) -> None:
         self._store, self._asked_to_end, self._report = store, asked_to_end, report
+        self._telemetry = telemetry
 
     def keep_trying(self, act: Callable[[bool], T]) -> T:
         """What `act` returns, tried until the database is there; it hears whether it is again.
@@ -64,6 +70,7 @@ class Patience:
             if not again:
                 self._report(f"{self._store.shown}: is away ({said}); trying again")
             again = True
+            self._telemetry.count("database_retries")
             self._store.rest()
             if self._asked_to_end.wait(wait_s):
                 raise Interrupted("interrupted while the database was away: nothing is lost")

@@ -535,6 +535,14 @@ class Store:
                 later = now + min(ABSTAIN_s, self.lease_s)
                 self._leave_again(db, study_id, lease, reason, max_attempts, later)
 
+    def crashes(self, lease: Lease, kind: str) -> int:
+        """How many attempts at a trial ended so."""
+        these = (attempts.c.lease_id == lease.id, attempts.c.ending == "crashed")
+        alike = attempts.c.reason.startswith(f"{kind}:")
+        query = sa.select(sa.func.count()).where(*these, alike)
+        with self.transactions.begin() as db:
+            return int(db.execute(query).scalar_one())
+
     def adopt(self, study_id: int, running: Mapping[int, str | None]) -> None:
         """Leaves to the next claim those running trials whose worker died before it bound them.
 

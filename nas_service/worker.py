@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Container
 from dataclasses import replace
+from pathlib import Path
 
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
-from nas_service.errors import Interrupted, LeaseLost, StoreError, TooManyFailures
+from nas_service.child import ChildFailure, Job, Trainer
+from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
 from nas_service.evaluation import Bench
 from nas_service.halving import promote_by
 from nas_service.metrics import Evaluation
@@ -34,6 +36,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spool import Spool
 from nas_service.store import CONTINUED, Lease, Promotion
 from nas_service.study import parse_spec
+from nas_service.telemetry import Telemetry
 from nas_service.telling import line, tell_trial
 
 REPAIRS = "repairs"  # attribute of a trial: the number of the one that was rejected
@@ -42,6 +45,28 @@ SICK = 5  # trainings in a row that ended their process
 WAIT_s = 0.3
 
 log = logging.getLogger(__name__)
+
+
+# Trains a candidate with a bench, keeps its weights there, and calls what may end it.
+Train = Callable[[Bench, Evaluation, Path, Callable[[], None]], Evaluation]
+
+
+def here(bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]) -> Evaluation:
+    """In this process, which ends as its training may end it."""
+    train = bench.train_on if begun.trained else bench.train
+    return train(begun, weights, pause)
+
+
+def in_children(trainer: Trainer, seconds: float | None = None) -> Train:
+    """Each in a process of its own, for at most so long."""
+
+    def train(
+        bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]
+    ) -> Evaluation:
+        job = Job(bench.spec, bench.folder, begun, weights, further=begun.trained)
+        return trainer.run(job, pause, seconds)
+
+    return train
 
 
 class Worker:
@@ -53,13 +78,16 @@ class Worker:
         bench: Bench,
         report: Callable[[str], None],
         spool: Spool | None = None,
+        train: Train = here,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.search, self.bench, self.report = search, bench, report
+        self._train, self.telemetry = train, telemetry or Telemetry()
         self.owner = owner_name()
         self.asked_to_end = threading.Event()
         self.spool = spool or Spool.of(search.store)
         self._storage = search.store.optuna
-        self._patience = Patience(search.store, self.asked_to_end, report)
+        self._patience = Patience(search.store, self.asked_to_end, report, self.telemetry)
         self._lease: Lease | None = None
         self._renewed = 0.0  # on this machine's own clock, when the lease last was
         self._lost = False
@@ -73,8 +101,8 @@ class Worker:
     def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
         """Works until the study ends; returns why. Raises Interrupted when asked to end."""
         end = time.monotonic() + max_seconds if max_seconds else None
-        beat = threading.Thread(target=self._heartbeat, daemon=True)
-        beat.start()
+        self.telemetry.gauge("lease_age_seconds", self._silent_s)
+        threading.Thread(target=self._heartbeat, daemon=True).start()
         self._patience.keep_trying(self._take_up_spool)
         done = turns = 0
         while max_trials is None or done < max_trials:
@@ -101,9 +129,13 @@ class Worker:
         """What a training calls: raises where it must not go on."""
         if self.asked_to_end.is_set():
             raise Interrupted("interrupted: the trial in hand was released; run again to continue")
-        silent = time.monotonic() - self._renewed
-        if self._lease is not None and (self._lost or silent > self.search.store.lease_s):
-            raise LeaseLost(f"trial {self._lease.trial}: its lease is lost")
+        lease = self._lease
+        if lease is not None and (self._lost or self._silent_s() > self.search.store.lease_s):
+            raise LeaseLost(f"trial {lease.trial}: its lease is lost")
+
+    def _silent_s(self) -> float:
+        """Since the lease in hand was last renewed; 0 without one."""
+        return 0.0 if self._lease is None else time.monotonic() - self._renewed
 
     # --- a trial is claimed
 
@@ -130,6 +162,7 @@ class Worker:
             raise TooManyFailures(f"study {s.name!r}: {claimed}")
         if isinstance(claimed, Lease):
             self._lease, self._lost, self._renewed = claimed, False, time.monotonic()
+            self.telemetry.tell(trial=claimed.trial)
         return claimed
 
     def _ask(self, promotion: Promotion | None) -> int:
@@ -175,8 +208,12 @@ class Worker:
             self._patience.once(lambda: s.store.release(s.id, lease, self.owner))
             raise
         except LeaseLost as error:
+            self.telemetry.count("leases_lost")
             self.report(f"{error}; another worker may have it")
-        except StoreError:
+        except ChildFailure as failure:
+            ended = failure
+            self._patience.keep_trying(lambda again: self._failed(lease, trial, ended))
+        except (StoreError, SickWorker):
             raise
         except Exception as error:
             log.exception("trial %d failed", trial.number)
@@ -186,7 +223,38 @@ class Worker:
             self._patience.keep_trying(self._settle)
         finally:
             self._lease = self._trial = None
+            self.telemetry.tell(trial=None)
             self._storage.look_up()
+
+    def _failed(self, lease: Lease, trial: Trial, failure: ChildFailure) -> None:
+        """A training ended its process: another worker shall try, a few times in all.
+
+        A candidate for which memory ran out twice is told as one that is too large.
+        """
+        s, limit = self.search, self.search.spec.search.max_attempts
+        self.telemetry.count("child_failures", kind=failure.kind)
+        self.report(f"trial {trial.number}: its training ended by {failure}"[:300])
+        if failure.kind == "error":
+            s.store.fail(s.id, lease, str(failure))
+        elif failure.kind == "oom" and s.store.crashes(lease, "oom") > 0:
+            self._archive(lease, trial, self._too_large(trial, failure))
+        else:
+            s.store.crashed(s.id, lease, self.owner, str(failure), limit)
+        self._settle()
+        self._crashes += failure.kind != "error"
+        if self._crashes >= SICK:
+            raise SickWorker(
+                f"{self._crashes} trainings in a row ended their process, the last by {failure}: "
+                "this worker ends rather than spoil more"
+            )
+
+    def _too_large(self, trial: Trial, failure: ChildFailure) -> Evaluation:
+        space = self.search.spec.build_space()
+        architecture = space.draw(FixedTrial(trial.params))
+        screened = self.bench.screen(
+            architecture, derived_seed(self.search.spec.seed, trial.number)
+        )
+        return replace(screened, reason=f"too large to train: twice {failure}")
 
     def _drawable(self, lease: Lease) -> Trial:
         """The trial of a lease, held; what it drew already stays drawn.
@@ -228,7 +296,8 @@ class Worker:
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         s = self.search
-        architecture, bench = s.spec.build_space().draw(trial), self._bench_of(trial)
+        with self.telemetry.timed("ask_seconds"):
+            architecture, bench = s.spec.build_space().draw(trial), self._bench_of(trial)
         screened = None
         if architecture.digest not in self._digests():
             screened = bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
@@ -283,11 +352,8 @@ class Worker:
         """Trains a candidate, or goes on with its training, and keeps what was found."""
         s = self.search
         weights = s.weights(begun.architecture.digest)
-        found = (
-            bench.train_on(begun, weights, self._pause)
-            if begun.trained
-            else bench.train(begun, weights, self._pause)
-        )
+        with self.telemetry.timed("training_seconds"):
+            found = self._train(bench, begun, weights, self._pause)
         with self.spool.keeping(s.id, lease, self.owner, found):
             kept = self._patience.keep_trying(
                 lambda again: self._archive(lease, trial, found, again)
@@ -312,6 +378,7 @@ class Worker:
                 return True
             stepwise = s.spec.search.halving is not None
             if not s.store.archive_result(s.id, lease, self.owner, evaluation, stepwise):
+                self.telemetry.count("late_results")
                 self.report(f"trial {lease.trial}: result came late, another worker has the trial")
                 return False
             self._tell(lease.id, trial, evaluation, evaluation.outcome)
@@ -331,6 +398,7 @@ class Worker:
             self._propose(evaluation.repair, trial.number)
         tell_trial(trial, s.spec, evaluation, outcome)
         s.store.finish(lease_id, outcome)
+        self.telemetry.count("trials", outcome=outcome)
         self.report(line(s.spec, trial.number, evaluation, outcome))
 
     def _propose(self, parameters: dict[str, int | str], rejected: int) -> None:

@@ -1,0 +1,85 @@
+"""The command of a worker: one process that works on a study of the store until it ends."""
+
+import functools
+import os
+from pathlib import Path
+
+import click
+
+from nas_service.databases import storage_url
+from nas_service.errors import Interrupted
+from nas_service.owners import owner_name
+from nas_service.store import LEASE_s, Store
+from nas_service.telemetry import LogFormat, Telemetry, log_as
+from nas_service.terminal import err, options, plain
+
+
+@click.command()
+@click.option("--study", "name", required=True)
+@click.option("--max-trials", type=click.IntRange(1), help="End behind so many.")
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Begin none later.")
+@click.option(
+    "--training-seconds", type=click.FloatRange(0, min_open=True), help="End longer trainings."
+)
+@click.option("--device", default=lambda: os.environ.get("NAS_DEVICE", "cpu"), show_default="cpu",
+              help="Where trainings run: cpu, cuda:0. One worker for each device.")  # fmt: skip
+@click.option("--lease", "lease_s", type=click.FloatRange(1, 3600), default=LEASE_s,
+              show_default=True, help="Seconds without a sign of life until others may take over.",
+              )  # fmt: skip
+@click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
+@options("storage", "data", "any_disk", "log_format", "log_level", "metrics_port", "metrics_host")
+def worker(
+    name: str,
+    max_trials: int | None,
+    max_seconds: float | None,
+    training_seconds: float | None,
+    device: str,
+    lease_s: float,
+    stdin: bool,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+    log_format: LogFormat,
+    log_level: str,
+    metrics_port: int | None,
+    metrics_host: str,
+) -> None:
+    """Work on a study of the store until it ends. Any number of workers may run.
+
+    SIGTERM: the trial in hand is released, its last epoch kept, exit code 0. A second one: at once.
+    """
+    import torch
+
+    from nas_service.child import Trainer
+    from nas_service.evaluation import Bench
+    from nas_service.local import end_on_signals, end_with_stdin
+    from nas_service.search import check_data, open_search
+    from nas_service.worker import Worker, in_children
+
+    torch.set_num_threads(1)
+    telemetry = Telemetry({"study": name, "worker": owner_name()})
+    log_as(log_format, telemetry.about, log_level)
+    store = Store(storage_url(storage, os.environ), any_disk=any_disk)
+    search = open_search(store, name)
+    search.store.lease_s = lease_s
+    bench = Bench.open(search.spec, data)
+    check_data(search, bench)
+    if metrics_port is not None:
+        err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
+    with Trainer(device) as trainer:
+        say = functools.partial(print, flush=True)
+        train = in_children(trainer, training_seconds)
+        hand = Worker(
+            search, bench, lambda text: say(plain(text)), train=train, telemetry=telemetry
+        )
+        by_machine = end_on_signals(hand.asked_to_end)
+        if stdin:
+            end_with_stdin(hand.asked_to_end)
+        try:
+            say(f"end: {hand.run(max_trials, max_seconds)}")
+        except Interrupted as ended:
+            if not by_machine.is_set():
+                raise
+            say(f"end: {ended}")
+        finally:
+            telemetry.close()
