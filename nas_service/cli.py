@@ -18,6 +18,7 @@ from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
 from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate
+from nas_service.cli_worker import worker
 from nas_service.databases import storage_url
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of

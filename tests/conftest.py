@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 # As the service's workers run: one thread a process. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NAS_SPOOL", tempfile.mkdtemp(prefix="nas-spool-"))
 
 
 def _binary(name: str) -> str | None:
