@@ -45,6 +45,7 @@ class BufferedStorage(BaseStorage):
         self.behind = optuna.storages.get_storage(storage)
         self._held: dict[int, _Held] = {}
         self._seen: dict[int, list[FrozenTrial]] = {}
+        self._unread: set[int] = set()  # studies that the cache behind has forgotten
         self._holding = False
         self._thread = threading.get_ident()  # that proposes
 
@@ -85,6 +86,9 @@ class BufferedStorage(BaseStorage):
     def write(self, trial_id: int) -> None:
         """Writes what waits of a trial that is held; it stays held."""
         held = self._held[trial_id]
+        for study_id in self._unread:  # whoever writes to a trial must have read it
+            self.behind.get_all_trials(study_id, deepcopy=False)
+        self._unread.clear()
         setters: dict[str, Callable[..., None]] = {
             "param": self.behind.set_trial_param,
             "user": self.behind.set_trial_user_attr,
@@ -114,7 +118,7 @@ class BufferedStorage(BaseStorage):
         for held in self._held.values():
             held.waiting, held.sent = held.sent + held.waiting, []
             held.trial.state, held.trial.values = TrialState.RUNNING, None
-        self.behind = optuna.storages.get_storage(self._storage)
+        self.behind, self._unread = optuna.storages.get_storage(self._storage), set(self._seen)
 
     def _running(self, trial_id: int) -> _Held | None:
         held = self._held.get(trial_id)

@@ -1,25 +1,41 @@
 """One transaction for our tables and Optuna's: what a thread does inside is committed at once."""
 
 import copy
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+import sqlalchemy.dialects.postgresql
+import sqlalchemy.dialects.sqlite
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.storages._rdb.models import (
+    TrialModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+)
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.sql import operators
 
 from nas_service.errors import StoreError
 from nas_service.tables import studies
+
+Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
+TRIAL_ID = TrialModel.__table__.c.trial_id
 
 
 class _Shared(Session):
     """A session inside a transaction that its owner ends: what Optuna commits waits until then."""
 
     failed = False
+
+    def __init__(self, db: Connection) -> None:
+        super().__init__(db, autoflush=False, join_transaction_mode="rollback_only")
+        self.attributes: dict[Attributes, dict[tuple[int, str], str]] = {}
 
     def commit(self) -> None:
         """Nothing yet: what was added goes out together."""
@@ -35,6 +51,40 @@ class _Shared(Session):
         if self.failed:
             raise StoreError("a write to Optuna's tables failed: the transaction is undone")
         self.flush()
+        for model, values in self.attributes.items():
+            rows = [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in values.items()]
+            self.execute(self._upsert(model), rows)
+
+    def _upsert(self, model: Attributes) -> Any:
+        sqlite = self.get_bind().dialect.name == "sqlite"
+        insert = sa.dialects.sqlite.insert if sqlite else sa.dialects.postgresql.insert
+        statement: Any = insert(model)
+        return statement.on_conflict_do_update(
+            index_elements=[model.trial_id, model.key],
+            set_={"value_json": statement.excluded.value_json},
+        )
+
+
+@sa.event.listens_for(_Shared, "do_orm_execute")
+def _known(asked: ORMExecuteState) -> "sa.Result[Any] | None":
+    """A trial that this transaction has read is not read again, as Optuna does at each write."""
+    key = _trial_of(asked.statement) if asked.is_select else None
+    if key is None:
+        return None
+    kept: dict[int, sa.FrozenResult[Any]] = asked.session.info
+    if key not in kept:
+        kept[key] = asked.invoke_statement().freeze()
+    return kept[key]()
+
+
+def _trial_of(statement: Any) -> int | None:
+    """The id in `SELECT trial WHERE id = ...`; None for any other statement."""
+    where = getattr(statement, "whereclause", None)
+    if not isinstance(where, sa.BinaryExpression) or statement._for_update_arg is not None:
+        return None
+    whole = [d["type"] for d in statement.column_descriptions] == [TrialModel]
+    by_id = where.left.shares_lineage(TRIAL_ID) and where.operator is operators.eq
+    return where.right.effective_value if whole and by_id else None
 
 
 def _nothing() -> None:
@@ -65,7 +115,7 @@ class Transactions:
         self.done()
 
     def _shared(self, db: Connection) -> Iterator[Connection]:
-        session = _Shared(db, autoflush=False, join_transaction_mode="rollback_only")
+        session = _Shared(db)
         self._open.connection, self._open.session, self._open.rows = db, session, {}
         try:
             yield db
@@ -113,15 +163,38 @@ class JoiningStorage(RDBStorage):
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__(url, **settings)
+        self.made: FrozenTrial | None = None  # the last new trial
+        self._join()
+
+    def _join(self) -> None:
         self.transactions = Transactions(self.engine)
         self.scoped_session = _Sessions(self.transactions)  # type: ignore[assignment]
-        self.made: FrozenTrial | None = None  # the last new trial
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["transactions"]
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._join()
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         self.made = copy.deepcopy(super()._create_new_trial(study_id, template_trial))
         return copy.deepcopy(self.made)
+
+    def _set_trial_attr_without_commit(
+        self, session: Session, model_cls: Attributes, trial_id: int, key: str, value: Any
+    ) -> None:
+        """In a shared transaction all attributes are written by one statement."""
+        if not isinstance(session, _Shared):
+            super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, value)
+            return
+        trial = TrialModel.find_or_raise_by_id(trial_id, session)
+        self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
+        session.attributes.setdefault(model_cls, {})[trial_id, key] = json.dumps(value)
 
 
 class _Sessions:

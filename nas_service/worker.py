@@ -8,7 +8,8 @@ was found. In between no connection is held, and all of them may be made again.
 import logging
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,8 @@ from nas_service.telling import line, tell_trial
 REPAIRS = "repairs"  # attribute of a trial: the number of the one that was rejected
 HOUSE_KEEPING = 20  # claims after which a worker looks for what others left behind
 SICK = 5  # trainings in a row that ended their process
-WAIT_s = 0.3
+WAIT_s, LONGEST_WAIT_s = 0.3, 2.0  # where nothing is to be done now
+REST_s = 2.0  # behind which a training is worth a new connection
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Worker:
         self._lost = False
         self._trial: Trial | None = None
         self._crashes = 0
+        self._training = False
         space = search.spec.build_space()
         score_by(search.study.sampler, bench)
         self._starts = search.store.starts(search.id)
@@ -105,6 +108,7 @@ class Worker:
         threading.Thread(target=self._heartbeat, daemon=True).start()
         self._patience.keep_trying(self._take_up_spool)
         done = turns = 0
+        wait_s = WAIT_s
         while max_trials is None or done < max_trials:
             if end and time.monotonic() > end:
                 return f"{max_seconds:g} seconds over"
@@ -119,10 +123,11 @@ class Worker:
                 turns = 0
                 self._storage.look_up()
                 self.search.store.rest()
-                self.asked_to_end.wait(WAIT_s)
+                self.asked_to_end.wait(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_s)
                 continue
             self._work(claimed)
-            done += 1
+            done, wait_s = done + 1, WAIT_s
         return f"{max_trials} trials done"
 
     def _pause(self) -> None:
@@ -305,7 +310,6 @@ class Worker:
             lambda again: self._begin(lease, trial, bench, architecture, screened, again)
         )
         if found is not None:
-            s.store.rest()
             self._finish(lease, trial, bench, found)
 
     def _digests(self) -> set[str | None]:
@@ -352,7 +356,7 @@ class Worker:
         """Trains a candidate, or goes on with its training, and keeps what was found."""
         s = self.search
         weights = s.weights(begun.architecture.digest)
-        with self.telemetry.timed("training_seconds"):
+        with self.telemetry.timed("training_seconds"), self._resting():
             found = self._train(bench, begun, weights, self._pause)
         with self.spool.keeping(s.id, lease, self.owner, found):
             kept = self._patience.keep_trying(
@@ -360,6 +364,18 @@ class Worker:
             )
         if kept and found.outcome in ("trained", "diverged"):
             bench.forget(found, weights)
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Holds no connection inside, but for a moment."""
+        timer = threading.Timer(REST_s, self.search.store.rest)
+        timer.daemon = self._training = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._training = False
 
     def _bench_of(self, trial: Trial) -> Bench:
         """The bench whose trainings end where this trial's does."""
@@ -468,6 +484,8 @@ class Worker:
             self._lost = True
         if self.search.spec.search.seconds is not None:
             store.beat(self.search.id)
+        if self._training:
+            store.rest()
 
 
 def _own(attributes: Container[str]) -> bool:

@@ -1,0 +1,162 @@
+"""Workers whose trainings are made up, on a real store: what the benchmarks of the store share.
+
+A candidate's outcome is drawn by its digest: a share is rejected, others are trained for a while
+and get an accuracy. Everything else is the service's own: sampler, claims, tells, leases, spool.
+"""
+
+import functools
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hw_models import HardwareReport, Layer, Workload, load_profile
+from nas_service.local import end_on_signals
+from nas_service.metrics import Evaluation
+from nas_service.search import create, open_search
+from nas_service.spaces.architecture import Architecture
+from nas_service.store import Store
+from nas_service.study import StudySpec, parse_spec
+from nas_service.worker import Worker
+
+# 12 edges and 8 sizes: 20 parameters.
+SPACE = {
+    "operations": "snasnet5",
+    "channels": [[4, 8, 12, 16], [4, 8, 12, 16]],
+    "head_pool": [1, 2, 4],
+    "hidden": [16, 32, 64],
+    "time_steps": [2, 3, 4],
+    "weight_bits": [4, 6, 8],
+}
+CHIP = {"crossbar_size": [64, 128], "adc_bits": [4, 6]}
+CONSTRAINTS = {"parameters": 1e6, "area_mm2": 100.0, "latency_ms": 100.0, "energy_uJ": 100.0}
+DATA = "0" * 16
+
+
+def spec(name: str, trainings: int, sampler: str = "random", **search: Any) -> StudySpec:
+    tree = {
+        "name": name,
+        "space": SPACE,
+        "hardware": {"profile": "corrected", "space": CHIP},
+        "data": {"name": "digits"},
+        "training": {"epochs": 1},
+        "objectives": [
+            {"metric": "accuracy", "direction": "maximize"},
+            {"metric": "energy_uJ", "direction": "minimize", "reference": 100.0},
+        ],
+        "constraints": [{"metric": m, "at_most": v} for m, v in CONSTRAINTS.items()],
+        "search": {"trainings": trainings, "sampler": sampler, **search},
+    }
+    return parse_spec(json.dumps(tree), name)
+
+
+def drawn(architecture: Architecture, word: str = "") -> float:
+    """A share that is the candidate's own, 0..1."""
+    import hashlib
+
+    text = architecture.digest + word
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+
+
+@functools.cache
+def report() -> HardwareReport:
+    layers = (Layer("cell0", "conv", 8, 8, 3), Layer("readout", "linear", 8, 10))
+    return load_profile("corrected").estimate(Workload(layers[1:], 2))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Stands where the service's own bench does; nothing is built or traced."""
+
+    spec: StudySpec
+    rejected: float = 0.0  # share of candidates
+    folder: Path = Path()
+    data_digest: str = DATA
+
+    def screen(self, architecture: Architecture, seed: int) -> Evaluation:
+        over = drawn(architecture) < self.rejected
+        reason = "drawn to be over a budget" if over else ""
+        return Evaluation(architecture, "rejected", report(), 0.1, seed, reason=reason)
+
+    def to(self, until: int) -> "Bench":
+        return self
+
+    def ended_early(self, evaluation: Evaluation) -> bool:
+        return False
+
+    def forget(self, measured: Evaluation, weights: Path) -> None:
+        """Nothing was kept."""
+
+    def proxies(self, architecture: Architecture) -> dict[str, float]:
+        return {}
+
+
+def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluation]:
+    """Trainings that wait for so long, and look up to ten times a second whether to go on."""
+
+    def train(
+        bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]
+    ) -> Evaluation:
+        end = time.monotonic() + seconds(begun.architecture)
+        while (left := end - time.monotonic()) > 0:
+            pause()
+            time.sleep(min(left, 0.1))
+        share = drawn(begun.architecture, "accuracy")
+        return replace(begun, outcome="trained", fidelity=1, accuracy=share, spike_rate=0.1)
+
+    return train
+
+
+def made(url: str, asked: StudySpec) -> None:
+    """The study in an empty store."""
+    store = Store(url, create=True)
+    create(store, asked, DATA)
+    store.close()
+
+
+def work(
+    url: str,
+    name: str,
+    seconds: Callable[[Architecture], float] = lambda a: 0.0,
+    rejected: float = 0.0,
+    lease_s: float = 60.0,
+    report: Callable[[str], None] = lambda text: None,
+    max_trials: int | None = None,
+) -> str:
+    """One worker's life, in this process; returns why it ended."""
+    store = Store(url)
+    store.lease_s = lease_s
+    search = open_search(store, name)
+    hand = Worker(search, Bench(search.spec, rejected), report, train=training(seconds))  # type: ignore[arg-type]
+    end_on_signals(hand.asked_to_end)
+    try:
+        return hand.run(max_trials)
+    finally:
+        store.close()
+
+
+def forked(act: Callable[[], object], log: Path) -> int:
+    """Runs `act` in a new process of what is loaded here; its pid. Exit code 0, 1 or a NasError's.
+
+    What it prints and raises goes to a file.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        act()
+        code = 0
+    except BaseException as error:
+        import traceback
+
+        traceback.print_exc()
+        code = getattr(error, "exit_code", 1)
+    finally:
+        os._exit(code)

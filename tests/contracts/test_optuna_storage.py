@@ -1,0 +1,163 @@
+"""Optuna's own promises of a storage, of ours: on its own, inside a transaction, and held."""
+
+import contextlib
+import json
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.testing.pytest_storages import StorageTestCase
+from optuna.trial import TrialState
+
+from nas_service.store import Store
+
+
+@pytest.fixture
+def store(store_url):
+    made = Store(store_url, create=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def storage(store):
+    return store.optuna
+
+
+class TestStorage(StorageTestCase):
+    """SQLite and PostgreSQL."""
+
+
+@contextlib.contextmanager
+def counted(store):
+    seen = []
+
+    @sa.event.listens_for(store.engine, "before_cursor_execute")
+    def statement(_, __, text, *rest):
+        seen.append(text)
+
+    @sa.event.listens_for(store.engine, "commit")
+    def commit(_):
+        seen.append("COMMIT")
+
+    yield seen
+    sa.event.remove(store.engine, "before_cursor_execute", statement)
+    sa.event.remove(store.engine, "commit", commit)
+
+
+def begin(store):
+    study = optuna.create_study(
+        storage=store.optuna, study_name="x", directions=["maximize", "minimize"]
+    )
+    store.add_study(study._study_id, "{}", "data", trainings=4)
+    return study
+
+
+class Undone(Exception):
+    """What ends a transaction that nobody shall see."""
+
+
+@contextlib.contextmanager
+def undone(store, study):
+    with contextlib.suppress(Undone), store.exclusive(study._study_id):
+        yield
+        raise Undone
+
+
+def drawn(study):
+    """A trial as a worker makes it, told with 20 parameters, 10 attributes, 4 constraints."""
+    storage = study._storage
+    storage.look(study._study_id)
+    with storage.holding():
+        trial = study.ask()
+    for n in range(20):
+        trial.suggest_categorical(f"p{n}", ["a", "b"])
+    for n in range(10):
+        trial.set_user_attr(f"u{n}", n)
+    for n in range(4):
+        trial.set_constraint(f"c{n}", -float(n))
+    return trial
+
+
+def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
+    study = begin(store)
+    trial = drawn(study)
+    (before,) = store.optuna.behind.get_all_trials(study._study_id)
+    assert (before.params, before.user_attrs) == ({}, {})
+    study.tell(trial, [1.0, 2.0])
+    store.optuna.look_up()
+    other = Store(store_url)
+    (found,) = optuna.load_study(study_name="x", storage=other.optuna).trials
+    other.close()
+    assert (found.state, found.values) == (TrialState.COMPLETE, [1.0, 2.0])
+    assert found.params == trial.params
+    assert list(found.user_attrs) == [f"u{n}" for n in range(10)]
+    assert found.constraints == {f"c{n}": -float(n) for n in range(4)}
+
+
+def test_a_trial_is_told_in_one_transaction(store):
+    study = begin(store)
+    trial = drawn(study)
+    with counted(store) as seen, store.exclusive(study._study_id):
+        study.tell(trial, [1.0, 2.0])
+    assert seen.count("COMMIT") == 1
+    assert len(seen) < 60, seen
+
+
+def test_what_a_transaction_undoes_is_told_again(store):
+    study = begin(store)
+    trial = drawn(study)
+
+    with undone(store, study):
+        study.tell(trial, [1.0, 2.0])
+    assert study.get_trials(states=(TrialState.COMPLETE,)) == []
+    with store.exclusive(study._study_id):
+        study.tell(trial, [3.0, 4.0])
+    store.optuna.look_up()
+    (found,) = study.trials
+    assert (found.values, len(found.params), len(found.constraints)) == ([3.0, 4.0], 20, 4)
+
+
+def test_a_trial_made_in_an_undone_transaction_never_was(store):
+    study = begin(store)
+
+    with undone(store, study), store.optuna.holding():
+        study.ask()
+    store.optuna.look_up()
+    assert study.trials == []
+    assert study.ask().number == 0
+
+
+def test_a_waiting_trial_is_popped_once_and_drawn_as_asked(store):
+    study = begin(store)
+    study.enqueue_trial({"p0": "b"})
+    store.optuna.look(study._study_id)
+    with store.exclusive(study._study_id), store.optuna.holding():
+        trial = study.ask()
+    assert trial.suggest_categorical("p0", ["a", "b"]) == "b"
+    assert not [t for t in store.optuna.behind.get_all_trials(1) if t.state == TrialState.WAITING]
+
+
+def test_a_look_stays_as_it_was(store, store_url):
+    study = begin(store)
+    seen = store.optuna.look(study._study_id)
+    other = Store(store_url)
+    optuna.load_study(study_name="x", storage=other.optuna).ask()
+    other.close()
+    with counted(store) as asked:
+        assert study.get_trials() == seen == []
+    assert asked == []
+    store.optuna.look_up()
+    assert len(study.get_trials()) == 1
+
+
+def test_an_attribute_keeps_its_last_value(store):
+    study = begin(store)
+    trial = drawn(study)
+    with store.exclusive(study._study_id):
+        for value in (1, [2], {"three": 3}):
+            trial.set_user_attr("u0", value)
+        study.tell(trial, [1.0, 2.0])
+    with store.transactions.begin() as db:
+        query = "SELECT value_json FROM trial_user_attributes WHERE key = 'u0'"
+        assert [json.loads(v) for v in db.execute(sa.text(query)).scalars()] == [{"three": 3}]
