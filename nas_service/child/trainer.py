@@ -81,7 +81,7 @@ class _Server:
         return self.process.poll() is None
 
     def drop(self) -> int:
-        """Ends it, and its child with it; returns its exit code."""
+        """Ends it, and its child with it; returns its exit code. May be called again."""
         self.control.close()
         try:
             return self.process.wait(DEATH_s)
@@ -143,7 +143,7 @@ def _log(record: Words) -> None:
 
 
 class Trainer:
-    """Leaves trainings to children, one at a time; nothing is started before the first.
+    """Leaves trainings to children, one at a time; nothing is started before `start` or the first.
 
     `device` is what torch calls it, of children alone. `memory_GiB` is what a training may take
     on the processor beside the program itself; Linux alone counts it. `target` is the module that
@@ -173,6 +173,12 @@ class Trainer:
             self._server.drop()
             self._server = None
 
+    def start(self) -> None:
+        """Lets the server load while the worker does something else."""
+        if self._server is None or not self._server.alive:
+            self.close()
+            self._server = _Server(self.target)
+
     def kill(self) -> None:
         """Ends the training in hand at once; for signal handlers and other threads."""
         self._hurried.set()
@@ -197,6 +203,9 @@ class Trainer:
         except BaseException:
             self._end(training, GRACE_s)
             raise
+        finally:
+            if training.end is None:  # not begun, no answer, or lost: all of it goes
+                self.close()
         return _judged(training, pause)
 
     def _send(self, job: Job) -> Connection:
@@ -205,9 +214,8 @@ class Trainer:
             "memory_B": self.memory_B,
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
-        if self._server is None or not self._server.alive:
-            self.close()
-            self._server = _Server(self.target)
+        self.start()
+        assert self._server is not None  # noqa: S101  just started
         with suppress(OSError):  # it has just died, which is seen next
             send(self._server.control, {"job": job.words() | more})
         return self._server.control
@@ -235,13 +243,10 @@ class Trainer:
                 training.await_end(DEATH_s, threading.Event())
         except _Gone:
             pass
-        if training.end is None:  # not begun, or the server does not answer: then all of it goes
-            self.close()
 
     def _lost(self) -> ChildFailure:
         assert self._server is not None  # noqa: S101  started by _send
         code = self._server.drop()
-        self._server = None
         if code < 0:
             return ChildFailure("killed", f"{failure_of(code, False).reason}, of the fork server")
         return ChildFailure("setup", f"the fork server ended with exit code {code}")

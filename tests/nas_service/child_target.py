@@ -32,6 +32,16 @@ def torch_hog(job, pause):
     return torch.empty(2**31, dtype=torch.uint8)
 
 
+def reserve(size_B):
+    """Memory that is asked for, and not touched."""
+
+    def ask(job, pause):
+        assert np.empty(size_B, dtype=np.uint8).nbytes == size_B
+        return job["candidate"]
+
+    return ask
+
+
 def no_memory_on_device(job, pause):
     raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
@@ -94,8 +104,8 @@ WAYS = {
     "hog": hog,
     "torch_hog": torch_hog,
     "bytes": lambda job, pause: bytearray(2**31),
-    "two": lambda job, pause: bytearray(2**31) and job["candidate"],
-    "fits": lambda job, pause: bytearray(2**29) and job["candidate"],
+    "two": reserve(2**31),
+    "fits": reserve(2**29),
     "device": no_memory_on_device,
     "disk": fill_disk,
     "safetensors": fill_disk_by_safetensors,
