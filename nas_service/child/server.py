@@ -7,6 +7,7 @@ what the child says ({"log": ...}, {"result": ...}, {"failure": ...}, {"stopped"
 """
 
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -109,6 +110,8 @@ def _attend(control: Connection, woken: int, target: Target, job: Words) -> None
     _log_to(control, job["log_level"])
     with suppress(Exception):
         target.prepare(job)
+    gc.collect()
+    gc.freeze()  # a child that collects garbage need not look at, and so copy, what is here
     killed = oom_kills()
     try:
         child = _fork(target, job, control)

@@ -21,6 +21,7 @@ from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Jo
 from nas_service.child.ends import failure_of, kind_of, oom_kills
 from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation import Bench
+from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
 
@@ -93,6 +94,17 @@ def test_a_child_trains_to_the_same_bits(bench, screened, trainer, tmp_path):
     assert [epoch for epoch, _ in own.curve] == [1, 2]
     assert 0.01 < own.spike_rate < 0.9
     assert there.read_bytes() == here.read_bytes()
+
+
+def test_what_a_machine_lacks_is_said_once(screened, trainer, tmp_path, caplog):
+    tree = json.loads(json.dumps(TREE))
+    tree["training"] |= {"precision": "bf16"}
+    tree["network"] = {"votes": 2}  # of another bench
+    asked = Job(parse_spec(json.dumps(tree), "x"), Path(), screened, tmp_path / "w.safetensors")
+    for seed in (1, 2):
+        trainer.run(replace(asked, candidate=replace(screened, seed=seed)))
+    said = [text for _, _, text in caplog.record_tuples if "bf16 was asked for" in text]
+    assert len(said) == (0 if native_bf16() else 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by Linux")
