@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
@@ -72,7 +72,7 @@ class _Server:
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, **NO_DEVICE},
+            env={**_without_databases(os.environ), **WORKER_ENVIRONMENT, **NO_DEVICE},
         )
         theirs.close()
 
@@ -88,6 +88,11 @@ class _Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def _without_databases(environment: Mapping[str, str]) -> dict[str, str]:
+    """What may hold a password that trainings have no use for."""
+    return {k: v for k, v in environment.items() if not k.startswith(("NAS_STORAGE", "PG"))}
 
 
 class _Gone(Exception):
@@ -214,7 +219,10 @@ class Trainer:
             "memory_B": self.memory_B,
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            raise ChildFailure("setup", f"the fork server cannot be started: {error}") from error
         assert self._server is not None  # noqa: S101  just started
         with suppress(OSError):  # it has just died, which is seen next
             send(self._server.control, {"job": job.words() | more})
@@ -226,11 +234,11 @@ class Trainer:
         """Until the child's end."""
         while training.end is None:
             pause()
-            training.hear(POLL_s)
             if self._hurried.is_set():
                 raise ChildFailure("killed", "SIGKILL: at once, as was asked")
             if training.is_late(seconds):
                 raise ChildFailure("timeout", f"longer than {seconds:g} s")
+            training.hear(POLL_s)
 
     def _end(self, training: _Training, grace_s: float) -> None:
         """Asks the child to end if it has some grace, then insists."""

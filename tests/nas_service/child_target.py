@@ -63,6 +63,11 @@ def raise_from(job, pause):
         raise ValueError("cannot be kept") from error
 
 
+def look_for_secrets(job, pause):
+    found = [name for name, value in os.environ.items() if "canary" in value]
+    raise ValueError(f"secrets: {found}")
+
+
 def refuse(job, pause):
     raise ValueError("seven is no candidate")
 
@@ -110,6 +115,7 @@ WAYS = {
     "disk": fill_disk,
     "safetensors": fill_disk_by_safetensors,
     "disk_behind": raise_from,
+    "secrets": look_for_secrets,
     "error": refuse,
     "segv": lambda job, pause: ctypes.string_at(0),
     "abort": lambda job, pause: os.abort(),

@@ -349,6 +349,14 @@ def test_a_server_that_dies_between_trainings_is_replaced(bench, screened, endin
     assert ending.run(job(bench, screened, "say", tmp_path)) == screened
 
 
+def test_children_know_no_database(bench, screened, findable, tmp_path, monkeypatch):
+    for name in ("NAS_STORAGE", "NAS_STORAGE_FILE", "PGPASSWORD", "HOME_OF_BIRDS"):
+        monkeypatch.setenv(name, "postgresql://nas:canary@db/nas")
+    with Trainer(target="child_target") as trainer, pytest.raises(ChildFailure) as told:
+        trainer.run(job(bench, screened, "secrets", tmp_path))
+    assert "secrets: ['HOME_OF_BIRDS']" in told.value.reason
+
+
 def test_a_server_that_cannot_start_is_the_machines_fault(bench, screened, tmp_path):
     with Trainer(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
         broken.run(job(bench, screened, "say", tmp_path))
