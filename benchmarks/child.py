@@ -3,7 +3,8 @@
     python benchmarks/child.py --rounds 9
 
 One candidate is trained for an epoch of studies/digits.toml, in this process and in a child, in
-turns; all ends must be the same bits. Memory is what a process shares with no other (Linux).
+turns; all ends must be the same bits. Memory is what a process shares with no other. For Linux,
+which tells CPU seconds and memory of processes.
 """
 
 import argparse
@@ -14,10 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas_service.child import Job, Trainer
 from nas_service.child.trainer import WORKER_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from nas_service.evaluation import Bench
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 
@@ -51,12 +57,42 @@ class Memory:
             self.child = max([self.child, *map(own_MiB, children(server))])
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and of its children that have ended."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def timed(train: Callable[[], object], weights: Path) -> tuple[float, bytes]:
     """Wall-clock seconds of a training from its first epoch on, and the weights it leaves."""
     weights.with_suffix(".training.safetensors").unlink(missing_ok=True)
     start = time.perf_counter()
     train()
     return time.perf_counter() - start, weights.read_bytes()
+
+
+@dataclass
+class Round:
+    """One training in the worker and the same in a child."""
+
+    own_s: float
+    own_cpu_s: float
+    child_s: float
+    child_cpu_s: float  # of the child, its server and what the worker does for them
+    within_s: float  # of child_s, in the training itself
+    same_bits: bool
+
+
+def one_round(bench: "Bench", job: Job, trainer: Trainer) -> Round:
+    assert trainer._server is not None
+    server, found, clock = trainer._server.process.pid, [], time.process_time
+    start = clock()
+    own_s, here = timed(lambda: bench.train(job.candidate, job.weights), job.weights)
+    own_cpu_s = clock() - start
+    start = clock() + cpu_s(server)
+    child_s, there = timed(lambda: found.append(trainer.run(job).seconds), job.weights)
+    child_cpu_s = clock() + cpu_s(server) - start
+    return Round(own_s, own_cpu_s, child_s, child_cpu_s, found[0], here == there)
 
 
 def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
@@ -71,33 +107,30 @@ def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     bench, weights = Bench.open(spec, Path()), folder / "w.safetensors"
     cell = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
     screened = bench.screen(Architecture((cell, cell), 16, 1, 96, 3, 8), 1)
-    job, own, others, around, bits = Job(spec, Path(), screened, weights), [], [], [], set()
+    job = Job(spec, Path(), screened, weights)
     with Trainer() as trainer:
         memory = Memory(trainer)
         bench.train(screened, weights)  # warm
-        within: list[float] = []
-        first, _ = timed(lambda: trainer.run(job), weights)
-        for _ in range(rounds):
-            spent, left = timed(lambda: bench.train(screened, weights), weights)
-            own.append(spent)
-            bits.add(left)
-            spent, left = timed(lambda: within.append(trainer.run(job).seconds), weights)
-            others.append(spent)
-            bits.add(left)
-            around.append(spent - within[-1])
-        trainer.run(job, memory.look)
-    more = [theirs - ours for ours, theirs in zip(own, others, strict=True)]
+        first_s, _ = timed(lambda: trainer.run(job), weights)
+        done = [one_round(bench, job, trainer) for _ in range(rounds)]
+        timed(lambda: trainer.run(job, memory.look), weights)
     return {
         "rounds": rounds,
-        "training_s": statistics.median(own),
-        "in_a_child_s": statistics.median(others),
-        "overhead_s": [statistics.median(more), min(more), max(more)],
-        "around_s": statistics.median(around),
-        "first_s": first,
-        "same_bits": len(bits) == 1,
+        "training_s": statistics.median(r.own_s for r in done),
+        "in_a_child_s": statistics.median(r.child_s for r in done),
+        "overhead_s": spread([r.child_s - r.own_s for r in done]),
+        "overhead_cpu_s": spread([r.child_cpu_s - r.own_cpu_s for r in done]),
+        "around_s": spread([r.child_s - r.within_s for r in done]),
+        "first_s": first_s,
+        "same_bits": all(r.same_bits for r in done),
         "server_own_MiB": memory.server,
         "child_own_MiB": memory.child,
     }
+
+
+def spread(values: list[float]) -> list[float]:
+    """Median, lowest, highest."""
+    return [statistics.median(values), min(values), max(values)]
 
 
 def main() -> None:
@@ -112,15 +145,20 @@ def main() -> None:
         found = measure(args.study, args.rounds, Path(folder))
     if args.json:
         return print(json.dumps(found, indent=2))
-    middle, low, high = found["overhead_s"]
-    print(f"medians of {args.rounds} rounds, one epoch of the digits")
-    print(f"in the worker         {found['training_s']:.3f} s")
-    print(f"in a child            {found['in_a_child_s']:.3f} s")
-    print(f"a child costs         {middle:.3f} s ({low:.3f} .. {high:.3f})")
-    print(f"of it around the training  {found['around_s']:.3f} s")
+    print(f"medians (lowest .. highest) of {args.rounds} rounds, one epoch of the digits")
+    print(f"in the worker           {found['training_s']:.3f} s")
+    print(f"in a child              {found['in_a_child_s']:.3f} s")
+    said = {
+        "overhead_s": "a child costs",
+        "around_s": "of it around training",
+        "overhead_cpu_s": "a child costs, CPU",
+    }
+    for key, words in said.items():
+        middle, low, high = found[key]
+        print(f"{words:22s}  {middle:.3f} s ({low:.3f} .. {high:.3f})")
     print(f"the first, with its server's start  {found['first_s']:.2f} s")
-    print(f"same bits             {'yes' if found['same_bits'] else 'NO'}")
-    print(f"memory of their own   server {found['server_own_MiB']:.0f} MiB, ", end="")
+    print(f"same bits               {'yes' if found['same_bits'] else 'NO'}")
+    print(f"memory of their own     server {found['server_own_MiB']:.0f} MiB, ", end="")
     print(f"child {found['child_own_MiB']:.0f} MiB")
 
 

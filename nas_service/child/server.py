@@ -7,6 +7,7 @@ what the child says ({"log": ...}, {"result": ...}, {"failure": ...}, {"stopped"
 """
 
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -71,7 +73,8 @@ class _Child:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """To all processes of its own, if it has some."""
-        os.killpg(self.pid, number)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     def forget(self) -> None:
         self.pipe.close()
@@ -92,41 +95,54 @@ def serve(control: Connection, target: Target) -> None:
             return
 
 
-def _woken_by_ends() -> Connection:
-    """Becomes readable when a child ends."""
-    woken, waker = Pipe(duplex=False)
-    os.set_blocking(waker.fileno(), False)
-    os.set_blocking(woken.fileno(), False)
+def _woken_by_ends() -> int:
+    """A pipe that becomes readable when a child ends."""
+    woken, waker = os.pipe()
+    for end in (woken, waker):
+        os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(os.dup(waker.fileno()), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     return woken
 
 
-def _attend(control: Connection, woken: Connection, target: Target, job: Words) -> None:
-    """One child from its start to its end, its words passed on."""
+def _attend(control: Connection, woken: int, target: Target, job: Words) -> None:
+    """One child from its start to its end."""
+    _log_to(control, job["log_level"])
     with suppress(Exception):
         target.prepare(job)
+    gc.collect()
+    gc.freeze()  # a child that collects garbage need not look at, and so copy, what is here
     killed = oom_kills()
-    child = _fork(target, job, control)
+    try:
+        child = _fork(target, job, control)
+    except OSError as error:  # no memory or no process left for one
+        send(control, {"failure": {"kind": "setup", "reason": f"no child could be made: {error}"}})
+        return send(control, {"end": 1, "oom": False})
     try:
         send(control, {"started": child.pid})
-        heard: list[Connection] = [child.pipe]
-        while (code := child.ended()) is None:
-            for ready in wait([control, woken, *heard]):
-                if ready is control:
-                    child.kill(receive(control)["signal"])
-                elif ready is woken:
-                    os.read(woken.fileno(), 4096)
-                elif not _passed_on(child.pipe, control):
-                    heard.clear()
+        code = _between(control, woken, child)
     except BaseException:
         child.kill()
         os.waitpid(child.pid, 0)
         raise
+    send(control, {"end": code, "oom": oom_kills() > killed})
+
+
+def _between(control: Connection, woken: int, child: _Child) -> int:
+    """Passes signals to the child and its words on; returns its exit code."""
+    heard = [child.pipe]
+    while (code := child.ended()) is None:
+        for ready in wait([control, woken, *heard]):
+            if ready is control:
+                child.kill(receive(control)["signal"])
+            elif ready == woken:
+                os.read(woken, 4096)
+            elif not _passed_on(child.pipe, control):
+                heard.clear()
     while heard and child.pipe.poll() and _passed_on(child.pipe, control):
         pass
     child.forget()
-    send(control, {"end": code, "oom": oom_kills() > killed})
+    return code
 
 
 def _passed_on(pipe: Connection, control: Connection) -> bool:
@@ -143,7 +159,14 @@ def _fork(target: Target, job: Words, control: Connection) -> _Child:
     heard, said = Pipe(duplex=False)
     alive, watched = os.pipe()  # nothing is ever written
     server = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for pipe in (heard, said):
+            pipe.close()
+        for end in (alive, watched):
+            os.close(end)
+        raise
     if pid == 0:
         os.close(watched)
         heard.close()
@@ -162,12 +185,10 @@ def _fork(target: Target, job: Words, control: Connection) -> _Child:
 def _be_child(target: Target, job: Words, said: Connection, server: int, alive: int) -> NoReturn:
     code = 1
     try:
-        asked = threading.Event()
-        _of_its_own(server, alive, asked)
         _log_to(said, job["log_level"])
-        _run(target, job, said, asked)
+        _run(target, job, said, partial(_of_its_own, server, alive))
         code = 0
-    except BaseException:
+    except BaseException:  # not even that could be said
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -209,7 +230,8 @@ class _Sent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        send(self.said, {"log": {"name": record.name, "level": record.levelno, "text": text}})
+        with suppress(OSError):  # nobody is there to read it
+            send(self.said, {"log": {"name": record.name, "level": record.levelno, "text": text}})
 
 
 def _log_to(said: Connection, level: int) -> None:
@@ -217,16 +239,18 @@ def _log_to(said: Connection, level: int) -> None:
     logging.captureWarnings(True)
 
 
-def _run(target: Target, job: Words, said: Connection, asked: threading.Event) -> None:
+def _run(
+    target: Target, job: Words, said: Connection, set_up: Callable[[threading.Event], None]
+) -> None:
     """The job; what it ends with is said."""
+    asked, began = threading.Event(), False
 
     def pause() -> None:
         if asked.is_set():
             raise Stopped
 
-    began = False
     try:
-        pause()
+        set_up(asked)
         work = target.begin(job)
         began = True
         with _memory(job["memory_B"]):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
@@ -72,7 +72,7 @@ class _Server:
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, **NO_DEVICE},
+            env={**_without_databases(os.environ), **WORKER_ENVIRONMENT, **NO_DEVICE},
         )
         theirs.close()
 
@@ -81,13 +81,18 @@ class _Server:
         return self.process.poll() is None
 
     def drop(self) -> int:
-        """Ends it, and its child with it; returns its exit code."""
+        """Ends it, and its child with it; returns its exit code. May be called again."""
         self.control.close()
         try:
             return self.process.wait(DEATH_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def _without_databases(environment: Mapping[str, str]) -> dict[str, str]:
+    """What may hold a password that trainings have no use for."""
+    return {k: v for k, v in environment.items() if not k.startswith(("NAS_STORAGE", "PG"))}
 
 
 class _Gone(Exception):
@@ -143,7 +148,7 @@ def _log(record: Words) -> None:
 
 
 class Trainer:
-    """Leaves trainings to children, one at a time; nothing is started before the first.
+    """Leaves trainings to children, one at a time; nothing is started before `start` or the first.
 
     `device` is what torch calls it, of children alone. `memory_GiB` is what a training may take
     on the processor beside the program itself; Linux alone counts it. `target` is the module that
@@ -173,6 +178,12 @@ class Trainer:
             self._server.drop()
             self._server = None
 
+    def start(self) -> None:
+        """Lets the server load while the worker does something else."""
+        if self._server is None or not self._server.alive:
+            self.close()
+            self._server = _Server(self.target)
+
     def kill(self) -> None:
         """Ends the training in hand at once; for signal handlers and other threads."""
         self._hurried.set()
@@ -197,6 +208,9 @@ class Trainer:
         except BaseException:
             self._end(training, GRACE_s)
             raise
+        finally:
+            if training.end is None:  # not begun, no answer, or lost: all of it goes
+                self.close()
         return _judged(training, pause)
 
     def _send(self, job: Job) -> Connection:
@@ -205,9 +219,11 @@ class Trainer:
             "memory_B": self.memory_B,
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
-        if self._server is None or not self._server.alive:
-            self.close()
-            self._server = _Server(self.target)
+        try:
+            self.start()
+        except OSError as error:
+            raise ChildFailure("setup", f"the fork server cannot be started: {error}") from error
+        assert self._server is not None  # noqa: S101  just started
         with suppress(OSError):  # it has just died, which is seen next
             send(self._server.control, {"job": job.words() | more})
         return self._server.control
@@ -218,11 +234,11 @@ class Trainer:
         """Until the child's end."""
         while training.end is None:
             pause()
-            training.hear(POLL_s)
             if self._hurried.is_set():
                 raise ChildFailure("killed", "SIGKILL: at once, as was asked")
             if training.is_late(seconds):
                 raise ChildFailure("timeout", f"longer than {seconds:g} s")
+            training.hear(POLL_s)
 
     def _end(self, training: _Training, grace_s: float) -> None:
         """Asks the child to end if it has some grace, then insists."""
@@ -235,13 +251,10 @@ class Trainer:
                 training.await_end(DEATH_s, threading.Event())
         except _Gone:
             pass
-        if training.end is None:  # not begun, or the server does not answer: then all of it goes
-            self.close()
 
     def _lost(self) -> ChildFailure:
         assert self._server is not None  # noqa: S101  started by _send
         code = self._server.drop()
-        self._server = None
         if code < 0:
             return ChildFailure("killed", f"{failure_of(code, False).reason}, of the fork server")
         return ChildFailure("setup", f"the fork server ended with exit code {code}")

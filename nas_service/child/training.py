@@ -10,7 +10,9 @@ import torch
 
 from nas_service.evaluation import Bench, device
 from nas_service.metrics import Evaluation
+from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name
+from nas_service.snn.precision import autocast
 from nas_service.study import StudySpec, parse_spec
 
 torch.set_num_threads(1)
@@ -28,11 +30,15 @@ def _bench(spec: StudySpec, folder: Path) -> Bench:
 
 
 def prepare(job: dict[str, Any]) -> None:
-    """Data, the neurons' library and the candidate's shapes, on the processor: a process that has
-    touched a GPU cannot fork."""
+    """Data, the candidate's shapes, and what a process finds out about its machine once, on the
+    processor: a process that has touched a GPU cannot fork."""
+    spec, candidate = parse_spec(job["spec"], "job"), Evaluation.from_json(job["candidate"])
     backend_name()
-    candidate = Evaluation.from_json(job["candidate"])
-    _bench(parse_spec(job["spec"], "job"), Path(job["data"])).workload(candidate.architecture)
+    if job["device"] == "cpu":
+        autocast(spec.training.precision == "bf16")
+    if spec.quantization.scoring == "int8":
+        reason_against()
+    _bench(spec, Path(job["data"])).workload(candidate.architecture)
 
 
 def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:

@@ -32,6 +32,16 @@ def torch_hog(job, pause):
     return torch.empty(2**31, dtype=torch.uint8)
 
 
+def reserve(size_B):
+    """Memory that is asked for, and not touched."""
+
+    def ask(job, pause):
+        assert np.empty(size_B, dtype=np.uint8).nbytes == size_B
+        return job["candidate"]
+
+    return ask
+
+
 def no_memory_on_device(job, pause):
     raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
@@ -51,6 +61,11 @@ def raise_from(job, pause):
         fill_disk(job, pause)
     except OSError as error:
         raise ValueError("cannot be kept") from error
+
+
+def look_for_secrets(job, pause):
+    found = [name for name, value in os.environ.items() if "canary" in value]
+    raise ValueError(f"secrets: {found}")
 
 
 def refuse(job, pause):
@@ -94,12 +109,13 @@ WAYS = {
     "hog": hog,
     "torch_hog": torch_hog,
     "bytes": lambda job, pause: bytearray(2**31),
-    "two": lambda job, pause: bytearray(2**31) and job["candidate"],
-    "fits": lambda job, pause: bytearray(2**29) and job["candidate"],
+    "two": reserve(2**31),
+    "fits": reserve(2**29),
     "device": no_memory_on_device,
     "disk": fill_disk,
     "safetensors": fill_disk_by_safetensors,
     "disk_behind": raise_from,
+    "secrets": look_for_secrets,
     "error": refuse,
     "segv": lambda job, pause: ctypes.string_at(0),
     "abort": lambda job, pause: os.abort(),

@@ -4,10 +4,12 @@ import errno
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Jo
 from nas_service.child.ends import failure_of, kind_of, oom_kills
 from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation import Bench
+from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
 
@@ -29,7 +32,7 @@ TREE = {
         "weight_bits": [6],
     },
     "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
-    "training": {"epochs": 12, "until": 2, "batch_size": 32},
+    "training": {"epochs": 12, "until": 2, "batch_size": 32, "rungs": [1]},
     "search": {"trainings": 10},
     "objectives": [
         {"metric": "accuracy", "direction": "maximize", "reference": 0.1},
@@ -88,9 +91,27 @@ def test_a_child_trains_to_the_same_bits(bench, screened, trainer, tmp_path):
     own = bench.train(screened, here)
     found = trainer.run(Job(bench.spec, bench.folder, screened, there))
     assert plain(found) == plain(own)
-    assert own.trained
+    assert [epoch for epoch, _ in own.curve] == [1, 2]
     assert 0.01 < own.spike_rate < 0.9
     assert there.read_bytes() == here.read_bytes()
+
+
+def test_what_a_machine_lacks_is_said_once(screened, trainer, tmp_path, caplog):
+    tree = json.loads(json.dumps(TREE))
+    tree["training"] |= {"precision": "bf16"}
+    tree["network"] = {"votes": 2}  # of another bench
+    asked = Job(parse_spec(json.dumps(tree), "x"), Path(), screened, tmp_path / "w.safetensors")
+    for seed in (1, 2):
+        trainer.run(replace(asked, candidate=replace(screened, seed=seed)))
+    said = [text for _, _, text in caplog.record_tuples if "bf16 was asked for" in text]
+    assert len(said) == (0 if native_bf16() else 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by Linux")
+def test_the_fork_server_has_one_thread(bench, screened, trainer, tmp_path):
+    """Another one's locks would stay locked in a child for ever."""
+    trainer.run(Job(bench.spec, bench.folder, screened, tmp_path / "w.safetensors"))
+    assert len(list(Path(f"/proc/{trainer._server.process.pid}/task").iterdir())) == 1
 
 
 def test_a_child_goes_on_with_a_training(bench, screened, trainer, tmp_path):
@@ -328,10 +349,27 @@ def test_a_server_that_dies_between_trainings_is_replaced(bench, screened, endin
     assert ending.run(job(bench, screened, "say", tmp_path)) == screened
 
 
+def test_children_know_no_database(bench, screened, findable, tmp_path, monkeypatch):
+    for name in ("NAS_STORAGE", "NAS_STORAGE_FILE", "PGPASSWORD", "HOME_OF_BIRDS"):
+        monkeypatch.setenv(name, "postgresql://nas:canary@db/nas")
+    with Trainer(target="child_target") as trainer, pytest.raises(ChildFailure) as told:
+        trainer.run(job(bench, screened, "secrets", tmp_path))
+    assert "secrets: ['HOME_OF_BIRDS']" in told.value.reason
+
+
 def test_a_server_that_cannot_start_is_the_machines_fault(bench, screened, tmp_path):
     with Trainer(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
         broken.run(job(bench, screened, "say", tmp_path))
     assert told.value.kind == "setup"
+
+
+def test_a_child_without_room_for_its_thread_could_not_begin(bench, screened, findable, tmp_path):
+    with Trainer(target="child_target") as trainer:
+        trainer.run(job(bench, screened, "say", tmp_path))
+        server = trainer._server.process.pid
+        resource.prlimit(server, resource.RLIMIT_AS, (1, resource.RLIM_INFINITY))
+        with pytest.raises(ChildFailure, match="setup: RuntimeError: can't start new thread"):
+            trainer.run(job(bench, screened, "say", tmp_path))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked")
@@ -352,32 +390,55 @@ def test_what_a_child_says_is_in_the_log_of_its_worker(bench, screened, ending, 
 # --- memory that the kernel takes
 
 
-@pytest.fixture
-def small_group():
-    """A control group of 300 MB, where it may be made."""
+@contextmanager
+def group(controller, limit, limit_of_old, most):
+    """A control group of this one, of version 1 or 2, where one may be made."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     rows = [line.split(":", 2) for line in lines]
-    own = next((p for _, kinds, p in rows if "memory" in kinds.split(",")), None)
-    place = Path("/sys/fs/cgroup/memory") / str(own).lstrip("/") / f"nas-test-{os.getpid()}"
-    limit = place / "memory.limit_in_bytes"
-    if own is None:
-        own = next((p for _, kinds, p in rows if not kinds), "/")
-        place = Path("/sys/fs/cgroup") / own.lstrip("/") / f"nas-test-{os.getpid()}"
-        limit = place / "memory.max"
+    own = {kind: place.lstrip("/") for _, kinds, place in rows for kind in kinds.split(",")}
+    root, name = Path("/sys/fs/cgroup"), f"nas-test-{os.getpid()}"
+    if controller in own:
+        place, file = root / controller / own[controller] / name, limit_of_old
+    else:
+        place, file = root / own.get("", "") / name, limit
     try:
         place.mkdir()
     except OSError as error:
         pytest.skip(f"no control group can be made ({error})")
     try:
-        if not limit.exists():
-            pytest.skip("control groups do not limit memory here")
-        limit.write_text(str(300 * 2**20))
+        if not (place / file).exists():
+            pytest.skip(f"control groups do not limit {controller} here")
+        (place / file).write_text(str(most))
         yield place
     finally:
         late = time.monotonic() + 10
         while (place / "cgroup.procs").read_text().strip() and time.monotonic() < late:
             time.sleep(0.02)
         place.rmdir()
+
+
+@pytest.fixture
+def small_group():
+    with group("memory", "memory.max", "memory.limit_in_bytes", 300 * 2**20) as place:
+        yield place
+
+
+@pytest.fixture
+def childless_group():
+    with group("pids", "pids.max", "pids.max", 1) as place:
+        yield place
+
+
+def test_no_process_left_for_a_child_is_the_machines_fault(
+    bench, screened, childless_group, tmp_path, findable
+):
+    with Trainer(target="child_target") as trainer:
+        trainer.run(job(bench, screened, "say", tmp_path))
+        (childless_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
+        with pytest.raises(ChildFailure, match=r"setup: no child could be made: .*unavailable"):
+            trainer.run(job(bench, screened, "say", tmp_path))
+        (childless_group / "pids.max").write_text("max")
+        assert trainer.run(job(bench, screened, "say", tmp_path)) == screened
 
 
 def test_a_child_that_the_kernel_kills_for_memory(bench, screened, small_group, tmp_path, findable):
