@@ -21,8 +21,9 @@ from nas_service.terminal import err, options, plain
 @click.option(
     "--training-seconds", type=click.FloatRange(0, min_open=True), help="End longer trainings."
 )
-@click.option("--device", default=lambda: os.environ.get("NAS_DEVICE", "cpu"), show_default="cpu",
-              help="Where trainings run: cpu, cuda:0. One worker for each device.")  # fmt: skip
+@click.option(
+    "--device", help="Where trainings run, such as cuda:0; else NAS_DEVICE, else the processor."
+)
 @click.option("--lease", "lease_s", type=click.FloatRange(1, 3600), default=LEASE_s,
               show_default=True, help="Seconds without a sign of life until others may take over.",
               )  # fmt: skip
@@ -33,7 +34,7 @@ def worker(
     max_trials: int | None,
     max_seconds: float | None,
     training_seconds: float | None,
-    device: str,
+    device: str | None,
     lease_s: float,
     stdin: bool,
     storage: str | None,
@@ -56,6 +57,7 @@ def worker(
     from nas_service.search import check_data, open_search
     from nas_service.worker import Worker, in_children
 
+    own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
     torch.set_num_threads(1)
     telemetry = Telemetry({"study": name, "worker": owner_name()})
     log_as(log_format, telemetry.about, log_level)
@@ -66,7 +68,8 @@ def worker(
     check_data(search, bench)
     if metrics_port is not None:
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
-    with Trainer(device) as trainer:
+    with Trainer(device or own) as trainer:
+        trainer.start()
         say = functools.partial(print, flush=True)
         train = in_children(trainer, training_seconds)
         hand = Worker(
