@@ -58,7 +58,7 @@ def retrain(
     from nas_service.local import Crew, cores
     from nas_service.worker import check_data, open_search
 
-    store = Store(storage_url(storage, os.environ), any_disk=any_disk)
+    store = Store(storage_url(storage, os.environ), write=True, any_disk=any_disk)
     search = open_search(store, name)
     retraining.in_full(search.spec)
     chosen = retraining.chosen(results.read(search), top, trials)

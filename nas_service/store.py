@@ -17,17 +17,16 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
+from nas_service import schema
 from nas_service.databases import (
-    check_file,
-    checked_url,
+    database_url,
     engine_of,
-    first_line,
     optuna_storage,
     redacted,
 )
-from nas_service.errors import StoreError, StudyError
+from nas_service.errors import StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
 from nas_service.owners import dead
 from nas_service.tables import (
@@ -39,7 +38,6 @@ from nas_service.tables import (
     rungs,
     starts,
     studies,
-    tables,
 )
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
@@ -122,20 +120,15 @@ class StudyRow:
 class Store:
     """One database. Each method is one short transaction; none is held while a network trains."""
 
-    def __init__(self, url: str, *, create: bool = False, any_disk: bool = False) -> None:
-        self.url = checked_url(url)
+    def __init__(
+        self, url: str, *, create: bool = False, write: bool = False, any_disk: bool = False
+    ) -> None:
+        """StoreError where it cannot be used; where it must not be written, only with `write`."""
+        self.url = database_url(url, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
-        if self.url.get_backend_name() == "sqlite":
-            check_file(self.url, create, any_disk)
+        schema.create(self.url) if create else schema.check(self.url, write=write)
         self.engine = engine_of(self.url)
-        try:
-            if create:
-                tables.create_all(self.engine)
-            elif not sa.inspect(self.engine).has_table("nas_studies"):
-                raise StoreError(f"{self.shown}: holds no studies of ours yet")
-            self.optuna = optuna_storage(self.url)
-        except (SQLAlchemyError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.shown}: cannot be used ({first_line(error)})") from None
+        self.optuna = optuna_storage(self.url)
 
     @property
     def artifacts(self) -> Path:
