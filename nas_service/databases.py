@@ -3,6 +3,8 @@
 import logging
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError
 
@@ -150,10 +153,10 @@ def _sync_less(connection: Any, _: object) -> None:
 
 
 def optuna_storage(url: sa.URL) -> RDBStorage:
-    """Optuna's storage in a database that has its tables."""
+    """Optuna's storage in a database whose tables are checked."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     text, settings = url.render_as_string(hide_password=False), engine_settings(url)
-    storage = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
+    storage = RDBStorage(text, settings, skip_compatibility_check=True, skip_table_creation=True)
     if url.get_backend_name() == "sqlite":
         storage.engine.dispose()  # its connections so far do not know the next line
         sa.event.listen(storage.engine, "connect", _sync_less)
@@ -169,3 +172,14 @@ def first_line(error: BaseException) -> str:
     if not lines:
         return type(original).__name__
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:200]
+
+
+@contextmanager
+def said(url: sa.URL) -> Iterator[None]:
+    """Whatever a database answers becomes a StoreError of one line."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{redacted(url)}: {error}") from None
+    except (SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError) as error:
+        raise StoreError(f"{redacted(url)}: cannot be used ({first_line(error)})") from None

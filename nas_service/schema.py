@@ -21,12 +21,10 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from nas_service.databases import BUSY_s, engine_settings, first_line, redacted
+from nas_service.databases import BUSY_s, engine_settings, said
 from nas_service.errors import StoreError
 from nas_service.tables import leases, studies, tables
 
@@ -53,27 +51,28 @@ class Found:
 
 def check(url: sa.URL, *, write: bool = False) -> None:
     """StoreError unless all tables are this release's; with `write`, unless they can be written."""
-    with _engine(url) as engine, _said(url):
+    with _engine(url) as engine, said(url):
         _check(engine, _look(engine), write)
 
 
 def create(url: sa.URL) -> None:
     """Makes all tables where there are none of ours, then as `check`."""
-    with _engine(url) as engine, _said(url), _alone(engine):
-        found = _look(engine)
-        if not found.ours:
+    with _engine(url) as engine, said(url), _alone(engine):
+        _make_file(url)
+        if not (found := _look(engine)).ours:
             _make(engine, found, upgrade=False)
         _check(engine, _look(engine), write=True)
 
 
 def migrate(url: sa.URL) -> str:
     """Makes all tables, or brings those of an earlier release to this one; says what it did."""
-    with _engine(url) as engine, _said(url), _alone(engine):
+    with _engine(url) as engine, said(url), _alone(engine):
+        new = _make_file(url)
         found = _look(engine)
         _refuse_later(found)
         _make(engine, found, upgrade=True)
         _check(engine, _look(engine), write=True)
-    if not found.ours:
+    if new or not found.ours:
         return f"made, revision {HEAD}"
     if found.ours != HEAD:
         return f"brought from revision {found.ours} to {HEAD}"
@@ -105,17 +104,6 @@ def _engine(url: sa.URL) -> Iterator[Engine]:
 
 def _begin_nothing(connection: Any, _: object) -> None:
     connection.isolation_level = None
-
-
-@contextmanager
-def _said(url: sa.URL) -> Iterator[None]:
-    """Whatever a database answers becomes a StoreError of one line."""
-    try:
-        yield
-    except StoreError as error:
-        raise StoreError(f"{redacted(url)}: {error}") from None
-    except (SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError) as error:
-        raise StoreError(f"{redacted(url)}: cannot be used ({first_line(error)})") from None
 
 
 @contextmanager
@@ -195,6 +183,13 @@ def _check(engine: Engine, found: Found, write: bool) -> None:
         )
     if not found.optuna:
         raise StoreError("its tables of Optuna are missing: `nas migrate` makes them")
+    try:
+        _optuna(engine, skip_table_creation=True)
+    except RuntimeError:  # of another revision
+        raise StoreError(
+            f"its tables of Optuna are of another release of it ({found.optuna}): end its workers, "
+            "then run `nas migrate`"
+        ) from None
     if write:
         _check_rights(engine)
 
@@ -241,6 +236,26 @@ def _check_rights(engine: Engine) -> None:
 # --- what is made
 
 
+def _make_file(url: sa.URL) -> bool:
+    """Makes an SQLite file that is not there, whole or not at all; False where there is one.
+
+    Optuna makes its tables on SQLite one by one, and would not complete what a kill left.
+    """
+    if url.get_backend_name() != "sqlite":
+        return False
+    path = Path(str(url.database))
+    if path.exists() and path.stat().st_size:
+        return False
+    new = path.with_name(f"{path.name}.new")
+    for name in (new, path):  # what is left of a file that is gone, as SQLite itself would
+        for end in ("", "-wal", "-shm", "-journal"):
+            name.with_name(name.name + end).unlink(missing_ok=True)
+    with _engine(url.set(database=str(new))) as engine:
+        _make(engine, _look(engine), upgrade=False)
+    new.replace(path)
+    return True
+
+
 def _make(engine: Engine, found: Found, *, upgrade: bool) -> None:
     """Optuna's tables first: where ours have a revision, Optuna's are complete."""
     _refuse_foreign(found)
@@ -256,16 +271,18 @@ def _make(engine: Engine, found: Found, *, upgrade: bool) -> None:
 
 
 def _make_optuna(engine: Engine, upgrade: bool) -> None:
-    storage = RDBStorage(
-        engine.url.render_as_string(hide_password=False),
-        engine_kwargs={"poolclass": sa.NullPool, **engine_settings(engine.url)},
-        skip_compatibility_check=upgrade,
-    )
-    storage.remove_session()
+    storage = _optuna(engine, skip_compatibility_check=upgrade)
     if upgrade and (there := storage.get_current_version()) != storage.get_head_version():
         if there not in storage.get_all_versions():
-            raise StoreError(f"Optuna's tables there ({there}) are of a later one than ours")
+            raise StoreError(f"Optuna's tables there ({there}) are of a later release of it")
         storage.upgrade()
+
+
+def _optuna(engine: Engine, **settings: Any) -> RDBStorage:
+    """Optuna's storage, which checks its tables; no connection outlives its use."""
+    text = engine.url.render_as_string(hide_password=False)
+    pool = {"poolclass": sa.NullPool, **engine_settings(engine.url)}
+    return RDBStorage(text, pool, **settings)
 
 
 def _upgrade(db: Connection) -> None:

@@ -25,6 +25,7 @@ from nas_service.databases import (
     engine_of,
     optuna_storage,
     redacted,
+    said,
 )
 from nas_service.errors import StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
@@ -127,8 +128,9 @@ class Store:
         self.url = database_url(url, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
         schema.create(self.url) if create else schema.check(self.url, write=write)
-        self.engine = engine_of(self.url)
-        self.optuna = optuna_storage(self.url)
+        with said(self.url):
+            self.engine = engine_of(self.url)
+            self.optuna = optuna_storage(self.url)
 
     @property
     def artifacts(self) -> Path:
