@@ -27,6 +27,7 @@ from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
     NOTHING_FEASIBLE,
+    closed_at_end,
     err,
     heading,
     number,
@@ -70,7 +71,7 @@ def _store(
     storage: str | None, *, create: bool = False, write: bool = False, any_disk: bool = False
 ) -> Store:
     url = storage_url(storage, os.environ)
-    return Store(url, create=create, write=write, any_disk=any_disk)
+    return closed_at_end(Store(url, create=create, write=write, any_disk=any_disk))
 
 
 def _spec(path: Path, name: str | None, seed: int | None, trials: int | None) -> StudySpec:

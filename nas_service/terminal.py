@@ -13,6 +13,7 @@ from rich.table import Table
 from hw_models import HardwareReport
 from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
+from nas_service.store import Store
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -50,6 +51,18 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         return function
 
     return decorate
+
+
+def closed_at_end(store: Store) -> Store:
+    """The store, which lets go of its connections when the command ends."""
+
+    def close() -> None:
+        store.optuna.remove_session()
+        store.optuna.engine.dispose()
+        store.engine.dispose()
+
+    click.get_current_context().call_on_close(close)
+    return store
 
 
 def print_json(document: Any) -> None:

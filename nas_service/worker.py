@@ -120,6 +120,11 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     from nas_service.starts import resolve  # which reads studies
 
     check(spec)
+    if spec.name in store.names() and not store.has_study(spec.name):
+        raise StudyError(
+            f"study {spec.name!r} in {store.shown} was not made by this service: give this one a "
+            "--name of its own"
+        )
     first = None if store.has_study(spec.name) else resolve(spec, store)
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import torch
 from optuna.storages import RDBStorage
 from servers import postgres
+from servers.dump import connect, rows
 
 from nas_service import schema
 from nas_service.databases import checked_url
@@ -33,22 +34,10 @@ OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the rele
 LATER = ("nas_rungs", "nas_repeats", "nas_starts", "nas_clocks")  # than the first stores
 
 
-def connect(url):
-    return sa.create_engine(checked_url(url), poolclass=sa.NullPool)
-
-
 def execute(url, *statements):
     with connect(url).begin() as db:
         for words in statements:
             db.execute(sa.text(words))
-
-
-def rows(url):
-    """Everything in a database, by table."""
-    with connect(url).connect() as db:
-        names = sa.inspect(db).get_table_names()
-        found = {n: db.execute(sa.text(f'SELECT * FROM "{n}"')).all() for n in names}  # noqa: S608
-    return {name: sorted(map(repr, found[name])) for name in names}
 
 
 def structure(url):
@@ -120,7 +109,7 @@ def copy(source, target):
             (key, *more) = table.primary_key.columns.keys()
             name = f"pg_get_serial_sequence('{table}', '{key}')"
             if not more and db.execute(sa.text(f"SELECT {name}")).scalar():
-                last = f"SELECT setval({name}, (SELECT coalesce(max({key}), 0) + 1 FROM {table}))"
+                last = f"SELECT setval({name}, (SELECT coalesce(max({key}), 0) + 1 FROM {table}))"  # noqa: S608
                 db.execute(sa.text(last))
 
 
