@@ -76,6 +76,8 @@ def checked_url(text: str) -> sa.URL:
         raise StoreError("the storage is no database URL, such as sqlite:///nas.db") from None
     backend = url.get_backend_name()
     if backend == "postgresql":
+        if text.count("@") > 1:  # what follows the first would be shown as user, host or database
+            raise StoreError("the storage URL has a second @: write %40 for one in a password")
         return _postgres_url(url)
     if backend != "sqlite":
         raise StoreError(
@@ -88,8 +90,6 @@ def checked_url(text: str) -> sa.URL:
 
 
 def _postgres_url(url: sa.URL) -> sa.URL:
-    if "@" in f"{url.host}{url.database}":  # the end of a password
-        raise StoreError("the storage URL has a second @: in a password write %40 for @")
     word = url.query.get("password")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(["password"])
     return url.set(password=word) if isinstance(word, str) else url

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -35,7 +36,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        word = f":{self.password}" if self.password else ""
+        word = f":{quote(self.password, safe='')}" if self.password else ""
         return f"postgresql://nas{word}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:

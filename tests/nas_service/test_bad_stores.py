@@ -109,7 +109,7 @@ def refusal(answer):
 ADDRESSES = [
     ("what", "no database URL, such as sqlite:///nas.db"),
     ("postgresql://nas:canary-81e5/db", "no database URL"),  # taken for a port
-    ("postgresql://nas:a@canary-81e5@h/db", "second @: in a password write %40"),
+    ("postgresql://nas:a@canary-81e5@h/db", "second @: write %40"),
     ("postgresql://nas:a@can/ary-81e5@h/db", "second @"),
     ("mysql://nas:canary-81e5@h/d", "mysql cannot be the store: SQLite or PostgreSQL can"),
     ("postgres://nas:canary-81e5@h/d", "postgres cannot be the store"),
