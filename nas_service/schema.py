@@ -36,6 +36,7 @@ HEAD = str(SCRIPT.get_current_head())
 LOCK = int.from_bytes(b"nas make", "big")  # PostgreSQL's advisory lock of whoever makes tables
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 WRITTEN = (*tables.tables, "studies", "trials")
+COUNTED = ("nas_leases_lease_id_seq", "trials_trial_id_seq")
 LAST_FOREIGN = 4  # major version of Optuna whose databases are not ours to go on with
 
 
@@ -223,13 +224,14 @@ def _check_rights(engine: Engine) -> None:
             raise StoreError("may only be read: a worker needs to write to it and its folder")
         return
     needed = [f"has_table_privilege('{t}', '{p}')" for t in WRITTEN for p in RIGHTS]
+    needed += [f"has_sequence_privilege('{name}', 'USAGE')" for name in COUNTED]
     with engine.connect() as db:
         if db.exec_driver_sql("SHOW transaction_read_only").scalar() == "on":
             raise StoreError("may only be read: it is read-only for this role, or a standby")
         if not db.exec_driver_sql(f"SELECT {' AND '.join(needed)}").scalar():
             raise StoreError(
                 f"role {engine.url.username!r} may only read it: a worker's role needs "
-                f"{', '.join(RIGHTS)} on its tables"
+                f"{', '.join(RIGHTS)} on its tables and USAGE on its sequences"
             )
 
 

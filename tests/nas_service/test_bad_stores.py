@@ -24,7 +24,7 @@ from nas_service.databases import ANSWER_s, checked_url, engine_settings
 from nas_service.evaluation import Bench
 from nas_service.store import Store
 from nas_service.study import load_spec
-from nas_service.worker import Worker, create
+from nas_service.worker import Worker, create, open_search
 
 ROOT = Path(__file__).parents[2]
 WORD = "canary-81e5"  # the server's password
@@ -298,6 +298,28 @@ def test_who_may_not_write_is_told_so(nas, shared, tmp_path, words, role, said):
     study_file(tmp_path)
     assert said in refusal(nas(words, by(role, shared)))
     assert rows(shared) == before
+
+
+def test_a_worker_needs_no_more_rights_than_the_documents_say(nas, server, tmp_path):
+    text = (ROOT / "docs" / "workers.md").read_text()
+    assert "`SELECT, INSERT, UPDATE, DELETE` on the tables and `USAGE` on the sequences" in text
+    with postgres.database(server.url) as url:
+        with_a_study(url, tmp_path)
+        grants = ["SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES"]
+        with connect(url).begin() as db:
+            db.execute(sa.text(f"CREATE ROLE hand LOGIN PASSWORD 'hand-{WORD}'"))
+            db.execute(sa.text(f"GRANT {grants[0]} IN SCHEMA public TO hand"))
+        assert "USAGE on its sequences" in refusal(nas("worker --study tiny", by("hand", url)))
+        with connect(url).begin() as db:
+            db.execute(sa.text(f"GRANT {grants[1]} IN SCHEMA public TO hand"))
+        store = Store(by("hand", url), write=True)
+        search = open_search(store, "tiny")
+        store.set_budget(search.id, 2)
+        bench = Bench.open(search.spec, tmp_path)
+        assert "2 trainings" in Worker(search, bench, lambda text: None).run()
+        close(store)
+    with connect(server.url).begin() as db:
+        db.execute(sa.text("DROP ROLE hand"))
 
 
 def test_who_may_not_make_tables_is_told_so(nas, shared, server, tmp_path):
