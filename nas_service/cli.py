@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from optuna.exceptions import OptunaError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import HardwareError
+from nas_service import schema
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
 from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate
 from nas_service.cli_worker import worker
-from nas_service.databases import storage_url
+from nas_service.databases import database_url, first_line, redacted, storage_url
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
 from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
     NOTHING_FEASIBLE,
+    closed_at_end,
     err,
     heading,
     number,
@@ -47,9 +50,8 @@ class Errors(click.Group):
             raise _exit(str(error), error.exit_code) from None
         except HardwareError as error:
             raise _exit(str(error), 2) from None
-        except SQLAlchemyError as error:
-            first = str(getattr(error, "orig", error)).strip().splitlines() or [""]
-            raise _exit(f"the store failed: {first[0][:200]}", 4) from None
+        except (SQLAlchemyError, OptunaError) as error:
+            raise _exit(f"the store failed: {first_line(error)}", 4) from None
         except KeyboardInterrupt:
             raise _exit("interrupted", 130) from None
 
@@ -66,8 +68,11 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
 
 
-def _store(storage: str | None, *, create: bool = False, any_disk: bool = False) -> Store:
-    return Store(storage_url(storage, os.environ), create=create, any_disk=any_disk)
+def _store(
+    storage: str | None, *, create: bool = False, write: bool = False, any_disk: bool = False
+) -> Store:
+    url = storage_url(storage, os.environ)
+    return closed_at_end(Store(url, create=create, write=write, any_disk=any_disk))
 
 
 def _spec(path: Path, name: str | None, seed: int | None, trials: int | None) -> StudySpec:
@@ -135,7 +140,7 @@ def resume(
     from nas_service.evaluation import Bench
     from nas_service.search import check_data, grow, open_search
 
-    search = open_search(_store(storage, any_disk=any_disk), name)
+    search = open_search(_store(storage, write=True, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
     if until is not None:
@@ -239,6 +244,17 @@ def create(
     search.store.set_budget(search.id, spec.search.trainings)
     api.train_on(results.read(search))
     out.print(f"study {search.name} is in {search.store.shown}", markup=False)
+
+
+@main.command()
+@options("storage", "any_disk")
+def migrate(storage: str | None, any_disk: bool) -> None:
+    """Make the store's tables, or bring those of an earlier release to this one.
+
+    End the workers first. What is in the store stays.
+    """
+    url = database_url(storage_url(storage, os.environ), create=True, any_disk=any_disk)
+    out.print(f"{redacted(url)}: {schema.migrate(url)}", markup=False)
 
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:

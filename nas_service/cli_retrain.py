@@ -11,7 +11,7 @@ from nas_service.databases import storage_url
 from nas_service.errors import Interrupted, NasError
 from nas_service.intervals import Interval
 from nas_service.store import Store
-from nas_service.terminal import err, options, out, plain, print_json
+from nas_service.terminal import closed_at_end, err, options, out, plain, print_json
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -58,7 +58,8 @@ def retrain(
     from nas_service.local import Crew, cores
     from nas_service.search import check_data, open_search
 
-    store = Store(storage_url(storage, os.environ), any_disk=any_disk)
+    url = storage_url(storage, os.environ)
+    store = closed_at_end(Store(url, write=True, any_disk=any_disk))
     search = open_search(store, name)
     retraining.in_full(search.spec)
     chosen = retraining.chosen(results.read(search), top, trials)

@@ -61,7 +61,7 @@ def worker(
     torch.set_num_threads(1)
     telemetry = Telemetry({"study": name, "worker": owner_name()})
     log_as(log_format, telemetry.about, log_level)
-    store = Store(storage_url(storage, os.environ), any_disk=any_disk)
+    store = Store(storage_url(storage, os.environ), write=True, any_disk=any_disk)
     search = open_search(store, name)
     search.store.lease_s = lease_s
     bench = Bench.open(search.spec, data)

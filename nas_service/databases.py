@@ -3,17 +3,22 @@
 import logging
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from optuna.exceptions import OptunaError
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError
 from nas_service.transactions import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
+ANSWER_s = 10  # how long a server may take to let us in
 NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "9p", "afs"}
 NETWORK_DISKS |= {"beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "ncpfs"}
 
@@ -34,9 +39,9 @@ def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]
 def _password(url: str) -> bool:
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         return False
-    return bool(parsed.password) or "password" in parsed.query
+    return bool(parsed.password) or any("password" in key for key in parsed.query)
 
 
 def _url_from_file(path: Path) -> str:
@@ -55,19 +60,39 @@ def redacted(url: sa.URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
+def database_url(text: str, *, create: bool, any_disk: bool) -> sa.URL:
+    """`checked_url` of a database that can be the store; an SQLite file may be made by `create`."""
+    url = checked_url(text)
+    if url.get_backend_name() == "sqlite":
+        check_file(url, create, any_disk)
+    return url
+
+
 def checked_url(text: str) -> sa.URL:
+    """The URL with the driver that we use and its password, if any, where SQLAlchemy hides it."""
     try:
         url = make_url(text)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # whose texts may hold parts of a password
         raise StoreError("the storage is no database URL, such as sqlite:///nas.db") from None
     backend = url.get_backend_name()
     if backend == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
+        if text.count("@") > 1:  # what follows the first would be shown as user, host or database
+            raise StoreError("the storage URL has a second @: write %40 for one in a password")
+        return _postgres_url(url)
     if backend != "sqlite":
-        raise StoreError(f"{backend} cannot be the store: SQLite or PostgreSQL can")
+        raise StoreError(
+            f"{backend} cannot be the store: SQLite or PostgreSQL can, sqlite:///nas.db or "
+            "postgresql://user@host/database"
+        )
     if not url.database or url.database == ":memory:":
         raise StoreError("SQLite in memory would be lost: give a file, sqlite:///nas.db")
-    return url
+    return url.set(drivername="sqlite")
+
+
+def _postgres_url(url: sa.URL) -> sa.URL:
+    word = url.query.get("password")
+    url = url.set(drivername="postgresql+psycopg").difference_update_query(["password"])
+    return url.set(password=word) if isinstance(word, str) else url
 
 
 def check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
@@ -98,15 +123,27 @@ def _unescaped(path: str) -> str:
     return path.replace("\\040", " ")
 
 
+def engine_settings(url: sa.URL) -> dict[str, Any]:
+    """Of every engine: no values in its errors, and no wait without end."""
+    if url.get_backend_name() == "sqlite":
+        return {"hide_parameters": True, "connect_args": {"timeout": BUSY_s}}
+    given = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
+    waits = {} if given else {"connect_timeout": ANSWER_s}
+    return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": waits}
+
+
 def optuna_storage(url: sa.URL) -> JoiningStorage:
-    """Optuna's storage there; its engine is that of our tables too."""
+    """Optuna's storage in a database whose tables are checked; its engine is that of ours too."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    text = url.render_as_string(hide_password=False)
-    if url.get_backend_name() != "sqlite":
-        return JoiningStorage(text, engine_kwargs={"pool_pre_ping": True})
-    storage = JoiningStorage(text, engine_kwargs={"connect_args": {"timeout": BUSY_s}})
-    storage.engine.dispose()  # its connections so far do not know the next line
-    sa.event.listen(storage.engine, "connect", _prepare_sqlite)
+    storage = JoiningStorage(
+        url.render_as_string(hide_password=False),
+        engine_kwargs=engine_settings(url),
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    if url.get_backend_name() == "sqlite":
+        storage.engine.dispose()  # its connections so far do not know the next line
+        sa.event.listen(storage.engine, "connect", _prepare_sqlite)
     return storage
 
 
@@ -118,5 +155,22 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def first_line(error: BaseException) -> str:
+    """What the database itself said: a line, or two where the first one ends in a colon."""
+    while isinstance(error, OptunaError) and error.__cause__ is not None:
+        error = error.__cause__
     original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0][:200]
+    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
+    if not lines:
+        return type(original).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:200]
+
+
+@contextmanager
+def said(url: sa.URL) -> Iterator[None]:
+    """Whatever a database answers becomes a StoreError of one line."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{redacted(url)}: {error}") from None
+    except (SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError) as error:
+        raise StoreError(f"{redacted(url)}: cannot be used ({first_line(error)})") from None

@@ -110,6 +110,11 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     from nas_service.starts import resolve  # which reads studies
 
     check(spec)
+    if _foreign(store, spec):
+        raise StudyError(
+            f"study {spec.name!r} in {store.shown} was not made by this service: give this one a "
+            "--name of its own"
+        )
     first = None if store.has_study(spec.name) else resolve(spec, store)
     directions = [objective.direction for objective in spec.objectives]
     study = optuna.create_study(
@@ -134,6 +139,16 @@ def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     if "spec" not in study.user_attrs:
         study.set_user_attr("spec", text)
     return found
+
+
+def _foreign(store: Store, spec: StudySpec) -> bool:
+    """True for another program's study; one of ours whose maker was lost has no trials yet."""
+    if spec.name not in store.names() or store.has_study(spec.name):
+        return False
+    study = optuna.load_study(study_name=spec.name, storage=store.optuna)
+    asked = [objective.direction for objective in spec.objectives]
+    alike = [direction.name.lower() for direction in study.directions] == asked
+    return bool(study.get_trials(deepcopy=False)) or not alike
 
 
 def grow(search: Search, until: int) -> Search:

@@ -18,17 +18,17 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
+from nas_service import schema
 from nas_service.buffered import BufferedStorage
 from nas_service.databases import (
-    check_file,
-    checked_url,
-    first_line,
+    database_url,
     optuna_storage,
     redacted,
+    said,
 )
-from nas_service.errors import StoreError, StudyError
+from nas_service.errors import StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
 from nas_service.owners import dead
 from nas_service.tables import (
@@ -41,7 +41,6 @@ from nas_service.tables import (
     rungs,
     starts,
     studies,
-    tables,
 )
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
@@ -141,22 +140,18 @@ class StudyRow:
 class Store:
     """One database. Each method is one short transaction; none is held while a network trains."""
 
-    def __init__(self, url: str, *, create: bool = False, any_disk: bool = False) -> None:
+    def __init__(
+        self, url: str, *, create: bool = False, write: bool = False, any_disk: bool = False
+    ) -> None:
+        """StoreError where it cannot be used; where it must not be written, only with `write`."""
         self.lease_s = LEASE_s
         self.joined = True
-        self.url = checked_url(url)
+        self.url = database_url(url, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
-        if self.url.get_backend_name() == "sqlite":
-            check_file(self.url, create, any_disk)
-        try:
+        schema.create(self.url) if create else schema.check(self.url, write=write)
+        with said(self.url):
             joining = optuna_storage(self.url)
-            self.transactions, self.engine = joining.transactions, joining.engine
-            if create:
-                tables.create_all(self.engine)
-            elif not sa.inspect(self.engine).has_table("nas_studies"):
-                raise StoreError(f"{self.shown}: holds no studies of ours yet")
-        except (SQLAlchemyError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.shown}: cannot be used ({first_line(error)})") from None
+        self.transactions, self.engine = joining.transactions, joining.engine
         self.optuna = BufferedStorage(joining)
         self.transactions.done, self.transactions.undone = self.optuna.done, self.optuna.undone
 

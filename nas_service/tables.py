@@ -19,8 +19,6 @@ leases = sa.Table(
     tables,
     sa.Column("lease_id", sa.Integer, primary_key=True),
     sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("place", sa.Integer),  # among all of the study's leases, from 0; seeds the sampler
-    sa.Column("drawn", sa.Integer),  # among those whose candidate was drawn, not left by another
     sa.Column("trial", sa.Integer),  # number; none until the trial stands in Optuna's tables
     sa.Column("digest", sa.String(16)),
     sa.Column("state", sa.String(12), nullable=False),
@@ -30,6 +28,7 @@ leases = sa.Table(
     sa.Column("deadline", sa.Float, nullable=False),
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("study_id", "trial"),
+    sa.Index("ix_nas_leases_study_id_state", "study_id", "state"),
 )
 attempts = sa.Table(
     "nas_attempts",

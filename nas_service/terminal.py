@@ -13,6 +13,7 @@ from rich.table import Table
 from hw_models import HardwareReport
 from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
+from nas_service.store import Store
 from nas_service.telemetry import LOG_FORMATS, LOOPBACK
 
 out = Console(highlight=False, soft_wrap=True)
@@ -76,6 +77,12 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         return function
 
     return decorate
+
+
+def closed_at_end(store: Store) -> Store:
+    """The store, which lets go of its connections when the command ends."""
+    click.get_current_context().call_on_close(store.close)
+    return store
 
 
 def print_json(document: Any) -> None:

@@ -1,0 +1,1 @@
+"""Revisions of our tables, each a file that leads from the one before it."""

@@ -1,0 +1,451 @@
+"""The store's tables: made once by whoever comes first, refused or migrated where of another
+release."""
+
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy as sa
+import torch
+from optuna.storages import RDBStorage
+from servers import postgres
+from servers.dump import connect, rows
+
+from nas_service import schema
+from nas_service.databases import checked_url
+from nas_service.errors import StoreError
+from nas_service.evaluation import Bench
+from nas_service.results import read
+from nas_service.store import Store
+from nas_service.tables import tables
+from nas_service.worker import Worker, open_search
+
+ROOT = Path(__file__).parents[2]
+OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the release before
+LATER = ("nas_rungs", "nas_repeats", "nas_starts", "nas_clocks")  # than the first stores
+
+
+def execute(url, *statements):
+    with connect(url).begin() as db:
+        for words in statements:
+            db.execute(sa.text(words))
+
+
+def structure(url):
+    """Our tables as the database describes them."""
+    with connect(url).connect() as db:
+        inspector = sa.inspect(db)
+        names = [n for n in inspector.get_table_names() if n in tables.tables]
+        return {name: described(inspector, name) for name in names}
+
+
+def described(inspector, name):
+    columns = inspector.get_columns(name)
+    return (
+        {c["name"]: (str(c["type"]), c["nullable"], c["default"]) for c in columns},
+        inspector.get_pk_constraint(name)["constrained_columns"],
+        [u["column_names"] for u in inspector.get_unique_constraints(name)],
+        {(i["name"], *i["column_names"]) for i in inspector.get_indexes(name)},
+    )
+
+
+def close(store):
+    store.optuna.remove_session()
+    for engine in {store.engine, getattr(store.optuna, "engine", store.engine)}:
+        engine.dispose()
+
+
+@pytest.fixture
+def opened():
+    stores = []
+
+    def make(url, **how):
+        stores.append(Store(url, **how))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        close(store)
+
+
+@pytest.fixture
+def old_url(store_url, tmp_path):
+    """A store of the release before revisions were kept, with a study that is done."""
+    file = tmp_path / "nas.db"
+    with sqlite3.connect(file) as db:
+        db.executescript(OLD.read_text())
+    db.close()
+    if not store_url.startswith("sqlite"):
+        copy(f"sqlite:///{file}", store_url)
+    return store_url
+
+
+def copy(source, target):
+    """Tables and rows of one database in another."""
+    there = sa.MetaData()
+    RDBStorage(checked_url(target).render_as_string(False)).engine.dispose()
+    execute(target, "DELETE FROM version_info", "DELETE FROM alembic_version")
+    there.reflect(connect(source))
+    for table in there.tables.values():
+        for column in table.columns:
+            column.type = column.type.as_generic()
+    with connect(source).connect() as before, connect(target).begin() as db:
+        there.create_all(db)
+        kinds = sa.MetaData()
+        kinds.reflect(db)
+        for table in there.sorted_tables:
+            if found := before.execute(table.select()).mappings().all():
+                db.execute(kinds.tables[table.name].insert(), [dict(r) for r in found])
+        for table in kinds.tables.values():
+            (key, *more) = table.primary_key.columns.keys()
+            name = f"pg_get_serial_sequence('{table}', '{key}')"
+            if not more and db.execute(sa.text(f"SELECT {name}")).scalar():
+                last = f"SELECT setval({name}, (SELECT coalesce(max({key}), 0) + 1 FROM {table}))"  # noqa: S608
+                db.execute(sa.text(last))
+
+
+def migrated(url):
+    return schema.migrate(checked_url(url))
+
+
+# --- what is made
+
+
+def test_revisions_lead_to_the_tables(store_url, request, tmp_path):
+    assert migrated(store_url) == f"made, revision {schema.HEAD}"
+    with connect(store_url).connect() as db:
+        assert schema.differences(db) == []
+    if store_url.startswith("sqlite"):
+        tables.create_all(connect(plain := f"sqlite:///{tmp_path}/plain.db"))
+        assert structure(store_url) == structure(plain)
+        return
+    with postgres.database(request.getfixturevalue("postgres_server")) as plain:
+        tables.create_all(connect(plain))
+        assert structure(store_url) == structure(plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE nas_leases DROP COLUMN reason",
+        "ALTER TABLE nas_leases ADD COLUMN more INTEGER",
+        "DROP INDEX ix_nas_leases_study_id",
+        "DROP TABLE nas_clocks",
+        "CREATE TABLE nas_more (n INTEGER)",
+    ],
+)
+def test_differences_are_seen(store_url, change):
+    migrated(store_url)
+    execute(store_url, change)
+    with connect(store_url).connect() as db:
+        assert len(schema.differences(db)) == 1
+
+
+def test_tables_of_other_programs_are_none_of_ours(store_url):
+    execute(store_url, "CREATE TABLE others (n INTEGER)", "INSERT INTO others VALUES (7)")
+    migrated(store_url)
+    assert rows(store_url)["others"] == ["(7,)"]
+    with connect(store_url).connect() as db:
+        assert schema.differences(db) == []
+
+
+def test_a_store_is_made_once(store_url, opened):
+    opened(store_url, create=True)
+    before = rows(store_url)
+    opened(store_url, create=True)
+    opened(store_url, write=True)
+    assert migrated(store_url) == f"up to date, revision {schema.HEAD}"
+    assert rows(store_url) == before
+    assert before["nas_alembic_version"] == [repr((schema.HEAD,))]
+
+
+def test_workers_make_nothing(store_url):
+    if store_url.startswith("sqlite"):
+        sqlite3.connect(store_url.removeprefix("sqlite:///")).close()
+        Path(store_url.removeprefix("sqlite:///")).touch()
+    with pytest.raises(StoreError, match=r"holds no studies of ours yet: `nas migrate`"):
+        Store(store_url)
+    assert rows(store_url) == {}
+
+
+def test_studies_of_optuna_stay_as_they_are(store_url, opened):
+    text = checked_url(store_url).render_as_string(False)
+    storage = RDBStorage(text)
+    study = optuna.create_study(storage=storage, study_name="theirs")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    storage.engine.dispose()
+    before = rows(store_url)
+    store = opened(store_url, create=True)
+    assert rows(store_url).items() >= before.items()
+    assert store.names() == ["theirs"]
+
+
+def test_neither_logging_nor_streams_are_touched(store_url, capfd):
+    mine = logging.getLogger("mine")
+    before = (list(logging.root.handlers), logging.root.level, mine.level, mine.disabled)
+    migrated(store_url)
+    assert (list(logging.root.handlers), logging.root.level, mine.level, mine.disabled) == before
+    assert capfd.readouterr() == ("", "")
+
+
+# --- by many at once, and by those who die at it
+
+TOGETHER = """
+import os, sys
+import psycopg
+from optuna.storages import RDBStorage
+from nas_service.store import Store
+url, read, write = sys.argv[1], *os.pipe()
+assert "torch" not in sys.modules
+RDBStorage("sqlite://")  # loads what each process would load
+for _ in range(16):
+    if os.fork() == 0:
+        os.close(write)
+        os.read(read, 1)
+        try:
+            Store(url, create=True)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+os.close(write)
+print([os.wait()[1] for _ in range(16)])
+"""
+
+
+def script(text, *words):
+    command = [sys.executable, "-W", "ignore", "-c", text, *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_sixteen_processes_make_one_store(store_url):
+    assert script(TOGETHER, store_url).strip() == str([0] * 16)
+    found = rows(store_url)
+    assert found["nas_alembic_version"] == [repr((schema.HEAD,))]
+    assert len(found["alembic_version"]) == len(found["version_info"]) == 1
+    with connect(store_url).connect() as db:
+        assert schema.differences(db) == []
+
+
+KILLED = """
+import json, os, signal, sys
+import psycopg
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from nas_service import schema
+from nas_service.databases import checked_url
+from nas_service.store import Store
+text, points = sys.argv[1], json.loads(sys.argv[2])
+RDBStorage("sqlite://")  # loads what each process would load
+url, said = checked_url(text), []
+
+def reset():
+    if url.get_backend_name() == "sqlite":
+        for end in ("", "-wal", "-shm", "-journal"):
+            if os.path.exists(url.database + end):
+                os.unlink(url.database + end)
+        return
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as db:
+        db.execute(sa.text("DROP SCHEMA public CASCADE"))
+        db.execute(sa.text("CREATE SCHEMA public"))
+
+def make(point):
+    count = iter(range(point))
+    def count_down(*_):
+        if next(count, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", count_down)
+    Store(text, create=True)
+
+def check():
+    Store(text, create=True)
+    with sa.create_engine(url).connect() as db:
+        inspector = sa.inspect(db)
+        for name in sorted(inspector.get_table_names()):
+            print(name, inspector.get_columns(name), inspector.get_indexes(name))
+            if "version" in name:
+                print(db.execute(sa.text(f"SELECT * FROM {name}")).all())
+
+def child(work, *words):
+    read, write = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.dup2(write, 1)
+        work(*words)
+        sys.stdout.flush()
+        os._exit(0)
+    os.close(write)
+    with open(read) as said:
+        text = said.read()
+    return os.waitpid(pid, 0)[1], text
+
+for point in points:
+    reset()
+    said.append((*child(make, point), *child(check)))
+print(json.dumps(said))
+"""
+
+
+def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
+    """Killed before its first statement, before others on the way, and not at all."""
+    points = [0, 14, 26, 41, 56, 75, 87, 10**6]
+    found = json.loads(script(KILLED, store_url, json.dumps(points)))
+    killed = [ended == signal.SIGKILL for ended, *_ in found]
+    assert sum(killed) >= len(points) // 2, "so few were killed that nothing is shown"
+    assert not killed[-1]
+    assert {after for *_, after, _ in found} == {0}
+    assert {text for *_, text in found} == {found[-1][-1]}
+    assert f"[('{schema.HEAD}',)]" in found[-1][-1]
+
+
+HOLDING = """
+import sys, time
+from nas_service import schema
+from nas_service.databases import checked_url
+with schema._engine(checked_url(sys.argv[1])) as engine, schema._alone(engine):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_ends_with_its_process(store_url, opened):
+    command = [sys.executable, "-W", "ignore", "-c", HOLDING, store_url]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+        assert holder.stdout.readline() == "held\n"
+        maker = threading.Thread(target=opened, args=(store_url,), kwargs={"create": True})
+        maker.start()
+        time.sleep(0.5)
+        assert maker.is_alive(), "it did not wait for the holder"
+        holder.kill()
+        maker.join(20)
+        assert not maker.is_alive()
+    with connect(store_url).connect() as db:
+        assert schema.differences(db) == []
+
+
+# --- other releases
+
+
+@pytest.mark.parametrize("missing", [(), LATER[-1:], LATER], ids=["all", "clocks", "four"])
+def test_an_old_store_is_refused_until_it_is_migrated(old_url, missing, opened):
+    execute(old_url, *(f"DROP TABLE {name}" for name in missing))
+    before = rows(old_url)
+    for how in ({}, {"write": True}, {"create": True}):
+        with pytest.raises(StoreError, match=r"earlier release \(revision 0.*`nas migrate`"):
+            Store(old_url, **how)
+    assert rows(old_url) == before
+    assert migrated(old_url) == f"brought from revision 0 to {schema.HEAD}"
+    after = rows(old_url)
+    kept = before.keys() - {"nas_leases"}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert after.keys() - before.keys() == {"nas_alembic_version", "nas_attempts", *missing}
+    assert len(opened(old_url).study("old").spec) > 100
+
+
+def test_an_old_study_goes_on(old_url, opened):
+    torch.set_num_threads(1)
+    migrated(old_url)
+    store = opened(old_url, write=True)
+    search = open_search(store, "old")
+    bench = Bench.open(search.spec, Path())
+    assert (store.study("old").data_digest, store.study("old").trainings) == (bench.data_digest, 2)
+    trained = [c.digest for c in read(search).candidates if c.outcome == "trained"]
+    store.set_budget(search.id, 3)
+    assert Worker(search, bench, lambda text: None).run() == "budget spent: 3 trainings"
+    found = read(open_search(store, "old"))
+    now = [c.digest for c in found.candidates if c.outcome == "trained"]
+    assert (len(trained), len(now), now[:2]) == (2, 3, trained)
+
+
+def test_a_later_release_is_left_alone(store_url):
+    migrated(store_url)
+    execute(store_url, "UPDATE nas_alembic_version SET version_num = '7'")
+    before = rows(store_url)
+    for open_it in (Store, lambda u: Store(u, create=True), migrated):
+        with pytest.raises(StoreError, match=r"later release \(revision 7.*`nas migrate`"):
+            open_it(store_url)
+    assert rows(store_url) == before
+
+
+def test_a_damaged_old_store_is_left_as_it_was(old_url):
+    execute(old_url, "ALTER TABLE nas_archive DROP COLUMN test_accuracy")
+    before = rows(old_url)
+    with pytest.raises(StoreError, match="of no release of ours"):
+        migrated(old_url)
+    assert rows(old_url) == before
+
+
+def test_earlier_tables_of_optuna_are_brought_up_to_date(store_url, opened):
+    """From a revision on which one index is missing."""
+    migrated(store_url)
+    execute(store_url, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    before = rows(store_url)
+    for how in ({}, {"create": True}):
+        with pytest.raises(StoreError, match="`nas migrate`"):
+            Store(store_url, **how)
+    assert rows(store_url) == before
+    migrated(store_url)
+    assert rows(store_url)["alembic_version"] == ["('v3.2.0.a',)"]
+    opened(store_url)
+
+
+# --- other programs
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (("UPDATE version_info SET library_version = '4.9.0'",), r"Optuna 4\.9\.0"),
+        (("UPDATE version_info SET library_version = '3.0.0rc1'",), r"Optuna 3\.0\.0rc1"),
+        (("DELETE FROM version_info",), "another program's"),
+    ],
+)
+def test_databases_of_other_optunas_are_refused(store_url, made, said):
+    RDBStorage(checked_url(store_url).render_as_string(False)).engine.dispose()
+    execute(store_url, *made)
+    refused(store_url, f"{said}.*a database of its own")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        (
+            "CREATE TABLE alembic_version (version_num TEXT)",
+            "INSERT INTO alembic_version VALUES (1)",
+        ),
+        ("CREATE TABLE studies (id INTEGER, title TEXT)",),
+    ],
+    ids=["alembic", "studies"],
+)
+def test_databases_of_other_programs_are_refused(store_url, made):
+    execute(store_url, *made)
+    refused(store_url, "another program's.*a database of its own")
+
+
+def refused(url, said):
+    before = rows(url)
+    for open_it in (Store, lambda u: Store(u, create=True), migrated):
+        with pytest.raises(StoreError, match=said) as caught:
+            open_it(url)
+        assert "\n" not in str(caught.value)
+    assert rows(url) == before
+
+
+def test_a_store_of_ours_opens_whatever_optuna_made_its_tables(store_url, opened):
+    migrated(store_url)
+    execute(store_url, "UPDATE version_info SET library_version = '4.9.0'")
+    opened(store_url)

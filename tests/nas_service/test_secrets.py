@@ -1,0 +1,194 @@
+"""The store's password stands in nothing that is printed, logged, written or listed."""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from servers import postgres
+from servers.dump import connect, rows
+
+from nas_service import schema
+from nas_service.cli import main
+from nas_service.databases import checked_url
+from nas_service.errors import StoreError
+from nas_service.store import Store
+
+ROOT = Path(__file__).parents[2]
+CANARY = "canary/5d%0e:c1"  # with signs that a URL must spell otherwise
+SPELLED = "canary%2F5d%250e%3Ac1"
+LOGGERS = ("", "sqlalchemy", "alembic", "optuna", "psycopg", "nas_service")
+STUDY = """
+name = "tiny"
+[space]
+operations = "light3"
+channels = 4
+head_pool = 2
+hidden = 16
+time_steps = 2
+[data]
+name = "digits"
+train_samples = 64
+validation_samples = 32
+[training]
+epochs = 1
+[search]
+sampler = "random"
+trainings = 1
+[[objectives]]
+metric = "accuracy"
+direction = "maximize"
+"""
+
+
+def leaks(text):
+    """Whether the password, or enough of it, stands there."""
+    return "canary" in text or "5d%" in text or "0e:c1" in text
+
+
+@pytest.fixture(scope="module")
+def server(postgres_programs):
+    with postgres.running(CANARY) as running:
+        yield running
+
+
+@pytest.fixture(params=["login", "query"])
+def url(request, server):
+    """An empty database, in both ways to write a password."""
+    with postgres.database(server.url) as text:
+        there = sa.make_url(text)
+        place = f"127.0.0.1:{there.port}/{there.database}"
+        ways = {
+            "login": f"postgresql://nas:{SPELLED}@{place}",
+            "query": f"postgresql://nas@{place}?password={SPELLED}",
+        }
+        yield ways[request.param]
+
+
+def processes():
+    """Words of every process of this machine, which `ps -ef` lists."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def nas(words, folder, url, monkeypatch):
+    monkeypatch.setenv("NAS_STORAGE", url)
+    with monkeypatch.context() as here:
+        here.chdir(folder)
+        done = CliRunner().invoke(main, words.split())
+    return done.exit_code, done.output
+
+
+def test_local_workers_keep_the_password(server, tmp_path):
+    """They get it through their environment, which no other user sees."""
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    with postgres.database(server.url) as url:
+        seen, said = listed_while_it_runs(url, tmp_path)
+    assert "report: reports/tiny.html" in said
+    assert any("nas_service worker --study tiny" in words for words in seen)
+    assert not any(leaks(words) for words in seen)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"tiny.html", "tiny.toml", "said"} <= {path.name for path in files}
+    assert not any(leaks(path.read_bytes().decode("latin-1")) for path in files)
+
+
+def listed_while_it_runs(url, folder):
+    """What the processes were called while `nas run` worked, and what it said."""
+    command = [sys.executable, "-m", "nas_service", "run", "tiny.toml", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NAS_STORAGE": url}
+    seen = set()
+    with (folder / "said").open("w") as said:
+        running = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        while running.poll() is None:
+            seen |= set(processes())
+            time.sleep(0.2)
+    text = (folder / "said").read_text()
+    assert running.returncode == 0, text
+    return seen, text
+
+
+def test_a_session_keeps_its_password(url, tmp_path, monkeypatch, caplog):
+    for name in LOGGERS:
+        caplog.set_level(logging.DEBUG, logger=name)
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    answers = []
+    for words, code in (
+        *(("create tiny.toml", 0), ("status tiny", 0), ("front tiny --json", 3), ("studies", 0)),
+        *(("report tiny", 0), ("migrate", 0), ("status tinny", 2), ("worker --study tinny", 2)),
+        *(("show tiny 9 --json", 2), ("create tiny.toml --seed 7", 2)),
+    ):
+        found, text = nas(words, tmp_path, url, monkeypatch)
+        assert found == code, text
+        answers.append(text)
+    assert not any(leaks(text) for text in answers)
+    assert not leaks((tmp_path / "reports" / "tiny.html").read_text())
+    found = rows(url)
+    assert (len(found["nas_studies"]), len(found["study_user_attributes"])) == (1, 1)
+    assert not leaks(repr(found))
+    assert {"sqlalchemy", "psycopg"} <= {record.name.split(".")[0] for record in caplog.records}
+    assert not leaks(caplog.text)
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda url: url.replace("/nas_", "/no_"), 4),
+        (lambda url: url.replace("nas:", "nos:").replace("//nas@", "//nos@"), 4),
+        (lambda url: url.replace("127.0.0.1", "no.such.host.invalid"), 4),
+        (lambda url: f"{url}{'&' if '?' in url else '?'}colour=1", 4),
+        (lambda url: url.replace("postgresql", "mysql"), 4),
+        (lambda url: url.replace("%2F", "/").replace("%3A", ":"), 4),
+        (lambda url: url.replace("%2F", "@"), 4),
+        (lambda url: url.replace("nas:", "").replace("@127", ":127"), 4),
+    ],
+    ids=["database", "user", "host", "option", "kind", "slash", "at", "port"],
+)
+def test_refusals_keep_the_password(url, change, code, tmp_path, monkeypatch):
+    for words in ("studies", "migrate"):
+        found, text = nas(words, tmp_path, change(url), monkeypatch)
+        assert found in (code, 0)
+        assert not leaks(text)
+
+
+def test_bugs_keep_the_password(url):
+    """Tracebacks of what nobody expected, with all that led to it."""
+    store = Store(url, create=True)
+    texts = [repr(store.engine), repr(store.url), repr(store.optuna), store.shown]
+    with connect(url).begin() as db:
+        db.execute(sa.text("DROP SCHEMA public CASCADE"))
+    for bug in (
+        lambda: store.study("tiny"),
+        lambda: store.set_budget(7, 7),
+        lambda: store.change_spec(7, CANARY, CANARY),  # a value, which errors do not show
+        lambda: schema.check(checked_url(url)),
+    ):
+        try:
+            bug()
+        except Exception as error:
+            texts.append("".join(traceback.format_exception(error)))
+    assert len(texts) == 8
+    assert not any(leaks(text) for text in texts)
+    store.optuna.remove_session()
+    for engine in {store.engine, getattr(store.optuna, "engine", store.engine)}:
+        engine.dispose()
+
+
+def test_what_is_looked_for_is_found_where_it_stands(url):
+    """The search above is worth something only if it finds a password that is there."""
+    assert leaks(CANARY)
+    assert leaks(SPELLED)
+    assert leaks(url)
+    with pytest.raises(StoreError) as caught:
+        schema.check(checked_url(url))
+    assert not leaks(str(caught.value))
