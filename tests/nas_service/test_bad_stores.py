@@ -22,9 +22,10 @@ from servers.dump import connect, rows
 from nas_service.cli import main
 from nas_service.databases import ANSWER_s, checked_url, engine_settings
 from nas_service.evaluation import Bench
+from nas_service.search import create, open_search
 from nas_service.store import Store
 from nas_service.study import load_spec
-from nas_service.worker import Worker, create, open_search
+from nas_service.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 WORD = "canary-81e5"  # the server's password

@@ -25,9 +25,10 @@ from nas_service.databases import checked_url
 from nas_service.errors import StoreError
 from nas_service.evaluation import Bench
 from nas_service.results import read
+from nas_service.search import open_search
 from nas_service.store import Store
 from nas_service.tables import tables
-from nas_service.worker import Worker, open_search
+from nas_service.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the release before
