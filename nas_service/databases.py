@@ -32,7 +32,7 @@ def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]
     if url := environment.get("NAS_STORAGE"):
         return url
     if file := environment.get("NAS_STORAGE_FILE"):
-        return _url_from_file(Path(file))
+        return url_from_file(Path(file), "NAS_STORAGE_FILE")
     return DEFAULT_URL
 
 
@@ -44,14 +44,15 @@ def _password(url: str) -> bool:
     return bool(parsed.password) or any("password" in key for key in parsed.query)
 
 
-def _url_from_file(path: Path) -> str:
+def url_from_file(path: Path, variable: str) -> str:
+    """What the file that a variable names holds; StoreError where all may read it."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"NAS_STORAGE_FILE {path}: {error}") from error
+        raise StoreError(f"{variable} {path}: {error}") from error
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise StoreError(f"NAS_STORAGE_FILE {path}: readable by all; chmod 600 it")
+        raise StoreError(f"{variable} {path}: readable by all; chmod 600 it")
     return text
 
 
@@ -145,6 +146,14 @@ def optuna_storage(url: sa.URL) -> JoiningStorage:
         storage.engine.dispose()  # its connections so far do not know the next line
         sa.event.listen(storage.engine, "connect", _prepare_sqlite)
     return storage
+
+
+def passing_engine(url: sa.URL) -> sa.Engine:
+    """Of our tables alone, with a connection for each transaction and none between."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, **engine_settings(url))
+    if url.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

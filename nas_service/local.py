@@ -70,13 +70,12 @@ class Crew:
         """A worker that ends when its standard input closes, so none outlives this process."""
         command = [sys.executable, "-m", "nas_service", *self.words]
         command += ["--data", str(self.data), "--any-disk", "--end-with-stdin"]
-        url = self.store.url.render_as_string(hide_password=False)
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": url},
+            env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": self.store.address},
         )
         self._processes[key] = process
         threading.Thread(target=self._listen, args=(key, process), daemon=True).start()

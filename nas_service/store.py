@@ -25,12 +25,14 @@ from nas_service.buffered import BufferedStorage
 from nas_service.databases import (
     database_url,
     optuna_storage,
+    passing_engine,
     redacted,
     said,
 )
 from nas_service.errors import StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
 from nas_service.owners import dead
+from nas_service.proxy import behind, is_proxy, place_of, proxy_storage
 from nas_service.tables import (
     SCHEMA_VERSION,
     archive,
@@ -42,6 +44,7 @@ from nas_service.tables import (
     starts,
     studies,
 )
+from nas_service.transactions import Transactions
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
 BREAK_s = 60.0  # without a beat, and the study's clock stands
@@ -144,15 +147,23 @@ class Store:
         self, url: str, *, create: bool = False, write: bool = False, any_disk: bool = False
     ) -> None:
         """StoreError where it cannot be used; where it must not be written, only with `write`."""
-        self.lease_s = LEASE_s
-        self.joined = True
-        self.url = database_url(url, create=create, any_disk=any_disk)
+        self.address, self.lease_s = url, LEASE_s
+        self.joined = not is_proxy(url)
+        if not self.joined:
+            place_of(url)
+        place = url if self.joined else behind(os.environ)
+        self.url = database_url(place, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
         schema.create(self.url) if create else schema.check(self.url, write=write)
-        with said(self.url):
-            joining = optuna_storage(self.url)
-        self.transactions, self.engine = joining.transactions, joining.engine
-        self.optuna = BufferedStorage(joining)
+        if self.joined:
+            with said(self.url):
+                joining = optuna_storage(self.url)
+            self.transactions = joining.transactions
+            self.optuna = BufferedStorage(joining)
+        else:
+            self.transactions = Transactions(passing_engine(self.url))
+            self.optuna = BufferedStorage(proxy_storage(url))
+        self.engine = self.transactions.engine
         self.transactions.done, self.transactions.undone = self.optuna.done, self.optuna.undone
 
     @property
