@@ -102,12 +102,18 @@ def check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
         raise StoreError(f"{path}: its folder does not exist")
     if not create and not path.exists():
         raise StoreError(f"{path}: no such file")
-    kind = disk_kind(path.parent)
-    if kind in NETWORK_DISKS and not any_disk:
+    kind = network_disk(path.parent)
+    if kind and not any_disk:
         raise StoreError(
             f"{path} lies on a network disk ({kind}), where SQLite loses data: use PostgreSQL, "
             "or force it with --any-disk"
         )
+
+
+def network_disk(folder: Path) -> str:
+    """The kind of the network disk that a folder lies on; empty for others."""
+    kind = disk_kind(folder)
+    return kind if kind in NETWORK_DISKS else ""
 
 
 def disk_kind(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

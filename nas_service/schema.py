@@ -24,7 +24,7 @@ from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
-from nas_service.databases import BUSY_s, engine_settings, said
+from nas_service.databases import BUSY_s, engine_settings, network_disk, said
 from nas_service.errors import StoreError
 from nas_service.tables import leases, studies, tables
 
@@ -112,7 +112,7 @@ def _alone(engine: Engine) -> Iterator[None]:
     """Nobody else makes tables there meanwhile. The lock is the system's or the server's, so that
     it ends with its process, however that ends."""
     if engine.dialect.name == "sqlite":
-        with _locked(Path(str(engine.url.database)).absolute().parent):
+        with _locked(Path(str(engine.url.database)).absolute()):
             yield
         return
     with engine.begin() as db:
@@ -123,10 +123,13 @@ def _alone(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder, as a file beside the database would stay, and the database's own locks are
-    SQLite's."""
-    handle = os.open(folder, os.O_RDONLY)
+def _locked(path: Path) -> Iterator[None]:
+    """Locks the folder, as a lock file would stay and the database's own locks are SQLite's.
+    Network disks lock files that are open for writing, and nothing else."""
+    if network_disk(path.parent):
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    else:
+        handle = os.open(path.parent, os.O_RDONLY)
     try:
         end = time.monotonic() + BUSY_s
         while not _lock(handle):

@@ -302,7 +302,7 @@ print(json.dumps(said))
 
 def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
     """Killed before its first statement, before others on the way, and not at all."""
-    points = [0, 14, 26, 41, 56, 75, 87, 10**6]
+    points = [0, 26, 41, 56, 75, 10**6]
     found = json.loads(script(KILLED, store_url, json.dumps(points)))
     killed = [ended == signal.SIGKILL for ended, *_ in found]
     assert sum(killed) >= len(points) // 2, "so few were killed that nothing is shown"
