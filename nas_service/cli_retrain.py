@@ -65,7 +65,6 @@ def retrain(
     chosen = retraining.chosen(results.read(search), top, trials)
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
-    store.prepare_repeats()
     if hand:
         return _train(search, bench, chosen, seeds, stdin)
     if left := retraining.left(search, chosen, seeds):

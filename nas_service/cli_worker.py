@@ -11,7 +11,7 @@ from nas_service.errors import Interrupted
 from nas_service.owners import owner_name
 from nas_service.store import LEASE_s, Store
 from nas_service.telemetry import LogFormat, Telemetry, log_as
-from nas_service.terminal import err, options, plain
+from nas_service.terminal import closed_at_end, err, options, plain
 
 
 @click.command()
@@ -61,7 +61,7 @@ def worker(
     torch.set_num_threads(1)
     telemetry = Telemetry({"study": name, "worker": owner_name()})
     log_as(log_format, telemetry.about, log_level)
-    store = Store(storage_url(storage, os.environ), write=True, any_disk=any_disk)
+    store = closed_at_end(Store(storage_url(storage, os.environ), write=True, any_disk=any_disk))
     search = open_search(store, name)
     search.store.lease_s = lease_s
     bench = Bench.open(search.spec, data)

@@ -231,9 +231,7 @@ class Store:
                     db.execute(starts.insert().values(study_id=study_id, **start))
 
     def starts(self, study_id: int) -> list[dict[str, int | str]]:
-        """Parameters of the study's first trials; a store of an earlier release has none."""
-        if not sa.inspect(self.engine).has_table(starts.name):
-            return []
+        """Parameters of the study's first trials."""
         query = _of(starts, study_id).order_by(starts.c.place)
         with self.transactions.begin() as db:
             return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
@@ -829,10 +827,6 @@ class Store:
             db.execute(archive.update().where(*this).values(test_accuracy=value))
 
     # --- repeats
-
-    def prepare_repeats(self) -> None:
-        """Makes their table in a store of an earlier release, which has none."""
-        repeats.create(self.engine, checkfirst=True)
 
     def repeats(self, study_id: int) -> dict[tuple[str, int], Repeat]:
         """By (digest, number)."""
