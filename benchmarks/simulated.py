@@ -5,10 +5,11 @@ and get an accuracy. Everything else is the service's own: sampler, claims, tell
 """
 
 import functools
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ CONSTRAINTS = {"parameters": 1e6, "area_mm2": 100.0, "latency_ms": 100.0, "energ
 DATA = "0" * 16
 
 
-def spec(name: str, trainings: int, sampler: str = "random", **search: Any) -> StudySpec:
+def spec(
+    name: str,
+    trainings: int,
+    sampler: str = "random",
+    space: Mapping[str, Any] = SPACE,
+    seed: int = 0,
+    **search: Any,
+) -> StudySpec:
     tree = {
         "name": name,
-        "space": SPACE,
+        "seed": seed,
+        "space": space,
         "hardware": {"profile": "corrected", "space": CHIP},
         "data": {"name": "digits"},
         "training": {"epochs": 1},
@@ -55,16 +64,14 @@ def spec(name: str, trainings: int, sampler: str = "random", **search: Any) -> S
 
 def drawn(architecture: Architecture, word: str = "") -> float:
     """A share that is the candidate's own, 0..1."""
-    import hashlib
-
     text = architecture.digest + word
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
 @functools.cache
-def report() -> HardwareReport:
-    layers = (Layer("cell0", "conv", 8, 8, 3), Layer("readout", "linear", 8, 10))
-    return load_profile("corrected").estimate(Workload(layers[1:], 2))
+def report(inputs: int) -> HardwareReport:
+    readout = Layer("readout", "linear", inputs, 10)
+    return load_profile("corrected").estimate(Workload((readout,), 2))
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ class Bench:
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
         over = drawn(architecture) < self.rejected
         reason = "drawn to be over a budget" if over else ""
-        return Evaluation(architecture, "rejected", report(), 0.1, seed, reason=reason)
+        costs = report(8 + int(32 * drawn(architecture, "costs")))
+        return Evaluation(architecture, "rejected", costs, 0.1, seed, reason=reason)
 
     def to(self, until: int) -> "Bench":
         return self
@@ -120,7 +128,7 @@ def made(url: str, asked: StudySpec) -> None:
 def work(
     url: str,
     name: str,
-    seconds: Callable[[Architecture], float] = lambda a: 0.0,
+    train: Callable[..., Evaluation] | None = None,
     rejected: float = 0.0,
     lease_s: float = 60.0,
     report: Callable[[str], None] = lambda text: None,
@@ -130,7 +138,8 @@ def work(
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)
-    hand = Worker(search, Bench(search.spec, rejected), report, train=training(seconds))  # type: ignore[arg-type]
+    bench = Bench(search.spec, rejected)
+    hand = Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
     end_on_signals(hand.asked_to_end)
     try:
         return hand.run(max_trials)

@@ -29,7 +29,7 @@ from nas_service.databases import (
     redacted,
     said,
 )
-from nas_service.errors import StudyError
+from nas_service.errors import LeaseLost, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
 from nas_service.owners import dead
 from nas_service.proxy import behind, is_proxy, place_of, proxy_storage
@@ -479,12 +479,13 @@ class Store:
         return int(db.execute(query).scalar_one())
 
     def _begun(self, db: Connection, study_id: int) -> int:
-        """Trials under way that may take from the budget: those of no candidate it has paid for."""
+        """Trials under way or left that may take from the budget: of no candidate it has paid
+        for."""
         paid = sa.select(archive.c.digest).where(
             archive.c.study_id == study_id, archive.c.outcome.in_(PAID)
         )
         new = leases.c.digest.is_(None) | leases.c.digest.not_in(paid)
-        these = (leases.c.study_id == study_id, leases.c.state.in_(LIVE), new)
+        these = (leases.c.study_id == study_id, leases.c.state.in_((*LIVE, "waiting")), new)
         return int(db.execute(sa.select(sa.func.count()).where(*these)).scalar_one())
 
     def _continued(self, db: Connection, study_id: int) -> int:
@@ -593,7 +594,10 @@ class Store:
         return replace(lease, trial=trial)
 
     def begin_training(self, study_id: int, lease: Lease, digest: str) -> bool:
-        """True: train it. False: another trial trains the same candidate; this one follows it."""
+        """True: train it. False: another trial trains the same candidate; this one follows it.
+
+        LeaseLost where another worker has the trial.
+        """
         with self.exclusive(study_id) as db:
             same = sa.select(leases.c.lease_id).where(
                 leases.c.study_id == study_id,
@@ -602,8 +606,10 @@ class Store:
                 leases.c.state.in_(("training", "waiting", "proposing", "archived")),
             )
             state = "training" if db.execute(same).first() is None else "following"
-            this = leases.c.lease_id == lease.id
-            db.execute(leases.update().where(this).values(state=state, digest=digest))
+            this = (*_at(lease), leases.c.state.in_((*LIVE, "following")))
+            done = db.execute(leases.update().where(*this).values(state=state, digest=digest))
+            if not done.rowcount:
+                raise LeaseLost(f"trial {lease.trial}: its lease is lost")
             if state == "following":
                 self._ended(db, lease, "answered", self._now(db))
             return state == "training"
@@ -713,7 +719,11 @@ class Store:
             return found
 
     def fail(self, study_id: int, lease: Lease, reason: str) -> None:
+        """Ends a trial without a result, unless another worker has it by now."""
         with self.exclusive(study_id) as db:
+            held = (*_at(lease), leases.c.state.in_(LIVE))
+            if db.execute(sa.select(leases.c.lease_id).where(*held)).first() is None:
+                return
             self._ended(db, lease, "failed", self._now(db), reason=reason[:REASON])
             self._fail(db, study_id, lease.id, reason)
 
@@ -859,9 +869,9 @@ class Store:
 
     def _now(self, db: Connection) -> float:
         sqlite = self.engine.dialect.name == "sqlite"
-        clock = (
-            "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())"
-        )
+        julian = "(julianday('now') - 2440587.5) * 86400.0"
+        # now() would be when the transaction began, before it waited for the study's row
+        clock = julian if sqlite else "extract(epoch from clock_timestamp())"
         return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())
 
 
@@ -889,10 +899,10 @@ def _repeat(study_id: int, digest: str, number: int) -> tuple[sa.ColumnElement[b
     return (c.study_id == study_id, c.digest == digest, c.repeat == number)
 
 
+def _at(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
+    """A lease at one attempt, which nobody has begun anew."""
+    return (leases.c.lease_id == lease.id, leases.c.attempt == lease.attempt)
+
+
 def _held(lease: Lease, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        leases.c.lease_id == lease.id,
-        leases.c.owner == owner,
-        leases.c.attempt == lease.attempt,
-        leases.c.state.in_(LIVE),
-    )
+    return (*_at(lease), leases.c.owner == owner, leases.c.state.in_(LIVE))

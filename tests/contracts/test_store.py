@@ -2,18 +2,21 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from hw_models import Layer, Workload, load_profile
 from nas_service.databases import disk_kind, redacted, storage_url
-from nas_service.errors import NasError, StoreError, StudyError
+from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
 from nas_service.owners import owner_name
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Lease, Promotion, Store
+from nas_service.tables import attempts
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
@@ -361,3 +364,50 @@ def test_passwords_are_kept_to_themselves(tmp_path):
     import sqlalchemy as sa
 
     assert "canary" not in redacted(sa.make_url(secret))
+
+
+def test_who_lost_a_trial_neither_begins_nor_fails_it(store):
+    lost = store.bind(claim(store, GONE), 7)
+    taken = claim(store)
+    assert taken.attempt == 2
+    with pytest.raises(LeaseLost, match="trial 7"):
+        store.begin_training(ID, lost, "d")
+    store.fail(ID, lost, "of another's making")
+    assert store.failures(ID) == {}
+    assert store.begin_training(ID, taken, "d")
+    assert store.begin_training(ID, taken, "d"), "the reply to the first time was lost"
+    store.fail(ID, taken, "of its own")
+    assert store.failures(ID) == {7: "of its own"}
+
+
+def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(store):
+    store.set_budget(ID, 1)
+    lease = store.bind(claim(store), 0)
+    store.crashed(ID, lease, OTHER, "crash: made up", 3)
+    assert claim(store) is None, "it waits, and who spoiled it has nothing to do"
+    assert claim(store, "third/boot/1/1").attempt == 2
+
+
+def test_an_attempt_begins_when_the_one_before_has_ended(store):
+    """Also where its transaction began earlier, and waited for the study."""
+    lease = store.bind(claim(store, "third/boot/1/1"), 0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def second():
+        with store.transactions.begin() as db:
+            if store.engine.dialect.name == "postgresql":
+                db.execute(sa.select(1))  # the transaction has begun
+            begun.set()
+            go_on.wait(10)
+            assert claim(store).attempt == 2
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert begun.wait(10)
+    time.sleep(0.01)
+    store.release(ID, lease, "third/boot/1/1")
+    go_on.set()
+    thread.join()
+    with store.transactions.begin() as db:
+        first, second_ = db.execute(sa.select(attempts).order_by(attempts.c.attempt)).mappings()
+    assert first["began"] <= first["ended"] <= second_["began"]
