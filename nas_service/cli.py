@@ -1,5 +1,6 @@
 """The command line `nas`: reads arguments, calls the service, prints; nothing else."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hw_models import HardwareError
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
+from nas_service.cli_launch import launch
 from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate
 from nas_service.databases import storage_url
@@ -259,6 +261,7 @@ def worker(
     import torch
 
     from nas_service.evaluation import Bench
+    from nas_service.health import keep_beating
     from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.worker import Worker, check_data, open_search
 
@@ -266,11 +269,18 @@ def worker(
     search = open_search(_store(storage, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
     check_data(search, bench)
-    hand = Worker(search, bench, lambda text: print(plain(text), flush=True))
+    hand = Worker(search, bench, _say)
     end_on_signals(hand.asked_to_end)
+    keep_beating(hand.asked_to_end, os.environ)
     if stdin:
         end_with_stdin(hand.asked_to_end)
-    print(f"end: {hand.run(max_trials, max_seconds)}", flush=True)
+    _say(f"end: {hand.run(max_trials, max_seconds)}")
+
+
+def _say(text: str) -> None:
+    """A worker's line; that nobody listens any more costs no trial."""
+    with contextlib.suppress(BrokenPipeError):
+        print(plain(text), flush=True)
 
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
@@ -473,5 +483,5 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, evaluate, retrain, data_command):
+for command in (cost, census, calibrate, ablate, evaluate, retrain, data_command, launch):
     main.add_command(command)
