@@ -4,8 +4,8 @@
 
 Needs a Docker engine with Compose, and leaves nothing behind but the image. Where no image registry
 is reached, tests/compose/bases.py makes the images to begin with. What `docker kill` ends is not
-started again, so its trial waits until the lease is over; a crashed worker is started again. Exits 1
-if anything is not as docs/workers.md says.
+started again, so its trial waits until the lease is over; a crashed worker is started again. Exits
+1 if anything is not as docs/workers.md says.
 """
 
 import argparse
