@@ -444,3 +444,38 @@ def test_dask_s_options(words, said):
     assert done.exit_code == 2
     assert said in done.output
     assert "canary" not in done.output
+
+
+def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
+    pytest.importorskip("cryptography")
+    place = Place(tmp_path, epochs=1, trainings=2)
+    code, said = place.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
+    assert code == 0, said
+    assert said.count("worker on tls://127.0.0.1:") == 2
+    assert said.endswith("end: budget spent: 2 trainings\n")
+    assert place.rows(TRAINED) == [(2, 2)]
+
+
+def test_a_cluster_that_others_could_talk_to_is_not_made(tmp_path, monkeypatch):
+    place = Place(tmp_path, epochs=1, trainings=1)
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
+    monkeypatch.setenv("NAS_STORAGE", f"sqlite:///{place.db}")  # kept: the command sets it
+    code, said = place.nas("launch", "dask", "tiny", "--local", "1")
+    assert code == 2
+    assert "--local: needs the package cryptography" in said
+    code, said = place.nas("launch", "dask", "other", "--local", "1")
+    assert code == 2
+    assert "other" in said
+
+
+def test_a_worker_that_nobody_listens_to_goes_on(tmp_path):
+    """Its output is a pipe whose reader is gone before the first line."""
+    place = Place(tmp_path, epochs=1, trainings=2)
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "nas_service", "worker", "--study", "tiny"]
+    environment = {**os.environ, "NAS_STORAGE": f"sqlite:///{place.db}"}
+    with os.fdopen(writer, "wb") as pipe:
+        subprocess.run(words, stdout=pipe, env=environment, cwd=tmp_path, check=False, timeout=120)
+    assert place.rows(TRAINED) == [(2, 2)]
+    assert place.rows("select distinct state from nas_leases") == [("told",)]
