@@ -309,6 +309,19 @@ def test_a_manifest_s_parts():
     assert "://" not in json.dumps(tree), "no URL of the store"
 
 
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_manifest_keeps_kubernetes_own_schema(gpu, version):
+    """Strictly: a key that Kubernetes does not know is one that it would drop without a word."""
+    schemas = pytest.importorskip("kubernetes_validate")
+    where = kubernetes_cluster(data_claim="sets", namespace="lab", hours=2) if gpu else None
+    text = kubernetes.manifest(Job("My_Study", 8, gpu=gpu), where or kubernetes_cluster())
+    assert schemas.validate(json.loads(text), version, strict=True)
+    broken = json.loads(text.replace("backoffLimitPerIndex", "backoffLimitperIndex"))
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(broken, version, strict=True)
+
+
 def test_a_secret_s_file_can_be_read_by_the_worker_alone():
     """Kubernetes hands it to the group of the pod's user, which the worker allows."""
     tree = json.loads(kubernetes.manifest(Job("tiny"), kubernetes_cluster()))
