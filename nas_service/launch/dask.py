@@ -98,11 +98,11 @@ def work(task: Task) -> Ended:
     threading.Thread(target=_end_when_asked, args=(asked, child), daemon=True).start()
     reason = _heard(child)
     code = child.wait()
-    if code and asked.is_set():
+    if code in (0, TooManyFailures.exit_code) and not reason.startswith("interrupted"):
+        return Ended(here, code, reason)
+    if asked.is_set():
         return Ended(here, 0, ASKED)
-    if code not in (0, TooManyFailures.exit_code):
-        raise NasError(f"the worker on {here} ended with exit code {code}; its log says why")
-    return Ended(here, code, reason)
+    raise NasError(f"the worker on {here} ended with exit code {code}; its log says why")
 
 
 def _heard(child: "subprocess.Popen[str]") -> str:
