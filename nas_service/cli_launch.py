@@ -187,11 +187,11 @@ def dask(
         assert scheduler is not None  # noqa: S101  one of them is given
         with cluster.connected(scheduler) as client:
             return _work(client, task, workers, restarts)
+    environment = {}
     if storage_file is None:
-        url = _whole(storage_url(storage, os.environ))
-        Store(url, any_disk=any_disk).study(study)
-        os.environ["NAS_STORAGE"] = url  # for its children
-    with cluster.local(local) as made, made.get_client() as client:
+        environment = {"NAS_STORAGE": _whole(storage_url(storage, os.environ))}
+        Store(environment["NAS_STORAGE"], any_disk=any_disk).study(study)
+    with cluster.local(local, environment) as made, made.get_client() as client:
         _work(client, task, workers or local, restarts)
 
 

@@ -203,8 +203,8 @@ def connected(scheduler: str) -> Client:
     )
 
 
-def local(workers: int) -> LocalCluster:
-    """A cluster on this machine that nobody else on it can talk to.
+def local(workers: int, environment: dict[str, str]) -> LocalCluster:
+    """A cluster on this machine that nobody else on it can talk to; its workers' environment.
 
     Whoever reaches a scheduler runs code there, so this one asks for a certificate that is made
     now and kept in memory.
@@ -219,4 +219,5 @@ def local(workers: int) -> LocalCluster:
         host="127.0.0.1",
         dashboard_address=None,
         security=security,
+        env=environment,
     )

@@ -493,7 +493,6 @@ def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
 def test_a_cluster_that_others_could_talk_to_is_not_made(tmp_path, monkeypatch):
     place = Place(tmp_path, epochs=1, trainings=1)
     monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
-    monkeypatch.setenv("NAS_STORAGE", f"sqlite:///{place.db}")  # kept: the command sets it
     code, said = place.nas("launch", "dask", "tiny", "--local", "1")
     assert code == 2
     assert "--local: needs the package cryptography" in said
