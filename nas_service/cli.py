@@ -18,6 +18,7 @@ from hw_models import HardwareError
 from nas_service import schema
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
+from nas_service.cli_launch import launch
 from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate
 from nas_service.cli_worker import worker
@@ -402,15 +403,26 @@ def report(name: str, output: Path | None, storage: str | None, any_disk: bool) 
 @main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Password of the pages; without one, no --host but the loopback.",
+)
 @options("storage", "any_disk")
-def dashboard(port: int, host: str, storage: str | None, any_disk: bool) -> None:
+def dashboard(
+    port: int, host: str, token_file: Path | None, storage: str | None, any_disk: bool
+) -> None:
     """Browse the store with optuna-dashboard, for reading only, on this machine only."""
     from nas_service.dashboard import serve
+    from nas_service.dashboard_token import read_token
+
+    token = None if token_file is None else read_token(token_file)
 
     def ready(url: str) -> None:
         print(f"dashboard: {url} (Ctrl-C ends it)", flush=True)
 
-    serve(_store(storage, any_disk=any_disk).optuna, host=host, port=port, on_ready=ready)
+    store = _store(storage, any_disk=any_disk)
+    serve(store.optuna, host=host, port=port, token=token, on_ready=ready)
 
 
 @main.command(name="check")
@@ -457,5 +469,15 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     out.print(table)
 
 
-for command in (cost, census, calibrate, ablate, evaluate, worker, retrain, data_command):
+for command in (
+    cost,
+    census,
+    calibrate,
+    ablate,
+    evaluate,
+    worker,
+    retrain,
+    data_command,
+    launch,
+):
     main.add_command(command)

@@ -1,6 +1,6 @@
 """The command of a worker: one process that works on a study of the store until it ends."""
 
-import functools
+import contextlib
 import os
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def worker(
 
     from nas_service.child import Trainer
     from nas_service.evaluation import Bench
+    from nas_service.health import keep_beating
     from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.search import check_data, open_search
     from nas_service.worker import Worker, in_children
@@ -70,19 +71,23 @@ def worker(
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
     with Trainer(device or own) as trainer:
         trainer.start()
-        say = functools.partial(print, flush=True)
         train = in_children(trainer, training_seconds)
-        hand = Worker(
-            search, bench, lambda text: say(plain(text)), train=train, telemetry=telemetry
-        )
+        hand = Worker(search, bench, _say, train=train, telemetry=telemetry)
         by_machine = end_on_signals(hand.asked_to_end)
+        keep_beating(hand.asked_to_end, os.environ)
         if stdin:
             end_with_stdin(hand.asked_to_end)
         try:
-            say(f"end: {hand.run(max_trials, max_seconds)}")
+            _say(f"end: {hand.run(max_trials, max_seconds)}")
         except Interrupted as ended:
             if not by_machine.is_set():
                 raise
-            say(f"end: {ended}")
+            _say(f"end: {ended}")
         finally:
             telemetry.close()
+
+
+def _say(text: str) -> None:
+    """A worker's line; that nobody listens any more costs no trial."""
+    with contextlib.suppress(BrokenPipeError):
+        print(plain(text), flush=True)

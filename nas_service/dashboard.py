@@ -28,6 +28,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, create_trial
 
+from nas_service.dashboard_token import behind
 from nas_service.dashboard_view import NO_TRIAL, ReadOnlyStorage, front
 from nas_service.errors import NasError
 
@@ -66,20 +67,25 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
+    token: str | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the dashboard until KeyboardInterrupt. Port 0 takes a free one.
 
+    With a token it may listen for others, as in a container whose port is published on this
+    machine's loopback; it answers to loopback names alone all the same.
+
     Raises DashboardError for a host that is not this machine, a port that cannot be had, and an
     optuna-dashboard that does not show what it should.
     """
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and token is None:
         raise DashboardError(
             f"the dashboard has no login, so it listens only on {', '.join(LOOPBACK)}, "
-            f"not on {host!r}; reach it from elsewhere through an SSH tunnel"
+            f"not on {host!r}, unless --token-file names one; reach it from elsewhere through an "
+            "SSH tunnel"
         )
     with _listen("127.0.0.1" if host == "localhost" else host, port) as server:
-        server.set_app(make_app(storage, port=server.server_port))
+        server.set_app(make_app(storage, port=server.server_port, token=token))
         if on_ready is not None:
             name = f"[{host}]" if ":" in host else host
             on_ready(f"http://{name}:{server.server_port}/")
@@ -87,11 +93,12 @@ def serve(
             server.serve_forever()
 
 
-def make_app(storage: BaseStorage, *, port: int) -> WSGIApplication:
+def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WSGIApplication:
     """The guarded dashboard as a WSGI application that is reached at `port` of this machine."""
     dashboard = _hooked()
     _check(dashboard)
-    return _guarded(dashboard.create_app(ReadOnlyStorage(storage)), port)
+    app: WSGIApplication = dashboard.create_app(ReadOnlyStorage(storage))
+    return _guarded(app if token is None else behind(token, app), port)
 
 
 def _hooked() -> ModuleType:

@@ -32,9 +32,12 @@ ALL = "\n".join(path.read_text() for path in DOCUMENTS)
 
 @pytest.mark.parametrize("words", sorted(set(commands(ALL, "nas"))))
 def test_commands_have_the_options_that_are_named(words):
-    name, *_ = re.findall(r"[a-z]+", words.removeprefix("nas "))
-    command = main.get_command(click.Context(main), name)
-    assert command is not None, f"no command {name!r}"
+    command: click.Command | None = main
+    names = iter(re.findall(r"[a-z]+", words.removeprefix("nas ")))
+    while isinstance(command, click.Group):
+        name = next(names)
+        command = command.get_command(click.Context(command), name)
+        assert command is not None, f"no command {name!r}"
     known = {option for parameter in command.params for option in parameter.opts}
     assert [option for option in OPTION.findall(words) if option not in known] == []
 

@@ -1,0 +1,198 @@
+"""Workers as an indexed Job of Kubernetes: a manifest in JSON, which kubectl reads as it is.
+
+The manifest names the Secret that holds the store's URL, and never holds it. The pods run as one
+unprivileged user on a read-only file system, without a token of the cluster.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from nas_service.child.trainer import WORKER_ENVIRONMENT
+from nas_service.errors import SpecError
+from nas_service.launch.job import Job, within
+
+USER = 10001  # any but root: the image's files are readable by all
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, as names of objects are
+SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
+NAME_LENGTH = 52  # a pod's host name is the Job's, a dash and its index, 63 in all
+URL_KEY = "storage_url"
+PULSE = "/tmp/pulse"  # noqa: S108  a volume of the pod's own
+PULSE_s = 120  # a worker whose last sign of life is older is restarted
+CANNOT_WORK = [2]  # exit code of a worker that no new start would help
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What only Kubernetes asks for: names of objects that are in the namespace."""
+
+    image: str
+    secret: str
+    artifacts_claim: str  # of volumes that all pods may mount
+    data_claim: str | None = None
+    namespace: str | None = None
+    restarts: int = 10  # of one worker
+    hours: float | None = None  # after which the Job is ended
+
+    def __post_init__(self) -> None:
+        if not IMAGE.fullmatch(self.image):
+            raise SpecError(f"--image {self.image!r:.80}: a name such as registry/nas:1 is meant")
+        _object_name("--secret", self.secret)
+        _object_name("--artifacts-claim", self.artifacts_claim)
+        if self.data_claim is not None:
+            _object_name("--data-claim", self.data_claim)
+        if self.namespace is not None and not LABEL.fullmatch(self.namespace):
+            raise SpecError(f"--namespace {self.namespace!r:.80}: {_LABEL}")
+        within("--restarts", self.restarts, 0, 1000)
+        if self.hours is not None:
+            within("--hours", self.hours, 1 / 60, 24 * 365)
+
+
+_LABEL = "lower-case letters, digits and dashes are meant, 63 at most"
+
+
+def _object_name(option: str, name: str) -> None:
+    if len(name) > 253 or not SUBDOMAIN.fullmatch(name):
+        raise SpecError(f"{option} {name!r:.80}: {_LABEL}, perhaps more after a dot")
+
+
+def manifest(job: Job, cluster: Cluster) -> str:
+    """The Job as JSON."""
+    return json.dumps(_job(job, cluster), indent=2) + "\n"
+
+
+def job_name(study: str) -> str:
+    """A Job's name for the study, another one for every study.
+
+    Studies' names may have capitals, dots and underscores, which these may not.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")
+    mark = hashlib.sha256(study.encode()).hexdigest()[:8]
+    return f"nas-{plain}"[: NAME_LENGTH - 9].rstrip("-") + f"-{mark}"
+
+
+def secret_command(cluster: Cluster) -> str:
+    """How the Secret is made out of the file with the store's URL."""
+    into = f" --namespace {cluster.namespace}" if cluster.namespace else ""
+    made = f"kubectl create secret generic {cluster.secret}{into}"
+    return f"{made} --from-file={URL_KEY}=FILE"
+
+
+def _job(job: Job, cluster: Cluster) -> dict[str, Any]:
+    labels = {
+        "app.kubernetes.io/name": "nas-worker",
+        "app.kubernetes.io/instance": job_name(job.study),
+    }
+    metadata = {
+        "name": job_name(job.study),
+        "labels": labels,
+        "annotations": {"nas-service/study": job.study},
+    }
+    if cluster.namespace is not None:
+        metadata["namespace"] = cluster.namespace
+    spec = {
+        "completionMode": "Indexed",
+        "completions": job.workers,
+        "parallelism": job.workers,
+        "backoffLimitPerIndex": cluster.restarts,
+        "podFailurePolicy": {"rules": _FAILURES},
+        "template": {"metadata": {"labels": labels}, "spec": _pod(job, cluster)},
+    }
+    if cluster.hours is not None:
+        spec["activeDeadlineSeconds"] = round(cluster.hours * 3600)
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+# A pod that the cluster took away is no failure of ours; a study file that is wrong stays wrong.
+_FAILURES = [
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": "worker", "operator": "In", "values": CANNOT_WORK},
+    },
+]
+
+
+def _pod(job: Job, cluster: Cluster) -> dict[str, Any]:
+    return {
+        "restartPolicy": "Never",  # as backoffLimitPerIndex asks for
+        "terminationGracePeriodSeconds": job.grace_s,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, cluster)],
+        "volumes": _volumes(cluster),
+    }
+
+
+def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
+    amounts = {"cpu": str(job.cpus), "memory": f"{job.memory_GiB}Gi"}
+    gpus = {"nvidia.com/gpu": "1"} if job.gpu else {}
+    return {
+        "name": "worker",
+        "image": cluster.image,
+        "command": ["nas"],
+        "args": ["worker", "--study", job.study],
+        "env": [{"name": k, "value": v} for k, v in _environment(job).items()],
+        "resources": {"requests": amounts, "limits": amounts | gpus},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "livenessProbe": {
+            "exec": {"command": ["nas-health", "pulse", PULSE, str(PULSE_s)]},
+            "initialDelaySeconds": PULSE_s,
+            "periodSeconds": 30,
+            "timeoutSeconds": 10,
+        },
+        "volumeMounts": [
+            {"name": name, "mountPath": path, "readOnly": read_only}
+            for name, path, read_only in MOUNTS
+        ],
+    }
+
+
+MOUNTS = (
+    ("store", "/run/secrets/nas", True),
+    ("data", "/data", True),
+    ("artifacts", "/artifacts", False),
+    ("cache", "/cache", False),
+    ("tmp", "/tmp", False),  # noqa: S108  a volume of the pod's own
+)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    found = WORKER_ENVIRONMENT | {
+        "NAS_STORAGE_FILE": f"/run/secrets/nas/{URL_KEY}",
+        "NAS_DATA": "/data",
+        "NAS_ARTIFACTS": "/artifacts",
+        "NAS_CACHE": "/cache",
+        "NAS_PULSE": PULSE,
+        "HOME": "/tmp",  # noqa: S108  a volume of the pod's own
+    }
+    return found | ({"NAS_DEVICE": "cuda:0"} if job.gpu else {})
+
+
+def _volumes(cluster: Cluster) -> list[dict[str, Any]]:
+    data = cluster.data_claim
+    return [
+        {"name": "store", "secret": {"secretName": cluster.secret, "defaultMode": 0o440}},
+        {"name": "data", **(_claim(data, True) if data else {"emptyDir": {}})},
+        {"name": "artifacts", **_claim(cluster.artifacts_claim, False)},
+        {"name": "cache", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+
+
+def _claim(name: str, read_only: bool) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name, "readOnly": read_only}}

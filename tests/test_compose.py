@@ -1,0 +1,264 @@
+"""docker-compose.yml: what it promises, and the same services as processes, one of them killed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from nas_service.health import pulse
+
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "docker-compose.yml"
+VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
+OURS = ("create", "worker", "dashboard")
+LASTING = ("postgres", "worker", "dashboard")
+TRAININGS = 3
+STUDY = f"""
+name = "tiny"
+seed = 3
+[space]
+operations = "light3"
+channels = [4, 8]
+head_pool = [2, 4]
+hidden = [16, 32]
+time_steps = [2, 3]
+weight_bits = [4, 8]
+[data]
+name = "digits"
+train_samples = 256
+validation_samples = 128
+[training]
+epochs = 8
+[search]
+sampler = "random"
+trainings = {TRAININGS}
+[[objectives]]
+metric = "accuracy"
+direction = "maximize"
+[[constraints]]
+metric = "energy_uJ"
+at_most = 0.8
+"""
+
+
+def tree(**variables: str) -> dict[str, Any]:
+    """The file with its variables filled in."""
+    text = VARIABLE.sub(lambda found: variables.get(found[1], found[2]), FILE.read_text())
+    assert "${" not in text
+    found = yaml.safe_load(text)
+    assert isinstance(found, dict)
+    return found
+
+
+TREE = tree()
+SERVICES = TREE["services"]
+
+
+# --- what it promises
+
+
+def test_every_service_is_known_here():
+    assert set(SERVICES) == {"postgres", *OURS}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_is_watched_and_started_again(name):
+    service = SERVICES[name]
+    kind, program, *_ = service["healthcheck"]["test"]
+    assert (kind, program) in (("CMD", "pg_isready"), ("CMD", "nas-health"))
+    assert service["restart"] in ("unless-stopped", "on-failure:5")
+    assert int(service["stop_grace_period"].removesuffix("s")) >= 10
+
+
+def test_the_study_is_made_once_and_before_the_workers():
+    assert SERVICES["create"]["restart"] == "no"
+    healthy, done = {"condition": "service_healthy"}, "service_completed_successfully"
+    assert SERVICES["create"]["depends_on"] == {"postgres": healthy}
+    for name in ("worker", "dashboard"):
+        needs = {"postgres": healthy, "create": {"condition": done}}
+        assert SERVICES[name]["depends_on"] == needs
+
+
+def test_nothing_but_the_dashboard_is_reached_and_that_from_this_machine():
+    ports = {name: service.get("ports", []) for name, service in SERVICES.items()}
+    assert ports == {"postgres": [], "create": [], "worker": [], "dashboard": [
+        "127.0.0.1:8080:8080"
+    ]}  # fmt: skip
+    assert not any("network_mode" in service for service in SERVICES.values())
+    assert TREE["networks"]["store"]["internal"] is True
+    inside = {name for name, s in SERVICES.items() if s["networks"] == ["store"]}
+    assert inside == {"postgres", "create", "worker"}
+    assert set(SERVICES["dashboard"]["networks"]) == {"store", "front"}
+
+
+def test_secrets_are_files():
+    assert all(list(secret) == ["file"] for secret in TREE["secrets"].values())
+    assert all(s["file"].startswith("secrets/") for s in TREE["secrets"].values())
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    for service in SERVICES.values():
+        assert set(service["secrets"]) <= set(TREE["secrets"])
+        for key, value in service["environment"].items():
+            assert "://" not in str(value)
+            if re.search("PASSWORD|STORAGE|TOKEN", key):
+                assert key.endswith("_FILE")
+                assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_can_do_little(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert "./data:/data:ro" in service.get("volumes", []) or name == "dashboard"
+    assert not {"privileged", "cap_add", "user"} & set(service)
+
+
+def test_the_image_is_nobody_s_but_one_user_s():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER nas"]
+    after = lines[lines.index("USER nas") + 1 :]
+    assert after == ['ENTRYPOINT ["nas"]']
+
+
+def test_only_what_is_copied_is_sent_to_the_builder():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == set(" ".join(copied).split())
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose")
+def test_compose_reads_it():
+    subprocess.run(["docker-compose", "-f", str(FILE), "config", "--quiet"], check=True)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
+def test_shellcheck_has_nothing_to_say():
+    subprocess.run(["shellcheck", str(ROOT / "tests/compose/entrypoint.sh")], check=True)
+
+
+# --- the same services as processes
+
+
+class Place:
+    """A folder that stands for the containers, and the services' own commands in it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        (folder / "studies").mkdir()
+        (folder / "studies" / "tiny.toml").write_text(STUDY)
+        (folder / "secrets").mkdir(mode=0o700)
+        for name, text in {"storage_url": url, "dashboard_token": "0123456789abcdef" * 4}.items():
+            (folder / "secrets" / name).write_text(text)
+            (folder / "secrets" / name).chmod(0o600)
+        self.processes: list[subprocess.Popen[str]] = []
+        self.port = "0"
+
+    def services(self) -> dict[str, Any]:
+        found: dict[str, Any] = tree(STUDY="tiny", DASHBOARD_PORT=self.port)["services"]
+        return found
+
+    def here(self, text: str) -> str:
+        """A container's path as one of this folder."""
+        places = {"/run/secrets/": f"{self.folder}/secrets/", "/tmp/": f"{self.folder}/"}
+        return re.sub("/run/secrets/|/tmp/", lambda found: places[found[0]], text)
+
+    def start(self, name: str) -> "subprocess.Popen[str]":
+        service = self.services()[name]
+        words = [self.here(word) for word in service["command"]]
+        given = {key: self.here(value) for key, value in service["environment"].items()}
+        images = {"NAS_DATA": str(self.folder), "NAS_ARTIFACTS": str(self.folder / "artifacts")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nas_service", *words],
+            cwd=self.folder,
+            env={**os.environ, **images, **given},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def health(self, name: str) -> int:
+        """The exit code of the service's own health check."""
+        _, program, *words = self.services()[name]["healthcheck"]["test"]
+        assert program == "nas-health"
+        command = [sys.executable, "-m", "nas_service.health", *map(self.here, words)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@pytest.fixture
+def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
+    place = Place(tmp_path, postgres_url)
+    yield place
+    for process in place.processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(true: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+    return found
+
+
+def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
+    engine = sa.create_engine(postgres_url)
+
+    def rows(text: str) -> list[Any]:
+        with engine.connect() as db:
+            return list(db.execute(sa.text(text)))
+
+    create = place.start("create")
+    said, _ = create.communicate(timeout=120)
+    assert create.returncode == 0, said
+    assert "study tiny is in postgresql" in said
+    workers = [place.start("worker") for _ in range(3)]
+    training = "select owner from nas_leases where state = 'training'"
+    process = int(wait_for(lambda: rows(training))[0][0].split("/")[2])
+    os.kill(process, signal.SIGKILL)
+    assert place.health("worker") == 0
+    assert pulse(place.folder / "pulse", 120, time.time() + 200)
+    for worker in workers:
+        said, _ = worker.communicate(timeout=240)
+        expected = -signal.SIGKILL if worker.pid == process else 0
+        assert worker.returncode == expected, said
+    counts = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
+    assert rows(counts) == [(TRAININGS, TRAININGS)]
+    assert rows("select distinct state from nas_leases") == [("told",)]
+    engine.dispose()
+
+
+def test_the_dashboard_answers_its_health_check(place):
+    assert place.start("create").wait(timeout=120) == 0
+    assert place.health("dashboard") == 1, "nothing listens yet"
+    dashboard = place.start("dashboard")
+    url = dashboard.stdout.readline().split()[1]
+    assert url.startswith("http://0.0.0.0:")
+    place.port = url.rstrip("/").rsplit(":", 1)[1]
+    assert place.health("dashboard") == 0
+    dashboard.send_signal(getattr(signal, place.services()["dashboard"]["stop_signal"]))
+    assert dashboard.wait(timeout=60) == 0
+
+
+def test_variables_have_defaults():
+    """So that `docker compose up` alone is a whole command, of studies/digits.toml."""
+    assert json.dumps(SERVICES["worker"]["command"]) == '["worker", "--study", "digits"]'
+    assert (ROOT / SERVICES["create"]["command"][1]).is_file()
