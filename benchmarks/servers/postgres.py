@@ -1,0 +1,98 @@
+"""A private PostgreSQL server for tests and benchmarks, to be stopped and started at will."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+
+
+def installed() -> bool:
+    """True where the server's programs are on this machine."""
+    return all(_program(name) for name in ("initdb", "pg_ctl"))
+
+
+def _program(name: str) -> str | None:
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    return shutil.which(name) or next((str(path) for path in places), None)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of this machine alone. Nothing waits for the disk: a power cut would harm it."""
+
+    folder: Path
+    port: int
+    password: str = ""  # of its superuser nas; without one whoever asks comes in
+
+    @property
+    def url(self) -> str:
+        word = f":{self.password}" if self.password else ""
+        return f"postgresql://nas{word}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        flags = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run("pg_ctl", "-o", flags, "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        """`immediate` is the end that a crash would be."""
+        self._run("pg_ctl", "-m", mode, "-w", "stop")
+
+    def _run(self, name: str, *words: str) -> None:
+        found = _program(name)
+        if found is None:
+            raise FileNotFoundError(f"PostgreSQL's {name} is not on this machine")
+        user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []  # it refuses root
+        command = [*user, found, "-D", str(self.folder / "data"), *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+
+
+@contextmanager
+def running(password: str = "") -> Iterator[Server]:
+    """A new server, which is gone at the end whether it runs by then or not."""
+    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))
+    server = Server(folder, _free_port(), password)
+    words = ["-U", "nas", "-E", "UTF8", "--auth=trust"]
+    if password:
+        (folder / "word").write_text(password)
+        words[-1:] = ["--auth=scram-sha-256", f"--pwfile={folder / 'word'}"]
+    if os.getuid() == 0:
+        for path in (folder, *folder.iterdir()):
+            shutil.chown(path, "nobody")
+    try:
+        server._run("initdb", *words)
+        server.start()
+        yield server
+    finally:
+        if (folder / "data" / "postmaster.pid").exists():
+            server.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """URL of an empty database of the server's, which is gone at the end."""
+    url = sa.make_url(server_url).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    name = f"nas_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as db:
+        db.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as db:
+            db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
