@@ -1,6 +1,7 @@
 """A private PostgreSQL for the tests: the one named by NAS_TEST_POSTGRES, or one started here."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
