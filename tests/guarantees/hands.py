@@ -1,7 +1,8 @@
 """Workers of these tests: real processes on a real store, their trainings made up.
 
 Each is forked by a process that has loaded the service once. A *moment* of a worker is just before
-a statement to the database, just before a commit or just behind one; at a *gate* it stands still.
+a statement to the database, just before a commit or just behind one, and a training has ten; at a
+*gate* it stands still.
 """
 
 import multiprocessing
@@ -183,6 +184,8 @@ def _training(orders: Orders) -> Callable[..., Any]:
 
     def train(bench: Any, begun: Any, weights: Path, pause: Callable[[], None]) -> Any:
         gate()
+        for _ in range(10):
+            _pass_moment()
         return (deaf if orders.deaf else made)(bench, begun, weights, pause)
 
     made = simulated.training(lambda a: orders.training_s)
@@ -224,25 +227,28 @@ GATES: dict[str, Callable[[Callable[[], None]], None]] = {
 }
 
 
+def _pass_moment(*_: object) -> None:
+    if threading.current_thread() is threading.main_thread():
+        _left[0] -= 1
+        if _left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_left = [0]  # moments that this process still lives; 0 or less for ever
+
+
 def _die_at(engine: sa.Engine, moment: int) -> None:
-    """SIGKILL to this process at that moment of its main thread."""
-    passed, thread = [0], threading.get_ident()
-
-    def pass_moment(*_: object) -> None:
-        if threading.get_ident() == thread:
-            passed[0] += 1
-            if passed[0] == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    """SIGKILL to this process at that moment from now."""
+    _left[0] = moment
     commit = engine.dialect.do_commit
 
     def committed(connection: Any) -> None:
-        pass_moment()
+        _pass_moment()
         commit(connection)
-        pass_moment()
+        _pass_moment()
 
     engine.dialect.do_commit = committed  # type: ignore[method-assign]
-    sa.event.listen(engine, "before_cursor_execute", pass_moment)
+    sa.event.listen(engine, "before_cursor_execute", _pass_moment)
 
 
 # --- what they leave behind
