@@ -118,6 +118,7 @@ class Worker:
             turns += 1
             claimed = self._patience.keep_trying(self._claim)
             if isinstance(claimed, str):
+                self._patience.keep_trying(self._settle)  # also what this claim has given up
                 return claimed
             if claimed is None:
                 turns = 0
