@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import optuna
 import sqlalchemy as sa
@@ -53,6 +53,7 @@ REASON = 1000  # characters kept
 # A lease's life: proposing -> training -> archived -> told, or follows another trial of the same
 # digest, or waits for a worker after its own was lost, or failed. LIVE ones have a worker.
 State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
+STATES: tuple[State, ...] = get_args(State)
 LIVE: tuple[State, ...] = ("proposing", "training")
 UNDER_WAY: tuple[State, ...] = (*LIVE, "following", "archived")
 PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
@@ -108,6 +109,16 @@ Ask = Callable[[Promotion | None], int]
 # From all standings, the digests that are in hand, failed or diverged, and whether nothing else is
 # to come: who goes on.
 Promote = Callable[[Sequence[Standing], set[str], bool], Promotion | None]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a study is."""
+
+    states: Counter[str]  # of its leases
+    trainings: int  # that its budget has paid for
+    begun: int  # under way or left, that may take from the budget: of no candidate it has paid for
+    continued: int  # trials that went on with a known candidate, which no sampler proposed
 
 
 @dataclass(frozen=True)
@@ -185,10 +196,10 @@ class Store:
         here and of Optuna's storage, joins it."""
         return self.transactions.exclusive(study_id)
 
-    def together(self, study_id: int) -> AbstractContextManager[Connection | None]:
+    def together(self) -> AbstractContextManager[Connection | None]:
         """One transaction for our tables and Optuna's where they stand in one database here; else
         what is called inside is kept step by step, ours first."""
-        return self.exclusive(study_id) if self.joined else nullcontext()
+        return self.transactions.writing() if self.joined else nullcontext()
 
     def rest(self) -> None:
         """Lets go of the connection: none is held while a network trains."""
@@ -306,10 +317,10 @@ class Store:
             self._expire(db, study_id, now, max_attempts)
             if (left := self._left(db, study_id, owner, now)) is not None:
                 return left
-            states = self._states(db, study_id)
-            end = self._end(db, study_id, states, max_proposals, max_failures, seconds) or ended
-            idle = not any(states[s] for s in (*UNDER_WAY, "waiting"))
-            closed = self._closed(db, study_id, states, max_failures, seconds)
+            tally = self._tally(db, study_id)
+            end = self._end(db, study_id, tally, max_proposals, max_failures, seconds) or ended
+            idle = not any(tally.states[s] for s in (*UNDER_WAY, "waiting"))
+            closed = self._closed(db, study_id, tally.states, max_failures, seconds)
             new = _New(study_id, owner, now, ask)
             if promote is not None and not closed:
                 found = self._promotion(db, study_id, promote, bool(end) and idle)
@@ -317,16 +328,26 @@ class Store:
                     return self._begin(db, new, found)
             if end:
                 return end if idle else None
-            budget = self._budget(db, study_id)
-            if self._trainings(db, study_id) + self._begun(db, study_id) >= budget:
+            if tally.trainings + tally.begun >= self._budget(db, study_id):
                 return None
             return self._begin(db, new)
 
-    def _states(self, db: Connection, study_id: int) -> Counter[str]:
-        """How many leases are in each state."""
-        count = sa.func.count().label("n")
-        query = sa.select(leases.c.state, count).where(leases.c.study_id == study_id)
-        return Counter({row.state: row.n for row in db.execute(query.group_by(leases.c.state))})
+    def _tally(self, db: Connection, study_id: int) -> Tally:
+        """All counts by one statement, so that a trial that moves on meanwhile counts once."""
+        lease, of_study = leases.c, leases.c.study_id == study_id
+        paid = sa.and_(archive.c.study_id == study_id, archive.c.outcome.in_(PAID))
+        known = lease.digest.in_(sa.select(archive.c.digest).where(paid))
+        new = lease.digest.is_(None) | ~known
+        count = sa.func.count()
+        columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
+        columns["begun"] = count.filter(lease.state.in_((*LIVE, "waiting")), new)
+        columns["continued"] = count.filter(lease.outcome == CONTINUED)
+        trainings = sa.select(count).select_from(archive).where(paid).scalar_subquery()
+        named = [column.label(name) for name, column in columns.items()]
+        query = sa.select(trainings.label("trainings"), *named).where(of_study)
+        row = dict(db.execute(query).mappings().one())
+        others = {name: row.pop(name) for name in ("trainings", "begun", "continued")}
+        return Tally(Counter(row), **others)
 
     def _held_by(self, db: Connection, study_id: int, owner: str) -> Lease | None:
         mine = (leases.c.study_id == study_id, leases.c.owner == owner, leases.c.state.in_(LIVE))
@@ -381,18 +402,18 @@ class Store:
         self,
         db: Connection,
         study_id: int,
-        states: Counter[str],
+        tally: Tally,
         max_proposals: int,
         max_failures: int,
         seconds: float | None,
     ) -> str:
         budget = self._budget(db, study_id)
-        trainings = self._trainings(db, study_id)
+        states, trainings = tally.states, tally.trainings
         if trainings >= budget:
             return f"budget spent: {trainings} trainings"
         if states["failed"] > max_failures:
             return f"too many failures: {states['failed']} trials failed"
-        if (proposals := sum(states.values()) - self._continued(db, study_id)) >= max_proposals:
+        if (proposals := sum(states.values()) - tally.continued) >= max_proposals:
             return f"proposals at their limit: {proposals} proposed, {trainings} trained"
         if seconds is not None and (spent := self._spent(db, study_id)) >= seconds:
             return f"time is up: {spent:.0f} of {seconds:g} seconds, {trainings} trainings"
@@ -424,11 +445,11 @@ class Store:
         `ended` and `promote` as in `claim`.
         """
         with self.transactions.begin() as db:
-            states = self._states(db, study_id)
-            if any(states[s] for s in (*UNDER_WAY, "waiting")):
+            tally = self._tally(db, study_id)
+            if any(tally.states[s] for s in (*UNDER_WAY, "waiting")):
                 return None
-            end = self._end(db, study_id, states, max_proposals, max_failures, seconds) or ended
-            closed = self._closed(db, study_id, states, max_failures, seconds)
+            end = self._end(db, study_id, tally, max_proposals, max_failures, seconds) or ended
+            closed = self._closed(db, study_id, tally.states, max_failures, seconds)
             if promote is None or closed:
                 return end
             return "" if self._promotion(db, study_id, promote, bool(end)) else end
@@ -472,26 +493,6 @@ class Store:
         """The study's row, which a claim has read already."""
         row = self.transactions.row(study_id)
         return db.execute(_of(studies, study_id)).mappings().one() if row is None else row
-
-    def _trainings(self, db: Connection, study_id: int) -> int:
-        trained = archive.c.outcome.in_(PAID)
-        query = sa.select(sa.func.count()).where(archive.c.study_id == study_id, trained)
-        return int(db.execute(query).scalar_one())
-
-    def _begun(self, db: Connection, study_id: int) -> int:
-        """Trials under way or left that may take from the budget: of no candidate it has paid
-        for."""
-        paid = sa.select(archive.c.digest).where(
-            archive.c.study_id == study_id, archive.c.outcome.in_(PAID)
-        )
-        new = leases.c.digest.is_(None) | leases.c.digest.not_in(paid)
-        these = (leases.c.study_id == study_id, leases.c.state.in_((*LIVE, "waiting")), new)
-        return int(db.execute(sa.select(sa.func.count()).where(*these)).scalar_one())
-
-    def _continued(self, db: Connection, study_id: int) -> int:
-        """Trials that went on with a known candidate, which no sampler proposed."""
-        these = (leases.c.study_id == study_id, leases.c.outcome == CONTINUED)
-        return int(db.execute(sa.select(sa.func.count()).where(*these)).scalar_one())
 
     def _expire(self, db: Connection, study_id: int, now: float, max_attempts: int) -> None:
         """Takes leases from workers that are gone."""
@@ -598,7 +599,7 @@ class Store:
 
         LeaseLost where another worker has the trial.
         """
-        with self.exclusive(study_id) as db:
+        with self.transactions.alone(study_id, digest) as db:
             same = sa.select(leases.c.lease_id).where(
                 leases.c.study_id == study_id,
                 leases.c.digest == digest,
@@ -649,7 +650,7 @@ class Store:
         digest = evaluation.architecture.digest
         whole = json.dumps(evaluation.to_json(), allow_nan=False)
         result = hashlib.sha256(whole.encode()).hexdigest()
-        with self.exclusive(study_id) as db:
+        with self.transactions.alone(study_id, digest) as db:
             now = self._now(db)
             if not self._mine(db, lease, owner):
                 if self._result(db, lease) == result:
@@ -678,7 +679,7 @@ class Store:
 
     def _mine(self, db: Connection, lease: Lease, owner: str) -> bool:
         """True while nobody else has begun the trial anew, also behind the lease's deadline."""
-        query = sa.select(leases).where(leases.c.lease_id == lease.id)
+        query = sa.select(leases).where(leases.c.lease_id == lease.id).with_for_update()
         row = db.execute(query).mappings().first()
         if row is None or (row["attempt"], row["owner"]) != (lease.attempt, owner):
             return False
@@ -693,7 +694,7 @@ class Store:
 
     def answer(self, study_id: int, lease: Lease, owner: str) -> None:
         """Ends the attempt at a trial whose candidate is known."""
-        with self.exclusive(study_id) as db:
+        with self.transactions.writing() as db:
             this = leases.c.lease_id == lease.id
             values = {"state": "archived", "outcome": "cached", "owner": owner}
             db.execute(leases.update().where(this).values(values))

@@ -1,6 +1,7 @@
 """One transaction for our tables and Optuna's: what a thread does inside is committed at once."""
 
 import copy
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +11,15 @@ from typing import Any, cast
 import sqlalchemy as sa
 import sqlalchemy.dialects.postgresql
 import sqlalchemy.dialects.sqlite
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     TrialModel,
+    TrialParamModel,
     TrialSystemAttributeModel,
     TrialUserAttributeModel,
 )
@@ -36,6 +43,14 @@ class _Shared(Session):
     def __init__(self, db: Connection) -> None:
         super().__init__(db, autoflush=False, join_transaction_mode="rollback_only")
         self.attributes: dict[Attributes, dict[tuple[int, str], str]] = {}
+        self.params: list[dict[str, Any]] = []
+        self._trials: dict[int, TrialModel] = {}
+
+    def trial(self, trial_id: int) -> TrialModel:
+        """That a call of this transaction writes to; read once, as Optuna reads it at each."""
+        if trial_id not in self._trials:
+            self._trials[trial_id] = TrialModel.find_or_raise_by_id(trial_id, self)
+        return self._trials[trial_id]
 
     def commit(self) -> None:
         """Nothing yet: what was added goes out together."""
@@ -51,6 +66,8 @@ class _Shared(Session):
         if self.failed:
             raise StoreError("a write to Optuna's tables failed: the transaction is undone")
         self.flush()
+        if self.params:
+            self.execute(sa.insert(TrialParamModel.__table__), self.params)
         for model, values in self.attributes.items():
             rows = [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in values.items()]
             self.execute(self._upsert(model), rows)
@@ -117,6 +134,7 @@ class Transactions:
     def _shared(self, db: Connection) -> Iterator[Connection]:
         session = _Shared(db)
         self._open.connection, self._open.session, self._open.rows = db, session, {}
+        self._open.writing = False
         try:
             yield db
             session.end()
@@ -125,18 +143,32 @@ class Transactions:
             self._open.connection, self._open.session, self._open.rows = None, None, {}
 
     @contextmanager
-    def exclusive(self, study_id: int) -> Iterator[Connection]:
-        """A transaction that no other one on the same study runs beside."""
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that will write. SQLite has one such at a time."""
         with self.begin() as db:
-            if study_id not in self._open.rows:
-                self._open.rows[study_id] = self._lock(db, study_id)
+            if self.engine.dialect.name == "sqlite" and not self._open.writing:
+                db.exec_driver_sql("BEGIN IMMEDIATE")
+            self._open.writing = True
             yield db
 
-    def _lock(self, db: Connection, study_id: int) -> sa.RowMapping | None:
-        if self.engine.dialect.name == "sqlite" and not self._locked:
-            db.exec_driver_sql("BEGIN IMMEDIATE")
-        query = sa.select(studies).where(studies.c.study_id == study_id).with_for_update()
-        return db.execute(query).mappings().first()
+    @contextmanager
+    def exclusive(self, study_id: int) -> Iterator[Connection]:
+        """A transaction that no other exclusive one on the same study runs beside."""
+        with self.writing() as db:
+            if study_id not in self._open.rows:
+                query = sa.select(studies).where(studies.c.study_id == study_id)
+                found = db.execute(query.with_for_update()).mappings().first()
+                self._open.rows[study_id] = found
+            yield db
+
+    @contextmanager
+    def alone(self, study_id: int, word: str) -> Iterator[Connection]:
+        """A transaction that no other one on the same word of a study runs beside."""
+        with self.writing() as db:
+            if self.engine.dialect.name == "postgresql":
+                key = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], signed=True)
+                db.execute(sa.select(sa.func.pg_advisory_xact_lock(study_id, key)))
+            yield db
 
     def row(self, study_id: int) -> sa.RowMapping | None:
         """The study's row as it was when this thread locked it; None where it has not."""
@@ -146,11 +178,6 @@ class Transactions:
     @property
     def _connection(self) -> Connection | None:
         return getattr(self._open, "connection", None)
-
-    @property
-    def _locked(self) -> bool:
-        """SQLite's lock is on the whole file."""
-        return bool(self._open.rows)
 
     def session(self) -> Session:
         """For Optuna: the thread's shared session, or one of its own outside a transaction."""
@@ -185,6 +212,35 @@ class JoiningStorage(RDBStorage):
         self.made = copy.deepcopy(super()._create_new_trial(study_id, template_trial))
         return copy.deepcopy(self.made)
 
+    def _check(self, session: _Shared, trial_id: int) -> TrialModel:
+        trial = session.trial(trial_id)
+        self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
+        return trial
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Session,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        """In a shared transaction all parameters are written by one statement, where they are
+        known from earlier trials."""
+        if not isinstance(session, _Shared) or previous_distribution is None:
+            super()._set_trial_param_without_commit(
+                session, trial_id, param_name, param_value_internal, distribution,
+                previous_distribution,
+            )  # fmt: skip
+            return
+        self._check(session, trial_id)
+        check_distribution_compatibility(previous_distribution, distribution)
+        row = {"trial_id": trial_id, "param_name": param_name}
+        row |= {"param_value": param_value_internal}
+        row |= {"distribution_json": distribution_to_json(distribution)}
+        session.params.append(row)
+
     def _set_trial_attr_without_commit(
         self, session: Session, model_cls: Attributes, trial_id: int, key: str, value: Any
     ) -> None:
@@ -192,8 +248,7 @@ class JoiningStorage(RDBStorage):
         if not isinstance(session, _Shared):
             super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, value)
             return
-        trial = TrialModel.find_or_raise_by_id(trial_id, session)
-        self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
+        self._check(session, trial_id)
         session.attributes.setdefault(model_cls, {})[trial_id, key] = json.dumps(value)
 
 

@@ -5,11 +5,11 @@ which its candidate is known, rejected, or begins to be trained; and one that ke
 was found. In between no connection is held, and all of them may be made again.
 """
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,9 +148,10 @@ class Worker:
     def _claim(self, again: bool) -> Lease | str | None:
         s, self._trial = self.search, None
         self._storage.look_up()
-        with s.store.exclusive(s.id):
+        with s.store.transactions.begin(), contextlib.ExitStack() as locked:
+            self._storage.look(s.id)  # in front of the lock, which others wait for
+            locked.enter_context(s.store.exclusive(s.id))
             self._take_up_changes()
-            self._storage.look(s.id)
             limits = self.search.spec.search
             claimed = s.store.claim(
                 s.id,
@@ -181,6 +182,9 @@ class Worker:
     def _promoted(self, p: Promotion) -> Trial:
         """A new trial of a candidate that goes on."""
         facts: dict[str, str | int] = {DIGEST: p.digest, UNTIL: p.until}
+        seen = {t.number: t for t in self._storage.get_all_trials(self.search.id, deepcopy=False)}
+        if p.standing.trial not in seen or not seen[p.standing.trial].state.is_finished():
+            self._storage.look(self.search.id)  # it came to its step since
         _, made = continuation(self.search, p.standing.trial, facts)
         return Trial(self.search.study, made)
 
@@ -290,6 +294,8 @@ class Worker:
         if not self._starts or not _own(trial.user_attrs):
             return None
         earlier = self._storage.get_all_trials(self.search.id, deepcopy=False)
+        if sum(t.number < trial.number for t in earlier) < trial.number:
+            earlier = self._storage.look(self.search.id)  # others were made since
         place = sum(_own(t.user_attrs) for t in earlier if t.number < trial.number)
         return place if place < len(self._starts) else None
 
@@ -333,7 +339,7 @@ class Worker:
         A candidate that is known is told at once, and so is one that is rejected.
         """
         s, digest = self.search, architecture.digest
-        with s.store.together(s.id):
+        with s.store.together():
             if again and self._is_told(trial):
                 return None
             known = s.store.known(s.id, digest)
@@ -366,7 +372,7 @@ class Worker:
         if kept and found.outcome in ("trained", "diverged"):
             bench.forget(found, weights)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _resting(self) -> Iterator[None]:
         """Holds no connection inside, but for a moment."""
         timer = threading.Timer(REST_s, self.search.store.rest)
@@ -390,7 +396,7 @@ class Worker:
     ) -> bool:
         """Keeps a result and tells it; False where it came late."""
         s = self.search
-        with s.store.together(s.id):
+        with s.store.together():
             if again and self._is_told(trial):
                 return True
             stepwise = s.spec.search.halving is not None

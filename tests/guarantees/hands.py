@@ -5,6 +5,7 @@ a statement to the database, just before a commit or just behind one, and a trai
 *gate* it stands still.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -300,7 +301,7 @@ class History:
         assert [a["attempt"] for a in own] == list(range(1, lease["attempt"] + 1))
         endings = [a["ending"] for a in own]
         assert sum(e in ("won", "answered") for e in endings) == 1, endings
-        for a, b in zip(own, own[1:], strict=False):
+        for a, b in itertools.pairwise(own):
             assert a["ending"] in ("lost", "late", "released", "crashed")
             assert a["ending"] == "late" or a["ended"] <= b["began"], "two at a time"
 
