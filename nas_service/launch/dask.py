@@ -218,7 +218,8 @@ def local(workers: int, environment: dict[str, str]) -> LocalCluster:
         n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # by default these pages are for everyone
+        worker_dashboard_address="127.0.0.1:0",
         security=security,
         env=environment,
     )

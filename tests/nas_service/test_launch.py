@@ -402,7 +402,8 @@ def test_a_health_check_s_exit_code(tmp_path, words, code):
 @pytest.fixture(scope="module")
 def cluster():
     """Two Dask workers, each a process that is replaced when it is lost."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as made:
         yield made
 
 
