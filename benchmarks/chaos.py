@@ -48,9 +48,12 @@ import simulated
 import sqlalchemy as sa
 import store as store_benchmark
 from servers import postgres
+from sqlalchemy.exc import SQLAlchemyError
 
+from nas_service import transactions
 from nas_service.child import ChildFailure
 from nas_service.databases import checked_url
+from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.search import open_search
 from nas_service.spaces.architecture import Architecture
@@ -60,10 +63,11 @@ from nas_service.tables import archive
 NAME = "chaos"
 REJECTED = 0.3
 HOSTS = 4
+PATIENCE_s = 60.0  # of a worker that starts while the server does
 SKEWS_s = {0: 3600.0, 1: -3600.0}  # of the workers in these places
-# 729 pairs of equal cells, with 2 widths and 4 chips: many are proposed twice.
+# 4096 pairs of equal cells, with 2 widths and 4 chips: many are proposed twice.
 SPACE = {
-    "operations": "light3",
+    "operations": ["zeroize", "skip", "conv1x1", "conv3x3"],
     "shared": True,
     "channels": [[4, 8], [8]],
     "head_pool": [2],
@@ -138,9 +142,21 @@ def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
 
 def work(url: str, plan: Plan, folder: Path, place: int) -> None:
     disguised(place)
-    train = training(plan, folder)
+    transactions.FROZEN_s = plan.lease_s / 4
     say = functools.partial(print, flush=True)
-    say("end:", simulated.work(url, NAME, train, REJECTED, plan.lease_s, say))
+    say("end:", simulated.work(hired(url, plan, training(plan, folder), say)))
+
+
+def hired(url: str, plan: Plan, train: Callable[..., Evaluation], say: Callable[..., Any]) -> Any:
+    """A worker, as soon as the server is there."""
+    end = time.monotonic() + PATIENCE_s
+    while True:
+        try:
+            return simulated.hired(url, NAME, train, REJECTED, plan.lease_s, say)
+        except (StoreError, SQLAlchemyError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 # --- around them ---------------------------------------------------------------------------------

@@ -125,26 +125,29 @@ def made(url: str, asked: StudySpec) -> None:
     store.close()
 
 
-def work(
+def hired(
     url: str,
     name: str,
     train: Callable[..., Evaluation] | None = None,
     rejected: float = 0.0,
     lease_s: float = 60.0,
     report: Callable[[str], None] = lambda text: None,
-    max_trials: int | None = None,
-) -> str:
-    """One worker's life, in this process; returns why it ended."""
+) -> Worker:
+    """A worker of this process, on a study that is there."""
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)
     bench = Bench(search.spec, rejected)
-    hand = Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
+    return Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
+
+
+def work(hand: Worker, max_trials: int | None = None) -> str:
+    """Its life; returns why it ended."""
     end_on_signals(hand.asked_to_end)
     try:
         return hand.run(max_trials)
     finally:
-        store.close()
+        hand.search.store.close()
 
 
 def forked(act: Callable[[], object], log: Path) -> int:

@@ -48,7 +48,7 @@ def ours(url: str, share: int, sampler: str, folder: Path) -> None:
     counts: Counter[str] = Counter()
     counted(counts)
     with contextlib.suppress(SystemExit):
-        simulated.work(url, "x", rejected=REJECTED)
+        simulated.work(simulated.hired(url, "x", rejected=REJECTED))
     _keep(folder, counts)
 
 

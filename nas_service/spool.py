@@ -76,6 +76,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _read(file: Path, study_id: int) -> Waiting | None:
+    """None for another study's, and for what another worker has taken up this moment."""
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
         if tree["study_id"] != study_id:
@@ -83,6 +84,8 @@ def _read(file: Path, study_id: int) -> Waiting | None:
         number, trial, attempt = (_whole(tree[key]) for key in ("lease", "trial", "attempt"))
         lease = Lease(number, trial, attempt)
         return Waiting(file, lease, str(tree["owner"]), Evaluation.from_json(tree["evaluation"]))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError, NasError) as error:
         raise StoreError(f"spool {file}: damaged ({error}); move it away") from None
 

@@ -33,6 +33,7 @@ from nas_service.tables import studies
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 TRIAL_ID = TrialModel.__table__.c.trial_id
+FROZEN_s = 20.0  # a process that says nothing for so long inside a transaction keeps no locks
 
 
 class _Shared(Session):
@@ -194,6 +195,9 @@ class JoiningStorage(RDBStorage):
         self._join()
 
     def _join(self) -> None:
+        if self.engine.dialect.name == "postgresql":
+            self.engine.dispose()  # its connections so far do not know the next line
+            sa.event.listen(self.engine, "connect", _let_go_when_frozen)
         self.transactions = Transactions(self.engine)
         self.scoped_session = _Sessions(self.transactions)  # type: ignore[assignment]
 
@@ -250,6 +254,13 @@ class JoiningStorage(RDBStorage):
             return
         self._check(session, trial_id)
         session.attributes.setdefault(model_cls, {})[trial_id, key] = json.dumps(value)
+
+
+def _let_go_when_frozen(connection: Any, _: object) -> None:
+    """A stopped process that was given a study's row would hold up all others."""
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * FROZEN_s)}")
+    connection.autocommit = False
 
 
 class _Sessions:

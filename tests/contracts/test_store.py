@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from hw_models import Layer, Workload, load_profile
+from nas_service import transactions
 from nas_service.databases import disk_kind, redacted, storage_url
 from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
+from nas_service.outage import away
 from nas_service.owners import owner_name
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Lease, Promotion, Store
@@ -411,3 +414,24 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
     with store.transactions.begin() as db:
         first, second_ = db.execute(sa.select(attempts).order_by(attempts.c.attempt)).mappings()
     assert first["began"] <= first["ended"] <= second_["began"]
+
+
+def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
+    """It stopped inside a transaction: its locks go, and what it did is undone."""
+    monkeypatch.setattr(transactions, "FROZEN_s", 0.3)
+    frozen, other = Store(postgres_url, create=True), Store(postgres_url)
+    frozen.add_study(ID, "{}", "data", trainings=4)
+
+    def stopped():
+        with frozen.exclusive(ID):
+            first = claim(frozen)
+            assert claim(other, "third/boot/1/1").id != first.id, "waits until the server lets go"
+            claim(frozen)
+
+    with pytest.raises(DBAPIError) as ended:
+        stopped()
+    assert away(ended.value), "tried again"
+    assert isinstance(claim(frozen), Lease)
+    assert len(set(frozen.workers(ID))) == 2
+    for store in (frozen, other):
+        store.close()
