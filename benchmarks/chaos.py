@@ -142,7 +142,7 @@ def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
 
 def work(url: str, plan: Plan, folder: Path, place: int) -> None:
     disguised(place)
-    transactions.FROZEN_s = plan.lease_s / 4
+    transactions.FROZEN_s = plan.lease_s
     say = functools.partial(print, flush=True)
     say("end:", simulated.work(hired(url, plan, training(plan, folder), say)))
 

@@ -22,7 +22,9 @@ from nas_service.spaces.architecture import EDGE_NAMES, Cell
 from nas_service.spaces.operations import PRESETS
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
+SCRIPTS = sorted(
+    path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()
+)
 TRAIN, TEST = 10, 2  # pictures of each of ten classes
 
 
@@ -239,6 +241,31 @@ def training_step(found):
         assert ratios["train_vs_ann"] == pytest.approx(ours["train"] / ann["train"])
 
 
+def chaos(found):
+    assert found["rows"][0]["wrong"] == []
+    assert (found["runs"], found["results"], found["asked"]) == (1, 6, 6)
+    assert found["lost"] == found["twice"] == found["over_budget"] == 0
+    assert found["quarantined"] >= 1
+    assert found["retries"] <= found["kills"] + found["crashes"] + found["stops"]
+
+
+def scale(found):
+    assert [row["workers"] for row in found["shared"]] == [1, 2]
+    for row in found["shared"]:
+        assert row["trials"] == 8
+        assert 3 > row["commits_per_trial"] >= 2
+        assert min(row["trials_per_s"], row["cpu_ms_per_trial"], row["held_ms_per_trial"]) > 0
+    assert [row["trials"] for row in found["asks"]] == [4, 30]
+    assert all(value > 0 for row in found["asks"] for value in row.values())
+
+
+def store(found):
+    assert (found["workers"], found["trials"], found["plain_optuna_trials"]) == (2, 8, 8)
+    assert found["statements_per_trial"] < found["plain_optuna_statements_per_trial"]
+    ratio = found["trials_per_s"] / found["plain_optuna_trials_per_s"]
+    assert found["times_plain"] == pytest.approx(ratio)
+
+
 @dataclass(frozen=True)
 class Run:
     arguments: str  # the smallest; names in braces are files made here
@@ -246,6 +273,7 @@ class Run:
 
 
 RUNS = {
+    "chaos.py": Run("--storage sqlite:// --workers 2 --trials 6 --kill-every 4", chaos),
     "child.py": Run("--rounds 1 --study {digits}", processes),
     "cost_model.py": Run("--layers 4 --candidates 50 --rounds 1", costs),
     "data.py": Run("--data {data} --rounds 1", reading),
@@ -271,6 +299,7 @@ RUNS = {
         search_large,
     ),
     "rejection.py": Run("--study {digits} --candidates 20 --rounds 1", rejection),
+    "scale.py": Run("--storage sqlite:// --workers 1,2 --trials 8 --grown 4,30", scale),
     "search_table.py": Run(
         "--table {bench} --firing {firing} --seeds 1 --budget 8 --at 4,8 --samplers random,greybox",
         search_table,
@@ -280,6 +309,7 @@ RUNS = {
     ),
     "seeds.py": Run("--samples 8 --seeds 1 --budget 0.5", seeds),
     "snasnet_search.py": Run("--samples 20 --channels 4 --batch 8 --timed 2", snasnet_search),
+    "store.py": Run("--storage sqlite:// --workers 2 --trials 8 --rounds 1", store),
     "training_step.py": Run("--rounds 1 --batch 8 --side 8", training_step),
 }
 

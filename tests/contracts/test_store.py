@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from hw_models import Layer, Workload, load_profile
 from nas_service import transactions
@@ -435,3 +437,24 @@ def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
     assert len(set(frozen.workers(ID))) == 2
     for store in (frozen, other):
         store.close()
+
+
+def test_a_connection_that_is_lost_while_optuna_reads_is_an_outage(postgres_url):
+    store, admin = Store(postgres_url, create=True), sa.create_engine(postgres_url)
+    study = store.optuna.create_new_study([StudyDirection.MAXIMIZE], "read")
+    lost = []
+
+    @sa.event.listens_for(store.engine, "before_cursor_execute")
+    def lose(connection, cursor, statement, *_):
+        if "FROM trials" in statement and not lost:
+            lost.append(connection.connection.driver_connection.info.backend_pid)
+            with admin.connect() as db:
+                db.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": lost[0]})
+
+    with pytest.raises(StorageInternalError) as ended:
+        store.optuna.look(study)
+    assert isinstance(ended.value.__cause__, PendingRollbackError), "Optuna went on"
+    assert away(ended.value)
+    assert store.optuna.look(study) == [], "read again"
+    admin.dispose()
+    store.close()

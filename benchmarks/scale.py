@@ -1,0 +1,353 @@
+"""How many workers one store feeds, and what an ask costs in a study that has grown.
+
+    python benchmarks/scale.py [--storage postgresql://...] [--workers 1,16,64] [--trials 600]
+                               [--grown 100,1000,5000]
+
+Workers are forked, open their study, wait for each other, and then share so many trials that take
+no time to train, half of them rejected: nothing but the store is measured. Without --storage a
+server of its own is started, with room for all connections. Of each number of workers:
+
+- trials a second, which is what this machine gives while others use it as well;
+- CPU of a worker's Python and of the server, per trial: cores divided by their sum bound it;
+- milliseconds per trial in which the study's row is held, which bound it too, at 1000 / them;
+  a holder that waits for a core holds it for longer;
+- sessions that wait for that row, on average, and the most connections at a time.
+
+For asks, one worker works on a study of so many finished trials: medians of 20 claims and of 20
+times the rest (draw, begin, train for no time, archive, tell), wall and CPU of its Python, beside
+what its first look at all trials takes.
+"""
+
+import argparse
+import contextlib
+import copy
+import json
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import simulated
+import sqlalchemy as sa
+import store as store_benchmark
+from optuna.trial import FrozenTrial
+from servers import postgres
+from sqlalchemy.engine import Engine
+
+from nas_service.databases import checked_url
+from nas_service.search import Search, open_search
+from nas_service.store import Store
+from nas_service.tables import archive, leases
+
+NAME = "scale"
+REJECTED = 0.5
+AT_ONCE = 16  # workers that open the study at the same time
+ASKS = 20
+CHUNK = 200  # copies of a trial that are written together
+CONNECTIONS = 2500  # that a server of our own lets in
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+class Held:
+    """How long this process has held the study's row."""
+
+    def __init__(self) -> None:
+        self.seconds, self._since = 0.0, 0.0
+        sa.event.listen(Engine, "after_cursor_execute", self._after)
+        sa.event.listen(Engine, "commit", self._end)
+
+    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        locked = "FROM nas_studies" in statement and "FOR UPDATE" in statement
+        if locked or statement == "BEGIN IMMEDIATE":  # PostgreSQL, SQLite
+            self._since = time.perf_counter()
+
+    def _end(self, _: Any) -> None:
+        if self._since:
+            self.seconds += time.perf_counter() - self._since
+            self._since = 0.0
+
+
+def work(url: str, folder: Path, ready: int, go: int) -> None:
+    hand = simulated.hired(url, NAME, rejected=REJECTED)
+    hand.search.store.rest()
+    os.write(ready, b".")
+    os.read(go, 1)  # ends when the other side is closed
+    counts: Counter[str] = Counter()
+    store_benchmark.counted(counts)
+    held, cpu = Held(), time.process_time()
+    simulated.work(hand)
+    found = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
+    (folder / f"{os.getpid()}.json").write_text(json.dumps(found))
+
+
+def begin(url: str, workers: int, folder: Path) -> tuple[list[int], int]:
+    """Workers that have opened the study, and what is to be closed to let them go."""
+    ready, theirs = os.pipe()
+    go, hold = os.pipe()
+
+    def started() -> None:
+        os.close(hold)
+        work(url, folder, theirs, go)
+
+    pids = []
+    for number in range(workers):
+        pids.append(simulated.forked(started, folder / f"log{number}"))
+        if number >= AT_ONCE:
+            os.read(ready, 1)
+    for _ in range(min(workers, AT_ONCE)):
+        os.read(ready, 1)
+    for end in (ready, theirs, go):
+        os.close(end)
+    return pids, hold
+
+
+def shared(url: str, workers: int, trials: int) -> dict[str, float]:
+    """So many workers on one study, from when all have opened it until its end."""
+    simulated.made(url, simulated.spec(NAME, trials, proposals_per_training=1))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["NAS_SPOOL"] = str(folder / "spool")
+        pids, hold = begin(url, workers, folder)
+        seen = Sessions(url)
+        start = time.perf_counter()
+        os.close(hold)
+        codes = []
+        while pids:
+            seen.look()
+            codes += [c for pid in list(pids) if (c := ended(pid, pids)) is not None]
+            time.sleep(0.1)
+        seconds = time.perf_counter() - start
+        server = seen.end()
+        if any(codes):
+            logs = "\n".join(log.read_text()[-500:] for log in list(folder.glob("log*"))[:4])
+            raise SystemExit(f"workers ended with {sorted(set(codes))}\n{logs}")
+        files = folder.glob("*.json")
+        counts = sum((Counter(json.loads(f.read_text())) for f in files), Counter())
+    done = proposals(url)
+    return {
+        "workers": workers,
+        "trials": done,
+        "trials_per_s": done / seconds,
+        "statements_per_trial": counts["statements"] / done,
+        "commits_per_trial": counts["commits"] / done,
+        "cpu_ms_per_trial": 1e3 * counts["cpu_s"] / done,
+        "held_ms_per_trial": 1e3 * counts["held_s"] / done,
+        **({} if server is None else {**server, "server_cpu_ms_per_trial":
+           1e3 * server["server_cpu_s"] / done}),
+    }  # fmt: skip
+
+
+def ended(pid: int, pids: list[int]) -> int | None:
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        return None
+    pids.remove(pid)
+    return os.waitstatus_to_exitcode(status)
+
+
+def proposals(url: str) -> int:
+    store = Store(url)
+    found = len(store.outcomes(open_search(store, NAME).id))
+    store.close()
+    return found
+
+
+class Sessions:
+    """What a server's sessions do, looked at again and again; nothing of an SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        parsed = checked_url(url)
+        self._db: sa.Connection | None = None
+        self._seen: list[tuple[int, int]] = []
+        if parsed.get_backend_name() == "postgresql":
+            engine = sa.create_engine(parsed, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+            self._db = engine.connect()
+            backend = int(self._db.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+            self._server = _parent(backend)
+            self._cpu_s = _cpu_s(self._server)
+
+    def look(self) -> None:
+        if self._db is not None:
+            query = sa.text(
+                "SELECT count(*), count(*) FILTER (WHERE wait_event_type = 'Lock') "
+                "FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )
+            count, waiting = self._db.execute(query).one()
+            self._seen.append((count, waiting))
+
+    def end(self) -> dict[str, float] | None:
+        if self._db is None:
+            return None
+        spent = _cpu_s(self._server) - self._cpu_s
+        self._db.close()
+        return {
+            "peak_connections": max(count for count, _ in self._seen),
+            "waiting_for_the_row": statistics.mean(waiting for _, waiting in self._seen),
+            "server_cpu_s": spent,
+        }
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _cpu_s(server: int) -> float:
+    """Of the server, of its sessions that have ended, and of those that are there."""
+    ticks = sum(map(int, _stat(server)[11:15]))
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((of := _stat(int(entry.name)))[1]) == server:
+                ticks += int(of[11]) + int(of[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+# --- asks ----------------------------------------------------------------------------------------
+
+
+def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
+    """One worker's claims and draws, in a study that grows in between."""
+    simulated.made(url, simulated.spec(NAME, 10**6, proposals_per_training=10))
+    seen = 0
+    for count in grown:
+        store = Store(url)
+        search = open_search(store, NAME)
+        if not seen:
+            simulated.hired(url, NAME).run(max_trials=1)
+            seen = 1
+        grow(search, count - seen)
+        store.close()
+        yield {"trials": count, **asked(url)}
+        seen = count + ASKS + 1
+
+
+def asked(url: str) -> dict[str, float]:
+    hand = simulated.hired(url, NAME)
+    claims, rests = timed(hand, "_claim"), timed(hand, "_evaluate")
+    looks = timed(hand._storage, "look")
+    hand.run(max_trials=ASKS + 1)
+    hand.search.store.close()
+    found = {"first_look_cpu_s": looks[0][1]}
+    for name, rows in (("claim", claims), ("rest", rests)):
+        for unit, of in (("ms", 0), ("cpu_ms", 1)):
+            found[f"{name}_{unit}"] = 1e3 * statistics.median(row[of] for row in rows[1:])
+    return found
+
+
+def timed(of: Any, name: str) -> list[tuple[float, float]]:
+    """Seconds and CPU seconds of each call of an object's method from now on."""
+    act: Callable[..., Any] = getattr(of, name)
+    found: list[tuple[float, float]] = []
+
+    def call(*values: Any, **words: Any) -> Any:
+        start, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return act(*values, **words)
+        finally:
+            found.append((time.perf_counter() - start, time.thread_time() - cpu))
+
+    setattr(of, name, call)
+    return found
+
+
+def grow(search: Search, count: int) -> None:
+    """So many finished trials more, as copies of the first one, each of a candidate of its own."""
+    trials = search.study.get_trials(deepcopy=False)
+    end = len(trials) + count
+    for start in range(len(trials), end, CHUNK):
+        with search.store.exclusive(search.id) as db:
+            _copy(db, search, trials[0], range(start, min(start + CHUNK, end)))
+
+
+def _copy(db: sa.Connection, search: Search, first: FrozenTrial, numbers: range) -> None:
+    lease, row = (_row(db, table, search.id, first.number) for table in (leases, archive))
+    del lease["lease_id"]
+    for number in numbers:
+        copied = copy.copy(first)
+        copied.user_attrs = {**first.user_attrs, "digest": f"{number:016x}"}
+        search.store.optuna.behind.create_new_trial(search.id, copied)
+    its = [{"trial": number, "digest": f"{number:016x}"} for number in numbers]
+    db.execute(leases.insert(), [{**lease, **own} for own in its])
+    db.execute(archive.insert(), [{**row, **own} for own in its])
+
+
+def _row(db: sa.Connection, table: sa.Table, study_id: int, trial: int) -> dict[str, Any]:
+    query = sa.select(table).where(table.c.study_id == study_id, table.c.trial == trial)
+    return dict(db.execute(query).mappings().one())
+
+
+# --- all of it -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def server(storage: str | None) -> Iterator[str]:
+    """That one, or one of our own with room for connections."""
+    if storage is not None:
+        yield storage
+        return
+    with postgres.running() as own:
+        engine = sa.create_engine(checked_url(own.url), isolation_level="AUTOCOMMIT")
+        with engine.connect() as db:
+            db.execute(sa.text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
+        engine.dispose()
+        own.stop()
+        own.start()
+        yield own.url
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(",") if word)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--storage")
+    parser.add_argument("--workers", type=_numbers, default=(1, 16, 64))
+    parser.add_argument("--trials", type=int, default=600)
+    parser.add_argument("--grown", type=_numbers, default=(100, 1000, 5000))
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    document: dict[str, list[dict[str, float]]] = {"shared": [], "asks": []}
+    with server(args.storage) as storage:
+        for workers in args.workers:
+            with store_benchmark.empty(storage) as url:
+                document["shared"].append(shared(url, workers, args.trials))
+                show(document["shared"], args.json)
+        if args.grown:
+            with store_benchmark.empty(storage) as url:
+                for row in asks(url, args.grown):
+                    document["asks"].append(row)
+                    show(document["asks"], args.json)
+    if args.json:
+        print(json.dumps(document, indent=2))
+
+
+def show(rows: list[dict[str, float]], silent: bool) -> None:
+    """The last row, below the names of its figures if it is the first."""
+    if silent:
+        return
+    if len(rows) == 1:
+        print("\n" + "  ".join(rows[0]))
+    cells = [f"{value:{len(name)}.4g}" for name, value in rows[-1].items()]
+    print("  ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
