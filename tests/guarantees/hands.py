@@ -220,6 +220,7 @@ def _before(owner: type, name: str) -> Callable[[Callable[[], None]], None]:
 
 
 GATES: dict[str, Callable[[Callable[[], None]], None]] = {
+    "run": _before(workers.Worker, "run"),  # the study is open
     "ask": _before(workers.Worker, "_ask"),  # inside the claim's transaction
     "begin": _before(workers.Worker, "_begin"),
     "training": lambda gate: None,
