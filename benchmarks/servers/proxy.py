@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,9 +36,8 @@ class Proxy:
         self._passing = threading.Event()
         self._passing.set()
         self._links: list[_Link] = []
-        self._left: int | None = None  # commits until one loses its reply
-        self.commits = 0
-        self.lost = 0
+        self.loses: Callable[[], bool] = lambda: False  # a commit's reply; the server has done it
+        self.lost = 0  # replies
 
     @property
     def url(self) -> str:
@@ -51,15 +51,14 @@ class Proxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._listener.close()
         self.reset()
         self._passing.set()
-
-    def lose_reply(self, commit: int) -> None:
-        """Of that commit from now, counted from 1, the server does and the client hears nothing."""
-        self._left = commit
 
     def part(self) -> None:
         """From now on nothing passes, in neither direction, and nobody is told."""
@@ -97,17 +96,9 @@ class Proxy:
         with suppress(OSError):
             while data := link.client.recv(65536):
                 self._passing.wait()
-                if data.endswith(COMMIT):
-                    self.commits += 1
-                    link.mute = self._loses()
+                link.mute = data.endswith(COMMIT) and self.loses()
                 link.server.sendall(data)
         link.close()
-
-    def _loses(self) -> bool:
-        if self._left is None:
-            return False
-        self._left -= 1
-        return self._left == 0
 
     def _replies(self, link: _Link) -> None:
         with suppress(OSError):

@@ -22,6 +22,7 @@ import simulated
 import sqlalchemy as sa
 
 from nas_service import worker as workers
+from nas_service.child import Trainer
 from nas_service.local import end_on_signals
 from nas_service.search import Search, open_search
 from nas_service.store import PAID, Store
@@ -119,13 +120,25 @@ def live(orders: Orders, life: Callable[[Orders], None]) -> None:
 
 def work(orders: Orders) -> None:
     """A worker's life."""
+    search = _opened(orders)
+    _labour(_worker(search, orders), orders)
+
+
+def employ(orders: Orders) -> None:
+    """A worker's life whose trainings are children, which end as `sick` says."""
+    search = _opened(orders)
+    bench: Any = simulated.Bench(search.spec, folder=orders.folder)
+    with Trainer(target="sick") as trainer:
+        train = workers.in_children(trainer)
+        _labour(workers.Worker(search, bench, _say, train=train), orders)
+
+
+def _labour(hand: workers.Worker, orders: Orders) -> None:
     for gate in orders.gates:
         GATES[gate](_gate(orders.folder, gate))
-    search = _opened(orders)
-    hand = _worker(search, orders)
     end_on_signals(hand.asked_to_end)
     _say(f"end: {hand.run(orders.max_trials)}")
-    search.store.close()
+    hand.search.store.close()
 
 
 def die(orders: Orders) -> None:

@@ -7,6 +7,8 @@ import pytest
 from hands import Hand, History, Orders
 from servers.proxy import Proxy
 
+from nas_service import transactions
+
 LEASE_s = 1.0
 
 
@@ -36,11 +38,19 @@ def test_06_partition(postgres_url, tmp_path, end):
     assert (lost["ending"], won["ending"]) == ("lost", "won")
 
 
+def soon(store):
+    """A process that says nothing keeps its locks for less than the product's time."""
+    transactions.FROZEN_s = LEASE_s
+    store.rest()
+
+
 def test_06_parted_inside_a_transaction(postgres_url, tmp_path):
     """The study's lock is taken from who is not heard of any more."""
     hands.study(postgres_url, 3)
     with Proxy(postgres_url) as proxy:
-        with hands.crew(Hand(Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",)))) as (first,):
+        with hands.crew(
+            Hand(Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=soon))
+        ) as (first,):
             first.at("ask")
             proxy.part()
             beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
