@@ -1,4 +1,4 @@
-"""The reply to a commit is lost: whether it went through is found out, and nothing is done twice."""
+"""The reply to a commit is lost: what went through is found out, and nothing is done twice."""
 
 import random
 

@@ -47,12 +47,14 @@ def soon(store):
 def test_06_parted_inside_a_transaction(postgres_url, tmp_path):
     """The study's lock is taken from who is not heard of any more."""
     hands.study(postgres_url, 3)
-    with Proxy(postgres_url) as proxy:
-        with hands.crew(
-            Hand(Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=soon))
-        ) as (first,):
-            first.at("ask")
-            proxy.part()
-            beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
-            assert beside.end() == 0, beside.said
+    with (
+        Proxy(postgres_url) as proxy,
+        hands.crew(Hand(Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=soon))) as (
+            first,
+        ),
+    ):
+        first.at("ask")
+        proxy.part()
+        beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
+        assert beside.end() == 0, beside.said
     History.of(postgres_url).check(3)

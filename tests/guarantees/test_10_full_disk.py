@@ -3,7 +3,6 @@
 import sqlite3
 
 import hands
-import pytest
 import sqlalchemy as sa
 from hands import Hand, History, Orders
 
