@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 from nas_service.databases import first_line
 from nas_service.errors import Interrupted, StoreError
@@ -29,6 +29,8 @@ def away(error: BaseException) -> bool:
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         return away(error.__cause__)
     if type(error).__name__ in ("_InactiveRpcError", "RpcError"):  # grpc is not always there
+        return True
+    if isinstance(error, PendingRollbackError):  # Optuna went on behind a lost connection
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -66,7 +66,8 @@ class Hand:
 
     @property
     def said(self) -> str:
-        return (self.folder / f"{self.process.pid}.log").read_text()
+        log = self.folder / f"{self.process.pid}.log"
+        return log.read_text() if log.exists() else ""
 
     def signal(self, number: int) -> None:
         os.kill(self.process.pid or 0, number)
