@@ -12,7 +12,7 @@ ROWS = [
 ]
 
 
-def tests_of(path):
+def named_in(path):
     tree = ast.parse(path.read_text())
     return {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and n.name[:5] == "test_"}
 
@@ -22,7 +22,7 @@ def test_every_guarantee_has_its_tests():
     assert numbers == [*map(str, range(1, 27)), ""]
     for row in ROWS:
         for path, name in re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", row):
-            there = tests_of(ROOT / path)
+            there = named_in(ROOT / path)
             assert there, path
             assert not name or name in there, f"{path}::{name}"
 
