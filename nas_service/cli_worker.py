@@ -27,6 +27,10 @@ from nas_service.terminal import closed_at_end, err, options, plain
 @click.option("--lease", "lease_s", type=click.FloatRange(1, 3600), default=LEASE_s,
               show_default=True, help="Seconds without a sign of life until others may take over.",
               )  # fmt: skip
+@click.option(
+    "--term-exit", type=click.IntRange(0, 255), default=0, show_default=True,
+    help="Exit code when SIGTERM ends it; a Kubernetes Job replaces it for any but 0.",
+)  # fmt: skip
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @options("storage", "data", "any_disk", "log_format", "log_level", "metrics_port", "metrics_host")
 def worker(
@@ -36,6 +40,7 @@ def worker(
     training_seconds: float | None,
     device: str | None,
     lease_s: float,
+    term_exit: int,
     stdin: bool,
     storage: str | None,
     data: Path,
@@ -83,6 +88,7 @@ def worker(
             if not by_machine.is_set():
                 raise
             _say(f"end: {ended}")
+            raise SystemExit(term_exit) from None
         finally:
             telemetry.close()
 

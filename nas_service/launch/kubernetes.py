@@ -141,7 +141,7 @@ def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
         "name": "worker",
         "image": cluster.image,
         "command": ["nas"],
-        "args": ["worker", "--study", job.study],
+        "args": ["worker", "--study", job.study, "--term-exit", "143"],
         "env": [{"name": k, "value": v} for k, v in _environment(job).items()],
         "resources": {"requests": amounts, "limits": amounts | gpus},
         "securityContext": {

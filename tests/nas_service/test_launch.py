@@ -293,7 +293,7 @@ def test_a_manifest_s_parts():
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     (container,) = pod["containers"]
-    assert container["args"] == ["worker", "--study", "My_Study.2"]
+    assert container["args"] == ["worker", "--study", "My_Study.2", "--term-exit", "143"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["resources"]["requests"] == {"cpu": "2", "memory": "6Gi"}
