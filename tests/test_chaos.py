@@ -1,0 +1,47 @@
+"""A small study among kills, stops, crashes and a restart of its server: nothing is amiss."""
+
+import chaos
+import pytest
+
+PLAN = chaos.Plan(
+    workers=4, trials=16, lease_s=4.0, kill_s=2.0, stop_s=5.0, training_s=(0.1, 0.6), limit_s=240.0
+)
+
+
+def check(found, asked):
+    assert found["wrong"] == []
+    assert found["results"] == asked
+    assert found["lost"] == found["twice"] == found["over_budget"] == 0
+    assert found["kills"] + found["crashes"] > 0
+    assert found["quarantined"] >= 1
+
+
+def test_on_postgresql_with_a_restart_of_its_own_server(own_postgres):
+    found = chaos.one_run(own_postgres.url, PLAN, 0, own_postgres)
+    check(found, PLAN.trials)
+    assert found["restarts"] == 1
+
+
+def test_on_sqlite(tmp_path):
+    found = chaos.one_run(f"sqlite:///{tmp_path}/nas.db", PLAN, 1)
+    check(found, PLAN.trials)
+
+
+def test_what_nobody_struck_must_lose_nothing():
+    h = history_of(lost=("node0/boot/11/1", "node1/boot/12/1", "node1/boot/12/1"))
+    crew = chaos.Crew(lambda place: 0, 0, killed={11, 12})
+    assert list(chaos.unexplained(h, crew)) == [
+        "worker 12: lost 2 attempts, was killed or stopped 1 times"
+    ]
+    crew.long[12] += 1
+    assert list(chaos.unexplained(h, crew)) == []
+
+
+def history_of(lost):
+    attempts = tuple({"owner": owner, "ending": "lost"} for owner in lost)
+    return chaos.history.History(None, 1, (), attempts, (), (), frozenset())
+
+
+@pytest.fixture(autouse=True)
+def own_spool(monkeypatch):
+    monkeypatch.setenv("NAS_SPOOL", "of the run")
