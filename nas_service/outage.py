@@ -30,7 +30,7 @@ def away(error: BaseException) -> bool:
         return away(error.__cause__)
     if type(error).__name__ in ("_InactiveRpcError", "RpcError"):  # grpc is not always there
         return True
-    if isinstance(error, PendingRollbackError):  # Optuna went on behind a lost connection
+    if isinstance(error, PendingRollbackError):  # of who went on behind a lost connection
         return True
     if not isinstance(error, DBAPIError):
         return False
