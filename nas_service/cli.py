@@ -20,7 +20,7 @@ from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
 from nas_service.cli_launch import launch
 from nas_service.cli_retrain import retrain
-from nas_service.cli_study import ablate, evaluate
+from nas_service.cli_study import ablate, evaluate, replay
 from nas_service.cli_worker import worker
 from nas_service.databases import database_url, first_line, redacted, storage_url
 from nas_service.errors import NasError, StudyError
@@ -475,6 +475,7 @@ for command in (
     calibrate,
     ablate,
     evaluate,
+    replay,
     worker,
     retrain,
     data_command,

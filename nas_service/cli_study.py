@@ -1,5 +1,6 @@
-"""Commands about a study that need no store: what its operations and one candidate are worth."""
+"""Commands that train on their own: what operations and one candidate are worth, a trial again."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ import click
 from rich.progress import track
 from rich.table import Table
 
+from nas_service.databases import storage_url
+from nas_service.errors import StudyError
 from nas_service.intervals import Interval
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
+from nas_service.store import Store
 from nas_service.study import StudySpec, load_spec
 from nas_service.terminal import (
     NOTHING_FEASIBLE,
+    closed_at_end,
     err,
     heading,
     number,
@@ -24,6 +29,7 @@ from nas_service.terminal import (
     print_json,
 )
 
+DIFFERS = 1  # exit code
 SHOWN = 10  # trainings to a line of progress
 SAMPLES = click.option(
     "--samples", type=click.IntRange(2, 10_000), default=8, show_default=True,
@@ -102,6 +108,52 @@ def evaluate(
         _print_budgets(spec, measure(found))
     if found.reason or any(v > 0 for v in over.values()):
         raise SystemExit(NOTHING_FEASIBLE)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial", type=int)
+@options("storage", "data", "any_disk", "json")
+def replay(
+    name: str, trial: int, storage: str | None, data: Path, any_disk: bool, as_json: bool
+) -> None:
+    """Run one recorded training again, alone: exit code 1 where it is not the same.
+
+    Accuracy and spike rates are compared, digit by digit; nothing is stored.
+    """
+    import torch
+
+    from nas_service import replay as replays
+    from nas_service import results
+    from nas_service.evaluation import Bench
+    from nas_service.search import check_data, open_search
+
+    torch.set_num_threads(1)
+    store = closed_at_end(Store(storage_url(storage, os.environ), any_disk=any_disk))
+    search = open_search(store, name)
+    result = results.read(search)
+    found = next((c for c in result.candidates if c.trial == trial), None)
+    if found is None:
+        raise StudyError(f"study {name!r} has no finished trial {trial}")
+    bench, recorded = Bench.open(search.spec, data), result.evaluation(found)
+    check_data(search, bench)
+    again = replays.replay(bench, recorded)
+    differences = replays.differences(recorded, again)
+    versions = replays.changed_versions(recorded, again)
+    if as_json:
+        document = {"study": name, "trial": trial, "seed": recorded.seed, "same": not differences}
+        print_json(document | {"differences": differences, "versions": versions})
+    else:
+        verdict = "differs" if differences else "the same"
+        shown = number("accuracy", again.accuracy)
+        out.print(
+            f"trial {trial} of {name}, seed {recorded.seed}: {verdict}, accuracy {shown}",
+            markup=False,
+        )
+        for what, (was, now) in (differences | versions).items():
+            out.print(plain(f"{what}: recorded {was}, now {now}"), markup=False)
+    if differences:
+        raise SystemExit(DIFFERS)
 
 
 def _say_epoch(last: int) -> Callable[[int, float], None]:

@@ -18,7 +18,10 @@ T = TypeVar("T")
 PATIENCE_s = 1800.0  # for how long a worker waits for its database
 FIRST_s, LONGEST_s = 0.2, 10.0  # between two tries
 # What SQLite calls operational and no waiting mends.
-FOR_GOOD = ("readonly database", "database or disk is full", "no such table", "not a database")
+FOR_GOOD = (
+    *("readonly database", "database or disk is full", "not a database"),
+    *("no such table", "no such column"),
+)
 
 
 def away(error: BaseException) -> bool:
@@ -31,9 +34,16 @@ def away(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    if any(said in str(error.orig) for said in FOR_GOOD):
+    if for_good(error):
         return False
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def for_good(error: BaseException) -> bool:
+    """True where the database says that it is no store, or can keep nothing more."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        return for_good(error.__cause__)
+    return isinstance(error, DBAPIError) and any(said in str(error.orig) for said in FOR_GOOD)
 
 
 class Patience:
@@ -60,9 +70,11 @@ class Patience:
             try:
                 found = act(again)
             except Exception as error:
-                if not away(error):
-                    raise
                 said = first_line(error.__cause__ or error)
+                if not away(error):
+                    if for_good(error):
+                        raise StoreError(f"{self._store.shown}: {said}") from error
+                    raise
                 if time.monotonic() - since > PATIENCE_s:
                     raise StoreError(f"{self._store.shown}: away for too long ({said})") from None
             else:

@@ -1,6 +1,7 @@
 """Results on this machine's own disk until the store has them: an outage loses no training."""
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from nas_service.errors import NasError, StoreError
 from nas_service.metrics import Evaluation
 from nas_service.owners import dead
 from nas_service.store import Lease, Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,15 @@ class Spool:
     def keeping(
         self, study_id: int, lease: Lease, owner: str, evaluation: Evaluation
     ) -> Iterator[None]:
-        """Keeps a result until what happens inside has told it."""
+        """Keeps a result until what happens inside has told it; on a full disk tells it at once."""
         file = self.folder / f"{uuid.uuid4().hex}.json"
         head = {"study_id": study_id, "owner": owner}
         head |= {"lease": lease.id, "trial": lease.trial, "attempt": lease.attempt}
-        _write(file, json.dumps(head | {"evaluation": evaluation.to_json()}, allow_nan=False))
+        text = json.dumps(head | {"evaluation": evaluation.to_json()}, allow_nan=False)
+        try:
+            _write(file, text)
+        except OSError as error:
+            log.warning("spool %s: %s; the result has no copy here", file, error.strerror)
         yield
         self.drop(file)
 
@@ -68,11 +75,15 @@ class Spool:
 
 def _write(file: Path, text: str) -> None:
     beside = file.with_suffix(".part")
-    with beside.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.rename(file)
+    try:
+        with beside.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.rename(file)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _read(file: Path, study_id: int) -> Waiting | None:

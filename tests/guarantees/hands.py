@@ -22,6 +22,7 @@ import simulated
 import sqlalchemy as sa
 
 from nas_service import worker as workers
+from nas_service.child import Trainer
 from nas_service.local import end_on_signals
 from nas_service.search import Search, open_search
 from nas_service.store import PAID, Store
@@ -65,7 +66,8 @@ class Hand:
 
     @property
     def said(self) -> str:
-        return (self.folder / f"{self.process.pid}.log").read_text()
+        log = self.folder / f"{self.process.pid}.log"
+        return log.read_text() if log.exists() else ""
 
     def signal(self, number: int) -> None:
         os.kill(self.process.pid or 0, number)
@@ -119,13 +121,25 @@ def live(orders: Orders, life: Callable[[Orders], None]) -> None:
 
 def work(orders: Orders) -> None:
     """A worker's life."""
+    search = _opened(orders)
+    _labour(_worker(search, orders), orders)
+
+
+def employ(orders: Orders) -> None:
+    """A worker's life whose trainings are children, which end as `sick` says."""
+    search = _opened(orders)
+    bench: Any = simulated.Bench(search.spec, folder=orders.folder)
+    with Trainer(target="sick") as trainer:
+        train = workers.in_children(trainer)
+        _labour(workers.Worker(search, bench, _say, train=train), orders)
+
+
+def _labour(hand: workers.Worker, orders: Orders) -> None:
     for gate in orders.gates:
         GATES[gate](_gate(orders.folder, gate))
-    search = _opened(orders)
-    hand = _worker(search, orders)
     end_on_signals(hand.asked_to_end)
     _say(f"end: {hand.run(orders.max_trials)}")
-    search.store.close()
+    hand.search.store.close()
 
 
 def die(orders: Orders) -> None:
@@ -220,6 +234,7 @@ def _before(owner: type, name: str) -> Callable[[Callable[[], None]], None]:
 
 
 GATES: dict[str, Callable[[Callable[[], None]], None]] = {
+    "run": _before(workers.Worker, "run"),  # the study is open
     "ask": _before(workers.Worker, "_ask"),  # inside the claim's transaction
     "begin": _before(workers.Worker, "_begin"),
     "training": lambda gate: None,

@@ -1,0 +1,81 @@
+"""A full disk: the worker ends with exit code 4, the store can be read, the study goes on later."""
+
+import resource
+import signal
+import sqlite3
+from contextlib import contextmanager
+
+import hands
+import pytest
+import simulated
+import sqlalchemy as sa
+import torch
+from hands import Hand, History, Orders
+
+from nas_service.child.ends import kind_of
+from nas_service.snn.checkpoint import save_weights
+from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spool import Spool
+from nas_service.store import Lease
+
+SPARE = 3  # pages
+
+
+def fill(store):
+    """No more pages than there are, and a few."""
+    with store.engine.connect() as db:
+        pages = db.execute(sa.text("PRAGMA page_count")).scalar_one()
+    store.rest()
+
+    def limit(connection, _):
+        connection.execute(f"PRAGMA max_page_count = {pages + SPARE}")
+
+    sa.event.listen(store.engine, "connect", limit)
+
+
+def test_10_full_disk(tmp_path):
+    url = f"sqlite:///{tmp_path}/nas.db"
+    hands.study(url, 20)
+    full = Hand(Orders(url, tmp_path, before=fill))
+    assert full.end() == 4, full.said
+    assert "disk is full" in full.said
+    assert "is away" not in full.said, "no waiting helps"
+    with sqlite3.connect(tmp_path / "nas.db") as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    done = len([a for a in History.of(url).attempts if a["ending"] == "won"])
+    assert done < 20
+    later = Hand(Orders(url, tmp_path))
+    assert later.end() == 0, later.said
+    History.of(url).check(20)
+
+
+@contextmanager
+def no_large_files():
+    """Of this process none grows beyond a kilobyte, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_10_weights_leave_no_half_file(tmp_path):
+    with no_large_files(), pytest.raises(Exception, match=r"File too large|os error 27") as told:
+        save_weights(torch.nn.Linear(100, 100), tmp_path / "w.safetensors")
+    assert kind_of(told.value) == "disk", "the machine's fault"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_10_a_result_needs_no_copy(tmp_path, caplog):
+    """Where the spool's disk is full, it is told to the store all the same."""
+    architecture = Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8)
+    found = simulated.Bench(simulated.spec("s", 1)).screen(architecture, 1)
+    told = []
+    with no_large_files(), Spool(tmp_path).keeping(1, Lease(1, 0, 1), "me", found):
+        told.append(found)
+    assert told == [found]
+    assert "File too large" in caplog.text
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,127 @@
+"""`nas worker` that machines ask to end: its trial goes on elsewhere, to the same bits."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import hands
+import pytest
+
+STUDY = """
+name = "s"
+seed = 3
+[space]
+operations = "light3"
+channels = [8]
+head_pool = [2]
+hidden = [32]
+time_steps = [2]
+weight_bits = [8]
+[data]
+name = "digits"
+[training]
+epochs = 12
+[search]
+sampler = "random"
+trainings = 1
+[[objectives]]
+metric = "accuracy"
+direction = "maximize"
+"""
+GRACE_s = 5.0  # in which a trial is released; containers are killed behind ten
+
+
+class Place:
+    """A folder with the study in a store, and the command to work in it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        (folder / "s.toml").write_text(STUDY)
+        assert self.nas("create", "s.toml").wait() == 0
+
+    def nas(self, *words: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "nas_service", *words],
+            cwd=self.folder,
+            env={**os.environ, "NAS_STORAGE": f"sqlite:///{self.folder}/nas.db"},
+            stdout=subprocess.DEVNULL,
+        )
+
+    def worker(self) -> "subprocess.Popen[bytes]":
+        return self.nas("worker", "--study", "s")
+
+    def rows(self, query: str, *values: object) -> list[tuple]:
+        with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
+            return db.execute(query, values).fetchall()
+
+    def trained(self) -> tuple[str, list[str]]:
+        """State of the trial that is trained, the last one, and the endings of its attempts."""
+        ((lease, state),) = self.rows("select max(lease_id), state from nas_leases")
+        query = "select ending from nas_attempts where lease_id = ? order by attempt"
+        return state, [ending for (ending,) in self.rows(query, lease)]
+
+    def checkpoints(self) -> list[Path]:
+        return list(self.folder.glob("nas.artifacts/s/*.training.safetensors"))
+
+    def result(self) -> dict:
+        query = "select evaluation from nas_archive where outcome = 'trained'"
+        ((text,),) = self.rows(query)
+        return json.loads(text) | {"seconds": 0}
+
+    def weights(self) -> bytes:
+        (path,) = self.folder.glob("nas.artifacts/s/*.safetensors")
+        return path.read_bytes()
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path / "asked")
+
+
+def test_asked_to_end(place, tmp_path):
+    worker = place.worker()
+    hands.until(place.checkpoints, "the first epoch")
+    worker.terminate()
+    assert worker.wait(2 * GRACE_s) == 0
+    assert place.trained() == ("waiting", ["released"])
+    assert len(place.checkpoints()) == 1
+    assert place.worker().wait() == 0
+    assert place.trained() == ("told", ["released", "won"])
+    whole = Place(tmp_path / "whole")
+    assert whole.worker().wait() == 0
+    assert place.result() == whole.result()
+    assert 0.01 < whole.result()["spike_rate"] < 0.9
+    assert place.weights() == whole.weights()
+
+
+def test_asked_twice(place):
+    """It ends at once, and what its lease leaves is another one's."""
+    worker = place.worker()
+    hands.until(lambda: place.rows("select 1 from nas_leases where state = 'training'"), "training")
+    (child,) = children(worker.pid)
+    os.kill(child, signal.SIGSTOP)  # nothing below it can answer
+    worker.terminate()
+    hands.until(lambda: asked(worker.pid), "the first signal")
+    worker.terminate()
+    assert worker.wait(GRACE_s) == 128 + signal.SIGTERM
+    os.kill(child, signal.SIGCONT)
+    assert place.trained() == ("training", [None])
+    assert place.worker().wait() == 0
+    assert place.trained() == ("told", ["lost", "won"])
+
+
+def children(pid: int) -> list[int]:
+    return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def asked(pid: int) -> bool:
+    """No signal of the kind waits to be heard."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    lines = dict(line.split(":\t", 1) for line in status.splitlines())
+    pending = int(lines["ShdPnd"], 16) | int(lines["SigPnd"], 16)
+    return not pending & 1 << (signal.SIGTERM - 1)

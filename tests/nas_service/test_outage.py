@@ -1,0 +1,132 @@
+"""What is an outage, and what is not: real servers, real files."""
+
+import sqlite3
+import threading
+
+import pytest
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+from servers import postgres
+
+from nas_service import outage
+from nas_service.errors import Interrupted, StoreError
+from nas_service.outage import Patience, away, for_good
+from nas_service.store import Store
+from nas_service.telemetry import Telemetry
+
+ID = 1
+
+
+def patience(store, said=None, ended=None):
+    heard = [] if said is None else said
+    return Patience(store, ended or threading.Event(), heard.append, Telemetry())
+
+
+def store_of(url):
+    made = Store(url, create=True)
+    made.add_study(ID, "{}", "data", trainings=4)
+    return made
+
+
+def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
+    with postgres.database(own_postgres.url) as url:
+        store, said = store_of(url), []
+        assert store.budget(ID) == 4
+        own_postgres.stop("immediate")
+        with pytest.raises(sa.exc.OperationalError) as found:
+            store.budget(ID)
+        assert away(found.value)
+        tries = []
+
+        def act(again):
+            tries.append(again)
+            if len(tries) == 2:
+                own_postgres.start()
+            return store.budget(ID)
+
+        assert patience(store, said).keep_trying(act) == 4
+        store.close()
+    assert tries[:2] == [False, True]
+    assert "is away" in said[0]
+    assert said[-1].endswith("is there again")
+
+
+def test_a_locked_file_is_away(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas_service.databases.BUSY_s", 0.05)
+    store = store_of(f"sqlite:///{tmp_path}/nas.db")
+    other = sqlite3.connect(tmp_path / "nas.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    tries = []
+
+    def act(again):
+        tries.append(again)
+        if len(tries) == 2:
+            other.execute("ROLLBACK")
+        store.set_budget(ID, 5)
+        return store.budget(ID)
+
+    assert patience(store).keep_trying(act) == 5
+    assert len(tries) >= 2
+    store.close()
+    other.close()
+
+
+def test_what_no_waiting_mends_ends_it_in_one_line(tmp_path):
+    store = store_of(f"sqlite:///{tmp_path}/nas.db")
+    with store.engine.begin() as db:
+        db.execute(sa.text("DROP TABLE nas_studies"))
+    with pytest.raises(StoreError, match=r"nas\.db: no such table: nas_studies"):
+        patience(store).keep_trying(lambda again: store.budget(ID))
+    store.close()
+
+
+def test_patience_ends(tmp_path, monkeypatch):
+    store = store_of(f"sqlite:///{tmp_path}/nas.db")
+    gone = sa.exc.OperationalError("SELECT 1", {}, Exception("no route to host"))
+
+    def act(again):
+        raise gone
+
+    monkeypatch.setattr(outage, "PATIENCE_s", 0.0)
+    with pytest.raises(StoreError, match="away for too long"):
+        patience(store).keep_trying(act)
+    ended = threading.Event()
+    ended.set()
+    monkeypatch.undo()
+    with pytest.raises(Interrupted, match="nothing is lost"):
+        patience(store, ended=ended).keep_trying(act)
+    patience(store).once(lambda: act(False))
+    store.close()
+
+
+def test_faults_of_ours_are_none_of_the_database(tmp_path):
+    store = store_of(f"sqlite:///{tmp_path}/nas.db")
+
+    def act(again):
+        raise KeyError("seven")
+
+    for call in (patience(store).keep_trying, lambda a: patience(store).once(lambda: a(False))):
+        with pytest.raises(KeyError, match="seven"):
+            call(act)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "is_away", "is_for_good"),
+    [
+        ("server closed the connection", sa.exc.OperationalError, True, False),
+        ("database is locked", sa.exc.OperationalError, True, False),
+        ("database or disk is full", sa.exc.OperationalError, False, True),
+        ("attempt to write a readonly database", sa.exc.OperationalError, False, True),
+        ("no such column: x", sa.exc.OperationalError, False, True),
+        ("duplicate key", sa.exc.IntegrityError, False, False),
+    ],
+)
+def test_kinds_of_errors(said, kind, is_away, is_for_good):
+    error = kind("SELECT 1", {}, Exception(said))
+    behind = StorageInternalError("in Optuna")
+    behind.__cause__ = error
+    for e in (error, behind):
+        assert (away(e), for_good(e)) == (is_away, is_for_good)
+    assert not away(ValueError(said))
+    assert away(sa.exc.PendingRollbackError("lost in the same transaction"))

@@ -1,0 +1,83 @@
+"""One transaction of a thread, which whatever it calls joins."""
+
+import threading
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from nas_service.store import Store
+from nas_service.tables import studies
+
+ID = 1
+
+
+@pytest.fixture
+def store(store_url):
+    made = Store(store_url, create=True)
+    optuna.create_study(storage=made.optuna, study_name="s")
+    made.add_study(ID, "{}", "data", trainings=4)
+    yield made
+    made.close()
+
+
+def test_an_exclusive_one_inside_joins(store):
+    with store.exclusive(ID) as outer:
+        with store.exclusive(ID) as inner, store.transactions.begin() as third:
+            assert outer is inner is third
+            store.set_budget(ID, 7)
+        assert not outer.closed
+        assert store.budget(ID) in (4, 7)
+    assert store.budget(ID) == 7
+
+
+def test_an_error_undoes_what_was_joined_too(store):
+    def act():
+        with store.exclusive(ID):
+            store.set_budget(ID, 9)
+            store.optuna.create_new_trial(ID)
+            raise KeyError("late")
+
+    with pytest.raises(KeyError, match="late"):
+        act()
+    assert store.budget(ID) == 4
+    assert store.optuna.get_all_trials(ID) == []
+
+
+def test_a_write_of_optunas_that_fails_undoes_ours(store):
+    """A trial that is finished takes no attribute: nothing of the transaction stands."""
+    trial = store.optuna.create_new_trial(ID)
+    store.optuna.set_trial_state_values(trial, TrialState.COMPLETE, [1.0])
+
+    def act():
+        with store.exclusive(ID):
+            store.set_budget(ID, 9)
+            store.optuna.set_trial_user_attr(trial, "late", 1)
+
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        act()
+    assert store.budget(ID) == 4
+    assert store.optuna.get_trial(trial).user_attrs == {}
+
+
+def test_threads_have_transactions_of_their_own(store):
+    """Another one sees nothing of it before it is committed, and waits for the study's row."""
+    order, inside = [], threading.Event()
+
+    def other():
+        inside.wait()
+        with store.exclusive(ID) as db:
+            order.append("second")
+            found = db.execute(sa.select(studies.c.trainings)).scalar_one()
+            order.append(found)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with store.exclusive(ID):
+        inside.set()
+        store.set_budget(ID, 6)
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second", 6]
