@@ -237,7 +237,7 @@ def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
 def asked(url: str) -> dict[str, float]:
     hand = simulated.hired(url, NAME)
     claims, rests = timed(hand, "_claim"), timed(hand, "_evaluate")
-    looks = timed(hand._storage, "look")
+    looks = timed(hand, "_keep_house")  # before all else
     hand.run(max_trials=ASKS + 1)
     hand.search.store.close()
     found = {"first_look_cpu_s": looks[0][1]}
