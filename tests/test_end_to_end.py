@@ -185,7 +185,7 @@ def test_interrupted_run_continues(tmp_path):
     code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
     assert code == 0, err
     again = place.rows("select attempt, outcome from nas_leases where trial = ?", number)
-    assert again == [(1, "trained")]
+    assert again == [(2, "trained")]  # the first was released
 
 
 def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
