@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import hands
 import pytest
@@ -21,6 +22,7 @@ def test_03_stood_still(store_url, tmp_path, gate):
     with hands.crew(Hand(slow)) as (first,):
         first.at(gate)
         first.signal(signal.SIGSTOP)
+        time.sleep(1.5 * LEASE_s)
         with hands.crew(Hand(quick)) as (second,):
             assert second.end() == 0, second.said
         first.pass_on(gate)

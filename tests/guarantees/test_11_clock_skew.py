@@ -72,7 +72,7 @@ def test_11_clock_skew(postgres_url, tmp_path, library, hours):
     store = Store(postgres_url)
     hands.until(lambda: store.workers(1), "its first trial")
     store.close()
-    right = Hand(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=0.5))
+    right = Hand(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=1.3 * LEASE_s))
     said, _ = wrong.communicate(timeout=hands.WAIT_s)
     assert "2 trials done" in said
     assert right.end() == 0, right.said
