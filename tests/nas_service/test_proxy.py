@@ -26,7 +26,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WORKER = """
 import sys
 import simulated
-print(simulated.work(sys.argv[1], "x", lambda a: 0.2, rejected=0.3, lease_s=3.0))
+train = simulated.training(lambda a: 0.2)
+hand = simulated.hired(sys.argv[1], "x", train, rejected=0.3, lease_s=3.0)
+print(simulated.work(hand))
 """
 
 
@@ -85,7 +87,9 @@ def test_a_killed_worker_and_a_proxy_that_restarts_lose_and_double_nothing(proxy
     crew = [worker(proxy) for _ in range(3)]
     store = Store(postgres_url)
     search = open_search(store, "x")
+    end = time.monotonic() + 120
     while len(told(search)) < 3:
+        assert time.monotonic() < end, "the workers do nothing"
         time.sleep(0.1)
     crew[0].send_signal(signal.SIGKILL)
     proxy.kill()
