@@ -56,7 +56,7 @@ from nas_service.child import ChildFailure
 from nas_service.databases import checked_url
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
-from nas_service.search import open_search
+from nas_service.opening import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store import Store
 from nas_service.tables import archive

@@ -42,7 +42,7 @@ from servers import postgres
 from sqlalchemy.engine import Engine
 
 from nas_service.databases import checked_url
-from nas_service.search import Search, open_search
+from nas_service.opening import Search, open_search
 from nas_service.store import Store
 from nas_service.tables import archive, leases
 

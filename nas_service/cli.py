@@ -139,7 +139,7 @@ def resume(
     Where trainings are to be longer, those of the front go on, or those of the --top best.
     """
     from nas_service.evaluation import Bench
-    from nas_service.search import check_data, grow, open_search
+    from nas_service.opening import check_data, grow, open_search
 
     search = open_search(_store(storage, write=True, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
@@ -260,7 +260,7 @@ def migrate(storage: str | None, any_disk: bool) -> None:
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
     from nas_service import results
-    from nas_service.search import open_search
+    from nas_service.opening import open_search
 
     return results.read(open_search(_store(storage, any_disk=any_disk), name))
 
@@ -430,7 +430,7 @@ def dashboard(
 @options("json")
 def check_study(study: Path, as_json: bool) -> None:
     """Validate a study file; nothing is touched."""
-    from nas_service.search import check
+    from nas_service.opening import check
 
     spec = load_spec(study)
     notes = check(spec)

@@ -56,7 +56,7 @@ def retrain(
     from nas_service import results, retraining
     from nas_service.evaluation import Bench
     from nas_service.local import Crew, cores
-    from nas_service.search import check_data, open_search
+    from nas_service.opening import check_data, open_search
 
     url = storage_url(storage, os.environ)
     store = closed_at_end(Store(url, write=True, any_disk=any_disk))

@@ -126,7 +126,7 @@ def replay(
     from nas_service import replay as replays
     from nas_service import results
     from nas_service.evaluation import Bench
-    from nas_service.search import check_data, open_search
+    from nas_service.opening import check_data, open_search
 
     torch.set_num_threads(1)
     store = closed_at_end(Store(storage_url(storage, os.environ), any_disk=any_disk))

@@ -12,8 +12,8 @@ from nas_service.budgets import NO_PATH, PATH, broken
 from nas_service.halving import promote_by
 from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation
+from nas_service.opening import Search, all_digests, exhausted
 from nas_service.samplers import PASSED_OVER
-from nas_service.search import Search, all_digests, exhausted
 from nas_service.store import CONTINUED, PAID, Archived, Standing
 from nas_service.study import StudySpec
 

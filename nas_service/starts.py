@@ -8,8 +8,8 @@ import numpy as np
 
 from nas_service.budgets import Budgets
 from nas_service.errors import SpecError
+from nas_service.opening import open_search
 from nas_service.results import read
-from nas_service.search import open_search
 from nas_service.snn.composition import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.cells import CellSpace, Number

@@ -20,11 +20,7 @@ from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, T
 from nas_service.evaluation import Bench
 from nas_service.halving import promote_by
 from nas_service.metrics import Evaluation
-from nas_service.outage import Patience
-from nas_service.owners import owner_name
-from nas_service.samplers import GENERATIONS, derived_seed
-from nas_service.samplers.cells import score_by
-from nas_service.search import (
+from nas_service.opening import (
     CONTINUES,
     DIGEST,
     ENUMERABLE,
@@ -33,6 +29,10 @@ from nas_service.search import (
     continuation,
     exhausted,
 )
+from nas_service.outage import Patience
+from nas_service.owners import owner_name
+from nas_service.samplers import GENERATIONS, derived_seed
+from nas_service.samplers.cells import score_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.spool import Spool
 from nas_service.store import CONTINUED, Lease, Promotion

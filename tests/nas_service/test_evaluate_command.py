@@ -10,8 +10,8 @@ from nas_service.alone import alone, read_candidate
 from nas_service.cli import main
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
+from nas_service.opening import create
 from nas_service.results import read
-from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cells import CellSpace
 from nas_service.store import Store

@@ -11,8 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from nas_service.errors import StoreError
+from nas_service.opening import open_search
 from nas_service.proxy import proxy_storage
-from nas_service.search import open_search
 from nas_service.store import Store
 
 SERVER = """

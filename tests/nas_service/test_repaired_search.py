@@ -9,8 +9,8 @@ import torch
 from optuna.trial import FixedTrial, TrialState
 
 from nas_service.evaluation import Bench
+from nas_service.opening import create, open_search
 from nas_service.results import read
-from nas_service.search import create, open_search
 from nas_service.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import REPAIRS, Worker

@@ -10,8 +10,8 @@ from hw_models import Layer, Workload, load_profile
 from nas_service import report, results
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
+from nas_service.opening import create
 from nas_service.report.drawing import axis, cell, ticks
-from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Store
 from nas_service.study import StudySpec, parse_spec

@@ -12,8 +12,8 @@ from hw_models import Layer, Workload, load_profile
 from nas_service import report, results
 from nas_service.cli import main
 from nas_service.metrics import Evaluation
+from nas_service.opening import create
 from nas_service.results import count, hypervolume
-from nas_service.search import create
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import Store
 from nas_service.study import parse_spec

@@ -12,12 +12,11 @@ from nas_service import retraining
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation import Bench
+from nas_service.opening import create, open_search
 from nas_service.results import read
 from nas_service.retraining import chosen, comparisons, repeat_seed
-from nas_service.search import create, open_search
 from nas_service.store import Store
 from nas_service.study import parse_spec
-from nas_service.tables import repeats
 from nas_service.worker import Worker
 
 TREE = {
@@ -184,8 +183,6 @@ def nas(url, *words):
 
 
 def test_workers_train_each_repeat_once_and_the_table_says_what_is_real(place):
-    """In a store of an earlier release, which has no table for repeats."""
-    repeats.drop(place.search.store.engine)
     trials = ",".join(str(c.trial) for c in place.best)
     words = ("retrain", "x", "--trials", trials, "--seeds", "2", "--workers", "2")
     done = nas(place.url, *words, "--json")
