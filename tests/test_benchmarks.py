@@ -252,8 +252,8 @@ def chaos(found):
 def scale(found):
     assert [row["workers"] for row in found["shared"]] == [1, 2]
     for row in found["shared"]:
-        assert row["trials"] == 24
-        assert 3 > row["commits_per_trial"] >= 2
+        assert row["trials"] == 8
+        assert 3 >= row["commits_per_trial"] >= 2  # three where every trial is trained
         assert min(row["trials_per_s"], row["cpu_ms_per_trial"], row["held_ms_per_trial"]) > 0
     assert [row["trials"] for row in found["asks"]] == [4, 30]
     assert all(value > 0 for row in found["asks"] for value in row.values())
@@ -299,7 +299,7 @@ RUNS = {
         search_large,
     ),
     "rejection.py": Run("--study {digits} --candidates 20 --rounds 1", rejection),
-    "scale.py": Run("--storage sqlite:// --workers 1,2 --trials 24 --grown 4,30", scale),
+    "scale.py": Run("--storage sqlite:// --workers 1,2 --trials 8 --grown 4,30", scale),
     "search_table.py": Run(
         "--table {bench} --firing {firing} --seeds 1 --budget 8 --at 4,8 --samplers random,greybox",
         search_table,
