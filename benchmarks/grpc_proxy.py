@@ -10,7 +10,6 @@ listens on the loopback, and has the same cores as the workers. Needs grpcio and
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,14 +20,13 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage, run_grpc_proxy_server
+from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage
+from servers.grpc import STORAGE, Proxy
 
 from nas_service.databases import checked_url, storage_url
 
 PARAMETERS = 10
 WAYS = ("direct", "proxy")
-STORAGE = "NAS_STORAGE"  # of the processes: a password stands on no command line
-START_s = 60.0
 
 
 def database() -> BaseStorage:
@@ -96,29 +94,11 @@ def round_of(way: str, port: int, workers: int, trials: int) -> tuple[float, flo
     return done / seconds, added
 
 
-def listening(port: int) -> bool:
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def compared(workers: int, trials: int, rounds: int) -> dict[str, Any]:
-    port = free_port()
-    proxy = started("--serve", port)
-    try:
-        end = time.monotonic() + START_s
-        while not listening(port):
-            assert time.monotonic() < end, "the proxy does not listen"
-            time.sleep(0.1)
-        found = [[round_of(way, port, workers, trials) for way in WAYS] for _ in range(rounds)]
-    finally:
-        proxy.kill()
-        proxy.communicate()
+    with Proxy(os.environ[STORAGE]) as proxy:
+        found = [
+            [round_of(way, proxy.port, workers, trials) for way in WAYS] for _ in range(rounds)
+        ]
     speeds = [[speed for speed, _ in one] for one in found]
     return {
         "workers": workers,
@@ -136,8 +116,6 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     match sys.argv[1:]:
-        case ["--serve", port]:
-            return run_grpc_proxy_server(database(), host="127.0.0.1", port=int(port))
         case ["--work", way, port, name, trials]:
             return work(way, int(port), name, int(trials))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

@@ -35,6 +35,7 @@ SPACE = {
 CHIP = {"crossbar_size": [64, 128], "adc_bits": [4, 6]}
 CONSTRAINTS = {"parameters": 1e6, "area_mm2": 100.0, "latency_ms": 100.0, "energy_uJ": 100.0}
 DATA = "0" * 16
+SIZES = 32  # different costs that there are
 
 
 def spec(
@@ -86,7 +87,7 @@ class Bench:
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
         over = drawn(architecture) < self.rejected
         reason = "drawn to be over a budget" if over else ""
-        costs = report(8 + int(32 * drawn(architecture, "costs")))
+        costs = report(8 + int(SIZES * drawn(architecture, "costs")))
         return Evaluation(architecture, "rejected", costs, 0.1, seed, reason=reason)
 
     def to(self, until: int) -> "Bench":
@@ -100,6 +101,12 @@ class Bench:
 
     def proxies(self, architecture: Architecture) -> dict[str, float]:
         return {}
+
+
+def costed() -> None:
+    """Works out all costs, so that processes forked from here need not."""
+    for n in range(SIZES):
+        report(8 + n)
 
 
 def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluation]:

@@ -87,6 +87,7 @@ def _driver(url: str) -> str:
 def begin_ours(url: str, trials: int, sampler: str) -> None:
     proposals = simulated.spec("x", trials, sampler, proposals_per_training=1)
     simulated.made(url, proposals)
+    simulated.costed()
 
 
 def begin_plain(url: str, trials: int, sampler: str) -> None:

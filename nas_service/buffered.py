@@ -86,18 +86,31 @@ class BufferedStorage(BaseStorage):
     def write(self, trial_id: int) -> None:
         """Writes what waits of a trial that is held; it stays held."""
         held = self._held[trial_id]
-        for study_id in self._unread:  # whoever writes to a trial must have read it
-            self.behind.get_all_trials(study_id, deepcopy=False)
-        self._unread.clear()
+        if self._unread:
+            self._read()
+        while held.waiting:
+            kind, name, values = held.waiting[0]
+            try:
+                self._setter(kind)(trial_id, name, *values)
+            except KeyError:
+                self._read()
+                self._setter(kind)(trial_id, name, *values)
+            held.sent.append(held.waiting.pop(0))
+
+    def _setter(self, kind: str) -> Callable[..., None]:
         setters: dict[str, Callable[..., None]] = {
             "param": self.behind.set_trial_param,
             "user": self.behind.set_trial_user_attr,
             "system": self.behind.set_trial_system_attr,
         }
-        while held.waiting:
-            kind, name, values = held.waiting[0]
-            setters[kind](trial_id, name, *values)
-            held.sent.append(held.waiting.pop(0))
+        return setters[kind]
+
+    def _read(self) -> None:
+        """Whoever writes to a trial must have read it: the cache here, and that of a proxy, which
+        may have been restarted since this one looked."""
+        for study_id in self._unread or self._seen:
+            self.behind.get_all_trials(study_id, deepcopy=False)
+        self._unread.clear()
 
     def compare(self, trial_id: int) -> FrozenTrial:
         """The trial as it stands in the storage; of what waits, what stands there is forgotten."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
+import optuna.storages._rdb
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -33,6 +33,8 @@ UNKEPT = "0"  # of a store that did not keep its revision
 MIGRATIONS = Path(__file__).with_name("migrations")
 SCRIPT = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
 HEAD = str(SCRIPT.get_current_head())
+_OPTUNAS = Path(optuna.storages._rdb.__file__).with_name("alembic")
+OPTUNA_HEAD = str(ScriptDirectory(str(_OPTUNAS)).get_current_head())
 LOCK = int.from_bytes(b"nas make", "big")  # PostgreSQL's advisory lock of whoever makes tables
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 WRITTEN = (*tables.tables, "studies", "trials")
@@ -187,13 +189,11 @@ def _check(engine: Engine, found: Found, write: bool) -> None:
         )
     if not found.optuna:
         raise StoreError("its tables of Optuna are missing: `nas migrate` makes them")
-    try:
-        _optuna(engine, skip_table_creation=True)
-    except RuntimeError:  # of another revision
+    if found.optuna != OPTUNA_HEAD:
         raise StoreError(
             f"its tables of Optuna are of another release of it ({found.optuna}): end its workers, "
             "then run `nas migrate`"
-        ) from None
+        )
     if write:
         _check_rights(engine)
 

@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -93,6 +93,14 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A result that stands in the archive."""
+
+    outcome: str  # of its trial
+    followed: bool  # other trials wait for it
+
+
+@dataclass(frozen=True)
 class _New:
     """What a lease on a new trial is made from."""
 
@@ -138,6 +146,24 @@ class Repeat:
 
     evaluation: Evaluation
     test_accuracy: float | None  # None until the test images were read
+
+
+def _counts() -> "sa.Select[Any]":
+    """What makes a tally of the study `study_id`: made once, for every claim asks it."""
+    study_id: Any = sa.bindparam("study_id")
+    lease, count = leases.c, sa.func.count()
+    paid = sa.and_(archive.c.study_id == study_id, archive.c.outcome.in_(PAID))
+    known = lease.digest.in_(sa.select(archive.c.digest).where(paid))
+    new = lease.digest.is_(None) | ~known
+    columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
+    columns["begun"] = count.filter(lease.state.in_((*LIVE, "waiting")), new)
+    columns["continued"] = count.filter(lease.outcome == CONTINUED)
+    columns["trainings"] = sa.select(count).select_from(archive).where(paid).scalar_subquery()
+    named = [column.label(name) for name, column in columns.items()]
+    return sa.select(*named).where(lease.study_id == study_id)
+
+
+TALLY = _counts()
 
 
 @dataclass(frozen=True)
@@ -196,10 +222,12 @@ class Store:
         here and of Optuna's storage, joins it."""
         return self.transactions.exclusive(study_id)
 
-    def together(self) -> AbstractContextManager[Connection | None]:
-        """One transaction for our tables and Optuna's where they stand in one database here; else
+    @contextmanager
+    def together(self) -> Iterator[bool]:
+        """True: one transaction for our tables and Optuna's. False where these are behind a proxy:
         what is called inside is kept step by step, ours first."""
-        return self.transactions.writing() if self.joined else nullcontext()
+        with self.transactions.writing() if self.joined else nullcontext():
+            yield self.joined
 
     def rest(self) -> None:
         """Lets go of the connection: none is held while a network trains."""
@@ -314,8 +342,7 @@ class Store:
                 return held
             if seconds is not None:
                 self._beat(db, study_id, now)
-            self._expire(db, study_id, now, max_attempts)
-            if (left := self._left(db, study_id, owner, now)) is not None:
+            if (left := self._left(db, study_id, owner, now, max_attempts)) is not None:
                 return left
             tally = self._tally(db, study_id)
             end = self._end(db, study_id, tally, max_proposals, max_failures, seconds) or ended
@@ -334,18 +361,7 @@ class Store:
 
     def _tally(self, db: Connection, study_id: int) -> Tally:
         """All counts by one statement, so that a trial that moves on meanwhile counts once."""
-        lease, of_study = leases.c, leases.c.study_id == study_id
-        paid = sa.and_(archive.c.study_id == study_id, archive.c.outcome.in_(PAID))
-        known = lease.digest.in_(sa.select(archive.c.digest).where(paid))
-        new = lease.digest.is_(None) | ~known
-        count = sa.func.count()
-        columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
-        columns["begun"] = count.filter(lease.state.in_((*LIVE, "waiting")), new)
-        columns["continued"] = count.filter(lease.outcome == CONTINUED)
-        trainings = sa.select(count).select_from(archive).where(paid).scalar_subquery()
-        named = [column.label(name) for name, column in columns.items()]
-        query = sa.select(trainings.label("trainings"), *named).where(of_study)
-        row = dict(db.execute(query).mappings().one())
+        row = dict(db.execute(TALLY, {"study_id": study_id}).mappings().one())
         others = {name: row.pop(name) for name in ("trainings", "begun", "continued")}
         return Tally(Counter(row), **others)
 
@@ -354,19 +370,30 @@ class Store:
         row = db.execute(sa.select(leases).where(*mine)).mappings().first()
         return None if row is None else Lease(row["lease_id"], row["trial"], row["attempt"])
 
-    def _left(self, db: Connection, study_id: int, owner: str, now: float) -> Lease | None:
-        """A trial without a worker. Whom it made fail leaves it to others for a while."""
-        for_me = (leases.c.owner != owner) | (leases.c.deadline < now)
-        these = (leases.c.study_id == study_id, leases.c.state == "waiting", for_me)
-        query = sa.select(leases).where(*these).order_by(leases.c.trial).limit(1)
-        row = db.execute(query).mappings().first()
-        if row is None:
-            return None
+    def _left(
+        self, db: Connection, study_id: int, owner: str, now: float, max_attempts: int
+    ) -> Lease | None:
+        """A trial without a worker, also of workers that are gone: their leases end here.
+
+        Whom a trial made fail leaves it to others for a while.
+        """
+        open_ = leases.c.state.in_((*LIVE, "waiting"))
+        query = _of(leases, study_id).where(open_).order_by(leases.c.trial)
+        free = []
+        for row in db.execute(query).mappings().all():
+            if row["state"] != "waiting":
+                lost = _free(row, "", now) and self._lose(db, row, now, max_attempts)
+                free += [row] if lost else []
+            elif row["owner"] != owner or row["deadline"] < now:
+                free.append(row)
+        return self._take(db, free[0], owner, now) if free else None
+
+    def _take(self, db: Connection, row: sa.RowMapping, owner: str, now: float) -> Lease:
         taken = Lease(row["lease_id"], row["trial"], row["attempt"] + 1)
         values = {"state": "proposing", "owner": owner, "attempt": taken.attempt}
         this = leases.c.lease_id == taken.id
         db.execute(leases.update().where(this).values(**values, deadline=now + self.lease_s))
-        self._attempt(db, study_id, taken, owner, now)
+        self._attempt(db, row["study_id"], taken, owner, now)
         return taken
 
     def _begin(self, db: Connection, new: "_New", promotion: Promotion | None = None) -> Lease:
@@ -494,19 +521,14 @@ class Store:
         row = self.transactions.row(study_id)
         return db.execute(_of(studies, study_id)).mappings().one() if row is None else row
 
-    def _expire(self, db: Connection, study_id: int, now: float, max_attempts: int) -> None:
-        """Takes leases from workers that are gone."""
-        live = leases.c.state.in_(LIVE)
-        rows = db.execute(sa.select(leases).where(leases.c.study_id == study_id, live)).mappings()
-        for row in rows.all():
-            if not _free(row, "", now):
-                continue
-            lease = Lease(row["lease_id"], row["trial"], row["attempt"])
-            if lease.trial is None:
-                self._undo(db, lease)
-            else:
-                self._ended(db, lease, "lost", now)
-                self._leave_again(db, study_id, lease, "its worker was lost", max_attempts)
+    def _lose(self, db: Connection, row: sa.RowMapping, now: float, max_attempts: int) -> bool:
+        """Takes a lease from a worker that is gone; True where its trial is left to others."""
+        lease = Lease(row["lease_id"], row["trial"], row["attempt"])
+        if lease.trial is None:
+            self._undo(db, lease)
+            return False
+        self._ended(db, lease, "lost", now)
+        return self._leave_again(db, row["study_id"], lease, "its worker was lost", max_attempts)
 
     def _undo(self, db: Connection, lease: Lease) -> None:
         """As if a lease without a trial had never been."""
@@ -521,14 +543,15 @@ class Store:
         reason: str,
         max_attempts: int,
         deadline: float = 0.0,
-    ) -> None:
-        """Leaves a trial to the next claim, or, where too many attempts failed, to nobody."""
+    ) -> bool:
+        """Leaves a trial to the next claim; False: to nobody, too many attempts failed."""
         spoiled = self._spoiled(db, lease.id)
         if spoiled >= max_attempts:
             self._fail(db, study_id, lease.id, f"quarantined: {reason}, {spoiled} times over")
-        else:
-            this = leases.c.lease_id == lease.id
-            db.execute(leases.update().where(this).values(state="waiting", deadline=deadline))
+            return False
+        this = leases.c.lease_id == lease.id
+        db.execute(leases.update().where(this).values(state="waiting", deadline=deadline))
+        return True
 
     def crashed(
         self, study_id: int, lease: Lease, owner: str, reason: str, max_attempts: int
@@ -552,20 +575,29 @@ class Store:
     def adopt(self, study_id: int, running: Mapping[int, str | None]) -> None:
         """Leaves to the next claim those running trials whose worker died before it bound them.
 
-        `running` has the digest of those that go on with a known candidate.
+        `running` has the digest of those that go on with a known candidate; of others as many are
+        left as the budget has room for.
         """
         with self.exclusive(study_id) as db:
             now = self._now(db)
-            mine = leases.c.study_id == study_id
-            unbound = (mine, leases.c.trial.is_(None), leases.c.state.in_(LIVE))
-            if not all(
-                _free(r, "", now)
-                for r in db.execute(_of(leases, study_id).where(*unbound)).mappings()
-            ):
+            unbound = (leases.c.trial.is_(None), leases.c.state.in_(LIVE))
+            rows = db.execute(_of(leases, study_id).where(*unbound)).mappings()
+            if not all(_free(row, "", now) for row in rows):
                 return  # one of them may be about to be bound
-            bound = sa.select(leases.c.trial).where(mine, leases.c.trial.in_(list(running)))
-            for number in sorted(running.keys() - set(db.execute(bound).scalars())):
-                self._leave(db, study_id, number, running[number])
+            tally = self._tally(db, study_id)
+            room = self._budget(db, study_id) - tally.trainings - tally.begun
+            for number in self.without_lease(study_id, running):
+                known = running[number] is not None
+                if known or room > 0:
+                    self._leave(db, study_id, number, running[number])
+                    room -= not known
+
+    def without_lease(self, study_id: int, trials: Collection[int]) -> list[int]:
+        """Those of these trials that nobody ever bound, in order."""
+        these = (leases.c.study_id == study_id, leases.c.trial.in_(list(trials)))
+        with self.transactions.begin() as db:
+            bound = set(db.execute(sa.select(leases.c.trial).where(*these)).scalars())
+        return sorted(set(trials) - bound)
 
     def leave(self, study_id: int, trial: int, digest: str) -> None:
         """Leaves a running trial of a known candidate to the next claim."""
@@ -640,30 +672,35 @@ class Store:
         owner: str,
         evaluation: Evaluation,
         at_step: bool = False,
-    ) -> bool:
-        """Keeps a result, once; False if another worker has taken the trial meanwhile.
+        told: bool = False,
+    ) -> "Kept | None":
+        """Keeps a result, once; None if another worker has taken the trial meanwhile.
 
         In place of an earlier one of the candidate stands only where its training has led to since.
         With `at_step` it is also kept as what the candidate had behind this epoch. The same result
-        of the same attempt may come again; a late one stands in the history alone.
+        of the same attempt may come again; a late one stands in the history alone. `told`: the
+        caller tells Optuna in the same transaction.
         """
         digest = evaluation.architecture.digest
         whole = json.dumps(evaluation.to_json(), allow_nan=False)
         result = hashlib.sha256(whole.encode()).hexdigest()
         with self.transactions.alone(study_id, digest) as db:
-            now = self._now(db)
-            if not self._mine(db, lease, owner):
-                if self._result(db, lease) == result:
-                    return True
+            held = self._of_result(db, study_id, lease, digest)
+            followed = held is not None and held["followers"] > 0
+            if held is None or not _mine(held, lease, owner):
+                if held is not None and self._result(db, lease) == result:
+                    return Kept(held["outcome"], followed)
+                now = self._now(db)
                 self._ended(db, lease, "late", now, result=result, evaluation=whole)
-                return False
+                return None
             text = self._known(db, study_id, digest)
             continued = text is not None and _continues(evaluation, _evaluation(text))
-            values = {"outcome": CONTINUED if continued else evaluation.outcome, "digest": digest}
-            values |= {"state": "archived", "owner": owner}
+            kept = Kept(CONTINUED if continued else evaluation.outcome, followed)
+            values = {"outcome": kept.outcome, "digest": digest, "owner": owner}
+            values["state"] = "told" if told else "archived"
             this_lease = leases.c.lease_id == lease.id
             db.execute(leases.update().where(this_lease).values(values))
-            self._ended(db, lease, "won", now, result=result)
+            self._ended(db, lease, "won", held["now"], result=result)
             row = {"outcome": evaluation.outcome, "metrics": json.dumps(measure(evaluation))}
             row["evaluation"] = whole
             this = {"study_id": study_id, "digest": digest}
@@ -675,15 +712,19 @@ class Store:
             if at_step and evaluation.trained and (continued or text is None):
                 standing = {"epochs": evaluation.fidelity, "metrics": row["metrics"]}
                 db.execute(rungs.insert().values(**this, **standing))
-            return True
+            return kept
 
-    def _mine(self, db: Connection, lease: Lease, owner: str) -> bool:
-        """True while nobody else has begun the trial anew, also behind the lease's deadline."""
-        query = sa.select(leases).where(leases.c.lease_id == lease.id).with_for_update()
-        row = db.execute(query).mappings().first()
-        if row is None or (row["attempt"], row["owner"]) != (lease.attempt, owner):
-            return False
-        return row["state"] in (*LIVE, "waiting")
+    def _of_result(
+        self, db: Connection, study_id: int, lease: Lease, digest: str
+    ) -> sa.RowMapping | None:
+        """The lease's row, locked, the time, and how many trials follow the candidate."""
+        other = leases.alias()
+        same = (other.c.study_id == study_id, other.c.digest == digest)
+        waits = sa.select(sa.func.count()).where(*same, other.c.state == "following")
+        query = sa.select(
+            leases, self._clock.label("now"), waits.scalar_subquery().label("followers")
+        ).where(leases.c.lease_id == lease.id)
+        return db.execute(query.with_for_update(of=leases)).mappings().first()
 
     def _result(self, db: Connection, lease: Lease) -> str | None:
         """Digest of what an attempt has won with."""
@@ -692,20 +733,14 @@ class Store:
         found: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()
         return found
 
-    def answer(self, study_id: int, lease: Lease, owner: str) -> None:
-        """Ends the attempt at a trial whose candidate is known."""
+    def answer(self, study_id: int, lease: Lease, owner: str, told: bool = False) -> None:
+        """Ends the attempt at a trial whose candidate is known; `told` as in `archive_result`."""
         with self.transactions.writing() as db:
             this = leases.c.lease_id == lease.id
-            values = {"state": "archived", "outcome": "cached", "owner": owner}
+            state = "told" if told else "archived"
+            values = {"state": state, "outcome": "cached", "owner": owner}
             db.execute(leases.update().where(this).values(values))
             self._ended(db, lease, "answered", self._now(db))
-
-    def followed(self, study_id: int, digest: str) -> bool:
-        """True where other trials wait for this candidate."""
-        same = (leases.c.study_id == study_id, leases.c.digest == digest)
-        following = sa.select(leases.c.lease_id).where(*same, leases.c.state == "following")
-        with self.transactions.begin() as db:
-            return db.execute(following).first() is not None
 
     def finish(self, lease_id: int, outcome: str) -> None:
         """Optuna knows the result now."""
@@ -868,12 +903,23 @@ class Store:
             this = _repeat(study_id, digest, number)
             db.execute(repeats.update().where(*this).values(test_accuracy=value))
 
-    def _now(self, db: Connection) -> float:
+    @property
+    def _clock(self) -> "sa.ColumnElement[float]":
+        """The database's time, in seconds."""
         sqlite = self.engine.dialect.name == "sqlite"
         julian = "(julianday('now') - 2440587.5) * 86400.0"
         # now() would be when the transaction began, before it waited for the study's row
         clock = julian if sqlite else "extract(epoch from clock_timestamp())"
-        return float(db.execute(sa.text(f"SELECT {clock}")).scalar_one())
+        return sa.literal_column(clock, sa.Float(asdecimal=False))
+
+    def _now(self, db: Connection) -> float:
+        return float(db.execute(sa.select(self._clock)).scalar_one())
+
+
+def _mine(row: sa.RowMapping, lease: Lease, owner: str) -> bool:
+    """True while nobody else has begun the trial anew, also behind the lease's deadline."""
+    same = (row["attempt"], row["owner"]) == (lease.attempt, owner)
+    return same and row["state"] in (*LIVE, "waiting")
 
 
 def _evaluation(text: str) -> Evaluation:

@@ -4,8 +4,9 @@ import copy
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,24 +16,29 @@ from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
+    StudyModel,
     TrialModel,
     TrialParamModel,
     TrialSystemAttributeModel,
     TrialUserAttributeModel,
+    TrialValueModel,
 )
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import ORMExecuteState, Session
-from sqlalchemy.sql import operators
+from sqlalchemy.orm import Session
 
 from nas_service.errors import StoreError
+from nas_service.reading import read_trials, trial_of
 from nas_service.tables import studies
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
-TRIAL_ID = TrialModel.__table__.c.trial_id
+TRIALS: sa.Table = TrialModel.__table__
+TRIAL_ID = TRIALS.c.trial_id
 FROZEN_s = 20.0  # a process that says nothing for so long inside a transaction keeps no locks
 
 
@@ -45,13 +51,26 @@ class _Shared(Session):
         super().__init__(db, autoflush=False, join_transaction_mode="rollback_only")
         self.attributes: dict[Attributes, dict[tuple[int, str], str]] = {}
         self.params: list[dict[str, Any]] = []
+        self.values: list[dict[str, Any]] = []
         self._trials: dict[int, TrialModel] = {}
+        self._known: dict[str, BaseDistribution] | None = None
 
     def trial(self, trial_id: int) -> TrialModel:
-        """That a call of this transaction writes to; read once, as Optuna reads it at each."""
+        """That a call of this transaction writes to; locked once, as Optuna does at each."""
         if trial_id not in self._trials:
-            self._trials[trial_id] = TrialModel.find_or_raise_by_id(trial_id, self)
+            found = TrialModel.find_or_raise_by_id(trial_id, self, for_update=True)
+            self._trials[trial_id] = found
         return self._trials[trial_id]
+
+    def known(self, study_id: int) -> dict[str, BaseDistribution]:
+        """Distributions in a study by parameter; asked by who has read none of its trials."""
+        if self._known is None:
+            param = TrialParamModel.__table__.c
+            text = sa.func.min(param.distribution_json)
+            query = sa.select(param.param_name, text).join(TRIALS).group_by(param.param_name)
+            rows = self.execute(query.where(TRIALS.c.study_id == study_id))
+            self._known = {name: json_to_distribution(text) for name, text in rows}
+        return self._known
 
     def commit(self) -> None:
         """Nothing yet: what was added goes out together."""
@@ -69,40 +88,21 @@ class _Shared(Session):
         self.flush()
         if self.params:
             self.execute(sa.insert(TrialParamModel.__table__), self.params)
-        for model, values in self.attributes.items():
-            rows = [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in values.items()]
-            self.execute(self._upsert(model), rows)
+        for model, texts in self.attributes.items():
+            rows = [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in texts.items()]
+            self._upsert(model, "key", rows)
+        self._upsert(TrialValueModel, "objective", self.values)
 
-    def _upsert(self, model: Attributes) -> Any:
+    def _upsert(self, model: Any, key: str, rows: list[dict[str, Any]]) -> None:
+        """Writes a trial's rows, in place of those of the same key."""
+        if not rows:
+            return
         sqlite = self.get_bind().dialect.name == "sqlite"
         insert = sa.dialects.sqlite.insert if sqlite else sa.dialects.postgresql.insert
-        statement: Any = insert(model)
-        return statement.on_conflict_do_update(
-            index_elements=[model.trial_id, model.key],
-            set_={"value_json": statement.excluded.value_json},
-        )
-
-
-@sa.event.listens_for(_Shared, "do_orm_execute")
-def _known(asked: ORMExecuteState) -> "sa.Result[Any] | None":
-    """A trial that this transaction has read is not read again, as Optuna does at each write."""
-    key = _trial_of(asked.statement) if asked.is_select else None
-    if key is None:
-        return None
-    kept: dict[int, sa.FrozenResult[Any]] = asked.session.info
-    if key not in kept:
-        kept[key] = asked.invoke_statement().freeze()
-    return kept[key]()
-
-
-def _trial_of(statement: Any) -> int | None:
-    """The id in `SELECT trial WHERE id = ...`; None for any other statement."""
-    where = getattr(statement, "whereclause", None)
-    if not isinstance(where, sa.BinaryExpression) or statement._for_update_arg is not None:
-        return None
-    whole = [d["type"] for d in statement.column_descriptions] == [TrialModel]
-    by_id = where.left.shares_lineage(TRIAL_ID) and where.operator is operators.eq
-    return where.right.effective_value if whole and by_id else None
+        statement: Any = insert(model.__table__)
+        new = {name: statement.excluded[name] for name in rows[0].keys() - {"trial_id", key}}
+        index = ["trial_id", key]
+        self.execute(statement.on_conflict_do_update(index_elements=index, set_=new), rows)
 
 
 def _nothing() -> None:
@@ -198,6 +198,8 @@ class JoiningStorage(RDBStorage):
         if self.engine.dialect.name == "postgresql":
             self.engine.dispose()  # its connections so far do not know the next line
             sa.event.listen(self.engine, "connect", _let_go_when_frozen)
+            # several rows go out as one statement, not one by one
+            self.engine.dialect.use_insertmanyvalues_wo_returning = True
         self.transactions = Transactions(self.engine)
         self.scoped_session = _Sessions(self.transactions)  # type: ignore[assignment]
 
@@ -210,11 +212,41 @@ class JoiningStorage(RDBStorage):
         super().__setstate__(state)
         self._join()
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """By two statements; RDBStorage takes seven."""
+        included = [n for n in included_trial_ids if n <= trial_id_greater_than]
+        with _create_scoped_session(self.scoped_session) as session:
+            db = session.connection()
+            found = read_trials(db, study_id, states, included, trial_id_greater_than)
+            if not found:
+                StudyModel.find_or_raise_by_id(study_id, session)
+            return found
+
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        self.made = copy.deepcopy(super()._create_new_trial(study_id, template_trial))
+        session = self.transactions.session()
+        if template_trial is None and isinstance(session, _Shared):
+            self.made = self._new_trial(session, study_id)
+        else:
+            session.close()
+            self.made = super()._create_new_trial(study_id, template_trial)
         return copy.deepcopy(self.made)
+
+    def _new_trial(self, session: _Shared, study_id: int) -> FrozenTrial:
+        """With the next number, by one statement behind the study's lock."""
+        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+        number = sa.select(sa.func.count()).where(TRIALS.c.study_id == study_id)
+        begun = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
+        row = {"study_id": study_id, "number": number.scalar_subquery(), **begun}
+        new = session.execute(sa.insert(TRIALS).values(row).returning(TRIALS)).one()
+        return trial_of(new)
 
     def _check(self, session: _Shared, trial_id: int) -> TrialModel:
         trial = session.trial(trial_id)
@@ -230,20 +262,36 @@ class JoiningStorage(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
-        """In a shared transaction all parameters are written by one statement, where they are
-        known from earlier trials."""
-        if not isinstance(session, _Shared) or previous_distribution is None:
+        """In a shared transaction all parameters are written by one statement."""
+        if not isinstance(session, _Shared):
             super()._set_trial_param_without_commit(
                 session, trial_id, param_name, param_value_internal, distribution,
                 previous_distribution,
             )  # fmt: skip
             return
-        self._check(session, trial_id)
-        check_distribution_compatibility(previous_distribution, distribution)
+        trial: Any = self._check(session, trial_id)
+        previous = previous_distribution or session.known(trial.study_id).get(param_name)
+        if previous is not None:
+            check_distribution_compatibility(previous, distribution)
         row = {"trial_id": trial_id, "param_name": param_name}
         row |= {"param_value": param_value_internal}
         row |= {"distribution_json": distribution_to_json(distribution)}
         session.params.append(row)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        session = self.transactions.session()
+        if not isinstance(session, _Shared) or not state.is_finished():
+            session.close()
+            return super().set_trial_state_values(trial_id, state, values)
+        trial: Any = self._check(session, trial_id)
+        for objective, value in enumerate(values or ()):
+            number, kind = TrialValueModel.value_to_stored_repr(value)
+            row = {"trial_id": trial_id, "objective": objective}
+            session.values.append(row | {"value": number, "value_type": kind})
+        trial.state, trial.datetime_complete = state, datetime.now()
+        return True
 
     def _set_trial_attr_without_commit(
         self, session: Session, model_cls: Attributes, trial_id: int, key: str, value: Any

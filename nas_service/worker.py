@@ -97,6 +97,7 @@ class Worker:
         self._renewed = 0.0  # on this machine's own clock, when the lease last was
         self._lost = False
         self._trial: Trial | None = None
+        self._spec = ""  # as the store had it last
         self._crashes = 0
         self._training = False
         space = search.spec.build_space()
@@ -178,9 +179,27 @@ class Worker:
     def _ask(self, promotion: Promotion | None) -> int:
         """Makes a trial, inside the claim."""
         with self._storage.holding():
-            trial = self.search.study.ask() if promotion is None else self._promoted(promotion)
+            if promotion is not None:
+                trial = self._promoted(promotion)
+            else:
+                trial = self._orphan() or self.search.study.ask()
         self._trial = trial
         return trial.number
+
+    def _orphan(self) -> Trial | None:
+        """A trial whose worker was lost between making it and its lease. Where both are made in one
+        transaction there is none; elsewhere the study's lock, held here, tells that it is lost."""
+        s = self.search
+        if s.store.joined:
+            return None
+        running = self._storage.behind.get_all_trials(
+            s.id, deepcopy=False, states=(TrialState.RUNNING,)
+        )
+        new = {t.number: t._trial_id for t in running if CONTINUES not in t.user_attrs}
+        for number in s.store.without_lease(s.id, new):
+            self._storage.hold(new[number])
+            return Trial(s.study, new[number])
+        return None
 
     def _promoted(self, p: Promotion) -> Trial:
         """A new trial of a candidate that goes on."""
@@ -199,8 +218,10 @@ class Worker:
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""
-        s = self.search
-        spec = parse_spec(s.store.spec(s.id), f"study {s.name!r}")
+        s, text = self.search, self.search.store.spec(self.search.id)
+        if text == self._spec:
+            return
+        spec, self._spec = parse_spec(text, f"study {s.name!r}"), text
         if spec != s.spec:
             self.search, self.bench = replace(s, spec=spec), replace(self.bench, spec=spec)
 
@@ -342,9 +363,11 @@ class Worker:
         A candidate that is known is told at once, and so is one that is rejected.
         """
         s, digest = self.search, architecture.digest
-        with s.store.together():
+        with s.store.together() as at_once:
             if again and self._is_told(trial):
                 return None
+            if not at_once:
+                self._keep_drawn(lease, trial)
             known = s.store.known(s.id, digest)
             if known is None and screened is None:  # it failed meanwhile
                 screened = bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
@@ -354,13 +377,22 @@ class Worker:
             alone = s.store.begin_training(s.id, lease, digest)
             goes_on = known is not None and bench.ended_early(known)
             if known is not None and not (alone and goes_on):
-                s.store.answer(s.id, lease, self.owner)
-                self._tell(lease.id, trial, known, "cached")
+                s.store.answer(s.id, lease, self.owner, at_once)
+                self._tell(trial, known, "cached")
+                if not at_once:
+                    s.store.finish(lease.id, "cached")
                 return None
             if goes_on and s.spec.search.sampler in GENERATIONS:
                 _ = trial.relative_params  # without, a trial that drew nothing has none
             self._storage.write(trial._trial_id)
             return (known or screened) if alone else None
+
+    def _keep_drawn(self, lease: Lease, trial: Trial) -> None:
+        """Writes what the trial drew before anything of ours says how it ended, where these are two
+        transactions: a worker that is lost in between leaves it whole."""
+        if not self.search.store.renew(lease, self.owner):
+            raise LeaseLost(f"trial {lease.trial}: its lease is lost")
+        self._storage.write(trial._trial_id)
 
     def _finish(self, lease: Lease, trial: Trial, bench: Bench, begun: Evaluation) -> None:
         """Trains a candidate, or goes on with its training, and keeps what was found."""
@@ -399,17 +431,20 @@ class Worker:
     ) -> bool:
         """Keeps a result and tells it; False where it came late."""
         s = self.search
-        with s.store.together():
+        with s.store.together() as at_once:
             if again and self._is_told(trial):
                 return True
-            stepwise = s.spec.search.halving is not None
-            if not s.store.archive_result(s.id, lease, self.owner, evaluation, stepwise):
+            kept = s.store.archive_result(
+                s.id, lease, self.owner, evaluation, s.spec.search.halving is not None, at_once
+            )
+            if kept is None:
                 self.telemetry.count("late_results")
                 self.report(f"trial {lease.trial}: result came late, another worker has the trial")
                 return False
-            self._tell(lease.id, trial, evaluation, evaluation.outcome)
-            followed = s.store.followed(s.id, evaluation.architecture.digest)
-        if followed:
+            self._tell(trial, evaluation, kept.outcome)
+            if not at_once:
+                s.store.finish(lease.id, kept.outcome)
+        if kept.followed:
             self._patience.keep_trying(self._settle)
         return True
 
@@ -417,13 +452,11 @@ class Worker:
         """True where an earlier try went through and only its reply was lost."""
         return self._storage.compare(trial._trial_id).state.is_finished()
 
-    def _tell(self, lease_id: int, trial: Trial, evaluation: Evaluation, outcome: str) -> None:
+    def _tell(self, trial: Trial, evaluation: Evaluation, outcome: str) -> None:
         s = self.search
-        outcome = CONTINUED if s.store.outcome(lease_id) == CONTINUED else outcome
         if outcome == "rejected" and s.spec.search.repair and evaluation.repair:
             self._propose(evaluation.repair, trial.number)
         tell_trial(trial, s.spec, evaluation, outcome)
-        s.store.finish(lease_id, outcome)
         self.telemetry.count("trials", outcome=outcome)
         self.report(line(s.spec, trial.number, evaluation, outcome))
 
@@ -457,8 +490,10 @@ class Worker:
             evaluation = s.store.known(s.id, digest)
             assert evaluation is not None, digest  # noqa: S101  archived before it is told
             origin = s.store.origin(s.id, digest)
-            outcome = evaluation.outcome if origin == number else "cached"
-            self._tell(lease_id, Trial(s.study, trial._trial_id), evaluation, outcome)
+            outcome = str(evaluation.outcome) if origin == number else "cached"
+            outcome = CONTINUED if s.store.outcome(lease_id) == CONTINUED else outcome
+            self._tell(Trial(s.study, trial._trial_id), evaluation, outcome)
+            s.store.finish(lease_id, outcome)
 
     def _frozen(self, number: int) -> FrozenTrial:
         trials = self._storage.behind.get_all_trials(self.search.id, deepcopy=False)
@@ -472,7 +507,7 @@ class Worker:
             kept = s.store.archive_result(
                 s.id, waiting.lease, waiting.owner, waiting.evaluation, stepwise
             )
-            how = "kept" if kept else "late"
+            how = "late" if kept is None else "kept"
             self.report(f"trial {waiting.lease.trial}: a result from this machine's spool, {how}")
             self.spool.drop(waiting.file)
 

@@ -5,6 +5,7 @@ each of the six pairs i, j (i < j) carries one operation, from i to j or, in bac
 to i one time step late (Kim et al., ECCV 2022, section 3).
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -361,7 +362,7 @@ class Architecture:
                 values[name] = dict(values[name])
         return values
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """16 hex digits, equal only for functionally equal candidates."""
         text = json.dumps(self.canonical(), sort_keys=True)

@@ -21,6 +21,7 @@ from typing import Any
 import simulated
 import sqlalchemy as sa
 
+from nas_service import transactions
 from nas_service import worker as workers
 from nas_service.child import Trainer
 from nas_service.local import end_on_signals
@@ -45,7 +46,8 @@ class Orders:
     deaf: bool = False  # trainings that ask nobody whether to go on
     gates: tuple[str, ...] = ()
     deaths: tuple[tuple[int, ...], ...] = ()  # moments of those that live at one time, from 1
-    before: Callable[[Store], None] | None = None  # a function that its process finds
+    before: Callable[[Store], None] | None = None  # one of this module, which its process finds
+    behind: str = ""  # the database, where the URL is a proxy's
 
 
 _START = multiprocessing.get_context("forkserver")
@@ -171,7 +173,27 @@ def _doomed(search: Search, orders: Orders, moment: int) -> int:
         os._exit(1)
 
 
+def let_go_soon(store: Store) -> None:
+    """A process that says nothing keeps its locks for a second, not for the product's time."""
+    transactions.FROZEN_s = 1.0
+    store.rest()
+
+
+def fill_up(store: Store) -> None:
+    """The disk has no more pages than the store, and three."""
+    with store.engine.connect() as db:
+        pages = db.execute(sa.text("PRAGMA page_count")).scalar_one()
+    store.rest()
+
+    def limit(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+
+    sa.event.listen(store.engine, "connect", limit)
+
+
 def _opened(orders: Orders) -> Search:
+    if orders.behind:
+        os.environ["NAS_DATABASE"] = orders.behind
     store = Store(orders.url)
     store.lease_s = orders.lease_s
     if orders.before is not None:

@@ -7,8 +7,6 @@ import pytest
 from hands import Hand, History, Orders
 from servers.proxy import Proxy
 
-from nas_service import transactions
-
 LEASE_s = 1.0
 
 
@@ -38,23 +36,14 @@ def test_06_partition(postgres_url, tmp_path, end):
     assert (lost["ending"], won["ending"]) == ("lost", "won")
 
 
-def soon(store):
-    """A process that says nothing keeps its locks for less than the product's time."""
-    transactions.FROZEN_s = LEASE_s
-    store.rest()
-
-
 def test_06_parted_inside_a_transaction(postgres_url, tmp_path):
     """The study's lock is taken from who is not heard of any more."""
     hands.study(postgres_url, 3)
-    with (
-        Proxy(postgres_url) as proxy,
-        hands.crew(Hand(Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=soon))) as (
-            first,
-        ),
-    ):
-        first.at("ask")
-        proxy.part()
-        beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
-        assert beside.end() == 0, beside.said
+    with Proxy(postgres_url) as proxy:
+        parted = Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=hands.let_go_soon)
+        with hands.crew(Hand(parted)) as (first,):
+            first.at("ask")
+            proxy.part()
+            beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
+            assert beside.end() == 0, beside.said
     History.of(postgres_url).check(3)

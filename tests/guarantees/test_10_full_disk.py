@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import hands
 import pytest
 import simulated
-import sqlalchemy as sa
 import torch
 from hands import Hand, History, Orders
 
@@ -18,25 +17,11 @@ from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spool import Spool
 from nas_service.store import Lease
 
-SPARE = 3  # pages
-
-
-def fill(store):
-    """No more pages than there are, and a few."""
-    with store.engine.connect() as db:
-        pages = db.execute(sa.text("PRAGMA page_count")).scalar_one()
-    store.rest()
-
-    def limit(connection, _):
-        connection.execute(f"PRAGMA max_page_count = {pages + SPARE}")
-
-    sa.event.listen(store.engine, "connect", limit)
-
 
 def test_10_full_disk(tmp_path):
     url = f"sqlite:///{tmp_path}/nas.db"
     hands.study(url, 20)
-    full = Hand(Orders(url, tmp_path, before=fill))
+    full = Hand(Orders(url, tmp_path, before=hands.fill_up))
     assert full.end() == 4, full.said
     assert "disk is full" in full.said
     assert "is away" not in full.said, "no waiting helps"

@@ -1,0 +1,113 @@
+"""Optuna's trials, read by two statements and without an object for each of their values.
+
+What is found equals what `RDBStorage` finds. Every worker reads every other worker's trials, each
+of thirty-odd values, so that this is what many workers spend most of their time on.
+"""
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Container, Iterable
+from math import inf, nan
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import json_to_distribution
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+
+Parts = dict[str, list[tuple[str, Any, Any]]]  # kind -> key, text and number of each
+
+_TRIALS = TrialModel.__table__
+_WANTED = sa.and_(
+    _TRIALS.c.study_id == sa.bindparam("study_id"),
+    sa.or_(
+        _TRIALS.c.trial_id > sa.bindparam("above"),
+        _TRIALS.c.trial_id.in_(sa.bindparam("included", expanding=True)),
+    ),
+)
+_FOUND = sa.select(_TRIALS).where(_WANTED).order_by(_TRIALS.c.trial_id)
+_NO_NUMBERS = {"INF_POS": inf, "INF_NEG": -inf, "NAN": nan}  # which no column of numbers holds
+
+_distribution = functools.lru_cache(maxsize=4096)(json_to_distribution)
+
+
+def _values(model: Any, key: str, text: str, number: str | None = None) -> "sa.Select[Any]":
+    """The rows of one of Optuna's tables in the shape that all have here."""
+    c = model.__table__.c
+    (row,) = model.__table__.primary_key
+    value = sa.null() if number is None else c[number]
+    return sa.select(
+        sa.literal_column(f"'{model.__tablename__}'").label("kind"),
+        c.trial_id,
+        row.label("row"),
+        sa.cast(c[key], sa.String).label("key"),
+        sa.cast(c[text], sa.String).label("text"),
+        sa.cast(value, sa.Float(precision=53)).label("number"),
+    ).where(c.trial_id.in_(sa.select(_TRIALS.c.trial_id).where(_WANTED)))
+
+
+_PARTS = sa.union_all(
+    _values(TrialParamModel, "param_name", "distribution_json", "param_value"),
+    _values(TrialValueModel, "objective", "value_type", "value"),
+    _values(TrialUserAttributeModel, "key", "value_json"),
+    _values(TrialSystemAttributeModel, "key", "value_json"),
+    _values(
+        TrialIntermediateValueModel, "step", "intermediate_value_type", "intermediate_value"
+    ),
+).order_by("row")  # fmt: skip
+
+
+def read_trials(
+    db: Connection,
+    study_id: int,
+    states: Container[TrialState] | None,
+    included: Iterable[int],
+    above: int,
+) -> list[FrozenTrial]:
+    """A study's trials whose ids are above one, and those included, by id."""
+    wanted = {"study_id": study_id, "above": above, "included": list(included)}
+    rows = [r for r in db.execute(_FOUND, wanted) if states is None or r.state in states]
+    parts: defaultdict[int, Parts] = defaultdict(lambda: defaultdict(list))
+    if rows:
+        for kind, trial_id, _, key, text, number in db.execute(_PARTS, wanted):
+            parts[trial_id][kind].append((key, text, number))
+    return [trial_of(row, parts[row.trial_id]) for row in rows]
+
+
+def trial_of(row: Any, given: Parts | None = None) -> FrozenTrial:
+    """A row of Optuna's table of trials, with what the others have of it."""
+    parts = defaultdict(list, given or {})
+    drawn = [(k, _distribution(t), v) for k, t, v in parts[TrialParamModel.__tablename__]]
+    numbers = {int(k): _number(t, v) for k, t, v in parts[TrialValueModel.__tablename__]}
+    steps = parts[TrialIntermediateValueModel.__tablename__]
+    return FrozenTrial(
+        number=row.number,
+        state=row.state,
+        value=None,
+        values=[numbers[n] for n in range(len(numbers))] or None,
+        datetime_start=row.datetime_start,
+        datetime_complete=row.datetime_complete,
+        params={key: kind.to_external_repr(value) for key, kind, value in drawn},
+        distributions={key: kind for key, kind, _ in drawn},
+        user_attrs=_attributes(parts[TrialUserAttributeModel.__tablename__]),
+        system_attrs=_attributes(parts[TrialSystemAttributeModel.__tablename__]),
+        intermediate_values={int(key): _number(text, value) for key, text, value in steps},
+        trial_id=row.trial_id,
+    )
+
+
+def _number(kind: str, value: float | None) -> float:
+    return _NO_NUMBERS[kind] if value is None else value
+
+
+def _attributes(rows: list[tuple[str, Any, Any]]) -> dict[str, Any]:
+    return {key: json.loads(text) for key, text, _ in rows}
