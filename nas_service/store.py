@@ -626,10 +626,13 @@ class Store:
             db.execute(leases.update().where(this).values(trial=trial))
         return replace(lease, trial=trial)
 
-    def begin_training(self, study_id: int, lease: Lease, digest: str) -> bool:
+    def begin_training(
+        self, study_id: int, lease: Lease, digest: str
+    ) -> tuple[bool, Evaluation | None]:
         """True: train it. False: another trial trains the same candidate; this one follows it.
 
-        LeaseLost where another worker has the trial.
+        Beside it what is known of the candidate at this moment: whoever had the same one may have
+        ended since the caller looked. LeaseLost where another worker has the trial.
         """
         with self.transactions.alone(study_id, digest) as db:
             same = sa.select(leases.c.lease_id).where(
@@ -645,7 +648,7 @@ class Store:
                 raise LeaseLost(f"trial {lease.trial}: its lease is lost")
             if state == "following":
                 self._ended(db, lease, "answered", self._now(db))
-            return state == "training"
+            return state == "training", self.known(study_id, digest)
 
     def renew(self, lease: Lease, owner: str) -> bool:
         """Keeps the lease; False if it is another worker's by now."""

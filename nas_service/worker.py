@@ -368,13 +368,9 @@ class Worker:
                 return None
             if not at_once:
                 self._keep_drawn(lease, trial)
-            known = s.store.known(s.id, digest)
-            if known is None and screened is None:  # it failed meanwhile
-                screened = bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
-            if known is None and screened is not None and screened.reason:
-                self._archive(lease, trial, screened)
+            if screened is not None and self._rejected(lease, trial, screened):
                 return None
-            alone = s.store.begin_training(s.id, lease, digest)
+            alone, known = s.store.begin_training(s.id, lease, digest)
             goes_on = known is not None and bench.ended_early(known)
             if known is not None and not (alone and goes_on):
                 s.store.answer(s.id, lease, self.owner, at_once)
@@ -386,6 +382,14 @@ class Worker:
                 _ = trial.relative_params  # without, a trial that drew nothing has none
             self._storage.write(trial._trial_id)
             return (known or screened) if alone else None
+
+    def _rejected(self, lease: Lease, trial: Trial, screened: Evaluation) -> bool:
+        """True for a candidate that is over a budget, told as such unless another trial was."""
+        s = self.search
+        if not screened.reason or s.store.known(s.id, screened.architecture.digest) is not None:
+            return False
+        self._archive(lease, trial, screened)
+        return True
 
     def _keep_drawn(self, lease: Lease, trial: Trial) -> None:
         """Writes what the trial drew before anything of ours says how it ended, where these are two

@@ -53,9 +53,20 @@ def claim(store, owner=OTHER, **limits):
 def trained(store, trial, channels, owner=OTHER):
     lease = store.bind(claim(store, owner), trial)
     e = evaluation(channels)
-    assert store.begin_training(ID, lease, e.architecture.digest)
+    assert store.begin_training(ID, lease, e.architecture.digest) == (True, None)
     assert store.archive_result(ID, lease, owner, e)
     store.finish(lease.id, "trained")
+
+
+def test_who_begins_behind_the_end_of_the_same_candidate_knows_its_result(store):
+    """It may have asked before that end: twice trained would be twice paid."""
+    first, second = (store.bind(claim(store), n) for n in range(2))
+    e = evaluation()
+    digest = e.architecture.digest
+    assert store.begin_training(ID, first, digest) == (True, None)
+    assert store.known(ID, digest) is None
+    store.archive_result(ID, first, OTHER, e, told=True)
+    assert store.begin_training(ID, second, digest) == (True, e)
 
 
 def test_claims_never_exceed_the_budget(store):
@@ -132,8 +143,8 @@ def test_a_released_trial_is_offered_however_often(store):
 def test_second_trial_of_a_digest_follows_the_first(store):
     e = evaluation()
     first, second = (store.bind(claim(store), n) for n in (0, 1))
-    assert store.begin_training(ID, first, e.architecture.digest)
-    assert not store.begin_training(ID, second, e.architecture.digest)
+    assert store.begin_training(ID, first, e.architecture.digest) == (True, None)
+    assert store.begin_training(ID, second, e.architecture.digest) == (False, None)
     assert store.unsettled(ID, OTHER) == []
     store.archive_result(ID, first, OTHER, e)
     assert {row[1] for row in store.unsettled(ID, OTHER)} == {0, 1}
@@ -172,7 +183,7 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     for attempt, (found, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
         lease = claim(store)
         assert (lease.trial, lease.attempt) == (1, attempt)
-        assert store.begin_training(ID, lease, digest)
+        assert store.begin_training(ID, lease, digest)[0]
         assert store.renew(lease, OTHER)
         if found is later:
             assert store.archive_result(ID, lease, OTHER, found)
@@ -388,8 +399,8 @@ def test_who_lost_a_trial_neither_begins_nor_fails_it(store):
         store.begin_training(ID, lost, "d")
     store.fail(ID, lost, "of another's making")
     assert store.failures(ID) == {}
-    assert store.begin_training(ID, taken, "d")
-    assert store.begin_training(ID, taken, "d"), "the reply to the first time was lost"
+    assert store.begin_training(ID, taken, "d") == (True, None)
+    assert store.begin_training(ID, taken, "d") == (True, None), "the first reply was lost"
     store.fail(ID, taken, "of its own")
     assert store.failures(ID) == {7: "of its own"}
 
