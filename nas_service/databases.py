@@ -18,6 +18,7 @@ from nas_service.transactions import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
+PREPARE = "prepare_threshold"  # uses of a statement behind which psycopg prepares it
 ANSWER_s = 10  # how long a server may take to let us in
 NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "9p", "afs"}
 NETWORK_DISKS |= {"beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "ncpfs"}
@@ -91,6 +92,8 @@ def checked_url(text: str) -> sa.URL:
 
 
 def _postgres_url(url: sa.URL) -> sa.URL:
+    if url.query.get(PREPARE, "none") != "none":
+        raise StoreError(f"{PREPARE} in a storage URL can be none, for PgBouncer before 1.21")
     word = url.query.get("password")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(["password"])
     return url.set(password=word) if isinstance(word, str) else url
@@ -135,8 +138,10 @@ def engine_settings(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"hide_parameters": True, "connect_args": {"timeout": BUSY_s}}
     given = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
-    waits = {} if given else {"connect_timeout": ANSWER_s}
-    return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": waits}
+    settings: dict[str, int | None] = {} if given else {"connect_timeout": ANSWER_s}
+    if PREPARE in url.query:
+        settings[PREPARE] = None  # in place of the URL's word
+    return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": settings}
 
 
 def optuna_storage(url: sa.URL) -> JoiningStorage:

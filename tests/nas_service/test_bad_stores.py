@@ -164,6 +164,16 @@ def test_a_server_that_does_not_answer_is_not_waited_for(nas):
         assert waits == {"connect_timeout": ANSWER_s}
 
 
+def test_nothing_is_prepared_where_the_url_says_so(nas, postgres_url):
+    """For a PgBouncer that does not follow prepared statements."""
+    for query, threshold in (("", 5), ("?prepare_threshold=none", None)):
+        store = Store(f"{postgres_url}{query}", create=True)
+        with store.transactions.begin() as db:
+            assert db.connection.driver_connection.prepare_threshold == threshold
+        store.close()
+    assert "prepare_threshold" in refusal(nas("studies", f"{postgres_url}?prepare_threshold=0"))
+
+
 @pytest.mark.parametrize("words", ["studies", "migrate", "worker --study tiny"])
 def test_a_file_that_is_no_database(nas, words, tmp_path):
     text = "It was a dark and stormy night; the rain fell in torrents. " * 20
