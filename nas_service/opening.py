@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from nas_service.budgets import profile_of
 from nas_service.data import source_of
+from nas_service.databases import said
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import Bench
 from nas_service.samplers import sampler_of
@@ -212,10 +213,12 @@ def continuation(search: Search, origin: int, facts: dict[str, str | int]) -> tu
 
 def open_search(store: Store, name: str) -> Search:
     """A study as its store has it: every worker runs the same specification."""
-    row = store.study(name)
+    with said(store.url):
+        row = store.study(name)
     spec = parse_spec(row.spec, f"study {name!r}")
     sampler = sampler_of(spec)
-    study = optuna.load_study(study_name=name, storage=store.optuna, sampler=sampler)
+    with said(store.url):
+        study = optuna.load_study(study_name=name, storage=store.optuna, sampler=sampler)
     return Search(store, spec, row.id, study)
 
 

@@ -381,12 +381,18 @@ class Store:
         query = _of(leases, study_id).where(open_).order_by(leases.c.trial)
         free = []
         for row in db.execute(query).mappings().all():
-            if row["state"] != "waiting":
-                lost = _free(row, "", now) and self._lose(db, row, now, max_attempts)
-                free += [row] if lost else []
-            elif row["owner"] != owner or row["deadline"] < now:
+            lost = row["state"] != "waiting"
+            mine = _free(row, "", now) if lost else row["owner"] != owner or row["deadline"] < now
+            if not mine or not self._unchanged(db, row):
+                continue
+            if not lost or self._lose(db, row, now, max_attempts):
                 free.append(row)
         return self._take(db, free[0], owner, now) if free else None
+
+    def _unchanged(self, db: Connection, row: sa.RowMapping) -> bool:
+        """Locks a lease that was read; False if its worker has renewed or ended it since."""
+        query = sa.select(leases).where(leases.c.lease_id == row["lease_id"])
+        return db.execute(query.with_for_update()).mappings().first() == row
 
     def _take(self, db: Connection, row: sa.RowMapping, owner: str, now: float) -> Lease:
         taken = Lease(row["lease_id"], row["trial"], row["attempt"] + 1)
@@ -698,7 +704,8 @@ class Store:
                 return None
             text = self._known(db, study_id, digest)
             continued = text is not None and _continues(evaluation, _evaluation(text))
-            kept = Kept(CONTINUED if continued else evaluation.outcome, followed)
+            first = evaluation.outcome if text is None else "cached"
+            kept = Kept(CONTINUED if continued else first, followed)
             values = {"outcome": kept.outcome, "digest": digest, "owner": owner}
             values["state"] = "told" if told else "archived"
             this_lease = leases.c.lease_id == lease.id
@@ -825,12 +832,6 @@ class Store:
             return sorted({o for o in db.execute(query).scalars() if not dead(o)})
 
     # --- archive
-
-    def origin(self, study_id: int, digest: str) -> int:
-        """The trial that measured a candidate first."""
-        this = (archive.c.study_id == study_id, archive.c.digest == digest)
-        with self.transactions.begin() as db:
-            return int(db.execute(sa.select(archive.c.trial).where(*this)).scalar_one())
 
     def digests(self, study_id: int) -> set[str]:
         """Of all candidates that are known."""

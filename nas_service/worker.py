@@ -13,7 +13,8 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FixedTrial, Trial, TrialState
 
 from nas_service.child import ChildFailure, Job, Trainer
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
@@ -35,7 +36,7 @@ from nas_service.samplers import GENERATIONS, derived_seed
 from nas_service.samplers.cells import score_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.spool import Spool
-from nas_service.store import CONTINUED, Lease, Promotion
+from nas_service.store import Lease, Promotion
 from nas_service.study import parse_spec
 from nas_service.telemetry import Telemetry
 from nas_service.telling import line, tell_trial
@@ -482,26 +483,29 @@ class Worker:
         self._settle()
 
     def _settle(self, again: bool = False) -> None:
-        """Tells Optuna every result it does not know yet, whoever's it was."""
+        """Tells Optuna every result it does not know yet, whoever's it was.
+
+        A worker that stood still since it took one may find that another has told it.
+        """
         s = self.search
         for lease_id, number, digest, reason in s.store.unsettled(s.id, self.owner):
-            trial = self._frozen(number)
-            if reason is not None:
-                if not trial.state.is_finished():
+            outcome = s.store.outcome(lease_id) or "cached"  # one that followed has none
+            with contextlib.suppress(UpdateFinishedTrialError), s.store.together():
+                if reason is not None:
                     s.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+                else:
+                    self._tell_result(number, digest, outcome)
+            if reason is not None:
                 s.store.settle_failure(lease_id)
-                continue
-            evaluation = s.store.known(s.id, digest)
-            assert evaluation is not None, digest  # noqa: S101  archived before it is told
-            origin = s.store.origin(s.id, digest)
-            outcome = str(evaluation.outcome) if origin == number else "cached"
-            outcome = CONTINUED if s.store.outcome(lease_id) == CONTINUED else outcome
-            self._tell(Trial(s.study, trial._trial_id), evaluation, outcome)
-            s.store.finish(lease_id, outcome)
+            else:
+                s.store.finish(lease_id, outcome)
 
-    def _frozen(self, number: int) -> FrozenTrial:
-        trials = self._storage.behind.get_all_trials(self.search.id, deepcopy=False)
-        return trials[number]
+    def _tell_result(self, number: int, digest: str, outcome: str) -> None:
+        s = self.search
+        trial = self._storage.behind.get_all_trials(s.id, deepcopy=False)[number]
+        evaluation = s.store.known(s.id, digest)
+        assert evaluation is not None, digest  # noqa: S101  archived before it is told
+        self._tell(Trial(s.study, trial._trial_id), evaluation, outcome)
 
     def _take_up_spool(self, again: bool = False) -> None:
         """Keeps results that workers of this machine had and could not tell before they ended."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import tiny
 import yaml
 
 from nas_service.health import pulse
@@ -24,32 +25,7 @@ VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 OURS = ("create", "worker", "dashboard")
 LASTING = ("postgres", "worker", "dashboard")
 TRAININGS = 3
-STUDY = f"""
-name = "tiny"
-seed = 3
-[space]
-operations = "light3"
-channels = [4, 8]
-head_pool = [2, 4]
-hidden = [16, 32]
-time_steps = [2, 3]
-weight_bits = [4, 8]
-[data]
-name = "digits"
-train_samples = 256
-validation_samples = 128
-[training]
-epochs = 8
-[search]
-sampler = "random"
-trainings = {TRAININGS}
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
-[[constraints]]
-metric = "energy_uJ"
-at_most = 0.8
-"""
+STUDY = tiny.BUDGETED.format(epochs=8, trainings=TRAININGS)
 
 
 def tree(**variables: str) -> dict[str, Any]:

@@ -12,35 +12,25 @@ from pathlib import Path
 
 import optuna
 import pytest
+import tiny
 
-STUDY = """
-name = "tiny"
-seed = 3
-[space]
-operations = "light3"
-channels = [4, 8]
-head_pool = [2, 4]
-hidden = [16, 32]
-time_steps = [2, 3]
-weight_bits = [4, 8]
+STUDY = f"""{tiny.SPACE}
 [data]
 name = "digits"
 [training]
-epochs = {epochs}
-learning_rate = {rate}
+epochs = {{epochs}}
+learning_rate = {{rate}}
 [search]
-sampler = "{sampler}"
-trainings = {trainings}
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
+sampler = "{{sampler}}"
+trainings = {{trainings}}
+{tiny.ACCURATE}
 [[objectives]]
 metric = "energy_uJ"
 direction = "minimize"
 reference = 1.0
 [[constraints]]
 metric = "energy_uJ"
-at_most = {energy}
+at_most = {{energy}}
 [[constraints]]
 metric = "area_mm2"
 at_most = 4.0

@@ -20,8 +20,8 @@ from nas_service.metrics import Evaluation
 from nas_service.outage import away
 from nas_service.owners import owner_name
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.store import Lease, Promotion, Store
-from nas_service.tables import attempts
+from nas_service.store import Kept, Lease, Promotion, Store
+from nas_service.tables import attempts, leases
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
@@ -164,6 +164,32 @@ def test_no_more_trials_are_adopted_than_the_budget_has_room_for(store):
     assert claim(store).trial == 7, "the fourth of four"
     assert claim(store) is None
     assert store.without_lease(ID, [0, 7, 8, 9]) == [8, 9]
+
+
+@pytest.mark.parametrize("state", ["training", "waiting"])
+def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state):
+    """Between a claim's look at the leases, behind their deadlines, and its taking one."""
+    late, other = Store(postgres_url, create=True), Store(postgres_url)
+    late.add_study(ID, "{}", "data", trainings=4)
+    late.lease_s = -1.0
+    lease, e = late.bind(claim(late), 0), evaluation()
+    late.begin_training(ID, lease, e.architecture.digest)
+    if state == "waiting":
+        with late.transactions.begin() as db:
+            db.execute(leases.update().values(state=state))
+    kept = []
+
+    @sa.event.listens_for(other.engine, "after_cursor_execute")
+    def looked(connection, cursor, statement, *_):
+        if "FROM nas_leases" in statement and not kept:
+            kept.append(late.archive_result(ID, lease, OTHER, e, told=True))
+
+    taken = claim(other, "third/boot/1/1")
+    assert kept == [Kept("trained", followed=False)]
+    assert (taken.trial, taken.attempt) == (None, 1), "a new one"
+    assert late.outcomes(ID) == {0: "trained"}
+    for store in (late, other):
+        store.close()
 
 
 def test_running_trial_without_a_lease_is_adopted(store):

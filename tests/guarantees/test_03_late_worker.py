@@ -6,11 +6,13 @@ import time
 
 import hands
 import pytest
+import simulated
 from hands import Hand, History, Orders
 
 from nas_service.metrics import Evaluation
 
 LEASE_s = 1.0
+ELSEWHERE = "elsewhere/boot/1/1"  # a worker of which only its lease tells
 
 
 @pytest.mark.parametrize("gate", ["begin", "training", "tell"])
@@ -38,3 +40,31 @@ def test_03_stood_still(store_url, tmp_path, gate):
     if gate == "tell":
         kept = Evaluation.from_json(json.loads(late["evaluation"]))
         assert kept.architecture.digest == found.leases[0]["digest"]
+
+
+def test_03_stood_still_while_it_tells(store_url):
+    """A result that a lost worker left is told by another meanwhile, and stands once."""
+    hands.study(store_url, 2)
+    slow, quick = (simulated.hired(store_url, hands.NAME, lease_s=-1.0) for _ in range(2))
+    study, store = slow.search.study, slow.search.store
+    trial = study.ask()
+    architecture = slow.search.spec.build_space().draw(trial)
+    lease = store.bind(store.claim(slow.search.id, ELSEWHERE, 100, 3, 10), trial.number)
+    begun = slow.bench.screen(architecture, 1)
+    found = simulated.training(lambda a: 0.0)(slow.bench, begun, None, None)
+    store.begin_training(slow.search.id, lease, architecture.digest)
+    assert store.archive_result(slow.search.id, lease, ELSEWHERE, found)
+    unsettled = store.unsettled
+
+    def stands_still(*asked):
+        mine = unsettled(*asked)
+        quick._settle()
+        return mine
+
+    store.unsettled = stands_still
+    slow._settle()
+    assert store.outcomes(slow.search.id) == {0: "trained"}
+    store.unsettled, store.lease_s = unsettled, 60.0
+    assert simulated.work(slow) == "budget spent: 2 trainings"
+    quick.search.store.close()
+    History.of(store_url).check(2)

@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+import tiny
 import torch
 from click.testing import CliRunner
 from optuna.storages import RDBStorage
@@ -29,27 +30,6 @@ from nas_service.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 WORD = "canary-81e5"  # the server's password
-STUDY = """
-name = "tiny"
-[space]
-operations = "light3"
-channels = 4
-head_pool = 2
-hidden = 16
-time_steps = 2
-[data]
-name = "digits"
-train_samples = 64
-validation_samples = 32
-[training]
-epochs = 1
-[search]
-sampler = "random"
-trainings = {trainings}
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
-"""
 READING = ("studies", "status tiny", "front tiny", "show tiny 0", "report tiny -o {folder}/r.html")
 WRITING = (
     *("migrate", "create {folder}/tiny.toml", "run {folder}/tiny.toml --workers 1"),
@@ -58,7 +38,7 @@ WRITING = (
 
 
 def study_file(folder, trainings=1):
-    (folder / "tiny.toml").write_text(STUDY.format(trainings=trainings))
+    (folder / "tiny.toml").write_text(tiny.QUICK.format(trainings=trainings))
     return folder / "tiny.toml"
 
 

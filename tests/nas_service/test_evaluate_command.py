@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny
 from click.testing import CliRunner
 
 from nas_service.alone import alone, read_candidate
@@ -18,16 +19,7 @@ from nas_service.store import Store
 from nas_service.study import load_spec
 from nas_service.worker import Worker
 
-STUDY = """
-name = "tiny"
-seed = 4
-[space]
-operations = "light3"
-channels = [4, 8]
-head_pool = [2, 4]
-hidden = [16, 32]
-time_steps = [2, 3]
-weight_bits = [4, 8]
+STUDY = f"""{tiny.SPACE.replace("seed = 3", "seed = 4")}
 [data]
 name = "digits"
 train_samples = 512
@@ -36,15 +28,13 @@ epochs = 2
 batch_size = 16
 [search]
 trainings = 2
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
+{tiny.ACCURATE}
 [[constraints]]
 metric = "parameters"
 at_most = 20000
 [[constraints]]
 metric = "spike_rate"
-at_most = {rate}
+at_most = {{rate}}
 """
 TEXT = "0202 0020 0002 0000"  # light3: conv3x3 from 0 to 1 to 2 to 3, and from 0 to 3
 SIZES = {"channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2, "weight_bits": 4}

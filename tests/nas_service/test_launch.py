@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
@@ -23,32 +24,6 @@ from nas_service.errors import NasError, SpecError
 from nas_service.launch import dask, kubernetes, slurm
 from nas_service.launch.job import Job
 
-STUDY = """
-name = "tiny"
-seed = 3
-[space]
-operations = "light3"
-channels = [4, 8]
-head_pool = [2, 4]
-hidden = [16, 32]
-time_steps = [2, 3]
-weight_bits = [4, 8]
-[data]
-name = "digits"
-train_samples = 256
-validation_samples = 128
-[training]
-epochs = {epochs}
-[search]
-sampler = "random"
-trainings = {trainings}
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
-[[constraints]]
-metric = "energy_uJ"
-at_most = 0.8
-"""
 TRAINING = "select owner from nas_leases where state = 'training'"
 TRAINED = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
 HOSTILE = [
@@ -75,7 +50,7 @@ class Place:
         self.url = folder / "url"
         self.url.write_text(f"sqlite:///{self.db}")
         self.url.chmod(0o600)
-        (folder / "tiny.toml").write_text(STUDY.format(epochs=epochs, trainings=trainings))
+        (folder / "tiny.toml").write_text(tiny.BUDGETED.format(epochs=epochs, trainings=trainings))
         code, said = self.nas("create", str(folder / "tiny.toml"))
         assert code == 0, said
 

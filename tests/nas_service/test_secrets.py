@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import tiny
 from click.testing import CliRunner
 from servers import postgres
 from servers.dump import connect, rows
@@ -25,27 +26,6 @@ ROOT = Path(__file__).parents[2]
 CANARY = "canary/5d%0e:c1"  # with signs that a URL must spell otherwise
 SPELLED = "canary%2F5d%250e%3Ac1"
 LOGGERS = ("", "sqlalchemy", "alembic", "optuna", "psycopg", "nas_service")
-STUDY = """
-name = "tiny"
-[space]
-operations = "light3"
-channels = 4
-head_pool = 2
-hidden = 16
-time_steps = 2
-[data]
-name = "digits"
-train_samples = 64
-validation_samples = 32
-[training]
-epochs = 1
-[search]
-sampler = "random"
-trainings = 1
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
-"""
 
 
 def leaks(text):
@@ -89,7 +69,7 @@ def nas(words, folder, url, monkeypatch):
 
 def test_local_workers_keep_the_password(server, tmp_path):
     """They get it through their environment, which no other user sees."""
-    (tmp_path / "tiny.toml").write_text(STUDY)
+    (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))
     with postgres.database(server.url) as url:
         seen, said = listed_while_it_runs(url, tmp_path)
     assert "report: reports/tiny.html" in said
@@ -118,7 +98,7 @@ def listed_while_it_runs(url, folder):
 def test_a_session_keeps_its_password(url, tmp_path, monkeypatch, caplog):
     for name in LOGGERS:
         caplog.set_level(logging.DEBUG, logger=name)
-    (tmp_path / "tiny.toml").write_text(STUDY)
+    (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))
     answers = []
     for words, code in (
         *(("create tiny.toml", 0), ("status tiny", 0), ("front tiny --json", 3), ("studies", 0)),
