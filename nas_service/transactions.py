@@ -235,8 +235,8 @@ class JoiningStorage(RDBStorage):
         if template_trial is None and isinstance(session, _Shared):
             self.made = self._new_trial(session, study_id)
         else:
-            session.close()
             self.made = super()._create_new_trial(study_id, template_trial)
+            session.flush()  # of a shared one: who reads it in this transaction sees it whole
         return copy.deepcopy(self.made)
 
     def _new_trial(self, session: _Shared, study_id: int) -> FrozenTrial:
@@ -282,15 +282,20 @@ class JoiningStorage(RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         session = self.transactions.session()
-        if not isinstance(session, _Shared) or not state.is_finished():
-            session.close()
+        if not isinstance(session, _Shared):
             return super().set_trial_state_values(trial_id, state, values)
         trial: Any = self._check(session, trial_id)
+        if state == TrialState.RUNNING and trial.state != TrialState.WAITING:
+            return False
         for objective, value in enumerate(values or ()):
             number, kind = TrialValueModel.value_to_stored_repr(value)
             row = {"trial_id": trial_id, "objective": objective}
             session.values.append(row | {"value": number, "value_type": kind})
-        trial.state, trial.datetime_complete = state, datetime.now()
+        trial.state = state
+        if state == TrialState.RUNNING:
+            trial.datetime_start = datetime.now()
+        if state.is_finished():
+            trial.datetime_complete = datetime.now()
         return True
 
     def _set_trial_attr_without_commit(

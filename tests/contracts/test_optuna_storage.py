@@ -141,6 +141,18 @@ def test_a_waiting_trial_is_popped_once_and_drawn_as_asked(store):
     assert not [t for t in store.optuna.behind.get_all_trials(1) if t.state == TrialState.WAITING]
 
 
+def test_a_waiting_trial_that_another_has_told_meanwhile_is_passed_over(store, store_url):
+    study = begin(store)
+    study.enqueue_trial({"p0": "b"})
+    store.optuna.look(study._study_id)
+    other = Store(store_url)
+    its = optuna.load_study(study_name="x", storage=other.optuna)
+    its.tell(its.ask(), [1.0, 2.0])
+    other.close()
+    with store.exclusive(study._study_id), store.optuna.holding():
+        assert study.ask().number == 1
+
+
 def test_a_look_stays_as_it_was(store, store_url):
     study = begin(store)
     seen = store.optuna.look(study._study_id)
