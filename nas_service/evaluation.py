@@ -223,13 +223,14 @@ class Bench:
         return replace(found, seconds=earlier.seconds + found.seconds)
 
     def to(self, until: int) -> "Bench":
-        """The same whose trainings end at this epoch."""
-        t = self.spec.training
+        """The same whose trainings end at this epoch, where there is nothing left to compare."""
+        t, search = self.spec.training, self.spec.search.model_copy(update={"halving": None})
         if until == t.last:
             return self
         rungs = tuple(n for n in t.rungs if n < until)
         training = t.model_copy(update={"until": until, "rungs": rungs})
-        return replace(self, spec=self.spec.model_copy(update={"training": training}))
+        changed = {"training": training, "search": search}
+        return replace(self, spec=self.spec.model_copy(update=changed))
 
     def ended_early(self, evaluation: Evaluation) -> bool:
         return evaluation.trained and evaluation.fidelity < self.spec.training.last

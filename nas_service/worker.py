@@ -66,10 +66,7 @@ def in_children(trainer: Trainer, seconds: float | None = None) -> Train:
     def train(
         bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]
     ) -> Evaluation:
-        # Where trainings end early, the ladder of a search with halving has no rungs left.
-        search = bench.spec.search.model_copy(update={"halving": None})
-        spec = bench.spec.model_copy(update={"search": search})
-        job = Job(spec, bench.folder, begun, weights, further=begun.trained)
+        job = Job(bench.spec, bench.folder, begun, weights, further=begun.trained)
         return trainer.run(job, pause, seconds)
 
     return train
