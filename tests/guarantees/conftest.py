@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import hands
@@ -10,11 +9,10 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nursery() -> Iterator[None]:
+def nursery() -> None:
     """The process that forks workers finds the modules of the tests and of the benchmarks."""
     with pytest.MonkeyPatch.context() as patch:
         here = Path(__file__).parent
         places = [str(here), str(here.parents[1] / "benchmarks"), *sys.path]
-        patch.setenv("PYTHONPATH", os.pathsep.join(places))
+        patch.setenv("PYTHONPATH", os.pathsep.join(places))  # its own: no other program's
         hands.prepare()
-        yield

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ _START = multiprocessing.get_context("forkserver")
 def prepare() -> None:
     """What workers need is loaded by the process that forks them, once."""
     _START.set_forkserver_preload(["hands"])
+    forkserver.ensure_running()
 
 
 class Hand:
