@@ -38,7 +38,6 @@ from nas_service.tables import studies
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 TRIALS: sa.Table = TrialModel.__table__
-TRIAL_ID = TRIALS.c.trial_id
 FROZEN_s = 20.0  # a process that says nothing for so long inside a transaction keeps no locks
 
 
