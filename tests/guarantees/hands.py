@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -32,6 +33,10 @@ from nas_service.tables import archive, attempts, leases
 
 NAME = "s"  # of every study here
 WAIT_s = 60.0  # in which whatever is waited for must happen
+
+_HERE = Path(__file__).parent
+PLACES = os.pathsep.join([str(_HERE), str(_HERE.parents[1] / "benchmarks"), *sys.path])
+"""PYTHONPATH of a process that runs these tests' workers."""
 
 
 @dataclass(frozen=True)

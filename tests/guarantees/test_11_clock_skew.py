@@ -57,7 +57,8 @@ def library(tmp_path_factory):
 
 
 def skewed(library, hours, *words):
-    env = {**os.environ, "LD_PRELOAD": str(library), "TEST_SKEW_s": str(hours * HOUR_s)}
+    skew = {"LD_PRELOAD": str(library), "TEST_SKEW_s": str(hours * HOUR_s)}
+    env = {**os.environ, "PYTHONPATH": hands.PLACES, **skew}
     return subprocess.Popen([sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True)
 
 
