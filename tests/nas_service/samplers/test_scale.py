@@ -39,6 +39,14 @@ def test_failures_do_not_hide_what_the_others_differ_in(more):
     assert (standard[20:] == -CLIP).all()
 
 
+def test_a_few_that_are_as_good_make_no_failures_of_the_others():
+    """A quarter of the values are within 0.2 of the best; the others are networks like any."""
+    values = np.array([80.1, 80.4, 83.6, 84, 85.4, 86.3, 86.9, 87.2, 87.5, 87.6, 87.6, 87.7])
+    standard = Scale.fit(values, 1.0, margin=3.0).standard(values)
+    assert standard.std() == pytest.approx(1)
+    assert standard[0] < standard[1] < standard[2] < standard[3]
+
+
 @pytest.mark.parametrize("more", [{}, {"margin": 3.0}], ids=["plain", "ceiling"])
 def test_moved_to_a_single_value(more):
     scale = Scale.fit(VALUES, 1.0, **more)
