@@ -76,7 +76,8 @@ class Weights:
         return np.array([getattr(self, f.name) for f in fields(self)])
 
 
-BELIEF = Weights()
+BELIEF = Weights()  # the variance of standardised values, in all
+SCORED = Weights(numbers=np.log(0.25), kinds=np.log(0.25))  # where a score accounts for half of it
 CORRELATION = 0.8  # of another study, or an earlier epoch, with what is searched
 REACH = 3.0  # of a parameter, a logarithm, around its belief
 BELIEF_DEVIATION = np.array([1.0, 1.0, 1.0, 1.0, 0.5])
@@ -166,7 +167,8 @@ class Process:
         """The process with the parameters that are believed beforehand."""
         residuals = values - SLOPE * seen.score
         correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
-        return cls(seen, BELIEF, residuals, contexts, correlations, loudness)
+        belief = SCORED if seen.score.any() else BELIEF
+        return cls(seen, belief, residuals, contexts, correlations, loudness)
 
     def _learned(self) -> "Process":
         chosen = np.unique(np.linspace(0, len(self.residuals) - 1, FITTED).astype(np.intp))
@@ -178,7 +180,7 @@ class Process:
             loudness=self.loudness[chosen],
         )
         alike = Similarity.of(part.seen, part.seen)
-        start = np.concatenate([BELIEF.vector, np.zeros(len(self.correlations) - 1)])
+        start = np.concatenate([self.weights.vector, np.zeros(len(self.correlations) - 1)])
         ends = [(x - REACH, x + REACH) for x in start]
         done = minimize(
             part._loss, start, (alike,), "L-BFGS-B", True, bounds=ends, options={"maxiter": 25}
@@ -201,7 +203,7 @@ class Process:
         for c in range(1, len(correlations)):
             r, slope = correlations[c], self._correlation_slope(correlations, c)
             slopes.append(0.5 * float((inner * plain * slope).sum()) * r * (1 - r))
-        belief = np.concatenate([BELIEF.vector, np.zeros(len(x) - len(BELIEF_DEVIATION))])
+        belief = np.concatenate([self.weights.vector, np.zeros(len(x) - len(BELIEF_DEVIATION))])
         spread = np.concatenate([BELIEF_DEVIATION, np.ones(len(x) - len(BELIEF_DEVIATION))])
         off = (x - belief) / spread
         fit = 0.5 * float(self.residuals @ alpha) + float(np.log(np.diag(lower)).sum())

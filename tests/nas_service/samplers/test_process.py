@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from nas_service.samplers.greybox import process
-from nas_service.samplers.greybox.process import BELIEF, Features, Process, Similarity, one_hot
+from nas_service.samplers.greybox.process import (
+    BELIEF,
+    SCORED,
+    Features,
+    Process,
+    Similarity,
+    one_hot,
+)
 
 
 def features(count, seed):
@@ -18,15 +25,15 @@ def features(count, seed):
     )
 
 
-def dense(a, b):
+def dense(a, b, belief):
     """The covariance, entry by entry."""
     found = np.empty((len(a), len(b)))
     for i in range(len(a)):
         for j in range(len(b)):
             squares = np.mean((a.numbers[i] - b.numbers[j]) ** 2)
-            found[i, j] = np.exp(BELIEF.numbers) * np.exp(-squares / 2)
-            found[i, j] += np.exp(BELIEF.kinds) * (a.kinds[i] @ b.kinds[j])
-            found[i, j] += np.exp(BELIEF.details) * (a.details[i] @ b.details[j])
+            found[i, j] = np.exp(belief.numbers) * np.exp(-squares / 2)
+            found[i, j] += np.exp(belief.kinds) * (a.kinds[i] @ b.kinds[j])
+            found[i, j] += np.exp(belief.details) * (a.details[i] @ b.details[j])
             found[i, j] += process.SLOPE_DEVIATION**2 * a.score[i] * b.score[j]
             found[i, j] += process.SLOPE_DEVIATION**2 * (a.measured[i] @ b.measured[j])
     return found
@@ -40,22 +47,36 @@ def test_one_hot_counts_what_agrees():
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_posterior_against_dense_algebra(split):
+@pytest.mark.parametrize("scored", [False, True])
+def test_posterior_against_dense_algebra(split, scored):
     seen, asked = features(12, 0), features(5, 1)
+    belief = SCORED
+    if not scored:
+        seen, asked, belief = seen.blind, asked.blind, BELIEF
     values = np.random.default_rng(2).normal(size=12)
     contexts = np.array([0] * 7 + [1] * 5) if split else np.zeros(12, dtype=int)
     shared = np.where(contexts[:, None] == contexts, 1.0, process.CORRELATION)
     here = np.where(contexts == 0, 1.0, process.CORRELATION)
     loudness = np.linspace(0.5, 2.0, 12)
-    noise = np.exp(BELIEF.noise) * loudness**2 + process.JITTER
-    inverse = np.linalg.inv(dense(seen, seen) * shared + np.diag(noise))
-    cross = dense(asked, seen) * here
+    noise = np.exp(belief.noise) * loudness**2 + process.JITTER
+    inverse = np.linalg.inv(dense(seen, seen, belief) * shared + np.diag(noise))
+    cross = dense(asked, seen, belief) * here
     mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * seen.score)
-    variance = np.diag(dense(asked, asked) - cross @ inverse @ cross.T)
+    variance = np.diag(dense(asked, asked, belief) - cross @ inverse @ cross.T)
     found = Process.believed(seen, values, contexts, loudness)
     got, deviation = found.posterior(asked, Similarity.of(asked, seen))
     assert got == pytest.approx(mean)
     assert deviation == pytest.approx(np.sqrt(variance))
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_what_is_believed_has_about_the_variance_of_standardised_values(scored):
+    drawn = features(500, 10)
+    seen = Features(drawn.numbers, drawn.kinds, drawn.details, drawn.score, np.zeros((500, 0)))
+    seen = seen if scored else seen.blind
+    found = Process.believed(seen, np.zeros(500), np.zeros(500, dtype=int), np.ones(500))
+    own = found.prior_variance(seen) + (process.SLOPE * seen.score) ** 2
+    assert np.mean(own) + np.exp(found.weights.noise) == pytest.approx(1.09, abs=0.05)
 
 
 def test_slopes_of_the_loss_against_differences():
