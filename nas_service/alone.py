@@ -79,4 +79,5 @@ def _space(spec: StudySpec, a: Architecture) -> dict[str, Any]:
         "threshold": a.threshold,
         "weight_bits": sorted(set(a.all_bits)),
         "bits_of": "network" if isinstance(bits, int) else "part" if by_part else "layer",
+        "candidates": "genotypes" if a.literal else "functions",
     }

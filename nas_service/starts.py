@@ -1,7 +1,7 @@
 """Where a search begins: candidates by name, which become the study's first trials."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,12 @@ def _some_may_fit(entry: Any) -> bool:
 def _fitting(
     space: CellSpace, architectures: Iterable[Architecture], some: bool
 ) -> tuple[list[tuple[Architecture, Params]], list[str]]:
-    """Architectures of the space with their parameters, and why others are none."""
+    """Architectures, as the space draws them, with their parameters, and why others are none."""
     fit, left = [], []
     for architecture in architectures:
         try:
-            fit.append((architecture, space.parameters(architecture)))
+            drawn = replace(architecture, literal=space.literal)
+            fit.append((drawn, space.parameters(architecture)))
         except SpecError as error:
             if not some:
                 raise

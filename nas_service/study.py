@@ -186,6 +186,8 @@ class Space(Part):
     threshold: _sizes(Positive) = (1.0,)  # type: ignore[valid-type]
     weight_bits: _sizes(Bits) = (8,)  # type: ignore[valid-type]
     bits_of: Literal["network", "part", "layer"] = "network"  # what has bits of its own
+    # what is a candidate of its own: a function, however its cells are written, or each genotype
+    candidates: Literal["functions", "genotypes"] = "functions"
 
     @field_validator("head_pool")
     @classmethod
@@ -205,9 +207,11 @@ class Space(Part):
         return self
 
     def build(self, chip: tuple[tuple[str, Any], ...] = ()) -> CellSpace:
-        values = {n: getattr(self, n) for n in type(self).model_fields if n not in ("kind", "mode")}
+        other = ("kind", "mode", "candidates")
+        values = {n: getattr(self, n) for n in type(self).model_fields if n not in other}
         values |= {"operations": operations_of(self.operations), "chip": chip}
-        return CellSpace(**values, backward=self.mode == "backward")
+        literal = self.candidates == "genotypes"
+        return CellSpace(**values, backward=self.mode == "backward", literal=literal)
 
 
 def _below(path: str) -> str:

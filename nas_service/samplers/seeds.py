@@ -182,16 +182,18 @@ class CellByCell(Proposer):
     def _values(self, names: tuple[str, ...]) -> list[Params]:
         """All that can be chosen for these parameters."""
         if names in self.box.edge_names:
-            return [dict(zip(names, cell.operations, strict=True)) for cell in self._functions]
+            return [dict(zip(names, cell.operations, strict=True)) for cell in self._cells]
         return [{names[0]: value} for value in choices(self.box.distributions[names[0]])]
 
     @cached_property
-    def _functions(self) -> list[Cell]:
-        """Connected cells, one of each function, dead edges off."""
+    def _cells(self) -> list[Cell]:
+        """Connected cells; one of each function, dead edges off, unless genotypes are searched."""
         numbers = np.arange(self.space.cell_count)
         if len(numbers) > CELLS_AT_MOST:
             numbers = self.die(0).choice(numbers, CELLS_AT_MOST, replace=False)
         cells = [cell for n in numbers.tolist() if (cell := self.space.cell(n)).connected]
+        if self.space.literal:
+            return cells
         return list({cell.canonical(): cell.live() for cell in cells}.values())
 
     def _options(self, stage: int, fixed: Params) -> list[Params]:

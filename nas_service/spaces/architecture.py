@@ -275,6 +275,7 @@ class Architecture:
     threshold: float = 1.0  # of all neurons whose operation sets none
     stem_stride: int = 1
     chip: tuple[tuple[str, int | str], ...] = ()  # settings of its chip that were drawn with it
+    literal: bool = False  # its digest is of its cells as they are written, not of their functions
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -292,6 +293,8 @@ class Architecture:
                 raise SpecError(f"weight_bits = {bits}: 2..8 is possible")
         if isinstance(self.weight_bits, tuple):
             self._check_bits({name for name, _ in self.weight_bits})
+        if not isinstance(self.literal, bool):
+            raise SpecError(f"literal = {self.literal!r}: true or false is needed")
         if not isinstance(self.threshold, float) or not 0 < self.threshold < math.inf:
             raise SpecError(f"threshold = {self.threshold!r}: a number > 0 is needed")
         if self.time_steps == 1 and any(cell.recurrent for cell in self.cells):
@@ -364,8 +367,9 @@ class Architecture:
 
     @functools.cached_property
     def digest(self) -> str:
-        """16 hex digits, equal only for functionally equal candidates."""
-        text = json.dumps(self.canonical(), sort_keys=True)
+        """16 hex digits, equal only for functionally equal candidates; if literal, for
+        those that are written the same."""
+        text = json.dumps(self.to_json() if self.literal else self.canonical(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:

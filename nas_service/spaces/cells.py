@@ -51,6 +51,7 @@ class CellSpace:
     backward: bool = False  # edges may lead backward, a time step late
     shared: bool = False  # all cells alike
     chip: tuple[tuple[str, tuple[int, ...] | tuple[str, ...]], ...] = ()  # settings and values
+    literal: bool = False  # each genotype is a candidate of its own
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -90,7 +91,8 @@ class CellSpace:
         if names := self.bit_names:
             bits = (values.pop(f"weight_bits_{n.replace('.', '_')}") for n in names)
             values["weight_bits"] = tuple(zip(names, bits, strict=True))
-        return Architecture(cells, chip=chip, stem_stride=self.stem_stride, **values)
+        values |= {"stem_stride": self.stem_stride, "literal": self.literal}
+        return Architecture(cells, chip=chip, **values)
 
     def draw(self, trial: Suggest) -> Architecture:
         """One architecture, chosen by the trial."""

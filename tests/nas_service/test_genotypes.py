@@ -1,0 +1,126 @@
+"""A study whose candidates are genotypes: dead edges and other names of nodes make another one."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from optuna.trial import FixedTrial
+
+from nas_service.alone import alone
+from nas_service.errors import SpecError
+from nas_service.evaluation import Bench
+from nas_service.opening import create, open_search
+from nas_service.samplers.seeds import CellByCell
+from nas_service.spaces.architecture import Architecture
+from nas_service.starts import resolve
+from nas_service.store import Store
+from nas_service.study import parse_spec
+from nas_service.worker import Worker
+
+ALIVE, DEAD = "0003 0000 0000 0000", "0303 0000 0000 0000"  # one function: edge 01 leads nowhere
+
+
+def spec(candidates, **search):
+    tree = {
+        "name": candidates,
+        "space": {
+            "operations": ["zeroize", "skip", "conv1x1", "conv3x3"], "cells": 1,
+            "channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2, "candidates": candidates,
+        },
+        "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
+        "training": {"epochs": 0},
+        "search": {"sampler": "random"} | search,
+        "proxies": {"names": ["sahd"], "samples": 16},
+        "objectives": [
+            {"metric": "proxy_sahd", "direction": "maximize", "reference": 0, "ideal": 1000},
+        ],
+    }  # fmt: skip
+    return parse_spec(json.dumps(tree), "x")
+
+
+def small(candidates):
+    tree = json.loads(spec(candidates, trainings=100).model_dump_json())
+    tree["space"]["operations"] = ["zeroize", "conv1x1"]
+    return parse_spec(json.dumps(tree), "x")
+
+
+def run(folder, asked):
+    store = Store(f"sqlite:///{folder}/nas.db", create=True)
+    try:
+        bench = Bench.open(asked, Path())
+        create(store, asked, bench.data_digest)
+        search = open_search(store, asked.name)
+        Worker(search, bench, lambda text: None).run()
+        return search.study.get_trials(deepcopy=False)
+    finally:
+        store.close()
+
+
+def of(text, **more):
+    cells = {"cells": [text], "channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2}
+    names = ("zeroize", "skip", "conv1x1", "conv3x3")
+    return Architecture.from_json({**cells, "weight_bits": 8, **more}, names)
+
+
+def test_digests_are_of_what_is_written():
+    assert of(ALIVE).digest == of(DEAD).digest
+    literal = [of(text, literal=True) for text in (ALIVE, DEAD)]
+    assert len({of(ALIVE).digest, *(a.digest for a in literal)}) == 3
+    for a in literal:
+        assert Architecture.from_json(a.to_json()) == a
+        assert Architecture.from_json(json.loads(json.dumps(a.to_json()))).digest == a.digest
+    assert "literal" not in of(ALIVE).to_json()
+
+
+def test_what_is_no_flag_is_refused():
+    with pytest.raises(SpecError, match="literal = 1: true or false is needed"):
+        of(ALIVE, literal=1)
+    with pytest.raises(SpecError, match=r"space\.candidates: "):
+        spec("both")
+
+
+@pytest.mark.parametrize(("candidates", "count"), [("functions", 1), ("genotypes", 2)])
+def test_starts_are_each_candidate_once(candidates, count):
+    assert len(resolve(spec(candidates, start=[ALIVE, DEAD, ALIVE])).parameters) == count
+
+
+def test_each_genotype_is_scored_by_itself(tmp_path):
+    """Another network of the same function: other weights at the beginning, another score."""
+    first, second = run(tmp_path, spec("genotypes", start=[ALIVE, DEAD], trainings=2))
+    assert [t.user_attrs["outcome"] for t in (first, second)] == ["scored", "scored"]
+    assert first.values != second.values
+
+
+@pytest.mark.parametrize("candidates", ["functions", "genotypes"])
+def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates):
+    asked = small(candidates)
+    space = list(asked.build_space())
+    assert len(space) == 64
+    connected = [a for a in space if a.connected]
+    functions = {a.cells[0].canonical() for a in connected}
+    assert 1 < len(functions) < len(connected)
+    trials = run(tmp_path, asked)
+    outcomes = Counter(t.user_attrs["outcome"] for t in trials)
+    expected = {"functions": len(functions), "genotypes": len(connected)}[candidates]
+    assert outcomes["scored"] == expected
+    scored = [t for t in trials if t.user_attrs["outcome"] == "scored"]
+    drawn = [asked.build_space().draw(FixedTrial(t.params)).digest for t in scored]
+    assert len(set(drawn)) == expected
+
+
+@pytest.mark.parametrize("candidates", ["functions", "genotypes"])
+def test_the_seeds_look_at_each_candidate(candidates):
+    space = small(candidates).build_space()
+    cells = [a.cells[0] for a in space if a.connected]
+    texts = {cell.canonical() for cell in cells}
+    found = CellByCell(small(candidates), ())._cells
+    assert len(found) == {"functions": len(texts), "genotypes": len(cells)}[candidates]
+    assert {cell.canonical() for cell in found} == texts
+
+
+def test_a_genotype_alone_keeps_its_digest():
+    a = of(DEAD, literal=True)
+    asked = alone(spec("functions"), a, "FILE")
+    (only,) = {x.digest for x in asked.build_space() if x.cells == a.cells}
+    assert only == a.digest
