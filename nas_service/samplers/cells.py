@@ -203,7 +203,8 @@ class Box:
         return np.zeros_like(asked[self.edge_names[0][0]])
 
     def describe(self, asked: Columns) -> Description:
-        """Counts of each cell, sizes by their doublings, live operations by edges and on ways."""
+        """Counts of each cell, sizes by their doublings, live operations by edges and on ways; of
+        genotypes all operations as details."""
         states, codes = self.space.states, self._states(asked)
         cells = [live_codes(codes[:, k], states) for k in range(codes.shape[1])]
         ways = [Ways(live, states) for live in cells]
@@ -213,10 +214,11 @@ class Box:
         chips = [self._places(asked, f"chip_{key}") for key, _ in self.space.chip]
         wide = np.sum([s for n, s in sizes.items() if n.startswith("channels")], axis=0)
         deep = np.mean([promise(c) for c in counts], axis=0)
+        details = codes if self.space.literal else codes[:, :0]
         return Description(
             np.column_stack([*counts, *(SIZES * list(sizes.values())), *chips]),
             np.concatenate([*cells, *(w.places() for w in ways)], 1),
-            np.zeros((len(codes), 0), dtype=np.intp),
+            details.reshape(len(codes), details.shape[1] * codes.shape[2]),
             np.asarray(deep + PER_DOUBLING * wide),
             len(states),
         )

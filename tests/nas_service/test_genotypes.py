@@ -11,6 +11,7 @@ from nas_service.alone import alone
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
 from nas_service.opening import create, open_search
+from nas_service.samplers.cells import Box
 from nas_service.samplers.seeds import CellByCell
 from nas_service.spaces.architecture import Architecture
 from nas_service.starts import resolve
@@ -39,9 +40,10 @@ def spec(candidates, **search):
     return parse_spec(json.dumps(tree), "x")
 
 
-def small(candidates):
+def small(candidates, sampler="random"):
     tree = json.loads(spec(candidates, trainings=100).model_dump_json())
     tree["space"]["operations"] = ["zeroize", "conv1x1"]
+    tree["search"]["sampler"] = sampler
     return parse_spec(json.dumps(tree), "x")
 
 
@@ -92,9 +94,10 @@ def test_each_genotype_is_scored_by_itself(tmp_path):
     assert first.values != second.values
 
 
+@pytest.mark.parametrize("sampler", ["random", "greybox"])
 @pytest.mark.parametrize("candidates", ["functions", "genotypes"])
-def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates):
-    asked = small(candidates)
+def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sampler):
+    asked = small(candidates, sampler)
     space = list(asked.build_space())
     assert len(space) == 64
     connected = [a for a in space if a.connected]
@@ -107,6 +110,18 @@ def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates):
     scored = [t for t in trials if t.user_attrs["outcome"] == "scored"]
     drawn = [asked.build_space().draw(FixedTrial(t.params)).digest for t in scored]
     assert len(set(drawn)) == expected
+
+
+def test_dead_edges_tell_genotypes_apart():
+    """Cells of one function differ in the model's details, and in nothing else."""
+    listed = [spec("genotypes").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
+    box = Box(spec("genotypes"))
+    found = box.describe(box.columns(listed))
+    assert found.details.shape == (2, 6)
+    assert (found.details[0] != found.details[1]).sum() == 1
+    assert (found.kinds[0] == found.kinds[1]).all()
+    plain = Box(spec("functions"))
+    assert plain.describe(plain.columns(listed)).details.shape == (2, 0)
 
 
 @pytest.mark.parametrize("candidates", ["functions", "genotypes"])
