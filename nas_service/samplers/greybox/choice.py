@@ -112,15 +112,16 @@ class Metric:
         made = partial(Scale.fit, sign=-problem.sign(name), logarithm=relative)
         if not blind:
             made = partial(made, margin=MARGIN)
-        standard, scale = _standardised(made, features, values, part.contexts)
+        noisy = problem.samples(name) and not relative
+        standard, scale = _standardised(made, features, values, part.contexts, noisy)
         loudness = scale.loudness(standard)
         process = Process.fit(
-            features, standard, part.contexts, loudness, like.process if like else None
+            features, standard, part.contexts, loudness, noisy, like.process if like else None
         )
         noise = float(np.exp(process.weights.noise))
         measured = 0.0
         own = values[part.contexts == 0]
-        if name == problem.learned[0] and not relative and len(own):
+        if noisy and len(own):
             measured = _sampling(problem.measurement_variance, scale, own, noise)
         return cls(name, process, known, scale, relative, blind, noise, measured)
 
@@ -174,14 +175,14 @@ def _sampling(variance: float, scale: Scale, values: Floats, noise: float) -> fl
 
 
 def _standardised(
-    made: Made, features: Features, values: Floats, contexts: Ints
+    made: Made, features: Features, values: Floats, contexts: Ints, noisy: bool
 ) -> tuple[Floats, Scale]:
     """Values of each context by themselves [n], and the scale of context 0."""
     found, scale = np.empty(len(values)), Scale()
     for context in np.unique(contexts)[::-1].tolist():
         these = contexts == context
         if context == 0 and these.sum() < FEW and not these.all():
-            scale = _borrowed(scale, features, found, values, contexts)
+            scale = _borrowed(scale, features, found, values, contexts, noisy)
         else:
             scale = made(values[these])
         found[these] = scale.standard(values[these])
@@ -189,13 +190,18 @@ def _standardised(
 
 
 def _borrowed(
-    scale: Scale, features: Features, standard: Floats, values: Floats, contexts: Ints
+    scale: Scale,
+    features: Features,
+    standard: Floats,
+    values: Floats,
+    contexts: Ints,
+    noisy: bool,
 ) -> Scale:
     """The scale of another context, moved to where few values are against what it foretells."""
     ours = contexts == 0
     theirs = features.take(~ours)
     loudness = scale.loudness(standard[~ours])
-    process = Process.fit(theirs, standard[~ours], contexts[~ours], loudness)
+    process = Process.fit(theirs, standard[~ours], contexts[~ours], loudness, noisy)
     asked = features.take(ours)
     mean, _ = process.posterior(asked, Similarity.of(asked, theirs))
     return scale.moved(values[ours], mean)

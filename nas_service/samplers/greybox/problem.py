@@ -68,6 +68,10 @@ class Problem:
     def optimises(self, name: str) -> bool:
         return any(o.name == name for o in self.objectives)
 
+    def samples(self, name: str) -> bool:
+        """Whether the metric is measured on a sample, of what a training gives."""
+        return self.measurement_variance > 0 and self.learned[:1] == (name,)
+
     def sign(self, name: str) -> float:
         """What the metric is multiplied with so that less is better; of one that is only bounded
         from below -1."""

@@ -76,11 +76,26 @@ class Weights:
         return np.array([getattr(self, f.name) for f in fields(self)])
 
 
-BELIEF = Weights()  # the variance of standardised values, in all
-SCORED = Weights(numbers=np.log(0.25), kinds=np.log(0.25))  # where a score accounts for half of it
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of a covariance beforehand."""
+
+    weights: Weights = Weights()
+    deviation: float = 1.0  # of each parameter, a logarithm; half of it for the length
+    worth: float = 0.0  # observations, that many of which tell half of what they seem to
+
+    @property
+    def spread(self) -> Floats:
+        return np.array([self.deviation] * 4 + [min(0.5, self.deviation)])
+
+
+BELIEF = Belief()  # the variance of standardised values, in all
+SCORED = Belief(Weights(np.log(0.25), np.log(0.25)))  # where a score accounts for half of it
+# Of what trainings tell: few of these cannot tell noise from function, and learn neither.
+NOISY = Belief(Weights(*np.log([0.15, 0.25, 0.05, 0.2, 0.7]).tolist()), deviation=0.3, worth=100.0)
 CORRELATION = 0.8  # of another study, or an earlier epoch, with what is searched
 REACH = 3.0  # of a parameter, a logarithm, around its belief
-BELIEF_DEVIATION = np.array([1.0, 1.0, 1.0, 1.0, 0.5])
+LEARNED = len(fields(Weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +158,7 @@ class Process:
     contexts: Ints  # [n] 0: where predictions are wanted
     correlations: Floats  # [contexts] with context 0, itself first
     loudness: Floats  # [n] deviation of the noise, over a usual one
+    belief: Belief = BELIEF
 
     @classmethod
     def fit(
@@ -151,24 +167,30 @@ class Process:
         values: Floats,
         contexts: Ints,
         loudness: Floats,
+        noisy: bool = False,
         like: "Process | None" = None,
     ) -> "Process":
         """The process whose parameters are the likeliest, given what is believed of them; or those
-        of another one."""
-        found = cls.believed(seen, values, contexts, loudness)
+        of another one. `noisy`: values of trainings, no two of which agree."""
+        found = cls.believed(seen, values, contexts, loudness, noisy)
         if like is not None:
             return replace(found, weights=like.weights, correlations=like.correlations)
         return found._learned() if len(values) >= LEARNABLE else found
 
     @classmethod
     def believed(
-        cls, seen: Features, values: Floats, contexts: Ints, loudness: Floats
+        cls,
+        seen: Features,
+        values: Floats,
+        contexts: Ints,
+        loudness: Floats,
+        noisy: bool = False,
     ) -> "Process":
         """The process with the parameters that are believed beforehand."""
         residuals = values - SLOPE * seen.score
         correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
-        belief = SCORED if seen.score.any() else BELIEF
-        return cls(seen, belief, residuals, contexts, correlations, loudness)
+        belief = NOISY if noisy else SCORED if seen.score.any() else BELIEF
+        return cls(seen, belief.weights, residuals, contexts, correlations, loudness, belief)
 
     def _learned(self) -> "Process":
         chosen = np.unique(np.linspace(0, len(self.residuals) - 1, FITTED).astype(np.intp))
@@ -189,7 +211,7 @@ class Process:
         return replace(self, weights=weights, correlations=correlations)
 
     def _loss(self, x: Floats, alike: Similarity) -> tuple[float, Floats]:
-        """Negative log of likelihood times belief, and its gradient."""
+        """Negative log of likelihood, as far as it is trusted, times belief; and its gradient."""
         w, correlations = _unpacked(x)
         shared = _shared(correlations, self.contexts, self.contexts)
         plain = alike.covariance(w)
@@ -203,11 +225,13 @@ class Process:
         for c in range(1, len(correlations)):
             r, slope = correlations[c], self._correlation_slope(correlations, c)
             slopes.append(0.5 * float((inner * plain * slope).sum()) * r * (1 - r))
-        belief = np.concatenate([self.weights.vector, np.zeros(len(x) - len(BELIEF_DEVIATION))])
-        spread = np.concatenate([BELIEF_DEVIATION, np.ones(len(x) - len(BELIEF_DEVIATION))])
-        off = (x - belief) / spread
+        others = len(x) - LEARNED
+        middle = np.concatenate([self.belief.weights.vector, np.zeros(others)])
+        spread = np.concatenate([self.belief.spread, np.ones(others)])
+        off = (x - middle) / spread
         fit = 0.5 * float(self.residuals @ alpha) + float(np.log(np.diag(lower)).sum())
-        return fit + 0.5 * float(off @ off), np.array(slopes) + off / spread
+        told = len(plain) / (len(plain) + self.belief.worth)
+        return told * fit + 0.5 * float(off @ off), told * np.array(slopes) + off / spread
 
     def _correlation_slope(self, correlations: Floats, c: int) -> Floats:
         """Derivative of what contexts share over the correlation of one."""
@@ -244,9 +268,8 @@ class Process:
 
 
 def _unpacked(x: Floats) -> tuple[Weights, Floats]:
-    own = len(BELIEF_DEVIATION)
-    odds = CORRELATION / (1 - CORRELATION) * np.exp(x[own:])
-    return Weights.of(x[:own]), np.concatenate([[1.0], odds / (1 + odds)])
+    odds = CORRELATION / (1 - CORRELATION) * np.exp(x[LEARNED:])
+    return Weights.of(x[:LEARNED]), np.concatenate([[1.0], odds / (1 + odds)])
 
 
 def _shared(correlations: Floats, a: Ints, b: Ints) -> Floats:

@@ -6,6 +6,7 @@ import pytest
 from nas_service.samplers.greybox import process
 from nas_service.samplers.greybox.process import (
     BELIEF,
+    NOISY,
     SCORED,
     Features,
     Process,
@@ -31,7 +32,7 @@ def dense(a, b, belief):
     for i in range(len(a)):
         for j in range(len(b)):
             squares = np.mean((a.numbers[i] - b.numbers[j]) ** 2)
-            found[i, j] = np.exp(belief.numbers) * np.exp(-squares / 2)
+            found[i, j] = np.exp(belief.numbers - squares / 2 * np.exp(-2 * belief.length))
             found[i, j] += np.exp(belief.kinds) * (a.kinds[i] @ b.kinds[j])
             found[i, j] += np.exp(belief.details) * (a.details[i] @ b.details[j])
             found[i, j] += process.SLOPE_DEVIATION**2 * a.score[i] * b.score[j]
@@ -47,12 +48,14 @@ def test_one_hot_counts_what_agrees():
 
 
 @pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("scored", [False, True])
-def test_posterior_against_dense_algebra(split, scored):
+def test_posterior_against_dense_algebra(split, noisy, scored):
     seen, asked = features(12, 0), features(5, 1)
-    belief = SCORED
+    belief = (NOISY if noisy else SCORED).weights
     if not scored:
-        seen, asked, belief = seen.blind, asked.blind, BELIEF
+        seen, asked = seen.blind, asked.blind
+        belief = belief if noisy else BELIEF.weights
     values = np.random.default_rng(2).normal(size=12)
     contexts = np.array([0] * 7 + [1] * 5) if split else np.zeros(12, dtype=int)
     shared = np.where(contexts[:, None] == contexts, 1.0, process.CORRELATION)
@@ -63,29 +66,32 @@ def test_posterior_against_dense_algebra(split, scored):
     cross = dense(asked, seen, belief) * here
     mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * seen.score)
     variance = np.diag(dense(asked, asked, belief) - cross @ inverse @ cross.T)
-    found = Process.believed(seen, values, contexts, loudness)
+    found = Process.believed(seen, values, contexts, loudness, noisy)
     got, deviation = found.posterior(asked, Similarity.of(asked, seen))
     assert got == pytest.approx(mean)
     assert deviation == pytest.approx(np.sqrt(variance))
 
 
-@pytest.mark.parametrize("scored", [False, True])
-def test_what_is_believed_has_about_the_variance_of_standardised_values(scored):
+@pytest.mark.parametrize(
+    ("scored", "noisy", "variance"), [(False, False, 1.09), (True, False, 1.09), (True, True, 1.15)]
+)
+def test_what_is_believed_has_about_the_variance_of_standardised_values(scored, noisy, variance):
     drawn = features(500, 10)
     seen = Features(drawn.numbers, drawn.kinds, drawn.details, drawn.score, np.zeros((500, 0)))
     seen = seen if scored else seen.blind
-    found = Process.believed(seen, np.zeros(500), np.zeros(500, dtype=int), np.ones(500))
+    found = Process.believed(seen, np.zeros(500), np.zeros(500, dtype=int), np.ones(500), noisy)
     own = found.prior_variance(seen) + (process.SLOPE * seen.score) ** 2
-    assert np.mean(own) + np.exp(found.weights.noise) == pytest.approx(1.09, abs=0.05)
+    assert np.mean(own) + np.exp(found.weights.noise) == pytest.approx(variance, abs=0.05)
 
 
-def test_slopes_of_the_loss_against_differences():
+@pytest.mark.parametrize("noisy", [False, True])
+def test_slopes_of_the_loss_against_differences(noisy):
     seen = features(20, 3)
     values = np.random.default_rng(4).normal(size=20)
     contexts = np.array([0] * 8 + [1] * 6 + [2] * 6)
-    found = Process.believed(seen, values, contexts, np.linspace(0.5, 2.0, 20))
+    found = Process.believed(seen, values, contexts, np.linspace(0.5, 2.0, 20), noisy)
     alike = Similarity.of(seen, seen)
-    at = np.concatenate([BELIEF.vector + 0.1, [0.3, -0.4]])
+    at = np.concatenate([found.weights.vector + 0.1, [0.3, -0.4]])
     _, slopes = found._loss(at, alike)
     for i, slope in enumerate(slopes):
         step = np.zeros(len(at))
@@ -105,10 +111,26 @@ def test_learning_finds_what_matters():
     standard = (values - values.mean()) / values.std()
     found = Process.fit(plain, standard, none.astype(int), np.ones(80))
     assert found.weights.kinds > found.weights.numbers
-    assert found.weights.noise < BELIEF.noise
+    assert found.weights.noise < BELIEF.weights.noise
     blind = asked.blind
     mean, _ = found.posterior(blind, Similarity.of(blind, plain))
     assert np.corrcoef(mean, truth)[0, 1] > 0.95
+
+
+def test_few_trainings_do_not_talk_the_noise_away():
+    """Smooth values say that there is no noise: exact ones are heard, 25 trainings hardly, and
+    hundreds of them are."""
+
+    def heard(count, noisy):
+        seen = features(count, 12)
+        values = np.tanh(seen.numbers[:, 0])
+        standard = (values - values.mean()) / values.std()
+        fitted = Process.fit(seen, standard, np.zeros(count, dtype=int), np.ones(count), noisy)
+        return np.exp(fitted.weights.noise - fitted.belief.weights.noise)
+
+    assert heard(25, noisy=False) < 0.5
+    assert heard(25, noisy=True) > 0.8
+    assert heard(600, noisy=True) < 0.5
 
 
 def test_a_foreign_study_that_disagrees_is_not_believed():
