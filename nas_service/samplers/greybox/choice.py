@@ -113,10 +113,12 @@ class Metric:
         if not blind:
             made = partial(made, margin=MARGIN)
         noisy = problem.samples(name) and not relative
-        standard, scale = _standardised(made, features, values, part.contexts, noisy)
+        standard, scale = _standardised(made, features, values, part.contexts)
         loudness = scale.loudness(standard)
+        # what was seen elsewhere too, as at several rungs, tells noise from function
+        alone = noisy and not part.contexts.any()
         process = Process.fit(
-            features, standard, part.contexts, loudness, noisy, like.process if like else None
+            features, standard, part.contexts, loudness, alone, like.process if like else None
         )
         noise = float(np.exp(process.weights.noise))
         measured = 0.0
@@ -175,14 +177,14 @@ def _sampling(variance: float, scale: Scale, values: Floats, noise: float) -> fl
 
 
 def _standardised(
-    made: Made, features: Features, values: Floats, contexts: Ints, noisy: bool
+    made: Made, features: Features, values: Floats, contexts: Ints
 ) -> tuple[Floats, Scale]:
     """Values of each context by themselves [n], and the scale of context 0."""
     found, scale = np.empty(len(values)), Scale()
     for context in np.unique(contexts)[::-1].tolist():
         these = contexts == context
         if context == 0 and these.sum() < FEW and not these.all():
-            scale = _borrowed(scale, features, found, values, contexts, noisy)
+            scale = _borrowed(scale, features, found, values, contexts)
         else:
             scale = made(values[these])
         found[these] = scale.standard(values[these])
@@ -190,18 +192,13 @@ def _standardised(
 
 
 def _borrowed(
-    scale: Scale,
-    features: Features,
-    standard: Floats,
-    values: Floats,
-    contexts: Ints,
-    noisy: bool,
+    scale: Scale, features: Features, standard: Floats, values: Floats, contexts: Ints
 ) -> Scale:
     """The scale of another context, moved to where few values are against what it foretells."""
     ours = contexts == 0
     theirs = features.take(~ours)
     loudness = scale.loudness(standard[~ours])
-    process = Process.fit(theirs, standard[~ours], contexts[~ours], loudness, noisy)
+    process = Process.fit(theirs, standard[~ours], contexts[~ours], loudness)
     asked = features.take(ours)
     mean, _ = process.posterior(asked, Similarity.of(asked, theirs))
     return scale.moved(values[ours], mean)

@@ -16,7 +16,7 @@ from nas_service.samplers.greybox import Bound, GreyBoxSampler, Knowledge, Objec
 from nas_service.samplers.greybox.history import History
 from nas_service.samplers.greybox.pool import Codes
 from nas_service.samplers.greybox.problem import Problem
-from nas_service.samplers.greybox.process import Process
+from nas_service.samplers.greybox.process import BELIEF, NOISY, Process
 from nas_service.samplers.greybox.world import World
 
 DIGITS = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(5)}
@@ -178,6 +178,22 @@ def test_what_was_begun_and_is_not_in_full_yet():
     history = History.of(problem, world, own, warm, [], [])
     assert world.codes.decode(history.begun) == [rows[1]]
     assert History.of(problem, world, [], warm, [], []).begun.shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("variance", "elsewhere", "belief"),
+    [(0.01, False, NOISY), (0.01, True, BELIEF), (0.0, False, BELIEF)],
+)
+def test_what_is_believed_of_trainings_alone_with_others_and_of_exact_values(
+    variance, elsewhere, belief
+):
+    world = World(Codes(DIGITS), Knowledge(costs))
+    rows = [dict.fromkeys(DIGITS, 0) | {"d0": n % 4, "d1": n // 4} for n in range(8)]
+    own = [Seen(row, {"error": error(row)}) for row in rows]
+    warm = [Seen(row, {"error": error(row)}, "theirs") for row in rows if elsewhere]
+    problem = Problem((Objective("error"),), (), ("error",), variance)
+    seen = History.of(problem, world, own, warm, [], []).seen
+    assert choice.Metric.fit("error", problem, seen).process.belief is belief
 
 
 def begun_weights(own):
