@@ -81,7 +81,7 @@ class Belief:
     """What is believed of a covariance beforehand."""
 
     weights: Weights = Weights()
-    deviation: float = 1.0  # of each parameter, a logarithm; half of it for the length
+    deviation: float = 1.0  # of each parameter, a logarithm; of the length at most 0.5
     worth: float = 0.0  # observations, that many of which tell half of what they seem to
 
     @property
@@ -90,12 +90,12 @@ class Belief:
 
 
 BELIEF = Belief()  # the variance of standardised values, in all
-SCORED = Belief(Weights(np.log(0.25), np.log(0.25)))  # where a score accounts for half of it
+SCORED = Belief(Weights(numbers=np.log(0.25), kinds=np.log(0.25)))  # where a score has half of it
 # Of what trainings tell: few of these cannot tell noise from function, and learn neither.
 NOISY = Belief(Weights(*np.log([0.15, 0.25, 0.05, 0.2, 0.7]).tolist()), deviation=0.3, worth=100.0)
 CORRELATION = 0.8  # of another study, or an earlier epoch, with what is searched
 REACH = 3.0  # of a parameter, a logarithm, around its belief
-LEARNED = len(fields(Weights))
+LEARNED = len(fields(Weights))  # parameters, before those of contexts
 
 
 @dataclass(frozen=True, eq=False)
