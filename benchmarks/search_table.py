@@ -6,7 +6,12 @@
 
 The table is SpikeNAS-Bench's CIFAR-10 part (IEEE TAI 2025, repository tju-sun-lab/SpikeNAS-Bench)
 as two CSV files: 15 625 cells with parameters, validation accuracy at epochs 10 .. last, test
-accuracy and training seconds; and 16 firing rates of each. Cells without a path are left out.
+accuracy, epochs and training seconds; and 16 firing rates of each. Cells without a path are left
+out.
+
+Of these networks 690 were trained for 200 epochs, the others for 100. That is known before a
+training, so `greybox` and `oracle` are told it; with `--epochs untold` they are not, and with
+`--epochs dropped` the 690 are left out.
 
 A layer of k x k takes ceil(C_in k^2 / 64) x ceil(2 C_out / 64) crossbars; a network with n
 convolutions on edges 360 n + 148. Energy is the sum of firing rate x multiplications over edges
@@ -31,7 +36,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +46,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from nas_service.samplers.cell_features import Ways, live_codes, promise
+from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
 from nas_service.samplers.greybox.acquisition import expected_below, expected_hypervolume_gain
 from nas_service.samplers.greybox.hypervolume import hypervolume, nondominated
 from nas_service.samplers.greybox.problem import Bound, Objective
@@ -67,6 +72,7 @@ TARGETS = {
     "H": "accuracy>=88.3,crossbars<=868,energy<=0.09",
     "M": "accuracy>=88.5,crossbars<=1228,energy<=0.09",
 }
+EPOCHS = ("told", "untold", "dropped")  # where they are not those of most networks
 REDRAWS = 300  # of a sampler that proposes what it knows; then a die decides
 
 
@@ -81,15 +87,19 @@ class Table:
     energy: Floats  # 1e9 operations
     seconds: Floats
     functions: Ints  # [R] equal for cells of one canonical form
+    doublings: Floats  # [R] of the epochs, over the fewest; 0 where these are not told
 
     @classmethod
-    def read(cls, table: Path, firing: Path) -> "Table":
+    def read(cls, table: Path, firing: Path, epochs: str = "told") -> "Table":
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
         with firing.open(newline="") as file:
             rates = list(csv.DictReader(file))
         cells = [Cell(tuple(STATES[int(r[f"e{e}"])] for e in EDGE_NAMES)) for r in rows]
-        kept = [n for n, cell in enumerate(cells) if cell.connected]
+        longer = np.log2([float(r["n_epochs"]) for r in rows])
+        longer -= longer.min()
+        left = longer == 0 if epochs == "dropped" else np.ones(len(rows), dtype=bool)
+        kept = [n for n, cell in enumerate(cells) if cell.connected and left[n]]
         functions = np.unique([cells[n].canonical() for n in kept], return_inverse=True)[1]
         codes = np.array([[int(rows[n][f"e{e}"]) for e in EDGE_NAMES] for n in kept])
 
@@ -104,6 +114,7 @@ class Table:
             np.array([_energy(rates[n]) for n in kept]),
             column("train_s"),
             functions.reshape(-1),
+            longer[kept] if epochs == "told" else np.zeros(len(kept)),
         )
 
     def __len__(self) -> int:
@@ -112,6 +123,11 @@ class Table:
     @cached_property
     def places(self) -> dict[tuple[int, ...], int]:
         return {tuple(codes): n for n, codes in enumerate(self.codes.tolist())}
+
+    def longer(self, codes: Ints) -> Floats:
+        """Doublings of the epochs of cells [N]; 0 of those that have no row."""
+        rows = [self.places.get(tuple(row)) for row in codes.tolist()]
+        return np.array([0.0 if row is None else self.doublings[row] for row in rows])
 
     def values(self, accuracy: Floats) -> Floats:
         """Objectives to minimise [R, 3], scaled from the best, 0, to the reference, 1."""
@@ -185,13 +201,16 @@ NAMES = tuple(f"edge{e}" for e in EDGE_NAMES)
 SPACE = {name: CategoricalDistribution(tuple(range(len(STATES)))) for name in NAMES}
 
 
-def describe(listed: list[dict[str, Any]]) -> Description:
-    """The features that a study's cells have."""
+def describe(listed: list[dict[str, Any]], table: Table) -> Description:
+    """The features that a study's cells have, and their epochs where these are told."""
     codes = np.array([[c[name] for name in NAMES] for c in listed], dtype=np.intp).reshape(-1, 6)
     live = live_codes(codes, STATES)
     ways = Ways(live, STATES)
     kinds = np.concatenate([live, ways.places()], 1)
-    return Description(ways.counts(), kinds, codes, promise(ways.counts()), len(STATES))
+    counts, longer = ways.counts(), table.longer(codes)
+    numbers = np.column_stack([counts, longer]) if table.doublings.any() else counts
+    score = promise(counts) + PER_DOUBLING * longer
+    return Description(numbers, kinds, codes, score, len(STATES))
 
 
 def costs(listed: list[dict[str, Any]]) -> dict[str, Floats]:
@@ -223,7 +242,7 @@ def greybox(table: Table, target: Target | None, seed: int) -> BaseSampler:
         objectives += [Objective("crossbars", reference=most_crossbars)]
         objectives += [Objective("energy", reference=most_energy)]
     return GreyBoxSampler(
-        Knowledge(costs, describe),
+        Knowledge(costs, partial(describe, table=table)),
         objectives,
         (Bound("connected", at_least=1), *(target.bounds if target else ())),
         ("accuracy", "energy"),
@@ -238,8 +257,9 @@ def tpe(table: Table, target: Target | None, seed: int) -> BaseSampler:
 
 
 class Oracle(BaseSampler):
-    """What no sampler has: each function's mean accuracy over its other trainings (of one that is
-    there once its own, blurred), and every energy. Left to chance is what one training adds.
+    """What no sampler has: each function's mean accuracy over its other trainings of as many epochs
+    (of one that is there once its own, blurred), and every energy. Left to chance is what one
+    training adds.
 
     Proposes the largest expected gain of the next training, as `greybox` does.
     """
@@ -247,8 +267,9 @@ class Oracle(BaseSampler):
     def __init__(self, table: Table, target: Target | None, seed: int) -> None:
         self._table, self._target = table, target
         self._die = np.random.default_rng((seed, 2))
-        counts = np.bincount(table.functions)[table.functions]
-        sums = np.bincount(table.functions, table.validation)[table.functions]
+        alike = np.unique([table.functions, table.doublings], axis=1, return_inverse=True)[1]
+        counts = np.bincount(alike)[alike]
+        sums = np.bincount(alike, table.validation)[alike]
         once = table.validation + self._die.normal(0, TRAINING, len(table))
         self._means = np.where(
             counts > 1, (sums - table.validation) / np.maximum(counts - 1, 1), once
@@ -403,6 +424,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--at", default="25,50,100,200,400", help="evaluations, up to the budget")
     parser.add_argument("--known", choices=("genotype", "canonical"), default="genotype")
+    parser.add_argument("--epochs", choices=EPOCHS, default="told")
     parser.add_argument(
         "--target",
         action="append",
@@ -413,7 +435,7 @@ def main() -> None:
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    table = Table.read(args.table, args.firing)
+    table = Table.read(args.table, args.firing, args.epochs)
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     once = args.known == "canonical"
     found: dict[str, Any] = {}

@@ -17,6 +17,7 @@ Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 PATHS = ((2,), (0, 4), (1, 5), (0, 3, 5))  # from input to output, as positions in EDGES
 DEPTH = 1  # column of `Ways.counts`: the proxy `depth` of one cell
+PER_DOUBLING = 0.5  # what twice the channels, or epochs, promise in the unit of `promise`
 MIRROR = (1, 0, 2, 3, 5, 4)  # positions in EDGES when nodes 1 and 2 change names
 
 

@@ -22,7 +22,7 @@ from nas_service.errors import StudyError
 from nas_service.evaluation import Bench
 from nas_service.feasible import Counted, counted, share_counted
 from nas_service.metrics import MEASURED, METRICS, PROXY
-from nas_service.samplers.cell_features import Ways, live_codes, promise
+from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
 from nas_service.samplers.greybox import (
     Bound,
     Description,
@@ -42,7 +42,6 @@ Ints = NDArray[np.intp]
 AT_REST = " at the assumed rate"  # behind a metric: what the screening compares with the budget
 RARE = 0.05  # share of fair draws: where fewer keep the counted budgets, these are drawn from
 SIZES = 4  # columns of each size: it says more than one count of many
-PER_DOUBLING = 0.5  # what twice the channels promise, in the unit of `promise`
 
 
 def greybox(spec: StudySpec) -> BaseSampler:
