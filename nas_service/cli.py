@@ -11,7 +11,7 @@ from typing import Any
 import click
 from optuna.exceptions import OptunaError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import HardwareError
@@ -287,7 +287,9 @@ def _print_front(result: Any) -> None:
     asked += [c.metric for c in result.spec.constraints if c.metric not in asked]
     if any(c.metrics.get("epochs", whole) != whole for c in rows) and "epochs" not in asked:
         asked.append("epochs")
-    table = Table("trial", *(heading(m) for m in asked), "test accuracy", "worst budget")
+    names = ("trial", *(heading(m) for m in asked), "test accuracy", "worst budget")
+    columns = [Column(name, no_wrap=" " not in name) for name in names]  # one word is not shortened
+    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True)
     for c in rows:
         shown = [number(m, c.metrics.get(m)) for m in asked]
         worst = max(c.violations.items(), key=lambda item: item[1], default=None)

@@ -5,9 +5,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
 from hw_models import Layer, Workload, load_profile
 from nas_service import report, results
+from nas_service.cli import main
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
 from nas_service.opening import create
@@ -21,7 +23,8 @@ CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
 CHIP = load_profile("spikesim_rram")
 
 
-def spec(energy: float = 0.5) -> StudySpec:
+def spec(energy: float = 0.5, **others: float) -> StudySpec:
+    budgets = {"energy_uJ": energy, **others}
     document = {
         "name": "drawn",
         "space": {"channels": [4, 8], "head_pool": 1, "hidden": 8, "time_steps": 2},
@@ -31,7 +34,7 @@ def spec(energy: float = 0.5) -> StudySpec:
             {"metric": "accuracy", "direction": "maximize"},
             {"metric": "energy_uJ", "direction": "minimize"},
         ],
-        "constraints": [{"metric": "energy_uJ", "at_most": energy}],
+        "constraints": [{"metric": name, "at_most": most} for name, most in budgets.items()],
     }
     return parse_spec(json.dumps(document), "test")
 
@@ -72,6 +75,17 @@ def opened(tmp_path):
     yield study
     for store in made:
         store.close()
+
+
+def test_eighty_columns_hold_a_front_of_five_metrics(opened, tmp_path):
+    opened([evaluation(4, 0.9)], parameters=1e6, area_mm2=1e3, latency_ms=1e3)
+    words = ["front", "drawn", "--storage", f"sqlite:///{tmp_path}/nas.db"]
+    shown = CliRunner().invoke(main, words, env={"COLUMNS": "80"})
+    assert shown.exit_code == 0, shown.output
+    assert "…" not in shown.output
+    table = re.search(r"^trial.+\n0 .+$", shown.output, re.MULTILINE).group()
+    assert {"trial", "accuracy", "parameters", "epochs"} <= set(table.split())
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
 
 
 class Tags(HTMLParser):
