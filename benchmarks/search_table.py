@@ -96,9 +96,10 @@ class Table:
         with firing.open(newline="") as file:
             rates = list(csv.DictReader(file))
         cells = [Cell(tuple(STATES[int(r[f"e{e}"])] for e in EDGE_NAMES)) for r in rows]
-        longer = np.log2([float(r["n_epochs"]) for r in rows])
-        longer -= longer.min()
-        left = longer == 0 if epochs == "dropped" else np.ones(len(rows), dtype=bool)
+        if epochs != "untold" and "n_epochs" not in rows[0]:
+            raise SystemExit(f"{table}: no column n_epochs; --epochs untold does without")
+        longer = np.zeros(len(rows)) if epochs == "untold" else _doublings(rows)
+        left = longer == 0 if epochs == "dropped" else np.full(len(rows), True)
         kept = [n for n, cell in enumerate(cells) if cell.connected and left[n]]
         functions = np.unique([cells[n].canonical() for n in kept], return_inverse=True)[1]
         codes = np.array([[int(rows[n][f"e{e}"]) for e in EDGE_NAMES] for n in kept])
@@ -114,7 +115,7 @@ class Table:
             np.array([_energy(rates[n]) for n in kept]),
             column("train_s"),
             functions.reshape(-1),
-            longer[kept] if epochs == "told" else np.zeros(len(kept)),
+            longer[kept],
         )
 
     def __len__(self) -> int:
@@ -150,6 +151,12 @@ class Table:
         rows = np.array(visited)
         front = rows[nondominated(self.values(self.validation)[rows])]
         return hypervolume(self.values(self.test)[front]) / self._true
+
+
+def _doublings(rows: list[dict[str, str]]) -> Floats:
+    """Of the epochs, over the fewest [R]."""
+    found = np.log2([float(r["n_epochs"]) for r in rows])
+    return np.asarray(found - found.min())
 
 
 def _energy(rates: dict[str, str]) -> float:

@@ -465,6 +465,19 @@ def test_who_is_told_the_epochs_finds_what_was_trained_longer(files, environment
     assert [row[1] for row in found["dropped"].values()] == [0, 0]
 
 
+def test_a_table_without_epochs_has_none_to_tell(files, environment, tmp_path):
+    head, *rows = (line.split(",") for line in files["bench"].read_text().splitlines())
+    kept = [n for n, name in enumerate(head) if name != "n_epochs"]
+    head, *rows = ([row[n] for n in kept] for row in (head, *rows))
+    write_csv(tmp_path / "bare.csv", head, rows)
+    words = ["--table", "bare.csv", "--firing", str(files["firing"]), "--json"]
+    words += ["--samplers", "random", "--seeds", "1", "--budget", "4"]
+    with pytest.raises(AssertionError, match=r"bare\.csv: no column n_epochs; --epochs untold"):
+        run("search_table.py", words, environment, tmp_path)
+    found = document(run("search_table.py", [*words, "--epochs", "untold"], environment, tmp_path))
+    assert found.keys() == {"random"}
+
+
 def test_seconds_of_a_proposal_are_timed_in_both_spaces(files, environment, tmp_path):
     table = ["--table", str(files["bench"]), "--firing", str(files["firing"])]
     arguments = ["--asks", "4", "--feasible", "0.1", "--draws", "200", *table, "--json"]
