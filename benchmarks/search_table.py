@@ -72,7 +72,7 @@ TARGETS = {
     "H": "accuracy>=88.3,crossbars<=868,energy<=0.09",
     "M": "accuracy>=88.5,crossbars<=1228,energy<=0.09",
 }
-EPOCHS = ("told", "untold", "dropped")  # where they are not those of most networks
+EPOCHS = ("told", "untold", "dropped")  # dropped: networks of more than the fewest
 REDRAWS = 300  # of a sampler that proposes what it knows; then a die decides
 
 
@@ -99,8 +99,8 @@ class Table:
         if epochs != "untold" and "n_epochs" not in rows[0]:
             raise SystemExit(f"{table}: no column n_epochs; --epochs untold does without")
         longer = np.zeros(len(rows)) if epochs == "untold" else _doublings(rows)
-        left = longer == 0 if epochs == "dropped" else np.full(len(rows), True)
-        kept = [n for n, cell in enumerate(cells) if cell.connected and left[n]]
+        wanted = longer == 0 if epochs == "dropped" else np.full(len(rows), True)
+        kept = [n for n, cell in enumerate(cells) if cell.connected and wanted[n]]
         functions = np.unique([cells[n].canonical() for n in kept], return_inverse=True)[1]
         codes = np.array([[int(rows[n][f"e{e}"]) for e in EDGE_NAMES] for n in kept])
 
