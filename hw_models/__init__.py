@@ -7,9 +7,9 @@ from hw_models.errors import (
     ReportError,
     WorkloadError,
 )
+from hw_models.layer_table import LayerTable
 from hw_models.profile import Profile, known_profiles, load_profile
 from hw_models.report import BatchReport, Breakdown, HardwareReport
-from hw_models.table import LayerTable
 from hw_models.workload import Layer, Workload
 
 __all__ = [

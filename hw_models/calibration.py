@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from hw_models.cost_model import Chip, Demand
 from hw_models.errors import CalibrationError, HardwareError
+from hw_models.layer_table import Array
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
 from hw_models.profile import FOLDER, HEAD, Entry, Profile, known_profiles, load_profile
-from hw_models.rram import Chip, Demand
-from hw_models.table import Array
 from hw_models.workload import Workload
 
 METRICS = {"energy_uJ": 1e6, "latency_ms": 1e3, "area_mm2": 1e6}  # and their factor from SI

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.cost_model import Chip
 from hw_models.errors import HardwareError
-from hw_models.rram import Chip
-from hw_models.table import Array
+from hw_models.layer_table import Array
 
 
 @dataclass(frozen=True, eq=False)

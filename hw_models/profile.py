@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hw_models.cost_model import Chip
 from hw_models.errors import ProfileError
+from hw_models.layer_table import LayerTable
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, Switches
 from hw_models.report import BatchReport, HardwareReport
-from hw_models.rram import Chip
-from hw_models.table import LayerTable
 from hw_models.workload import Workload
 
 FOLDER = Path(__file__).parent / "profiles"

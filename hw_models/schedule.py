@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.table import Array
+from hw_models.layer_table import Array
 
 Way = tuple[int, float]  # where a time comes from, and how much later it is; -1: from itself
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from hw_models.cost_model import Chip, Demand
 from hw_models.errors import ProfileError
+from hw_models.layer_table import Array, LayerTable
 from hw_models.profile import Profile
 from hw_models.report import readable
-from hw_models.rram import Chip, Demand
-from hw_models.table import Array, LayerTable
 from hw_models.workload import Workload
 
 DRAWS = 1000

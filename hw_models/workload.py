@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hw_models.errors import WorkloadError
 
 if TYPE_CHECKING:
-    from hw_models.table import LayerTable
+    from hw_models.layer_table import LayerTable
 
 KINDS = ("conv", "linear")
 MAX_LAYERS = 10_000
@@ -164,7 +164,7 @@ class Workload:
     @cached_property
     def table(self) -> "LayerTable":
         """The layers as arrays [L]."""
-        from hw_models.table import LayerTable
+        from hw_models.layer_table import LayerTable
 
         return LayerTable.of(self)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models import Layer, LayerTable, Workload
-from hw_models.table import NOTHING, NUMBERS, numbers_of
+from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
 from nas_service.snn.trace import Maps, traced_blocks, wired
 from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.cells import CellSpace

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hw_models.cost_model import Chip
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
-from hw_models.rram import Chip
 from nas_service.data.tensors import Examples
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of

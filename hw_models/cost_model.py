@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from hw_models import adc
-from hw_models.crossbar import Tiling, converted_sums, lossless_adc_bits, tile
 from hw_models.errors import ProfileError
+from hw_models.layer_table import Array, LayerTable
+from hw_models.mapping import Tiling, converted_sums, lossless_adc_bits, tile
 from hw_models.parameters import SCRIPT_COLUMNS, Figures, Options, Switches
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule, makespans, schedule
-from hw_models.table import Array, LayerTable
 from hw_models.workload import Workload
 
 Counts = dict[str, Any]  # component -> how often, [L] or [N, L]

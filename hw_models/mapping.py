@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from hw_models.layer_table import Array, LayerTable
 from hw_models.parameters import Figures, Options, Switches
-from hw_models.table import Array, LayerTable
 
 
 @dataclass(frozen=True, eq=False)
