@@ -48,10 +48,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 
 from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
 from nas_service.samplers.greybox.acquisition import expected_below, expected_hypervolume_gain
-from nas_service.samplers.greybox.hypervolume import hypervolume, nondominated
+from nas_service.samplers.greybox.candidate_pool import Description, Knowledge
+from nas_service.samplers.greybox.pareto import hypervolume, nondominated
 from nas_service.samplers.greybox.problem import Bound, Objective
 from nas_service.samplers.greybox.sampler import GreyBoxSampler
-from nas_service.samplers.greybox.world import Description, Knowledge
 from nas_service.spaces.architecture import EDGE_NAMES, EDGES, Cell
 from nas_service.spaces.operations import PRESETS
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.samplers.greybox.hypervolume import exclusive
+from nas_service.samplers.greybox.pareto import exclusive
 from nas_service.store import Promote, Promotion, Standing
 from nas_service.study import StudySpec
 

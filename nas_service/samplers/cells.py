@@ -31,7 +31,7 @@ from nas_service.samplers.greybox import (
     Objective,
     Seen,
 )
-from nas_service.samplers.greybox.pool import Codes, Columns, Params
+from nas_service.samplers.greybox.encoding import Codes, Columns, Params
 from nas_service.snn.composition import Drawn
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture
 from nas_service.spaces.cells import CellSpace

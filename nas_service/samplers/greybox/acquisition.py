@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from .hypervolume import exclusive, slices
+from .pareto import exclusive, slices
 
 Floats = NDArray[np.float64]
 LEAST = 1e-12  # deviation

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .choice import Candidates, Observations, leading
-from .pool import Params
+from .candidate_pool import World
+from .encoding import Params
+from .expected_gain import Candidates, Observations, leading
 from .problem import Problem
-from .world import World
 
 Ints = NDArray[np.intp]
 

@@ -20,12 +20,12 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from .choice import Candidates, Learned, Outlook
+from .candidate_pool import Knowledge, World
+from .encoding import Codes, Params, listable
+from .expected_gain import Candidates, Learned, Outlook
 from .history import History, Seen
-from .pool import Codes, Params, listable
 from .problem import Bound, Objective, Problem
 from .scores import columns, units
-from .world import Knowledge, World
 
 Ints = NDArray[np.intp]
 STARTUP = 3  # trainings, here or elsewhere, before a model is asked

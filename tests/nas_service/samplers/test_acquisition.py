@@ -8,7 +8,7 @@ from nas_service.samplers.greybox.acquisition import (
     expected_hypervolume_gain,
     probability_below,
 )
-from nas_service.samplers.greybox.hypervolume import exclusive
+from nas_service.samplers.greybox.pareto import exclusive
 
 FRONT = {
     2: [[0.2, 0.7], [0.4, 0.5], [0.7, 0.1]],

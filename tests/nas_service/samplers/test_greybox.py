@@ -12,12 +12,21 @@ import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from nas_service.samplers import greybox
-from nas_service.samplers.greybox import Bound, GreyBoxSampler, Knowledge, Objective, Seen, choice
+from nas_service.samplers.greybox import (
+    Bound,
+    GreyBoxSampler,
+    Knowledge,
+    Objective,
+    Seen,
+)
+from nas_service.samplers.greybox import (
+    expected_gain as choice,
+)
+from nas_service.samplers.greybox.candidate_pool import World
+from nas_service.samplers.greybox.encoding import Codes
+from nas_service.samplers.greybox.gaussian_process import BELIEF, NOISY, Process
 from nas_service.samplers.greybox.history import History
-from nas_service.samplers.greybox.pool import Codes
 from nas_service.samplers.greybox.problem import Problem
-from nas_service.samplers.greybox.process import BELIEF, NOISY, Process
-from nas_service.samplers.greybox.world import World
 
 DIGITS = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(5)}
 MANY = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(20)}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_service.samplers.greybox.hypervolume import exclusive, hypervolume, nondominated
+from nas_service.samplers.greybox.pareto import exclusive, hypervolume, nondominated
 
 EXAMPLES = settings(max_examples=40, derandomize=True, deadline=None)
 

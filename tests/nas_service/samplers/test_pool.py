@@ -5,9 +5,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from nas_service.samplers.greybox import Bound, Knowledge, Objective
-from nas_service.samplers.greybox.pool import Codes, listable
+from nas_service.samplers.greybox.candidate_pool import World
+from nas_service.samplers.greybox.encoding import Codes, listable
 from nas_service.samplers.greybox.problem import Problem
-from nas_service.samplers.greybox.world import World
 
 MIXED = {
     "n": IntDistribution(2, 10, step=4),

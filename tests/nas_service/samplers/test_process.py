@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nas_service.samplers.greybox import process
-from nas_service.samplers.greybox.process import (
+from nas_service.samplers.greybox import gaussian_process as process
+from nas_service.samplers.greybox.gaussian_process import (
     BELIEF,
     NOISY,
     SCORED,

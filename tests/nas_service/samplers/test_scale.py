@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas_service.samplers.greybox.scale import CLIP, Scale
+from nas_service.samplers.greybox.transform import CLIP, Scale
 
 VALUES = np.array([0.5, 0.8, 0.85, 0.9, 0.92])
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .choice import Candidates
-from .pool import Codes, Params
+from .encoding import Codes, Params
+from .expected_gain import Candidates
+from .gaussian_process import Features, one_hot
 from .problem import Bound, Problem
-from .process import Features, one_hot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -17,10 +17,10 @@ from .acquisition import (
     expected_hypervolume_gain,
     probability_below,
 )
-from .hypervolume import nondominated
+from .gaussian_process import Features, Process, Similarity
+from .pareto import nondominated
 from .problem import Bound, Objective, Problem
-from .process import Features, Process, Similarity
-from .scale import Scale
+from .transform import Scale
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
