@@ -48,8 +48,8 @@ from nas_service.evaluation import Bench
 from nas_service.intervals import spearman
 from nas_service.metrics import WORST_PROXY
 from nas_service.samplers import sampler_of
-from nas_service.samplers.cells import Box
 from nas_service.samplers.greybox.pareto import hypervolume
+from nas_service.samplers.greybox_cells import Box
 from nas_service.snn.composition import Composition, Drawn, sampled
 from nas_service.snn.proxies import score
 from nas_service.spaces.architecture import Architecture

@@ -33,7 +33,7 @@ from nas_service.opening import (
 from nas_service.outage import Patience
 from nas_service.owners import owner_name
 from nas_service.samplers import GENERATIONS, derived_seed
-from nas_service.samplers.cells import score_by
+from nas_service.samplers.greybox_cells import score_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.spool import Spool
 from nas_service.store import Lease, Promotion

@@ -11,8 +11,8 @@ from nas_service.alone import alone
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
 from nas_service.opening import create, open_search
-from nas_service.samplers.cells import Box
-from nas_service.samplers.seeds import CellByCell
+from nas_service.samplers.greybox_cells import Box
+from nas_service.samplers.proposer import CellByCell
 from nas_service.spaces.architecture import Architecture
 from nas_service.starts import resolve
 from nas_service.store import Store

@@ -15,11 +15,11 @@ from nas_service.evaluation import Bench
 from nas_service.feasible import share_counted
 from nas_service.samplers import sampler_of
 from nas_service.samplers.cell_features import DEPTH, Ways, live_codes, promise
-from nas_service.samplers.cells import AT_REST, Box, score_by
 from nas_service.samplers.greybox import Knowledge, Objective
 from nas_service.samplers.greybox.candidate_pool import World
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
+from nas_service.samplers.greybox_cells import AT_REST, Box, score_by
 from nas_service.snn.composition import Composition, sampled
 from nas_service.snn.proxies import depth, edges_of
 from nas_service.spaces.architecture import Cell
