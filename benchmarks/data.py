@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from nas_service.data import source_of
+from nas_service.data.batches import batch, whole
 from nas_service.data.images import Images, split
-from nas_service.data.tensors import batch, whole
 from nas_service.errors import DataError
 from nas_service.study import Data
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas_service.data.tensors import Ready, whole
+from nas_service.data.batches import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell

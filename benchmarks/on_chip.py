@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hw_models import load_profile
-from nas_service.data.tensors import Ready, whole
+from nas_service.data.batches import Ready, whole
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.network import Network
 from nas_service.snn.on_chip import accuracy_on_chip

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nas_service.data.tensors import Stored
+from nas_service.data.batches import Stored
 from nas_service.errors import DataError
 from nas_service.evaluation import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit

@@ -43,7 +43,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_service.budgets import Budgets
-from nas_service.data.tensors import batch
+from nas_service.data.batches import batch
 from nas_service.evaluation import Bench
 from nas_service.intervals import spearman
 from nas_service.metrics import WORST_PROXY

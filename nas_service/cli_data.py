@@ -40,7 +40,8 @@ def data(
     as_json: bool,
 ) -> None:
     """The data sets, or one NAME: what is here, whether it is official, where it is to be had."""
-    from nas_service.data import image_folder, source_of
+    from nas_service.data import source_of
+    from nas_service.data.sets import image_folder
 
     if name is None:
         return _print_all(_all(data), as_json)
@@ -78,7 +79,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
 
 
 def _is_here(source: Any, folder: Path, part: str) -> bool:
-    from nas_service.data.source import Files
+    from nas_service.data.dataset import Files
 
     return not isinstance(source, Files) or source.place(folder, part) is not None
 
@@ -121,7 +122,7 @@ def _described(source: Any, asked: Data, folder: Path, frames: int | None) -> di
 
 def _part(source: Any, folder: Path, part: str, frames: int | None) -> dict[str, Any] | None:
     """None where nothing of it is here; DataError where what is here is damaged."""
-    from nas_service.data.source import Files
+    from nas_service.data.dataset import Files
 
     reader = source.read_train if part == "train" else source.read_test
     if not isinstance(source, Files):

@@ -1,16 +1,18 @@
 """Data sets by name. A new one is one file and one line here."""
 
-from nas_service.data import (
+from nas_service.data.dataset import Files, Source
+from nas_service.data.sets import (
     cifar,
     cifar10_dvs,
     digits,
     dvs_gesture,
-    idx,
     image_folder,
     n_mnist,
     tiny_imagenet,
 )
-from nas_service.data.source import Files, Source
+from nas_service.data.sets import (
+    mnist as idx,
+)
 from nas_service.errors import SpecError, pick
 from nas_service.study import Data
 

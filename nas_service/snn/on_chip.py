@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hw_models.cost_model import Chip
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
-from nas_service.data.tensors import Examples
+from nas_service.data.batches import Examples
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of
 from nas_service.snn.trace import pooled_in_front

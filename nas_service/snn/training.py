@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nas_service.data.tensors import Examples
+from nas_service.data.batches import Examples
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.neurons import LIF

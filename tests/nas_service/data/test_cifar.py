@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas_service.data.cifar import CIFAR10, CIFAR100, reader
+from nas_service.data.sets.cifar import CIFAR10, CIFAR100, reader
 from nas_service.errors import DataError
 
 RECORDS = {"train": 10, "test": 2}

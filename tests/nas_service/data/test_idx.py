@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas_service.data import DATASETS
-from nas_service.data.idx import FASHION_MNIST, parse_idx
+from nas_service.data.sets.mnist import FASHION_MNIST, parse_idx
 from nas_service.errors import DataError
 
 NAMES = [f"{p}-{k}" for p in ("train", "t10k") for k in ("images-idx3-ubyte", "labels-idx1-ubyte")]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from nas_service.data import DATASETS
+from nas_service.data.batches import batch, raw, scale, whole
 from nas_service.data.images import Images, Stock, digest_of, split
-from nas_service.data.tensors import batch, raw, scale, whole
 from nas_service.errors import DataError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nas_service.data import DATASETS, source_of
+from nas_service.data.batches import batch
 from nas_service.data.images import split
-from nas_service.data.tensors import batch
 from nas_service.study import Data
 
 SHARED = Path(__file__).parents[3] / "../shared/data"

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas_service.data import image_folder, pictures, source_of
-from nas_service.data.pictures import decode, size_of
-from nas_service.data.tiny_imagenet import SOURCE as TINY
+from nas_service.data import image_files as pictures
+from nas_service.data import source_of
+from nas_service.data.image_files import decode, size_of
+from nas_service.data.sets import image_folder
+from nas_service.data.sets.tiny_imagenet import SOURCE as TINY
 from nas_service.errors import DataError, NasError, SpecError
 from nas_service.spaces.task import Task
 from nas_service.study import Data

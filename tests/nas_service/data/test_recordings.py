@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas_service.data import cifar10_dvs, dvs_gesture, n_mnist
+from nas_service.data.batches import batch
 from nas_service.data.images import split
-from nas_service.data.tensors import batch
+from nas_service.data.sets import cifar10_dvs, dvs_gesture, n_mnist
 from nas_service.errors import DataError
 
 N_MNIST = replace(n_mnist.SOURCE, published={})

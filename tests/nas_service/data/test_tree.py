@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from nas_service.data import tree as trees
-from nas_service.data.tree import open_tree
+from nas_service.data import archive as trees
+from nas_service.data.archive import open_tree
 from nas_service.errors import DataError
 
 FILES = {"a/1.txt": b"one", "a/2.txt": b"", "b/c/3.txt": bytes(5000), "top.txt": b"top"}

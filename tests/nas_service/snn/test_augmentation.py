@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nas_service.data.tensors import Ready
+from nas_service.data.batches import Ready
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.training import Recipe, fit
 

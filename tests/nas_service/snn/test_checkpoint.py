@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nas_service.data.tensors import Ready
+from nas_service.data.batches import Ready
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.checkpoint import Place

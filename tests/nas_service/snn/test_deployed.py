@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas_service.data import DATASETS
+from nas_service.data.batches import Ready, whole
 from nas_service.data.images import split
-from nas_service.data.tensors import Ready, whole
 from nas_service.errors import DataError, SpecError
 from nas_service.snn.deployed import (
     EXACT,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hw_models import load_profile
-from nas_service.data.tensors import Ready
+from nas_service.data.batches import Ready
 from nas_service.snn.network import Network
 from nas_service.snn.on_chip import _reader, accuracy_on_chip, converted, simulated
 from nas_service.snn.quantization import Rounding, matrix_of, quantize

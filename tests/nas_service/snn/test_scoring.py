@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas_service.data.tensors import Stored, whole
+from nas_service.data.batches import Stored, whole
 from nas_service.errors import SpecError
 from nas_service.evaluation import Bench
 from nas_service.opening import check

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas_service.data.tensors import Ready
+from nas_service.data.batches import Ready
 from nas_service.errors import DataError
 from nas_service.evaluation import load_weights, save_weights
 from nas_service.snn import precision

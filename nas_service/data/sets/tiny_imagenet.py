@@ -4,11 +4,11 @@ Its own test pictures have no labels, so the validation pictures are the test pa
 search's validation images are held out of the training ones. Source: Stanford CS231n.
 """
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Samples
-from nas_service.data.image_folder import natural
-from nas_service.data.pictures import DECODER, Named, is_picture, samples
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree
+from nas_service.data.dataset import Files, Place
+from nas_service.data.image_files import DECODER, Named, is_picture, samples
+from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

@@ -3,13 +3,13 @@
 Source: Orchard, Jayawant, Cohen, Thakor, Frontiers in Neuroscience 9:437, 2015.
 """
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Samples
+from nas_service.data.dataset import Files, Place
+from nas_service.data.event_files import samples
 from nas_service.data.events import read_atis
-from nas_service.data.image_folder import natural
-from nas_service.data.pictures import Named
-from nas_service.data.recordings import samples
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree
+from nas_service.data.image_files import Named
+from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

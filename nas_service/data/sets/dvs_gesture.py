@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Chunk, Samples
+from nas_service.data.dataset import Files, Place
 from nas_service.data.events import Events, frames, read_aedat3
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

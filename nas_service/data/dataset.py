@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from nas_service.data.archive import Folder, Tree, open_tree
 from nas_service.data.cache import Samples, cached, folder_of_cache, key_of
 from nas_service.data.images import Images
-from nas_service.data.tree import Folder, Tree, open_tree
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

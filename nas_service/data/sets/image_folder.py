@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Samples
-from nas_service.data.pictures import DECODER, Named, is_picture, samples, size_of
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree
+from nas_service.data.dataset import Files, Place
+from nas_service.data.image_files import DECODER, Named, is_picture, samples, size_of
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 from nas_service.study import Data

@@ -11,8 +11,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.tree import Tree
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

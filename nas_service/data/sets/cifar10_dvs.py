@@ -6,13 +6,13 @@ Li, Liu, Ji, Li, Shi, Frontiers in Neuroscience 11:309, 2017.
 
 from collections.abc import Iterator
 
+from nas_service.data.archive import Tree, open_tree
 from nas_service.data.cache import Chunk, Samples
+from nas_service.data.dataset import Files, Place
+from nas_service.data.event_files import chunks
 from nas_service.data.events import read_aedat2
-from nas_service.data.image_folder import natural
-from nas_service.data.pictures import Named
-from nas_service.data.recordings import chunks
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree, open_tree
+from nas_service.data.image_files import Named
+from nas_service.data.sets.image_folder import natural
 from nas_service.spaces.task import Task
 
 TEST_SHARE = 10  # one in so many

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.source import Files, Place, Reader
-from nas_service.data.tree import Tree
+from nas_service.data.dataset import Files, Place, Reader
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

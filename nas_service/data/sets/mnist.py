@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.source import Files, Place
-from nas_service.data.tree import Tree
+from nas_service.data.dataset import Files, Place
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from nas_service.data.archive import Tree
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.events import Events, frames
-from nas_service.data.pictures import Named
-from nas_service.data.tree import Tree
+from nas_service.data.image_files import Named
 from nas_service.spaces.task import Task
 
 Parser = Callable[[bytes, str], Events]
