@@ -17,7 +17,7 @@ import numpy as np
 from nas_service.budgets import Budgets
 from nas_service.feasible import counted
 from nas_service.repair import repair
-from nas_service.snn.composition import numbered, sampled
+from nas_service.snn.workload_cache import numbered, sampled
 from nas_service.study import load_spec
 
 

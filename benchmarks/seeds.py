@@ -32,7 +32,7 @@ from nas_service.budgets import Budgets
 from nas_service.evaluation import Bench
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
-from nas_service.snn.composition import sampled
+from nas_service.snn.workload_cache import sampled
 from nas_service.study import StudySpec, parse_spec
 from nas_service.telling import tell
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nas_service.budgets import MEMORY, Budgets
 from nas_service.feasible import Counted, counted, leaves
-from nas_service.snn.composition import Drawn, numbered, sampled
+from nas_service.snn.workload_cache import Drawn, numbered, sampled
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.study import StudySpec
 
 CHUNK = 20_000  # candidates costed at once

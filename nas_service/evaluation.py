@@ -26,14 +26,13 @@ from nas_service.memory import training_memory_B
 from nas_service.metrics import Evaluation, told
 from nas_service.repair import MOST, repair
 from nas_service.snn import checkpoint, inheritance
+from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.checkpoint import load_weights, save_weights
-from nas_service.snn.composition import Composition
 from nas_service.snn.deployed import deployed
 from nas_service.snn.int8 import in_int8
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import Neuron, backend_name
-from nas_service.snn.on_chip import accuracy_on_chip
 from nas_service.snn.proxies import score
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates
@@ -46,6 +45,7 @@ from nas_service.snn.training import (
     recalibrate,
     recalibrated,
 )
+from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.study import StudySpec
 

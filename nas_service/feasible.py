@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.budgets import Budgets
-from nas_service.snn.composition import ALL_CELLS, Composition, Drawn, coded, sampled
+from nas_service.snn.workload_cache import ALL_CELLS, Composition, Drawn, coded, sampled
 from nas_service.spaces.architecture import EDGES
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study import Constraint

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models import LayerTable, Workload
-from nas_service.snn.composition import Composition, Drawn
+from nas_service.snn.workload_cache import Composition, Drawn
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.operations import OPERATIONS
 

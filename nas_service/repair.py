@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.budgets import Budgets
-from nas_service.snn.composition import coded
+from nas_service.snn.workload_cache import coded
 from nas_service.spaces.architecture import GLOBAL, Architecture
 
 MOST = 6  # parameters changed

@@ -10,9 +10,9 @@ from nas_service.budgets import Budgets
 from nas_service.errors import SpecError
 from nas_service.opening import open_search
 from nas_service.results import read
-from nas_service.snn.composition import sampled
+from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
-from nas_service.spaces.cells import CellSpace, Number
+from nas_service.spaces.cell_space import CellSpace, Number
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store import Store
 from nas_service.study import FRONT, StudySpec

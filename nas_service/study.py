@@ -28,7 +28,7 @@ from nas_service.errors import NasError, SpecError, did_you_mean, pick
 from nas_service.imports import read_json
 from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
 from nas_service.spaces.architecture import GLOBAL
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import operations_of
 
 WITH_INTERVAL = (

@@ -8,7 +8,7 @@ import pytest
 RINGS = [
     ("hw_models", {"torch", "optuna", "pydantic", "nas_service", "sqlalchemy"}),
     ("nas_service", {"torch", "optuna"}),
-    ("nas_service.spaces.cells", {"torch", "optuna", "norse"}),
+    ("nas_service.spaces.cell_space", {"torch", "optuna", "norse"}),
     ("nas_service.study", {"torch", "optuna", "norse"}),
     ("nas_service.child", {"torch", "optuna", "sqlalchemy"}),
     ("nas_service.telemetry", {"torch", "optuna", "prometheus_client"}),

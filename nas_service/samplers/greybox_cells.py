@@ -32,9 +32,9 @@ from nas_service.samplers.greybox import (
     Seen,
 )
 from nas_service.samplers.greybox.encoding import Codes, Columns, Params
-from nas_service.snn.composition import Drawn
+from nas_service.snn.workload_cache import Drawn
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.study import GROWING, Constraint, StudySpec
 
 Floats = NDArray[np.float64]

@@ -26,7 +26,7 @@ from nas_service.metrics import METRICS, PROXY
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.greybox_cells import Box
-from nas_service.snn.composition import sampled
+from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Cell
 from nas_service.study import StudySpec
 

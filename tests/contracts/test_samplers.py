@@ -5,7 +5,7 @@ import pytest
 
 from nas_service.errors import SpecError
 from nas_service.samplers import SAMPLERS, SeededSampler, derived_seed
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 
 SPACE = CellSpace(PRESETS["snasnet5"], 2, (4, 8, 12), (1, 2, 4), (16, 32), (2, 3), (4, 8))

@@ -9,7 +9,7 @@ import pytest
 from nas_service.budgets import Budgets
 from nas_service.census import census
 from nas_service.feasible import COUNTED, Classes, counted
-from nas_service.snn.composition import coded, numbered, sampled
+from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.study import parse_spec
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -20,8 +20,8 @@ from nas_service.samplers.greybox.candidate_pool import World
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
 from nas_service.samplers.greybox_cells import AT_REST, Box, score_by
-from nas_service.snn.composition import Composition, sampled
 from nas_service.snn.proxies import depth, edges_of
+from nas_service.snn.workload_cache import Composition, sampled
 from nas_service.spaces.architecture import Cell
 from nas_service.spaces.operations import PRESETS, states_of
 from nas_service.study import load_spec, parse_spec

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hw_models import load_profile
 from nas_service.budgets import composition_of, profile_of
 from nas_service.census import census, feasible
-from nas_service.snn.composition import CellTable, Composition, numbered, sampled
 from nas_service.snn.trace import trace
+from nas_service.snn.workload_cache import CellTable, Composition, numbered, sampled
 from nas_service.spaces.architecture import EDGE_NAMES
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 from nas_service.study import parse_spec

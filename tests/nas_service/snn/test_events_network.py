@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from nas_service.snn.composition import Composition
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import matrix_of
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import firing_rate
+from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from hw_models import load_profile
 from nas_service.data.batches import Ready
+from nas_service.snn.analog import _reader, accuracy_on_chip, converted, simulated
 from nas_service.snn.network import Network
-from nas_service.snn.on_chip import _reader, accuracy_on_chip, converted, simulated
 from nas_service.snn.quantization import Rounding, matrix_of, quantize
 from nas_service.snn.training import firing_rate
 from nas_service.spaces.architecture import Architecture, Cell

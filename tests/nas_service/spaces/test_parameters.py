@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
 from nas_service.spaces.architecture import GLOBAL, Architecture, Cell
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)

@@ -20,7 +20,7 @@ from nas_service.spaces.architecture import (
     layers_of,
     parts_of,
 )
-from nas_service.spaces.cells import CellSpace, _draw_ordered
+from nas_service.spaces.cell_space import CellSpace, _draw_ordered
 from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task
 

@@ -17,7 +17,7 @@ from hw_models import Layer, LayerTable, Workload
 from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
 from nas_service.snn.trace import Maps, traced_blocks, wired
 from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
-from nas_service.spaces.cells import CellSpace
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.spaces.task import Task
 
