@@ -13,7 +13,7 @@ from hw_models.markdown import markdown
 from hw_models.profile import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
-from nas_service.imports import load_workload, read_json
+from nas_service.importers import load_workload, read_json
 from nas_service.metrics import METRICS
 from nas_service.study import load_spec
 from nas_service.terminal import (

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hw_models import Layer, Workload, WorkloadError, load_profile
-from nas_service.imports import from_nir, load_workload
-from nas_service.snn.module_trace import from_module
+from nas_service.importers import from_nir, load_workload
+from nas_service.importers.torch_module import from_module
 from nas_service.snn.network import Network
 from nas_service.snn.trace import trace
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell

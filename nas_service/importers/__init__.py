@@ -55,8 +55,8 @@ def from_nir(
     NIR holds real weights and no spikes: `weight_bits`, the `spike_rate` of all layers or by
     layer, and the `input_bits` of what the graph reads (1 for spikes) are the caller's.
     """
-    from nas_service.imports.nir_file import read_graph
-    from nas_service.imports.nir_graph import layers
+    from nas_service.importers.nir_file import read_graph
+    from nas_service.importers.nir_graph import layers
 
     if isinstance(graph, str | Path):
         graph = read_graph(Path(graph), MAX_FILE_B)
@@ -70,6 +70,6 @@ def from_module(
     module: "nn.Module", example: "Tensor", time_steps: int, weight_bits: int = 8
 ) -> Workload:
     """A torch module, from a run on an example; see `nas_service.snn.module_trace`."""
-    from nas_service.snn.module_trace import from_module
+    from nas_service.importers.torch_module import from_module
 
     return from_module(module, example, time_steps, weight_bits)

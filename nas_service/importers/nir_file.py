@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models import WorkloadError
-from nas_service.imports.nir_graph import KINDS, unknown_kind
+from nas_service.importers.nir_graph import KINDS, unknown_kind
 
 MAX_ENTRIES = 100_000  # groups and arrays of a file: a node has about ten
 MAX_DEPTH = 64
