@@ -23,7 +23,7 @@ from nas_service.child import Job, Trainer
 from nas_service.child.trainer import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation.evaluator import Bench
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 
@@ -98,7 +98,7 @@ def one_round(bench: "Bench", job: Job, trainer: Trainer) -> Round:
 def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     import torch
 
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation.evaluator import Bench
     from nas_service.spaces.architecture import Architecture, Cell
     from nas_service.study import load_spec
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nas_service.data.batches import Ready, whole
-from nas_service.evaluation import Bench, recipe_of
+from nas_service.evaluation.evaluator import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import load_spec

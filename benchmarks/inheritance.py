@@ -21,7 +21,7 @@ import torch
 from proxies import interval
 from scipy.stats import spearmanr
 
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import StudySpec, load_spec

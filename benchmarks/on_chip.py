@@ -13,7 +13,7 @@ import torch
 
 from hw_models import load_profile
 from nas_service.data.batches import Ready, whole
-from nas_service.evaluation import Bench, recipe_of
+from nas_service.evaluation.evaluator import Bench, recipe_of
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, firing_rate, fit

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nas_service.data.batches import Ready, Stored, batch, whole
-from nas_service.evaluation import Bench, recipe_of
+from nas_service.evaluation.evaluator import Bench, recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
 from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
 from nas_service.snn.network import Network

@@ -17,7 +17,7 @@ import torch
 
 from nas_service.data.batches import Stored
 from nas_service.errors import DataError
-from nas_service.evaluation import Bench, recipe_of
+from nas_service.evaluation.evaluator import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.operations import PRESETS

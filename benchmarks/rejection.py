@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from nas_service.budgets import Budgets
-from nas_service.feasible import counted
-from nas_service.repair import repair
+from nas_service.evaluation.feasible_set import counted
+from nas_service.evaluation.repair import repair
+from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import numbered, sampled
 from nas_service.study import load_spec
 

@@ -42,9 +42,9 @@ from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas_service.budgets import Budgets
 from nas_service.data.batches import batch
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.screening import Budgets
 from nas_service.intervals import spearman
 from nas_service.metrics import WORST_PROXY
 from nas_service.samplers import sampler_of

@@ -28,8 +28,8 @@ import numpy as np
 import optuna
 import torch
 
-from nas_service.budgets import Budgets
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.snn.workload_cache import sampled

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.local import Crew, cores
 from nas_service.opening import Search, check, check_data, create, grow, queue, set_limits
 from nas_service.results import Candidate, Result, read

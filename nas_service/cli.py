@@ -138,7 +138,7 @@ def resume(
 
     Where trainings are to be longer, those of the front go on, or those of the --top best.
     """
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation.evaluator import Bench
     from nas_service.opening import check_data, grow, open_search
 
     search = open_search(_store(storage, write=True, any_disk=any_disk), name)

@@ -176,7 +176,7 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
     """Which part of a study's space keeps its budgets: costed, not trained."""
     from itertools import islice
 
-    from nas_service import census as counting
+    from nas_service.evaluation import census as counting
 
     spec = load_spec(study)
     if listed is not None:

@@ -54,7 +54,7 @@ def retrain(
     if front + (top is not None) + bool(trials) > 1:
         raise NasError("one of --front, --top and --trials says who the finalists are")
     from nas_service import results, retraining
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation.evaluator import Bench
     from nas_service.local import Crew, cores
     from nas_service.opening import check_data, open_search
 

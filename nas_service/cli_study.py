@@ -51,8 +51,8 @@ def ablate(
     """Drop one operation of the space at a time: what accuracy and costs do without it."""
     import torch
 
-    from nas_service import ablation
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation import ablation
+    from nas_service.evaluation.evaluator import Bench
 
     torch.set_num_threads(1)
     spec = ablation.shortened(load_spec(study), epochs)
@@ -82,9 +82,9 @@ def evaluate(
     """Screen and train one architecture (JSON) as the study would; nothing is stored."""
     import torch
 
-    from nas_service.alone import alone, read_candidate
-    from nas_service.budgets import Budgets
-    from nas_service.evaluation import Bench, mended
+    from nas_service.evaluation.evaluator import Bench, mended
+    from nas_service.evaluation.screening import Budgets
+    from nas_service.evaluation.single import alone, read_candidate
 
     torch.set_num_threads(1)
     spec = load_spec(study)
@@ -123,9 +123,9 @@ def replay(
     """
     import torch
 
-    from nas_service import replay as replays
     from nas_service import results
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation import replay as replays
+    from nas_service.evaluation.evaluator import Bench
     from nas_service.opening import check_data, open_search
 
     torch.set_num_threads(1)

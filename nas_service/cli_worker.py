@@ -57,7 +57,7 @@ def worker(
     import torch
 
     from nas_service.child import Trainer
-    from nas_service.evaluation import Bench
+    from nas_service.evaluation.evaluator import Bench
     from nas_service.health import keep_beating
     from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.opening import check_data, open_search

@@ -10,11 +10,11 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas_service.budgets import profile_of
 from nas_service.data import source_of
 from nas_service.databases import said
 from nas_service.errors import SpecError, StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.screening import profile_of
 from nas_service.samplers import sampler_of
 from nas_service.snn.deployed import EXACT
 from nas_service.snn.quantization import Rounding

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from nas_service.budgets import NO_PATH, PATH, broken
+from nas_service.evaluation.screening import NO_PATH, PATH, broken
 from nas_service.halving import promote_by
 from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation

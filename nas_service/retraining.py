@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nas_service.errors import SpecError, StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.intervals import LEVEL, Interval, difference, holm, mean
 from nas_service.metrics import MEASURED, measure
 from nas_service.opening import Search

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nas_service.budgets import Budgets
 from nas_service.errors import SpecError
+from nas_service.evaluation.screening import Budgets
 from nas_service.opening import open_search
 from nas_service.results import read
 from nas_service.snn.workload_cache import sampled

@@ -3,7 +3,7 @@
 import optuna
 from optuna.trial import Trial
 
-from nas_service.evaluation import violations
+from nas_service.evaluation.evaluator import violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.store import CONTINUED
 from nas_service.study import StudySpec

@@ -18,7 +18,7 @@ from optuna.trial import FixedTrial, Trial, TrialState
 
 from nas_service.child import ChildFailure, Job, Trainer
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.halving import promote_by
 from nas_service.metrics import Evaluation
 from nas_service.opening import (

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from nas_service import api
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, grow, open_search, queue
 from nas_service.results import read
 from nas_service.snn.checkpoint import Place as Checkpoint

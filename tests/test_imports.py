@@ -14,7 +14,7 @@ RINGS = [
     ("nas_service.telemetry", {"torch", "optuna", "prometheus_client"}),
     ("nas_service.data", {"torch", "optuna"}),
     ("nas_service.snn.network", {"optuna", "sqlalchemy"}),
-    ("nas_service.evaluation", {"optuna", "sqlalchemy", "torchvision"}),
+    ("nas_service.evaluation.evaluator", {"optuna", "sqlalchemy", "torchvision"}),
     ("nas_service.cli", {"torch", "optuna_dashboard"}),
     ("nas_service.api", {"torchvision"}),
 ]

@@ -16,11 +16,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from nas_service.budgets import MEMORY, PATH, Budgets
 from nas_service.data import source_of
 from nas_service.errors import StudyError
-from nas_service.evaluation import Bench
-from nas_service.feasible import Counted, counted, share_counted
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.feasible_set import Counted, counted, share_counted
+from nas_service.evaluation.screening import MEMORY, PATH, Budgets
 from nas_service.metrics import MEASURED, METRICS, PROXY
 from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
 from nas_service.samplers.greybox import (

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from nas_service.cli import main
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, open_search
 from nas_service.store import Store
 from nas_service.study import parse_spec

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nas_service import ablation
 from nas_service.cli import main
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation import ablation
+from nas_service.evaluation.evaluator import Bench
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
 

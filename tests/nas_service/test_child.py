@@ -20,7 +20,7 @@ from safetensors import safe_open
 from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Job, Trainer
 from nas_service.child.ends import failure_of, kind_of, oom_kills
 from nas_service.errors import DataError, Interrupted, SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec

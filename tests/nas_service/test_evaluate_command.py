@@ -7,10 +7,10 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from nas_service.alone import alone, read_candidate
 from nas_service.cli import main
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.single import alone, read_candidate
 from nas_service.opening import create
 from nas_service.results import read
 from nas_service.spaces.architecture import Architecture, Cell

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_service.budgets import Budgets
-from nas_service.census import census
-from nas_service.feasible import COUNTED, Classes, counted
+from nas_service.evaluation.census import census
+from nas_service.evaluation.feasible_set import COUNTED, Classes, counted
+from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.study import parse_spec
 

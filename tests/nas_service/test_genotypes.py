@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import FixedTrial
 
-from nas_service.alone import alone
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.single import alone
 from nas_service.opening import create, open_search
 from nas_service.samplers.greybox_cells import Box
 from nas_service.samplers.proposer import CellByCell

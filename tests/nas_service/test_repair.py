@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_service.budgets import MEMORY, PATH, Budgets, broken
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
-from nas_service.repair import Change, repair
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.repair import Change, repair
+from nas_service.evaluation.screening import MEMORY, PATH, Budgets, broken
 from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import load_spec, parse_spec

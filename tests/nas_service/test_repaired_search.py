@@ -8,7 +8,7 @@ import pytest
 import torch
 from optuna.trial import FixedTrial, TrialState
 
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, open_search
 from nas_service.owners import owner_name
 from nas_service.results import read

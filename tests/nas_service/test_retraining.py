@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from nas_service import retraining
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, open_search
 from nas_service.results import read
 from nas_service.retraining import chosen, comparisons, repeat_seed

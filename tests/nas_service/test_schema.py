@@ -23,7 +23,7 @@ from servers.dump import connect, rows
 from nas_service import schema
 from nas_service.databases import checked_url
 from nas_service.errors import StoreError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import open_search
 from nas_service.results import read
 from nas_service.store import Store

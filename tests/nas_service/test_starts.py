@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from nas_service import census
 from nas_service.cli import main
 from nas_service.errors import SpecError, StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation import census
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import CONTINUES, create, open_search
 from nas_service.results import read
 from nas_service.spaces.architecture import Architecture, Cell

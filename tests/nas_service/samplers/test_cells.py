@@ -8,11 +8,11 @@ import optuna
 import pytest
 import torch
 
-from nas_service.budgets import MEMORY, PATH, profile_of
 from nas_service.data import source_of
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
-from nas_service.feasible import share_counted
+from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.feasible_set import share_counted
+from nas_service.evaluation.screening import MEMORY, PATH, profile_of
 from nas_service.samplers import sampler_of
 from nas_service.samplers.cell_features import DEPTH, Ways, live_codes, promise
 from nas_service.samplers.greybox import Knowledge, Objective

@@ -6,8 +6,8 @@ import optuna
 import pytest
 
 from hw_models import load_profile
-from nas_service.budgets import composition_of
 from nas_service.errors import SpecError
+from nas_service.evaluation.screening import composition_of
 from nas_service.samplers import PASSED_OVER, sampler_of
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec

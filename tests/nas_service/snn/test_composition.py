@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import load_profile
-from nas_service.budgets import composition_of, profile_of
-from nas_service.census import census, feasible
+from nas_service.evaluation.census import census, feasible
+from nas_service.evaluation.screening import composition_of, profile_of
 from nas_service.snn.trace import trace
 from nas_service.snn.workload_cache import CellTable, Composition, numbered, sampled
 from nas_service.spaces.architecture import EDGE_NAMES

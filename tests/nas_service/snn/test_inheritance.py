@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from nas_service.errors import DataError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
 from nas_service.snn.inheritance import contribute, inherit
 from nas_service.snn.network import Network

@@ -10,7 +10,7 @@ import torch
 
 from nas_service.data.batches import Stored, whole
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import check
 from nas_service.snn import int8
 from nas_service.snn.checkpoint import load_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench, training_memory_B, violations
+from nas_service.evaluation.evaluator import Bench, training_memory_B, violations
 from nas_service.metrics import Evaluation, measure
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec

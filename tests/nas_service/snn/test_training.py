@@ -10,7 +10,7 @@ from torch import nn
 
 from nas_service.data.batches import Ready
 from nas_service.errors import DataError
-from nas_service.evaluation import load_weights, save_weights
+from nas_service.evaluation.evaluator import load_weights, save_weights
 from nas_service.snn import precision
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, steps_of

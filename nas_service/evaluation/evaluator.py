@@ -16,15 +16,15 @@ import torch
 
 from hw_models import Workload
 from hw_models.uncertainty import Ensemble
-from nas_service.budgets import NO_PATH, Budgets, over_budget, profile_of, too_large
 from nas_service.data import source_of
 from nas_service.data.batches import Stored, batch
 from nas_service.data.dataset import Source
 from nas_service.data.images import Images, Split, split
 from nas_service.errors import SpecError
-from nas_service.memory import training_memory_B
+from nas_service.evaluation.repair import MOST, repair
+from nas_service.evaluation.screening import NO_PATH, Budgets, over_budget, profile_of, too_large
+from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation, told
-from nas_service.repair import MOST, repair
 from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.augmentation import Augmentation

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas_service.errors import SpecError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.intervals import LEVEL, Interval, mean
 from nas_service.metrics import Evaluation
 from nas_service.snn.workload_cache import sampled

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.budgets import Budgets
+from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import coded
 from nas_service.spaces.architecture import GLOBAL, Architecture
 

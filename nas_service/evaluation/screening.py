@@ -14,7 +14,7 @@ from hw_models import HardwareError, LayerTable, Profile, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
-from nas_service.memory import training_memories_B
+from nas_service.evaluation.training_memory import training_memories_B
 from nas_service.snn.workload_cache import Composition, Drawn
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.spaces.cell_space import CellSpace

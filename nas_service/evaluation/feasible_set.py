@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.budgets import Budgets
+from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import ALL_CELLS, Composition, Drawn, coded, sampled
 from nas_service.spaces.architecture import EDGES
 from nas_service.spaces.operations import OPERATIONS

@@ -1,7 +1,7 @@
 """One recorded training run again, alone, from its record."""
 
 from nas_service.errors import StudyError
-from nas_service.evaluation import Bench
+from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
 
 COMPARED = ("outcome", "accuracy", "spike_rate", "spike_rates")
