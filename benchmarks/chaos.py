@@ -51,15 +51,15 @@ import store as store_benchmark
 from servers import postgres
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas_service import transactions
 from nas_service.child import ChildFailure
-from nas_service.databases import checked_url
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.opening import open_search
 from nas_service.spaces.architecture import Architecture
-from nas_service.store import Store
-from nas_service.tables import archive
+from nas_service.store import transactions
+from nas_service.store.database import checked_url
+from nas_service.store.store import Store
+from nas_service.store.tables import archive
 
 NAME = "chaos"
 REJECTED = 0.3

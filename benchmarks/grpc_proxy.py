@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage
 from servers.grpc import STORAGE, Proxy
 
-from nas_service.databases import checked_url, storage_url
+from nas_service.store.database import checked_url, storage_url
 
 PARAMETERS = 10
 WAYS = ("direct", "proxy")

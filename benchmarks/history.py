@@ -19,9 +19,9 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from nas_service.metrics import Evaluation, measure, told
 from nas_service.opening import Search
 from nas_service.results import read as read_results
-from nas_service.store import PAID
+from nas_service.store.store import PAID
+from nas_service.store.tables import archive, attempts, leases
 from nas_service.study import StudySpec
-from nas_service.tables import archive, attempts, leases
 
 COUNTS = ("won", "answered")  # endings behind which no attempt follows
 SPOILED = ("lost", "late", "crashed")

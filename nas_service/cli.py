@@ -15,17 +15,17 @@ from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import HardwareError
-from nas_service import schema
 from nas_service.cli_chip import calibrate, census, cost
 from nas_service.cli_data import data as data_command
 from nas_service.cli_launch import launch
 from nas_service.cli_retrain import retrain
 from nas_service.cli_study import ablate, evaluate, replay
 from nas_service.cli_worker import worker
-from nas_service.databases import database_url, first_line, redacted, storage_url
 from nas_service.errors import NasError, StudyError
 from nas_service.spaces.operations import operations_of
-from nas_service.store import Store
+from nas_service.store import schema
+from nas_service.store.database import database_url, first_line, redacted, storage_url
+from nas_service.store.store import Store
 from nas_service.study import StudySpec, load_spec, study_name
 from nas_service.terminal import (
     NOTHING_FEASIBLE,

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from nas_service.databases import checked_url, storage_url
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS, Job
+from nas_service.store.database import checked_url, storage_url
 from nas_service.terminal import err, options, out, plain
 
 STUDY = click.argument("study")
@@ -179,7 +179,7 @@ def dask(
         raise NasError("--storage: is for --local; elsewhere NAS_STORAGE_FILE of the Dask workers")
     try:
         from nas_service.launch import dask as cluster
-        from nas_service.store import Store
+        from nas_service.store.store import Store
     except ImportError:
         raise NasError("nas launch dask: Dask is missing, `.[dask]` installs it") from None
     task = cluster.new_task(study, str(data.absolute()), storage_file, any_disk)

@@ -9,12 +9,12 @@ import click
 from rich.progress import track
 from rich.table import Table
 
-from nas_service.databases import storage_url
 from nas_service.errors import StudyError
 from nas_service.intervals import Interval
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
-from nas_service.store import Store
+from nas_service.store.database import storage_url
+from nas_service.store.store import Store
 from nas_service.study import StudySpec, load_spec
 from nas_service.terminal import (
     NOTHING_FEASIBLE,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from nas_service.databases import storage_url
 from nas_service.errors import Interrupted
-from nas_service.owners import owner_name
-from nas_service.store import LEASE_s, Store
+from nas_service.store.database import storage_url
+from nas_service.store.process_id import owner_name
+from nas_service.store.store import LEASE_s, Store
 from nas_service.telemetry import LogFormat, Telemetry, log_as
 from nas_service.terminal import closed_at_end, err, options, plain
 

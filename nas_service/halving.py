@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.samplers.greybox.pareto import exclusive
-from nas_service.store import Promote, Promotion, Standing
+from nas_service.store.store import Promote, Promotion, Standing
 from nas_service.study import StudySpec
 
 Floats = NDArray[np.float64]

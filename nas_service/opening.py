@@ -11,7 +11,6 @@ import optuna
 from optuna.trial import TrialState
 
 from nas_service.data import source_of
-from nas_service.databases import said
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.evaluation.screening import profile_of
@@ -21,7 +20,8 @@ from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
-from nas_service.store import Store
+from nas_service.store.database import said
+from nas_service.store.store import Store
 from nas_service.study import StudySpec, parse_spec
 
 CONTINUES = "continues"  # attribute of a trial: the number of the one that it goes on with

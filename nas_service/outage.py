@@ -8,9 +8,9 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
-from nas_service.databases import first_line
 from nas_service.errors import Interrupted, StoreError
-from nas_service.store import Store
+from nas_service.store.database import first_line
+from nas_service.store.store import Store
 from nas_service.telemetry import Telemetry
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.opening import Search, all_digests, exhausted
 from nas_service.samplers import PASSED_OVER
-from nas_service.store import CONTINUED, PAID, Archived, Standing
+from nas_service.store.store import CONTINUED, PAID, Archived, Standing
 from nas_service.study import StudySpec
 
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")

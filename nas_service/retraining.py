@@ -22,7 +22,7 @@ from nas_service.intervals import LEVEL, Interval, difference, holm, mean
 from nas_service.metrics import MEASURED, measure
 from nas_service.opening import Search
 from nas_service.results import Candidate, Result
-from nas_service.store import Repeat
+from nas_service.store.store import Repeat
 from nas_service.study import StudySpec
 from nas_service.worker import WAIT_s
 

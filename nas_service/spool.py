@@ -11,8 +11,8 @@ from pathlib import Path
 
 from nas_service.errors import NasError, StoreError
 from nas_service.metrics import Evaluation
-from nas_service.owners import dead
-from nas_service.store import Lease, Store
+from nas_service.store.process_id import dead
+from nas_service.store.store import Lease, Store
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from hw_models import HardwareReport
 from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.telemetry import LOG_FORMATS, LOOPBACK
 
 out = Console(highlight=False, soft_wrap=True)

@@ -31,12 +31,12 @@ from nas_service.opening import (
     exhausted,
 )
 from nas_service.outage import Patience
-from nas_service.owners import owner_name
 from nas_service.samplers import GENERATIONS, derived_seed
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.spool import Spool
-from nas_service.store import Lease, Promotion
+from nas_service.store.process_id import owner_name
+from nas_service.store.store import Lease, Promotion
 from nas_service.study import parse_spec
 from nas_service.telemetry import Telemetry
 from nas_service.telling import line, tell_trial

@@ -19,7 +19,7 @@ from nas_service.opening import create, grow, open_search, queue
 from nas_service.results import read
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker
 

@@ -10,7 +10,7 @@ import simulated
 import sqlalchemy as sa
 
 from nas_service.opening import open_search
-from nas_service.store import Store
+from nas_service.store.store import Store
 
 TRAININGS = 5
 OTHER = "(SELECT digest FROM nas_leases WHERE trial = {good})"

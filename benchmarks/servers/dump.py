@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from nas_service.databases import checked_url
+from nas_service.store.database import checked_url
 
 
 def connect(url: str) -> sa.Engine:

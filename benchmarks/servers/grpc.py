@@ -17,7 +17,7 @@ def serve(port: int) -> None:
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import get_storage, run_grpc_proxy_server
 
-    from nas_service.databases import checked_url
+    from nas_service.store.database import checked_url
 
     warnings.simplefilter("ignore", ExperimentalWarning)
     url = checked_url(os.environ[STORAGE])
@@ -40,7 +40,7 @@ class Proxy:
 
     def start(self) -> None:
         """Returns when it answers."""
-        from nas_service.proxy import proxy_storage
+        from nas_service.store.grpc_proxy import proxy_storage
 
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.port)],

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
-from nas_service.store import Store
+from nas_service.store.store import Store
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import DBAPIError
 
 from hw_models import Layer, Workload, load_profile
-from nas_service import transactions
-from nas_service.databases import disk_kind, redacted, storage_url
 from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
 from nas_service.outage import away
-from nas_service.owners import owner_name
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.store import Kept, Lease, Promotion, Store
-from nas_service.tables import attempts, leases
+from nas_service.store import transactions
+from nas_service.store.database import disk_kind, redacted, storage_url
+from nas_service.store.process_id import owner_name
+from nas_service.store.store import Kept, Lease, Promotion, Store
+from nas_service.store.tables import attempts, leases
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
@@ -391,7 +391,7 @@ def test_network_disks_are_recognised(tmp_path):
 
 
 def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.databases.disk_kind", lambda folder: "nfs")
+    monkeypatch.setattr("nas_service.store.store.database.disk_kind", lambda folder: "nfs")
     with pytest.raises(StoreError, match="network disk"):
         Store(f"sqlite:///{tmp_path}/nas.db", create=True)
     assert not (tmp_path / "nas.db").exists()

@@ -7,7 +7,7 @@ import sys
 import hands
 from hands import Hand, History, Orders
 
-from nas_service.store import Store
+from nas_service.store.store import Store
 
 LEASE_s = 3.0
 

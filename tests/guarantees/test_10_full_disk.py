@@ -15,7 +15,7 @@ from nas_service.child.ends import kind_of
 from nas_service.snn.checkpoint import save_weights
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spool import Spool
-from nas_service.store import Lease
+from nas_service.store.store import Lease
 
 
 def test_10_full_disk(tmp_path):

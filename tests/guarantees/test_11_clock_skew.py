@@ -11,7 +11,7 @@ import hands
 import pytest
 from hands import Hand, History, Orders
 
-from nas_service.store import Store
+from nas_service.store.store import Store
 
 LEASE_s = 3.0
 HOUR_s = 3600

@@ -15,7 +15,7 @@ from nas_service.opening import create
 from nas_service.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import load_spec
 from nas_service.worker import Worker
 

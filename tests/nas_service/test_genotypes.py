@@ -15,7 +15,7 @@ from nas_service.samplers.greybox_cells import Box
 from nas_service.samplers.proposer import CellByCell
 from nas_service.spaces.architecture import Architecture
 from nas_service.starts import resolve
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker
 

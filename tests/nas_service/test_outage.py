@@ -11,7 +11,7 @@ from servers import postgres
 from nas_service import outage
 from nas_service.errors import Interrupted, StoreError
 from nas_service.outage import Patience, away, for_good
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.telemetry import Telemetry
 
 ID = 1
@@ -52,7 +52,7 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
 
 
 def test_a_locked_file_is_away(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.databases.BUSY_s", 0.05)
+    monkeypatch.setattr("nas_service.store.store.database.BUSY_s", 0.05)
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
     other = sqlite3.connect(tmp_path / "nas.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

@@ -10,9 +10,9 @@ from optuna.trial import FixedTrial, TrialState
 
 from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, open_search
-from nas_service.owners import owner_name
 from nas_service.results import read
-from nas_service.store import Store
+from nas_service.store.process_id import owner_name
+from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import REPAIRS, Worker
 

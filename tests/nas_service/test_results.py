@@ -15,7 +15,7 @@ from nas_service.metrics import Evaluation
 from nas_service.opening import create
 from nas_service.results import count, hypervolume
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.telling import tell
 

@@ -15,7 +15,7 @@ from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import create, open_search
 from nas_service.results import read
 from nas_service.retraining import chosen, comparisons, repeat_seed
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker
 

@@ -20,14 +20,14 @@ from optuna.storages import RDBStorage
 from servers import postgres
 from servers.dump import connect, rows
 
-from nas_service import schema
-from nas_service.databases import checked_url
 from nas_service.errors import StoreError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.opening import open_search
 from nas_service.results import read
-from nas_service.store import Store
-from nas_service.tables import tables
+from nas_service.store import schema
+from nas_service.store.database import checked_url
+from nas_service.store.store import Store
+from nas_service.store.tables import tables
 from nas_service.worker import Worker
 
 ROOT = Path(__file__).parents[2]

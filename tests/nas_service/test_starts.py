@@ -21,7 +21,7 @@ from nas_service.opening import CONTINUES, create, open_search
 from nas_service.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.starts import NAMED, PUBLISHED, SAMPLE, resolve
-from nas_service.store import Store
+from nas_service.store.store import Store
 from nas_service.study import STARTS, load_spec, parse_spec
 from nas_service.worker import Worker
 

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from nas_service.store import Store
-from nas_service.tables import studies
+from nas_service.store.store import Store
+from nas_service.store.tables import studies
 
 ID = 1
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
-from nas_service.databases import url_from_file
 from nas_service.errors import StoreError
+from nas_service.store.database import url_from_file
 
 SCHEME = "grpc://"
 DEADLINE_s = 60.0  # for one call; Optuna's own client waits without end

@@ -33,8 +33,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 from nas_service.errors import StoreError
-from nas_service.reading import read_trials, trial_of
-from nas_service.tables import studies
+from nas_service.store.tables import studies
+from nas_service.store.trial_reader import read_trials, trial_of
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 TRIALS: sa.Table = TrialModel.__table__

@@ -24,9 +24,9 @@ from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
-from nas_service.databases import BUSY_s, engine_settings, network_disk, said
 from nas_service.errors import StoreError
-from nas_service.tables import leases, studies, tables
+from nas_service.store.database import BUSY_s, engine_settings, network_disk, said
+from nas_service.store.tables import leases, studies, tables
 
 VERSION_TABLE = "nas_alembic_version"  # Optuna's is alembic_version
 UNKEPT = "0"  # of a store that did not keep its revision

@@ -20,20 +20,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from nas_service import schema
-from nas_service.buffered import BufferedStorage
-from nas_service.databases import (
-    database_url,
-    optuna_storage,
-    passing_engine,
-    redacted,
-    said,
-)
 from nas_service.errors import LeaseLost, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
-from nas_service.owners import dead
-from nas_service.proxy import behind, is_proxy, place_of, proxy_storage
-from nas_service.tables import (
+from nas_service.store import schema
+from nas_service.store.buffered_storage import BufferedStorage
+from nas_service.store.database import database_url, optuna_storage, passing_engine, redacted, said
+from nas_service.store.grpc_proxy import behind, is_proxy, place_of, proxy_storage
+from nas_service.store.process_id import dead
+from nas_service.store.tables import (
     SCHEMA_VERSION,
     archive,
     attempts,
@@ -44,7 +38,7 @@ from nas_service.tables import (
     starts,
     studies,
 )
-from nas_service.transactions import Transactions
+from nas_service.store.transactions import Transactions
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
 BREAK_s = 60.0  # without a beat, and the study's clock stands

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError
-from nas_service.transactions import JoiningStorage
+from nas_service.store.transactions import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
