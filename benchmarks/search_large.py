@@ -50,11 +50,11 @@ from nas_service.metrics import WORST_PROXY
 from nas_service.samplers import sampler_of
 from nas_service.samplers.greybox.pareto import hypervolume
 from nas_service.samplers.greybox_cells import Box
+from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
 from nas_service.snn.workload_cache import Composition, Drawn, sampled
 from nas_service.spaces.architecture import Architecture
 from nas_service.study import StudySpec, parse_spec
-from nas_service.telling import TRAINABLE
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

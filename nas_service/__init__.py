@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas_service.results import Result
+    from nas_service.searches.results import Result
     from nas_service.study import StudySpec
 
 __all__ = ["search"]

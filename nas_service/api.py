@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nas_service.evaluation.evaluator import Bench
 from nas_service.local import Crew, cores
-from nas_service.opening import Search, check, check_data, create, grow, queue, set_limits
-from nas_service.results import Candidate, Result, read
+from nas_service.searches.creation import Search, check, check_data, create, grow, queue, set_limits
+from nas_service.searches.results import Candidate, Result, read
 from nas_service.store.store import Store
 from nas_service.study import StudySpec, load_spec
 

@@ -139,7 +139,7 @@ def resume(
     Where trainings are to be longer, those of the front go on, or those of the --top best.
     """
     from nas_service.evaluation.evaluator import Bench
-    from nas_service.opening import check_data, grow, open_search
+    from nas_service.searches.creation import check_data, grow, open_search
 
     search = open_search(_store(storage, write=True, any_disk=any_disk), name)
     bench = Bench.open(search.spec, data)
@@ -201,7 +201,7 @@ class Watch:
     def tick(self) -> None:
         if not (self.live and self.changed):
             return
-        from nas_service import results
+        from nas_service.searches import results
 
         self.changed = False
         result = results.read(self.search)
@@ -238,7 +238,8 @@ def create(
     any_disk: bool,
 ) -> None:
     """Put a study into the store; workers may then be started anywhere."""
-    from nas_service import api, results
+    from nas_service import api
+    from nas_service.searches import results
 
     spec = _spec(study, name, seed, trials)
     search, _ = api.prepare(spec, lambda: _store(storage, create=True, any_disk=any_disk), data)
@@ -259,8 +260,8 @@ def migrate(storage: str | None, any_disk: bool) -> None:
 
 
 def _result(storage: str | None, name: str, any_disk: bool = False) -> Any:
-    from nas_service import results
-    from nas_service.opening import open_search
+    from nas_service.searches import results
+    from nas_service.searches.creation import open_search
 
     return results.read(open_search(_store(storage, any_disk=any_disk), name))
 
@@ -315,7 +316,7 @@ def _print_front(result: Any) -> None:
 @options("storage", "any_disk", "json")
 def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
     """What happened so far: counts, why it ended, workers, hypervolume, failures."""
-    from nas_service import results
+    from nas_service.searches import results
 
     result = _result(storage, name, any_disk)
     store, study_id = result.search.store, result.search.id
@@ -432,7 +433,7 @@ def dashboard(
 @options("json")
 def check_study(study: Path, as_json: bool) -> None:
     """Validate a study file; nothing is touched."""
-    from nas_service.opening import check
+    from nas_service.searches.creation import check
 
     spec = load_spec(study)
     notes = check(spec)
@@ -451,7 +452,7 @@ def check_study(study: Path, as_json: bool) -> None:
 @options("storage", "any_disk", "json")
 def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     """The studies of a store."""
-    from nas_service import results
+    from nas_service.searches import results
 
     store = _store(storage, any_disk=any_disk)
     rows: list[dict[str, Any]] = []

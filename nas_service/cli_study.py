@@ -123,10 +123,10 @@ def replay(
     """
     import torch
 
-    from nas_service import results
     from nas_service.evaluation import replay as replays
     from nas_service.evaluation.evaluator import Bench
-    from nas_service.opening import check_data, open_search
+    from nas_service.searches import results
+    from nas_service.searches.creation import check_data, open_search
 
     torch.set_num_threads(1)
     store = closed_at_end(Store(storage_url(storage, os.environ), any_disk=any_disk))

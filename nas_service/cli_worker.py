@@ -60,7 +60,7 @@ def worker(
     from nas_service.evaluation.evaluator import Bench
     from nas_service.health import keep_beating
     from nas_service.local import end_on_signals, end_with_stdin
-    from nas_service.opening import check_data, open_search
+    from nas_service.searches.creation import check_data, open_search
     from nas_service.worker import Worker, in_children
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device

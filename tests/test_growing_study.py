@@ -15,8 +15,8 @@ from nas_service import api
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import create, grow, open_search, queue
-from nas_service.results import read
+from nas_service.searches.creation import create, grow, open_search, queue
+from nas_service.searches.results import read
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store

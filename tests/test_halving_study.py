@@ -20,7 +20,7 @@ from nas_service import api, report
 from nas_service.cli import main
 from nas_service.errors import Interrupted
 from nas_service.evaluation.evaluator import Bench
-from nas_service.results import at_first_step, end, hypervolume, read, stalled
+from nas_service.searches.results import at_first_step, end, hypervolume, read, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.store.store import Store
 from nas_service.study import Stall, parse_spec

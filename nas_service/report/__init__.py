@@ -16,7 +16,7 @@ from nas_service.evaluation.screening import MEMORY, NO_PATH, PATH
 from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
-from nas_service.results import Candidate, Result
+from nas_service.searches.results import Candidate, Result
 from nas_service.spaces.architecture import Architecture
 
 CHOSEN = 6  # candidates of the front whose cells and hardware are drawn

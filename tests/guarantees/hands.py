@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from nas_service import worker as workers
 from nas_service.child import Trainer
 from nas_service.local import end_on_signals
-from nas_service.opening import Search, open_search
+from nas_service.searches.creation import Search, open_search
 from nas_service.store import transactions
 from nas_service.store.store import PAID, Store
 from nas_service.store.tables import archive, attempts, leases

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from nas_service.cli import main
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import create, open_search
+from nas_service.searches.creation import create, open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
 from nas_service.study import parse_spec

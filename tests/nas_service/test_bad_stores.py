@@ -22,7 +22,7 @@ from servers.dump import connect, rows
 
 from nas_service.cli import main
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import create, open_search
+from nas_service.searches.creation import create, open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
 from nas_service.store.store import Store
 from nas_service.study import load_spec

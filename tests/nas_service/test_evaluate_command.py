@@ -11,8 +11,8 @@ from nas_service.cli import main
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.evaluation.single import alone, read_candidate
-from nas_service.opening import create
-from nas_service.results import read
+from nas_service.searches.creation import create
+from nas_service.searches.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.store.store import Store

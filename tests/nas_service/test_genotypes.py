@@ -10,11 +10,11 @@ from optuna.trial import FixedTrial
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.evaluation.single import alone
-from nas_service.opening import create, open_search
 from nas_service.samplers.greybox_cells import Box
 from nas_service.samplers.proposer import CellByCell
+from nas_service.searches.creation import create, open_search
+from nas_service.searches.initial_trials import resolve
 from nas_service.spaces.architecture import Architecture
-from nas_service.starts import resolve
 from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker

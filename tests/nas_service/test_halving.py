@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from optuna.study._multi_objective import _fast_non_domination_rank
 
 from nas_service.errors import SpecError
-from nas_service.halving import Ladder, crowding, order, promote_by, spread
-from nas_service.opening import check
+from nas_service.searches.creation import check
+from nas_service.searches.successive_halving import Ladder, crowding, order, promote_by, spread
 from nas_service.store.store import Standing
 from nas_service.study import parse_spec
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from servers.grpc import Proxy
 
 from nas_service.errors import StoreError
-from nas_service.opening import open_search
+from nas_service.searches.creation import open_search
 from nas_service.store.store import Store
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -9,8 +9,8 @@ import torch
 from optuna.trial import FixedTrial, TrialState
 
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import create, open_search
-from nas_service.results import read
+from nas_service.searches.creation import create, open_search
+from nas_service.searches.results import read
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
 from nas_service.study import parse_spec

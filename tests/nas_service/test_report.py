@@ -8,16 +8,17 @@ import pytest
 from click.testing import CliRunner
 
 from hw_models import Layer, Workload, load_profile
-from nas_service import report, results
+from nas_service import report
 from nas_service.cli import main
 from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
-from nas_service.opening import create
 from nas_service.report.drawing import axis, cell, ticks
+from nas_service.searches import results
+from nas_service.searches.creation import create
+from nas_service.searches.optuna_trial import tell
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store
 from nas_service.study import StudySpec, parse_spec
-from nas_service.telling import tell
 
 CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
 CHIP = load_profile("spikesim_rram")

@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw_models import Layer, Workload, load_profile
-from nas_service import report, results
+from nas_service import report
 from nas_service.cli import main
 from nas_service.metrics import Evaluation
-from nas_service.opening import create
-from nas_service.results import count, hypervolume
+from nas_service.searches import results
+from nas_service.searches.creation import create
+from nas_service.searches.optuna_trial import tell
+from nas_service.searches.results import count, hypervolume
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store
 from nas_service.study import parse_spec
-from nas_service.telling import tell
 
 SHARE = st.floats(0, 1, exclude_max=True)
 

@@ -8,13 +8,13 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from nas_service import retraining
 from nas_service.cli import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import create, open_search
-from nas_service.results import read
-from nas_service.retraining import chosen, comparisons, repeat_seed
+from nas_service.searches import retraining
+from nas_service.searches.creation import create, open_search
+from nas_service.searches.results import read
+from nas_service.searches.retraining import chosen, comparisons, repeat_seed
 from nas_service.store.store import Store
 from nas_service.study import parse_spec
 from nas_service.worker import Worker

@@ -17,10 +17,10 @@ from nas_service.cli import main
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import census
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import CONTINUES, create, open_search
-from nas_service.results import read
+from nas_service.searches.creation import CONTINUES, create, open_search
+from nas_service.searches.initial_trials import NAMED, PUBLISHED, SAMPLE, resolve
+from nas_service.searches.results import read
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.starts import NAMED, PUBLISHED, SAMPLE, resolve
 from nas_service.store.store import Store
 from nas_service.study import STARTS, load_spec, parse_spec
 from nas_service.worker import Worker

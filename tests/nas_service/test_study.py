@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import NasError, SpecError
-from nas_service.opening import check
+from nas_service.searches.creation import check
 from nas_service.study import load_spec, parse_spec, study_name
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))

@@ -11,7 +11,7 @@ import torch
 from nas_service.data.batches import Stored, whole
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench
-from nas_service.opening import check
+from nas_service.searches.creation import check
 from nas_service.snn import int8
 from nas_service.snn.checkpoint import load_weights
 from nas_service.snn.deployed import deployed, integer_matrices

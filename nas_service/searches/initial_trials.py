@@ -8,8 +8,8 @@ import numpy as np
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.screening import Budgets
-from nas_service.opening import open_search
-from nas_service.results import read
+from nas_service.searches.creation import open_search
+from nas_service.searches.results import read
 from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace, Number

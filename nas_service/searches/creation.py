@@ -38,7 +38,7 @@ def check(spec: StudySpec) -> tuple[str, ...]:
 
     Returns notes on what is left out of the candidates that the search begins with.
     """
-    from nas_service.starts import resolve  # which reads studies
+    from nas_service.searches.initial_trials import resolve
 
     task = source_of(spec.data).task
     sampler_of(spec)
@@ -108,7 +108,7 @@ class Search:
 
 def create(store: Store, spec: StudySpec, data_digest: str) -> Search:
     """The study made, or opened if it is there and asks for the same search."""
-    from nas_service.starts import resolve  # which reads studies
+    from nas_service.searches.initial_trials import resolve
 
     check(spec)
     if _foreign(store, spec):
