@@ -51,7 +51,6 @@ import store as store_benchmark
 from servers import postgres
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas_service.child import ChildFailure
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.searches.creation import open_search
@@ -60,6 +59,7 @@ from nas_service.store import transactions
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
+from nas_service.worker.training_process import ChildFailure
 
 NAME = "chaos"
 REJECTED = 0.3

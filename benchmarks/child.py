@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_service.child import Job, Trainer
-from nas_service.child.trainer import WORKER_ENVIRONMENT
+from nas_service.worker.training_process import Job, Trainer
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
     from nas_service.evaluation.evaluator import Bench

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hw_models import HardwareReport, Layer, Workload, load_profile
-from nas_service.local import end_on_signals
 from nas_service.metrics import Evaluation
 from nas_service.searches.creation import create, open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
 from nas_service.study import StudySpec, parse_spec
-from nas_service.worker import Worker
+from nas_service.worker.local_pool import end_on_signals
+from nas_service.worker.worker import Worker
 
 # 12 edges and 8 sizes: 20 parameters.
 SPACE = {

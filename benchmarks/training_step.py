@@ -29,7 +29,6 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
-from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.snn.neurons import (
     TAU,
     BatchNormLIF,
@@ -41,6 +40,7 @@ from nas_service.snn.neurons import (
 from nas_service.snn.operations import BN_MOMENTUM
 from nas_service.snn.precision import autocast, native_bf16
 from nas_service.snn.quantization import Rounding, quantize
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 B, T, SIDE, CLASSES, BITS = 32, 5, 32, 10, 8
 CONVOLUTIONS = ((3, 16), (16, 16), (16, 16), (16, 16), (16, 32), (32, 32), (32, 32))

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas_service.evaluation.evaluator import Bench
-from nas_service.local import Crew, cores
 from nas_service.searches.creation import Search, check, check_data, create, grow, queue, set_limits
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.store.store import Store
 from nas_service.study import StudySpec, load_spec
+from nas_service.worker.local_pool import Crew, cores
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:

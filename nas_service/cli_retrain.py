@@ -54,9 +54,9 @@ def retrain(
     if front + (top is not None) + bool(trials) > 1:
         raise NasError("one of --front, --top and --trials says who the finalists are")
     from nas_service.evaluation.evaluator import Bench
-    from nas_service.local import Crew, cores
     from nas_service.searches import results, retraining
     from nas_service.searches.creation import check_data, open_search
+    from nas_service.worker.local_pool import Crew, cores
 
     url = storage_url(storage, os.environ)
     store = closed_at_end(Store(url, write=True, any_disk=any_disk))
@@ -93,8 +93,8 @@ def _train(search: Any, bench: Any, chosen: Any, seeds: int, stdin: bool) -> Non
 
     import torch
 
-    from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.searches import retraining
+    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
 
     torch.set_num_threads(1)
     asked_to_end = threading.Event()

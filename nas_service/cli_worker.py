@@ -10,8 +10,8 @@ from nas_service.errors import Interrupted
 from nas_service.store.database import storage_url
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import LEASE_s, Store
-from nas_service.telemetry import LogFormat, Telemetry, log_as
 from nas_service.terminal import closed_at_end, err, options, plain
+from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
 
 @click.command()
@@ -56,12 +56,12 @@ def worker(
     """
     import torch
 
-    from nas_service.child import Trainer
     from nas_service.evaluation.evaluator import Bench
-    from nas_service.health import keep_beating
-    from nas_service.local import end_on_signals, end_with_stdin
     from nas_service.searches.creation import check_data, open_search
-    from nas_service.worker import Worker, in_children
+    from nas_service.worker.health import keep_beating
+    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
+    from nas_service.worker.training_process import Trainer
+    from nas_service.worker.worker import Worker, in_children
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
     torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from hw_models import HardwareReport
 from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
 from nas_service.store.store import Store
-from nas_service.telemetry import LOG_FORMATS, LOOPBACK
+from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

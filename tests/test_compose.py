@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import tiny
 import yaml
 
-from nas_service.health import pulse
+from nas_service.worker.health import pulse
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.yml"
@@ -176,7 +176,7 @@ class Place:
         """The exit code of the service's own health check."""
         _, program, *words = self.services()[name]["healthcheck"]["test"]
         assert program == "nas-health"
-        command = [sys.executable, "-m", "nas_service.health", *map(self.here, words)]
+        command = [sys.executable, "-m", "nas_service.worker.health", *map(self.here, words)]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
 

@@ -28,10 +28,10 @@ from distributed import (
 )
 from distributed.security import Security
 
-from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
 from nas_service.launch.job import Job, whole_path
-from nas_service.local import GRACE_s
+from nas_service.worker.local_pool import GRACE_s
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 CONNECT_s = 20

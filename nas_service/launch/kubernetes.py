@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.errors import SpecError
 from nas_service.launch.job import Job, within
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 USER = 10001  # any but root: the image's files are readable by all
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, as names of objects are

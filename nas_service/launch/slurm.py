@@ -8,9 +8,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.errors import SpecError
 from nas_service.launch.job import Job, whole_path, within, word
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 DIRECTIVE = re.compile(r"[a-z][a-z-]{1,30}")
 OURS = ("array", "job-name", "time", "signal", "requeue", "export", "chdir", "wrap", "uid", "gid")

@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from hw_models import Layer, Workload, load_profile
 from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
-from nas_service.outage import away
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import transactions
 from nas_service.store.database import disk_kind, redacted, storage_url
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Kept, Lease, Promotion, Store
 from nas_service.store.tables import attempts, leases
+from nas_service.worker.retry import away
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}

@@ -23,13 +23,13 @@ from typing import Any
 import simulated
 import sqlalchemy as sa
 
-from nas_service import worker as workers
-from nas_service.child import Trainer
-from nas_service.local import end_on_signals
 from nas_service.searches.creation import Search, open_search
 from nas_service.store import transactions
 from nas_service.store.store import PAID, Store
 from nas_service.store.tables import archive, attempts, leases
+from nas_service.worker import worker as workers
+from nas_service.worker.local_pool import end_on_signals
+from nas_service.worker.training_process import Trainer
 
 NAME = "s"  # of every study here
 WAIT_s = 60.0  # in which whatever is waited for must happen

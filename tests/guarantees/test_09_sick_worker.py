@@ -3,7 +3,7 @@
 import hands
 from hands import Hand, History, Orders
 
-from nas_service.worker import SICK
+from nas_service.worker.worker import SICK
 
 TRAININGS = 8
 

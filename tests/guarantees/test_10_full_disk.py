@@ -11,11 +11,11 @@ import simulated
 import torch
 from hands import Hand, History, Orders
 
-from nas_service.child.ends import kind_of
 from nas_service.snn.checkpoint import save_weights
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.spool import Spool
 from nas_service.store.store import Lease
+from nas_service.worker.spool import Spool
+from nas_service.worker.training_process.failures import kind_of
 
 
 def test_10_full_disk(tmp_path):

@@ -13,7 +13,7 @@ from nas_service.searches.creation import create, open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
 from nas_service.study import parse_spec
-from nas_service.worker import Worker
+from nas_service.worker.worker import Worker
 
 TREE = {
     "name": "x",

@@ -17,13 +17,19 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nas_service.child import OF_THE_CANDIDATE, OF_THE_MACHINE, ChildFailure, Job, Trainer
-from nas_service.child.ends import failure_of, kind_of, oom_kills
 from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study import parse_spec
+from nas_service.worker.training_process import (
+    OF_THE_CANDIDATE,
+    OF_THE_MACHINE,
+    ChildFailure,
+    Job,
+    Trainer,
+)
+from nas_service.worker.training_process.failures import failure_of, kind_of, oom_kills
 
 TREE = {
     "name": "x",
@@ -215,14 +221,14 @@ def test_a_child_that_takes_too_long_is_killed(bench, screened, ending, tmp_path
 def test_a_child_that_hears_nothing_is_killed_behind_its_grace(
     bench, screened, ending, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("nas_service.child.trainer.GRACE_s", 0.3)
+    monkeypatch.setattr("nas_service.worker.worker.training_process.client.GRACE_s", 0.3)
     with pytest.raises(Interrupted):
         ending.run(job(bench, screened, "deaf", tmp_path), once_there(tmp_path))
     assert gone(child(tmp_path)["pid"])
 
 
 def test_in_a_hurry_nobody_waits_for_the_grace(bench, screened, ending, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.child.trainer.GRACE_s", 1e6)
+    monkeypatch.setattr("nas_service.worker.worker.training_process.client.GRACE_s", 1e6)
 
     def pause():
         once_there(tmp_path, before=ending.kill)()

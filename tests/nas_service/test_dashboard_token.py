@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from optuna.storages import InMemoryStorage
 
-from nas_service import health
 from nas_service.cli import main
 from nas_service.dashboard import make_app, serve
 from nas_service.dashboard_token import read_token
 from nas_service.errors import NasError
+from nas_service.worker import health
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  with a token
 TOKEN = "0123456789abcdef0123456789abcdef"

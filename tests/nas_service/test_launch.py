@@ -18,11 +18,11 @@ from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_service import health
 from nas_service.cli import main
 from nas_service.errors import NasError, SpecError
 from nas_service.launch import dask, kubernetes, slurm
 from nas_service.launch.job import Job
+from nas_service.worker import health
 
 TRAINING = "select owner from nas_leases where state = 'training'"
 TRAINED = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
@@ -365,7 +365,7 @@ def test_a_worker_gives_signs_of_life(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_health_check_s_exit_code(tmp_path, words, code):
     (tmp_path / "FILE").touch()
-    done = subprocess.run([sys.executable, "-m", "nas_service.health", *words], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-m", "nas_service.worker.health", *words], cwd=tmp_path,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == code, done.stderr
     assert bool(done.stderr) == bool(code)

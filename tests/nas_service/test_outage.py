@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 from servers import postgres
 
-from nas_service import outage
 from nas_service.errors import Interrupted, StoreError
-from nas_service.outage import Patience, away, for_good
 from nas_service.store.store import Store
-from nas_service.telemetry import Telemetry
+from nas_service.worker import retry as outage
+from nas_service.worker.retry import Patience, away, for_good
+from nas_service.worker.telemetry import Telemetry
 
 ID = 1
 

@@ -14,7 +14,7 @@ from nas_service.searches.results import read
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
 from nas_service.study import parse_spec
-from nas_service.worker import REPAIRS, Worker
+from nas_service.worker.worker import REPAIRS, Worker
 
 TREE = {
     "space": {

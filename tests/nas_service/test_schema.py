@@ -28,7 +28,7 @@ from nas_service.store import schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import tables
-from nas_service.worker import Worker
+from nas_service.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the release before

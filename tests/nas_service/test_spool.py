@@ -6,9 +6,9 @@ from hw_models import Layer, Workload, load_profile
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.spool import Spool
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease
+from nas_service.worker.spool import Spool
 
 GONE = "/".join([*owner_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
 REPORT = load_profile("corrected").estimate(Workload((Layer("a", "linear", 4, 4),), 2))

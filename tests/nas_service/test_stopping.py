@@ -13,7 +13,7 @@ from nas_service.errors import SpecError
 from nas_service.searches.results import end, read, stalled
 from nas_service.store.store import Archived, BREAK_s, Lease, Store
 from nas_service.study import parse_spec
-from nas_service.worker import Worker
+from nas_service.worker.worker import Worker
 
 TREE = {
     "name": "x",

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from nas_service.errors import NasError, SpecError
-from nas_service.telemetry import COUNTERS, GAUGES, HISTOGRAMS, JsonLines, Telemetry
 from nas_service.terminal import options
+from nas_service.worker.telemetry import COUNTERS, GAUGES, HISTOGRAMS, JsonLines, Telemetry
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def formatted(about, **record):
 def test_a_record_is_a_json_object():
     found = formatted(
         {"study": "x", "trial": 3},
-        name="nas_service.worker",
+        name="nas_service.worker.worker",
         levelname="WARNING",
         msg="lease of %d\n lost",
         args=(7,),
@@ -139,7 +139,7 @@ def test_a_record_is_a_json_object():
     assert found == {
         "time": "1970-01-01T00:00:01.500+00:00",
         "level": "warning",
-        "logger": "nas_service.worker",
+        "logger": "nas_service.worker.worker",
         "message": "lease of 7\n lost",
         "study": "x",
         "trial": 4,

@@ -16,11 +16,9 @@ from pathlib import Path
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FixedTrial, Trial, TrialState
 
-from nas_service.child import ChildFailure, Job, Trainer
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
 from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
-from nas_service.outage import Patience
 from nas_service.samplers import GENERATIONS, derived_seed
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.searches.creation import (
@@ -35,11 +33,13 @@ from nas_service.searches.creation import (
 from nas_service.searches.optuna_trial import line, tell_trial
 from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
-from nas_service.spool import Spool
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease, Promotion
 from nas_service.study import parse_spec
-from nas_service.telemetry import Telemetry
+from nas_service.worker.retry import Patience
+from nas_service.worker.spool import Spool
+from nas_service.worker.telemetry import Telemetry
+from nas_service.worker.training_process import ChildFailure, Job, Trainer
 
 REPAIRS = "repairs"  # attribute of a trial: the number of the one that was rejected
 HOUSE_KEEPING = 20  # claims after which a worker looks for what others left behind

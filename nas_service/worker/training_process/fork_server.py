@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol, cast
 
-from nas_service.child.ends import REASON, kind_of, oom_kills
+from nas_service.worker.training_process.failures import REASON, kind_of, oom_kills
 
 Words = dict[str, Any]  # a message
 Pause = Callable[[], None]

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
-from nas_service.child.ends import ChildFailure, failure_of
-from nas_service.child.server import Words, receive, send
 from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation
 from nas_service.study import StudySpec
+from nas_service.worker.training_process.failures import ChildFailure, failure_of
+from nas_service.worker.training_process.fork_server import Words, receive, send
 
 POLL_s = 0.2  # between two looks at `pause`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
@@ -36,7 +36,7 @@ WORKER_ENVIRONMENT = {
 }
 # A process that has touched a GPU cannot fork: torch is to ask the driver's library for devices.
 NO_DEVICE = {"NAS_DEVICE": "cpu", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-TRAINING = "nas_service.child.training"
+TRAINING = "nas_service.worker.worker.training_process.job"
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,13 @@ class _Server:
 
     def __init__(self, target: str) -> None:
         self.control, theirs = Pipe()
-        command = [sys.executable, "-m", "nas_service.child", str(theirs.fileno()), target]
+        command = [
+            sys.executable,
+            "-m",
+            "nas_service.worker.training_process",
+            str(theirs.fileno()),
+            target,
+        ]
         self.process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
             stdin=subprocess.DEVNULL,

@@ -1,5 +1,5 @@
 """`python -m nas_service.child` is the process that makes children."""
 
-from nas_service.child.server import main
+from nas_service.worker.training_process.fork_server import main
 
 main()

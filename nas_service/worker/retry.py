@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Pending
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store.database import first_line
 from nas_service.store.store import Store
-from nas_service.telemetry import Telemetry
+from nas_service.worker.telemetry import Telemetry
 
 T = TypeVar("T")
 

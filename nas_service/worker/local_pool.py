@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from nas_service.child.trainer import WORKER_ENVIRONMENT
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
 from nas_service.store.store import Store
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 REPLACEMENTS = 5  # of workers that were killed; more is a sick machine
 GRACE_s = 20.0  # for workers to release their trials
