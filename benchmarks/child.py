@@ -100,7 +100,7 @@ def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
 
     from nas_service.evaluation.evaluator import Bench
     from nas_service.spaces.architecture import Architecture, Cell
-    from nas_service.study import load_spec
+    from nas_service.study.spec import load_spec
 
     torch.set_num_threads(1)
     spec = load_spec(study).further(1)

@@ -18,7 +18,7 @@ from nas_service.data.batches import Ready, whole
 from nas_service.evaluation.evaluator import Bench, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import load_spec
+from nas_service.study.spec import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))

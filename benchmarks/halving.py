@@ -24,7 +24,7 @@ import optuna
 
 import nas_service
 from nas_service.intervals import mean
-from nas_service.study import StudySpec, load_spec, parse_spec
+from nas_service.study.spec import StudySpec, load_spec, parse_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 WAYS = ("halving", "in full")

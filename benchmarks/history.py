@@ -21,7 +21,7 @@ from nas_service.searches.creation import Search
 from nas_service.searches.results import read as read_results
 from nas_service.store.store import PAID
 from nas_service.store.tables import archive, attempts, leases
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 COUNTS = ("won", "answered")  # endings behind which no attempt follows
 SPOILED = ("lost", "late", "crashed")

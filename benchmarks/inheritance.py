@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import StudySpec, load_spec
+from nas_service.study.spec import StudySpec, load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 TRUTH = 1000  # first seed of the truth, apart from that of the brief trainings

@@ -31,7 +31,7 @@ from nas_service.snn.network import Network
 from nas_service.snn.quantization import Granularity, Rounding, matrix_of, quantize
 from nas_service.snn.training import accuracy, firing_rate, fit, recalibrate
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import load_spec
+from nas_service.study.spec import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))

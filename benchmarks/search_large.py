@@ -54,7 +54,7 @@ from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
 from nas_service.snn.workload_cache import Composition, Drawn, sampled
 from nas_service.spaces.architecture import Architecture
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -21,7 +21,7 @@ import optuna
 
 import nas_service
 from nas_service.intervals import mean
-from nas_service.study import StudySpec, load_spec
+from nas_service.study.spec import StudySpec, load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 

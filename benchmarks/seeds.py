@@ -34,7 +34,7 @@ from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.searches.optuna_trial import tell
 from nas_service.snn.workload_cache import sampled
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 
 RANDOM = 5000  # candidates that say what is cheap and what is dear
 BOUNDED = ("parameters", "area_mm2", "latency_ms", "energy_uJ")

@@ -19,7 +19,7 @@ from nas_service.metrics import Evaluation
 from nas_service.searches.creation import create, open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 from nas_service.worker.local_pool import end_on_signals
 from nas_service.worker.worker import Worker
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas_service.searches.results import Result
-    from nas_service.study import StudySpec
+    from nas_service.study.spec import StudySpec
 
 __all__ = ["search"]
 

@@ -7,7 +7,7 @@ from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import Search, check, check_data, create, grow, queue, set_limits
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, load_spec
+from nas_service.study.spec import StudySpec, load_spec
 from nas_service.worker.local_pool import Crew, cores
 
 

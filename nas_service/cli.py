@@ -26,7 +26,7 @@ from nas_service.spaces.operations import operations_of
 from nas_service.store import schema
 from nas_service.store.database import database_url, first_line, redacted, storage_url
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, load_spec, study_name
+from nas_service.study.spec import StudySpec, load_spec, study_name
 from nas_service.terminal import (
     NOTHING_FEASIBLE,
     closed_at_end,

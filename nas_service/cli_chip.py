@@ -15,7 +15,7 @@ from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
 from nas_service.importers import load_workload, read_json
 from nas_service.metrics import METRICS
-from nas_service.study import load_spec
+from nas_service.study.spec import load_spec
 from nas_service.terminal import (
     err,
     heading,

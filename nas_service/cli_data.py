@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from nas_service.errors import SpecError
-from nas_service.study import Data
+from nas_service.study.spec import Data
 from nas_service.terminal import options, out, plain, print_json
 
 ENCODINGS = {

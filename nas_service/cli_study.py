@@ -15,7 +15,7 @@ from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
 from nas_service.store.database import storage_url
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, load_spec
+from nas_service.study.spec import StudySpec, load_spec
 from nas_service.terminal import (
     NOTHING_FEASIBLE,
     closed_at_end,

@@ -23,7 +23,7 @@ from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.results import at_first_step, end, hypervolume, read, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.store.store import Store
-from nas_service.study import Stall, parse_spec
+from nas_service.study.spec import Stall, parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

@@ -9,7 +9,7 @@ RINGS = [
     ("hw_models", {"torch", "optuna", "pydantic", "nas_service", "sqlalchemy"}),
     ("nas_service", {"torch", "optuna"}),
     ("nas_service.spaces.cell_space", {"torch", "optuna", "norse"}),
-    ("nas_service.study", {"torch", "optuna", "norse"}),
+    ("nas_service.study.spec", {"torch", "optuna", "norse"}),
     ("nas_service.worker.training_process", {"torch", "optuna", "sqlalchemy"}),
     ("nas_service.worker.worker.telemetry", {"torch", "optuna", "prometheus_client"}),
     ("nas_service.data", {"torch", "optuna"}),

@@ -20,7 +20,7 @@ from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 DRAWS = 5000  # architectures looked at, at most, for the samples
 REDRAWS = 200  # of a variant that breaks a budget

@@ -15,7 +15,7 @@ from nas_service.evaluation.screening import MEMORY, Budgets
 from nas_service.snn.workload_cache import Drawn, numbered, sampled
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell_space import CellSpace
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 CHUNK = 20_000  # candidates costed at once
 WORTH = 10  # leaves of a count that are worth a draw

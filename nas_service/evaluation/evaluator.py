@@ -47,7 +47,7 @@ from nas_service.snn.training import (
 )
 from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture, ChipSettings
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 RATE_SAMPLES = 256  # validation images on which spike rates are measured
 CHIP_SAMPLES = 128  # validation images that each simulated chip classifies

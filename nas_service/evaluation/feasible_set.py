@@ -20,7 +20,7 @@ from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import ALL_CELLS, Composition, Drawn, coded, sampled
 from nas_service.spaces.architecture import EDGES
 from nas_service.spaces.operations import OPERATIONS
-from nas_service.study import Constraint
+from nas_service.study.spec import Constraint
 
 COUNTED = ("parameters", "memory_KiB", "area_mm2", "crossbars", "tiles")
 LEAVES = 500_000  # a space with more of them is not counted

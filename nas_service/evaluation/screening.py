@@ -19,7 +19,7 @@ from nas_service.snn.workload_cache import Composition, Drawn
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 PATH = "connected"  # that something leads from input to output
 MEMORY = "training.memory_GiB"

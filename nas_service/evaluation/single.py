@@ -9,7 +9,7 @@ from nas_service.importers import read_json
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
 from nas_service.spaces.operations import BACK, operations_of
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 
 SEEDS = 2**31
 

@@ -25,7 +25,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_service.errors import SpecError, pick
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 PASSED_OVER = "passed_over"  # attribute of a trial: candidates that checks ruled out before it
 

@@ -35,7 +35,7 @@ from nas_service.samplers.greybox.encoding import Codes, Columns, Params
 from nas_service.snn.workload_cache import Drawn
 from nas_service.spaces.architecture import EDGE_NAMES, Architecture
 from nas_service.spaces.cell_space import CellSpace
-from nas_service.study import GROWING, Constraint, StudySpec
+from nas_service.study.spec import GROWING, Constraint, StudySpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -28,7 +28,7 @@ from nas_service.samplers.greybox import Bound
 from nas_service.samplers.greybox_cells import Box
 from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Cell
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 MEMORY = ("parameters", "memory_KiB")
 HARDWARE = (*MEMORY, "area_mm2", "latency_ms", "energy_uJ")

@@ -22,7 +22,7 @@ from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
 from nas_service.store.database import said
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 
 CONTINUES = "continues"  # attribute of a trial: the number of the one that it goes on with
 UNTIL = "until"  # attribute of such a trial: the epoch it goes on to, if not the study's last

@@ -15,7 +15,7 @@ from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace, Number
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store.store import Store
-from nas_service.study import FRONT, StudySpec
+from nas_service.study.spec import FRONT, StudySpec
 
 # One cell for all places each, as text in the operations of `snasnet5`.
 PUBLISHED = (

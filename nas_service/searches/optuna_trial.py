@@ -6,7 +6,7 @@ from optuna.trial import Trial
 from nas_service.evaluation.evaluator import violations
 from nas_service.metrics import MEASURED, Evaluation, measure, told
 from nas_service.store.store import CONTINUED
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
 REASON = 2000  # characters kept in a trial

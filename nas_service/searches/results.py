@@ -15,7 +15,7 @@ from nas_service.samplers import PASSED_OVER
 from nas_service.searches.creation import Search, all_digests, exhausted
 from nas_service.searches.successive_halving import promote_by
 from nas_service.store.store import CONTINUED, PAID, Archived, Standing
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
 PASSED = "passed over by the sampler"

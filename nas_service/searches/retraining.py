@@ -23,7 +23,7 @@ from nas_service.metrics import MEASURED, measure
 from nas_service.searches.creation import Search
 from nas_service.searches.results import Candidate, Result
 from nas_service.store.store import Repeat
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 from nas_service.worker.worker import WAIT_s
 
 

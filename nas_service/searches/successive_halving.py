@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas_service.samplers.greybox.pareto import exclusive
 from nas_service.store.store import Promote, Promotion, Standing
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 
 Floats = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease, Promotion
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.retry import Patience
 from nas_service.worker.spool import Spool
 from nas_service.worker.telemetry import Telemetry

@@ -12,7 +12,7 @@ from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import create, open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

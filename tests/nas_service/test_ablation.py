@@ -13,7 +13,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation import ablation
 from nas_service.evaluation.evaluator import Bench
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 OPERATIONS = ("zeroize", "skip", "conv3x3", "avgpool3x3")
 TREE = {

@@ -25,7 +25,7 @@ from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import create, open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
 from nas_service.store.store import Store
-from nas_service.study import load_spec
+from nas_service.study.spec import load_spec
 from nas_service.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.training_process import (
     OF_THE_CANDIDATE,
     OF_THE_MACHINE,

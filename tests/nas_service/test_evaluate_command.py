@@ -16,7 +16,7 @@ from nas_service.searches.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.store.store import Store
-from nas_service.study import load_spec
+from nas_service.study.spec import load_spec
 from nas_service.worker.worker import Worker
 
 STUDY = f"""{tiny.SPACE.replace("seed = 3", "seed = 4")}

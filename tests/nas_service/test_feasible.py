@@ -10,7 +10,7 @@ from nas_service.evaluation.census import census
 from nas_service.evaluation.feasible_set import COUNTED, Classes, counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import coded, numbered, sampled
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 STUDIES = Path(__file__).parents[2] / "studies"
 OPERATIONS = ["zeroize", "skip", "conv1x1", "conv3x3", "sepconv3x3", "avgpool3x3", "maxpool3x3"]

@@ -16,7 +16,7 @@ from nas_service.searches.creation import create, open_search
 from nas_service.searches.initial_trials import resolve
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
 
 ALIVE, DEAD = "0003 0000 0000 0000", "0303 0000 0000 0000"  # one function: edge 01 leads nowhere

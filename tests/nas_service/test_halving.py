@@ -12,7 +12,7 @@ from nas_service.errors import SpecError
 from nas_service.searches.creation import check
 from nas_service.searches.successive_halving import Ladder, crowding, order, promote_by, spread
 from nas_service.store.store import Standing
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 TREE = {
     "name": "x",

@@ -15,7 +15,7 @@ from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import MEMORY, PATH, Budgets, broken
 from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import load_spec, parse_spec
+from nas_service.study.spec import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SMALL = {

@@ -13,7 +13,7 @@ from nas_service.searches.creation import create, open_search
 from nas_service.searches.results import read
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import REPAIRS, Worker
 
 TREE = {

@@ -18,7 +18,7 @@ from nas_service.searches.creation import create
 from nas_service.searches.optuna_trial import tell
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store
-from nas_service.study import StudySpec, parse_spec
+from nas_service.study.spec import StudySpec, parse_spec
 
 CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
 CHIP = load_profile("spikesim_rram")

@@ -18,7 +18,7 @@ from nas_service.searches.optuna_trial import tell
 from nas_service.searches.results import count, hypervolume
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 SHARE = st.floats(0, 1, exclude_max=True)
 

@@ -16,7 +16,7 @@ from nas_service.searches.creation import create, open_search
 from nas_service.searches.results import read
 from nas_service.searches.retraining import chosen, comparisons, repeat_seed
 from nas_service.store.store import Store
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

@@ -22,7 +22,7 @@ from nas_service.searches.initial_trials import NAMED, PUBLISHED, SAMPLE, resolv
 from nas_service.searches.results import read
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store.store import Store
-from nas_service.study import STARTS, load_spec, parse_spec
+from nas_service.study.spec import STARTS, load_spec, parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

@@ -12,7 +12,7 @@ from nas_service.cli import main
 from nas_service.errors import SpecError
 from nas_service.searches.results import end, read, stalled
 from nas_service.store.store import Archived, BREAK_s, Lease, Store
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

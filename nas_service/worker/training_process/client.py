@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation
-from nas_service.study import StudySpec
+from nas_service.study.spec import StudySpec
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
 from nas_service.worker.training_process.fork_server import Words, receive, send
 

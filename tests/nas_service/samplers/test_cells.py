@@ -24,7 +24,7 @@ from nas_service.snn.proxies import depth, edges_of
 from nas_service.snn.workload_cache import Composition, sampled
 from nas_service.spaces.architecture import Cell
 from nas_service.spaces.operations import PRESETS, states_of
-from nas_service.study import load_spec, parse_spec
+from nas_service.study.spec import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"
 

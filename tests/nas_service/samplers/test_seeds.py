@@ -10,7 +10,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.screening import composition_of
 from nas_service.samplers import PASSED_OVER, sampler_of
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 SPACE = {
     "operations": ["zeroize", "skip", "conv1x1", "conv3x3"],

@@ -19,7 +19,7 @@ from nas_service.snn.int8 import Int8Convolution, in_int8
 from nas_service.snn.training import accuracy, firing_rate
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.operations import OPERATIONS
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 exact_here = pytest.mark.skipif(bool(int8.reason_against()), reason=int8.reason_against())
 

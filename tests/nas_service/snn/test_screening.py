@@ -12,7 +12,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench, training_memory_B, violations
 from nas_service.metrics import Evaluation, measure
 from nas_service.spaces.architecture import Architecture, Cell
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 
 SKIP = Cell(("skip",) * 6)
 DEAD = Cell(("skip", "skip", "zeroize", "zeroize", "zeroize", "zeroize"))
