@@ -416,8 +416,8 @@ def dashboard(
     port: int, host: str, token_file: Path | None, storage: str | None, any_disk: bool
 ) -> None:
     """Browse the store with optuna-dashboard, for reading only, on this machine only."""
-    from nas_service.dashboard import serve
-    from nas_service.dashboard_token import read_token
+    from nas_service.dashboard.auth import read_token
+    from nas_service.dashboard.server import serve
 
     token = None if token_file is None else read_token(token_file)
 

@@ -28,9 +28,9 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas_service import dashboard
-from nas_service.dashboard import DashboardError, make_app, serve
-from nas_service.dashboard_view import ReadOnlyStorage, front, listed, results
+from nas_service.dashboard import server as dashboard
+from nas_service.dashboard.server import DashboardError, make_app, serve
+from nas_service.dashboard.trials import ReadOnlyStorage, front, listed, results
 from nas_service.errors import NasError, StoreError
 
 Direction = Literal["minimize", "maximize"]

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from optuna.storages import InMemoryStorage
 
 from nas_service.cli import main
-from nas_service.dashboard import make_app, serve
-from nas_service.dashboard_token import read_token
+from nas_service.dashboard.auth import read_token
+from nas_service.dashboard.server import make_app, serve
 from nas_service.errors import NasError
 from nas_service.worker import health
 

@@ -28,8 +28,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, create_trial
 
-from nas_service.dashboard_token import behind
-from nas_service.dashboard_view import NO_TRIAL, ReadOnlyStorage, front
+from nas_service.dashboard.auth import behind
+from nas_service.dashboard.trials import NO_TRIAL, ReadOnlyStorage, front
 from nas_service.errors import NasError
 
 TESTED = "0.21.0"  # of optuna-dashboard
