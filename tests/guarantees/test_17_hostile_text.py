@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_service.terminal import plain
+from nas_service.cli.terminal import plain
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(

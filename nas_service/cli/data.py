@@ -7,9 +7,9 @@ import click
 from pydantic import ValidationError
 from rich.table import Table
 
+from nas_service.cli.terminal import options, out, plain, print_json
 from nas_service.errors import SpecError
 from nas_service.study.spec import Data
-from nas_service.terminal import options, out, plain, print_json
 
 ENCODINGS = {
     "direct": "one image, the same at every time step",

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from nas_service.cli.terminal import err, options, out, plain
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS, Job
 from nas_service.store.database import checked_url, storage_url
-from nas_service.terminal import err, options, out, plain
 
 STUDY = click.argument("study")
 WORKERS = click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1,

@@ -12,11 +12,7 @@ from hw_models.difference import Step, steps
 from hw_models.markdown import markdown
 from hw_models.profile import DEFAULT
 from hw_models.uncertainty import Ensemble
-from nas_service.errors import SpecError, pick
-from nas_service.importers import load_workload, read_json
-from nas_service.metrics import METRICS
-from nas_service.study.spec import load_spec
-from nas_service.terminal import (
+from nas_service.cli.terminal import (
     err,
     heading,
     number,
@@ -26,6 +22,10 @@ from nas_service.terminal import (
     print_hardware,
     print_json,
 )
+from nas_service.errors import SpecError, pick
+from nas_service.importers import load_workload, read_json
+from nas_service.metrics import METRICS
+from nas_service.study.spec import load_spec
 
 LEVEL = 0.9  # of the intervals that are shown
 SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference

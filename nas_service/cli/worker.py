@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from nas_service.cli.terminal import closed_at_end, err, options, plain
 from nas_service.errors import Interrupted
 from nas_service.store.database import storage_url
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import LEASE_s, Store
-from nas_service.terminal import closed_at_end, err, options, plain
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
 

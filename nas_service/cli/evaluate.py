@@ -9,14 +9,7 @@ import click
 from rich.progress import track
 from rich.table import Table
 
-from nas_service.errors import StudyError
-from nas_service.intervals import Interval
-from nas_service.metrics import measure
-from nas_service.spaces.operations import operations_of
-from nas_service.store.database import storage_url
-from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, load_spec
-from nas_service.terminal import (
+from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     closed_at_end,
     err,
@@ -28,6 +21,13 @@ from nas_service.terminal import (
     print_candidate,
     print_json,
 )
+from nas_service.errors import StudyError
+from nas_service.intervals import Interval
+from nas_service.metrics import measure
+from nas_service.spaces.operations import operations_of
+from nas_service.store.database import storage_url
+from nas_service.store.store import Store
+from nas_service.study.spec import StudySpec, load_spec
 
 DIFFERS = 1  # exit code
 SHOWN = 10  # trainings to a line of progress

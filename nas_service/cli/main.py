@@ -15,19 +15,12 @@ from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import HardwareError
-from nas_service.cli_chip import calibrate, census, cost
-from nas_service.cli_data import data as data_command
-from nas_service.cli_launch import launch
-from nas_service.cli_retrain import retrain
-from nas_service.cli_study import ablate, evaluate, replay
-from nas_service.cli_worker import worker
-from nas_service.errors import NasError, StudyError
-from nas_service.spaces.operations import operations_of
-from nas_service.store import schema
-from nas_service.store.database import database_url, first_line, redacted, storage_url
-from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, load_spec, study_name
-from nas_service.terminal import (
+from nas_service.cli.chip import calibrate, census, cost
+from nas_service.cli.data import data as data_command
+from nas_service.cli.evaluate import ablate, evaluate, replay
+from nas_service.cli.launch import launch
+from nas_service.cli.retrain import retrain
+from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     closed_at_end,
     err,
@@ -39,6 +32,13 @@ from nas_service.terminal import (
     print_candidate,
     print_json,
 )
+from nas_service.cli.worker import worker
+from nas_service.errors import NasError, StudyError
+from nas_service.spaces.operations import operations_of
+from nas_service.store import schema
+from nas_service.store.database import database_url, first_line, redacted, storage_url
+from nas_service.store.store import Store
+from nas_service.study.spec import StudySpec, load_spec, study_name
 
 
 class Errors(click.Group):
