@@ -45,7 +45,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas_service.data.batches import batch
 from nas_service.evaluation.evaluator import Bench
 from nas_service.evaluation.screening import Budgets
-from nas_service.intervals import spearman
 from nas_service.metrics import WORST_PROXY
 from nas_service.samplers import sampler_of
 from nas_service.samplers.greybox.pareto import hypervolume
@@ -54,6 +53,7 @@ from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
 from nas_service.snn.workload_cache import Composition, Drawn, sampled
 from nas_service.spaces.architecture import Architecture
+from nas_service.statistics import spearman
 from nas_service.study.spec import StudySpec, parse_spec
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 
 import nas_service
-from nas_service.intervals import mean
+from nas_service.statistics import mean
 from nas_service.study.spec import StudySpec, load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"

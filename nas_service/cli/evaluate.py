@@ -22,9 +22,9 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import StudyError
-from nas_service.intervals import Interval
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
+from nas_service.statistics import Interval
 from nas_service.store.database import storage_url
 from nas_service.store.store import Store
 from nas_service.study.spec import StudySpec, load_spec

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nas_service.cli.terminal import closed_at_end, err, options, out, plain, print_json
 from nas_service.errors import Interrupted, NasError
-from nas_service.intervals import Interval
+from nas_service.statistics import Interval
 from nas_service.store.database import storage_url
 from nas_service.store.store import Store
 

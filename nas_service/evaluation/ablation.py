@@ -14,12 +14,12 @@ import numpy as np
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench
-from nas_service.intervals import LEVEL, Interval, mean
 from nas_service.metrics import Evaluation
 from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
+from nas_service.statistics import LEVEL, Interval, mean
 from nas_service.study.spec import StudySpec
 
 DRAWS = 5000  # architectures looked at, at most, for the samples

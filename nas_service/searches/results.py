@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from nas_service.evaluation.screening import NO_PATH, PATH, broken
-from nas_service.intervals import Interval, spearman
 from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.samplers import PASSED_OVER
 from nas_service.searches.creation import Search, all_digests, exhausted
 from nas_service.searches.successive_halving import promote_by
+from nas_service.statistics import Interval, spearman
 from nas_service.store.store import CONTINUED, PAID, Archived, Standing
 from nas_service.study.spec import StudySpec
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation.evaluator import Bench
-from nas_service.intervals import LEVEL, Interval, difference, holm, mean
 from nas_service.metrics import MEASURED, measure
 from nas_service.searches.creation import Search
 from nas_service.searches.results import Candidate, Result
+from nas_service.statistics import LEVEL, Interval, difference, holm, mean
 from nas_service.store.store import Repeat
 from nas_service.study.spec import StudySpec
 from nas_service.worker.worker import WAIT_s

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr, ttest_ind
 
-from nas_service.intervals import difference, holm, mean, ranks, spearman
+from nas_service.statistics import difference, holm, mean, ranks, spearman
 
 SMALL = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
