@@ -1,5 +1,5 @@
 """`python -m nas_service` is the command `nas`."""
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 
 main()

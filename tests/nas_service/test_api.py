@@ -1,8 +1,8 @@
 """What `import nas_service` gives."""
 
 import nas_service
-import nas_service.opening
-import nas_service.worker
+import nas_service.searches.creation
+import nas_service.worker.worker
 
 
 def test_a_search_can_be_called_whatever_is_imported():
