@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.study.spec import load_spec
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from nas_service import api
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import create, grow, open_search, queue

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from safetensors import SafetensorError, safe_open
 
 from nas_service import api, report
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import Interrupted
 from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.results import at_first_step, end, hypervolume, read, stalled

@@ -11,7 +11,7 @@ RINGS = [
     ("nas_service.spaces.cell_space", {"torch", "optuna", "norse"}),
     ("nas_service.study.spec", {"torch", "optuna", "norse"}),
     ("nas_service.worker.training_process", {"torch", "optuna", "sqlalchemy"}),
-    ("nas_service.worker.worker.telemetry", {"torch", "optuna", "prometheus_client"}),
+    ("nas_service.worker.telemetry", {"torch", "optuna", "prometheus_client"}),
     ("nas_service.data", {"torch", "optuna"}),
     ("nas_service.snn.network", {"optuna", "sqlalchemy"}),
     ("nas_service.evaluation.evaluator", {"optuna", "sqlalchemy", "torchvision"}),

@@ -391,7 +391,7 @@ def test_network_disks_are_recognised(tmp_path):
 
 
 def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.store.store.database.disk_kind", lambda folder: "nfs")
+    monkeypatch.setattr("nas_service.store.database.disk_kind", lambda folder: "nfs")
     with pytest.raises(StoreError, match="network disk"):
         Store(f"sqlite:///{tmp_path}/nas.db", create=True)
     assert not (tmp_path / "nas.db").exists()

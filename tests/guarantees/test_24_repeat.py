@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import torch
 from click.testing import CliRunner
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import create, open_search
 from nas_service.store.store import Store

@@ -36,7 +36,7 @@ WORKER_ENVIRONMENT = {
 }
 # A process that has touched a GPU cannot fork: torch is to ask the driver's library for devices.
 NO_DEVICE = {"NAS_DEVICE": "cpu", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-TRAINING = "nas_service.worker.worker.training_process.job"
+TRAINING = "nas_service.worker.training_process.job"
 
 log = logging.getLogger(__name__)
 

@@ -287,7 +287,7 @@ def data_B() -> int:
 
 
 def main() -> None:
-    """`python -m nas_service.child FD MODULE`, by a worker."""
+    """`python -m nas_service.worker.training_process FD MODULE`, by a worker."""
     os.dup2(2, 1)  # what children print belongs beside the worker's log
     control = Connection(int(sys.argv[1]))
     serve(control, cast(Target, import_module(sys.argv[2])))

@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from servers import postgres
 from servers.dump import connect, rows
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import StoreError
 from nas_service.store import schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CANARY = "canary/5d%0e:c1"  # with signs that a URL must spell otherwise
 SPELLED = "canary%2F5d%250e%3Ac1"
 LOGGERS = ("", "sqlalchemy", "alembic", "optuna", "psycopg", "nas_service")

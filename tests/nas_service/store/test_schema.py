@@ -30,7 +30,7 @@ from nas_service.store.store import Store
 from nas_service.store.tables import tables
 from nas_service.worker.worker import Worker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the release before
 LATER = ("nas_rungs", "nas_repeats", "nas_starts", "nas_clocks")  # than the first stores
 
@@ -204,7 +204,7 @@ TOGETHER = """
 import os, sys
 import psycopg
 from optuna.storages import RDBStorage
-from nas_service.store import Store
+from nas_service.store.store import Store
 url, read, write = sys.argv[1], *os.pipe()
 assert "torch" not in sys.modules
 RDBStorage("sqlite://")  # loads what each process would load
@@ -247,8 +247,8 @@ import psycopg
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from nas_service import schema
-from nas_service.databases import checked_url
-from nas_service.store import Store
+from nas_service.store.database import checked_url
+from nas_service.store.store import Store
 text, points = sys.argv[1], json.loads(sys.argv[2])
 RDBStorage("sqlite://")  # loads what each process would load
 url, said = checked_url(text), []
@@ -315,7 +315,7 @@ def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
 HOLDING = """
 import sys, time
 from nas_service import schema
-from nas_service.databases import checked_url
+from nas_service.store.database import checked_url
 with schema._engine(checked_url(sys.argv[1])) as engine, schema._alone(engine):
     print("held", flush=True)
     time.sleep(60)

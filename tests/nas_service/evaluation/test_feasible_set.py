@@ -12,7 +12,7 @@ from nas_service.evaluation.screening import Budgets
 from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.study.spec import parse_spec
 
-STUDIES = Path(__file__).parents[2] / "studies"
+STUDIES = Path(__file__).parents[3] / "studies"
 OPERATIONS = ["zeroize", "skip", "conv1x1", "conv3x3", "sepconv3x3", "avgpool3x3", "maxpool3x3"]
 GROWING = (*COUNTED, "latency_ms", "energy_uJ", "energy_dense_uJ", "power_mW", "energy_delay_nJs")
 

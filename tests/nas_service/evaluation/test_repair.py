@@ -17,7 +17,7 @@ from nas_service.snn.workload_cache import coded, numbered, sampled
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import load_spec, parse_spec
 
-STUDIES = Path(__file__).parents[2] / "studies"
+STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = {
     "cells": 1,
     "operations": ["zeroize", "skip", "conv3x3"],

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from nas_service import api
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.searches.results import end, read, stalled
 from nas_service.store.store import Archived, BREAK_s, Lease, Store

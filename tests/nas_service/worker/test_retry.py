@@ -52,7 +52,7 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
 
 
 def test_a_locked_file_is_away(tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.store.store.database.BUSY_s", 0.05)
+    monkeypatch.setattr("nas_service.store.database.BUSY_s", 0.05)
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
     other = sqlite3.connect(tmp_path / "nas.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

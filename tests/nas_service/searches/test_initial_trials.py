@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import census
 from nas_service.evaluation.evaluator import Bench
@@ -154,7 +154,7 @@ def test_each_network_once():
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
-    text = (Path(__file__).parents[2] / "studies" / "digits.toml").read_text()
+    text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
     text = text.replace("channels = [8, 12, 16, 20, 24]", "channels = [4, 8, 12]")
     text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
     words = ", ".join(_toml(entry) for entry in start)
@@ -171,7 +171,7 @@ def _toml(entry):
 
 
 def test_files_lie_beside_the_study_file(tmp_path):
-    text = (Path(__file__).parents[2] / "studies" / "digits.toml").read_text()
+    text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
     text = text.replace("[search]", '[search]\nstart = ["a.json", "b.json", "published"]')
     (tmp_path / "x.toml").write_text(text)
     (tmp_path / "a.json").write_text(json.dumps(TABLE))

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from hw_models import load_profile
-from nas_service.cli import main
+from nas_service.cli.main import main
 
 LIST = {
     "time_steps": 5,
@@ -17,7 +17,7 @@ LIST = {
         {"kind": "linear", "in_features": 4096, "out_features": 10},
     ],
 }  # fmt: skip
-STUDY = str(Path(__file__).parents[2] / "studies" / "digits.toml")
+STUDY = str(Path(__file__).parents[3] / "studies" / "digits.toml")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Bench
 from nas_service.evaluation.single import alone, read_candidate

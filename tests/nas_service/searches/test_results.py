@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hw_models import Layer, Workload, load_profile
 from nas_service import report
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.metrics import Evaluation
 from nas_service.searches import results
 from nas_service.searches.creation import create

@@ -166,7 +166,7 @@ def test_fields_hold_until_they_are_taken_away():
 
 PROCESS = """
 import logging, warnings
-from nas_service.telemetry import Telemetry, log_as
+from nas_service.worker.telemetry import Telemetry, log_as
 telemetry = Telemetry({"study": "x", "worker": "w"})
 log_as("json", telemetry.about, "info")
 logging.getLogger("ours").info("one")

@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 from servers import postgres
 from servers.dump import connect, rows
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Bench
 from nas_service.searches.creation import create, open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
@@ -28,7 +28,7 @@ from nas_service.store.store import Store
 from nas_service.study.spec import load_spec
 from nas_service.worker.worker import Worker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WORD = "canary-81e5"  # the server's password
 READING = ("studies", "status tiny", "front tiny", "show tiny 0", "report tiny -o {folder}/r.html")
 WRITING = (
@@ -184,8 +184,8 @@ def test_the_file_of_another_program_stays_byte_for_byte(nas, tmp_path):
 AS_NOBODY = """
 import os, sys
 from optuna.storages import RDBStorage
-from nas_service.cli import main
-from nas_service.store import Store
+from nas_service.cli.main import main
+from nas_service.store.store import Store
 RDBStorage("sqlite://")  # loads what root alone may read
 if os.getuid() == 0:
     os.setuid(65534)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.data import DATASETS
 
 

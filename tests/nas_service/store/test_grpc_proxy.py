@@ -17,7 +17,7 @@ from nas_service.errors import StoreError
 from nas_service.searches.creation import open_search
 from nas_service.store.store import Store
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 WORKER = """
 import sys
 import simulated

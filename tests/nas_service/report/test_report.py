@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from hw_models import Layer, Workload, load_profile
 from nas_service import report
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Bench
 from nas_service.metrics import Evaluation
 from nas_service.report.drawing import axis, cell, ticks

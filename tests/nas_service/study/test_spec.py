@@ -11,7 +11,7 @@ from nas_service.errors import NasError, SpecError
 from nas_service.searches.creation import check
 from nas_service.study.spec import load_spec, parse_spec, study_name
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
 DIGITS = tomllib.loads(next(p for p in STUDIES if p.stem == "digits").read_text())
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.storages import InMemoryStorage
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.dashboard.auth import read_token
 from nas_service.dashboard.server import make_app, serve
 from nas_service.errors import NasError

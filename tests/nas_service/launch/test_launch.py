@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import NasError, SpecError
 from nas_service.launch import dask, kubernetes, slurm
 from nas_service.launch.job import Job

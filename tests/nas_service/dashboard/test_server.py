@@ -34,13 +34,13 @@ from nas_service.dashboard.trials import ReadOnlyStorage, front, listed, results
 from nas_service.errors import NasError, StoreError
 
 Direction = Literal["minimize", "maximize"]
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>alert(1)</script>\x1b[31mred"
 SERVE = """
 import sys
 import optuna
-from nas_service.dashboard import serve
+from nas_service.dashboard.server import serve
 storage = optuna.storages.RDBStorage(sys.argv[1])
 serve(storage, port=0, on_ready=lambda url: print(url, flush=True))
 print("stopped", flush=True)

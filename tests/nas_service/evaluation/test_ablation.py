@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nas_service.cli import main
+from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation import ablation
 from nas_service.evaluation.evaluator import Bench

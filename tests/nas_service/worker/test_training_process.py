@@ -31,6 +31,7 @@ from nas_service.worker.training_process import (
 )
 from nas_service.worker.training_process.failures import failure_of, kind_of, oom_kills
 
+SUPPORT = Path(__file__).parents[2] / "support"
 TREE = {
     "name": "x",
     "space": {
@@ -73,7 +74,7 @@ def trainer():
 def findable():
     """The target of the tests, to every process that is started."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
         yield
 
 
@@ -221,14 +222,14 @@ def test_a_child_that_takes_too_long_is_killed(bench, screened, ending, tmp_path
 def test_a_child_that_hears_nothing_is_killed_behind_its_grace(
     bench, screened, ending, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("nas_service.worker.worker.training_process.client.GRACE_s", 0.3)
+    monkeypatch.setattr("nas_service.worker.training_process.client.GRACE_s", 0.3)
     with pytest.raises(Interrupted):
         ending.run(job(bench, screened, "deaf", tmp_path), once_there(tmp_path))
     assert gone(child(tmp_path)["pid"])
 
 
 def test_in_a_hurry_nobody_waits_for_the_grace(bench, screened, ending, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_service.worker.worker.training_process.client.GRACE_s", 1e6)
+    monkeypatch.setattr("nas_service.worker.training_process.client.GRACE_s", 1e6)
 
     def pause():
         once_there(tmp_path, before=ending.kill)()
@@ -312,9 +313,9 @@ def gone(pid, within_s=10):
 WORKER = """
 import sys
 from pathlib import Path
-from nas_service.child import Job, Trainer
+from nas_service.worker.training_process import Job, Trainer
 from nas_service.metrics import Evaluation
-from nas_service.study import parse_spec
+from nas_service.study.spec import parse_spec
 import json
 words = json.loads(sys.argv[1])
 candidate = Evaluation.from_json(words["candidate"])
