@@ -79,10 +79,10 @@ def _of_cells(module: str, name: str) -> Callable[[StudySpec], BaseSampler]:
 GENERATIONS = ("nsga2", "nsga3")  # number their trials by generations
 SEEDS = ("snasnet", "spikenas", "neuronas")  # published for a score without training
 OF_CELLS: dict[str, Callable[[StudySpec], BaseSampler]] = {
-    "greybox": _of_cells("cells", "greybox"),
-    "snasnet": _of_cells("seeds", "snasnet"),
-    "spikenas": _of_cells("seeds", "spikenas"),
-    "neuronas": _of_cells("seeds", "neuronas"),
+    "greybox": _of_cells("greybox_cells", "greybox"),
+    "snasnet": _of_cells("proposer", "snasnet"),
+    "spikenas": _of_cells("proposer", "spikenas"),
+    "neuronas": _of_cells("proposer", "neuronas"),
 }
 
 
