@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_service.worker.training_process import Job, Trainer
+from nas_service.worker.training_process import Job, TrainingClient
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 
@@ -47,7 +47,7 @@ def children(pid: int) -> list[int]:
 class Memory:
     """The most that a trainer's child was seen to have for itself, and its server."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: TrainingClient) -> None:
         self.trainer, self.child, self.server = trainer, 0.0, 0.0
 
     def look(self) -> None:
@@ -83,7 +83,7 @@ class Round:
     same_bits: bool
 
 
-def one_round(bench: "Bench", job: Job, trainer: Trainer) -> Round:
+def one_round(bench: "Evaluator", job: Job, trainer: TrainingClient) -> Round:
     assert trainer._server is not None
     server, found, clock = trainer._server.process.pid, [], time.process_time
     start = clock()
@@ -98,17 +98,17 @@ def one_round(bench: "Bench", job: Job, trainer: Trainer) -> Round:
 def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     import torch
 
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.spaces.architecture import Architecture, Cell
     from nas_service.study.spec import load_spec
 
     torch.set_num_threads(1)
     spec = load_spec(study).further(1)
-    bench, weights = Bench.open(spec, Path()), folder / "w.safetensors"
+    bench, weights = Evaluator.open(spec, Path()), folder / "w.safetensors"
     cell = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
     screened = bench.screen(Architecture((cell, cell), 16, 1, 96, 3, 8), 1)
     job = Job(spec, Path(), screened, weights)
-    with Trainer() as trainer:
+    with TrainingClient() as trainer:
         memory = Memory(trainer)
         bench.train(screened, weights)  # warm
         first_s, _ = timed(lambda: trainer.run(job), weights)

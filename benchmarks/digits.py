@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nas_service.data.batches import Ready, whole
-from nas_service.evaluation.evaluator import Bench, recipe_of
+from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import load_spec
@@ -26,7 +26,7 @@ ARCHITECTURE = Architecture((CELL, CELL), 16, head_pool=1, hidden=96, time_steps
 TARGET = 0.95
 
 
-def measure(bench: Bench, seed: int) -> dict[str, float | None]:
+def measure(bench: Evaluator, seed: int) -> dict[str, float | None]:
     torch.manual_seed(seed)
     network = bench.network(ARCHITECTURE)
     start, reached = time.process_time(), None
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench.open(load_spec(args.study), Path())
+    bench = Evaluator.open(load_spec(args.study), Path())
     measure(bench, 0)  # warm
     rows = [measure(bench, seed) for seed in range(args.seeds)]
     columns = {key: [row[key] for row in rows] for key in rows[0]}

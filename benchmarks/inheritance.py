@@ -21,7 +21,7 @@ import torch
 from proxies import interval
 from scipy.stats import spearmanr
 
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import StudySpec, load_spec
@@ -43,10 +43,10 @@ def drawn(count: int, operations: tuple[str, ...], seed: int) -> list[Architectu
     return list(found.values())
 
 
-def bench_of(spec: StudySpec, until: int, inherit: bool) -> Bench:
+def bench_of(spec: StudySpec, until: int, inherit: bool) -> Evaluator:
     training = spec.training.model_copy(update={"until": until, "inherit": inherit})
     budgets = {"training": training, "constraints": ()}
-    return Bench.open(spec.model_copy(update=budgets), Path())
+    return Evaluator.open(spec.model_copy(update=budgets), Path())
 
 
 def train(

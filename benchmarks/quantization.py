@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nas_service.data.batches import Ready, Stored, batch, whole
-from nas_service.evaluation.evaluator import Bench, recipe_of
+from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
 from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
 from nas_service.snn.network import Network
@@ -50,7 +50,7 @@ SPIKES = 0.1  # share of inputs that spike, in the comparison of sums
 Labelled = tuple[Tensor, Tensor]
 
 
-def build(bench: Bench, rounding: Rounding | None, seed: int) -> Network:
+def build(bench: Evaluator, rounding: Rounding | None, seed: int) -> Network:
     """The network under a rounding, or in float."""
     torch.manual_seed(seed)
     network = Network(ARCHITECTURE, bench.source.task)
@@ -74,7 +74,9 @@ def name_of(rounding: Rounding | None) -> str:
     return f"{rounding.bits} bit per {rounding.per}, {rounding.scale}{after}"
 
 
-def accuracies(bench: Bench, train: Labelled, held_out: Labelled, seed: int) -> dict[str, float]:
+def accuracies(
+    bench: Evaluator, train: Labelled, held_out: Labelled, seed: int
+) -> dict[str, float]:
     """Validation accuracy of every variant from one seed."""
     found = {}
     for rounding in (None, *TRAINED):
@@ -101,7 +103,7 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     return {name: statistics.median(values[2:]) for name, values in seconds.items()}
 
 
-def step_ratios(bench: Bench, train: Labelled, rounds: int) -> dict[str, float]:
+def step_ratios(bench: Evaluator, train: Labelled, rounds: int) -> dict[str, float]:
     """Time of a training step over that of the float network."""
     calls = {}
     for rounding in (None, *TRAINED, Rounding(4, scale="mse", when="after")):
@@ -135,7 +137,7 @@ def sums_in_int8(channels: int, side: int, rounds: int) -> float:
     return seconds["float"] / seconds["int8"]
 
 
-def scoring_in_int8(bench: Bench, train: Labelled, held_out: Labelled, rounds: int) -> float:
+def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, rounds: int) -> float:
     """Time to score the trained network over that of its deployed twin on bytes."""
     network = build(bench, Rounding(8), seed=0)
     for _ in fit(network, Ready(*train), recipe_of(bench.spec), 0):
@@ -151,7 +153,7 @@ def scoring_in_int8(bench: Bench, train: Labelled, held_out: Labelled, rounds: i
     return seconds["float"] / seconds["int8"]
 
 
-def scorings(bench: Bench, rounds: int) -> dict[str, dict[str, float]]:
+def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
     """By channels of the first cell: times faster in int8, and the accuracies of both ways."""
     found = {}
     train, held_out = (Stored(part) for part in (bench.data.train, bench.data.validation))
@@ -198,7 +200,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench.open(load_spec(args.study), Path())
+    bench = Evaluator.open(load_spec(args.study), Path())
     if args.scoring:
         found = scorings(bench, args.rounds)
         print(json.dumps(found, indent=2) if args.json else scoring_table(found))

@@ -17,7 +17,7 @@ import torch
 
 from nas_service.data.batches import Stored
 from nas_service.errors import DataError
-from nas_service.evaluation.evaluator import Bench, recipe_of
+from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.spaces.operations import PRESETS
@@ -48,18 +48,18 @@ COPIES = {
 }
 
 
-def opened(study: Path, folder: Path) -> tuple[Bench, str]:
+def opened(study: Path, folder: Path) -> tuple[Evaluator, str]:
     """The study's data, and what they are called."""
     spec, name = load_spec(study), study.stem
     try:
-        return Bench.open(spec, folder), name
+        return Evaluator.open(spec, folder), name
     except DataError:
         if name not in COPIES:
             raise
     called, changes = COPIES[name]
     fields = {k: v for k, v in (spec.data.model_dump() | changes).items() if v is not None}
     data = type(spec.data).model_validate(fields)
-    return Bench.open(spec.model_copy(update={"data": data}), folder), called
+    return Evaluator.open(spec.model_copy(update={"data": data}), folder), called
 
 
 def architecture(spec: StudySpec, pool: int) -> Architecture:
@@ -70,7 +70,7 @@ def architecture(spec: StudySpec, pool: int) -> Architecture:
     )  # type: ignore[arg-type]
 
 
-def measure(bench: Bench, a: Architecture, seed: int) -> dict[str, Any]:
+def measure(bench: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     images = bench.images(a.time_steps)
     network, start = bench.network(a), time.process_time()

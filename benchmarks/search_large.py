@@ -43,12 +43,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_service.data.batches import batch
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import WORST_PROXY
 from nas_service.samplers import sampler_of
 from nas_service.samplers.greybox.pareto import hypervolume
-from nas_service.samplers.greybox_cells import Box
+from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
 from nas_service.snn.workload_cache import Composition, Drawn, sampled
@@ -123,8 +123,8 @@ class Question:
         return self._unbounded.composition
 
     @cached_property
-    def box(self) -> Box:
-        return Box(self.study("random", 0))
+    def box(self) -> CellProblem:
+        return CellProblem(self.study("random", 0))
 
     def _draws(self, seed: int) -> tuple[Drawn, dict[str, Floats], Flags]:
         """Draws, their costs, and which of them have a path."""
@@ -171,8 +171,8 @@ class Question:
     # --- one candidate
 
     @cached_property
-    def _bench(self) -> Bench:
-        return Bench.open(self._free, Path())
+    def _bench(self) -> Evaluator:
+        return Evaluator.open(self._free, Path())
 
     def score(self, architecture: Architecture) -> float:
         """Of the network, whatever its chip; its first weights follow from its digest."""

@@ -46,9 +46,9 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
+from nas_service.samplers.cell_features import PER_DOUBLING, Paths, live_codes, promise
 from nas_service.samplers.greybox.acquisition import expected_below, expected_hypervolume_gain
-from nas_service.samplers.greybox.candidate_pool import Description, Knowledge
+from nas_service.samplers.greybox.candidate_pool import Description, DomainKnowledge
 from nas_service.samplers.greybox.pareto import hypervolume, nondominated
 from nas_service.samplers.greybox.problem import Bound, Objective
 from nas_service.samplers.greybox.sampler import GreyBoxSampler
@@ -212,7 +212,7 @@ def describe(listed: list[dict[str, Any]], table: Table) -> Description:
     """The features that a study's cells have, and their epochs where these are told."""
     codes = np.array([[c[name] for name in NAMES] for c in listed], dtype=np.intp).reshape(-1, 6)
     live = live_codes(codes, STATES)
-    ways = Ways(live, STATES)
+    ways = Paths(live, STATES)
     kinds = np.concatenate([live, ways.places()], 1)
     counts, longer = ways.counts(), table.longer(codes)
     numbers = np.column_stack([counts, longer]) if table.doublings.any() else counts
@@ -249,7 +249,7 @@ def greybox(table: Table, target: Target | None, seed: int) -> BaseSampler:
         objectives += [Objective("crossbars", reference=most_crossbars)]
         objectives += [Objective("energy", reference=most_energy)]
     return GreyBoxSampler(
-        Knowledge(costs, partial(describe, table=table)),
+        DomainKnowledge(costs, partial(describe, table=table)),
         objectives,
         (Bound("connected", at_least=1), *(target.bounds if target else ())),
         ("accuracy", "energy"),

@@ -28,7 +28,7 @@ import numpy as np
 import optuna
 import torch
 
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
@@ -108,7 +108,7 @@ class Question:
         SNASNet scores what it draws, again and again; the others nothing that breaks a budget.
         """
         spec = self.study(name, seed, self.budgets)
-        bench = Bench.open(spec, self.folder)
+        bench = Evaluator.open(spec, self.folder)
         found: list[tuple[float, float]] = []
         best, start = -np.inf, time.process_time()
         run = optuna.create_study(direction="maximize", sampler=sampler_of(spec))

@@ -76,7 +76,7 @@ def report(inputs: int) -> HardwareReport:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Evaluator:
     """Stands where the service's own bench does; nothing is built or traced."""
 
     spec: StudySpec
@@ -90,7 +90,7 @@ class Bench:
         costs = report(8 + int(SIZES * drawn(architecture, "costs")))
         return Evaluation(architecture, "rejected", costs, 0.1, seed, reason=reason)
 
-    def to(self, until: int) -> "Bench":
+    def to(self, until: int) -> "Evaluator":
         return self
 
     def ended_early(self, evaluation: Evaluation) -> bool:
@@ -113,7 +113,7 @@ def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluati
     """Trainings that wait for so long, and look up to ten times a second whether to go on."""
 
     def train(
-        bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]
+        bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
     ) -> Evaluation:
         end = time.monotonic() + seconds(begun.architecture)
         while (left := end - time.monotonic()) > 0:
@@ -144,7 +144,7 @@ def hired(
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)
-    bench = Bench(search.spec, rejected)
+    bench = Evaluator(search.spec, rejected)
     return Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
 
 

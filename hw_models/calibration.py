@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.cost_model import Chip, Demand
+from hw_models.cost_model import Chip, ResourceUse
 from hw_models.errors import CalibrationError, HardwareError
 from hw_models.layer_table import Array
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
@@ -202,7 +202,7 @@ class _Problem:
 
     profile: Profile
     chips: list[Profile]  # of each measurement
-    demands: list[Demand]
+    demands: list[ResourceUse]
     places: list[tuple[int, str]]  # measurement and metric of each number
     names: list[str]
     measured: Array  # [M]
@@ -408,7 +408,7 @@ def _measured_chip(profile: Profile, measurement: Measurement) -> Profile:
         raise CalibrationError(f"measurement {measurement.name}: {error}") from error
 
 
-def _metrics(chip: Chip, d: Demand) -> dict[str, float]:
+def _metrics(chip: Chip, d: ResourceUse) -> dict[str, float]:
     """Measurable metrics of a demand at this chip's prices."""
     areas, energies = chip.area_prices(d.pe_crossbars), chip.energy_prices
     area = sum(n * areas[name] for name, n in d.areas.items())

@@ -23,7 +23,7 @@ from hw_models import adc
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
 from hw_models.mapping import Tiling, converted_sums, lossless_adc_bits, tile
-from hw_models.parameters import SCRIPT_COLUMNS, Figures, Options, Switches
+from hw_models.parameters import SCRIPT_COLUMNS, Figures, Options, ScriptDefects
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule, makespans, schedule
 from hw_models.workload import Workload
@@ -38,7 +38,7 @@ BATCH_CELLS = 2**14  # layers costed at once: arrays that fit into a core's cach
 
 
 @dataclass(frozen=True)
-class Happening:
+class EventCounts:
     """What an inference makes happen on the chip, counted layer by layer."""
 
     table: LayerTable
@@ -55,7 +55,7 @@ class Happening:
 
 
 @dataclass(frozen=True)
-class Demand:
+class ResourceUse:
     """Sums of counts over the layers of a workload, to be priced; of N workloads each is [N]."""
 
     dense_events: dict[str, Any]
@@ -74,7 +74,7 @@ class Chip:
     name: str
     figures: Figures
     options: Options
-    switches: Switches
+    switches: ScriptDefects
 
     def __post_init__(self) -> None:
         adc.check(self.figures, self.options)
@@ -143,7 +143,7 @@ class Chip:
             warnings=tuple(self._warnings(workload, h)),
         )
 
-    def _energy_tables(self, h: Happening, leak: float) -> tuple[Breakdown, Breakdown]:
+    def _energy_tables(self, h: EventCounts, leak: float) -> tuple[Breakdown, Breakdown]:
         """Energy with every input spiking, and as they do [layers + shared x component]."""
         counts, activity = self._events(h), self._activity(h)
         names = (*counts, "leakage") if leak else tuple(counts)
@@ -171,7 +171,7 @@ class Chip:
     def _price_columns(self) -> dict[tuple[str, ...], Array]:
         return {}
 
-    def _mapping(self, h: Happening, plan: Schedule) -> Mapping:
+    def _mapping(self, h: EventCounts, plan: Schedule) -> Mapping:
         v, t = self.figures, h.tiling
         utilisation = t.cells / (t.crossbars * v.crossbar_size**2)
         return Mapping(
@@ -185,20 +185,20 @@ class Chip:
             end_s=tuple([x * self.read_s for x in plan.end]),
         )
 
-    def demand(self, workload: Workload) -> "Demand":
+    def demand(self, workload: Workload) -> "ResourceUse":
         """What a workload makes happen, summed over its layers: all but the prices."""
         h = self._happening(workload.table)
         return self._demand(h, sum(map(sum, self._longest_path(h, workload))))
 
-    def demands(self, table: LayerTable) -> "Demand":
+    def demands(self, table: LayerTable) -> "ResourceUse":
         """The same of N workloads."""
         h = self._happening(table)
         return self._demand(h, self._makespans(h))
 
-    def _demand(self, h: Happening, cycles: Any) -> "Demand":
+    def _demand(self, h: EventCounts, cycles: Any) -> "ResourceUse":
         counts, activity = self._events(h), self._activity(h)
         crossbars = h.tiling.crossbars.sum(-1)
-        return Demand(
+        return ResourceUse(
             dense_events={name: n.sum(-1) for name, n in counts.items()},
             events={name: (n * activity.get(name, 1)).sum(-1) for name, n in counts.items()},
             areas={name: n.sum(-1) for name, n in self._areas(h).items()},
@@ -214,7 +214,7 @@ class Chip:
             },
         )
 
-    def _longest_path(self, h: Happening, workload: Workload) -> tuple[list[float], list[float]]:
+    def _longest_path(self, h: EventCounts, workload: Workload) -> tuple[list[float], list[float]]:
         plan = self._schedule(h, workload)
         return plan.fill, plan.steady
 
@@ -256,7 +256,7 @@ class Chip:
 
     # --- what happens ------------------------------------------------------------------------
 
-    def _happening(self, x: LayerTable) -> Happening:
+    def _happening(self, x: LayerTable) -> EventCounts:
         v, o, s = self.figures, self.options, self.switches
         t = tile(x, v, o, s)
         pixels = x.pooled_pixels if s.pooled_sizes else x.pixels
@@ -266,7 +266,7 @@ class Chip:
         tiles = t.pes / v.pes_per_tile
         neurons = np.where(x.neurons < 0, x.out_channels * pixels, x.neurons)
         vectors = pixels * steps
-        return Happening(
+        return EventCounts(
             table=x,
             tiling=t,
             pixels=pixels,
@@ -286,13 +286,13 @@ class Chip:
             return 1.0
         return x.input_bits
 
-    def _levels(self, h: Happening) -> Any:
+    def _levels(self, h: EventCounts) -> Any:
         """Bits of an input within one read."""
         x = h.table
         several = self.options.input_coding == "dac" and not self.switches.wide_inputs
         return x.input_bits if several else 1.0
 
-    def _activity(self, h: Happening) -> Counts:
+    def _activity(self, h: EventCounts) -> Counts:
         """What spikes leave of the dense events, by component, 0..1 [.., L]; the rest is clocked.
 
         A cell works when its row spikes, a converter when any row of its sum does. Empty where
@@ -305,7 +305,7 @@ class Chip:
         shares = {"crossbar": x.rate, "adc": busy, "mux": busy, "sum_wires": busy, "adder": busy}
         return shares if self.switches.script_subtractor else shares | {"subtractor": busy}
 
-    def _events(self, h: Happening) -> Counts:
+    def _events(self, h: EventCounts) -> Counts:
         """How often each component works when every input spikes [.., L]."""
         v, s = self.figures, self.switches
         pe_reads = h.reads * h.tiling.pes
@@ -331,29 +331,29 @@ class Chip:
             counts["dac"] = rows * x.input_bits * (x.input_bits > 1)
         return counts
 
-    def _conversions(self, h: Happening) -> Any:
+    def _conversions(self, h: EventCounts) -> Any:
         if not self.switches.groups_as_reads:
             return h.reads * h.tiling.columns * h.sums
         units = h.tiling.pes if self.switches.adc_per_pe else h.tiling.crossbars
         return h.reads * units * self.groups**2
 
-    def _cell_reads(self, h: Happening) -> Any:
+    def _cell_reads(self, h: EventCounts) -> Any:
         """Cells read once each per vector; in the script crossbars, by reads of their groups."""
         if self.switches.fixed_array:
             return h.reads * h.tiling.crossbars * self.column_reads
         return h.reads * h.tiling.cells * (self.column_reads / self.figures.columns_per_adc)
 
-    def _added_bits(self, h: Happening, merged: Any) -> Any:
+    def _added_bits(self, h: EventCounts, merged: Any) -> Any:
         """Bits of the additions that merge row tiles, slices and input bits into one output."""
         width = merged + np.ceil(np.log2(np.maximum(h.sums, 1)))
         parts = h.sums * h.tiling.slices * self._serial_bits(h.table)
         return np.maximum(parts - 1, 0) * width * h.outputs
 
-    def _merged_bits(self, h: Happening) -> Any:
+    def _merged_bits(self, h: EventCounts) -> Any:
         """Bits of a converted sum whose slices were added where they were converted."""
         return self.figures.adc_bits + (h.tiling.slices - 1) * self.figures.bits_per_cell
 
-    def _moved_bits(self, h: Happening, merged: Any) -> Counts:
+    def _moved_bits(self, h: EventCounts, merged: Any) -> Counts:
         """Bits that buffers and wires carry: windows in, sums and spikes out, potentials."""
         v, x = self.figures, h.table
         vectors = h.vectors * (1.0 if self.switches.wide_inputs else x.input_bits)
@@ -367,7 +367,7 @@ class Chip:
             "neuron_memory": h.neurons * x.time_steps * (2 * v.bits_per_value),
         }
 
-    def _pooled_bits(self, h: Happening) -> Any:
+    def _pooled_bits(self, h: EventCounts) -> Any:
         """Bits of the additions of pooling windows and of branches that meet."""
         x = h.table
         pooled = x.out_channels * h.table.pooled_pixels * (x.pool**2 - 1)
@@ -431,7 +431,7 @@ class Chip:
             parts["subtractor"] = self.groups * v.subtractor_area_m2
         return parts
 
-    def _areas(self, h: Happening) -> Counts:
+    def _areas(self, h: EventCounts) -> Counts:
         """PEs, tiles and stored bits of each layer [.., L]; shared ones [.., 1]."""
         v, x = self.figures, h.table
         if self.switches.five_membranes:
@@ -446,7 +446,7 @@ class Chip:
             "neuron_memory": membranes * v.bits_per_value,
         }
 
-    def _input_bits(self, h: Happening) -> Any:
+    def _input_bits(self, h: EventCounts) -> Any:
         """Bits that hold a layer's input map: of one time step, or of all in layer_first order."""
         x, values = h.table, h.table.in_channels * h.table.in_size * h.table.in_size
         if self.switches.wide_inputs:
@@ -461,7 +461,7 @@ class Chip:
         own = {"pe": pe, "tile": sum(self._tile_area.values())}
         return own | dict.fromkeys(("input_memory", "neuron_memory"), v.sram_bit_area_m2)
 
-    def _area_table(self, h: Happening) -> dict[str, Array]:
+    def _area_table(self, h: EventCounts) -> dict[str, Array]:
         """Area [L + shared] by component: with shared tiles a layer owns the PEs it fills."""
         counts, v = self._areas(h), self.figures
         if self.switches.tile_sharing:
@@ -478,7 +478,7 @@ class Chip:
 
     # --- memory and time ---------------------------------------------------------------------
 
-    def _memory(self, h: Happening) -> Counts:
+    def _memory(self, h: EventCounts) -> Counts:
         """Bytes to keep: trained numbers; corrected also potentials and spikes in flight."""
         x, v = h.table, self.figures
         memory = {"parameters": x.trained_numbers * x.weight_bits / 8}
@@ -488,13 +488,13 @@ class Chip:
             memory["spike_buffer"] = self._input_bits(h) / 8
         return memory
 
-    def _cycles(self, h: Happening) -> Any:
+    def _cycles(self, h: EventCounts) -> Any:
         """Read cycles of one time step of each layer [.., L]."""
         if self.switches.latency_per_channel:
             return h.table.out_channels * h.pixels * self._serial_bits(h.table)
         return h.pixels * self._serial_bits(h.table)
 
-    def _period(self, h: Happening) -> Any:
+    def _period(self, h: EventCounts) -> Any:
         """Read cycles between two time steps of a layer; in a feedback loop those of all of it."""
         cycles, loops = self._cycles(h), h.table.loops
         if not h.table.looped:
@@ -503,18 +503,18 @@ class Chip:
         around = (together * cycles[..., None, :]).sum(-1)
         return np.where(loops > 0, around, cycles)
 
-    def _waits(self, h: Happening) -> Any:
+    def _waits(self, h: EventCounts) -> Any:
         """Not 0 where a layer waits for all of its input: it is linear, or in a feedback loop."""
         return h.table.linear + h.table.loops if h.table.looped else h.table.linear
 
-    def _times(self, h: Happening) -> tuple[Any, Any]:
+    def _times(self, h: EventCounts) -> tuple[Any, Any]:
         """Cycles a layer runs in one go, and how many further goes there are."""
         cycles = self._cycles(h)
         if self.options.order == "layer_first":
             return cycles * h.steps, np.zeros_like(cycles)
         return cycles, h.steps - 1
 
-    def _schedule(self, h: Happening, workload: Workload) -> Schedule:
+    def _schedule(self, h: EventCounts, workload: Workload) -> Schedule:
         if self.switches.last_halt:
             return self._script_schedule(h)
         cycles, repeats = self._times(h)
@@ -527,7 +527,7 @@ class Chip:
         )  # fmt: skip
         return plan.stretched(workload.time_steps) if self.switches.time_twice else plan
 
-    def _script_schedule(self, h: Happening) -> Schedule:
+    def _script_schedule(self, h: EventCounts) -> Schedule:
         """A layer starts when the one before it in the list has done its share."""
         busy = self._script_cycles(h).tolist()
         ends = list(itertools.accumulate(busy))
@@ -538,7 +538,7 @@ class Chip:
         steps = float(h.table.time_steps)
         return plan.stretched(steps) if self.switches.time_twice else plan
 
-    def _script_cycles(self, h: Happening) -> Array:
+    def _script_cycles(self, h: EventCounts) -> Array:
         """T floor(overlap w) for every layer but the last, T w for the last [.., L]."""
         w = self._cycles(h)
         position = np.cumsum(h.table.in_channels > 0, -1)
@@ -546,7 +546,7 @@ class Chip:
         cycles: Array = h.steps * np.where(after, np.floor(self.figures.overlap * w), w)
         return cycles
 
-    def _makespans(self, h: Happening) -> Array:
+    def _makespans(self, h: EventCounts) -> Array:
         """Makespans of N workloads in read cycles [N]."""
         x = h.table
         twice = x.time_steps[:, 0] if self.switches.time_twice else 1.0
@@ -559,7 +559,7 @@ class Chip:
         found = makespans(cycles, repeats, periods, x.sources, shares, self._waits(h), overlap)
         return found * twice
 
-    def _tile_sharing(self, h: Happening, cycles: Array, repeats: Array) -> tuple[Any, Array]:
+    def _tile_sharing(self, h: EventCounts, cycles: Array, repeats: Array) -> tuple[Any, Array]:
         """Which layers hold a tile together, and how often each can begin a step.
 
         A shared tile's buffer serves one layer at a time: layers on it run one after the other.
@@ -583,13 +583,13 @@ class Chip:
 
     # --- what to be careful about ------------------------------------------------------------
 
-    def _warnings(self, workload: Workload, h: Happening) -> list[str]:
+    def _warnings(self, workload: Workload, h: EventCounts) -> list[str]:
         found = [] if self.switches.pooled_sizes else list(workload.unnamed_poolings)
         if self.switches.one_kernel and self.switches.last_halt:
             found += self._where_script_fails(workload, h)
         return found
 
-    def _where_script_fails(self, workload: Workload, h: Happening) -> list[str]:
+    def _where_script_fails(self, workload: Workload, h: EventCounts) -> list[str]:
         """Where the script gives no figure and this is its closed form."""
         layers, x = workload.layers, self.figures.crossbar_size
         exact = [layer.in_channels * layer.out_channels / x**2 for layer in layers]

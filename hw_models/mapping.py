@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hw_models.layer_table import Array, LayerTable
-from hw_models.parameters import Figures, Options, Switches
+from hw_models.parameters import Figures, Options, ScriptDefects
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Tiling:
     pe_crossbars: Any  # crossbars of one PE: a number, or [N, 1]
 
 
-def tile(x: LayerTable, v: Figures, o: Options, s: Switches) -> Tiling:
+def tile(x: LayerTable, v: Figures, o: Options, s: ScriptDefects) -> Tiling:
     """The mapping of every layer."""
     size = v.crossbar_size
     slices, columns_per_weight = _columns_per_weight(x, v, o, s)
@@ -60,7 +60,7 @@ def tile(x: LayerTable, v: Figures, o: Options, s: Switches) -> Tiling:
     return Tiling(slices, cells, columns, row_tiles, blocks, crossbars, pes, pe_crossbars)
 
 
-def _columns_per_weight(x: LayerTable, v: Figures, o: Options, s: Switches) -> tuple[Any, Any]:
+def _columns_per_weight(x: LayerTable, v: Figures, o: Options, s: ScriptDefects) -> tuple[Any, Any]:
     """Slices of a weight, and columns it takes; a pair's sign needs no bit of its own."""
     if s.one_cell_per_weight:
         return 1.0, 1.0
@@ -71,7 +71,7 @@ def _columns_per_weight(x: LayerTable, v: Figures, o: Options, s: Switches) -> t
     return slices, slices
 
 
-def converted_sums(t: Tiling, s: Switches, o: Options, x: LayerTable) -> Any:
+def converted_sums(t: Tiling, s: ScriptDefects, o: Options, x: LayerTable) -> Any:
     """Sums that are converted for one output: one for each crossbar, or for each PE's crossbars."""
     if not s.adc_per_pe:
         return t.row_tiles

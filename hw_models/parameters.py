@@ -112,7 +112,7 @@ def fault(number: int, meaning: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Switches:
+class ScriptDefects:
     """Faults of SpikeSim's script, each on where the chip is to be costed as the script does."""
 
     latency_per_channel: bool = fault(1, "a read cycle per output channel, not per vector")
@@ -167,5 +167,5 @@ CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in get_type_hints(Options).items()
 }
 DEFECTS: dict[str, tuple[str, str]] = {
-    f.name: (f.metadata["defect"], f.metadata["meaning"]) for f in fields(Switches)
+    f.name: (f.metadata["defect"], f.metadata["meaning"]) for f in fields(ScriptDefects)
 }

@@ -14,7 +14,7 @@ from typing import Any
 from hw_models.cost_model import Chip
 from hw_models.errors import ProfileError
 from hw_models.layer_table import LayerTable
-from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, Switches
+from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
 from hw_models.report import BatchReport, HardwareReport
 from hw_models.workload import Workload
 
@@ -64,7 +64,7 @@ class Profile:
             self.name,
             Figures(**si),  # type: ignore[arg-type]
             Options(**self.options),  # type: ignore[arg-type]
-            Switches(**self.switches),
+            ScriptDefects(**self.switches),
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.cost_model import Chip, Demand
+from hw_models.cost_model import Chip, ResourceUse
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
 from hw_models.profile import Profile
@@ -80,7 +80,7 @@ class Ensemble:
         found = self._priced(d, area)
         return {name: np.broadcast_to(x, area.shape) for name, x in found.items()}
 
-    def _priced(self, d: Demand, area: Array) -> dict[str, Array]:
+    def _priced(self, d: ResourceUse, area: Array) -> dict[str, Array]:
         reads, leaks = self._times
         latency = d.cycles * reads
         leak = leaks * area * latency
@@ -113,7 +113,7 @@ class Ensemble:
         return float(np.quantile(self.metrics(workload)[metric], confidence))
 
 
-def _in_rows(d: Demand) -> Demand:
+def _in_rows(d: ResourceUse) -> ResourceUse:
     """Figures of N workloads as [N, 1], which go with prices [draws]."""
     parts = ("dense_events", "events", "areas", "exact")
     tables = {part: {k: n[:, None] for k, n in getattr(d, part).items()} for part in parts}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import Search, check, check_data, create, grow, queue, set_limits
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.store.store import Store
@@ -11,13 +11,13 @@ from nas_service.study.spec import StudySpec, load_spec
 from nas_service.worker.local_pool import Crew, cores
 
 
-def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Bench]:
+def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Evaluator]:
     """The study created, or opened, with the limits of the file and perhaps grown to a later epoch.
 
     Study file and data are checked before the store is touched.
     """
     check(spec)
-    bench = Bench.open(spec, data)
+    bench = Evaluator.open(spec, data)
     search = create(store(), spec, bench.data_digest)
     check_data(search, bench)
     return grow(set_limits(search, spec), spec.training.last), bench
@@ -25,7 +25,7 @@ def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Se
 
 def run(
     search: Search,
-    bench: Bench,
+    bench: Evaluator,
     workers: int | None = None,
     heard: Callable[[str], None] = lambda text: None,
     tick: Callable[[], None] = lambda: None,
@@ -38,7 +38,7 @@ def run(
     """
     seen: set[str] = set()
     while True:
-        seen |= set(train_on(read(search), top))
+        seen |= set(resume_training(read(search), top))
         words = ("worker", "--study", search.name)
         crew = Crew(search.store, words, bench.folder, workers or cores())
         why = crew.run(heard, tick)
@@ -48,14 +48,14 @@ def run(
     return read(search), why
 
 
-def train_on(result: Result, top: int | None = None) -> list[str]:
+def resume_training(result: Result, top: int | None = None) -> list[str]:
     """Queues what ended early of the front, or of the `top` best; the digests of all that."""
     early = [c.digest for c in result.early(top)]
     queue(result.search, early)
     return early
 
 
-def measure_test(result: Result, bench: Bench) -> None:
+def measure_test(result: Result, bench: Evaluator) -> None:
     """Test accuracy of every candidate on the front that has none and whose weights are here."""
     for candidate in result.front:
         weights = result.search.weights(candidate.digest)
@@ -63,7 +63,7 @@ def measure_test(result: Result, bench: Bench) -> None:
             _measure_test(result, candidate, bench, weights)
 
 
-def _measure_test(result: Result, candidate: Candidate, bench: Bench, weights: Path) -> None:
+def _measure_test(result: Result, candidate: Candidate, bench: Evaluator, weights: Path) -> None:
     value = bench.test_accuracy(result.evaluation(candidate).architecture, weights)
     result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from nas_service import api
 from nas_service.cli.main import main
 from nas_service.errors import Interrupted, SpecError, StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import create, grow, open_search, queue
 from nas_service.searches.results import read
 from nas_service.snn.checkpoint import Place as Checkpoint
@@ -44,7 +44,7 @@ def spec(**training):
 
 
 def bench(**training):
-    return Bench.open(spec(**training), Path())
+    return Evaluator.open(spec(**training), Path())
 
 
 def facts(evaluation):
@@ -64,7 +64,7 @@ def test_a_continued_candidate_is_the_one_trained_at_once(tmp_path):
         there = bench(until=until)
         assert there.ended_early(found)
         steps.append(found)
-        found = there.train_on(found, path)
+        found = there.resume_training(found, path)
         whole = bench(until=until, rungs=list(range(1, until)))
         expected = whole.train(whole.screen(SMALL, 5), tmp_path / "b.safetensors")
         assert facts(found) == facts(expected)
@@ -229,9 +229,9 @@ def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
     create(store, spec(until=1), there.data_digest)
     worker(store, there).run()
     search, _ = api.prepare(spec(until=2), lambda: store, Path())
-    queued = api.train_on(read(search))
+    queued = api.resume_training(read(search))
     assert queued == [c.digest for c in read(search).front]
     assert store.pending(search.id) == set(queued)
-    assert api.train_on(read(search)) == queued, "still to be done, and not queued again"
+    assert api.resume_training(read(search)) == queued, "still to be done, and not queued again"
     waiting = [t for t, state in store.outcomes(search.id).items() if state == "waiting"]
     assert len(waiting) == len(queued)

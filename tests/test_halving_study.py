@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from nas_service import api, report
 from nas_service.cli.main import main
 from nas_service.errors import Interrupted
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.results import at_first_step, end, hypervolume, read, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.store.store import Store
@@ -127,7 +127,7 @@ def test_who_went_on_is_who_the_definition_names(finished):
     """Trial after trial, from what was known before it."""
     search, store = finished[0], finished[0].store
     at = {n: {} for n in STEPS}  # digest -> metrics, as they came
-    standings = {(s.digest, s.epochs): s.metrics for s in store.standings(search.id)}
+    rung_results = {(s.digest, s.epochs): s.metrics for s in store.rung_results(search.id)}
     farthest, begun, went = {}, 0, Counter()
     for trial in search.study.trials:
         expected = None
@@ -144,14 +144,14 @@ def test_who_went_on_is_who_the_definition_names(finished):
             assert origin.params == trial.params
             assert origin.values != trial.values
         if epochs and trial.user_attrs["outcome"] != "cached":
-            at[int(epochs)][digest] = standings[digest, int(epochs)]
+            at[int(epochs)][digest] = rung_results[digest, int(epochs)]
             farthest[digest] = int(epochs)
             begun += epochs == 1
             went[int(epochs)] += 1
     assert begun == 8
     assert went[1] > went[2] >= 4
     assert went[2] > went[4] >= 2
-    rates = [m["spike_rate"] for m in standings.values()]
+    rates = [m["spike_rate"] for m in rung_results.values()]
     assert all(0.01 < rate < 0.9 for rate in rates)
 
 
@@ -159,7 +159,7 @@ def test_what_went_on_equals_one_training(store, tmp_path):
     search, _ = run(store, spec(search={"trainings": 4}))
     for step in STEPS:
         found = next(e for e in archive(store, search).values() if e.fidelity == step)
-        whole = Bench.open(
+        whole = Evaluator.open(
             spec(training={"until": step, "rungs": []}, search={"halving": None}), Path()
         )
         fresh = whole.train(
@@ -211,7 +211,7 @@ def test_the_front_is_of_full_trainings_and_says_so(finished):
     assert result.early() == (), "halving says who goes on"
     assert len(result.early(99)) == len(result.able) - count
     status = json.loads(nas(store, "status", "--json"))
-    reached = Counter(s.epochs for s in store.standings(search.id))
+    reached = Counter(s.epochs for s in store.rung_results(search.id))
     assert status["rungs"] == {str(n): reached[n] for n in STEPS}
     spent = reached[1] + reached[2] + 2 * reached[4]
     assert status["epochs"] == {"trained": spent, "in_full": 4 * reached[1]}
@@ -234,7 +234,7 @@ def test_few_candidates_still_end_with_a_front_in_full(store):
 
 def test_what_diverges_or_fails_stays(store, monkeypatch):
     """The first that goes on diverges, the second has no data any more; others go on."""
-    trained, went = Bench.train_on, []
+    trained, went = Evaluator.resume_training, []
 
     def worse(self, earlier, weights, pause=lambda: None):
         went.append(earlier.architecture.digest)
@@ -244,7 +244,7 @@ def test_what_diverges_or_fails_stays(store, monkeypatch):
             raise ValueError("gone")
         return trained(self, earlier, weights, pause)
 
-    monkeypatch.setattr(Bench, "train_on", worse)
+    monkeypatch.setattr(Evaluator, "train_on", worse)
     search, _ = run(store, spec())
     counts = read(search).counts
     assert (counts["trained"], counts["failed"]) == (8, 1)
@@ -386,7 +386,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
     assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
     assert set(promotions(store, search).values()) == {1}
     assert read(search).full
-    reached = Counter(s.epochs for s in store.standings(search.id))
+    reached = Counter(s.epochs for s in store.rung_results(search.id))
     assert reached[1] == 4
     assert reached[4] >= 2
     assert reached[8] >= 1

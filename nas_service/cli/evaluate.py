@@ -52,12 +52,12 @@ def ablate(
     import torch
 
     from nas_service.evaluation import ablation
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
 
     torch.set_num_threads(1)
     spec = ablation.shortened(load_spec(study), epochs)
     seed = spec.seed if seed is None else seed
-    bench = Bench.open(spec, data)
+    bench = Evaluator.open(spec, data)
     planned = ablation.plan(bench, samples, seed)
     count = len(planned.networks)
     err.print(
@@ -82,14 +82,14 @@ def evaluate(
     """Screen and train one architecture (JSON) as the study would; nothing is stored."""
     import torch
 
-    from nas_service.evaluation.evaluator import Bench, mended
+    from nas_service.evaluation.evaluator import Evaluator, mended
     from nas_service.evaluation.screening import Budgets
     from nas_service.evaluation.single import alone, read_candidate
 
     torch.set_num_threads(1)
     spec = load_spec(study)
     architecture, own = read_candidate(file, spec)
-    bench = Bench.open(alone(spec, architecture, str(file)), data)
+    bench = Evaluator.open(alone(spec, architecture, str(file)), data)
     found = bench.screen(architecture, own if seed is None else seed)
     if found.reason:  # its repair is one of the study's candidates
         found = mended(found, found.reason.partition(";")[0], Budgets.of(spec))
@@ -124,7 +124,7 @@ def replay(
     import torch
 
     from nas_service.evaluation import replay as replays
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results
     from nas_service.searches.creation import check_data, open_search
 
@@ -135,7 +135,7 @@ def replay(
     found = next((c for c in result.candidates if c.trial == trial), None)
     if found is None:
         raise StudyError(f"study {name!r} has no finished trial {trial}")
-    bench, recorded = Bench.open(search.spec, data), result.evaluation(found)
+    bench, recorded = Evaluator.open(search.spec, data), result.evaluation(found)
     check_data(search, bench)
     again = replays.replay(bench, recorded)
     differences = replays.differences(recorded, again)

@@ -138,11 +138,11 @@ def resume(
 
     Where trainings are to be longer, those of the front go on, or those of the --top best.
     """
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.creation import check_data, grow, open_search
 
     search = open_search(_store(storage, write=True, any_disk=any_disk), name)
-    bench = Bench.open(search.spec, data)
+    bench = Evaluator.open(search.spec, data)
     check_data(search, bench)
     if until is not None:
         search = grow(search, until)
@@ -244,7 +244,7 @@ def create(
     spec = _spec(study, name, seed, trials)
     search, _ = api.prepare(spec, lambda: _store(storage, create=True, any_disk=any_disk), data)
     search.store.set_budget(search.id, spec.search.trainings)
-    api.train_on(results.read(search))
+    api.resume_training(results.read(search))
     out.print(f"study {search.name} is in {search.store.shown}", markup=False)
 
 

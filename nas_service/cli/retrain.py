@@ -53,7 +53,7 @@ def retrain(
     """
     if front + (top is not None) + bool(trials) > 1:
         raise NasError("one of --front, --top and --trials says who the finalists are")
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results, retraining
     from nas_service.searches.creation import check_data, open_search
     from nas_service.worker.local_pool import Crew, cores
@@ -63,7 +63,7 @@ def retrain(
     search = open_search(store, name)
     retraining.in_full(search.spec)
     chosen = retraining.chosen(results.read(search), top, trials)
-    bench = Bench.open(search.spec, data)
+    bench = Evaluator.open(search.spec, data)
     check_data(search, bench)
     if hand:
         return _train(search, bench, chosen, seeds, stdin)

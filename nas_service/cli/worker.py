@@ -56,11 +56,11 @@ def worker(
     """
     import torch
 
-    from nas_service.evaluation.evaluator import Bench
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.creation import check_data, open_search
     from nas_service.worker.health import keep_beating
     from nas_service.worker.local_pool import end_on_signals, end_with_stdin
-    from nas_service.worker.training_process import Trainer
+    from nas_service.worker.training_process import TrainingClient
     from nas_service.worker.worker import Worker, in_children
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
@@ -70,11 +70,11 @@ def worker(
     store = closed_at_end(Store(storage_url(storage, os.environ), write=True, any_disk=any_disk))
     search = open_search(store, name)
     search.store.lease_s = lease_s
-    bench = Bench.open(search.spec, data)
+    bench = Evaluator.open(search.spec, data)
     check_data(search, bench)
     if metrics_port is not None:
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
-    with Trainer(device or own) as trainer:
+    with TrainingClient(device or own) as trainer:
         trainer.start()
         train = in_children(trainer, training_seconds)
         hand = Worker(search, bench, _say, train=train, telemetry=telemetry)

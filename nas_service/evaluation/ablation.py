@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import Architecture, Cell
@@ -106,7 +106,7 @@ def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
     return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
 
 
-def plan(bench: Bench, samples: int, seed: int, draws: int = DRAWS) -> Plan:
+def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
     """Pairs for every operation but zeroize; SpecError where the budgets leave none."""
     space = bench.composition.space
     asked = tuple(n for n in space.operations if OPERATIONS[n].kind != "zero")
@@ -172,7 +172,7 @@ def without(
 
 
 def _variant(
-    bench: Bench, sample: Evaluation, dropped: str, seed: list[int]
+    bench: Evaluator, sample: Evaluation, dropped: str, seed: list[int]
 ) -> tuple[Evaluation | None, int]:
     """A variant within the budgets, and how many were refused before it."""
     die = np.random.default_rng(seed)
@@ -184,7 +184,7 @@ def _variant(
     return None, REDRAWS
 
 
-def trained(bench: Bench, planned: Plan) -> Iterator[Evaluation]:
+def trained(bench: Evaluator, planned: Plan) -> Iterator[Evaluation]:
     """Every distinct network, measured."""
     for network in planned.networks:
         yield bench.train(network)

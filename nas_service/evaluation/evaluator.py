@@ -74,7 +74,7 @@ def device() -> torch.device:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Evaluator:
     """Everything a candidate is measured with: the study's data, chip and recipe."""
 
     spec: StudySpec
@@ -87,7 +87,7 @@ class Bench:
     _ensembles: dict[ChipSettings, Ensemble] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, spec: StudySpec, folder: Path) -> "Bench":
+    def open(cls, spec: StudySpec, folder: Path) -> "Evaluator":
         """Reads the data; DataError before any trial is used."""
         _say_memory(spec.training.memory_GiB)
         source, steps = source_of(spec.data), min(spec.space.time_steps)
@@ -211,7 +211,7 @@ class Bench:
             save_weights(network, weights)
         return replace(measured, seconds=time.perf_counter() - start)
 
-    def train_on(
+    def resume_training(
         self, earlier: Evaluation, weights: Path, pause: Callable[[], None] = lambda: None
     ) -> Evaluation:
         """A candidate whose training ended early, measured behind the study's last epoch.
@@ -222,7 +222,7 @@ class Bench:
         found = self.train(screened, weights, pause)
         return replace(found, seconds=earlier.seconds + found.seconds)
 
-    def to(self, until: int) -> "Bench":
+    def to(self, until: int) -> "Evaluator":
         """The same whose trainings end at this epoch, where there is nothing left to compare."""
         t, search = self.spec.training, self.spec.search.model_copy(update={"halving": None})
         if until == t.last:

@@ -1,13 +1,13 @@
 """One recorded training run again, alone, from its record."""
 
 from nas_service.errors import StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 
 COMPARED = ("outcome", "accuracy", "spike_rate", "spike_rates")
 
 
-def replay(bench: Bench, recorded: Evaluation) -> Evaluation:
+def replay(bench: Evaluator, recorded: Evaluation) -> Evaluation:
     """The candidate trained with the same recipe and seed to the same epoch.
 
     StudyError where nothing was trained, or began with weights that have changed since.

@@ -52,7 +52,7 @@ def _live(codes: Ints, states: tuple[str, ...]) -> Flags:
 
 
 @dataclass(frozen=True, eq=False)
-class Ways:
+class Paths:
     """Ways of live cells from input to output that lead ahead, W of them."""
 
     live: Ints  # [N, 6]

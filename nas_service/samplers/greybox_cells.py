@@ -18,18 +18,18 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from nas_service.data import source_of
 from nas_service.errors import StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import Counted, counted, share_counted
 from nas_service.evaluation.screening import MEMORY, PATH, Budgets
 from nas_service.metrics import MEASURED, METRICS, PROXY
-from nas_service.samplers.cell_features import PER_DOUBLING, Ways, live_codes, promise
+from nas_service.samplers.cell_features import PER_DOUBLING, Paths, live_codes, promise
 from nas_service.samplers.greybox import (
     Bound,
     Description,
+    DomainKnowledge,
     GreyBoxSampler,
-    Knowledge,
     Objective,
-    Seen,
+    Observation,
 )
 from nas_service.samplers.greybox.encoding import Codes, Columns, Params
 from nas_service.snn.workload_cache import Drawn
@@ -46,9 +46,9 @@ SIZES = 4  # columns of each size: it says more than one count of many
 
 def greybox(spec: StudySpec) -> BaseSampler:
     """The sampler of a study: what a training tells is modelled, all else is costed."""
-    box = Box(spec)
+    box = CellProblem(spec)
     return GreyBoxSampler(
-        Knowledge(box.costs, box.describe, box.key, columns=True, draws=box.draws),
+        DomainKnowledge(box.costs, box.describe, box.key, columns=True, draws=box.draws),
         [Objective(o.metric, o.direction, spec.reference(o)) for o in spec.objectives],
         box.bounds,
         box.learned,
@@ -60,7 +60,7 @@ def greybox(spec: StudySpec) -> BaseSampler:
     )
 
 
-def score_by(sampler: BaseSampler, bench: Bench) -> None:
+def score_by(sampler: BaseSampler, bench: Evaluator) -> None:
     """Lets the grey box look at the study's proxies, but for those that are asked themselves."""
     spec = bench.spec
     asked = {o.metric for o in spec.objectives} | {c.metric for c in spec.constraints}
@@ -81,7 +81,7 @@ def score_by(sampler: BaseSampler, bench: Bench) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
+class CellProblem:
     """A study's space as the sampler asks about it."""
 
     spec: StudySpec
@@ -206,7 +206,7 @@ class Box:
         genotypes all operations as details."""
         states, codes = self.space.states, self._states(asked)
         cells = [live_codes(codes[:, k], states) for k in range(codes.shape[1])]
-        ways = [Ways(live, states) for live in cells]
+        ways = [Paths(live, states) for live in cells]
         counts = [w.counts() for w in ways]
         values = {n: np.array(v, dtype=np.float64) for n, v in self.space.sizes.items()}
         sizes = {n: np.log2(1.0 + v)[self._places(asked, n)] for n, v in values.items()}
@@ -255,7 +255,7 @@ class Box:
         """Epochs of a full training, where candidates of fewer are something else."""
         return 0 if self.spec.search.halving is None else self.spec.training.last
 
-    def observe(self, trial: FrozenTrial) -> Iterator[Seen]:
+    def observe(self, trial: FrozenTrial) -> Iterator[Observation]:
         """What a trained candidate gave; one that diverged by its fallbacks, no rejected one.
 
         In successive halving what it gave on a rung is of a context of its own.
@@ -269,9 +269,9 @@ class Box:
             objectives = (o.metric for o in self.spec.objectives)
             values |= dict(zip(objectives, trial.values, strict=True))
         if values and (outcome in (*MEASURED, "diverged") or "accuracy" in told):
-            yield Seen(trial.params, values, context(told, self._last))
+            yield Observation(trial.params, values, context(told, self._last))
 
-    def warm(self, study: Study) -> Iterator[Seen]:
+    def warm(self, study: Study) -> Iterator[Observation]:
         """Trials of the studies in the same store that this one is to learn from."""
         for name in self.spec.search.warm:
             try:
@@ -283,7 +283,7 @@ class Box:
             for trial in trials:
                 rung = context(trial.user_attrs, last)
                 for seen in self.observe(trial):
-                    yield Seen(seen.params, seen.values, f"{name} {rung}".rstrip())
+                    yield Observation(seen.params, seen.values, f"{name} {rung}".rstrip())
 
 
 def context(told: Params, last: int) -> str:

@@ -25,7 +25,7 @@ from nas_service.evaluation.screening import MEMORY as MEMORY_OF_TRAINING
 from nas_service.metrics import METRICS, PROXY
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
-from nas_service.samplers.greybox_cells import Box
+from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.snn.workload_cache import sampled
 from nas_service.spaces.architecture import EDGES, OUTPUT, Cell
 from nas_service.study.spec import StudySpec
@@ -44,7 +44,7 @@ class Proposer(BaseSampler):
     """A sampler that names whole candidates of a study's space."""
 
     def __init__(self, spec: StudySpec) -> None:
-        self.spec, self.box = spec, Box(spec)
+        self.spec, self.box = spec, CellProblem(spec)
         self.space = self.box.space
         self._random = RandomSampler(seed=spec.seed)
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from nas_service.data import source_of
 from nas_service.errors import SpecError, StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import profile_of
 from nas_service.samplers import sampler_of
 from nas_service.snn.deployed import EXACT
@@ -222,7 +222,7 @@ def open_search(store: Store, name: str) -> Search:
     return Search(store, spec, row.id, study)
 
 
-def check_data(search: Search, bench: Bench) -> None:
+def check_data(search: Search, bench: Evaluator) -> None:
     """StudyError if the data here are not those the study was begun with."""
     recorded = search.store.study(search.name).data_digest
     if recorded != bench.data_digest:

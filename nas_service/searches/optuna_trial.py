@@ -18,10 +18,10 @@ def tell(
     """As `tell_trial`, of a trial by its number; nothing where it is finished."""
     frozen = study.get_trials(deepcopy=False)[number]
     if not frozen.state.is_finished():
-        tell_trial(Trial(study, frozen._trial_id), spec, evaluation, outcome)
+        report_trial(Trial(study, frozen._trial_id), spec, evaluation, outcome)
 
 
-def tell_trial(trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome: str) -> None:
+def report_trial(trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome: str) -> None:
     """Writes a result into Optuna's trial, once: attributes, constraints, values, in this order.
 
     Every trial has all constraints in the same order, all finite; what was not trained is told

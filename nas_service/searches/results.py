@@ -14,7 +14,7 @@ from nas_service.samplers import PASSED_OVER
 from nas_service.searches.creation import Search, all_digests, exhausted
 from nas_service.searches.successive_halving import promote_by
 from nas_service.statistics import Interval, spearman
-from nas_service.store.store import CONTINUED, PAID, Archived, Standing
+from nas_service.store.store import CONTINUED, PAID, Archived, RungResult
 from nas_service.study.spec import StudySpec
 
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
@@ -145,7 +145,7 @@ class Result:
         """In a study with successive halving: how many candidates have come to each step."""
         if self.spec.search.halving is None:
             return {}
-        at = Counter(s.epochs for s in self.search.store.standings(self.search.id))
+        at = Counter(s.epochs for s in self.search.store.rung_results(self.search.id))
         return {step: at[step] for step in sorted({*at, *self.spec.steps})}
 
     @property
@@ -348,11 +348,11 @@ def at_first_step(search: Search) -> list[Archived]:
     archive, first = search.store.archived(search.id), search.spec.steps[0]
     if search.spec.search.halving is None:
         return list(archive.values())
-    at = {s.digest: s for s in search.store.standings(search.id) if s.epochs == first}
+    at = {s.digest: s for s in search.store.rung_results(search.id) if s.epochs == first}
     return [_as_it_stood(row, at.get(row.digest)) for row in archive.values()]
 
 
-def _as_it_stood(row: Archived, standing: Standing | None) -> Archived:
+def _as_it_stood(row: Archived, standing: RungResult | None) -> Archived:
     if standing is None:
         return row
     return replace(row, outcome="trained", metrics=standing.metrics)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nas_service.errors import SpecError, StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import MEASURED, measure
 from nas_service.searches.creation import Search
 from nas_service.searches.results import Candidate, Result
@@ -156,7 +156,7 @@ def left(search: Search, candidates: Sequence[Candidate], seeds: int) -> int:
 
 def train(
     search: Search,
-    bench: Bench,
+    bench: Evaluator,
     candidates: Sequence[Candidate],
     seeds: int,
     pause: Callable[[], None] = lambda: None,
@@ -181,7 +181,7 @@ def train(
 
 def _done(
     search: Search,
-    bench: Bench,
+    bench: Evaluator,
     candidate: Candidate,
     number: int,
     pause: Callable[[], None],
@@ -195,7 +195,7 @@ def _done(
 
 
 def _train_one(
-    search: Search, bench: Bench, candidate: Candidate, number: int, pause: Callable[[], None]
+    search: Search, bench: Evaluator, candidate: Candidate, number: int, pause: Callable[[], None]
 ) -> str:
     """Trains and keeps one repeat; returns a line about it."""
     known = search.store.known(search.id, candidate.digest)
@@ -229,7 +229,7 @@ def _locked(weights: Path) -> Iterator[bool]:
 
 
 def measure_test(
-    search: Search, bench: Bench, candidates: Sequence[Candidate], seeds: int
+    search: Search, bench: Evaluator, candidates: Sequence[Candidate], seeds: int
 ) -> list[Path]:
     """Test accuracy of every repeat that has none; returns the weights that are not here."""
     found = search.store.repeats(search.id)
@@ -247,7 +247,9 @@ def measure_test(
     return missing
 
 
-def read(search: Search, bench: Bench, candidates: Sequence[Candidate], seeds: int) -> Retraining:
+def read(
+    search: Search, bench: Evaluator, candidates: Sequence[Candidate], seeds: int
+) -> Retraining:
     """What the store holds of these finalists."""
     kept, spec = search.store.repeats(search.id), search.spec
     found = []

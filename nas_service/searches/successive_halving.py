@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.samplers.greybox.pareto import exclusive
-from nas_service.store.store import Promote, Promotion, Standing
+from nas_service.store.store import Promote, Promotion, RungResult
 from nas_service.study.spec import StudySpec
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class SuccessiveHalving:
     """The steps of a study: the epochs at which candidates are compared, and the last one.
 
     `held` are candidates that some trial has in hand, and those that failed or diverged: they keep
@@ -33,7 +33,7 @@ class Ladder:
         return self.spec.steps
 
     def promotion(
-        self, measured: Collection[Standing], held: Container[str], over: bool
+        self, measured: Collection[RungResult], held: Container[str], over: bool
     ) -> Promotion | None:
         """Who goes on to the next step; None where nobody does.
 
@@ -46,19 +46,19 @@ class Ladder:
             found = next(iter(self._last_resort(measured, held)), None)
         return found
 
-    def ranked(self, measured: Collection[Standing], rung: int) -> list[Standing]:
+    def ranked(self, measured: Collection[RungResult], rung: int) -> list[RungResult]:
         """Candidates as they stood at a rung, the best first."""
         there = sorted((s for s in measured if s.epochs == rung), key=lambda s: s.trial)
         points = np.array([self.spec.scaled(s.metrics) for s in there], dtype=np.float64)
         excess = np.array([self.excess(s) for s in there], dtype=np.float64)
         return [there[i] for i in order(points, excess)] if there else []
 
-    def excess(self, s: Standing) -> float:
+    def excess(self, s: RungResult) -> float:
         """Sum of the violations of the budgets; 0 where all are kept."""
         return sum(max(0.0, v) for v in self.spec.known_violations(s.metrics).values())
 
     def _able(
-        self, measured: Collection[Standing], held: Container[str], eta: int
+        self, measured: Collection[RungResult], held: Container[str], eta: int
     ) -> Iterator[Promotion]:
         """Those among the best that have not gone on; with `eta` 1 all are among them."""
         farthest: dict[str, int] = {}
@@ -70,7 +70,9 @@ class Ladder:
                 if farthest[s.digest] < step and s.digest not in held:
                     yield Promotion(s, step)
 
-    def _last_resort(self, measured: Collection[Standing], held: Container[str]) -> list[Promotion]:
+    def _last_resort(
+        self, measured: Collection[RungResult], held: Container[str]
+    ) -> list[Promotion]:
         there = [s for s in measured if s.epochs == self.steps[-1]]
         if any(not self.excess(s) for s in there):
             return []
@@ -81,7 +83,11 @@ class Ladder:
 
 def promote_by(spec: StudySpec) -> Promote | None:
     """What a store asks, in a study with successive halving."""
-    return None if spec.search.halving is None else Ladder(spec, spec.search.halving).promotion
+    return (
+        None
+        if spec.search.halving is None
+        else SuccessiveHalving(spec, spec.search.halving).promotion
+    )
 
 
 def order(points: Floats, excess: Floats) -> list[int]:

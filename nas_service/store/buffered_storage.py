@@ -57,7 +57,7 @@ class BufferedStorage(BaseStorage):
         self._seen[study_id] = self.behind.get_all_trials(study_id, deepcopy=False)
         return self._seen[study_id]
 
-    def look_up(self) -> None:
+    def drop_snapshot(self) -> None:
         """Lets readers see studies as they are, and lets go of every trial with what waits."""
         self._seen.clear()
         self._held.clear()

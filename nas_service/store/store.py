@@ -55,7 +55,7 @@ CONTINUED = "continued"  # outcome of a trial that trained a known candidate fur
 
 
 @dataclass(frozen=True)
-class Standing:
+class RungResult:
     """What a candidate had behind an epoch at which the study compares."""
 
     digest: str
@@ -68,7 +68,7 @@ class Standing:
 class Promotion:
     """A candidate whose training goes on."""
 
-    standing: Standing  # so far
+    standing: RungResult  # so far
     until: int  # epoch
 
     @property
@@ -87,7 +87,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ArchiveReceipt:
     """A result that stands in the archive."""
 
     outcome: str  # of its trial
@@ -110,7 +110,7 @@ Ending = Literal["won", "answered", "lost", "late", "released", "crashed", "fail
 Ask = Callable[[Promotion | None], int]
 # From all standings, the digests that are in hand, failed or diverged, and whether nothing else is
 # to come: who goes on.
-Promote = Callable[[Sequence[Standing], set[str], bool], Promotion | None]
+Promote = Callable[[Sequence[RungResult], set[str], bool], Promotion | None]
 
 
 @dataclass(frozen=True)
@@ -676,7 +676,7 @@ class Store:
         evaluation: Evaluation,
         at_step: bool = False,
         told: bool = False,
-    ) -> "Kept | None":
+    ) -> "ArchiveReceipt | None":
         """Keeps a result, once; None if another worker has taken the trial meanwhile.
 
         In place of an earlier one of the candidate stands only where its training has led to since.
@@ -692,14 +692,14 @@ class Store:
             followed = held is not None and held["followers"] > 0
             if held is None or not _mine(held, lease, owner):
                 if held is not None and self._result(db, lease) == result:
-                    return Kept(held["outcome"], followed)
+                    return ArchiveReceipt(held["outcome"], followed)
                 now = self._now(db)
                 self._ended(db, lease, "late", now, result=result, evaluation=whole)
                 return None
             text = self._known(db, study_id, digest)
             continued = text is not None and _continues(evaluation, _evaluation(text))
             first = evaluation.outcome if text is None else "cached"
-            kept = Kept(CONTINUED if continued else first, followed)
+            kept = ArchiveReceipt(CONTINUED if continued else first, followed)
             values = {"outcome": kept.outcome, "digest": digest, "owner": owner}
             values["state"] = "told" if told else "archived"
             this_lease = leases.c.lease_id == lease.id
@@ -852,18 +852,18 @@ class Store:
             rows = db.execute(query.where(archive.c.study_id == study_id)).mappings().all()
         return {r["digest"]: Archived(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows}
 
-    def standings(self, study_id: int) -> list[Standing]:
+    def rung_results(self, study_id: int) -> list[RungResult]:
         """What candidates had behind every epoch at which a study with a ladder compares."""
         with self.transactions.begin() as db:
             return self._standings(db, study_id)
 
-    def _standings(self, db: Connection, study_id: int) -> list[Standing]:
+    def _standings(self, db: Connection, study_id: int) -> list[RungResult]:
         found = archive.c
         same = (found.study_id == rungs.c.study_id) & (found.digest == rungs.c.digest)
         columns = (rungs.c.digest, found.trial, rungs.c.epochs, rungs.c.metrics)
         query = sa.select(*columns).join(archive, same).where(rungs.c.study_id == study_id)
         rows = db.execute(query.order_by(found.trial, rungs.c.epochs)).mappings().all()
-        return [Standing(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows]
+        return [RungResult(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows]
 
     def keep_test_accuracy(self, study_id: int, digest: str, value: float) -> None:
         with self.transactions.begin() as db:

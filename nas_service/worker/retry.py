@@ -46,7 +46,7 @@ def for_good(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and any(said in str(error.orig) for said in FOR_GOOD)
 
 
-class Patience:
+class Retry:
     """How one worker meets outages of its store."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Patience:
         self._store, self._asked_to_end, self._report = store, asked_to_end, report
         self._telemetry = telemetry
 
-    def keep_trying(self, act: Callable[[bool], T]) -> T:
+    def call(self, act: Callable[[bool], T]) -> T:
         """What `act` returns, tried until the database is there; it hears whether it is again.
 
         Each try must be one that may have succeeded before without a reply. StoreError where the

@@ -17,7 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FixedTrial, Trial, TrialState
 
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.samplers import GENERATIONS, derived_seed
 from nas_service.samplers.greybox_cells import score_by
@@ -30,16 +30,16 @@ from nas_service.searches.creation import (
     continuation,
     exhausted,
 )
-from nas_service.searches.optuna_trial import line, tell_trial
+from nas_service.searches.optuna_trial import line, report_trial
 from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease, Promotion
 from nas_service.study.spec import parse_spec
-from nas_service.worker.retry import Patience
+from nas_service.worker.retry import Retry
 from nas_service.worker.spool import Spool
 from nas_service.worker.telemetry import Telemetry
-from nas_service.worker.training_process import ChildFailure, Job, Trainer
+from nas_service.worker.training_process import ChildFailure, Job, TrainingClient
 
 REPAIRS = "repairs"  # attribute of a trial: the number of the one that was rejected
 HOUSE_KEEPING = 20  # claims after which a worker looks for what others left behind
@@ -51,20 +51,22 @@ log = logging.getLogger(__name__)
 
 
 # Trains a candidate with a bench, keeps its weights there, and calls what may end it.
-Train = Callable[[Bench, Evaluation, Path, Callable[[], None]], Evaluation]
+Train = Callable[[Evaluator, Evaluation, Path, Callable[[], None]], Evaluation]
 
 
-def here(bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]) -> Evaluation:
+def here(
+    bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
+) -> Evaluation:
     """In this process, which ends as its training may end it."""
-    train = bench.train_on if begun.trained else bench.train
+    train = bench.resume_training if begun.trained else bench.train
     return train(begun, weights, pause)
 
 
-def in_children(trainer: Trainer, seconds: float | None = None) -> Train:
+def in_children(trainer: TrainingClient, seconds: float | None = None) -> Train:
     """Each in a process of its own, for at most so long."""
 
     def train(
-        bench: Bench, begun: Evaluation, weights: Path, pause: Callable[[], None]
+        bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
     ) -> Evaluation:
         job = Job(bench.spec, bench.folder, begun, weights, further=begun.trained)
         return trainer.run(job, pause, seconds)
@@ -78,7 +80,7 @@ class Worker:
     def __init__(
         self,
         search: Search,
-        bench: Bench,
+        bench: Evaluator,
         report: Callable[[str], None],
         spool: Spool | None = None,
         train: Train = here,
@@ -90,7 +92,7 @@ class Worker:
         self.asked_to_end = threading.Event()
         self.spool = spool or Spool.of(search.store)
         self._storage = search.store.optuna
-        self._patience = Patience(search.store, self.asked_to_end, report, self.telemetry)
+        self._patience = Retry(search.store, self.asked_to_end, report, self.telemetry)
         self._lease: Lease | None = None
         self._renewed = 0.0  # on this machine's own clock, when the lease last was
         self._lost = False
@@ -108,7 +110,7 @@ class Worker:
         end = time.monotonic() + max_seconds if max_seconds else None
         self.telemetry.gauge("lease_age_seconds", self._silent_s)
         threading.Thread(target=self._heartbeat, daemon=True).start()
-        self._patience.keep_trying(self._take_up_spool)
+        self._patience.call(self._take_up_spool)
         done = turns = 0
         wait_s = WAIT_s
         while max_trials is None or done < max_trials:
@@ -116,15 +118,15 @@ class Worker:
                 return f"{max_seconds:g} seconds over"
             self._pause()
             if turns % HOUSE_KEEPING == 0:
-                self._patience.keep_trying(self._keep_house)
+                self._patience.call(self._keep_house)
             turns += 1
-            claimed = self._patience.keep_trying(self._claim)
+            claimed = self._patience.call(self._claim)
             if isinstance(claimed, str):
-                self._patience.keep_trying(self._settle)  # also what this claim has given up
+                self._patience.call(self._settle)  # also what this claim has given up
                 return claimed
             if claimed is None:
                 turns = 0
-                self._storage.look_up()
+                self._storage.drop_snapshot()
                 self.search.store.rest()
                 self.asked_to_end.wait(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_s)
@@ -149,7 +151,7 @@ class Worker:
 
     def _claim(self, again: bool) -> Lease | str | None:
         s, self._trial = self.search, None
-        self._storage.look_up()
+        self._storage.drop_snapshot()
         with s.store.transactions.begin(), contextlib.ExitStack() as locked:
             self._storage.look(s.id)  # in front of the lock, which others wait for
             locked.enter_context(s.store.exclusive(s.id))
@@ -244,19 +246,19 @@ class Worker:
             self.report(f"{error}; another worker may have it")
         except ChildFailure as failure:
             ended = failure
-            self._patience.keep_trying(lambda again: self._failed(lease, trial, ended))
+            self._patience.call(lambda again: self._failed(lease, trial, ended))
         except (StoreError, SickWorker):
             raise
         except Exception as error:
             log.exception("trial %d failed", trial.number)
             reason = f"{type(error).__name__}: {error}"
-            self._patience.keep_trying(lambda again: s.store.fail(s.id, lease, reason))
+            self._patience.call(lambda again: s.store.fail(s.id, lease, reason))
             self.report(f"trial {trial.number} failed: {reason[:200]}")
-            self._patience.keep_trying(self._settle)
+            self._patience.call(self._settle)
         finally:
             self._lease = self._trial = None
             self.telemetry.tell(trial=None)
-            self._storage.look_up()
+            self._storage.drop_snapshot()
 
     def _failed(self, lease: Lease, trial: Trial, failure: ChildFailure) -> None:
         """A training ended its process: another worker shall try, a few times in all.
@@ -296,7 +298,7 @@ class Worker:
         """
         trial = self._trial
         if trial is None or trial.number != lease.trial:
-            trial = self._patience.keep_trying(lambda again: self._held(lease))
+            trial = self._patience.call(lambda again: self._held(lease))
         if REPAIRS in trial.user_attrs:
             _ = trial.relative_params  # without, it has no generation
         place = self._place(trial)
@@ -335,7 +337,7 @@ class Worker:
         screened = None
         if architecture.digest not in self._digests():
             screened = bench.screen(architecture, derived_seed(s.spec.seed, trial.number))
-        found = self._patience.keep_trying(
+        found = self._patience.call(
             lambda again: self._begin(lease, trial, bench, architecture, screened, again)
         )
         if found is not None:
@@ -351,7 +353,7 @@ class Worker:
         self,
         lease: Lease,
         trial: Trial,
-        bench: Bench,
+        bench: Evaluator,
         architecture: Architecture,
         screened: Evaluation | None,
         again: bool,
@@ -396,16 +398,14 @@ class Worker:
             raise LeaseLost(f"trial {lease.trial}: its lease is lost")
         self._storage.write(trial._trial_id)
 
-    def _finish(self, lease: Lease, trial: Trial, bench: Bench, begun: Evaluation) -> None:
+    def _finish(self, lease: Lease, trial: Trial, bench: Evaluator, begun: Evaluation) -> None:
         """Trains a candidate, or goes on with its training, and keeps what was found."""
         s = self.search
         weights = s.weights(begun.architecture.digest)
         with self.telemetry.timed("training_seconds"), self._resting():
             found = self._train(bench, begun, weights, self._pause)
         with self.spool.keeping(s.id, lease, self.owner, found):
-            kept = self._patience.keep_trying(
-                lambda again: self._archive(lease, trial, found, again)
-            )
+            kept = self._patience.call(lambda again: self._archive(lease, trial, found, again))
         if kept and found.outcome in ("trained", "diverged"):
             bench.forget(found, weights)
 
@@ -421,7 +421,7 @@ class Worker:
             timer.cancel()
             self._training = False
 
-    def _bench_of(self, trial: Trial) -> Bench:
+    def _bench_of(self, trial: Trial) -> Evaluator:
         """The bench whose trainings end where this trial's does."""
         attributes, steps = trial.user_attrs, self.search.spec.steps
         if CONTINUES in attributes:
@@ -447,7 +447,7 @@ class Worker:
             if not at_once:
                 s.store.finish(lease.id, kept.outcome)
         if kept.followed:
-            self._patience.keep_trying(self._settle)
+            self._patience.call(self._settle)
         return True
 
     def _is_told(self, trial: Trial) -> bool:
@@ -458,7 +458,7 @@ class Worker:
         s = self.search
         if outcome == "rejected" and s.spec.search.repair and evaluation.repair:
             self._propose(evaluation.repair, trial.number)
-        tell_trial(trial, s.spec, evaluation, outcome)
+        report_trial(trial, s.spec, evaluation, outcome)
         self.telemetry.count("trials", outcome=outcome)
         self.report(line(s.spec, trial.number, evaluation, outcome))
 

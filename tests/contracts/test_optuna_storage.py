@@ -88,7 +88,7 @@ def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
     (before,) = store.optuna.behind.get_all_trials(study._study_id)
     assert (before.params, before.user_attrs) == ({}, {})
     study.tell(trial, [1.0, 2.0])
-    store.optuna.look_up()
+    store.optuna.drop_snapshot()
     other = Store(store_url)
     (found,) = optuna.load_study(study_name="x", storage=other.optuna).trials
     other.close()
@@ -116,7 +116,7 @@ def test_what_a_transaction_undoes_is_told_again(store):
     assert study.get_trials(states=(TrialState.COMPLETE,)) == []
     with store.exclusive(study._study_id):
         study.tell(trial, [3.0, 4.0])
-    store.optuna.look_up()
+    store.optuna.drop_snapshot()
     (found,) = study.trials
     assert (found.values, len(found.params), len(found.constraints)) == ([3.0, 4.0], 20, 4)
 
@@ -126,7 +126,7 @@ def test_a_trial_made_in_an_undone_transaction_never_was(store):
 
     with undone(store, study), store.optuna.holding():
         study.ask()
-    store.optuna.look_up()
+    store.optuna.drop_snapshot()
     assert study.trials == []
     assert study.ask().number == 0
 
@@ -162,7 +162,7 @@ def test_a_look_stays_as_it_was(store, store_url):
     with counted(store) as asked:
         assert study.get_trials() == seen == []
     assert asked == []
-    store.optuna.look_up()
+    store.optuna.drop_snapshot()
     assert len(study.get_trials()) == 1
 
 

@@ -19,7 +19,7 @@ from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.store import transactions
 from nas_service.store.database import disk_kind, redacted, storage_url
 from nas_service.store.process_id import owner_name
-from nas_service.store.store import Kept, Lease, Promotion, Store
+from nas_service.store.store import ArchiveReceipt, Lease, Promotion, Store
 from nas_service.store.tables import attempts, leases
 from nas_service.worker.retry import away
 
@@ -185,7 +185,7 @@ def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state
             kept.append(late.archive_result(ID, lease, OTHER, e, told=True))
 
     taken = claim(other, "third/boot/1/1")
-    assert kept == [Kept("trained", followed=False)]
+    assert kept == [ArchiveReceipt("trained", followed=False)]
     assert (taken.trial, taken.attempt) == (None, 1), "a new one"
     assert late.outcomes(ID) == {0: "trained"}
     for store in (late, other):
@@ -258,7 +258,7 @@ def test_standings_are_what_a_candidate_had_at_each_step(store):
     later = replace(evaluation(1), fidelity=3, accuracy=0.7)
     for _ in range(2):  # the second time it is not its lease any more
         store.archive_result(ID, lease, OTHER, later, at_step=True)
-    found = [(s.digest, s.trial, s.epochs, s.metrics["accuracy"]) for s in store.standings(ID)]
+    found = [(s.digest, s.trial, s.epochs, s.metrics["accuracy"]) for s in store.rung_results(ID)]
     assert found == [(digest, 0, 1, pytest.approx(0.1)), (digest, 0, 3, 0.7)]
 
 

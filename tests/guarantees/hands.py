@@ -29,7 +29,7 @@ from nas_service.store.store import PAID, Store
 from nas_service.store.tables import archive, attempts, leases
 from nas_service.worker import worker as workers
 from nas_service.worker.local_pool import end_on_signals
-from nas_service.worker.training_process import Trainer
+from nas_service.worker.training_process import TrainingClient
 
 NAME = "s"  # of every study here
 WAIT_s = 60.0  # in which whatever is waited for must happen
@@ -65,7 +65,7 @@ def prepare() -> None:
     forkserver.ensure_running()
 
 
-class Hand:
+class WorkerProcess:
     """A worker, as its test sees it."""
 
     def __init__(self, orders: Orders, life: Callable[[Orders], None] | None = None) -> None:
@@ -137,8 +137,8 @@ def work(orders: Orders) -> None:
 def employ(orders: Orders) -> None:
     """A worker's life whose trainings are children, which end as `sick` says."""
     search = _opened(orders)
-    bench: Any = simulated.Bench(search.spec, folder=orders.folder)
-    with Trainer(target="sick") as trainer:
+    bench: Any = simulated.Evaluator(search.spec, folder=orders.folder)
+    with TrainingClient(target="sick") as trainer:
         train = workers.in_children(trainer)
         _labour(workers.Worker(search, bench, _say, train=train), orders)
 
@@ -209,7 +209,7 @@ def _opened(orders: Orders) -> Search:
 
 
 def _worker(search: Search, orders: Orders) -> workers.Worker:
-    bench = simulated.Bench(search.spec)
+    bench = simulated.Evaluator(search.spec)
     hand = workers.Worker(search, bench, _say, train=_training(orders))  # type: ignore[arg-type]
     if orders.owner:
         hand.owner = orders.owner
@@ -356,7 +356,7 @@ def study(url: str, trainings: int, **search: Any) -> None:
 
 
 @contextmanager
-def crew(*hands: Hand) -> Iterator[tuple[Hand, ...]]:
+def crew(*hands: WorkerProcess) -> Iterator[tuple[WorkerProcess, ...]]:
     """None of them outlives its test."""
     try:
         yield hands

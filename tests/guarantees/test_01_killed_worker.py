@@ -5,7 +5,7 @@ import random
 
 import hands
 import pytest
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 from servers.grpc import Proxy
 
 DEATHS = int(os.environ.get("NAS_TEST_DEATHS", "30"))  # on each kind of store
@@ -19,10 +19,10 @@ def test_01_killed_at_any_moment(store_url, tmp_path):
     hands.study(store_url, 60, max_attempts=100)
     draw = random.Random(7)
     pairs = tuple((draw.randint(1, LONGEST), draw.randint(1, LONGEST)) for _ in range(DEATHS // 2))
-    killed = Hand(Orders(store_url, tmp_path, deaths=pairs), hands.die)
+    killed = WorkerProcess(Orders(store_url, tmp_path, deaths=pairs), hands.die)
     assert killed.end() == 0, killed.said
     assert {a["ending"] for a in hands.History.of(store_url).attempts} >= {"won", "lost"}
-    last = Hand(Orders(store_url, tmp_path))
+    last = WorkerProcess(Orders(store_url, tmp_path))
     assert last.end() == 0, last.said
     History.of(store_url).check(60)
 
@@ -34,8 +34,8 @@ def test_01_killed_behind_a_proxy(postgres_url, tmp_path):
     moments = tuple((draw.randint(1, LONGEST_BEHIND),) for _ in range(DEATHS))
     with Proxy(postgres_url) as proxy:
         killed = Orders(proxy.url, tmp_path, behind=postgres_url, deaths=moments)
-        assert (hand := Hand(killed, hands.die)).end() == 0, hand.said
-        last = Hand(Orders(proxy.url, tmp_path, behind=postgres_url))
+        assert (hand := WorkerProcess(killed, hands.die)).end() == 0, hand.said
+        last = WorkerProcess(Orders(proxy.url, tmp_path, behind=postgres_url))
         assert last.end() == 0, last.said
     found = History.of(postgres_url)
     found.check(40)
@@ -48,11 +48,11 @@ def test_01_offered_again(store_url, tmp_path, owner, lease_s):
     """At once where others see that its process is gone, else when its lease is over."""
     hands.study(store_url, 2)
     killed = Orders(store_url, tmp_path, lease_s, owner=owner, gates=("training",))
-    with hands.crew(Hand(killed)) as (first,):
+    with hands.crew(WorkerProcess(killed)) as (first,):
         first.at("training")
         drawn = History.of(store_url).trials[0].params
         first.kill()
-        second = Hand(Orders(store_url, tmp_path, lease_s))
+        second = WorkerProcess(Orders(store_url, tmp_path, lease_s))
         assert second.end() == 0, second.said
     found = History.of(store_url)
     found.check(2)
@@ -66,10 +66,10 @@ def test_01_offered_again(store_url, tmp_path, owner, lease_s):
 def test_01_at_most_so_many_attempts(store_url, tmp_path):
     hands.study(store_url, 2, max_attempts=2)
     for _ in range(2):
-        with hands.crew(Hand(Orders(store_url, tmp_path, gates=("training",)))) as (hand,):
+        with hands.crew(WorkerProcess(Orders(store_url, tmp_path, gates=("training",)))) as (hand,):
             hand.at("training")
             hand.kill()
-    last = Hand(Orders(store_url, tmp_path))
+    last = WorkerProcess(Orders(store_url, tmp_path))
     assert last.end() == 0, last.said
     found = History.of(store_url)
     assert [a["ending"] for a in found.of_trial(0)] == ["lost", "lost"]

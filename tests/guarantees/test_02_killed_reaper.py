@@ -1,7 +1,7 @@
 """Who takes a lost trial up again may be killed at it: the trial is offered again, once."""
 
 import hands
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 CLAIM = range(12, 42)  # moments from before a worker's claim to its training
 
@@ -10,11 +10,11 @@ def test_02_killed_while_it_takes_a_trial_up(store_url, tmp_path):
     """At every moment from the first one to the training, one after the other."""
     hands.study(store_url, 6, max_attempts=100)
     deaths = tuple((moment,) for moment in CLAIM)
-    killed = Hand(Orders(store_url, tmp_path, deaths=deaths), hands.die)
+    killed = WorkerProcess(Orders(store_url, tmp_path, deaths=deaths), hands.die)
     assert killed.end() == 0, killed.said
     halfway = History.of(store_url)
     drawn = {t.number: t.params for t in halfway.trials if t.params}
-    last = Hand(Orders(store_url, tmp_path))
+    last = WorkerProcess(Orders(store_url, tmp_path))
     assert last.end() == 0, last.said
     found = History.of(store_url)
     found.check(6)

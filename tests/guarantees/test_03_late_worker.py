@@ -7,7 +7,7 @@ import time
 import hands
 import pytest
 import simulated
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 from nas_service.metrics import Evaluation
 
@@ -21,11 +21,11 @@ def test_03_stood_still(store_url, tmp_path, gate):
     hands.study(store_url, 5)
     slow = Orders(store_url, tmp_path, LEASE_s, training_s=0.5, gates=(gate,))
     quick = Orders(store_url, tmp_path, LEASE_s, max_trials=2)
-    with hands.crew(Hand(slow)) as (first,):
+    with hands.crew(WorkerProcess(slow)) as (first,):
         first.at(gate)
         first.signal(signal.SIGSTOP)
         time.sleep(1.5 * LEASE_s)
-        with hands.crew(Hand(quick)) as (second,):
+        with hands.crew(WorkerProcess(quick)) as (second,):
             assert second.end() == 0, second.said
         first.pass_on(gate)
         first.signal(signal.SIGCONT)

@@ -4,7 +4,7 @@ import time
 
 import hands
 import pytest
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 from servers import postgres
 
 LEASE_s = 3.0
@@ -16,7 +16,7 @@ def test_04_crashed_while(own_postgres, tmp_path, gate):
     with postgres.database(own_postgres.url) as url:
         hands.study(url, 3)
         orders = Orders(url, tmp_path, LEASE_s, training_s=0.7 * LEASE_s, gates=(gate,))
-        with hands.crew(Hand(orders)) as (hand,):
+        with hands.crew(WorkerProcess(orders)) as (hand,):
             hand.at(gate)
             own_postgres.stop("immediate")
             hand.pass_on(gate)
@@ -36,7 +36,7 @@ def test_04_crashed_again_and_again(own_postgres, tmp_path):
     with postgres.database(own_postgres.url) as url:
         hands.study(url, 40)
         orders = Orders(url, tmp_path, LEASE_s, training_s=0.02)
-        with hands.crew(Hand(orders), Hand(orders)) as pair:
+        with hands.crew(WorkerProcess(orders), WorkerProcess(orders)) as pair:
             for _ in range(3):
                 told = sum(hand.said.count("trained  in") for hand in pair)
                 hands.until(lambda: sum(h.said.count("trained  in") for h in pair) > told)  # noqa: B023

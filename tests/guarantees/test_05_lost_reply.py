@@ -3,7 +3,7 @@
 import random
 
 import hands
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 from servers.proxy import Proxy
 
 TRIALS = 16
@@ -14,7 +14,7 @@ def test_05_lost_reply(postgres_url, tmp_path):
     hands.study(postgres_url, TRIALS)
     with (
         Proxy(postgres_url) as proxy,
-        hands.crew(Hand(Orders(proxy.url, tmp_path, gates=("run",)))) as (hand,),
+        hands.crew(WorkerProcess(Orders(proxy.url, tmp_path, gates=("run",)))) as (hand,),
     ):
         hand.at("run")
         draw = random.Random(7)

@@ -4,7 +4,7 @@ import time
 
 import hands
 import pytest
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 from servers.proxy import Proxy
 
 LEASE_s = 1.0
@@ -16,18 +16,18 @@ def test_06_partition(postgres_url, tmp_path, end):
     hands.study(postgres_url, 6)
     with Proxy(postgres_url) as proxy:
         parted = Orders(proxy.url, tmp_path, LEASE_s, training_s=6 * LEASE_s, gates=("training",))
-        with hands.crew(Hand(parted)) as (first,):
+        with hands.crew(WorkerProcess(parted)) as (first,):
             first.at("training")
             first.pass_on("training")
             proxy.part()
-            beside = Hand(Orders(postgres_url, tmp_path, LEASE_s, max_trials=3))
+            beside = WorkerProcess(Orders(postgres_url, tmp_path, LEASE_s, max_trials=3))
             assert beside.end() == 0, beside.said
             hands.until(lambda: "another worker may have it" in first.said, "the end of a training")
             time.sleep(LEASE_s)
             getattr(proxy, end)()
             proxy.join()
             hands.until(lambda: "trained" in first.said, "its next trial")
-            last = Hand(Orders(postgres_url, tmp_path, LEASE_s))
+            last = WorkerProcess(Orders(postgres_url, tmp_path, LEASE_s))
             assert last.end() == 0, last.said
             assert first.end() == 0, first.said
     found = History.of(postgres_url)
@@ -41,9 +41,9 @@ def test_06_parted_inside_a_transaction(postgres_url, tmp_path):
     hands.study(postgres_url, 3)
     with Proxy(postgres_url) as proxy:
         parted = Orders(proxy.url, tmp_path, LEASE_s, gates=("ask",), before=hands.let_go_soon)
-        with hands.crew(Hand(parted)) as (first,):
+        with hands.crew(WorkerProcess(parted)) as (first,):
             first.at("ask")
             proxy.part()
-            beside = Hand(Orders(postgres_url, tmp_path, LEASE_s))
+            beside = WorkerProcess(Orders(postgres_url, tmp_path, LEASE_s))
             assert beside.end() == 0, beside.said
     History.of(postgres_url).check(3)

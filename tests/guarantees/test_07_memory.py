@@ -1,7 +1,7 @@
 """A training for which memory runs out: its child alone ends, and it is tried once more."""
 
 import hands
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 
 def worked(folder, ends):
@@ -9,7 +9,7 @@ def worked(folder, ends):
     url = f"sqlite:///{folder}/nas.db"
     (folder / "ends").write_text(ends)
     hands.study(url, 2)
-    hand = Hand(Orders(url, folder), hands.employ)
+    hand = WorkerProcess(Orders(url, folder), hands.employ)
     assert hand.end() == 0, hand.said
     found = History.of(url)
     found.check(2)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import hands
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 from nas_service.store.store import Store
 
@@ -17,7 +17,9 @@ def test_08_poison(tmp_path):
     (tmp_path / "ends").write_text("first segv 99")
     hands.study(url, 6, max_attempts=3)
     orders = Orders(url, tmp_path, LEASE_s, gates=("run",))
-    with hands.crew(Hand(orders, hands.employ), Hand(orders, hands.employ)) as pair:
+    with hands.crew(
+        WorkerProcess(orders, hands.employ), WorkerProcess(orders, hands.employ)
+    ) as pair:
         for hand in pair:
             hand.at("run")
         for hand in pair:
@@ -42,6 +44,6 @@ def test_08_poison(tmp_path):
     store = Store(url)
     store.set_budget(found.leases[0]["study_id"], 7)
     store.close()
-    more = Hand(orders.__class__(url, tmp_path), hands.employ)
+    more = WorkerProcess(orders.__class__(url, tmp_path), hands.employ)
     assert more.end() == 0, more.said
     assert len(History.of(url).of_trial(poison["trial"])) == 3, "never offered again"

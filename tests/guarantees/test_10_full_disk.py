@@ -9,7 +9,7 @@ import hands
 import pytest
 import simulated
 import torch
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 from nas_service.snn.checkpoint import save_weights
 from nas_service.spaces.architecture import Architecture, Cell
@@ -21,7 +21,7 @@ from nas_service.worker.training_process.failures import kind_of
 def test_10_full_disk(tmp_path):
     url = f"sqlite:///{tmp_path}/nas.db"
     hands.study(url, 20)
-    full = Hand(Orders(url, tmp_path, before=hands.fill_up))
+    full = WorkerProcess(Orders(url, tmp_path, before=hands.fill_up))
     assert full.end() == 4, full.said
     assert "disk is full" in full.said
     assert "is away" not in full.said, "no waiting helps"
@@ -29,7 +29,7 @@ def test_10_full_disk(tmp_path):
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     done = len([a for a in History.of(url).attempts if a["ending"] == "won"])
     assert done < 20
-    later = Hand(Orders(url, tmp_path))
+    later = WorkerProcess(Orders(url, tmp_path))
     assert later.end() == 0, later.said
     History.of(url).check(20)
 
@@ -57,7 +57,7 @@ def test_10_weights_leave_no_half_file(tmp_path):
 def test_10_a_result_needs_no_copy(tmp_path, caplog):
     """Where the spool's disk is full, it is told to the store all the same."""
     architecture = Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8)
-    found = simulated.Bench(simulated.spec("s", 1)).screen(architecture, 1)
+    found = simulated.Evaluator(simulated.spec("s", 1)).screen(architecture, 1)
     told = []
     with no_large_files(), Spool(tmp_path).keeping(1, Lease(1, 0, 1), "me", found):
         told.append(found)

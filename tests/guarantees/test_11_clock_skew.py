@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hands
 import pytest
-from hands import Hand, History, Orders
+from hands import History, Orders, WorkerProcess
 
 from nas_service.store.store import Store
 
@@ -73,7 +73,7 @@ def test_11_clock_skew(postgres_url, tmp_path, library, hours):
     store = Store(postgres_url)
     hands.until(lambda: store.workers(1), "its first trial")
     store.close()
-    right = Hand(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=1.3 * LEASE_s))
+    right = WorkerProcess(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=1.3 * LEASE_s))
     said, _ = wrong.communicate(timeout=hands.WAIT_s)
     assert "2 trials done" in said
     assert right.end() == 0, right.said

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from nas_service.cli.main import main
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import create, open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
@@ -35,7 +35,7 @@ def url(tmp_path):
     torch.set_num_threads(1)
     found = f"sqlite:///{tmp_path}/nas.db"
     spec, store = parse_spec(json.dumps(TREE), "x"), Store(found, create=True)
-    bench = Bench.open(spec, tmp_path)
+    bench = Evaluator.open(spec, tmp_path)
     create(store, spec, bench.data_digest)
     Worker(open_search(store, "x"), bench, lambda text: None).run()
     store.close()

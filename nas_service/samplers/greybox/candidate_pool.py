@@ -37,7 +37,7 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False)
-class Knowledge:
+class DomainKnowledge:
     """What a user can tell of a space; whatever is left out follows from its parameters.
 
     `costs` and `describe` are asked of a list of dictionaries, or with `columns` of one dictionary
@@ -55,11 +55,11 @@ class Knowledge:
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class CandidatePool:
     """A space of lists of values, and what is known of it."""
 
     codes: Codes
-    knowledge: Knowledge
+    knowledge: DomainKnowledge
     _keys: dict[tuple[int, ...], Hashable] = field(default_factory=dict, repr=False)
     _scores: dict[tuple[str, Hashable], float] = field(default_factory=dict, repr=False)
     _places: dict[int, tuple[Params, tuple[int, ...]]] = field(default_factory=dict, repr=False)

@@ -205,7 +205,7 @@ def _borrowed(
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class AcquisitionModel:
     """Gains over what is known, and the observations that their models are of."""
 
     gains: "Gains"
@@ -219,7 +219,7 @@ class Outlook:
         running: Candidates,
         begun: Candidates,
         learned: Learned | None = None,
-    ) -> "Outlook":
+    ) -> "AcquisitionModel":
         """What runs elsewhere is taken to give what the models expect of it; so is, to be gained
         upon, what was begun and may be trained in full. `learned` remembers what would be learned
         again, and changes nothing."""

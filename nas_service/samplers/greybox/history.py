@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidate_pool import World
+from .candidate_pool import CandidatePool
 from .encoding import Params
 from .expected_gain import Candidates, Observations, leading
 from .problem import Problem
@@ -15,7 +15,7 @@ Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """A candidate that was trained, here or elsewhere."""
 
     params: Params
@@ -38,9 +38,9 @@ class History:
     def of(
         cls,
         problem: Problem,
-        world: World,
-        own: Sequence[Seen],
-        warm: Sequence[Seen],
+        world: CandidatePool,
+        own: Sequence[Observation],
+        warm: Sequence[Observation],
         running: Sequence[Params],
         known: Sequence[Params],
     ) -> "History":
@@ -62,10 +62,10 @@ class History:
             scores,
         )
 
-    def running(self, world: World) -> Candidates:
+    def running(self, world: CandidatePool) -> Candidates:
         return world.seen(self.under_way)
 
-    def unfinished(self, world: World) -> Candidates:
+    def unfinished(self, world: CandidatePool) -> Candidates:
         return world.seen(self.begun)
 
     def leading(self, problem: Problem) -> Ints:

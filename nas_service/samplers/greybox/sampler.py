@@ -20,10 +20,10 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from .candidate_pool import Knowledge, World
+from .candidate_pool import CandidatePool, DomainKnowledge
 from .encoding import Codes, Params, listable
-from .expected_gain import Candidates, Learned, Outlook
-from .history import History, Seen
+from .expected_gain import AcquisitionModel, Candidates, Learned
+from .history import History, Observation
 from .problem import Bound, Objective, Problem
 from .scores import columns, units
 
@@ -36,7 +36,7 @@ EAGER = 1.0  # growth of the logarithm of a candidate's chance among these with 
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[FrozenTrial], Iterable[Seen]]
+Observe = Callable[[FrozenTrial], Iterable[Observation]]
 
 
 def tpe(seed: int) -> BaseSampler:
@@ -62,20 +62,20 @@ class GreyBoxSampler(BaseSampler):
 
     def __init__(
         self,
-        knowledge: Knowledge | None = None,
+        knowledge: DomainKnowledge | None = None,
         objectives: Sequence[Objective] = (),
         bounds: Sequence[Bound] = (),
         learned: Sequence[str] = (),
         *,
         distributions: Mapping[str, BaseDistribution] | None = None,
         observe: Observe | None = None,
-        warm: Callable[[Study], Iterable[Seen]] = lambda study: (),
+        warm: Callable[[Study], Iterable[Observation]] = lambda study: (),
         measurement_variance: float = 0.0,
         startup: int = STARTUP,
         inner: Callable[[int], BaseSampler] = tpe,
         seed: int | None = None,
     ) -> None:
-        self._knowledge = knowledge or Knowledge()
+        self._knowledge = knowledge or DomainKnowledge()
         self._objectives, self._bounds = tuple(objectives), tuple(bounds)
         self._learned, self._variance = tuple(learned), measurement_variance
         self._distributions = dict(distributions or {})
@@ -84,7 +84,7 @@ class GreyBoxSampler(BaseSampler):
         self._seed = np.random.SeedSequence(seed).generate_state(1).tolist()[0]
         self._inner = inner(self._seed >> 1)
         self._intersection = IntersectionSearchSpace()
-        self._world: tuple[dict[str, BaseDistribution], World] | None = None
+        self._world: tuple[dict[str, BaseDistribution], CandidatePool] | None = None
         self._models: Learned = {}
         self._scored_models: Learned = {}
         self._said: set[str] = set()
@@ -154,9 +154,9 @@ class GreyBoxSampler(BaseSampler):
             self._said.add(text)
             log.warning("GreyBoxSampler: %s", text)
 
-    def _world_of(self, space: dict[str, BaseDistribution]) -> World:
+    def _world_of(self, space: dict[str, BaseDistribution]) -> CandidatePool:
         if self._world is None or self._world[0] != space:
-            self._world = space, World(Codes(space), self._knowledge)
+            self._world = space, CandidatePool(Codes(space), self._knowledge)
         return self._world[1]
 
     def _problem(self, study: Study, costs: Iterable[str]) -> Problem:
@@ -170,7 +170,7 @@ class GreyBoxSampler(BaseSampler):
         learned = [n for n in names if n in self._learned or n not in costs]
         return Problem(objectives, self._bounds, tuple(learned), self._variance)
 
-    def _propose(self, study: Study, trial: FrozenTrial, world: World) -> dict[str, Any]:
+    def _propose(self, study: Study, trial: FrozenTrial, world: CandidatePool) -> dict[str, Any]:
         die = np.random.default_rng((self._seed, trial.number))
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         problem = self._problem(study, world.cost_names)
@@ -182,7 +182,7 @@ class GreyBoxSampler(BaseSampler):
             order = _eager(pool, die)
         else:
             running, begun = history.running(world), history.unfinished(world)
-            outlook = Outlook.of(problem, history.seen, running, begun, self._models)
+            outlook = AcquisitionModel.of(problem, history.seen, running, begun, self._models)
             if not world.small:
                 codes, pool = _climbed(problem, world, history, outlook, codes, pool, die)
             order = outlook.order(pool, die)
@@ -196,7 +196,7 @@ class GreyBoxSampler(BaseSampler):
     def _by_scores(
         self,
         problem: Problem,
-        world: World,
+        world: CandidatePool,
         history: History,
         codes: Ints,
         pool: Candidates,
@@ -216,13 +216,17 @@ class GreyBoxSampler(BaseSampler):
         seen = replace(seen, candidates=seen.candidates.scored(columns(known, history.scores)))
         running = scored(history.running(world), history.under_way)
         begun = scored(history.unfinished(world), history.begun)
-        outlook = Outlook.of(problem, seen, running, begun, self._scored_models)
+        outlook = AcquisitionModel.of(problem, seen, running, begun, self._scored_models)
         asked = scored(pool.take(first), codes[first])
         again = np.argsort(-outlook.exact(asked), kind="stable")
         return np.concatenate([first[again], order[SCORED:]])
 
     def _history(
-        self, problem: Problem, world: World, trials: Sequence[FrozenTrial], warm: Sequence[Seen]
+        self,
+        problem: Problem,
+        world: CandidatePool,
+        trials: Sequence[FrozenTrial],
+        warm: Sequence[Observation],
     ) -> History:
         observe = self._observe or partial(default_observe, problem, _cuts(trials))
         finished = [s for t in trials if t.state.is_finished() for s in observe(t)]
@@ -233,9 +237,9 @@ class GreyBoxSampler(BaseSampler):
 
 def _climbed(
     problem: Problem,
-    world: World,
+    world: CandidatePool,
     history: History,
-    outlook: Outlook,
+    outlook: AcquisitionModel,
     codes: Ints,
     pool: Candidates,
     die: np.random.Generator,
@@ -265,13 +269,13 @@ def _cuts(trials: Sequence[FrozenTrial]) -> set[int]:
     return {t.last_step for t in trials if t.state in ended and t.last_step is not None}
 
 
-def default_observe(problem: Problem, cuts: set[int], trial: FrozenTrial) -> Iterator[Seen]:
+def default_observe(problem: Problem, cuts: set[int], trial: FrozenTrial) -> Iterator[Observation]:
     """Values of objectives by their order, other metrics from user attributes; and what was
     reported at steps at which some trial ended, each step a context."""
     if trial.state == TrialState.COMPLETE:
         found = {k: float(v) for k, v in trial.user_attrs.items() if isinstance(v, int | float)}
         names = [o.name for o in problem.objectives]
-        yield Seen(trial.params, found | dict(zip(names, trial.values, strict=True)))
+        yield Observation(trial.params, found | dict(zip(names, trial.values, strict=True)))
     first = problem.objectives[0].name
     for step in sorted(cuts & trial.intermediate_values.keys()):
-        yield Seen(trial.params, {first: trial.intermediate_values[step]}, f"step {step}")
+        yield Observation(trial.params, {first: trial.intermediate_values[step]}, f"step {step}")

@@ -153,7 +153,7 @@ def _log(record: Words) -> None:
     logging.getLogger(record["name"]).log(record["level"], "%s", record["text"])
 
 
-class Trainer:
+class TrainingClient:
     """Leaves trainings to children, one at a time; nothing is started before `start` or the first.
 
     `device` is what torch calls it, of children alone. `memory_GiB` is what a training may take
@@ -172,7 +172,7 @@ class Trainer:
         self._server: _Server | None = None
         self._hurried = threading.Event()
 
-    def __enter__(self) -> "Trainer":
+    def __enter__(self) -> "TrainingClient":
         return self
 
     def __exit__(self, *_: object) -> None:

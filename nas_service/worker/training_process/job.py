@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nas_service.evaluation.evaluator import Bench, device
+from nas_service.evaluation.evaluator import Evaluator, device
 from nas_service.metrics import Evaluation
 from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name
@@ -16,14 +16,14 @@ from nas_service.snn.precision import autocast
 from nas_service.study.spec import StudySpec, parse_spec
 
 torch.set_num_threads(1)
-_benches: dict[tuple[str, Path], Bench] = {}
+_benches: dict[tuple[str, Path], Evaluator] = {}
 
 
-def _bench(spec: StudySpec, folder: Path) -> Bench:
+def _bench(spec: StudySpec, folder: Path) -> Evaluator:
     """The one that was used before, unless more has changed than how long trainings are."""
     key = spec.model_dump_json(exclude={"training", "search"}), folder
     if key not in _benches:
-        found = Bench.open(spec, folder)
+        found = Evaluator.open(spec, folder)
         _benches.clear()
         _benches[key] = found
     return replace(_benches[key], spec=spec)
@@ -48,7 +48,7 @@ def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
 
     def work(pause: Callable[[], None]) -> Any:
-        train = bench.train_on if job["further"] else bench.train
+        train = bench.resume_training if job["further"] else bench.train
         return train(candidate, weights, pause).to_json()
 
     return work

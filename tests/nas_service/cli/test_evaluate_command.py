@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.single import alone, read_candidate
 from nas_service.searches.creation import create
 from nas_service.searches.results import read
@@ -79,7 +79,7 @@ def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
     (tmp_path / "tiny.toml").write_text(STUDY.replace("{rate}", "0.9"))
     spec = load_spec(tmp_path / "tiny.toml")
     store = Store(url := f"sqlite:///{tmp_path}/nas.db", create=True)
-    bench = Bench.open(spec, Path())
+    bench = Evaluator.open(spec, Path())
     search = create(store, spec, bench.data_digest)
     Worker(search, bench, print).run()
     trial = next(c for c in read(search).candidates if c.outcome == "trained").trial

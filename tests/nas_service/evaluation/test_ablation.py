@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation import ablation
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import parse_spec
 
@@ -39,7 +39,7 @@ def spec(**changes):
 
 @pytest.fixture(scope="module")
 def bench():
-    return Bench.open(spec(), Path())
+    return Evaluator.open(spec(), Path())
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_what_diverged_is_left_out_and_counted(planned):
 def test_budgets_that_nothing_keeps():
     tight = spec(constraints=[{"metric": "parameters", "at_most": 1}], space=TREE["space"])
     with pytest.raises(SpecError, match=r"none of 50 architectures keeps the budgets"):
-        ablation.plan(Bench.open(tight, Path()), samples=2, seed=0, draws=50)
+        ablation.plan(Evaluator.open(tight, Path()), samples=2, seed=0, draws=50)
 
 
 def test_epochs_of_the_recipe():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import MEMORY, PATH, Budgets, broken
 from nas_service.snn.workload_cache import coded, numbered, sampled
@@ -93,7 +93,7 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
     if kind == "sure":
         bounds[2]["confidence"] = 0.9
     space = SMALL | ({"weight_bits": 8, "channels": [2, 4]} if kind == "sure" else {})
-    bench = Bench.open(spec_of(bounds, space, **hardware), Path())
+    bench = Evaluator.open(spec_of(bounds, space, **hardware), Path())
     budgets, space = bench.budgets, bench.composition.space
     everything = numbered(space, np.arange(space.size))
     kept = np.flatnonzero(budgets.excess(budgets.costed(everything)) <= 0)
@@ -156,7 +156,7 @@ def _shipped():
     tree["data"] = {"name": "digits"}  # whose images are here
     tree["space"]["head_pool"] = [1, 2, 4]
     specs = {"digits": digits, "cifar10": parse_spec(json.dumps(tree), "x"), "backward": backward}
-    return {name: Bench.open(spec, Path()) for name, spec in specs.items()}
+    return {name: Evaluator.open(spec, Path()) for name, spec in specs.items()}
 
 
 SHIPPED = _shipped()
@@ -172,7 +172,7 @@ def test_batches_are_screened_as_one_by_one():
     bounds[0]["confidence"], bounds[1]["confidence"] = 0.9, 0.8
     bounds[2]["at_least"] = bounds[2].pop("at_most") / 1.1
     bounds += [{"metric": "energy_delay_nJs", "at_least": 1e-9}]
-    bench = Bench.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
+    bench = Evaluator.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
     drawn = sampled(bench.composition.space, 16, seed=1)
     costed = bench.budgets.costed(drawn)
     found, over = bench.budgets.violations(costed), bench.budgets.excess(costed)
@@ -199,14 +199,14 @@ def test_batches_are_screened_as_one_by_one():
 
 
 def test_what_cannot_be_repaired_says_so():
-    bench = Bench.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
+    bench = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
     a = next(iter(bench.composition.space))
     reason = bench.screen(a, 0).reason
     assert reason == "no path from input to output; no repair found by up to 6 changes"
 
 
 def test_a_path_is_a_repair():
-    bench = Bench.open(spec_of([]), Path())
+    bench = Evaluator.open(spec_of([]), Path())
     a = next(iter(bench.composition.space))
     found = bench.screen(a, 0)
     assert found.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
@@ -229,7 +229,7 @@ def test_beyond_pairs_a_beam_looks_on():
 
 
 def test_one_of_another_space_has_no_repair():
-    bench = Bench.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
+    bench = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
     skip = Cell(("skip",) * 6)
     other = Architecture((skip,), 5, 4, 8, 2, 8)
     with pytest.raises(SpecError, match="channels = 5"):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hw_models import Layer, Workload, load_profile
 from nas_service import report
 from nas_service.cli.main import main
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.report.drawing import axis, cell, ticks
 from nas_service.searches import results
@@ -187,7 +187,7 @@ def test_cell_shows_live_edges_only():
 
 def test_bench_of_the_shipped_data_screens(tmp_path):
     """The reasons for a rejection: no path, budget, memory."""
-    bench = Bench.open(spec(energy=1e-6), tmp_path)
+    bench = Evaluator.open(spec(energy=1e-6), tmp_path)
     dead = Architecture((Cell(("zeroize",) * 6), CELL), 4, 1, 8, 2, 8)
     assert bench.screen(dead, 0).reason.startswith("no path from input to output;")
     live = Architecture((CELL, CELL), 4, 1, 8, 2, 8)

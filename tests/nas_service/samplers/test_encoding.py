@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from nas_service.samplers.greybox import Bound, Knowledge, Objective
-from nas_service.samplers.greybox.candidate_pool import World
+from nas_service.samplers.greybox import Bound, DomainKnowledge, Objective
+from nas_service.samplers.greybox.candidate_pool import CandidatePool
 from nas_service.samplers.greybox.encoding import Codes, listable
 from nas_service.samplers.greybox.problem import Problem
 
@@ -52,7 +52,7 @@ def costs(columns):
 
 
 def world(**more):
-    return World(Codes(MANY), Knowledge(costs, columns=True, **more))
+    return CandidatePool(Codes(MANY), DomainKnowledge(costs, columns=True, **more))
 
 
 def test_a_pool_keeps_the_bounds_and_repeats_nothing():
@@ -76,7 +76,7 @@ def test_what_was_seen_is_looked_at_once():
         looked.append(len(columns["d0"]))
         return costs(columns)
 
-    mine = World(Codes(MANY), Knowledge(noted, columns=True))
+    mine = CandidatePool(Codes(MANY), DomainKnowledge(noted, columns=True))
     codes = np.random.default_rng(0).integers(4, size=(30, 20))
     mine.seen(codes[:10])
     both = mine.seen(codes[::-1])
@@ -122,7 +122,7 @@ def test_a_pool_reaches_what_the_best_are_far_from():
         rest = np.sum([columns[f"d{i}"] for i in range(1, 20)], axis=0)
         return {"weight": np.where(columns["d0"] == 3, np.abs(rest - 38), np.abs(rest - 20))}
 
-    mine = World(Codes(MANY), Knowledge(apart, columns=True))
+    mine = CandidatePool(Codes(MANY), DomainKnowledge(apart, columns=True))
     near = Problem((Objective("weight"),), (Bound("weight", at_most=3.0),))
     parents = np.concatenate([[0, 1], np.tile([0, 2], 9)])[None]
     found, _ = mine.pool(near, parents, np.random.default_rng(0))

@@ -14,15 +14,15 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from nas_service.samplers import greybox
 from nas_service.samplers.greybox import (
     Bound,
+    DomainKnowledge,
     GreyBoxSampler,
-    Knowledge,
     Objective,
-    Seen,
+    Observation,
 )
 from nas_service.samplers.greybox import (
     expected_gain as choice,
 )
-from nas_service.samplers.greybox.candidate_pool import World
+from nas_service.samplers.greybox.candidate_pool import CandidatePool
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.gaussian_process import BELIEF, NOISY, Process
 from nas_service.samplers.greybox.history import History
@@ -50,7 +50,7 @@ def sampler(seed=0, space=DIGITS, at_most=None, **more):
     bounds = [Bound("weight", at_most=at_most)] if at_most is not None else []
     objectives = [Objective("error", reference=2.0), Objective("weight", reference=16.0)]
     return GreyBoxSampler(
-        Knowledge(costs), objectives, bounds, distributions=space, seed=seed, **more
+        DomainKnowledge(costs), objectives, bounds, distributions=space, seed=seed, **more
     )
 
 
@@ -98,7 +98,7 @@ def test_columns_are_the_same_candidates():
 
     def make():
         objectives = [Objective("error", reference=2.0), Objective("weight", reference=16.0)]
-        knowledge = Knowledge(columns, columns=True)
+        knowledge = DomainKnowledge(columns, columns=True)
         return GreyBoxSampler(knowledge, objectives, distributions=DIGITS, seed=0)
 
     assert proposed(search(8, make)) == proposed(search(8))
@@ -143,7 +143,9 @@ def test_same_keys_are_one_candidate():
 
     def make():
         objectives = [Objective("error"), Objective("weight")]
-        return GreyBoxSampler(Knowledge(costs, key=key), objectives, distributions=DIGITS, seed=0)
+        return GreyBoxSampler(
+            DomainKnowledge(costs, key=key), objectives, distributions=DIGITS, seed=0
+        )
 
     found = search(40, make)  # there are 56 multisets
     assert len({key(t.params) for t in found.trials}) == 40
@@ -154,7 +156,7 @@ def test_another_study_helps_from_the_first_trial_on():
     die = np.random.default_rng(0)
     rows = die.integers(4, size=(60, 5)).tolist()
     told = [dict(zip(sorted(DIGITS), row, strict=True)) for row in rows]
-    warm = [Seen(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    warm = [Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
     first = [
         search(1, lambda s=seed: sampler(seed=s, warm=lambda study: warm)).trials[0]
         for seed in range(3)
@@ -169,7 +171,7 @@ def test_another_study_helps_where_few_trials_are_there():
     told = [
         dict(zip(sorted(DIGITS), r, strict=True)) for r in die.integers(4, size=(60, 5)).tolist()
     ]
-    warm = [Seen(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    warm = [Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
     helped = [search(6, lambda s=s: sampler(seed=s, warm=lambda study: warm)) for s in range(3)]
     alone = [search(6, lambda s=s: sampler(seed=s)) for s in range(3)]
     means = [np.mean([t.values[0] for study in x for t in study.trials]) for x in (helped, alone)]
@@ -178,11 +180,17 @@ def test_another_study_helps_where_few_trials_are_there():
 
 def test_what_was_begun_and_is_not_in_full_yet():
     """Rows 0 and 1 on a rung, 0 in full too; the other study's rows count for neither."""
-    world = World(Codes(DIGITS), Knowledge(costs))
+    world = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, n) for n in range(4)]
-    own = [Seen(rows[0], {"error": 1.0}, "epoch 1"), Seen(rows[1], {"error": 1.0}, "epoch 1")]
-    own += [Seen(rows[0], {"error": 0.5}), Seen(rows[1], {"error": 1.0}, "epoch 2")]
-    warm = [Seen(rows[2], {"error": 1.0}, "theirs"), Seen(rows[3], {"error": 1.0}, "theirs")]
+    own = [
+        Observation(rows[0], {"error": 1.0}, "epoch 1"),
+        Observation(rows[1], {"error": 1.0}, "epoch 1"),
+    ]
+    own += [Observation(rows[0], {"error": 0.5}), Observation(rows[1], {"error": 1.0}, "epoch 2")]
+    warm = [
+        Observation(rows[2], {"error": 1.0}, "theirs"),
+        Observation(rows[3], {"error": 1.0}, "theirs"),
+    ]
     problem = Problem((Objective("error"),), (), ("error",))
     history = History.of(problem, world, own, warm, [], [])
     assert world.codes.decode(history.begun) == [rows[1]]
@@ -196,10 +204,10 @@ def test_what_was_begun_and_is_not_in_full_yet():
 def test_what_is_believed_of_trainings_alone_with_others_and_of_exact_values(
     variance, elsewhere, belief
 ):
-    world = World(Codes(DIGITS), Knowledge(costs))
+    world = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, 0) | {"d0": n % 4, "d1": n // 4} for n in range(8)]
-    own = [Seen(row, {"error": error(row)}) for row in rows]
-    warm = [Seen(row, {"error": error(row)}, "theirs") for row in rows if elsewhere]
+    own = [Observation(row, {"error": error(row)}) for row in rows]
+    warm = [Observation(row, {"error": error(row)}, "theirs") for row in rows if elsewhere]
     problem = Problem((Objective("error"),), (), ("error",), variance)
     seen = History.of(problem, world, own, warm, [], []).seen
     assert choice.Metric.fit("error", problem, seen).process.belief is belief
@@ -207,7 +215,7 @@ def test_what_is_believed_of_trainings_alone_with_others_and_of_exact_values(
 
 def begun_weights(own):
     """Weights of 12 candidates, each seen on a rung: by this sampler's trials, or as elsewhere."""
-    rung: list[Seen] = []
+    rung: list[Observation] = []
     make = sampler(
         observe=lambda trial: [rung[trial.number]] if own else [],
         warm=lambda study: [] if own else list(rung),
@@ -215,7 +223,7 @@ def begun_weights(own):
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=make)
     for _ in range(15):
         trial = study.ask(DIGITS)
-        rung.append(Seen(trial.params, {"error": error(trial.params) / 2}, "epoch 1"))
+        rung.append(Observation(trial.params, {"error": error(trial.params) / 2}, "epoch 1"))
         study.tell(trial, [error(trial.params) / 2, weight(trial.params)])
     return [weight(t.params) for t in study.trials[3:]]  # behind those by chance
 
@@ -228,7 +236,9 @@ def test_what_was_begun_is_gained_upon():
 
 def test_pruned_trials_are_a_context_of_their_own():
     """Values at step 1 are half of those at the end: they rank the same."""
-    make = GreyBoxSampler(Knowledge(costs), [Objective("error")], distributions=DIGITS, seed=0)
+    make = GreyBoxSampler(
+        DomainKnowledge(costs), [Objective("error")], distributions=DIGITS, seed=0
+    )
     study = optuna.create_study(sampler=make)
     for n in range(16):
         trial = study.ask(DIGITS)
@@ -246,7 +256,7 @@ def test_a_learned_cost_with_an_estimate():
 
     def make():
         return GreyBoxSampler(
-            Knowledge(lambda listed: {"energy": [1 + weight(p) for p in listed]}),
+            DomainKnowledge(lambda listed: {"energy": [1 + weight(p) for p in listed]}),
             [Objective("error")],
             [Bound("energy", at_most=20.0)],
             ("energy",),
@@ -287,7 +297,7 @@ def test_bound_asks_for_one_side():
 
 def test_ordered_parameters_are_numbers():
     space = {"n": IntDistribution(0, 30), "k": CategoricalDistribution(("a", "b"))}
-    make = GreyBoxSampler(Knowledge(), [Objective("value")], distributions=space, seed=0)
+    make = GreyBoxSampler(DomainKnowledge(), [Objective("value")], distributions=space, seed=0)
     study = optuna.create_study(sampler=make)
     for _ in range(15):
         trial = study.ask(space)

@@ -10,16 +10,16 @@ import torch
 
 from nas_service.data import source_of
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import share_counted
 from nas_service.evaluation.screening import MEMORY, PATH, profile_of
 from nas_service.samplers import sampler_of
-from nas_service.samplers.cell_features import DEPTH, Ways, live_codes, promise
-from nas_service.samplers.greybox import Knowledge, Objective
-from nas_service.samplers.greybox.candidate_pool import World
+from nas_service.samplers.cell_features import DEPTH, Paths, live_codes, promise
+from nas_service.samplers.greybox import DomainKnowledge, Objective
+from nas_service.samplers.greybox.candidate_pool import CandidatePool
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
-from nas_service.samplers.greybox_cells import AT_REST, Box, score_by
+from nas_service.samplers.greybox_cells import AT_REST, CellProblem, score_by
 from nas_service.snn.proxies import depth, edges_of
 from nas_service.snn.workload_cache import Composition, sampled
 from nas_service.spaces.architecture import Cell
@@ -53,7 +53,7 @@ SPACES = {
 @pytest.mark.parametrize("kind", SPACES)
 def test_costs_are_those_of_the_screening(tmp_path, kind):
     spec = spec_of(tmp_path, **SPACES[kind])
-    box = Box(spec)
+    box = CellProblem(spec)
     composition = Composition(box.space, source_of(spec.data).task, spec.network.votes)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(8)]
@@ -75,7 +75,7 @@ def test_costs_are_those_of_the_screening(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", SPACES)
 def test_a_candidate_costs_the_same_in_any_company(tmp_path, kind):
-    box = Box(spec_of(tmp_path, **SPACES[kind]))
+    box = CellProblem(spec_of(tmp_path, **SPACES[kind]))
     codes = Codes(box.distributions)
     drawn = codes.draws(40, np.random.default_rng(0))
     whole = box.costs(codes.columns(drawn))
@@ -95,12 +95,15 @@ def test_without_a_training_energy_is_known(tmp_path):
             "objectives": (score, *spec.objectives[1:]),
         }
     )
-    assert Box(free).learned == ("proxy_depth",)
-    assert (Box(free).measurement_variance, Box(spec).measurement_variance) == (0, 0.09 / 360)
+    assert CellProblem(free).learned == ("proxy_depth",)
+    assert (CellProblem(free).measurement_variance, CellProblem(spec).measurement_variance) == (
+        0,
+        0.09 / 360,
+    )
 
 
 def test_only_a_training_tells_accuracy_and_energy(tmp_path):
-    assert Box(spec_of(tmp_path)).learned == ("accuracy", "energy_uJ")
+    assert CellProblem(spec_of(tmp_path)).learned == ("accuracy", "energy_uJ")
 
 
 def test_features_do_not_know_names_of_inner_nodes_nor_dead_edges():
@@ -120,7 +123,7 @@ def test_features_do_not_know_names_of_inner_nodes_nor_dead_edges():
 def test_depth_is_the_proxy():
     states = PRESETS["bench-threshold"]
     codes = np.random.default_rng(1).integers(len(states), size=(300, 6))
-    counts = Ways(live_codes(codes, states), states).counts()
+    counts = Paths(live_codes(codes, states), states).counts()
     for row, found in zip(codes, counts, strict=True):
         cell = Cell(tuple(states[c] for c in row))
         assert found[DEPTH] == depth(edges_of(cell, 1.0))
@@ -136,7 +139,7 @@ def test_counts_by_hand():
     one = [none, none, skip, none, none, none]
     twice = [skip, none, skip, none, skip, none]
     deep = [conv, none, skip, none, conv, none]
-    found = Ways(np.array([one, twice, deep]), states).counts()
+    found = Paths(np.array([one, twice, deep]), states).counts()
     assert found[0].tolist() == found[1].tolist() == [0, 0, 1, 0, 0, 0, 0]
     assert found[2].tolist() == [2, 2, 1, 0, 1, 0, 2]
     assert promise(found) == pytest.approx([0, 0, 1.5 * 2**0.5])
@@ -149,7 +152,7 @@ def test_places_by_hand():
     none, skip, a, b = (states.index(s) for s in ("zeroize", "skip", *states[2:4]))
     cell = [a, none, none, none, b, none]
     past = [a, skip, none, none, b, b]  # 01-13 and 02-23
-    found = Ways(np.array([cell, past]), states).places().reshape(2, 2, 3, 3)
+    found = Paths(np.array([cell, past]), states).places().reshape(2, 2, 3, 3)
     assert found[0].tolist() == [
         [[1, 0, 0], [0, 1, 0], [0, 0, 0]],  # from the input
         [[0, 1, 0], [1, 0, 0], [0, 0, 0]],  # from the output
@@ -161,7 +164,7 @@ def test_places_by_hand():
 
 
 def test_rejected_trials_say_nothing(tmp_path):
-    box = Box(spec_of(tmp_path))
+    box = CellProblem(spec_of(tmp_path))
     study = optuna.create_study(directions=["maximize", "minimize"])
     for outcome, told in (
         ("rejected", {"energy_uJ": 9.0}),
@@ -179,7 +182,7 @@ def test_rejected_trials_say_nothing(tmp_path):
 def test_rungs_are_contexts_of_their_own(tmp_path):
     """Each a trial of its own; here, and in a study that is learned from."""
     changes = {"training": "rungs = [1, 3]", "search": 'halving = 3\nwarm = ["theirs"]'}
-    box = Box(spec_of(tmp_path, **changes))
+    box = CellProblem(spec_of(tmp_path, **changes))
     for name, expected in (
         ("ours", ["epoch 1", "epoch 3", ""]),
         ("theirs", ["theirs epoch 1", "theirs epoch 3", "theirs"]),
@@ -200,7 +203,7 @@ def test_rungs_are_contexts_of_their_own(tmp_path):
             else (s for t in study.trials for s in box.observe(t))
         )
         assert [s.context for s in seen] == expected
-    plain = Box(spec_of(tmp_path, training="rungs = [1, 3]"))
+    plain = CellProblem(spec_of(tmp_path, training="rungs = [1, 3]"))
     assert [s.context for t in study.trials for s in plain.observe(t)] == [""] * 3
 
 
@@ -208,7 +211,7 @@ def test_ours_keeps_every_exact_budget(tmp_path):
     """Few candidates keep these; all that are proposed do."""
     spec = spec_of(tmp_path)
     box, study = (
-        Box(spec),
+        CellProblem(spec),
         optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec)),
     )
     for n in range(6):
@@ -235,10 +238,10 @@ def test_warm_is_for_greybox_alone(tmp_path):
 
 def test_where_fair_draws_hardly_fit_those_that_do_are_drawn(tmp_path):
     tree = json.loads(spec_of(tmp_path).model_dump_json())
-    assert Box(spec_of(tmp_path)).draws(5, np.random.default_rng(0)) is None
+    assert CellProblem(spec_of(tmp_path)).draws(5, np.random.default_rng(0)) is None
     tree["constraints"][0]["at_most"] = 6000
     tree["hardware"]["space"] = {"crossbar_size": [64, 128], "adc_bits": [4, 5, 7]}
-    box = Box(parse_spec(json.dumps(tree), "x"))
+    box = CellProblem(parse_spec(json.dumps(tree), "x"))
     assert share_counted(box.budgets) < 0.05
     draws = box.draws(200, np.random.default_rng(0))
     assert box.draws(200, np.random.default_rng(0)) == draws
@@ -247,8 +250,8 @@ def test_where_fair_draws_hardly_fit_those_that_do_are_drawn(tmp_path):
     assert costs["area_mm2"].max() <= 5.5
     assert costs[PATH].all()
     assert all(params.keys() == box.distributions.keys() for params in draws)
-    knowledge = Knowledge(box.costs, box.describe, box.key, columns=True, draws=box.draws)
-    world = World(Codes(box.distributions), knowledge)
+    knowledge = DomainKnowledge(box.costs, box.describe, box.key, columns=True, draws=box.draws)
+    world = CandidatePool(Codes(box.distributions), knowledge)
     problem = Problem((Objective("accuracy", "maximize"),), box.bounds, box.learned)
     none = np.zeros((0, len(box.distributions)), dtype=np.intp)
     codes, candidates = world.pool(problem, none, np.random.default_rng(0))
@@ -261,7 +264,7 @@ def test_nothing_is_proposed_that_the_screening_would_reject(tmp_path):
     spec = spec_of(tmp_path, training="memory_GiB = 0.045")
     tree = json.loads(spec.model_dump_json())
     tree["constraints"][1] = {"metric": "area_mm2", "at_most": 5.5, "confidence": 0.9}
-    bench = Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+    bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
     spec = bench.spec
     drawn = sampled(bench.composition.space, 300, 0)
     over = bench.budgets.violations(bench.budgets.costed(drawn))
@@ -280,7 +283,7 @@ def test_proxies_of_the_study_are_looked_at(tmp_path):
     spec = spec_of(tmp_path)
     tree = json.loads(spec.model_dump_json()) | {"proxies": {"names": ["sahd", "depth"]}}
     tree["constraints"].append({"metric": "proxy_depth", "at_least": 1.0})
-    bench = Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+    bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
     sampler = sampler_of(bench.spec)
     score_by(sampler, bench)
     scores = sampler._knowledge.scores

@@ -5,7 +5,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from nas_service.samplers.greybox import GreyBoxSampler, Knowledge
+from nas_service.samplers.greybox import DomainKnowledge, GreyBoxSampler
 from nas_service.samplers.greybox.sampler import SCORED
 from nas_service.samplers.greybox.scores import FARTHEST, Unit, columns, units
 
@@ -19,7 +19,7 @@ def hidden(params):
 
 def search(scores, trials, seed):
     """The study, and its sampler."""
-    sampler = GreyBoxSampler(Knowledge(scores=scores), distributions=SPACE, seed=seed)
+    sampler = GreyBoxSampler(DomainKnowledge(scores=scores), distributions=SPACE, seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for _ in range(trials):
         trial = study.ask(SPACE)
@@ -74,7 +74,7 @@ def test_few_are_measured_and_each_once():
 
 def test_nothing_is_remembered_that_changes_a_proposal():
     study, sampler = search({"s": related}, 10, seed=1)
-    fresh = GreyBoxSampler(Knowledge(scores={"s": related}), distributions=SPACE, seed=1)
+    fresh = GreyBoxSampler(DomainKnowledge(scores={"s": related}), distributions=SPACE, seed=1)
     again = optuna.load_study(
         study_name=study.study_name, storage=study._storage, sampler=fresh
     ).ask(SPACE)

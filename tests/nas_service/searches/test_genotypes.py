@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.single import alone
 from nas_service.samplers.greybox_cells import Box
 from nas_service.samplers.proposer import CellByCell
@@ -50,7 +50,7 @@ def small(candidates, sampler="random"):
 def run(folder, asked):
     store = Store(f"sqlite:///{folder}/nas.db", create=True)
     try:
-        bench = Bench.open(asked, Path())
+        bench = Evaluator.open(asked, Path())
         create(store, asked, bench.data_digest)
         search = open_search(store, asked.name)
         Worker(search, bench, lambda text: None).run()

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from nas_service.cli.main import main
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import census
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import CONTINUES, create, open_search
 from nas_service.searches.initial_trials import NAMED, PUBLISHED, SAMPLE, resolve
 from nas_service.searches.results import read
@@ -113,7 +113,7 @@ def test_the_cheapest_keeps_the_budgets_and_costs_least():
     asked = spec("cheapest", space=sizes, constraints=budgets)
     assert asked.build_space().size < SAMPLE / 6
     (found,) = drawn(asked)
-    bench = Bench.open(asked, Path())
+    bench = Evaluator.open(asked, Path())
 
     def cost(a):
         costs = bench.screen(a, 0).hardware_metrics
@@ -201,7 +201,7 @@ def close(store):
 
 
 def begin(store, asked):
-    bench = Bench.open(asked, Path())
+    bench = Evaluator.open(asked, Path())
     return create(store, asked, bench.data_digest), bench
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from optuna.trial import FixedTrial, TrialState
 
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import create, open_search
 from nas_service.searches.results import read
 from nas_service.store.process_id import owner_name
@@ -57,7 +57,7 @@ def close(store):
 
 
 def begin(store, asked, kind=Worker):
-    bench = Bench.open(asked, Path())
+    bench = Evaluator.open(asked, Path())
     create(store, asked, bench.data_digest)
     return kind(open_search(store, asked.name), bench, lambda text: None)
 

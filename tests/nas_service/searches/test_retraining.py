@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from nas_service.cli.main import main
 from nas_service.errors import Interrupted, SpecError, StudyError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches import retraining
 from nas_service.searches.creation import create, open_search
 from nas_service.searches.results import read
@@ -49,7 +49,7 @@ class Place:
         folder.mkdir(exist_ok=True)
         self.url = f"sqlite:///{folder}/nas.db"
         store = Store(self.url, create=True)
-        self.bench = Bench.open(spec(), Path())
+        self.bench = Evaluator.open(spec(), Path())
         create(store, spec(), self.bench.data_digest)
         self.search = open_search(store, "x")
         Worker(self.search, self.bench, lambda text: None).run()

@@ -10,8 +10,14 @@ from optuna.study._multi_objective import _fast_non_domination_rank
 
 from nas_service.errors import SpecError
 from nas_service.searches.creation import check
-from nas_service.searches.successive_halving import Ladder, crowding, order, promote_by, spread
-from nas_service.store.store import Standing
+from nas_service.searches.successive_halving import (
+    SuccessiveHalving,
+    crowding,
+    order,
+    promote_by,
+    spread,
+)
+from nas_service.store.store import RungResult
 from nas_service.study.spec import parse_spec
 
 TREE = {
@@ -34,10 +40,10 @@ def spec(**tables):
 
 def standing(trial, epochs=2, accuracy=0.5, energy=0.5, parameters=50):
     metrics = {"accuracy": accuracy, "energy_uJ": energy, "parameters": parameters}
-    return Standing(f"d{trial}", trial, epochs, metrics)
+    return RungResult(f"d{trial}", trial, epochs, metrics)
 
 
-LADDER = Ladder(spec(), 3)
+LADDER = SuccessiveHalving(spec(), 3)
 TABLE = [  # accuracy, energy, parameters
     (0.9, 0.8, 50),
     (0.5, 0.3, 50),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from nas_service.errors import DataError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.snn.inheritance import contribute, inherit
 from nas_service.snn.network import Network
@@ -148,7 +148,7 @@ def bench(**training):
         "training": {"epochs": 2, "inherit": True, **training},
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
     }
-    return Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+    return Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
 DIGITS = replace(A, head_pool=4)

@@ -10,7 +10,7 @@ import torch
 
 from nas_service.data.batches import Stored, whole
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check
 from nas_service.snn import int8
 from nas_service.snn.checkpoint import load_weights
@@ -61,7 +61,7 @@ def spec(scoring="int8", training=(), **tables):
 
 
 def bench(*args, **tables):
-    return Bench.open(spec(*args, **tables), Path())
+    return Evaluator.open(spec(*args, **tables), Path())
 
 
 @pytest.mark.parametrize("kind", KINDS)

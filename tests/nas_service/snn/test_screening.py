@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Bench, training_memory_B, violations
+from nas_service.evaluation.evaluator import Evaluator, training_memory_B, violations
 from nas_service.metrics import Evaluation, measure
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import parse_spec
@@ -30,7 +30,7 @@ def bench(constraints=(), **training):
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "constraints": list(constraints),
     }
-    return Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+    return Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
 def test_a_sound_candidate_has_no_reason():
@@ -187,13 +187,13 @@ def test_unknown_data_set_names_the_known():
     tree = json.loads(bench().spec.model_dump_json())
     tree["data"]["name"] = "digit"
     with pytest.raises(SpecError, match="did you mean 'digits'"):
-        Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+        Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
 def hardware(constraints=(), **changes):
     tree = json.loads(bench(constraints).spec.model_dump_json())
     tree["hardware"] |= changes
-    return Bench.open(parse_spec(json.dumps(tree), "x"), Path())
+    return Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
 def test_the_drawn_chip_is_the_one_that_is_costed():

@@ -21,7 +21,7 @@ from servers import postgres
 from servers.dump import connect, rows
 
 from nas_service.cli.main import main
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import create, open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
 from nas_service.store.store import Store
@@ -52,7 +52,7 @@ def with_a_study(url, folder):
     """The store there, with a study of one trained candidate."""
     torch.set_num_threads(1)
     spec = load_spec(study_file(folder))
-    bench = Bench.open(spec, folder)
+    bench = Evaluator.open(spec, folder)
     store = Store(url, create=True)
     Worker(create(store, spec, bench.data_digest), bench, lambda text: None).run()
     close(store)
@@ -306,7 +306,7 @@ def test_a_worker_needs_no_more_rights_than_the_documents_say(nas, server, tmp_p
         store = Store(by("hand", url), write=True)
         search = open_search(store, "tiny")
         store.set_budget(search.id, 2)
-        bench = Bench.open(search.spec, tmp_path)
+        bench = Evaluator.open(search.spec, tmp_path)
         assert "2 trainings" in Worker(search, bench, lambda text: None).run()
         close(store)
     with connect(server.url).begin() as db:

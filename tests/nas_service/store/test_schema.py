@@ -21,7 +21,7 @@ from servers import postgres
 from servers.dump import connect, rows
 
 from nas_service.errors import StoreError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import open_search
 from nas_service.searches.results import read
 from nas_service.store import schema
@@ -362,7 +362,7 @@ def test_an_old_study_goes_on(old_url, opened):
     migrated(old_url)
     store = opened(old_url, write=True)
     search = open_search(store, "old")
-    bench = Bench.open(search.spec, Path())
+    bench = Evaluator.open(search.spec, Path())
     assert (store.study("old").data_digest, store.study("old").trainings) == (bench.data_digest, 2)
     trained = [c.digest for c in read(search).candidates if c.outcome == "trained"]
     store.set_budget(search.id, 3)

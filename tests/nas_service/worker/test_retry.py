@@ -11,7 +11,7 @@ from servers import postgres
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store.store import Store
 from nas_service.worker import retry as outage
-from nas_service.worker.retry import Patience, away, for_good
+from nas_service.worker.retry import Retry, away, for_good
 from nas_service.worker.telemetry import Telemetry
 
 ID = 1
@@ -19,7 +19,7 @@ ID = 1
 
 def patience(store, said=None, ended=None):
     heard = [] if said is None else said
-    return Patience(store, ended or threading.Event(), heard.append, Telemetry())
+    return Retry(store, ended or threading.Event(), heard.append, Telemetry())
 
 
 def store_of(url):
@@ -44,7 +44,7 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
                 own_postgres.start()
             return store.budget(ID)
 
-        assert patience(store, said).keep_trying(act) == 4
+        assert patience(store, said).call(act) == 4
         store.close()
     assert tries[:2] == [False, True]
     assert "is away" in said[0]
@@ -65,7 +65,7 @@ def test_a_locked_file_is_away(tmp_path, monkeypatch):
         store.set_budget(ID, 5)
         return store.budget(ID)
 
-    assert patience(store).keep_trying(act) == 5
+    assert patience(store).call(act) == 5
     assert len(tries) >= 2
     store.close()
     other.close()
@@ -76,7 +76,7 @@ def test_what_no_waiting_mends_ends_it_in_one_line(tmp_path):
     with store.engine.begin() as db:
         db.execute(sa.text("DROP TABLE nas_studies"))
     with pytest.raises(StoreError, match=r"nas\.db: no such table: nas_studies"):
-        patience(store).keep_trying(lambda again: store.budget(ID))
+        patience(store).call(lambda again: store.budget(ID))
     store.close()
 
 
@@ -89,12 +89,12 @@ def test_patience_ends(tmp_path, monkeypatch):
 
     monkeypatch.setattr(outage, "PATIENCE_s", 0.0)
     with pytest.raises(StoreError, match="away for too long"):
-        patience(store).keep_trying(act)
+        patience(store).call(act)
     ended = threading.Event()
     ended.set()
     monkeypatch.undo()
     with pytest.raises(Interrupted, match="nothing is lost"):
-        patience(store, ended=ended).keep_trying(act)
+        patience(store, ended=ended).call(act)
     patience(store).once(lambda: act(False))
     store.close()
 
@@ -105,7 +105,7 @@ def test_faults_of_ours_are_none_of_the_database(tmp_path):
     def act(again):
         raise KeyError("seven")
 
-    for call in (patience(store).keep_trying, lambda a: patience(store).once(lambda: a(False))):
+    for call in (patience(store).call, lambda a: patience(store).once(lambda: a(False))):
         with pytest.raises(KeyError, match="seven"):
             call(act)
     store.close()

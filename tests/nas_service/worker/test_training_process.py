@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 
 from nas_service.errors import DataError, Interrupted, SpecError
-from nas_service.evaluation.evaluator import Bench
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture, Cell
 from nas_service.study.spec import parse_spec
@@ -27,7 +27,7 @@ from nas_service.worker.training_process import (
     OF_THE_MACHINE,
     ChildFailure,
     Job,
-    Trainer,
+    TrainingClient,
 )
 from nas_service.worker.training_process.failures import failure_of, kind_of, oom_kills
 
@@ -53,7 +53,7 @@ SEED = 7
 @pytest.fixture(scope="module")
 def bench():
     torch.set_num_threads(1)
-    return Bench.open(parse_spec(json.dumps(TREE), "x"), Path())
+    return Evaluator.open(parse_spec(json.dumps(TREE), "x"), Path())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def screened(bench):
 
 @pytest.fixture(scope="module")
 def trainer():
-    with Trainer() as made:
+    with TrainingClient() as made:
         yield made
 
 
@@ -81,7 +81,7 @@ def findable():
 @pytest.fixture(scope="module")
 def ending(findable):
     """A trainer whose children end as the tests ask."""
-    with Trainer(target="child_target") as made:
+    with TrainingClient(target="child_target") as made:
         yield made
 
 
@@ -124,7 +124,7 @@ def test_the_fork_server_has_one_thread(bench, screened, trainer, tmp_path):
 def test_a_child_goes_on_with_a_training(bench, screened, trainer, tmp_path):
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     longer = bench.to(3)
-    own = longer.train_on(bench.train(screened, here), here)
+    own = longer.resume_training(bench.train(screened, here), here)
     first = trainer.run(Job(bench.spec, bench.folder, screened, there))
     found = trainer.run(Job(longer.spec, bench.folder, first, there, further=True))
     assert plain(found) == plain(own)
@@ -191,7 +191,7 @@ def job(bench, screened, way, folder):
 def test_every_end_is_told_and_the_next_training_is_none_the_worse(
     bench, screened, findable, tmp_path
 ):
-    with Trainer(target="child_target", memory_GiB=1) as trainer:
+    with TrainingClient(target="child_target", memory_GiB=1) as trainer:
         for way, (kind, reason) in ENDS.items():
             with pytest.raises(ChildFailure, match=reason) as told:
                 trainer.run(job(bench, screened, way, tmp_path))
@@ -203,7 +203,7 @@ def test_memory_is_limited_where_it_can_be(bench, screened, ending, tmp_path):
     assert ending.memory_B is None
     assert ending.run(job(bench, screened, "two", tmp_path)) == screened
     with pytest.raises(SpecError, match=r"memory_GiB = 2: .* on the processor, not on cuda:0"):
-        Trainer("cuda:0", memory_GiB=2)
+        TrainingClient("cuda:0", memory_GiB=2)
 
 
 def test_kinds_are_the_candidates_or_the_machines():
@@ -359,19 +359,19 @@ def test_a_server_that_dies_between_trainings_is_replaced(bench, screened, endin
 def test_children_know_no_database(bench, screened, findable, tmp_path, monkeypatch):
     for name in ("NAS_STORAGE", "NAS_STORAGE_FILE", "PGPASSWORD", "HOME_OF_BIRDS"):
         monkeypatch.setenv(name, "postgresql://nas:canary@db/nas")
-    with Trainer(target="child_target") as trainer, pytest.raises(ChildFailure) as told:
+    with TrainingClient(target="child_target") as trainer, pytest.raises(ChildFailure) as told:
         trainer.run(job(bench, screened, "secrets", tmp_path))
     assert "secrets: ['HOME_OF_BIRDS']" in told.value.reason
 
 
 def test_a_server_that_cannot_start_is_the_machines_fault(bench, screened, tmp_path):
-    with Trainer(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
+    with TrainingClient(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
         broken.run(job(bench, screened, "say", tmp_path))
     assert told.value.kind == "setup"
 
 
 def test_a_child_without_room_for_its_thread_could_not_begin(bench, screened, findable, tmp_path):
-    with Trainer(target="child_target") as trainer:
+    with TrainingClient(target="child_target") as trainer:
         trainer.run(job(bench, screened, "say", tmp_path))
         server = trainer._server.process.pid
         resource.prlimit(server, resource.RLIMIT_AS, (1, resource.RLIM_INFINITY))
@@ -439,7 +439,7 @@ def childless_group():
 def test_no_process_left_for_a_child_is_the_machines_fault(
     bench, screened, childless_group, tmp_path, findable
 ):
-    with Trainer(target="child_target") as trainer:
+    with TrainingClient(target="child_target") as trainer:
         trainer.run(job(bench, screened, "say", tmp_path))
         (childless_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
         with pytest.raises(ChildFailure, match=r"setup: no child could be made: .*unavailable"):
@@ -449,7 +449,7 @@ def test_no_process_left_for_a_child_is_the_machines_fault(
 
 
 def test_a_child_that_the_kernel_kills_for_memory(bench, screened, small_group, tmp_path, findable):
-    with Trainer(target="child_target") as trainer:
+    with TrainingClient(target="child_target") as trainer:
         trainer.run(job(bench, screened, "say", tmp_path))
         (small_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
         with pytest.raises(ChildFailure, match="oom: SIGKILL") as told:
