@@ -244,7 +244,7 @@ def test_what_diverges_or_fails_stays(store, monkeypatch):
             raise ValueError("gone")
         return trained(self, earlier, weights, pause)
 
-    monkeypatch.setattr(Evaluator, "train_on", worse)
+    monkeypatch.setattr(Evaluator, "resume_training", worse)
     search, _ = run(store, spec())
     counts = read(search).counts
     assert (counts["trained"], counts["failed"]) == (8, 1)

@@ -15,7 +15,7 @@ REASON = 2000  # characters kept in a trial
 def tell(
     study: optuna.Study, spec: StudySpec, number: int, evaluation: Evaluation, outcome: str
 ) -> None:
-    """As `tell_trial`, of a trial by its number; nothing where it is finished."""
+    """As `report_trial`, of a trial by its number; nothing where it is finished."""
     frozen = study.get_trials(deepcopy=False)[number]
     if not frozen.state.is_finished():
         report_trial(Trial(study, frozen._trial_id), spec, evaluation, outcome)

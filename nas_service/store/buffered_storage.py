@@ -52,7 +52,7 @@ class BufferedStorage(BaseStorage):
     # --- held trials
 
     def look(self, study_id: int) -> list[FrozenTrial]:
-        """Its trials now, which also readers after this see, until `look_up`."""
+        """Its trials now, which also readers after this see, until `drop_snapshot`."""
         self._thread = threading.get_ident()
         self._seen[study_id] = self.behind.get_all_trials(study_id, deepcopy=False)
         return self._seen[study_id]

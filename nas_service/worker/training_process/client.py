@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what `Bench.train` is given, or `Bench.train_on` to go on `further`."""
+    """One training: what `Evaluator.train` is given, or `Evaluator.resume_training` to go on `further`."""
 
     spec: StudySpec
     data: Path  # folder of data sets

@@ -313,7 +313,7 @@ def gone(pid, within_s=10):
 WORKER = """
 import sys
 from pathlib import Path
-from nas_service.worker.training_process import Job, Trainer
+from nas_service.worker.training_process import Job, TrainingClient
 from nas_service.metrics import Evaluation
 from nas_service.study.spec import parse_spec
 import json
@@ -321,7 +321,7 @@ words = json.loads(sys.argv[1])
 candidate = Evaluation.from_json(words["candidate"])
 assert "torch" not in sys.modules
 job = Job(parse_spec(words["spec"], "x"), Path(words["data"]), candidate, Path("deaf"))
-Trainer(target="child_target").run(job)
+TrainingClient(target="child_target").run(job)
 """
 
 
