@@ -99,7 +99,8 @@ def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     import torch
 
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.spaces.architecture import Architecture, Cell
+    from nas_service.spaces.architecture import Architecture
+    from nas_service.spaces.cell import Cell
     from nas_service.study.spec import load_spec
 
     torch.set_num_threads(1)

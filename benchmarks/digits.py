@@ -17,7 +17,8 @@ import torch
 from nas_service.data.batches import Ready, whole
 from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.training import accuracy, fit
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"

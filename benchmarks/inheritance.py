@@ -23,7 +23,8 @@ from scipy.stats import spearmanr
 
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import StudySpec, load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"

@@ -17,7 +17,8 @@ from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, firing_rate, fit
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"

@@ -42,7 +42,8 @@ from nas_service.snn.neurons import Neuron
 from nas_service.snn.operations import Style, build
 from nas_service.snn.proxies import BATCHES, PROXIES, score
 from nas_service.snn.quantization import Rounding
-from nas_service.spaces.architecture import EDGE_NAMES, OUTPUT, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, OUTPUT, Cell
 from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task
 

@@ -30,7 +30,8 @@ from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Granularity, Rounding, matrix_of, quantize
 from nas_service.snn.training import accuracy, firing_rate, fit, recalibrate
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"

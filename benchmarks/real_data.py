@@ -19,7 +19,8 @@ from nas_service.data.batches import Stored
 from nas_service.errors import DataError
 from nas_service.evaluation.evaluator import Evaluator, recipe_of
 from nas_service.snn.training import accuracy, fit
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS
 from nas_service.study.spec import StudySpec, load_spec
 

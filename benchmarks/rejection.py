@@ -17,7 +17,7 @@ import numpy as np
 from nas_service.evaluation.feasible_set import counted
 from nas_service.evaluation.repair import repair
 from nas_service.evaluation.screening import Budgets
-from nas_service.snn.workload_cache import numbered, sampled
+from nas_service.spaces.batch import numbered, sampled
 from nas_service.study.spec import load_spec
 
 

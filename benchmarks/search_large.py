@@ -51,8 +51,9 @@ from nas_service.samplers.greybox.pareto import hypervolume
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
-from nas_service.snn.workload_cache import Composition, Drawn, sampled
+from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import Drawn, sampled
 from nas_service.statistics import spearman
 from nas_service.study.spec import StudySpec, parse_spec
 

@@ -52,7 +52,7 @@ from nas_service.samplers.greybox.candidate_pool import Description, DomainKnowl
 from nas_service.samplers.greybox.pareto import hypervolume, nondominated
 from nas_service.samplers.greybox.problem import Bound, Objective
 from nas_service.samplers.greybox.sampler import GreyBoxSampler
-from nas_service.spaces.architecture import EDGE_NAMES, EDGES, Cell
+from nas_service.spaces.cell import EDGE_NAMES, EDGES, Cell
 from nas_service.spaces.operations import PRESETS
 
 Floats = NDArray[np.float64]

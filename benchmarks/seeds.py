@@ -33,7 +33,7 @@ from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.searches.optuna_trial import tell
-from nas_service.snn.workload_cache import sampled
+from nas_service.spaces.batch import sampled
 from nas_service.study.spec import StudySpec, parse_spec
 
 RANDOM = 5000  # candidates that say what is cheap and what is dear

@@ -43,7 +43,8 @@ from nas_service.snn.proxies import (
     sparsity_aware_kernels,
 )
 from nas_service.snn.quantization import Rounding
-from nas_service.spaces.architecture import EDGE_NAMES, EDGES, OUTPUT, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, EDGES, OUTPUT, Cell
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 

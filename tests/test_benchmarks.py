@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from nas_service.snn.neurons.native import cache_folder
-from nas_service.spaces.architecture import EDGE_NAMES, Cell
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.operations import PRESETS
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,8 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import create, grow, open_search, queue
 from nas_service.searches.results import read
 from nas_service.snn.checkpoint import Place as Checkpoint
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker

@@ -15,8 +15,9 @@ import numpy as np
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
-from nas_service.snn.workload_cache import sampled
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import sampled
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.statistics import LEVEL, Interval, mean

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nas_service.evaluation.feasible_set import Counted, counted, leaves
 from nas_service.evaluation.screening import MEMORY, Budgets
-from nas_service.snn.workload_cache import Drawn, numbered, sampled
 from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import Drawn, numbered, sampled
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import StudySpec
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.evaluation.screening import Budgets
-from nas_service.snn.workload_cache import ALL_CELLS, Composition, Drawn, coded, sampled
-from nas_service.spaces.architecture import EDGES
+from nas_service.snn.workload_cache import Composition
+from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, sampled
+from nas_service.spaces.cell import EDGES
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.spec import Constraint
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.evaluation.screening import Budgets
-from nas_service.snn.workload_cache import coded
 from nas_service.spaces.architecture import GLOBAL, Architecture
+from nas_service.spaces.batch import coded
 
 MOST = 6  # parameters changed
 WHOLE = 20_000  # candidates: a step up to this size is costed whole

@@ -15,8 +15,9 @@ from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
 from nas_service.evaluation.training_memory import training_memories_B
-from nas_service.snn.workload_cache import Composition, Drawn
+from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import ChipSettings
+from nas_service.spaces.batch import Drawn
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec

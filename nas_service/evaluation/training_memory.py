@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models import LayerTable, Workload
-from nas_service.snn.workload_cache import Composition, Drawn
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.snn.workload_cache import Composition
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import Drawn
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS
 
 PARAMETER_COPIES = 10  # of each: itself, rounded, gradient, optimizer

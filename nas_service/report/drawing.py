@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from nas_service.spaces.architecture import EDGES, Cell, Edge
+from nas_service.spaces.cell import EDGES, Cell, Edge
 from nas_service.spaces.operations import BACK
 
 WIDTH, HEIGHT = 640, 360

@@ -32,8 +32,9 @@ from nas_service.samplers.greybox import (
     Observation,
 )
 from nas_service.samplers.greybox.encoding import Codes, Columns, Params
-from nas_service.snn.workload_cache import Drawn
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import Drawn
+from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import GROWING, Constraint, StudySpec
 

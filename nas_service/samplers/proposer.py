@@ -26,8 +26,8 @@ from nas_service.metrics import METRICS, PROXY
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.greybox_cells import CellProblem
-from nas_service.snn.workload_cache import sampled
-from nas_service.spaces.architecture import EDGES, OUTPUT, Cell
+from nas_service.spaces.batch import sampled
+from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.study.spec import StudySpec
 
 MEMORY = ("parameters", "memory_KiB")

@@ -10,8 +10,9 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.screening import Budgets
 from nas_service.searches.creation import open_search
 from nas_service.searches.results import read
-from nas_service.snn.workload_cache import sampled
-from nas_service.spaces.architecture import EDGES, OUTPUT, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import sampled
+from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.spaces.cell_space import CellSpace, Number
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store.store import Store

@@ -15,7 +15,8 @@ from torch import Tensor
 from nas_service.errors import DataError
 from nas_service.snn.checkpoint import write
 from nas_service.snn.network import Network
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES
 
 POOL = "shared.safetensors"
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from nas_service.snn.neurons import LIF, SNASNET, Neuron
 from nas_service.snn.operations import BN_MOMENTUM, Style, build, conv_bn
 from nas_service.snn.quantization import Rounding, quantize
-from nas_service.spaces.architecture import OUTPUT, Architecture, Cell
-from nas_service.spaces.architecture import Edge as CellEdge
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import OUTPUT, Cell
+from nas_service.spaces.cell import Edge as CellEdge
 from nas_service.spaces.task import Task
 
 Nodes = list[Tensor | None]

@@ -20,7 +20,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nas_service.errors import SpecError, pick
 from nas_service.snn.network import CellNetwork, Network, lif_layers
 from nas_service.snn.neurons import THRESHOLD
-from nas_service.spaces.architecture import OUTPUT, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import OUTPUT, Cell
 
 Measure = Callable[[Network, Tensor], "Score"]  # of a network on images [N, C, H, W]
 Kernels = Callable[[Tensor], Tensor]  # codes [T, B, N] of a layer to its kernels [T, B, B]

@@ -14,7 +14,8 @@ from hw_models import Layer, Workload
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import network_parameters
-from nas_service.spaces.architecture import IN, OUT, Architecture, Edge, Reads
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import IN, OUT, Edge, Reads
 from nas_service.spaces.task import Task
 
 PIXEL_BITS = 8  # of a directly coded image, or of counts of events

@@ -12,15 +12,8 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from nas_service.errors import SpecError
-from nas_service.spaces.architecture import (
-    EDGE_NAMES,
-    EDGES,
-    GLOBAL,
-    Architecture,
-    Cell,
-    layers_of,
-    parts_of,
-)
+from nas_service.spaces.architecture import GLOBAL, Architecture, layers_of, parts_of
+from nas_service.spaces.cell import EDGE_NAMES, EDGES, Cell
 from nas_service.spaces.operations import states_of
 
 Number = int | float

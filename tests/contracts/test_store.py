@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from hw_models import Layer, Workload, load_profile
 from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store import transactions
 from nas_service.store.database import disk_kind, redacted, storage_url
 from nas_service.store.process_id import owner_name

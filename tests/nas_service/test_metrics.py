@@ -11,7 +11,8 @@ from hw_models import load_profile
 from nas_service.errors import SpecError
 from nas_service.metrics import METRICS, Evaluation, measure, told
 from nas_service.snn.trace import trace
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 A = Architecture((Cell(("skip",) * 6),), 4, 2, 16, 2, 8)

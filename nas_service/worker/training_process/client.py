@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what `Evaluator.train` is given, or `Evaluator.resume_training` to go on `further`."""
+    """One training: what `Evaluator.train` is given, or `resume_training` to continue `further`."""
 
     spec: StudySpec
     data: Path  # folder of data sets

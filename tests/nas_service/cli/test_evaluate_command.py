@@ -13,7 +13,8 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.single import alone, read_candidate
 from nas_service.searches.creation import create
 from nas_service.searches.results import read
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.store.store import Store
 from nas_service.study.spec import load_spec

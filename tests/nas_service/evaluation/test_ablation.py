@@ -12,7 +12,8 @@ from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation import ablation
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import parse_spec
 
 OPERATIONS = ("zeroize", "skip", "conv3x3", "avgpool3x3")

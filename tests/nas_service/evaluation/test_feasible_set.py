@@ -9,7 +9,7 @@ import pytest
 from nas_service.evaluation.census import census
 from nas_service.evaluation.feasible_set import COUNTED, Classes, counted
 from nas_service.evaluation.screening import Budgets
-from nas_service.snn.workload_cache import coded, numbered, sampled
+from nas_service.spaces.batch import coded, numbered, sampled
 from nas_service.study.spec import parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -13,8 +13,9 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import MEMORY, PATH, Budgets, broken
-from nas_service.snn.workload_cache import coded, numbered, sampled
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.batch import coded, numbered, sampled
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -19,7 +19,8 @@ from nas_service.importers import from_nir, load_workload
 from nas_service.importers.torch_module import from_module
 from nas_service.snn.network import Network
 from nas_service.snn.trace import trace
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.task import Task
 
 CHIP = load_profile("corrected")

@@ -21,8 +21,9 @@ from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
 from nas_service.samplers.greybox_cells import AT_REST, CellProblem, score_by
 from nas_service.snn.proxies import depth, edges_of
-from nas_service.snn.workload_cache import Composition, sampled
-from nas_service.spaces.architecture import Cell
+from nas_service.snn.workload_cache import Composition
+from nas_service.spaces.batch import sampled
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS, states_of
 from nas_service.study.spec import load_spec, parse_spec
 

@@ -9,7 +9,8 @@ from hw_models import load_profile
 from nas_service.errors import SpecError
 from nas_service.evaluation.screening import composition_of
 from nas_service.samplers import PASSED_OVER, sampler_of
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import parse_spec
 
 SPACE = {

@@ -20,7 +20,8 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import CONTINUES, create, open_search
 from nas_service.searches.initial_trials import NAMED, PUBLISHED, SAMPLE, resolve
 from nas_service.searches.results import read
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
 from nas_service.study.spec import STARTS, load_spec, parse_spec
 from nas_service.worker.worker import Worker

@@ -16,7 +16,8 @@ from nas_service.searches import results
 from nas_service.searches.creation import create
 from nas_service.searches.optuna_trial import tell
 from nas_service.searches.results import count, hypervolume
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
 

@@ -13,7 +13,8 @@ from nas_service.snn.analog import _reader, accuracy_on_chip, converted, simulat
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, matrix_of, quantize
 from nas_service.snn.training import firing_rate
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 CELL = Cell(("conv3x3", "avgpool3x3", "conv1x1", "skip", "conv1x1", "conv3x3"))

@@ -22,7 +22,8 @@ from nas_service.snn.checkpoint import Place
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, steps_of
 from nas_service.snn.training import Recipe, accuracy, firing_rate, fit, recalibrate
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 A = Architecture((Cell(("conv3x3", "skip", "zeroize", "skip", "skip", "skip")),), 4, 2, 16, 2, 4)

@@ -33,7 +33,8 @@ from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF
 from nas_service.snn.quantization import Rounding, integer_weights, matrix_of, quantize
 from nas_service.snn.training import Recipe, accuracy, firing_rate, fit
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 TASK = Task(1, 8, 10)

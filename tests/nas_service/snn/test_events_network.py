@@ -12,7 +12,8 @@ from nas_service.snn.quantization import matrix_of
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import firing_rate
 from nas_service.snn.workload_cache import Composition
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task

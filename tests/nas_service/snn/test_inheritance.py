@@ -14,7 +14,8 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.snn.inheritance import contribute, inherit
 from nas_service.snn.network import Network
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 from nas_service.study.spec import parse_spec
 

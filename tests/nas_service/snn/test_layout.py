@@ -6,7 +6,8 @@ from torch import nn
 
 from nas_service.snn.network import Network, lif_layers
 from nas_service.snn.operations import SmoothPool2d
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 EVERY_KIND = Cell(("conv3x3", "avgpool3x3", "conv3x3", "sepconv3x3", "maxpool3x3", "skip"))

@@ -17,7 +17,8 @@ from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.spaces.task import Task
 

@@ -23,7 +23,8 @@ from nas_service.snn.proxies import (
     sparsity_aware_kernels,
     structure,
 )
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 

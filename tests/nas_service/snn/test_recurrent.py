@@ -16,7 +16,8 @@ from nas_service.snn.network import (
 from nas_service.snn.neurons import LIF
 from nas_service.snn.operations import StepNorm
 from nas_service.snn.trace import spike_rates
-from nas_service.spaces.architecture import EDGES, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGES, Cell
 from nas_service.spaces.task import Task
 
 TASK, T = Task(1, 8, 10), 5

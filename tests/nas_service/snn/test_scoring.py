@@ -17,7 +17,8 @@ from nas_service.snn.checkpoint import load_weights
 from nas_service.snn.deployed import deployed, integer_matrices
 from nas_service.snn.int8 import Int8Convolution, in_int8
 from nas_service.snn.training import accuracy, firing_rate
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.spec import parse_spec
 

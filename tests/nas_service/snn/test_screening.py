@@ -11,7 +11,8 @@ import pytest
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator, training_memory_B, violations
 from nas_service.metrics import Evaluation, measure
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import parse_spec
 
 SKIP = Cell(("skip",) * 6)

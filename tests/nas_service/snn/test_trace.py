@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from nas_service.errors import SpecError
 from nas_service.snn.network import Network
 from nas_service.snn.trace import spike_rates, trace
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.spaces.task import Task
 

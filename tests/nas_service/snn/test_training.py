@@ -15,7 +15,8 @@ from nas_service.snn import precision
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, steps_of
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 A = Architecture((Cell(("skip", "zeroize", "conv1x1", "skip", "skip", "skip")),), 4, 2, 16, 2, 8)

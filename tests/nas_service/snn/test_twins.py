@@ -10,7 +10,8 @@ from torch import nn
 from nas_service.snn.network import Network, lif_layers
 from nas_service.snn.neurons import LIF, BatchNormLIF, Neuron, norse_parameters
 from nas_service.snn.training import firing_rate
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.task import Task
 
 TASK = Task(1, 8, 10)

@@ -13,8 +13,9 @@ from hw_models import load_profile
 from nas_service.evaluation.census import census, feasible
 from nas_service.evaluation.screening import composition_of, profile_of
 from nas_service.snn.trace import trace
-from nas_service.snn.workload_cache import CellTable, Composition, numbered, sampled
-from nas_service.spaces.architecture import EDGE_NAMES
+from nas_service.snn.workload_cache import Composition
+from nas_service.spaces.batch import CellTable, numbered, sampled
+from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task

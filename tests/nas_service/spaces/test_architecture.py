@@ -9,7 +9,8 @@ import pytest
 from hw_models import load_profile
 from nas_service.errors import SpecError
 from nas_service.snn.trace import trace
-from nas_service.spaces.architecture import EDGE_NAMES, Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
 from nas_service.snn.network import Network, lif_layers
-from nas_service.spaces.architecture import (
-    EDGE_NAMES,
-    EDGES,
-    IN,
-    MIRROR,
-    OUT,
-    Architecture,
-    Cell,
-    Reads,
-)
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, EDGES, IN, MIRROR, OUT, Cell, Reads
 from nas_service.spaces.operations import OPERATIONS, PRESETS, states_of
 from nas_service.spaces.task import Task
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hw_models import load_profile
 from nas_service.errors import SpecError
 from nas_service.snn.trace import trace
-from nas_service.spaces.architecture import EDGE_NAMES, SIZES, Architecture, Cell
+from nas_service.spaces.architecture import SIZES, Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.cell_space import CellSpace, _draw_ordered
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task

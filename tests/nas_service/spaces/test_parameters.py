@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
-from nas_service.spaces.architecture import GLOBAL, Architecture, Cell
+from nas_service.spaces.architecture import GLOBAL, Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 

@@ -12,14 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
-from nas_service.spaces.architecture import (
-    EDGE_NAMES,
-    GLOBAL,
-    Architecture,
-    Cell,
-    layers_of,
-    parts_of,
-)
+from nas_service.spaces.architecture import GLOBAL, Architecture, layers_of, parts_of
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.cell_space import CellSpace, _draw_ordered
 from nas_service.spaces.operations import PRESETS
 from nas_service.spaces.task import Task

@@ -5,7 +5,8 @@ import pytest
 from hw_models import Layer, Workload, load_profile
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease
 from nas_service.worker.spool import Spool

@@ -20,7 +20,8 @@ from safetensors import safe_open
 from nas_service.errors import DataError, Interrupted, SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.snn.precision import native_bf16
-from nas_service.spaces.architecture import Architecture, Cell
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.study.spec import parse_spec
 from nas_service.worker.training_process import (
     OF_THE_CANDIDATE,
