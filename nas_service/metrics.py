@@ -44,6 +44,7 @@ class Evaluation:
     inherited: float = 0.0  # share of its parameters that began as another candidate's
     seconds: float = 0.0  # of training and scoring, wall clock
     reason: str = ""  # why it was not trained, or what went wrong
+    rejected_by: tuple[str, ...] = ()  # the checks that it failed, see `Rejection`
     repair: dict[str, int | str] = field(default_factory=dict)  # parameters that keep all budgets
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ class Evaluation:
             rates = values.get("spike_rates", {})
             values["spike_rates"] = {name: _rate(rate) for name, rate in rates.items()}
             values["on_chip"] = tuple(values.get("on_chip", ()))
+            values["rejected_by"] = tuple(values.get("rejected_by", ()))
             values["curve"] = tuple((int(n), a) for n, a in values.get("curve", ()))
             evaluation = cls(**values)
             _check(evaluation)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.evaluation.feasible_set import Counted, counted, leaves
-from nas_service.evaluation.screening import MEMORY, Budgets
+from nas_service.evaluation.screening import Budgets
+from nas_service.rejection import MEMORY
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import Drawn, numbered, sampled
 from nas_service.spaces.cell_space import CellSpace

@@ -22,9 +22,10 @@ from nas_service.data.dataset import Source
 from nas_service.data.images import Images, Split, split
 from nas_service.errors import SpecError
 from nas_service.evaluation.repair import MOST, repair
-from nas_service.evaluation.screening import NO_PATH, Budgets, over_budget, profile_of, too_large
+from nas_service.evaluation.screening import Budgets, profile_of
 from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation, told
+from nas_service.rejection import Rejection
 from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.augmentation import Augmentation
@@ -142,28 +143,29 @@ class Evaluator:
             versions=versions(),
         )
         unborn = self._costed(unborn, at_rest)
-        reason = self._why_not(unborn, workload)
-        return mended(unborn, reason, self.budgets) if reason else unborn
+        rejection = self._rejection(unborn, workload)
+        return unborn if rejection is None else with_repair(unborn, rejection, self.budgets)
 
     @cached_property
     def budgets(self) -> Budgets:
         """The same that `screen` asks, of many candidates at once."""
         return Budgets(self.spec, self.composition)
 
-    def _why_not(self, unborn: Evaluation, workload: Workload) -> str:
+    def _rejection(self, unborn: Evaluation, workload: Workload) -> Rejection | None:
         if not unborn.architecture.connected:
-            return NO_PATH
+            return Rejection.without_path()
         batch_size = self.spec.training.batch_size
         need = training_memory_B(unborn.architecture, workload, batch_size) / 2**30
         if need > self.spec.training.memory_GiB:
-            return too_large(need, self.spec.training.memory_GiB)
+            return Rejection.too_large(need, self.spec.training.memory_GiB)
         return self._over_budget(unborn)
 
-    def _over_budget(self, unborn: Evaluation) -> str:
+    def _over_budget(self, unborn: Evaluation) -> Rejection | None:
         values = unborn.hardware_metrics | unborn.bounds
         known = [c for c in self.spec.constraints if c.measure in values and c.grows]
-        over = {c.measure: c.violation(values[c.measure]) for c in known}
-        return over_budget({name: v for name, v in over.items() if v > 0})
+        violations = {c.measure: c.violation(values[c.measure]) for c in known}
+        over = {name: v for name, v in violations.items() if v > 0}
+        return Rejection.over_budget(over) if over else None
 
     def network(self, architecture: Architecture) -> Network:
         """The untrained network, on the device of this process."""
@@ -380,15 +382,16 @@ def recipe_of(spec: StudySpec) -> Recipe:
     )
 
 
-def mended(unborn: Evaluation, reason: str, budgets: Budgets) -> Evaluation:
-    """With the reason and the cheapest repair; without one where the space is another."""
+def with_repair(unborn: Evaluation, rejection: Rejection, budgets: Budgets) -> Evaluation:
+    """The rejected candidate with its reason and its cheapest repair, where the space has one."""
+    reason = rejection.reason
+    unborn = replace(unborn, reason=reason, rejected_by=rejection.checks, repair={})
     try:
         found = repair(budgets, unborn.architecture)
-    except SpecError:
-        return replace(unborn, reason=reason, repair={})
+    except SpecError:  # the candidate is of another space
+        return unborn
     if found is None:
-        none = f"no repair found by up to {MOST} changes"
-        return replace(unborn, reason=f"{reason}; {none}", repair={})
+        return replace(unborn, reason=f"{reason}; no repair found by up to {MOST} changes")
     fits = budgets.composition.space.parameters(found.architecture)
     return replace(unborn, reason=f"{reason}; fits with {found}", repair=fits)
 

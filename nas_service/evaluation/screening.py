@@ -3,7 +3,6 @@
 Costs are those at the study's assumed spike rate. N candidates.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -15,6 +14,7 @@ from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
 from nas_service.evaluation.training_memory import training_memories_B
+from nas_service.rejection import MEMORY, PATH
 from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.spaces.batch import Drawn
@@ -22,10 +22,6 @@ from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
 
-PATH = "connected"  # that something leads from input to output
-MEMORY = "training.memory_GiB"
-NO_PATH = "no path from input to output"
-TRAINING = "training needs about"
 EXACT = (PATH, MEMORY, "parameters", "crossbars", "tiles")  # whole numbers, in any order
 ROUNDING = 1e-12  # by which other costs may differ from those of one candidate alone, relative
 DRAWN = 1000  # candidates whose draws are in memory at once
@@ -49,25 +45,6 @@ def composition_of(spec: StudySpec) -> Composition:
 @lru_cache(maxsize=4)
 def _composition(space: CellSpace, task: Task, votes: int) -> Composition:
     return Composition(space, task, votes)
-
-
-def over_budget(violations: Mapping[str, float]) -> str:
-    """What is said of budgets that are broken."""
-    return ", ".join(f"{name} {100 * v:.3g} % over budget" for name, v in violations.items())
-
-
-def too_large(need_GiB: float, limit_GiB: float) -> str:
-    return f"{TRAINING} {need_GiB:.3g} GiB of {limit_GiB:g}"
-
-
-def broken(reason: str) -> tuple[str, ...]:
-    """What a rejection names: PATH, MEMORY, or every budget that is broken."""
-    said = reason.partition(";")[0]
-    if said == NO_PATH:
-        return (PATH,)
-    if said.startswith(TRAINING):
-        return (MEMORY,)
-    return tuple(part.split()[0] for part in said.split(", ") if part.endswith("over budget"))
 
 
 @dataclass(frozen=True, eq=False)

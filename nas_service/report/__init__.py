@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hw_models import HardwareReport
-from nas_service.evaluation.screening import MEMORY, NO_PATH, PATH
 from nas_service.metrics import METRICS, Evaluation, decimals
+from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.searches.results import Candidate, Result

@@ -20,8 +20,9 @@ from nas_service.data import source_of
 from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import Counted, counted, share_counted
-from nas_service.evaluation.screening import MEMORY, PATH, Budgets
+from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import MEASURED, METRICS, PROXY
+from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers.cell_features import PER_DOUBLING, Paths, live_codes, promise
 from nas_service.samplers.greybox import (
     Bound,

@@ -21,8 +21,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.screening import MEMORY as MEMORY_OF_TRAINING
 from nas_service.metrics import METRICS, PROXY
+from nas_service.rejection import MEMORY as MEMORY_OF_TRAINING
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.greybox_cells import CellProblem

@@ -30,13 +30,15 @@ def report_trial(trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome:
     frozen = trial.storage.get_trial(trial._trial_id)
     if frozen.state.is_finished():
         return
-    attributes: dict[str, str | float] = {
+    attributes: dict[str, str | float | list[str]] = {
         "outcome": outcome,
         "digest": evaluation.architecture.digest,
     }
     attributes |= {name: round(value, 6) for name, value in measure(evaluation).items()}
     if evaluation.reason:
         attributes["reason"] = evaluation.reason[:REASON]
+    if evaluation.rejected_by:
+        attributes["rejected_by"] = list(evaluation.rejected_by)
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
     for key, violation in constraint_values(spec, evaluation).items():

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from nas_service.evaluation.screening import NO_PATH, PATH, broken
 from nas_service.metrics import MEASURED, PROXY, Evaluation
+from nas_service.rejection import NO_PATH, PATH, checks_named
 from nas_service.samplers import PASSED_OVER
 from nas_service.searches.creation import Search, all_digests, exhausted
 from nas_service.searches.successive_halving import promote_by
@@ -34,6 +34,7 @@ class Candidate:
     violations: dict[str, float]  # of the constraints whose metric is measured
     test_accuracy: float | None
     reason: str = ""  # why it was not trained, or what went wrong
+    rejected_by: tuple[str, ...] = ()  # the checks that it failed before training
 
     @property
     def measured(self) -> bool:
@@ -80,7 +81,7 @@ class Result:
     def rejected_by(self) -> dict[str, int]:
         """Candidates that each budget rejected, most first; one may break several."""
         rejected = (c for c in self.candidates if c.outcome == "rejected")
-        return dict(Counter(name for c in rejected for name in broken(c.reason)).most_common())
+        return dict(Counter(name for c in rejected for name in c.rejected_by).most_common())
 
     @cached_property
     def proposals(self) -> dict[str, int]:
@@ -289,11 +290,17 @@ def read(search: Search) -> Result:
         found.append(
             Candidate(
                 number, digest, outcome, row.outcome, row.metrics, over, row.test_accuracy,
-                str(attributes.get("reason", "")),
+                str(attributes.get("reason", "")), _rejected_by(attributes),
             )
         )  # fmt: skip
     passed = [t.user_attrs[PASSED_OVER] for t in trials if PASSED_OVER in t.user_attrs]
     return Result(search.spec, tuple(found), count(outcomes), search, dict(*passed[-1:]))
+
+
+def _rejected_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    if "rejected_by" in attributes:
+        return tuple(attributes["rejected_by"])
+    return checks_named(str(attributes.get("reason", "")))
 
 
 def stalled(spec: StudySpec, archive: Iterable[Archived]) -> str:

@@ -19,6 +19,7 @@ from optuna.trial import FixedTrial, Trial, TrialState
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, TooManyFailures
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
+from nas_service.rejection import Rejection
 from nas_service.samplers import GENERATIONS, derived_seed
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.searches.creation import (
@@ -288,7 +289,8 @@ class Worker:
         screened = self.bench.screen(
             architecture, derived_seed(self.search.spec.seed, trial.number)
         )
-        return replace(screened, reason=f"too large to train: twice {failure}")
+        rejection = Rejection.out_of_memory(failure)
+        return replace(screened, reason=rejection.reason, rejected_by=rejection.checks)
 
     def _drawable(self, lease: Lease) -> Trial:
         """The trial of a lease, held; what it drew already stays drawn.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.repair import Change, repair
-from nas_service.evaluation.screening import MEMORY, PATH, Budgets, broken
+from nas_service.evaluation.screening import Budgets
+from nas_service.rejection import MEMORY, PATH, checks_named
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import coded, numbered, sampled
 from nas_service.spaces.cell import Cell
@@ -188,7 +189,8 @@ def test_batches_are_screened_as_one_by_one():
         reason = screened.reason.partition(";")[0]
         first = [PATH] if found[PATH][n] > 0 else [MEMORY] if found[MEMORY][n] > 0 else []
         over_now = [name for name, v in found.items() if v[n] > 0]
-        assert list(broken(screened.reason)) == (first or over_now)
+        assert list(screened.rejected_by) == (first or over_now)
+        assert checks_named(screened.reason) == screened.rejected_by
         if found["connected"][n] > 0:
             assert reason == "no path from input to output"
         elif found[MEMORY][n] > 0:

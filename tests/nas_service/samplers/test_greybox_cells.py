@@ -12,7 +12,8 @@ from nas_service.data import source_of
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import share_counted
-from nas_service.evaluation.screening import MEMORY, PATH, profile_of
+from nas_service.evaluation.screening import profile_of
+from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers import sampler_of
 from nas_service.samplers.cell_features import DEPTH, Paths, live_codes, promise
 from nas_service.samplers.greybox import DomainKnowledge, Objective

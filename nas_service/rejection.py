@@ -1,0 +1,48 @@
+"""Why a candidate is rejected before its training: names for programs, a sentence for people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PATH = "connected"  # the check that some path leads from input to output
+MEMORY = "training.memory_GiB"  # the check that a training fits the memory it may take
+NO_PATH = "no path from input to output"
+_MEMORY_TEXT = "training needs about"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The checks that a candidate fails (PATH, MEMORY or names of constraints), and the reason."""
+
+    checks: tuple[str, ...]
+    reason: str
+
+    @classmethod
+    def without_path(cls) -> "Rejection":
+        """Of a candidate whose output does not depend on its input."""
+        return cls((PATH,), NO_PATH)
+
+    @classmethod
+    def too_large(cls, need_GiB: float, limit_GiB: float) -> "Rejection":
+        """Of a candidate whose training does not fit into memory."""
+        return cls((MEMORY,), f"{_MEMORY_TEXT} {need_GiB:.3g} GiB of {limit_GiB:g}")
+
+    @classmethod
+    def out_of_memory(cls, failure: object) -> "Rejection":
+        """Of a candidate for which memory ran out in two trainings, the last with `failure`."""
+        return cls((MEMORY,), f"too large to train: twice {failure}")
+
+    @classmethod
+    def over_budget(cls, violations: Mapping[str, float]) -> "Rejection":
+        """Of a candidate with relative violations, all above 0, of the named constraints."""
+        texts = (f"{name} {100 * v:.3g} % over budget" for name, v in violations.items())
+        return cls(tuple(violations), ", ".join(texts))
+
+
+def checks_named(reason: str) -> tuple[str, ...]:
+    """The checks that a stored reason names, for trials stored before these had their own field."""
+    text = reason.partition(";")[0]
+    if text == NO_PATH:
+        return (PATH,)
+    if text.startswith(_MEMORY_TEXT):
+        return (MEMORY,)
+    return tuple(part.split()[0] for part in text.split(", ") if part.endswith("over budget"))
