@@ -82,7 +82,7 @@ def evaluate(
     """Screen and train one architecture (JSON) as the study would; nothing is stored."""
     import torch
 
-    from nas_service.evaluation.evaluator import Evaluator, mended
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.evaluation.screening import Budgets
     from nas_service.evaluation.single import alone, read_candidate
 
@@ -90,9 +90,7 @@ def evaluate(
     spec = load_spec(study)
     architecture, own = read_candidate(file, spec)
     bench = Evaluator.open(alone(spec, architecture, str(file)), data)
-    found = bench.screen(architecture, own if seed is None else seed)
-    if found.reason:  # its repair is one of the study's candidates
-        found = mended(found, found.reason.partition(";")[0], Budgets.of(spec))
+    found = bench.screen(architecture, own if seed is None else seed, Budgets.of(spec))
     if deserving := not found.reason and not no_train:
         found = bench.train(found, heard=_say_epoch(spec.training.last))
     outcome = found.outcome if deserving or found.reason else "screened"

@@ -127,10 +127,13 @@ class Evaluator:
         report = ensemble.profile.estimate(workload)
         return replace(evaluation, hardware=report, bounds=bounds)
 
-    def screen(self, architecture: Architecture, seed: int) -> Evaluation:
+    def screen(
+        self, architecture: Architecture, seed: int, repairs: Budgets | None = None
+    ) -> Evaluation:
         """What is known before training: exact sizes, costs at the assumed rate, why to reject.
 
-        An empty `reason` means that the candidate deserves its training.
+        An empty `reason` means that the candidate deserves its training. A repair is searched in
+        the space of `repairs`, by default the evaluator's own.
         """
         workload = self.workload(architecture)
         at_rest = workload.at_rate(self.spec.hardware.assumed_rate)
@@ -144,7 +147,9 @@ class Evaluator:
         )
         unborn = self._costed(unborn, at_rest)
         rejection = self._rejection(unborn, workload)
-        return unborn if rejection is None else with_repair(unborn, rejection, self.budgets)
+        if rejection is None:
+            return unborn
+        return with_repair(unborn, rejection, repairs or self.budgets)
 
     @cached_property
     def budgets(self) -> Budgets:
