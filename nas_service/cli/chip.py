@@ -23,7 +23,8 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import SpecError, pick
-from nas_service.importers import load_workload, read_json
+from nas_service.importers import load_workload
+from nas_service.json_file import read_json
 from nas_service.metrics import METRICS
 from nas_service.study.spec import load_spec
 

@@ -84,7 +84,7 @@ def evaluate(
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.evaluation.screening import Budgets
-    from nas_service.evaluation.single import alone, read_candidate
+    from nas_service.searches.single import alone, read_candidate
 
     torch.set_num_threads(1)
     spec = load_spec(study)

@@ -4,17 +4,16 @@ A matrix that cannot lie on a crossbar as a square convolution or a linear layer
 names it: nothing is skipped.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_models import Workload, WorkloadError
+from nas_service.json_file import MAX_FILE_B, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MAX_FILE_B = 2**30
 SUFFIXES = (".json", ".nir")
 
 
@@ -32,15 +31,6 @@ def load_workload(path: Path, time_steps: int | None = None) -> Workload:
         return from_nir(path, time_steps)
     found = Workload.from_json(read_json(path))
     return found if time_steps is None else Workload(found.layers, time_steps)
-
-
-def read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_FILE_B:
-            raise ValueError(f"larger than {MAX_FILE_B} bytes")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WorkloadError(f"{path}: cannot be read as JSON ({error})") from error
 
 
 def from_nir(

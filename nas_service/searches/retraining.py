@@ -24,7 +24,8 @@ from nas_service.searches.results import Candidate, Result
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean
 from nas_service.store.store import Repeat
 from nas_service.study.spec import StudySpec
-from nas_service.worker.worker import WAIT_s
+
+WAIT_s = 0.3  # between two looks for a repeat that another process trains
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 from hw_models import WorkloadError
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
-from nas_service.importers import read_json
+from nas_service.json_file import read_json
 from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cell_space import CellSpace

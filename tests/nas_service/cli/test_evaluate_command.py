@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.evaluation.single import alone, read_candidate
 from nas_service.searches.creation import create
 from nas_service.searches.results import read
+from nas_service.searches.single import alone, read_candidate
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace

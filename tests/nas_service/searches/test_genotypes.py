@@ -9,11 +9,11 @@ from optuna.trial import FixedTrial
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.evaluation.single import alone
 from nas_service.samplers.greybox_cells import Box
 from nas_service.samplers.proposer import CellByCell
 from nas_service.searches.creation import create, open_search
 from nas_service.searches.initial_trials import resolve
+from nas_service.searches.single import alone
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec

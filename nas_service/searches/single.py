@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_service.errors import SpecError
-from nas_service.importers import read_json
+from nas_service.json_file import read_json
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
 from nas_service.spaces.operations import BACK, operations_of
