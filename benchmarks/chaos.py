@@ -130,14 +130,16 @@ def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
 
     train = simulated.training(seconds)
 
-    def poison(bench: Any, begun: Evaluation, weights: Path, pause: Callable[[], None]) -> Any:
+    def poison(
+        bench: Any, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
+    ) -> Any:
         digest = begun.architecture.digest
         if poisoned(folder, "crash", digest):
             faulthandler.disable()  # its end is meant
             os.kill(os.getpid(), signal.SIGSEGV)
         if poisoned(folder, "oom", digest):
             raise ChildFailure("oom", "made up")
-        return train(bench, begun, weights, pause)
+        return train(bench, begun, weights, check_interrupt)
 
     return poison
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from nas_service.metrics import Evaluation, measure, told
+from nas_service.metrics import Evaluation, measure, values_with_fallbacks
 from nas_service.searches.creation import Search
 from nas_service.searches.results import read as read_results
 from nas_service.store.store import PAID
@@ -163,7 +163,7 @@ def _values(h: History) -> Iterator[str]:
         if digest not in known:
             yield f"trial {t.number}: its candidate {digest} is not in the archive"
             continue
-        expected = told(known[digest])
+        expected = values_with_fallbacks(known[digest])
         for name, value in zip((o.metric for o in h.spec.objectives), t.values, strict=True):
             if not math.isclose(value, expected[name], rel_tol=1e-9):
                 yield f"trial {t.number}: {name} is {value} in Optuna, {expected[name]} here"

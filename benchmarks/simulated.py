@@ -113,11 +113,11 @@ def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluati
     """Trainings that wait for so long, and look up to ten times a second whether to go on."""
 
     def train(
-        bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
+        bench: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
     ) -> Evaluation:
         end = time.monotonic() + seconds(begun.architecture)
         while (left := end - time.monotonic()) > 0:
-            pause()
+            check_interrupt()
             time.sleep(min(left, 0.1))
         share = drawn(begun.architecture, "accuracy")
         return replace(begun, outcome="trained", fidelity=1, accuracy=share, spike_rate=0.1)

@@ -187,7 +187,7 @@ def measure(evaluation: Evaluation) -> dict[str, float]:
     return {name: value for name, value in known if value is not None} | evaluation.bounds
 
 
-def told(evaluation: Evaluation) -> dict[str, float]:
+def values_with_fallbacks(evaluation: Evaluation) -> dict[str, float]:
     """Every metric, finite: the fallback stands in for what was not measured."""
     fallbacks = {name: metric.fallback(evaluation) for name, metric in METRICS.items()}
     values = fallbacks | measure(evaluation)

@@ -236,13 +236,13 @@ def test_what_diverges_or_fails_stays(store, monkeypatch):
     """The first that goes on diverges, the second has no data any more; others go on."""
     trained, went = Evaluator.resume_training, []
 
-    def worse(self, earlier, weights, pause=lambda: None):
+    def worse(self, earlier, weights, check_interrupt=lambda: None):
         went.append(earlier.architecture.digest)
         if len(went) == 1:
             return replace(earlier, outcome="diverged", accuracy=None, reason="loss nan")
         if len(went) == 2:
             raise ValueError("gone")
-        return trained(self, earlier, weights, pause)
+        return trained(self, earlier, weights, check_interrupt)
 
     monkeypatch.setattr(Evaluator, "resume_training", worse)
     search, _ = run(store, spec())
@@ -394,7 +394,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
     for digest in killed:
         found = archive(store, search)[digest]
         assert found.fidelity > 1
-        whole = bench.to(found.fidelity)
+        whole = bench.with_last_epoch(found.fidelity)
         fresh = whole.train(whole.screen(found.architecture, found.seed))
         assert replace(fresh, seconds=0.0) == found
     assert "failed" not in outcomes.values()

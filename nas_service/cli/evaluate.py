@@ -92,7 +92,7 @@ def evaluate(
     bench = Evaluator.open(alone(spec, architecture, str(file)), data)
     found = bench.screen(architecture, own if seed is None else seed, Budgets.of(spec))
     if deserving := not found.reason and not no_train:
-        found = bench.train(found, heard=_say_epoch(spec.training.last))
+        found = bench.train(found, on_epoch=_say_epoch(spec.training.last))
     outcome = found.outcome if deserving or found.reason else "screened"
     over = spec.known_violations(measure(found))
     if as_json:

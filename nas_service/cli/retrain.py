@@ -102,11 +102,13 @@ def _train(search: Any, bench: Any, chosen: Any, seeds: int, stdin: bool) -> Non
     if stdin:
         end_with_stdin(asked_to_end)
 
-    def pause() -> None:
+    def check_interrupt() -> None:
         if asked_to_end.is_set():
             raise Interrupted("interrupted: run the same command again to continue")
 
-    retraining.train(search, bench, chosen, seeds, pause, lambda text: print(text, flush=True))
+    retraining.train(
+        search, bench, chosen, seeds, check_interrupt, lambda text: print(text, flush=True)
+    )
     print("end: all trained", flush=True)
 
 

@@ -24,7 +24,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.repair import MOST, repair
 from nas_service.evaluation.screening import Budgets, profile_of
 from nas_service.evaluation.training_memory import training_memory_B
-from nas_service.metrics import Evaluation, told
+from nas_service.metrics import Evaluation, values_with_fallbacks
 from nas_service.rejection import Rejection
 from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.analog import accuracy_on_chip
@@ -69,8 +69,8 @@ def device() -> torch.device:
         found = torch.device(name)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
-        told = str(error).splitlines()[0]
-        raise SpecError(f"NAS_DEVICE = {name!r}: no such device here ({told})") from None
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"NAS_DEVICE = {name!r}: no such device ({reason})") from None
     return found
 
 
@@ -198,8 +198,8 @@ class Evaluator:
         self,
         screened: Evaluation,
         weights: Path | None = None,
-        pause: Callable[[], None] = lambda: None,
-        heard: Callable[[int, float], None] = lambda epoch, loss: None,
+        check_interrupt: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
     ) -> Evaluation:
         """The candidate measured on validation images; `weights` keeps the network.
 
@@ -211,7 +211,7 @@ class Evaluator:
         network = self.network(screened.architecture)
         scored = replace(screened, proxies=self._proxies(network, screened.architecture))
         try:
-            measured = self._measured(network, scored, weights, pause, heard)
+            measured = self._measured(network, scored, weights, check_interrupt, on_epoch)
         except Diverged as error:
             measured = replace(scored, outcome="diverged", reason=str(error))
         if weights is not None and measured.trained:
@@ -219,17 +219,17 @@ class Evaluator:
         return replace(measured, seconds=time.perf_counter() - start)
 
     def resume_training(
-        self, earlier: Evaluation, weights: Path, pause: Callable[[], None] = lambda: None
+        self, earlier: Evaluation, weights: Path, check_interrupt: Callable[[], None] = lambda: None
     ) -> Evaluation:
         """A candidate whose training ended early, measured behind the study's last epoch.
 
         It is what one training to there would be; its seconds are those of all parts.
         """
         screened = replace(self.screen(earlier.architecture, earlier.seed), curve=earlier.curve)
-        found = self.train(screened, weights, pause)
+        found = self.train(screened, weights, check_interrupt)
         return replace(found, seconds=earlier.seconds + found.seconds)
 
-    def to(self, until: int) -> "Evaluator":
+    def with_last_epoch(self, until: int) -> "Evaluator":
         """The same whose trainings end at this epoch, where there is nothing left to compare."""
         t, search = self.spec.training, self.spec.search.model_copy(update={"halving": None})
         if until == t.last:
@@ -242,7 +242,7 @@ class Evaluator:
     def ended_early(self, evaluation: Evaluation) -> bool:
         return evaluation.trained and evaluation.fidelity < self.spec.training.last
 
-    def forget(self, measured: Evaluation, weights: Path) -> None:
+    def delete_checkpoint(self, measured: Evaluation, weights: Path) -> None:
         """Ends what was kept of a training, unless more of it may come; its result must be safe."""
         over = self.spec.training.last == self.spec.training.epochs
         if over or measured.outcome == "diverged":
@@ -268,8 +268,8 @@ class Evaluator:
         network: Network,
         candidate: Evaluation,
         weights: Path | None,
-        pause: Callable[[], None],
-        heard: Callable[[int, float], None],
+        check_interrupt: Callable[[], None],
+        on_epoch: Callable[[int, float], None],
     ) -> Evaluation:
         plan = self.spec.training
         if not plan.last:
@@ -283,9 +283,9 @@ class Evaluator:
         recipe = recipe_of(self.spec)
         for epoch in fit(
             network, Stored(images.train), recipe, candidate.seed,
-            until=plan.last, pause=pause, saved=saved, device=self.device,
+            until=plan.last, check_interrupt=check_interrupt, saved=saved, device=self.device,
         ):  # fmt: skip
-            heard(epoch.number, epoch.loss)
+            on_epoch(epoch.number, epoch.loss)
             if epoch.number in plan.rungs and epoch.number < plan.last:
                 settled = recalibrated(network, Stored(images.train), plan.batch_size, self.device)
                 share = self._accuracy(settled, images.validation)
@@ -403,4 +403,4 @@ def with_repair(unborn: Evaluation, rejection: Rejection, budgets: Budgets) -> E
 
 def violations(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:
     """Relative violation of every constraint, finite, in the order of the study."""
-    return spec.violations(told(evaluation))
+    return spec.violations(values_with_fallbacks(evaluation))

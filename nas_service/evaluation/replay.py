@@ -21,7 +21,7 @@ def replay(bench: Evaluator, recorded: Evaluation) -> Evaluation:
             "a training of inherited weights cannot be run again"
         )
     if recorded.trained:
-        bench = bench.to(recorded.fidelity)
+        bench = bench.with_last_epoch(recorded.fidelity)
     return bench.train(bench.screen(recorded.architecture, recorded.seed))
 
 

@@ -4,7 +4,7 @@ import optuna
 from optuna.trial import Trial
 
 from nas_service.evaluation.evaluator import violations
-from nas_service.metrics import MEASURED, Evaluation, measure, told
+from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallbacks
 from nas_service.store.store import CONTINUED
 from nas_service.study.spec import StudySpec
 
@@ -44,7 +44,7 @@ def report_trial(trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome:
     for key, violation in constraint_values(spec, evaluation).items():
         if key not in frozen.constraints:
             trial.set_constraint(key, violation)
-    values = told(evaluation)
+    values = values_with_fallbacks(evaluation)
     trial.study.tell(trial, [values[o.metric] for o in spec.objectives], skip_if_finished=True)
 
 

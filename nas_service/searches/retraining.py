@@ -160,22 +160,22 @@ def train(
     bench: Evaluator,
     candidates: Sequence[Candidate],
     seeds: int,
-    pause: Callable[[], None] = lambda: None,
+    check_interrupt: Callable[[], None] = lambda: None,
     said: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Trains every repeat that is not in the store; returns when all of them are.
 
     What another process has in hand comes last. A training that was killed goes on behind its
-    last epoch. `pause` is called between batches and may raise.
+    last epoch. `check_interrupt` is called between batches and may raise.
     """
     bench = replace(bench, spec=in_full(bench.spec))
     left = list(itertools.product(range(seeds), candidates))
     while left:
-        pause()
+        check_interrupt()
         left = [
             (number, candidate)
             for number, candidate in left
-            if not _done(search, bench, candidate, number, pause, said)
+            if not _done(search, bench, candidate, number, check_interrupt, said)
         ]
         time.sleep(WAIT_s if left else 0)
 
@@ -185,27 +185,31 @@ def _done(
     bench: Evaluator,
     candidate: Candidate,
     number: int,
-    pause: Callable[[], None],
+    check_interrupt: Callable[[], None],
     said: Callable[[str], None],
 ) -> bool:
     """False where another process has the repeat in hand; trains it where none has."""
     with _locked(_weights(search, candidate.digest, number)) as mine:
         if mine and not search.store.has_repeat(search.id, candidate.digest, number):
-            said(_train_one(search, bench, candidate, number, pause))
+            said(_train_one(search, bench, candidate, number, check_interrupt))
         return mine
 
 
 def _train_one(
-    search: Search, bench: Evaluator, candidate: Candidate, number: int, pause: Callable[[], None]
+    search: Search,
+    bench: Evaluator,
+    candidate: Candidate,
+    number: int,
+    check_interrupt: Callable[[], None],
 ) -> str:
     """Trains and keeps one repeat; returns a line about it."""
     known = search.store.known(search.id, candidate.digest)
     assert known is not None, candidate.digest  # noqa: S101  candidates come from the archive
     seed = repeat_seed(search.spec.seed, candidate.digest, number)
     weights = _weights(search, candidate.digest, number)
-    found = bench.train(bench.screen(known.architecture, seed), weights, pause)
+    found = bench.train(bench.screen(known.architecture, seed), weights, check_interrupt)
     search.store.keep_repeat(search.id, number, found)
-    bench.forget(found, weights)
+    bench.delete_checkpoint(found, weights)
     accuracy = found.reason if found.accuracy is None else f"accuracy {found.accuracy:.4f}"
     return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {found.seconds:.1f} s"
 

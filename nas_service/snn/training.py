@@ -101,14 +101,14 @@ def fit(
     seed: int,
     *,
     until: int | None = None,
-    pause: Callable[[], None] = lambda: None,
+    check_interrupt: Callable[[], None] = lambda: None,
     saved: checkpoint.Place | None = None,
     device: torch.device = CPU,
 ) -> Iterator[Epoch]:
     """Trains for the recipe's epochs, or `until` one of them; yields after each; raises Diverged.
 
-    `pause` is called before every batch, so that a caller can end a training by raising. With
-    `saved`, every epoch is kept there once its receiver is done with it, and a training that was
+    `check_interrupt` is called before every batch, so that a caller can end a training by raising.
+    With `saved`, every epoch is kept there once its receiver is done with it, and a training that was
     ended continues behind its last one: the same weights come out as without a break.
     """
     die = torch.Generator().manual_seed(seed)
@@ -122,7 +122,7 @@ def fit(
         order = torch.randperm(len(images.labels), generator=die)[: steps * recipe.batch_size]
         total = 0.0
         for pixels, labels in batches(images, order, steps, device):
-            pause()
+            check_interrupt()
             x = images.scaled(recipe.augmentation(pixels, die))
             total += _step(network, x, labels, optimizer, recipe, number)
             schedule.step()

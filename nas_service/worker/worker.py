@@ -56,21 +56,21 @@ Train = Callable[[Evaluator, Evaluation, Path, Callable[[], None]], Evaluation]
 
 
 def here(
-    bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
+    bench: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
 ) -> Evaluation:
     """In this process, which ends as its training may end it."""
     train = bench.resume_training if begun.trained else bench.train
-    return train(begun, weights, pause)
+    return train(begun, weights, check_interrupt)
 
 
 def in_children(trainer: TrainingClient, seconds: float | None = None) -> Train:
     """Each in a process of its own, for at most so long."""
 
     def train(
-        bench: Evaluator, begun: Evaluation, weights: Path, pause: Callable[[], None]
+        bench: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
     ) -> Evaluation:
         job = Job(bench.spec, bench.folder, begun, weights, further=begun.trained)
-        return trainer.run(job, pause, seconds)
+        return trainer.run(job, check_interrupt, seconds)
 
     return train
 
@@ -409,7 +409,7 @@ class Worker:
         with self.spool.keeping(s.id, lease, self.owner, found):
             kept = self._patience.call(lambda again: self._archive(lease, trial, found, again))
         if kept and found.outcome in ("trained", "diverged"):
-            bench.forget(found, weights)
+            bench.delete_checkpoint(found, weights)
 
     @contextlib.contextmanager
     def _resting(self) -> Iterator[None]:
@@ -427,8 +427,8 @@ class Worker:
         """The bench whose trainings end where this trial's does."""
         attributes, steps = trial.user_attrs, self.search.spec.steps
         if CONTINUES in attributes:
-            return self.bench.to(attributes.get(UNTIL, steps[-1]))
-        return self.bench.to(steps[0])
+            return self.bench.with_last_epoch(attributes.get(UNTIL, steps[-1]))
+        return self.bench.with_last_epoch(steps[0])
 
     def _archive(
         self, lease: Lease, trial: Trial, evaluation: Evaluation, again: bool = False

@@ -223,14 +223,14 @@ def _say(text: str) -> None:
 def _training(orders: Orders) -> Callable[..., Any]:
     gate = _gate(orders.folder, "training") if "training" in orders.gates else lambda: None
 
-    def deaf(bench: Any, begun: Any, weights: Path, pause: Callable[[], None]) -> Any:
+    def deaf(bench: Any, begun: Any, weights: Path, check_interrupt: Callable[[], None]) -> Any:
         return made(bench, begun, weights, lambda: None)
 
-    def train(bench: Any, begun: Any, weights: Path, pause: Callable[[], None]) -> Any:
+    def train(bench: Any, begun: Any, weights: Path, check_interrupt: Callable[[], None]) -> Any:
         gate()
         for _ in range(10):
             _pass_moment()
-        return (deaf if orders.deaf else made)(bench, begun, weights, pause)
+        return (deaf if orders.deaf else made)(bench, begun, weights, check_interrupt)
 
     made = simulated.training(lambda a: orders.training_s)
     return train

@@ -22,7 +22,7 @@ def begin(job):
     attempt = len(list(folder.glob(f"{digest}.attempt*")))
     (folder / f"{digest}.attempt{attempt}").touch()
 
-    def work(pause):
+    def work(check_interrupt):
         if mine and attempt < int(times):
             ENDS[end]()
         measured = {"outcome": "trained", "fidelity": 1, "accuracy": 0.5, "spike_rate": 0.1}

@@ -19,14 +19,14 @@ class OutOfMemoryError(RuntimeError):
     """As torch names its own for GPUs."""
 
 
-def hog(job, pause):
+def hog(job, check_interrupt):
     kept = []
     while True:
         kept.append(bytearray(2**22))
         kept[-1][::4096] = b"x" * len(kept[-1][::4096])
 
 
-def torch_hog(job, pause):
+def torch_hog(job, check_interrupt):
     import torch
 
     return torch.empty(2**31, dtype=torch.uint8)
@@ -35,44 +35,44 @@ def torch_hog(job, pause):
 def reserve(size_B):
     """Memory that is asked for, and not touched."""
 
-    def ask(job, pause):
+    def ask(job, check_interrupt):
         assert np.empty(size_B, dtype=np.uint8).nbytes == size_B
         return job["candidate"]
 
     return ask
 
 
-def no_memory_on_device(job, pause):
+def no_memory_on_device(job, check_interrupt):
     raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
-def fill_disk(job, pause):
+def fill_disk(job, check_interrupt):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     Path(job["data"], "large").write_bytes(bytes(8192))
 
 
-def fill_disk_by_safetensors(job, pause):
+def fill_disk_by_safetensors(job, check_interrupt):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     save_file({"w": np.zeros(10_000)}, Path(job["data"], "large"))
 
 
-def raise_from(job, pause):
+def raise_from(job, check_interrupt):
     try:
-        fill_disk(job, pause)
+        fill_disk(job, check_interrupt)
     except OSError as error:
         raise ValueError("cannot be kept") from error
 
 
-def look_for_secrets(job, pause):
+def look_for_secrets(job, check_interrupt):
     found = [name for name, value in os.environ.items() if "canary" in value]
     raise ValueError(f"secrets: {found}")
 
 
-def refuse(job, pause):
+def refuse(job, check_interrupt):
     raise ValueError("seven is no candidate")
 
 
-def say(job, pause):
+def say(job, check_interrupt):
     print("printed", flush=True)
     warnings.warn("is torn", stacklevel=2)
     logging.getLogger("of.child").warning("fires %d", 7)
@@ -88,27 +88,27 @@ def _appear(job):
     place.with_suffix(".part").replace(place)
 
 
-def wait(job, pause):
+def wait(job, check_interrupt):
     _appear(job)
     while True:
-        pause()
+        check_interrupt()
         time.sleep(0.01)
 
 
-def be_deaf(job, pause):
+def be_deaf(job, check_interrupt):
     _appear(job)
     while True:
         time.sleep(0.01)
 
 
 def kill(number):
-    return lambda job, pause: os.kill(os.getpid(), number)
+    return lambda job, check_interrupt: os.kill(os.getpid(), number)
 
 
 WAYS = {
     "hog": hog,
     "torch_hog": torch_hog,
-    "bytes": lambda job, pause: bytearray(2**31),
+    "bytes": lambda job, check_interrupt: bytearray(2**31),
     "two": reserve(2**31),
     "fits": reserve(2**29),
     "device": no_memory_on_device,
@@ -117,10 +117,10 @@ WAYS = {
     "disk_behind": raise_from,
     "secrets": look_for_secrets,
     "error": refuse,
-    "segv": lambda job, pause: ctypes.string_at(0),
-    "abort": lambda job, pause: os.abort(),
+    "segv": lambda job, check_interrupt: ctypes.string_at(0),
+    "abort": lambda job, check_interrupt: os.abort(),
     "kill": kill(signal.SIGKILL),
-    "exit": lambda job, pause: os._exit(3),
+    "exit": lambda job, check_interrupt: os._exit(3),
     "say": say,
     "wait": wait,
     "deaf": be_deaf,

@@ -22,7 +22,7 @@ from nas_service.study.spec import StudySpec
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
 from nas_service.worker.training_process.fork_server import Words, receive, send
 
-POLL_s = 0.2  # between two looks at `pause`
+POLL_s = 0.2  # between two looks at `check_interrupt`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
 DEATH_s = 2.0  # for a process to be gone that was told so
 RESERVE_GiB = 0.25  # of the allocator and of threads' stacks, which trainings do not use
@@ -195,19 +195,22 @@ class TrainingClient:
         self._hurried.set()
 
     def run(
-        self, job: Job, pause: Callable[[], None] = lambda: None, seconds: float | None = None
+        self,
+        job: Job,
+        check_interrupt: Callable[[], None] = lambda: None,
+        seconds: float | None = None,
     ) -> Evaluation:
-        """The candidate as its child measured it. Raises ChildFailure, or what `pause` raised.
+        """The candidate as its child measured it. Raises ChildFailure, or what `check_interrupt` did.
 
-        `pause` is called all the time; when it raises, the child is asked to end, which it does
-        before its next batch, its last epoch kept; `seconds` count from the child's start.
+        `check_interrupt` is called all the time; when it raises, the child is asked to end, which
+        it does before its next batch, its last epoch kept; `seconds` count from the child's start.
         """
         self._hurried.clear()
         training = _Training(self._send(job))
         try:
-            self._attend(training, pause, seconds)
+            self._attend(training, check_interrupt, seconds)
         except _Gone:
-            raise _explained(self._lost(), pause) from None
+            raise _explained(self._lost(), check_interrupt) from None
         except ChildFailure:
             self._end(training, grace_s=0.0)
             raise
@@ -217,7 +220,7 @@ class TrainingClient:
         finally:
             if training.end is None:  # not begun, no answer, or lost: all of it goes
                 self.close()
-        return _judged(training, pause)
+        return _judged(training, check_interrupt)
 
     def _send(self, job: Job) -> Connection:
         more = {
@@ -235,11 +238,11 @@ class TrainingClient:
         return self._server.control
 
     def _attend(
-        self, training: _Training, pause: Callable[[], None], seconds: float | None
+        self, training: _Training, check_interrupt: Callable[[], None], seconds: float | None
     ) -> None:
         """Until the child's end."""
         while training.end is None:
-            pause()
+            check_interrupt()
             if self._hurried.is_set():
                 raise ChildFailure("killed", "SIGKILL: at once, as was asked")
             if training.is_late(seconds):
@@ -276,8 +279,8 @@ def _limit_B(memory_GiB: float, device: str) -> int:
     return int((memory_GiB + RESERVE_GiB) * 2**30)
 
 
-def _judged(training: _Training, pause: Callable[[], None]) -> Evaluation:
-    """The result; raises ChildFailure, but first what `pause` raises where others ended it."""
+def _judged(training: _Training, check_interrupt: Callable[[], None]) -> Evaluation:
+    """The result; raises ChildFailure, or what `check_interrupt` raises where others ended it."""
     said, end = training.said, training.end
     assert end is not None  # noqa: S101  waited for
     if "result" in said:
@@ -290,11 +293,11 @@ def _judged(training: _Training, pause: Callable[[], None]) -> Evaluation:
     failure = failure_of(end["end"], end["oom"])
     if "stopped" in said:
         failure = ChildFailure("killed", "SIGTERM, which was not ours")
-    raise _explained(failure, pause)
+    raise _explained(failure, check_interrupt)
 
 
-def _explained(failure: ChildFailure, pause: Callable[[], None]) -> ChildFailure:
-    """The failure, unless `pause` raises: what kills children often ends their worker as well."""
+def _explained(failure: ChildFailure, check_interrupt: Callable[[], None]) -> ChildFailure:
+    """The failure, unless `check_interrupt` raises: what kills children often ends their worker."""
     if failure.kind == "killed":
-        pause()
+        check_interrupt()
     return failure

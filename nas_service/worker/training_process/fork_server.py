@@ -41,7 +41,7 @@ class Target(Protocol):
 
     def begin(self, job: Words) -> Callable[[Pause], Any]:
         """In the child: everything that can fail without the candidate's fault; then its work,
-        which calls `pause` and returns JSON."""
+        which calls `check_interrupt` and returns JSON."""
 
 
 class Stopped(BaseException):
@@ -245,7 +245,7 @@ def _run(
     """The job; what it ends with is said."""
     asked, began = threading.Event(), False
 
-    def pause() -> None:
+    def check_interrupt() -> None:
         if asked.is_set():
             raise Stopped
 
@@ -254,7 +254,7 @@ def _run(
         work = target.begin(job)
         began = True
         with _memory(job["memory_B"]):
-            result = work(pause)
+            result = work(check_interrupt)
         send(said, {"result": result})
     except Stopped:
         send(said, {"stopped": True})

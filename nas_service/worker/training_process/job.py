@@ -47,8 +47,8 @@ def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     bench = replace(bench, device=device())
     candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
 
-    def work(pause: Callable[[], None]) -> Any:
+    def work(check_interrupt: Callable[[], None]) -> Any:
         train = bench.resume_training if job["further"] else bench.train
-        return train(candidate, weights, pause).to_json()
+        return train(candidate, weights, check_interrupt).to_json()
 
     return work

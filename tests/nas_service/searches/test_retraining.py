@@ -55,9 +55,9 @@ class Place:
         Worker(self.search, self.bench, lambda text: None).run()
         self.best = read(self.search).best(2)
 
-    def train(self, seeds, pause=lambda: None):
+    def train(self, seeds, check_interrupt=lambda: None):
         said = []
-        retraining.train(self.search, self.bench, self.best, seeds, pause, said.append)
+        retraining.train(self.search, self.bench, self.best, seeds, check_interrupt, said.append)
         return said
 
     @property

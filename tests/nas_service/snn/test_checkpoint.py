@@ -68,13 +68,15 @@ def run(model, recipe, place, *, after=None, rungs=(), until=None):
     """Losses by epoch; raises Ended in the second batch behind an epoch."""
     losses, batches = {}, 0
 
-    def pause():
+    def check_interrupt():
         nonlocal batches
         batches += 1
         if after is not None and batches == 3 * after + 2:
             raise Ended
 
-    for epoch in fit(model, stripes(), recipe, 3, until=until, pause=pause, saved=place):
+    for epoch in fit(
+        model, stripes(), recipe, 3, until=until, check_interrupt=check_interrupt, saved=place
+    ):
         losses[epoch.number] = epoch.loss
         if epoch.number in rungs:
             recalibrate(model, stripes(), 16)

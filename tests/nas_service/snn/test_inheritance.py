@@ -175,6 +175,6 @@ def test_a_continued_training_says_what_it_began_with(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        there.train(there.screen(DIGITS, 1), weights, heard=ended)
+        there.train(there.screen(DIGITS, 1), weights, on_epoch=ended)
     there.train(there.screen(DIGITS, 2), tmp_path / "b.safetensors")
     assert there.train(there.screen(DIGITS, 1), weights).inherited == 0

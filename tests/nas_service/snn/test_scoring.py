@@ -111,7 +111,7 @@ def test_scoring_is_no_part_of_a_training(tmp_path):
     bench("fp32", training={"until": 1}).train(bench().screen(SMALL, 1), tmp_path / "a")
     there = bench()
     epochs = []
-    there.train(there.screen(SMALL, 1), tmp_path / "a", heard=lambda n, loss: epochs.append(n))
+    there.train(there.screen(SMALL, 1), tmp_path / "a", on_epoch=lambda n, loss: epochs.append(n))
     assert epochs == [2]
 
 

@@ -68,14 +68,14 @@ def test_epochs_are_numbered_from_one():
 def test_pause_comes_before_every_batch_and_can_end_it():
     """64 images in batches of 16, two epochs: eight calls."""
     calls = []
-    list(fit(network(), Ready(*stripes()), RECIPE, 0, pause=lambda: calls.append(1)))
+    list(fit(network(), Ready(*stripes()), RECIPE, 0, check_interrupt=lambda: calls.append(1)))
     assert len(calls) == 8
 
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(fit(network(), Ready(*stripes()), RECIPE, 0, pause=stop))
+        next(fit(network(), Ready(*stripes()), RECIPE, 0, check_interrupt=stop))
 
 
 class Line(nn.Module):

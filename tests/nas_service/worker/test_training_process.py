@@ -124,7 +124,7 @@ def test_the_fork_server_has_one_thread(bench, screened, trainer, tmp_path):
 
 def test_a_child_goes_on_with_a_training(bench, screened, trainer, tmp_path):
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
-    longer = bench.to(3)
+    longer = bench.with_last_epoch(3)
     own = longer.resume_training(bench.train(screened, here), here)
     first = trainer.run(Job(bench.spec, bench.folder, screened, there))
     found = trainer.run(Job(longer.spec, bench.folder, first, there, further=True))
@@ -139,14 +139,14 @@ def test_a_pause_keeps_the_last_epoch_and_the_next_child_goes_on(
 ):
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     kept = cut.with_suffix(".training.safetensors")
-    long = bench.to(12)
+    long = bench.with_last_epoch(12)
 
-    def pause():
+    def check_interrupt():
         if kept.exists():
             raise Interrupted("asked to end")
 
     with pytest.raises(Interrupted, match="asked to end"):
-        trainer.run(Job(long.spec, bench.folder, screened, cut), pause)
+        trainer.run(Job(long.spec, bench.folder, screened, cut), check_interrupt)
     with safe_open(kept, framework="pt") as file:
         assert 1 <= json.loads(file.metadata()["training"])["epoch"] < 12
     assert not cut.exists()
@@ -232,39 +232,39 @@ def test_a_child_that_hears_nothing_is_killed_behind_its_grace(
 def test_in_a_hurry_nobody_waits_for_the_grace(bench, screened, ending, tmp_path, monkeypatch):
     monkeypatch.setattr("nas_service.worker.training_process.client.GRACE_s", 1e6)
 
-    def pause():
+    def check_interrupt():
         once_there(tmp_path, before=ending.kill)()
 
     with pytest.raises(Interrupted):
-        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+        ending.run(job(bench, screened, "deaf", tmp_path), check_interrupt)
     assert gone(child(tmp_path)["pid"])
 
 
 def test_what_pause_raises_before_there_is_a_child(bench, screened, ending, tmp_path):
-    def pause():
+    def check_interrupt():
         raise Interrupted("at once")
 
     with pytest.raises(Interrupted):
-        ending.run(job(bench, screened, "wait", tmp_path), pause)
+        ending.run(job(bench, screened, "wait", tmp_path), check_interrupt)
     assert ending.run(job(bench, screened, "say", tmp_path)) == screened
 
 
 def test_an_end_from_outside_is_not_the_candidates(bench, screened, ending, tmp_path):
-    pause = kill_once(tmp_path, "pid", signal.SIGTERM)
+    check_interrupt = kill_once(tmp_path, "pid", signal.SIGTERM)
     with pytest.raises(ChildFailure, match="killed: SIGTERM"):
-        ending.run(job(bench, screened, "wait", tmp_path), pause)
+        ending.run(job(bench, screened, "wait", tmp_path), check_interrupt)
 
 
 def test_a_worker_that_is_ended_with_its_child_is_interrupted(bench, screened, ending, tmp_path):
     kill = kill_once(tmp_path, "pid", signal.SIGKILL)
 
-    def pause():
+    def check_interrupt():
         if there(tmp_path) and gone(child(tmp_path)["pid"], within_s=0):
             raise Interrupted("both")
         kill()
 
     with pytest.raises(Interrupted, match="both"):
-        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+        ending.run(job(bench, screened, "deaf", tmp_path), check_interrupt)
 
 
 # --- processes
@@ -279,22 +279,22 @@ def child(folder):
 
 
 def once_there(folder, before=lambda: None):
-    def pause():
+    def check_interrupt():
         if there(folder):
             before()
             raise Interrupted("asked to end")
 
-    return pause
+    return check_interrupt
 
 
 def kill_once(folder, whom, number):
     left = [number]
 
-    def pause():
+    def check_interrupt():
         if left and there(folder):
             os.kill(child(folder)[whom], left.pop())
 
-    return pause
+    return check_interrupt
 
 
 def gone(pid, within_s=10):
@@ -342,9 +342,9 @@ def test_nothing_outlives_a_worker_that_is_killed(bench, screened, tmp_path, fin
 def test_a_killed_server_takes_its_child_along_and_another_is_started(
     bench, screened, ending, tmp_path
 ):
-    pause = kill_once(tmp_path, "server", signal.SIGKILL)
+    check_interrupt = kill_once(tmp_path, "server", signal.SIGKILL)
     with pytest.raises(ChildFailure, match="SIGKILL, of the fork server") as told:
-        ending.run(job(bench, screened, "deaf", tmp_path), pause)
+        ending.run(job(bench, screened, "deaf", tmp_path), check_interrupt)
     assert told.value.of_the_machine
     assert gone(child(tmp_path)["pid"])
     assert ending.run(job(bench, screened, "say", tmp_path)) == screened
