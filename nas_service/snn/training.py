@@ -107,9 +107,9 @@ def fit(
 ) -> Iterator[Epoch]:
     """Trains for the recipe's epochs, or `until` one of them; yields after each; raises Diverged.
 
-    `check_interrupt` is called before every batch, so that a caller can end a training by raising.
-    With `saved`, every epoch is kept there once its receiver is done with it, and a training that was
-    ended continues behind its last one: the same weights come out as without a break.
+    `check_interrupt` is called before every batch and may raise to end the training. With `saved`,
+    every epoch is kept there once its receiver is done with it, and a training that was ended
+    continues after its last one: the same weights come out as without a break.
     """
     die = torch.Generator().manual_seed(seed)
     steps = max(1, len(images.labels) // recipe.batch_size)

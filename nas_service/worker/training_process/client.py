@@ -200,10 +200,11 @@ class TrainingClient:
         check_interrupt: Callable[[], None] = lambda: None,
         seconds: float | None = None,
     ) -> Evaluation:
-        """The candidate as its child measured it. Raises ChildFailure, or what `check_interrupt` did.
+        """The candidate as its child measured it.
 
         `check_interrupt` is called all the time; when it raises, the child is asked to end, which
         it does before its next batch, its last epoch kept; `seconds` count from the child's start.
+        Raises ChildFailure, or what `check_interrupt` raised.
         """
         self._hurried.clear()
         training = _Training(self._send(job))
