@@ -63,15 +63,6 @@ def digits(found):
         assert 0.3 < accuracy <= 1  # a tenth by chance
 
 
-def grpc_proxy(found):
-    assert (found["workers"], found["trials"], found["rounds"]) == (2, 8, 1)
-    ratio = found["proxy_trials_per_s"] / found["direct_trials_per_s"]
-    assert found["proxy_over_direct"] == pytest.approx(ratio)
-    assert found["direct_trials_per_s"] > 0
-    ways = ("direct", "proxy")
-    assert [found[f"{way}_connections_per_worker"] for way in ways] == [None, None], "of SQLite"
-
-
 def halving(found):
     assert (found["epochs"], list(found["samplers"])) == (4, ["random"])
     (row,) = found["samplers"].values()
@@ -279,9 +270,6 @@ RUNS = {
     "cost_model.py": Run("--layers 4 --candidates 50 --rounds 1", costs),
     "data.py": Run("--data {data} --rounds 1", reading),
     "digits.py": Run("--seeds 1 --study {digits}", digits),
-    "grpc_proxy.py": Run(
-        "--storage sqlite:///{recipes}/grpc.db --workers 2 --trials 8 --rounds 1", grpc_proxy
-    ),
     "halving.py": Run(
         "--study {digits} --samplers random --seeds 1 --candidates 4 --epochs 4 --eta 2", halving
     ),

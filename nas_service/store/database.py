@@ -159,14 +159,6 @@ def optuna_storage(url: sa.URL) -> JoiningStorage:
     return storage
 
 
-def passing_engine(url: sa.URL) -> sa.Engine:
-    """Of our tables alone, with a connection for each transaction and none between."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, **engine_settings(url))
-    if url.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
 def _prepare_sqlite(connection: Any, _: object) -> None:
     """Readers beside one writer, and no wait for the disk at each commit: a killed process loses
     nothing, a power cut at most the last commits, and never the database's consistency."""

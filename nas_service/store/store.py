@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,8 +24,7 @@ from nas_service.errors import LeaseLost, StudyError
 from nas_service.metrics import MEASURED, Evaluation, measure
 from nas_service.store import schema
 from nas_service.store.buffered_storage import BufferedStorage
-from nas_service.store.database import database_url, optuna_storage, passing_engine, redacted, said
-from nas_service.store.grpc_proxy import behind, is_proxy, place_of, proxy_storage
+from nas_service.store.database import database_url, optuna_storage, redacted, said
 from nas_service.store.process_id import dead
 from nas_service.store.tables import (
     SCHEMA_VERSION,
@@ -38,7 +37,6 @@ from nas_service.store.tables import (
     starts,
     studies,
 )
-from nas_service.store.transactions import Transactions
 
 LEASE_s = 60.0  # a lease that is not renewed for so long is lost
 BREAK_s = 60.0  # without a beat, and the study's clock stands
@@ -81,7 +79,7 @@ class Lease:
     """A worker's right to one trial."""
 
     id: int
-    trial: int | None
+    trial: int
     attempt: int
     promotion: Promotion | None = None  # a new right to train a known candidate further
 
@@ -101,7 +99,7 @@ class _New:
     study_id: int
     owner: str
     now: float
-    ask: "Ask | None"
+    ask: "Ask"
 
 
 # How an attempt at a trial ended. Of all at one trial one is won or answered, by another trial.
@@ -179,21 +177,13 @@ class Store:
     ) -> None:
         """StoreError where it cannot be used; where it must not be written, only with `write`."""
         self.address, self.lease_s = url, LEASE_s
-        self.joined = not is_proxy(url)
-        if not self.joined:
-            place_of(url)
-        place = url if self.joined else behind(os.environ)
-        self.url = database_url(place, create=create, any_disk=any_disk)
+        self.url = database_url(url, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
         schema.create(self.url) if create else schema.check(self.url, write=write)
-        if self.joined:
-            with said(self.url):
-                joining = optuna_storage(self.url)
-            self.transactions = joining.transactions
-            self.optuna = BufferedStorage(joining)
-        else:
-            self.transactions = Transactions(passing_engine(self.url))
-            self.optuna = BufferedStorage(proxy_storage(url))
+        with said(self.url):
+            joining = optuna_storage(self.url)
+        self.transactions = joining.transactions
+        self.optuna = BufferedStorage(joining)
         self.engine = self.transactions.engine
         self.transactions.done, self.transactions.undone = self.optuna.done, self.optuna.undone
 
@@ -215,13 +205,6 @@ class Store:
         """A transaction that no other one on the same study runs beside; what is called inside,
         here and of Optuna's storage, joins it."""
         return self.transactions.exclusive(study_id)
-
-    @contextmanager
-    def together(self) -> Iterator[bool]:
-        """True: one transaction for our tables and Optuna's. False where these are behind a proxy:
-        what is called inside is kept step by step, ours first."""
-        with self.transactions.writing() if self.joined else nullcontext():
-            yield self.joined
 
     def rest(self) -> None:
         """Lets go of the connection: none is held while a network trains."""
@@ -316,10 +299,10 @@ class Store:
         max_proposals: int,
         max_attempts: int,
         max_failures: int,
+        ask: Ask,
         seconds: float | None = None,
         ended: str = "",
         promote: Promote | None = None,
-        ask: Ask | None = None,
         again: bool = False,
     ) -> Lease | str | None:
         """The right to one trial; a sentence when the study is at its end; None: ask again later.
@@ -327,7 +310,7 @@ class Store:
         Trials that lost their worker come first, at their next attempt; then whom `promote` names;
         then a new proposal, as long as trainings done and under way leave room for one more, the
         study's clock is below `seconds`, and the caller sees no other end. `ask` makes the trial,
-        in the same transaction; without it the caller does and binds it. `again`: the reply to an
+        in the same transaction. `again`: the reply to an
         earlier claim was lost, and what it gave is given once more.
         """
         with self.exclusive(study_id) as db:
@@ -398,7 +381,7 @@ class Store:
 
     def _begin(self, db: Connection, new: "_New", promotion: Promotion | None = None) -> Lease:
         """A lease on a trial that is new."""
-        trial = None if new.ask is None else new.ask(promotion)
+        trial = new.ask(promotion)
         row: dict[str, Any] = {"study_id": new.study_id, "trial": trial, "owner": new.owner}
         row |= {"attempt": 1, "deadline": new.now + self.lease_s, "state": "proposing"}
         if promotion is not None:
@@ -524,16 +507,8 @@ class Store:
     def _lose(self, db: Connection, row: sa.RowMapping, now: float, max_attempts: int) -> bool:
         """Takes a lease from a worker that is gone; True where its trial is left to others."""
         lease = Lease(row["lease_id"], row["trial"], row["attempt"])
-        if lease.trial is None:
-            self._undo(db, lease)
-            return False
         self._ended(db, lease, "lost", now)
         return self._leave_again(db, row["study_id"], lease, "its worker was lost", max_attempts)
-
-    def _undo(self, db: Connection, lease: Lease) -> None:
-        """As if a lease without a trial had never been."""
-        for table in (leases, attempts):
-            db.execute(table.delete().where(table.c.lease_id == lease.id))
 
     def _leave_again(
         self,
@@ -573,31 +548,21 @@ class Store:
             return int(db.execute(query).scalar_one())
 
     def adopt(self, study_id: int, running: Mapping[int, str | None]) -> None:
-        """Leaves to the next claim those running trials whose worker died before it bound them.
+        """Leaves to the next claim those running trials that have no lease.
 
         `running` has the digest of those that go on with a known candidate; of others as many are
         left as the budget has room for.
         """
         with self.exclusive(study_id) as db:
-            now = self._now(db)
-            unbound = (leases.c.trial.is_(None), leases.c.state.in_(LIVE))
-            rows = db.execute(_of(leases, study_id).where(*unbound)).mappings()
-            if not all(_free(row, "", now) for row in rows):
-                return  # one of them may be about to be bound
             tally = self._tally(db, study_id)
             room = self._budget(db, study_id) - tally.trainings - tally.begun
-            for number in self.without_lease(study_id, running):
+            these = (leases.c.study_id == study_id, leases.c.trial.in_(list(running)))
+            leased = set(db.execute(sa.select(leases.c.trial).where(*these)).scalars())
+            for number in sorted(running.keys() - leased):
                 known = running[number] is not None
                 if known or room > 0:
                     self._leave(db, study_id, number, running[number])
                     room -= not known
-
-    def without_lease(self, study_id: int, trials: Collection[int]) -> list[int]:
-        """Those of these trials that nobody ever bound, in order."""
-        these = (leases.c.study_id == study_id, leases.c.trial.in_(list(trials)))
-        with self.transactions.begin() as db:
-            bound = set(db.execute(sa.select(leases.c.trial).where(*these)).scalars())
-        return sorted(set(trials) - bound)
 
     def leave(self, study_id: int, trial: int, digest: str) -> None:
         """Leaves a running trial of a known candidate to the next claim."""
@@ -619,12 +584,6 @@ class Store:
         )
         with self.transactions.begin() as db:
             return set(db.execute(query).scalars())
-
-    def bind(self, lease: Lease, trial: int) -> Lease:
-        with self.transactions.begin() as db:
-            this = leases.c.lease_id == lease.id
-            db.execute(leases.update().where(this).values(trial=trial))
-        return replace(lease, trial=trial)
 
     def begin_training(
         self, study_id: int, lease: Lease, digest: str
@@ -663,8 +622,6 @@ class Store:
             held = _held(lease, owner)
             if db.execute(sa.select(leases.c.lease_id).where(*held)).first() is None:
                 return
-            if lease.trial is None:
-                self._undo(db, lease)
             self._ended(db, lease, "released", self._now(db))
             db.execute(leases.update().where(*held).values(state="waiting", deadline=0.0))
 
@@ -737,12 +694,11 @@ class Store:
         found: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()
         return found
 
-    def answer(self, study_id: int, lease: Lease, owner: str, told: bool = False) -> None:
-        """Ends the attempt at a trial whose candidate is known; `told` as in `archive_result`."""
+    def answer(self, lease: Lease, owner: str) -> None:
+        """Ends the attempt at a trial whose candidate is known."""
         with self.transactions.writing() as db:
             this = leases.c.lease_id == lease.id
-            state = "told" if told else "archived"
-            values = {"state": state, "outcome": "cached", "owner": owner}
+            values = {"state": "told", "outcome": "cached", "owner": owner}
             db.execute(leases.update().where(this).values(values))
             self._ended(db, lease, "answered", self._now(db))
 

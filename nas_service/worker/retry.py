@@ -28,8 +28,6 @@ def away(error: BaseException) -> bool:
     """True where the same may succeed later: no connection, a lock, a server that restarts."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         return away(error.__cause__)
-    if type(error).__name__ in ("_InactiveRpcError", "RpcError"):  # grpc is not always there
-        return True
     if isinstance(error, PendingRollbackError):  # of who went on behind a lost connection
         return True
     if not isinstance(error, DBAPIError):

@@ -164,10 +164,10 @@ class Worker:
                 s.store.budget(s.id) * limits.proposals_per_training,
                 limits.max_attempts,
                 limits.max_failures,
+                self._ask,
                 limits.seconds,
                 self._stalled() or self._exhausted(),
                 promote_by(self.search.spec),
-                self._ask,
                 again,
             )
         if isinstance(claimed, str) and claimed.startswith("too many"):
@@ -180,27 +180,10 @@ class Worker:
     def _ask(self, promotion: Promotion | None) -> int:
         """Makes a trial, inside the claim."""
         with self._storage.holding():
-            if promotion is not None:
-                trial = self._promoted(promotion)
-            else:
-                trial = self._orphan() or self.search.study.ask()
+            study = self.search.study
+            trial = study.ask() if promotion is None else self._promoted(promotion)
         self._trial = trial
         return trial.number
-
-    def _orphan(self) -> Trial | None:
-        """A trial whose worker was lost between making it and its lease. Where both are made in one
-        transaction there is none; elsewhere the study's lock, held here, tells that it is lost."""
-        s = self.search
-        if s.store.joined:
-            return None
-        running = self._storage.behind.get_all_trials(
-            s.id, deepcopy=False, states=(TrialState.RUNNING,)
-        )
-        new = {t.number: t._trial_id for t in running if CONTINUES not in t.user_attrs}
-        for number in s.store.without_lease(s.id, new):
-            self._storage.hold(new[number])
-            return Trial(s.study, new[number])
-        return None
 
     def _promoted(self, p: Promotion) -> Trial:
         """A new trial of a candidate that goes on."""
@@ -365,20 +348,16 @@ class Worker:
         A candidate that is known is told at once, and so is one that is rejected.
         """
         s, digest = self.search, architecture.digest
-        with s.store.together() as at_once:
+        with s.store.transactions.writing():
             if again and self._is_told(trial):
                 return None
-            if not at_once:
-                self._keep_drawn(lease, trial)
             if screened is not None and self._rejected(lease, trial, screened):
                 return None
             alone, known = s.store.begin_training(s.id, lease, digest)
             goes_on = known is not None and bench.ended_early(known)
             if known is not None and not (alone and goes_on):
-                s.store.answer(s.id, lease, self.owner, at_once)
+                s.store.answer(lease, self.owner)
                 self._tell(trial, known, "cached")
-                if not at_once:
-                    s.store.finish(lease.id, "cached")
                 return None
             if goes_on and s.spec.search.sampler in GENERATIONS:
                 _ = trial.relative_params  # without, a trial that drew nothing has none
@@ -392,13 +371,6 @@ class Worker:
             return False
         self._archive(lease, trial, screened)
         return True
-
-    def _keep_drawn(self, lease: Lease, trial: Trial) -> None:
-        """Writes what the trial drew before anything of ours says how it ended, where these are two
-        transactions: a worker that is lost in between leaves it whole."""
-        if not self.search.store.renew(lease, self.owner):
-            raise LeaseLost(f"trial {lease.trial}: its lease is lost")
-        self._storage.write(trial._trial_id)
 
     def _finish(self, lease: Lease, trial: Trial, bench: Evaluator, begun: Evaluation) -> None:
         """Trains a candidate, or goes on with its training, and keeps what was found."""
@@ -435,19 +407,16 @@ class Worker:
     ) -> bool:
         """Keeps a result and tells it; False where it came late."""
         s = self.search
-        with s.store.together() as at_once:
+        with s.store.transactions.writing():
             if again and self._is_told(trial):
                 return True
-            kept = s.store.archive_result(
-                s.id, lease, self.owner, evaluation, s.spec.search.halving is not None, at_once
-            )
+            stepwise = s.spec.search.halving is not None
+            kept = s.store.archive_result(s.id, lease, self.owner, evaluation, stepwise, told=True)
             if kept is None:
                 self.telemetry.count("late_results")
                 self.report(f"trial {lease.trial}: result came late, another worker has the trial")
                 return False
             self._tell(trial, evaluation, kept.outcome)
-            if not at_once:
-                s.store.finish(lease.id, kept.outcome)
         if kept.followed:
             self._patience.call(self._settle)
         return True
@@ -489,7 +458,7 @@ class Worker:
         s = self.search
         for lease_id, number, digest, reason in s.store.unsettled(s.id, self.owner):
             outcome = s.store.outcome(lease_id) or "cached"  # one that followed has none
-            with contextlib.suppress(UpdateFinishedTrialError), s.store.together():
+            with contextlib.suppress(UpdateFinishedTrialError), s.store.transactions.writing():
                 if reason is not None:
                     s.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
                 else:

@@ -39,20 +39,33 @@ def evaluation(channels=8, outcome="trained"):
     )
 
 
+def opened(url):
+    """A store with one study of four trainings, Optuna's and ours."""
+    made = Store(url, create=True)
+    assert made.optuna.create_new_study([StudyDirection.MAXIMIZE], "s") == ID
+    made.add_study(ID, "{}", "data", trainings=4)
+    return made
+
+
 @pytest.fixture
 def store(store_url):
-    made = Store(store_url, create=True)
-    made.add_study(ID, "{}", "data", trainings=4)
+    made = opened(store_url)
     yield made
     made.close()
 
 
+def new_trial(store):
+    """Number of a new running trial of Optuna's."""
+    return store.optuna.get_trial(store.optuna.create_new_trial(ID)).number
+
+
 def claim(store, owner=OTHER, **limits):
-    return store.claim(ID, owner, **(LIMITS | limits))
+    return store.claim(ID, owner, ask=lambda promotion: new_trial(store), **(LIMITS | limits))
 
 
 def trained(store, trial, channels, owner=OTHER):
-    lease = store.bind(claim(store, owner), trial)
+    lease = claim(store, owner)
+    assert lease.trial == trial
     e = evaluation(channels)
     assert store.begin_training(ID, lease, e.architecture.digest) == (True, None)
     assert store.archive_result(ID, lease, owner, e)
@@ -61,7 +74,7 @@ def trained(store, trial, channels, owner=OTHER):
 
 def test_who_begins_behind_the_end_of_the_same_candidate_knows_its_result(store):
     """It may have asked before that end: twice trained would be twice paid."""
-    first, second = (store.bind(claim(store), n) for n in range(2))
+    first, second = (claim(store) for _ in range(2))
     e = evaluation()
     digest = e.architecture.digest
     assert store.begin_training(ID, first, digest) == (True, None)
@@ -97,26 +110,26 @@ def test_budget_ends_the_study_and_more_budget_continues_it(store):
 
 def test_rejected_proposals_leave_the_budget_alone(store):
     for n in range(5):
-        lease = store.bind(claim(store), n)
+        lease = claim(store)
         assert store.archive_result(ID, lease, OTHER, evaluation(n + 1, "rejected"))
         store.finish(lease.id, "rejected")
     ended = claim(store, max_proposals=5)
     assert ended == "proposals at their limit: 5 proposed, 0 trained"
     assert isinstance(claim(store), Lease)
-    assert list(store.outcomes(ID).values())[:5] == ["rejected"] * 5
+    assert [store.outcomes(ID)[n] for n in range(5)] == ["rejected"] * 5
 
 
 def test_trial_of_a_dead_worker_comes_first_and_keeps_its_number(store):
-    lease = store.bind(claim(store, GONE), 7)
+    lease = claim(store, GONE)
     store.begin_training(ID, lease, "d")
     taken = claim(store)
-    assert (taken.trial, taken.attempt) == (7, 2)
+    assert (taken.trial, taken.attempt) == (lease.trial, 2)
     assert not store.renew(lease, GONE)
     assert store.renew(taken, OTHER)
 
 
 def test_late_result_is_not_counted(store):
-    lease = store.bind(claim(store, GONE), 7)
+    lease = claim(store, GONE)
     taken = claim(store)
     assert not store.archive_result(ID, lease, GONE, evaluation())
     assert store.archived(ID) == {}
@@ -125,25 +138,23 @@ def test_late_result_is_not_counted(store):
 
 
 def test_trial_that_kills_every_worker_fails(store):
-    store.bind(claim(store, GONE), 3)
-    assert [claim(store, GONE).attempt for _ in range(2)] == [2, 3]
-    assert claim(store).trial is None
-    assert store.failures(ID) == {3: "quarantined: its worker was lost, 3 times over"}
-    assert [row[1] for row in store.unsettled(ID, OTHER)] == [3]
+    assert [claim(store, GONE).attempt for _ in range(3)] == [1, 2, 3]
+    assert claim(store).trial == 1, "a new one"
+    assert store.failures(ID) == {0: "quarantined: its worker was lost, 3 times over"}
+    assert [row[1] for row in store.unsettled(ID, OTHER)] == [0]
 
 
 def test_a_released_trial_is_offered_however_often(store):
-    store.release(ID, store.bind(claim(store), 5), OTHER)
-    for attempt in range(2, 6):
+    for attempt in range(1, 6):
         lease = claim(store)
         assert lease.attempt == attempt
         store.release(ID, lease, OTHER)
-    assert (claim(store).trial, store.failures(ID)) == (5, {})
+    assert (claim(store).trial, store.failures(ID)) == (0, {})
 
 
 def test_second_trial_of_a_digest_follows_the_first(store):
     e = evaluation()
-    first, second = (store.bind(claim(store), n) for n in (0, 1))
+    first, second = (claim(store) for _ in range(2))
     assert store.begin_training(ID, first, e.architecture.digest) == (True, None)
     assert store.begin_training(ID, second, e.architecture.digest) == (False, None)
     assert store.unsettled(ID, OTHER) == []
@@ -152,28 +163,26 @@ def test_second_trial_of_a_digest_follows_the_first(store):
 
 
 def test_results_of_others_are_theirs_to_tell_while_they_live(store):
-    lease = store.bind(claim(store, OTHER), 0)
+    lease = claim(store, OTHER)
     store.archive_result(ID, lease, OTHER, evaluation())
     assert store.unsettled(ID, "third/boot/1/1") == []
     assert len(store.unsettled(ID, OTHER)) == 1
 
 
 def test_no_more_trials_are_adopted_than_the_budget_has_room_for(store):
-    for trial in range(3):
-        store.bind(claim(store), trial)
-    store.adopt(ID, {7: None, 8: None})
-    assert claim(store).trial == 7, "the fourth of four"
+    leased = [claim(store).trial for _ in range(3)]
+    orphans = [new_trial(store) for _ in range(2)]
+    store.adopt(ID, dict.fromkeys([*leased, *orphans]))
+    assert claim(store).trial == orphans[0], "the fourth of four"
     assert claim(store) is None
-    assert store.without_lease(ID, [0, 7, 8, 9]) == [8, 9]
 
 
 @pytest.mark.parametrize("state", ["training", "waiting"])
 def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state):
     """Between a claim's look at the leases, behind their deadlines, and its taking one."""
-    late, other = Store(postgres_url, create=True), Store(postgres_url)
-    late.add_study(ID, "{}", "data", trainings=4)
+    late, other = opened(postgres_url), Store(postgres_url)
     late.lease_s = -1.0
-    lease, e = late.bind(claim(late), 0), evaluation()
+    lease, e = claim(late), evaluation()
     late.begin_training(ID, lease, e.architecture.digest)
     if state == "waiting":
         with late.transactions.begin() as db:
@@ -187,15 +196,16 @@ def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state
 
     taken = claim(other, "third/boot/1/1")
     assert kept == [ArchiveReceipt("trained", followed=False)]
-    assert (taken.trial, taken.attempt) == (None, 1), "a new one"
-    assert late.outcomes(ID) == {0: "trained"}
+    assert (taken.trial, taken.attempt) == (1, 1), "a new one"
+    assert late.outcomes(ID) == {0: "trained", 1: "proposing"}
     for store in (late, other):
         store.close()
 
 
 def test_running_trial_without_a_lease_is_adopted(store):
-    store.adopt(ID, {4: None})
-    assert claim(store).trial == 4
+    orphan = new_trial(store)
+    store.adopt(ID, {orphan: None})
+    assert claim(store).trial == orphan
 
 
 def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
@@ -204,6 +214,7 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     digest = first.architecture.digest
     trained(store, 0, channels=8)
     store.keep_test_accuracy(ID, digest, 0.8)
+    assert new_trial(store) == 1
     store.leave(ID, 1, digest)
     store.leave(ID, 1, digest)  # it stands there already
     assert store.pending(ID) == {digest}
@@ -245,7 +256,7 @@ def measured(store, count):
     digests = []
     for n in range(count):
         e = replace(evaluation(n + 1), fidelity=1, accuracy=0.1 * (n + 1))
-        lease = store.bind(claim(store), n)
+        lease = claim(store)
         assert store.archive_result(ID, lease, OTHER, e, at_step=True)
         store.finish(lease.id, "trained")
         digests.append(e.architecture.digest)
@@ -254,7 +265,7 @@ def measured(store, count):
 
 def test_standings_are_what_a_candidate_had_at_each_step(store):
     (digest,) = measured(store, 1)
-    lease = store.bind(claim(store, promote=lambda m, h, o: Promotion(m[0], 3)), 1)
+    lease = claim(store, promote=lambda m, h, o: Promotion(m[0], 3))
     assert (lease.promotion.digest, lease.promotion.until) == (digest, 3)
     later = replace(evaluation(1), fidelity=3, accuracy=0.7)
     for _ in range(2):  # the second time it is not its lease any more
@@ -279,12 +290,10 @@ def test_many_threads_promote_each_candidate_once(store):
 
 
 def test_a_promotion_of_a_dead_worker_is_made_again(store):
-    """Before its trial was bound anew, and behind that as any other trial."""
+    """As any other trial, before the next promotion."""
     digests = measured(store, 4)
     first = claim(store, GONE, promote=best_half)
-    again = claim(store, GONE, promote=best_half)
-    assert [x.promotion.digest for x in (first, again)] == [digests[3]] * 2
-    store.bind(again, 4)
+    assert first.promotion.digest == digests[3]
     taken = claim(store, promote=best_half)
     assert (taken.trial, taken.attempt, taken.promotion) == (4, 2, None)
     assert claim(store, promote=best_half).promotion.digest == digests[2]
@@ -292,9 +301,9 @@ def test_a_promotion_of_a_dead_worker_is_made_again(store):
 
 def test_a_trial_that_was_made_for_a_promotion_is_adopted_with_its_digest(store):
     digests = measured(store, 4)
-    claim(store, GONE, promote=best_half)  # made trial 4, and died
-    store.adopt(ID, {4: digests[3]})
-    assert claim(store, promote=best_half).trial == 4
+    orphan = new_trial(store)
+    store.adopt(ID, {orphan: digests[3]})
+    assert claim(store, promote=best_half).trial == orphan
     assert claim(store, promote=best_half).promotion.digest == digests[2]
 
 
@@ -312,7 +321,8 @@ def test_a_study_ends_when_nobody_is_to_be_promoted(store):
     assert store.end(ID, **limits) == "budget spent: 4 trainings"
     assert store.end(ID, **limits, promote=best_half) == ""
     for trial in (4, 5):
-        lease = store.bind(claim(store, promote=best_half), trial)
+        lease = claim(store, promote=best_half)
+        assert lease.trial == trial
         assert store.end(ID, **limits, promote=best_half) is None
         store.fail(ID, lease, "gone")
     assert store.end(ID, **limits, promote=best_half) == "budget spent: 4 trainings"
@@ -337,7 +347,7 @@ def test_failures_and_time_end_promotions(store):
 def test_only_a_later_epoch_or_divergence_replaces_a_result(store, again, kept):
     """Two trials of one candidate: the second result of the same epoch changes nothing."""
     trained(store, 0, channels=8)
-    store.leave(ID, 1, evaluation().architecture.digest)
+    store.leave(ID, new_trial(store), evaluation().architecture.digest)
     assert store.archive_result(ID, claim(store), OTHER, replace(evaluation(), **again))
     row = store.archived(ID)[evaluation().architecture.digest]
     assert (row.outcome, row.metrics.get("accuracy")) == (kept, 0.9 if kept == "trained" else None)
@@ -350,7 +360,7 @@ def test_a_specification_is_changed_by_whoever_knows_it(store):
 
 
 def test_evaluation_comes_back_whole(store):
-    lease, e = store.bind(claim(store), 0), evaluation()
+    lease, e = claim(store), evaluation()
     store.archive_result(ID, lease, OTHER, e)
     assert store.known(ID, e.architecture.digest) == e
     assert store.known(ID, "0" * 16) is None
@@ -419,22 +429,22 @@ def test_passwords_are_kept_to_themselves(tmp_path):
 
 
 def test_who_lost_a_trial_neither_begins_nor_fails_it(store):
-    lost = store.bind(claim(store, GONE), 7)
+    lost = claim(store, GONE)
     taken = claim(store)
     assert taken.attempt == 2
-    with pytest.raises(LeaseLost, match="trial 7"):
+    with pytest.raises(LeaseLost, match="trial 0"):
         store.begin_training(ID, lost, "d")
     store.fail(ID, lost, "of another's making")
     assert store.failures(ID) == {}
     assert store.begin_training(ID, taken, "d") == (True, None)
     assert store.begin_training(ID, taken, "d") == (True, None), "the first reply was lost"
     store.fail(ID, taken, "of its own")
-    assert store.failures(ID) == {7: "of its own"}
+    assert store.failures(ID) == {0: "of its own"}
 
 
 def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(store):
     store.set_budget(ID, 1)
-    lease = store.bind(claim(store), 0)
+    lease = claim(store)
     store.crashed(ID, lease, OTHER, "crash: made up", 3)
     assert claim(store) is None, "it waits, and who spoiled it has nothing to do"
     assert claim(store, "third/boot/1/1").attempt == 2
@@ -442,7 +452,7 @@ def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(sto
 
 def test_an_attempt_begins_when_the_one_before_has_ended(store):
     """Also where its transaction began earlier, and waited for the study."""
-    lease = store.bind(claim(store, "third/boot/1/1"), 0)
+    lease = claim(store, "third/boot/1/1")
     begun, go_on = threading.Event(), threading.Event()
 
     def second():
@@ -468,8 +478,7 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
 def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
     """It stopped inside a transaction: its locks go, and what it did is undone."""
     monkeypatch.setattr(transactions, "FROZEN_s", 0.3)
-    frozen, other = Store(postgres_url, create=True), Store(postgres_url)
-    frozen.add_study(ID, "{}", "data", trainings=4)
+    frozen, other = opened(postgres_url), Store(postgres_url)
 
     def stopped():
         with frozen.exclusive(ID):

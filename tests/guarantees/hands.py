@@ -53,7 +53,6 @@ class Orders:
     gates: tuple[str, ...] = ()
     deaths: tuple[tuple[int, ...], ...] = ()  # moments of those that live at one time, from 1
     before: Callable[[Store], None] | None = None  # one of this module, which its process finds
-    behind: str = ""  # the database, where the URL is a proxy's
 
 
 _START = multiprocessing.get_context("forkserver")
@@ -199,8 +198,6 @@ def fill_up(store: Store) -> None:
 
 
 def _opened(orders: Orders) -> Search:
-    if orders.behind:
-        os.environ["NAS_DATABASE"] = orders.behind
     store = Store(orders.url)
     store.lease_s = orders.lease_s
     if orders.before is not None:

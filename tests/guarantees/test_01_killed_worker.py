@@ -6,11 +6,9 @@ import random
 import hands
 import pytest
 from hands import History, Orders, WorkerProcess
-from servers.grpc import Proxy
 
 DEATHS = int(os.environ.get("NAS_TEST_DEATHS", "30"))  # on each kind of store
 LONGEST = 60  # moments of a worker's life; a trial has about 35
-LONGEST_BEHIND = 50  # those of our own tables, where a proxy stands before Optuna's
 ELSEWHERE = "elsewhere/boot/1/1"  # a worker of which only its lease tells
 
 
@@ -25,22 +23,6 @@ def test_01_killed_at_any_moment(store_url, tmp_path):
     last = WorkerProcess(Orders(store_url, tmp_path))
     assert last.end() == 0, last.said
     History.of(store_url).check(60)
-
-
-def test_01_killed_behind_a_proxy(postgres_url, tmp_path):
-    """Where a result is ours a moment before it is Optuna's, who comes behind tells it whole."""
-    hands.study(postgres_url, 40, max_attempts=100)
-    draw = random.Random(11)
-    moments = tuple((draw.randint(1, LONGEST_BEHIND),) for _ in range(DEATHS))
-    with Proxy(postgres_url) as proxy:
-        killed = Orders(proxy.url, tmp_path, behind=postgres_url, deaths=moments)
-        assert (hand := WorkerProcess(killed, hands.die)).end() == 0, hand.said
-        last = WorkerProcess(Orders(proxy.url, tmp_path, behind=postgres_url))
-        assert last.end() == 0, last.said
-    found = History.of(postgres_url)
-    found.check(40)
-    assert {len(t.params) for t in found.trials} == {20}
-    assert {len(t.constraints) for t in found.trials} == {5}
 
 
 @pytest.mark.parametrize(("owner", "lease_s"), [("", 60.0), (ELSEWHERE, 2.0)])

@@ -49,7 +49,7 @@ def test_03_stood_still_while_it_tells(store_url):
     study, store = slow.search.study, slow.search.store
     trial = study.ask()
     architecture = slow.search.spec.build_space().draw(trial)
-    lease = store.bind(store.claim(slow.search.id, ELSEWHERE, 100, 3, 10), trial.number)
+    lease = store.claim(slow.search.id, ELSEWHERE, 100, 3, 10, lambda _: trial.number)
     begun = slow.bench.screen(architecture, 1)
     found = simulated.training(lambda a: 0.0)(slow.bench, begun, None, None)
     store.begin_training(slow.search.id, lease, architecture.digest)

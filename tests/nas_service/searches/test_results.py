@@ -83,8 +83,9 @@ def study(tmp_path):
                 a, outcome, REPORT, 0.1, 1, *fidelity, accuracy=accuracy, spike_rate=accuracy,
                 proxies=scores,
             )  # fmt: skip
-            lease = store.claim(search.id, "me/b/1/1", 100, 3, 10)
-            lease = store.bind(lease, search.study.ask().number)
+            lease = store.claim(
+                search.id, "me/b/1/1", 100, 3, 10, lambda _: search.study.ask().number
+            )
             assert store.archive_result(search.id, lease, "me/b/1/1", e)
             tell(search.study, search.spec, lease.trial, e, e.outcome)
             store.finish(lease.id, e.outcome)

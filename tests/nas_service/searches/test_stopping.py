@@ -85,7 +85,7 @@ def test_the_clock_counts_while_somebody_works(store_url):
     for now in (100.0, 110.0, 110.0 + BREAK_s, 115.0 + BREAK_s):  # a break, as long as a lease
         with store.exclusive(1) as db:
             store._beat(db, 1, now)
-    limits = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
+    limits = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10, "ask": lambda _: 0}
     assert store.claim(1, "a/b/1/1", **limits, seconds=15) == (
         "time is up: 15 of 15 seconds, 0 trainings"
     )
@@ -173,7 +173,7 @@ def test_a_small_space_that_is_known_is_told(store):
     assert end(search) is None
     different = {a.digest: a for a in search.spec.build_space()}.values()
     for n, architecture in enumerate(different):
-        lease = store.bind(store.claim(search.id, "a/b/1/1", 10**9, 3, 10), n)
+        lease = store.claim(search.id, "a/b/1/1", 10**9, 3, 10, lambda _, n=n: n)
         store.archive_result(search.id, lease, "a/b/1/1", bench.screen(architecture, 0))
         store.finish(lease.id, "rejected")
     assert end(search) == f"space exhausted: all {len(different)} different candidates are known"

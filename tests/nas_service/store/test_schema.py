@@ -246,7 +246,7 @@ import json, os, signal, sys
 import psycopg
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
-from nas_service import schema
+from nas_service.store import schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 text, points = sys.argv[1], json.loads(sys.argv[2])
@@ -314,7 +314,7 @@ def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
 
 HOLDING = """
 import sys, time
-from nas_service import schema
+from nas_service.store import schema
 from nas_service.store.database import checked_url
 with schema._engine(checked_url(sys.argv[1])) as engine, schema._alone(engine):
     print("held", flush=True)
