@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from nas_service.data.batches import Ready, whole
-from nas_service.evaluation.evaluator import Evaluator, recipe_of
+from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -31,12 +32,14 @@ def measure(bench: Evaluator, seed: int) -> dict[str, float | None]:
     torch.manual_seed(seed)
     network = bench.network(ARCHITECTURE)
     start, reached = time.process_time(), None
-    for _ in fit(network, Ready(*whole(bench.data.train)), recipe_of(bench.spec), seed):
-        score = accuracy(network, Ready(*whole(bench.data.validation)))
+    for _ in fit(network, Ready(*whole(bench.images.data.train)), recipe_of(bench.spec), seed):
+        score = accuracy(network, Ready(*whole(bench.images.data.validation)))
         if reached is None and score >= TARGET:
             reached = time.process_time() - start
     seconds = time.process_time() - start
-    test = bench.source.read_test(bench.folder).scaled(bench.data.mean, bench.data.deviation)
+    test = bench.images.source.read_test(bench.folder).scaled(
+        bench.images.data.mean, bench.images.data.deviation
+    )
     score = accuracy(network, Ready(*whole(test)))
     return {"cpu_s_to_95": reached, "cpu_s": seconds, "accuracy": score}
 

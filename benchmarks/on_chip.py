@@ -13,7 +13,8 @@ import torch
 
 from hw_models import load_profile
 from nas_service.data.batches import Ready, whole
-from nas_service.evaluation.evaluator import Evaluator, recipe_of
+from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, firing_rate, fit
@@ -50,8 +51,10 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     bench = Evaluator.open(load_spec(args.study), Path())
-    network = Network(ARCHITECTURE, bench.source.task)
-    train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
+    network = Network(ARCHITECTURE, bench.images.source.task)
+    train, held_out = (
+        whole(part) for part in (bench.images.data.train, bench.images.data.validation)
+    )
     for _ in fit(network, Ready(*train), recipe_of(bench.spec), args.seed):
         pass
     digital, chip = accuracy(network, Ready(*held_out)), load_profile(args.profile)

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nas_service.data.batches import Ready, Stored, batch, whole
-from nas_service.evaluation.evaluator import Evaluator, recipe_of
+from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
 from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
 from nas_service.snn.network import Network
@@ -54,7 +55,7 @@ Labelled = tuple[Tensor, Tensor]
 def build(bench: Evaluator, rounding: Rounding | None, seed: int) -> Network:
     """The network under a rounding, or in float."""
     torch.manual_seed(seed)
-    network = Network(ARCHITECTURE, bench.source.task)
+    network = Network(ARCHITECTURE, bench.images.source.task)
     for block in network.blocks().values():
         matrix = matrix_of(block)
         if rounding is None:
@@ -157,10 +158,12 @@ def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, round
 def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
     """By channels of the first cell: times faster in int8, and the accuracies of both ways."""
     found = {}
-    train, held_out = (Stored(part) for part in (bench.data.train, bench.data.validation))
+    train, held_out = (
+        Stored(part) for part in (bench.images.data.train, bench.images.data.validation)
+    )
     for width in WIDTHS:
         torch.manual_seed(0)
-        network = Network(replace(ARCHITECTURE, channels=width), bench.source.task)
+        network = Network(replace(ARCHITECTURE, channels=width), bench.images.source.task)
         for _ in fit(network, train, recipe_of(bench.spec), 0, until=1):
             pass
         recalibrate(network, train, bench.spec.training.batch_size)
@@ -177,7 +180,9 @@ def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
             "fp32_s": seconds["fp32"],
             "fp32_accuracy": shares["fp32"],
             "int8_accuracy": shares["int8"],
-            "firing_rate": firing_rate(network, batch(bench.data.validation, slice(None))[0]),
+            "firing_rate": firing_rate(
+                network, batch(bench.images.data.validation, slice(None))[0]
+            ),
         }
     return found
 
@@ -206,7 +211,9 @@ def main() -> None:
         found = scorings(bench, args.rounds)
         print(json.dumps(found, indent=2) if args.json else scoring_table(found))
         return
-    train, held_out = (whole(part) for part in (bench.data.train, bench.data.validation))
+    train, held_out = (
+        whole(part) for part in (bench.images.data.train, bench.images.data.validation)
+    )
     ratios = step_ratios(bench, train, args.rounds)
     rows = [accuracies(bench, train, held_out, seed) for seed in range(args.seeds)]
     columns = {name: [row[name] for row in rows] for name in rows[0]}

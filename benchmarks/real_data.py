@@ -17,7 +17,8 @@ import torch
 
 from nas_service.data.batches import Stored
 from nas_service.errors import DataError
-from nas_service.evaluation.evaluator import Evaluator, recipe_of
+from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -73,12 +74,12 @@ def architecture(spec: StudySpec, pool: int) -> Architecture:
 
 def measure(bench: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
-    images = bench.images(a.time_steps)
+    images = bench.images.split(a.time_steps)
     network, start = bench.network(a), time.process_time()
     for _ in fit(network, Stored(images.train), recipe_of(bench.spec), seed):
         pass
     seconds = time.process_time() - start
-    test = bench.source.read_test(bench.folder, a.time_steps)
+    test = bench.images.source.read_test(bench.folder, a.time_steps)
     test = test.scaled(images.mean, images.deviation)
     return {
         "seed": seed,
@@ -103,7 +104,7 @@ def main() -> None:
         a = architecture(bench.spec, POOLS[study])
         rows = [measure(bench, a, seed) for seed in range(args.seeds)]
         parameters = bench.workload(a).parameters
-        facts = {"data": name, "images": len(bench.data.train), "parameters": parameters}
+        facts = {"data": name, "images": len(bench.images.data.train), "parameters": parameters}
         found += [facts | {"epochs": bench.spec.training.epochs} | row for row in rows]
     if args.json:
         print(json.dumps(found, indent=2))

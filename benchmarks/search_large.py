@@ -180,7 +180,7 @@ class Question:
         network = replace(architecture, chip=())
         if network.digest not in self._scores:
             torch.manual_seed(int(network.digest[:12], 16))
-            images, _ = batch(self._bench.data.train, slice(IMAGES))
+            images, _ = batch(self._bench.images.data.train, slice(IMAGES))
             self._scores[network.digest] = score(PROXY, self._bench.network(network), images).value
         return self._scores[network.digest]
 

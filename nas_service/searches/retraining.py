@@ -263,8 +263,8 @@ def read(
         within = sum(r is not None and _within(spec, r) for r in repeats)
         found.append(Finalist(c, repeats, within))
     found.sort(key=lambda f: -float(np.mean(f.accuracies)) if f.accuracies else 1.0)
-    test = bench.source.read_test(bench.folder, min(spec.space.time_steps))
-    least = (1 / len(bench.data.validation), 1 / len(test))
+    test = bench.images.test(min(spec.space.time_steps))
+    least = (1 / len(bench.images.data.validation), 1 / len(test))
     compared = comparisons([(f.candidate.trial, f.accuracies) for f in found], least[0])
     return Retraining(spec, seeds, tuple(found), compared, least)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from nas_service.evaluation.evaluator import Evaluator, device
+from nas_service.evaluation.environment import device
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name

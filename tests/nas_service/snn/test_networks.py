@@ -11,8 +11,8 @@ from nas_service.data import DATASETS
 from nas_service.data.batches import Ready, batch
 from nas_service.data.images import split
 from nas_service.errors import DataError
-from nas_service.evaluation.evaluator import load_weights, save_weights
 from nas_service.snn import operations
+from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates, trace

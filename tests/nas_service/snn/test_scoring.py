@@ -73,10 +73,10 @@ def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     found = there.train(there.screen(architecture, 1), tmp_path / "a")
     network = there.network(architecture)
     load_weights(network, tmp_path / "a")
-    held_out = there.data.validation
+    held_out = there.images.data.validation
     twin = deployed(network)
     assert found.accuracy == accuracy(twin, Stored(held_out)) > 0.2
-    test = there.source.read_test(Path()).scaled(there.data.mean, there.data.deviation)
+    test = there.images.test(SMALL.time_steps)
     assert there.test_accuracy(architecture, tmp_path / "a") == accuracy(twin, Stored(test))
     images, labels = whole(held_out)
     with torch.inference_mode():
@@ -98,7 +98,7 @@ def test_convolutions_are_scored_on_bytes(monkeypatch):
     monkeypatch.setattr(Int8Convolution, "sums", lambda m, x: used.append(len(x)) or sums(m, x))
     found = there.train(there.screen(SMALL, 1))
     assert [n for n, _ in found.curve] == [1, 2]
-    images = len(there.data.validation) * SMALL.time_steps
+    images = len(there.images.data.validation) * SMALL.time_steps
     convolutions = len(integer_matrices(deployed(there.network(SMALL)))) - 3
     assert sum(used) == 2 * images * convolutions
     monkeypatch.undo()

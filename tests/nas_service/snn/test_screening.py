@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Evaluator, training_memory_B, violations
+from nas_service.evaluation.evaluator import Evaluator, violations
+from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation, measure
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -138,7 +139,7 @@ def train(a, count):
 there = bench()
 train(SMALL, 64)
 for name, a in BIG.items():
-    bound = training_memory_B(a, trace(a, there.source.task), 64)
+    bound = training_memory_B(a, trace(a, there.images.source.task), 64)
     if os.fork() == 0:
         train(SMALL, 64)  # touches the pages of all libraries
         before = peak_B()

@@ -10,8 +10,8 @@ from torch import nn
 
 from nas_service.data.batches import Ready
 from nas_service.errors import DataError
-from nas_service.evaluation.evaluator import load_weights, save_weights
 from nas_service.snn import precision
+from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, steps_of
 from nas_service.snn.training import Diverged, Recipe, accuracy, firing_rate, fit, recalibrate

@@ -1,0 +1,50 @@
+"""What of this process decides a measured number: package versions, device, memory."""
+
+import logging
+import os
+from importlib.metadata import version
+
+import torch
+
+from nas_service.errors import SpecError
+from nas_service.snn.neurons import backend_name
+
+PACKAGES = ("nas-service", "torch", "norse", "optuna", "numpy")
+
+log = logging.getLogger(__name__)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a measured number, and the backend of the neurons."""
+    return {name: version(name) for name in PACKAGES} | {"neurons": backend_name()}
+
+
+def device() -> torch.device:
+    """The device of this process, from the environment variable `NAS_DEVICE` (default `cpu`).
+
+    Raises:
+        SpecError: This machine has no such device.
+    """
+    name = os.environ.get("NAS_DEVICE", "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"NAS_DEVICE = {name!r}: no such device ({reason})") from None
+    return chosen
+
+
+def warn_of_memory(limit_GiB: float) -> None:
+    """Logs a warning where a study may train candidates for which this machine lacks memory.
+
+    Args:
+        limit_GiB: Memory that a training of the study may take.
+    """
+    available_GiB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if limit_GiB > available_GiB:
+        log.warning(
+            "training.memory_GiB = %g, but this machine has %.1f GiB: a training may be killed",
+            limit_GiB,
+            available_GiB,
+        )

@@ -1,0 +1,51 @@
+"""The images that a study's candidates see: one split, for every number of time steps."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nas_service.data import source_of
+from nas_service.data.dataset import Source
+from nas_service.data.images import Images, Split, split
+from nas_service.study.spec import StudySpec
+
+
+@dataclass(frozen=True, eq=False)
+class StudyImages:
+    """Training, validation and test images of a study, read when they are first needed."""
+
+    spec: StudySpec
+    source: Source
+    folder: Path
+    data: Split  # with the fewest time steps of the space
+    _splits: dict[int, Split] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, spec: StudySpec, folder: Path) -> "StudyImages":
+        """Reads the data set from its folder; raises DataError where it is missing or damaged."""
+        source, steps = source_of(spec.data), min(spec.space.time_steps)
+        data = _split(spec, source, folder, steps)
+        return cls(spec, source, folder, data, {steps: data})
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of the training and validation images."""
+        return self.data.train.digest[:8] + self.data.validation.digest[:8]
+
+    def split(self, time_steps: int) -> Split:
+        """Training and validation images; a recording of events has `time_steps` frames."""
+        if not self.source.task.events:
+            return self.data
+        if time_steps not in self._splits:
+            self._splits[time_steps] = _split(self.spec, self.source, self.folder, time_steps)
+        return self._splits[time_steps]
+
+    def test(self, time_steps: int) -> Images:
+        """Test images, scaled as the training images are."""
+        images = self.source.read_test(self.folder, time_steps)
+        return images.scaled(self.data.mean, self.data.deviation)
+
+
+def _split(spec: StudySpec, source: Source, folder: Path, time_steps: int) -> Split:
+    held_out = spec.data.validation_samples or source.validation_samples
+    images = source.read_train(folder, time_steps)
+    return split(images, spec.data.train_samples, held_out, spec.data.split_seed)

@@ -1,0 +1,52 @@
+"""Measuring one network on images: accuracy, accuracy on simulated chips, training-free scores."""
+
+import numpy as np
+import torch
+
+from hw_models.cost_model import Chip
+from nas_service.data.batches import Stored, batch
+from nas_service.data.images import Images
+from nas_service.snn.analog import accuracy_on_chip
+from nas_service.snn.deployed import deployed
+from nas_service.snn.int8 import in_int8
+from nas_service.snn.network import Network
+from nas_service.snn.proxies import score
+from nas_service.snn.training import accuracy
+from nas_service.study.spec import Proxies
+
+CHIP_SAMPLES = 128  # validation images that each simulated chip classifies
+
+
+def accuracy_of(network: Network, images: Images, device: torch.device, int8: bool) -> float:
+    """Share of images that a network classifies correctly, 0..1.
+
+    Args:
+        network: The trained network.
+        images: Labelled images.
+        device: Where the network is.
+        int8: True to score the network as it is deployed, with 8-bit products.
+
+    Raises:
+        Diverged: A class score is not finite.
+    """
+    return accuracy(in_int8(deployed(network)) if int8 else network, Stored(images), device)
+
+
+def chip_accuracies(
+    network: Network, images: Images, chip: Chip, count: int, seed: int
+) -> tuple[float, ...]:
+    """Accuracy on each of `count` simulated chips, from the first CHIP_SAMPLES images."""
+    if not count:
+        return ()
+    first = images.take(np.arange(min(CHIP_SAMPLES, len(images))))
+    return accuracy_on_chip(network, Stored(first), chip, count, seed)
+
+
+def proxy_scores(
+    network: Network, images: Images, proxies: Proxies, device: torch.device
+) -> dict[str, float]:
+    """Training-free scores of a network on the first images, by the names of the proxies."""
+    if not proxies.names:
+        return {}
+    pixels = batch(images, slice(proxies.samples))[0].to(device)
+    return {name: score(name, network, pixels).value for name in proxies.names}

@@ -1,0 +1,105 @@
+"""One training of one candidate: its checkpoint, its inherited weights, its learning curve."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas_service.data.batches import Stored
+from nas_service.data.images import Images, Split
+from nas_service.metrics import Evaluation
+from nas_service.snn import checkpoint, inheritance
+from nas_service.snn.network import Network
+from nas_service.snn.training import Recipe, fit, recalibrate, recalibrated
+from nas_service.study.spec import StudySpec, Training
+
+Curve = tuple[tuple[int, float], ...]  # epochs and the accuracies after them
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """All that a training needs beside the network and the candidate."""
+
+    plan: Training
+    recipe: Recipe
+    images: Split
+    device: torch.device
+    accuracy: Callable[[Network, Images], float]  # as the study scores networks
+    saved: checkpoint.Place | None = None
+    pool: Path | None = None  # weights that the candidates of a study share
+
+    def train(
+        self,
+        network: Network,
+        candidate: Evaluation,
+        check_interrupt: Callable[[], None],
+        on_epoch: Callable[[int, float], None],
+    ) -> Evaluation:
+        """Trains the network to the last epoch of the plan, or continues from the checkpoint.
+
+        Args:
+            network: Changed in place; with its batch norms recalibrated where the plan ends early.
+            candidate: Whose seed draws the batches, and whose learning curve is continued.
+            check_interrupt: Called before every batch; may raise to end the training.
+            on_epoch: Called after every epoch with its number and its mean loss.
+
+        Returns:
+            The candidate with its learning curve and its share of inherited weights.
+
+        Raises:
+            Diverged: The loss or a weight is not finite any more.
+        """
+        plan, train = self.plan, Stored(self.images.train)
+        notes = {} if self.saved is None else self.saved.notes
+        if self.pool:  # a training that is continued began with what its notes say
+            notes["inherited"] = inheritance.inherit(network, candidate.architecture, self.pool)
+        for epoch in fit(
+            network, train, self.recipe, candidate.seed, until=plan.last,
+            check_interrupt=check_interrupt, saved=self.saved, device=self.device,
+        ):  # fmt: skip
+            on_epoch(epoch.number, epoch.loss)
+            if epoch.number in plan.rungs and epoch.number < plan.last:
+                notes.setdefault("curve", []).append([epoch.number, self._so_far(network)])
+        if plan.last < plan.epochs:
+            recalibrate(network, train, plan.batch_size, self.device)
+        if self.pool:
+            inheritance.contribute(network, candidate.architecture, self.pool)
+        curve = _joined(candidate.curve, notes.get("curve", ()), plan.last)
+        return replace(candidate, curve=curve, inherited=float(notes.get("inherited", 0.0)))
+
+    def _so_far(self, network: Network) -> float:
+        """Validation accuracy in the midst of the training, which is not disturbed."""
+        train = Stored(self.images.train)
+        settled = recalibrated(network, train, self.plan.batch_size, self.device)
+        return self.accuracy(settled, self.images.validation)
+
+
+def _joined(earlier: Curve, noted: Any, last: int) -> Curve:
+    """Both parts of a learning curve before the last epoch, in ascending order."""
+    known = {int(n): float(accuracy) for n, accuracy in (*earlier, *noted)}
+    return tuple(sorted((n, accuracy) for n, accuracy in known.items() if n < last))
+
+
+def checkpoint_of(
+    spec: StudySpec, data_digest: str, candidate: Evaluation, weights: Path
+) -> checkpoint.Place:
+    """The checkpoint of a training, beside its weights.
+
+    Its identity covers all that decides the weights after a given epoch, so that a training is
+    continued only from a checkpoint of its own.
+    """
+    parts = {"network", "quantization", "training", "data"}
+    unlike = {"training": {"until", "rungs"}, "quantization": {"scoring"}}
+    settings = spec.model_dump(include=parts, exclude=unlike)
+    facts = [settings, data_digest, candidate.architecture.digest, candidate.seed]
+    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
+
+
+def pool_of(plan: Training, weights: Path | None) -> Path | None:
+    """Where the candidates of a study share weights, where its plan asks for it."""
+    return None if weights is None or not plan.inherit else weights.parent / inheritance.POOL
