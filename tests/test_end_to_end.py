@@ -1,22 +1,25 @@
-"""The whole search with real worker processes: killed, interrupted, resumed, exhausted."""
+"""Whole searches by the command line: finished, exhausted, killed, interrupted, resumed.
+
+The command runs in the test's process wherever processes are not the point.
+"""
 
 import itertools
 import json
 import os
+import shutil
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import optuna
 import pytest
 import tiny
+from nas_command import Folder
 
 STUDY = f"""{tiny.SPACE}
 [data]
 name = "digits"
+train_samples = 256
+validation_samples = 128
 [training]
 epochs = {{epochs}}
 learning_rate = {{rate}}
@@ -37,70 +40,59 @@ at_most = 4.0
 """
 
 
-class Place:
-    """A folder with a study file and a store, and the command to work in it."""
+class StudyFolder(Folder):
+    """A folder with the study file and perhaps a store."""
 
-    def __init__(self, folder: Path, **values: object) -> None:
-        self.folder = folder
+    def __init__(self, path: Path, **values: object) -> None:
+        super().__init__(path)
         self.write(**values)
 
     def write(self, **values: object) -> None:
         default = {"epochs": 1, "rate": 0.01, "sampler": "tpe", "trainings": 4, "energy": 0.8}
-        (self.folder / "tiny.toml").write_text(STUDY.format(**(default | values)))
+        (self.path / "tiny.toml").write_text(STUDY.format(**(default | values)))
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "nas_service", *words],
-            cwd=self.folder,
-            env={**os.environ, "NAS_STORAGE": f"sqlite:///{self.folder}/nas.db", "COLUMNS": "200"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def nas(self, *words: str) -> tuple[int, str, str]:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
-
-    def json(self, *words: str) -> dict:
-        code, out, err = self.nas(*words, "--json")
-        assert code in (0, 3), err
-        return json.loads(out)
-
-    def rows(self, query: str, *values: object) -> list[tuple]:
-        try:
-            with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
-                return db.execute(query, values).fetchall()
-        except sqlite3.OperationalError:
-            return []
-
-    def wait_for(self, query: str, seconds: float = 90) -> list[tuple]:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if rows := self.rows(query):
-                return rows
-            time.sleep(0.05)
-        raise AssertionError(f"nothing for {query}")
+    def replace(self, *changes: tuple[str, str]) -> None:
+        """Changes the study file's text."""
+        text = (self.path / "tiny.toml").read_text()
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
+        (self.path / "tiny.toml").write_text(text)
 
 
-TRAINING = "select owner from nas_leases where state = 'training'"
+TRAINING = "select owner, trial from nas_leases where state = 'training'"
+EVALUATIONS = "select digest, evaluation from nas_archive order by digest"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def folder(tmp_path: Path) -> StudyFolder:
+    return StudyFolder(tmp_path)
 
 
-def no_trial_is_left_running(place: Place) -> None:
-    states = place.rows("select state, count(*) from trials group by state")
+@pytest.fixture(scope="module")
+def finished_search(tmp_path_factory):
+    """A folder whose study has been run to its end, and what the run printed; only to be read."""
+    folder = StudyFolder(tmp_path_factory.mktemp("finished"))
+    code, out, err = folder.nas("run", "tiny.toml")
+    assert code == 0, err
+    return folder, out
+
+
+@pytest.fixture
+def finished_copy(finished_search, tmp_path):
+    """A copy of that folder, to be changed."""
+    shutil.copytree(finished_search[0].path, tmp_path, dirs_exist_ok=True)
+    return StudyFolder(tmp_path)
+
+
+def assert_no_trial_is_running(folder: Folder) -> None:
+    states = folder.rows("select state, count(*) from trials group by state")
     assert {state for state, _ in states} <= {"COMPLETE"}
 
 
-def test_search_front_report_and_second_run(place):
-    code, out, err = place.nas("run", "tiny.toml", "--workers", "2")
-    assert code == 0, err
-    document = place.json("front", "tiny")
+def test_a_search_ends_with_a_front_and_a_report(finished_search):
+    folder, out = finished_search
+    document = folder.json("front", "tiny")
     counts = document["counts"]
     assert counts["trained"] == 4
     assert counts["complete"] == counts["trained"] + counts["rejected"] + counts["cached"]
@@ -110,91 +102,88 @@ def test_search_front_report_and_second_run(place):
         assert all(v <= 0 for v in candidate["violations"].values())
         assert candidate["metrics"]["energy_uJ"] <= 0.8
         assert 0 <= candidate["test_accuracy"] <= 1
-    assert (place.folder / "reports" / "tiny.html").stat().st_size > 5000
+    assert (folder.path / "reports" / "tiny.html").stat().st_size > 5000
     assert str(document["front"][0]["trial"]) in out
-    no_trial_is_left_running(place)
+    assert_no_trial_is_running(folder)
 
-    evaluations = place.rows("select digest, evaluation from nas_archive order by digest")
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
-    assert code == 0, err
-    assert place.rows("select digest, evaluation from nas_archive order by digest") == evaluations
 
-    whole = place.json("show", "tiny", str(document["front"][0]["trial"]))
-    energy = whole["hardware"]["energy_J"]["values"]
-    assert sum(map(sum, energy)) * 1e6 == pytest.approx(whole["metrics"]["energy_uJ"])
-    status = place.json("status", "tiny")
+def test_reading_commands_describe_a_finished_search(finished_search):
+    folder, _ = finished_search
+    best = folder.json("front", "tiny")["front"][0]
+    shown = folder.json("show", "tiny", str(best["trial"]))
+    energy = shown["hardware"]["energy_J"]["values"]
+    assert sum(map(sum, energy)) * 1e6 == pytest.approx(shown["metrics"]["energy_uJ"])
+    status = folder.json("status", "tiny")
     assert (status["budget"], status["workers"]) == (4, 0)
-    code, out, _ = place.nas("studies", "--json")
+    _, out, _ = folder.nas("studies", "--json")
     assert [s["study"] for s in json.loads(out)] == ["tiny"]
 
-    code, _, err = place.nas("resume", "tiny", "--trials", "5", "--workers", "1")
+
+def test_a_second_run_repeats_nothing_and_resume_adds_trainings(finished_copy):
+    evaluations = finished_copy.rows(EVALUATIONS)
+    code, _, err = finished_copy.nas("run", "tiny.toml")
     assert code == 0, err
-    assert place.json("status", "tiny")["counts"]["trained"] == 5
+    assert finished_copy.rows(EVALUATIONS) == evaluations
 
-
-def test_killed_worker_loses_nothing(tmp_path):
-    place = Place(tmp_path, epochs=8, trainings=3)
-    assert place.nas("create", "tiny.toml")[0] == 0
-    worker = place.start("worker", "--study", "tiny")
-    place.wait_for(TRAINING)
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate()
-    (number,) = place.rows("select trial from nas_leases where state = 'training'")[0]
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "2")
+    code, _, err = finished_copy.nas("resume", "tiny", "--trials", "5")
     assert code == 0, err
-    assert place.json("status", "tiny")["counts"]["trained"] == 3
-    digests = place.rows("select digest from nas_archive where outcome = 'trained'")
-    assert len(digests) == len(set(digests)) == 3
-    again = place.rows("select attempt, outcome from nas_leases where trial = ?", number)
-    assert again == [(2, "trained")]
-    no_trial_is_left_running(place)
+    assert finished_copy.json("status", "tiny")["counts"]["trained"] == 5
 
 
-def test_run_replaces_a_killed_worker(tmp_path):
-    place = Place(tmp_path, epochs=8, trainings=2)
-    run = place.start("run", "tiny.toml", "--workers", "1")
-    ((owner,),) = place.wait_for(TRAINING)
+def test_same_seed_and_one_worker_give_the_same_study(finished_search, folder):
+    assert folder.nas("run", "tiny.toml")[0] == 0
+    assert folder.json("front", "tiny") == finished_search[0].json("front", "tiny")
+
+
+def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
+    folder = StudyFolder(tmp_path, epochs=20, trainings=3)
+    run = folder.start("run", "tiny.toml", "--workers", "2")
+    (owner, number), *_ = folder.wait_for(TRAINING)
     os.kill(int(owner.split("/")[2]), signal.SIGKILL)
     _, err = run.communicate(timeout=300)
     assert run.returncode == 0, err
     assert "killed (SIGKILL)" in err
-    assert place.json("status", "tiny")["counts"]["trained"] == 2
+    assert folder.json("status", "tiny")["counts"]["trained"] == 3
+    digests = folder.rows("select digest from nas_archive where outcome = 'trained'")
+    assert len(digests) == len(set(digests)) == 3
+    again = folder.rows("select attempt, outcome from nas_leases where trial = ?", number)
+    assert again == [(2, "trained")]
+    assert_no_trial_is_running(folder)
 
 
-def test_interrupted_run_continues(tmp_path):
-    place = Place(tmp_path, epochs=10, trainings=2)
-    run = place.start("run", "tiny.toml", "--workers", "1")
-    place.wait_for(TRAINING)
+def test_an_interrupted_run_continues(tmp_path):
+    folder = StudyFolder(tmp_path, epochs=20, trainings=2)
+    run = folder.start("run", "tiny.toml", "--workers", "1")
+    folder.wait_for(TRAINING)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    ((number,),) = place.rows("select trial from nas_leases where state = 'waiting'")
-    assert place.rows("select count(*) from nas_leases where state not in ('waiting', 'told')") == [
-        (0,)
-    ]
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    ((number,),) = folder.rows("select trial from nas_leases where state = 'waiting'")
+    others = "select count(*) from nas_leases where state not in ('waiting', 'told')"
+    assert folder.rows(others) == [(0,)]
+    code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err
-    again = place.rows("select attempt, outcome from nas_leases where trial = ?", number)
+    again = folder.rows("select attempt, outcome from nas_leases where trial = ?", number)
     assert again == [(2, "trained")]  # the first was released
 
 
 def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
-    place = Place(tmp_path, energy=0.001, trainings=1)
-    code, out, err = place.nas("run", "tiny.toml", "--workers", "1")
+    folder = StudyFolder(tmp_path, energy=0.001, trainings=1)
+    code, out, err = folder.nas("run", "tiny.toml")
     assert code == 3
     assert "proposals at their limit: 50 proposed, 0 trained" in err
     assert "nearest misses" in out
-    document = place.json("front", "tiny")
+    document = folder.json("front", "tiny")
     assert document["front"] == []
     assert document["counts"]["rejected"] + document["counts"]["cached"] == 50
     assert document["nearest_misses"][0]["violations"]["energy_uJ"] > 1
 
 
 def test_diverged_training_is_a_result_and_never_on_the_front(tmp_path):
-    place = Place(tmp_path, rate=1e9, epochs=2, trainings=2)
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    folder = StudyFolder(tmp_path, rate=1e9, epochs=2, trainings=2)
+    code, _, err = folder.nas("run", "tiny.toml")
     assert code == 3, err
-    counts = place.json("front", "tiny")["counts"]
+    counts = folder.json("front", "tiny")["counts"]
     assert (counts["trained"], counts["diverged"], counts["failed"]) == (2, 2, 0)
     study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path}/nas.db")
     assert study.best_trials == []
@@ -203,37 +192,24 @@ def test_diverged_training_is_a_result_and_never_on_the_front(tmp_path):
 
 def test_tiny_space_ends_when_it_is_exhausted(tmp_path):
     """Skip and zeroize alone: two functions, through (1 to 4 copies) or not at all."""
-    place = Place(tmp_path, trainings=40, energy=1)
-    text = (tmp_path / "tiny.toml").read_text().replace("[space]", "[space]\ncells = 1")
-    for before, after in [
+    folder = StudyFolder(tmp_path, trainings=40, energy=1)
+    folder.replace(
+        ("[space]", "[space]\ncells = 1"),
         ('"light3"', '["zeroize", "skip"]'),
         ("[4, 8]\nhead", "[4]\nhead"),
         ("[2, 4]", "[4]"),
         ("[16, 32]", "[16]"),
         ("[2, 3]", "[2]"),
         ("weight_bits = [4, 8]", "weight_bits = [4]"),
-    ]:
-        assert before in text
-        text = text.replace(before, after)
-    (tmp_path / "tiny.toml").write_text(text)
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "2")
+    )
+    code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err
     assert "space exhausted: all 5 different candidates are known" in err
-    assert place.json("status", "tiny")["counts"]["trained"] == 4
-
-
-def test_same_seed_and_one_worker_give_the_same_study(tmp_path):
-    documents = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        place = Place(tmp_path / name)
-        assert place.nas("run", "tiny.toml", "--workers", "1")[0] == 0
-        documents.append(place.json("front", "tiny"))
-    assert documents[0] == documents[1]
+    assert folder.json("status", "tiny")["counts"]["trained"] == 4
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("run", "none.toml"), 2, "none.toml"),
         (("front", "absent"), 4, "no such file"),
@@ -242,43 +218,43 @@ def test_same_seed_and_one_worker_give_the_same_study(tmp_path):
         (("create", "tiny.toml", "--name", "../up"), 2, "name '../up'"),
     ],
 )
-def test_bad_input_touches_nothing(place, words, code, said):
-    got, out, err = place.nas(*words)
-    assert got == code, err
-    assert said in err
+def test_bad_input_touches_nothing(folder, arguments, code, message):
+    actual, out, err = folder.nas(*arguments)
+    assert actual == code, err
+    assert message in err
     assert "Traceback" not in err
     assert "secret" not in out + err
-    assert not (place.folder / "nas.db").exists()
+    assert not (folder.path / "nas.db").exists()
 
 
-def test_unreachable_database(place):
-    got, _, err = place.nas("create", "tiny.toml", "--storage", "postgresql://127.0.0.1:1/none")
-    assert got == 4
+def test_unreachable_database(folder):
+    code, _, err = folder.nas("create", "tiny.toml", "--storage", "postgresql://127.0.0.1:1/none")
+    assert code == 4
     assert "Traceback" not in err
 
 
-def test_changed_study_is_refused(place):
-    assert place.nas("create", "tiny.toml")[0] == 0
-    place.write(epochs=2)
-    code, _, err = place.nas("run", "tiny.toml")
+def test_changed_study_is_refused(folder):
+    assert folder.nas("create", "tiny.toml")[0] == 0
+    folder.write(epochs=2)
+    code, _, err = folder.nas("run", "tiny.toml")
     assert code == 2
     assert "training.epochs" in err
-    assert place.rows("select count(*) from nas_leases") == [(0,)]
+    assert folder.rows("select count(*) from nas_leases") == [(0,)]
 
 
 def test_chip_settings_are_searched_and_budgets_have_a_confidence(tmp_path):
     """The chip is drawn with the network, costed, simulated, stored and shown."""
-    place = Place(tmp_path, trainings=2)
-    study = tmp_path / "tiny.toml"
-    text = study.read_text().replace("at_most = 0.8", "at_most = 3.0\nconfidence = 0.9")
-    text = text.replace("at_most = 4.0", "at_most = 30.0").replace(
-        'metric = "accuracy"', 'metric = "accuracy_on_chip"'
-    )
+    folder = StudyFolder(tmp_path, trainings=2)
     chip = 'space = { crossbar_size = [32, 64], adc_bits = [4, 6], mapping = ["im2col"] }'
-    study.write_text(text.replace("[search]", f"[hardware]\nchips = 2\n{chip}\n[search]"))
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "1")
+    folder.replace(
+        ("at_most = 0.8", "at_most = 3.0\nconfidence = 0.9"),
+        ("at_most = 4.0", "at_most = 30.0"),
+        ('metric = "accuracy"', 'metric = "accuracy_on_chip"'),
+        ("[search]", f"[hardware]\nchips = 2\n{chip}\n[search]"),
+    )
+    code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err
-    for candidate in place.json("front", "tiny")["front"]:
+    for candidate in folder.json("front", "tiny")["front"]:
         drawn = candidate["architecture"]["chip"]
         assert drawn["crossbar_size"] in (32, 64)
         assert drawn["mapping"] == "im2col"
@@ -286,33 +262,32 @@ def test_chip_settings_are_searched_and_budgets_have_a_confidence(tmp_path):
         assert metrics["energy_uJ@0.9"] > metrics["energy_uJ"]
         over = metrics["energy_uJ@0.9"] / 3.0 - 1
         assert candidate["violations"]["energy_uJ"] == pytest.approx(over)
-        shown = place.nas("show", "tiny", str(candidate["trial"]))
+        shown = folder.nas("show", "tiny", str(candidate["trial"]))
         assert shown[0] == 0, shown
     assert "crossbar size" in (tmp_path / "reports" / "tiny.html").read_text()
 
 
 def test_a_search_without_training_ends_with_a_front(tmp_path):
     """Proxies and costs alone: nothing is trained, and every page knows what to show."""
-    place = Place(tmp_path, epochs=0, trainings=6)
-    text = (tmp_path / "tiny.toml").read_text()
+    folder = StudyFolder(tmp_path, epochs=0, trainings=6)
     objective = '[proxies]\nnames = ["sahd", "depth"]\nsamples = 32\n[[objectives]]\n'
     objective += 'metric = "proxy_sahd"\ndirection = "maximize"\nreference = -1000\nideal = 2000\n'
-    free = text.replace('[[objectives]]\nmetric = "accuracy"\ndirection = "maximize"\n', objective)
-    (tmp_path / "tiny.toml").write_text(free)
-    code, out, err = place.nas("run", "tiny.toml", "--workers", "2")
+    folder.replace(('[[objectives]]\nmetric = "accuracy"\ndirection = "maximize"\n', objective))
+    code, out, err = folder.nas("run", "tiny.toml")
     assert code == 0, err
     assert "scored" in out + err
-    found = place.json("front", "tiny")
-    assert found["counts"]["trained"] == 6
-    assert found["front"]
-    for candidate in found["front"]:
+    document = folder.json("front", "tiny")
+    assert document["counts"]["trained"] == 6
+    assert document["front"]
+    for candidate in document["front"]:
         assert candidate["outcome"] == "scored"
         assert "accuracy" not in candidate["metrics"]
         assert candidate["metrics"]["proxy_depth"] >= 0
     assert not list(tmp_path.glob("**/*.safetensors")), "nothing was trained, nothing is kept"
-    for words in (("status", "tiny"), ("show", "tiny", str(found["front"][0]["trial"]))):
-        assert place.nas(*words)[0] == 0
-    assert place.nas("report", "tiny", "-o", "page.html")[0] == 0
+    best = str(document["front"][0]["trial"])
+    for arguments in (("status", "tiny"), ("show", "tiny", best)):
+        assert folder.nas(*arguments)[0] == 0
+    assert folder.nas("report", "tiny", "-o", "page.html")[0] == 0
     assert "proxy sahd" in (tmp_path / "page.html").read_text()
 
 
@@ -329,20 +304,22 @@ def write_recordings(folder: Path) -> None:
 def test_recordings_of_events_are_searched_over_their_time_steps(tmp_path):
     """Every candidate sees the recordings in as many frames as it has steps, feedback and all."""
     write_recordings(tmp_path / "data")
-    place = Place(tmp_path, epochs=10, trainings=6, sampler="random", energy=8)
-    text = (tmp_path / "tiny.toml").read_text().replace('"digits"', '"n_mnist"')
-    text = text.replace("head_pool = [2, 4]", "head_pool = [3, 6]").replace("[2, 3]", "[2, 5]")
-    space = '[space]\nmode = "backward"\nstem_stride = 3\n'
-    sizes = '"n_mnist"\nvalidation_samples = 40\n'
-    text = text.replace("[space]\n", space).replace('"n_mnist"\n', sizes)
-    text = text.replace("epochs = 10\n", "epochs = 10\nbatch_size = 16\n")
-    (tmp_path / "tiny.toml").write_text(text.replace("at_most = 4.0", "at_most = 40.0"))
-    code, _, err = place.nas("run", "tiny.toml", "--workers", "2", "--data", "data")
+    folder = StudyFolder(tmp_path, epochs=10, trainings=6, sampler="random", energy=8)
+    folder.replace(
+        ('"digits"\ntrain_samples = 256\nvalidation_samples = 128', '"n_mnist"'),
+        ("head_pool = [2, 4]", "head_pool = [3, 6]"),
+        ("[2, 3]", "[2, 5]"),
+        ("[space]\n", '[space]\nmode = "backward"\nstem_stride = 3\n'),
+        ('"n_mnist"\n', '"n_mnist"\nvalidation_samples = 40\n'),
+        ("epochs = 10\n", "epochs = 10\nbatch_size = 16\n"),
+        ("at_most = 4.0", "at_most = 40.0"),
+    )
+    code, _, err = folder.nas("run", "tiny.toml", "--data", "data")
     assert code == 0, err
-    found = place.json("front", "tiny")
-    assert found["counts"]["trained"] == 6
-    assert all(0 <= candidate["test_accuracy"] <= 1 for candidate in found["front"])
-    rows = place.rows("select evaluation from nas_archive where outcome = 'trained'")
+    document = folder.json("front", "tiny")
+    assert document["counts"]["trained"] == 6
+    assert all(0 <= candidate["test_accuracy"] <= 1 for candidate in document["front"])
+    rows = folder.rows("select evaluation from nas_archive where outcome = 'trained'")
     trained = [json.loads(row) for (row,) in rows]
     for evaluation in trained:
         steps = {len(rates) for rates in evaluation["spike_rates"].values()}
@@ -354,38 +331,37 @@ def test_recordings_of_events_are_searched_over_their_time_steps(tmp_path):
 
 
 def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
-    place = Place(tmp_path, epochs=0)
-    code, _, err = place.nas("check", "tiny.toml")
+    folder = StudyFolder(tmp_path, epochs=0)
+    code, _, err = folder.nas("check", "tiny.toml")
     assert code == 2
     assert "accuracy: training.epochs = 0 measures none" in err
 
 
 def test_files_of_a_study_grow_on_the_command_line(tmp_path):
     """Run to 1 epoch, by the same file to 2 of 3 with a worker killed, and resumed to 3."""
-    place = Place(tmp_path, trainings=2)
+    folder = StudyFolder(tmp_path, trainings=2)
     archive = "select evaluation, test_accuracy from nas_archive where outcome = 'trained'"
-    study = tmp_path / "tiny.toml"
-    text = study.read_text().replace("epochs = 1", "epochs = 3\nuntil = {}")
-    study.write_text(text.format(1))
-    assert place.nas("run", "tiny.toml", "--workers", "1")[0] == 0
-    assert {json.loads(e)["fidelity"] for e, _ in place.rows(archive)} == {1}
+    folder.replace(("epochs = 1", "epochs = 3\nuntil = 1"))
+    assert folder.nas("run", "tiny.toml")[0] == 0
+    assert {json.loads(e)["fidelity"] for e, _ in folder.rows(archive)} == {1}
 
-    study.write_text(text.format(2))
-    run = place.start("run", "tiny.toml", "--workers", "1")
-    ((owner,),) = place.wait_for("select owner from nas_leases where state = 'training'")
-    os.kill(int(owner.split("/")[2]), signal.SIGKILL)
-    out, err = run.communicate(timeout=300)
-    assert run.returncode == 0, err
+    folder.replace(("until = 1", "until = 2"))
+    assert folder.nas("create", "tiny.toml")[0] == 0
+    worker = folder.start("worker", "--study", "tiny")
+    folder.wait_for(TRAINING)
+    worker.kill()
+    worker.communicate()
+    code, _, err = folder.nas("run", "tiny.toml")
+    assert code == 0, err
     assert "continued" in err
-    second = [(json.loads(e)["fidelity"], test) for e, test in place.rows(archive)]
+    second = [(json.loads(e)["fidelity"], test) for e, test in folder.rows(archive)]
     assert all(0 <= test <= 1 for epochs, test in second if epochs == 2)
     assert max(epochs for epochs, _ in second) == 2
 
-    words = ("resume", "tiny", "--until", "3", "--top", "9", "--workers", "1")
-    code, out, err = place.nas(*words)
+    code, out, err = folder.nas("resume", "tiny", "--until", "3", "--top", "9")
     assert code == 0, err
-    third = [json.loads(e) for e, _ in place.rows(archive)]
+    third = [json.loads(e) for e, _ in folder.rows(archive)]
     assert {e["fidelity"] for e in third} == {3}, "all of them were among the best"
     assert {e["curve"][-1][0] for e in third} == {3}
     assert "2 trained" in out
-    no_trial_is_left_running(place)
+    assert_no_trial_is_running(folder)
