@@ -187,7 +187,7 @@ def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch)
         keep(self, network, optimizer, die, epoch)
         kept.append(epoch)
 
-    def ended(*_):
+    def ended(*_, **__):
         monkeypatch.setattr(store, "archive_result", archive)
         raise Interrupted("killed")
 
