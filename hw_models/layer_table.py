@@ -64,7 +64,14 @@ class LayerTable:
 
     @classmethod
     def of(cls, workload: Workload) -> "LayerTable":
-        """One workload [L]."""
+        """The layers of one workload [L]; kept with the workload, as it is costed repeatedly."""
+        if "layer_table" not in workload.derived:
+            workload.derived["layer_table"] = cls._of(workload)
+        table: LayerTable = workload.derived["layer_table"]
+        return table
+
+    @classmethod
+    def _of(cls, workload: Workload) -> "LayerTable":
         numbers = np.array([numbers_of(x) for x in workload.layers], dtype=np.float64).T
         rates = [x.rates for x in workload.layers]
         widest = max(map(len, rates))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.cost_model import Chip
+from hw_models.chip import Chip
 from hw_models.errors import HardwareError
 from hw_models.layer_table import Array
 

@@ -1,4 +1,4 @@
-"""Everything a chip profile can say: figures in SI units, options, and the switches D1-D18.
+"""Everything a chip profile holds: figures in SI units, options, and the defects D1-D18.
 
 The keys of a profile are the field names below without their unit suffix.
 """
@@ -96,7 +96,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Options:
-    """Choices between designs, none of which is a fault."""
+    """Choices between designs, none of which is a defect."""
 
     device: Literal["rram", "sram"]
     mapping: Literal["kernel_split", "im2col"]
@@ -107,32 +107,36 @@ class Options:
     tile_contention: Literal["ignored", "serialised"]
 
 
-def fault(number: int, meaning: str) -> Any:
+def _defect(number: int, meaning: str) -> Any:
+    """A switch, with the number and the meaning of the defect it turns on."""
     return field(metadata={"defect": f"D{number}", "meaning": meaning})
 
 
 @dataclass(frozen=True)
 class ScriptDefects:
-    """Faults of SpikeSim's script, each on where the chip is to be costed as the script does."""
+    """Defects of SpikeSim's script, each on where the chip is costed as the script does it.
 
-    latency_per_channel: bool = fault(1, "a read cycle per output channel, not per vector")
-    groups_as_reads: bool = fault(2, "X/8 serves as converters and as column reads alike")
-    fixed_array: bool = fault(3, "array figures of 64x64 cells at every X")
-    adc_per_pe: bool = fault(4, "the crossbars of a PE share one set of converters")
-    pooled_sizes: bool = fault(5, "a pooled layer is costed at its pooled size, pooling is free")
-    five_membranes: bool = fault(6, "membranes of the first five layers only")
-    wide_inputs: bool = fault(7, "every input is a stored value wide, direct coding is unknown")
-    tile_sharing: bool = fault(8, "layers share tiles")
-    energy_is_area: bool = fault(9, "the array's energy figure is its area figure")
-    last_halt: bool = fault(10, "latency is the last layer's halt, in list order")
-    one_kernel: bool = fault(11, "every PE has room for the network's largest kernel")
-    neuron_per_read: bool = fault(12, "neurons cost per read, not per update")
-    free_partial_sums: bool = fault(13, "adding partial sums costs nothing")
-    buffers_per_read: bool = fault(14, "buffers and wires cost per read, not per bit moved")
-    one_cell_per_weight: bool = fault(15, "a weight is one cell whatever its bits")
-    no_activity: bool = fault(16, "spike rates change nothing")
-    script_subtractor: bool = fault(17, "the subtractor's figures, orders of magnitude apart")
-    time_twice: bool = fault(18, "latency counts the time steps twice, as before 2023-10-14")
+    Numbered as in docs/cost-model.md.
+    """
+
+    latency_per_channel: bool = _defect(1, "a read cycle per output channel, not per vector")
+    groups_as_reads: bool = _defect(2, "X/8 serves as converters and as column reads alike")
+    fixed_array: bool = _defect(3, "array figures of 64x64 cells at every X")
+    adc_per_pe: bool = _defect(4, "the crossbars of a PE share one set of converters")
+    pooled_sizes: bool = _defect(5, "a pooled layer is costed at its pooled size, pooling is free")
+    five_membranes: bool = _defect(6, "membranes of the first five layers only")
+    wide_inputs: bool = _defect(7, "every input is a stored value wide, direct coding is unknown")
+    tile_sharing: bool = _defect(8, "layers share tiles")
+    energy_is_area: bool = _defect(9, "the array's energy figure is its area figure")
+    last_halt: bool = _defect(10, "latency is the last layer's halt, in list order")
+    one_kernel: bool = _defect(11, "every PE has room for the network's largest kernel")
+    neuron_per_read: bool = _defect(12, "neurons cost per read, not per update")
+    free_partial_sums: bool = _defect(13, "adding partial sums costs nothing")
+    buffers_per_read: bool = _defect(14, "buffers and wires cost per read, not per bit moved")
+    one_cell_per_weight: bool = _defect(15, "a weight is one cell whatever its bits")
+    no_activity: bool = _defect(16, "spike rates change nothing")
+    script_subtractor: bool = _defect(17, "the subtractor's figures, orders of magnitude apart")
+    time_twice: bool = _defect(18, "latency counts the time steps twice, as before 2023-10-14")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hw_models.cost_model import Chip
+from hw_models.chip import Chip
+from hw_models.cost_model import CostModel
 from hw_models.errors import ProfileError
 from hw_models.layer_table import LayerTable
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
@@ -52,7 +53,13 @@ class Profile:
 
     @cached_property
     def chip(self) -> Chip:
+        """The chip in SI units."""
         return self.chip_at({})
+
+    @cached_property
+    def cost_model(self) -> CostModel:
+        """The costs of workloads on this chip."""
+        return CostModel(self.chip)
 
     def chip_at(self, values: Mapping[str, float]) -> Chip:
         """The chip with some figures replaced, unchecked, in the units of the file."""
@@ -79,12 +86,12 @@ class Profile:
 
     def estimate(self, workload: Workload) -> HardwareReport:
         """Costs of one inference on this chip."""
-        return self.chip.estimate(workload)
+        return self.cost_model.estimate(workload)
 
     def estimate_batch(self, workloads: LayerTable | list[Workload]) -> BatchReport:
         """Totals of many workloads on this chip."""
         table = workloads if isinstance(workloads, LayerTable) else LayerTable.stack(workloads)
-        return self.chip.estimate_batch(table)
+        return self.cost_model.estimate_batch(table)
 
     def with_values(self, changes: Mapping[str, Any]) -> "Profile":
         """The same chip with some settings replaced; figures in the units of the file.

@@ -1,18 +1,21 @@
 """How sure a cost is: ranges of a profile's figures become intervals of totals.
 
 Every figure with a range is drawn from a triangle (low, value, high), independently of the
-others. What happens on the chip stays the same, only prices move, so a thousand draws cost one
-matrix product. The draws are the same for every workload: two candidates are compared under the
+others. The events on the chip stay the same, only prices move, so a thousand draws cost one
+matrix product. The draws are the same for every workload: two candidates are compared on the
 same chips.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from hw_models.cost_model import Chip, ResourceUse
+from hw_models.area import area_prices
+from hw_models.chip import Chip
+from hw_models.cost_model import Prices, price, prices_of, resource_use, weighted_sum
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
 from hw_models.profile import Profile
@@ -24,7 +27,13 @@ DRAWS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """One profile drawn `draws` times within its ranges."""
+    """Chips drawn from one profile within the ranges of its figures.
+
+    Args:
+        profile: The chip; a figure without a range is the same in every draw.
+        draws: How many chips.
+        seed: Of the random draws.
+    """
 
     profile: Profile
     draws: int = DRAWS
@@ -33,70 +42,60 @@ class Ensemble:
 
     @cached_property
     def chips(self) -> tuple[Chip, ...]:
-        die = np.random.default_rng(self.seed)
-        drawn = {
-            key: die.triangular(low, value, high, self.draws)
+        """The drawn chips."""
+        rng = np.random.default_rng(self.seed)
+        columns = {
+            key: rng.triangular(low, value, high, self.draws)
             if low < high
             else [value] * self.draws
             for key, (low, value, high) in self.profile.ranges.items()
         }
         return tuple(
-            self.profile.chip_at({key: float(values[i]) for key, values in drawn.items()})
+            self.profile.chip_at({key: float(values[i]) for key, values in columns.items()})
             for i in range(self.draws)
         )
 
-    @cached_property
-    def _energy_prices(self) -> dict[str, Array]:
-        names = self.profile.chip.energy_prices
-        return {name: np.array([c.energy_prices[name] for c in self.chips]) for name in names}
-
-    @cached_property
-    def _times(self) -> tuple[Array, Array]:
-        """Read times and leakage densities [draws]."""
-        leaks = [c.figures.leakage_W_m2 for c in self.chips]
-        return np.array([c.read_s for c in self.chips]), np.array(leaks)
-
-    def _area_prices(self, pe_crossbars: float) -> dict[str, Array]:
-        if pe_crossbars not in self._known_areas:
-            prices = [c.area_prices(pe_crossbars) for c in self.chips]
-            found = {name: np.array([p[name] for p in prices]) for name in prices[0]}
-            self._known_areas[pe_crossbars] = found
-        return self._known_areas[pe_crossbars]
-
     def metrics(self, workload: Workload) -> dict[str, Array]:
-        """Every metric of a workload under each draw [draws], in the units a person reads."""
-        d = self.profile.chip.demand(workload)
-        found = self._priced(d, _sum(d.areas, self._area_prices(float(d.pe_crossbars))))
-        return {name: np.broadcast_to(x, self.draws) for name, x in found.items()}
+        """Every metric of one workload on each drawn chip.
+
+        Args:
+            workload: The layers of a network.
+
+        Returns:
+            metric -> [draws], in the units a person reads.
+        """
+        use = resource_use(self.profile.chip, LayerTable.stack([workload]))
+        area_prices = self._area_prices(float(np.ravel(use.pe_crossbars)[0]))
+        area_m2 = weighted_sum(use.areas, area_prices)
+        metrics = readable(price(use, area_m2, self._prices))
+        return {name: np.broadcast_to(x, self.draws) for name, x in metrics.items()}
 
     def metrics_batch(self, table: LayerTable) -> dict[str, Array]:
-        """The same of N workloads [N, draws]."""
-        d = _in_rows(self.profile.chip.demands(table))
-        area, crossbars = np.empty((len(table), self.draws)), np.ravel(d.pe_crossbars)
-        for each in np.unique(crossbars).tolist():
-            these = np.broadcast_to(crossbars == each, len(table))
-            counts = {name: n[these] for name, n in d.areas.items()}
-            area[these] = _sum(counts, self._area_prices(each))
-        found = self._priced(d, area)
-        return {name: np.broadcast_to(x, area.shape) for name, x in found.items()}
+        """Every metric of N workloads on each drawn chip.
 
-    def _priced(self, d: ResourceUse, area: Array) -> dict[str, Array]:
-        reads, leaks = self._times
-        latency = d.cycles * reads
-        leak = leaks * area * latency
-        totals = {
-            **d.exact,
-            "area_m2": area,
-            "latency_s": latency,
-            "interval_s": d.interval_cycles * reads,
-            "energy_J": _sum(d.events, self._energy_prices) + leak,
-            "dense_energy_J": _sum(d.dense_events, self._energy_prices) + leak,
-        }
-        return readable(totals)
+        Args:
+            table: The workloads as arrays [N, L].
+
+        Returns:
+            metric -> [N, draws], in the units a person reads.
+        """
+        use = resource_use(self.profile.chip, table).as_columns()
+        shape, pe_crossbars = (len(table), self.draws), np.ravel(use.pe_crossbars)
+        area_m2 = np.empty(shape)
+        for number in np.unique(pe_crossbars).tolist():
+            rows = np.broadcast_to(pe_crossbars == number, len(table))
+            counts = {name: n[rows] for name, n in use.areas.items()}
+            area_m2[rows] = weighted_sum(counts, self._area_prices(number))
+        metrics = readable(price(use, area_m2, self._prices))
+        return {name: np.broadcast_to(x, shape) for name, x in metrics.items()}
 
     def interval(self, workload: Workload, level: float = 0.9) -> dict[str, tuple[float, float]]:
-        """Central interval of every metric that holds the share `level` of the draws."""
-        _share(level, "level")
+        """Central interval of every metric that holds the share `level` of the draws.
+
+        Raises:
+            ProfileError: `level` is not between 0 and 1.
+        """
+        _check_share(level, "level")
         ends = [(1 - level) / 2, (1 + level) / 2]
         return {
             name: tuple(np.quantile(values, ends).tolist())
@@ -104,31 +103,40 @@ class Ensemble:
         }
 
     def probability(self, workload: Workload, metric: str, at_most: float) -> float:
-        """Share of the draws in which the metric is at most so much."""
+        """Share of the draws in which a metric of the workload is at most `at_most`."""
         return float((self.metrics(workload)[metric] <= at_most).mean())
 
     def bound(self, workload: Workload, metric: str, confidence: float) -> float:
-        """The value that the metric stays below with this confidence."""
-        _share(confidence, "confidence")
+        """The value that a metric stays below with this confidence.
+
+        Raises:
+            ProfileError: `confidence` is not between 0 and 1.
+        """
+        _check_share(confidence, "confidence")
         return float(np.quantile(self.metrics(workload)[metric], confidence))
 
+    @cached_property
+    def _prices(self) -> Prices:
+        """Prices of the drawn chips, each an array [draws]."""
+        drawn = [prices_of(chip) for chip in self.chips]
+        return Prices(
+            _columns([prices.energies_J for prices in drawn]),
+            np.array([prices.read_s for prices in drawn]),
+            np.array([prices.leakage_W_m2 for prices in drawn]),
+        )
 
-def _in_rows(d: ResourceUse) -> ResourceUse:
-    """Figures of N workloads as [N, 1], which go with prices [draws]."""
-    parts = ("dense_events", "events", "areas", "exact")
-    tables = {part: {k: n[:, None] for k, n in getattr(d, part).items()} for part in parts}
-    spans = {"cycles": d.cycles[:, None], "interval_cycles": d.interval_cycles[:, None]}
-    return replace(d, **tables, **spans)
+    def _area_prices(self, pe_crossbars: float) -> dict[str, Array]:
+        if pe_crossbars not in self._known_areas:
+            prices = _columns([area_prices(chip, pe_crossbars) for chip in self.chips])
+            self._known_areas[pe_crossbars] = prices
+        return self._known_areas[pe_crossbars]
 
 
-def _sum(counts: dict[str, Any], prices: dict[str, Array]) -> Any:
-    """Counts [C] or [C, N, 1] times prices [C, draws], summed over components."""
-    first = next(iter(counts.values()))
-    if np.ndim(first) < 2:
-        return sum(n * prices[name] for name, n in counts.items())
-    return np.concatenate(list(counts.values()), -1) @ np.stack([prices[n] for n in counts])
+def _columns(prices: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+    """One array [draws] per name."""
+    return {name: np.array([row[name] for row in prices]) for name in prices[0]}
 
 
-def _share(value: float, name: str) -> None:
+def _check_share(value: float, name: str) -> None:
     if not 0 < value < 1:
         raise ProfileError(f"{name} = {value!r:.60}: a share between 0 and 1 is needed")

@@ -5,12 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hw_models.errors import WorkloadError
-
-if TYPE_CHECKING:
-    from hw_models.layer_table import LayerTable
 
 KINDS = ("conv", "linear")
 MAX_LAYERS = 10_000
@@ -162,11 +159,9 @@ class Workload:
         return loops_of(len(self.layers), ways, late)
 
     @cached_property
-    def table(self) -> "LayerTable":
-        """The layers as arrays [L]."""
-        from hw_models.layer_table import LayerTable
-
-        return LayerTable.of(self)
+    def derived(self) -> dict[str, Any]:
+        """What other modules computed from this workload and keep with it, by name."""
+        return {}
 
     @cached_property
     def parameters(self) -> int:

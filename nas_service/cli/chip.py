@@ -226,7 +226,9 @@ def calibrate(
     as_json: bool,
 ) -> None:
     """Fit a chip's figures to measurements (CSV) and write a new profile with the residuals."""
-    from hw_models.calibration import fit, read_measurements, write_profile
+    from hw_models.calibration import fit
+    from hw_models.measurements import read_measurements
+    from hw_models.profile_writer import write_profile
 
     if output.exists() and not force:
         raise SpecError(f"{output} is there already: --force replaces it")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hw_models.cost_model import Chip
+from hw_models.chip import Chip
 from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from nas_service.data.batches import Examples
 from nas_service.snn.network import Network

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from hw_models import HardwareError, Layer, Workload, load_profile
-from hw_models.calibration import Measurement, fit, read_measurements, write_profile
+from hw_models.calibration import fit
 from hw_models.errors import CalibrationError
+from hw_models.measurements import Measurement, read_measurements
+from hw_models.profile_writer import write_profile
 
 CHIP = load_profile("corrected")
 TRUTH = {"sar_bit_energy": 0.17, "neuron_update_energy": 3.0, "clock": 310, "h_tree_area": 9e4}
@@ -175,7 +177,7 @@ def test_a_profile_of_the_users_is_written_whole(tmp_path):
 def test_the_notes_name_what_the_data_cannot_tell(tmp_path):
     runs = measured(TRUTH, metrics=("latency_ms",))
     profile, tree = written(tmp_path, fit(CHIP, runs, ["clock", "sram_bit_area"]))
-    assert "The data cannot tell, left as they were: sram_bit_area." in profile.head["notes"]
+    assert "Not determined by the data, left unchanged: sram_bit_area." in profile.head["notes"]
     assert set(tree["values"]) == {"clock"}
 
 
@@ -244,7 +246,7 @@ WRONG = [
     ([HEAD, ["", 1]], "the path of a layer list"),
     ([HEAD, ["net.json", -1]], "energy_uJ = '-1'"),
     ([HEAD, ["net.json", "inf"]], "energy_uJ = 'inf'"),
-    ([[*HEAD, "energy_uJ"], ["net.json", 1, 2]], "energy_uJ stand twice"),
+    ([[*HEAD, "energy_uJ"], ["net.json", 1, 2]], "energy_uJ are given twice"),
     ([[*HEAD, "energy_uJ_sd"], ["net.json", 1, 0]], "energy_uJ_sd = '0'"),
     ([[*HEAD, "spike_rate"], ["net.json", 1, 2]], "spike_rate"),
     ([HEAD, ["net.json"]], "as many fields"),

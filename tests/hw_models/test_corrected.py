@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import Layer, LayerTable, Workload, load_profile
+from hw_models.area import tile_m2
 from hw_models.report import QUANTITIES
 
 CHIP = load_profile("corrected")
@@ -103,7 +104,7 @@ def test_one_layer_by_hand():
     found = one(layer, steps=2).energy_J.by_component()
     price = {key: entry.value * 1e-12 for key, entry in CHIP.entries.items()}
     adc = 4 * price["sar_bit_energy"] + 4**4 * price["sar_level_energy"]
-    wire = CHIP.entries["wire_bit_energy"].value * 1e-9 * math.sqrt(CHIP.chip.tile_m2)
+    wire = CHIP.entries["wire_bit_energy"].value * 1e-9 * math.sqrt(tile_m2(CHIP.chip))
     busy = 1 - 0.75**2
     by_hand = {
         "crossbar": 2 * 84 * 0.25 * price["cell_read_energy"],

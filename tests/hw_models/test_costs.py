@@ -156,8 +156,8 @@ def test_spike_rates_change_nothing_here():
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
-        ([(64, 128), (64, 64)], "PEs per layer fall"),
-        ([(64, 64), (32, 32)], "matrix sizes fall"),
+        ([(64, 128), (64, 64)], "PEs per layer decrease"),
+        ([(64, 64), (32, 32)], "matrix sizes decrease"),
         ([(64, 64)] * 13, "13 layers"),
         ([(8, 8)], "no layer fills a crossbar"),
     ],

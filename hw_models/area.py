@@ -1,0 +1,110 @@
+"""Silicon area: what a chip has of each part, and how large one of each is.
+
+N workloads, L layers; [..., L] is [L] for one workload and [N, L] for many.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from hw_models import adc
+from hw_models.chip import Chip
+from hw_models.events import Counts, EventCounts, input_map_bits
+from hw_models.layer_table import Array
+
+RESIDENT_LAYERS = 5  # the script keeps membrane memory for its first five layers only (D6)
+MEMORIES = ("input_memory", "neuron_memory")
+
+
+def area_counts(c: EventCounts) -> Counts:
+    """PEs, tiles and stored bits of each layer [..., L]; of all layers [..., 1] where shared."""
+    return {
+        "pe": c.tiles * c.chip.figures.pes_per_tile,
+        "tile": c.tiles,
+        "input_memory": input_map_bits(c),
+        "neuron_memory": _membranes(c) * c.chip.figures.bits_per_value,
+    }
+
+
+def area_prices(chip: Chip, pe_crossbars: Any) -> dict[str, Any]:
+    """Area of one of each part that `area_counts` counts.
+
+    Args:
+        chip: The chip.
+        pe_crossbars: Crossbars of one PE: a number, or one for each of N workloads [N].
+
+    Returns:
+        part -> m2, a number or [N].
+    """
+    pe_m2 = sum(pe_areas(chip, pe_crossbars).values())
+    own = {"pe": pe_m2, "tile": sum(tile_areas(chip).values())}
+    return own | dict.fromkeys(MEMORIES, chip.figures.sram_bit_area_m2)
+
+
+def area_table(c: EventCounts) -> dict[str, Array]:
+    """Area of one workload in m2 by component [L], or [L + 1] with what layers share last.
+
+    With shared tiles a layer owns the PEs that it fills.
+    """
+    counts = area_counts(c)
+    pes, tiles = counts["pe"], counts["tile"]
+    if c.chip.defects.tile_sharing:
+        pes = np.append(c.tiling.pes, pes[0] - c.tiling.pes.sum())
+        tiles = np.append(np.zeros(len(c.tiling.pes)), tiles)
+    per_pe = pe_areas(c.chip, c.tiling.pe_crossbars)
+    table: dict[str, Array] = {name: pes * area for name, area in per_pe.items()}
+    table |= {name: tiles * area for name, area in tile_areas(c.chip).items()}
+    bit_m2 = c.chip.figures.sram_bit_area_m2
+    return table | {name: counts[name] * bit_m2 for name in MEMORIES}
+
+
+def tile_m2(chip: Chip) -> float:
+    """Area in m2 of one tile whose PEs hold `crossbars_per_pe` crossbars each."""
+    per_pe = pe_areas(chip, chip.figures.crossbars_per_pe)
+    pes: float = chip.figures.pes_per_tile * sum(per_pe.values())
+    return pes + sum(tile_areas(chip).values())
+
+
+def pe_areas(chip: Chip, crossbars: Any) -> dict[str, Any]:
+    """Area in m2 of one PE with this number of crossbars, by component."""
+    figures, defects = chip.figures, chip.defects
+    converters = chip.converters_per_set * (1.0 if defects.adc_per_pe else crossbars)
+    areas = {
+        "crossbar": crossbars * _crossbar_m2(chip),
+        "adc": converters * adc.area_m2(figures, chip.options),
+        "mux": converters * figures.mux_area_m2,
+    }
+    if not defects.script_subtractor and chip.is_differential:
+        areas["subtractor"] = converters * (figures.adc_bits / 2 * figures.adder_bit_area_m2)
+    if not defects.free_partial_sums:
+        areas["adder"] = converters * (figures.bits_per_value * figures.adder_bit_area_m2)
+    if chip.has_dac:
+        areas["dac"] = crossbars * (figures.crossbar_size * figures.dac_area_m2)
+    return areas
+
+
+def tile_areas(chip: Chip) -> dict[str, float]:
+    """Area in m2 of what a tile has once, by component."""
+    figures = chip.figures
+    areas = {
+        "temp_buffer": figures.temp_buffer_area_m2,
+        "tile_buffer": figures.tile_buffer_area_m2,
+        "h_tree": figures.h_tree_area_m2,
+    }
+    if chip.defects.script_subtractor:
+        areas["subtractor"] = chip.converters_per_set * figures.subtractor_area_m2
+    return areas
+
+
+def _crossbar_m2(chip: Chip) -> float:
+    if chip.defects.fixed_array:
+        return chip.figures.crossbar_area_m2
+    return chip.figures.crossbar_size**2 * chip.figures.cell_area_m2
+
+
+def _membranes(c: EventCounts) -> Any:
+    """Membrane potentials that are stored [..., L]."""
+    if not c.chip.defects.five_membranes:
+        return c.neurons
+    resident = np.cumsum(c.layers.in_channels > 0, -1) <= RESIDENT_LAYERS
+    return c.layers.out_channels * c.pixels * resident
