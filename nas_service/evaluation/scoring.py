@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from hw_models.cost_model import Chip
+from hw_models.chip import Chip
 from nas_service.data.batches import Stored, batch
 from nas_service.data.images import Images
 from nas_service.snn.analog import accuracy_on_chip
