@@ -1,6 +1,12 @@
-"""A private PostgreSQL for the tests: the one named by NAS_TEST_POSTGRES, or one started here."""
+"""Databases for the tests: one PostgreSQL server a run, and stores copied from one with tables.
 
+The server is the one named by NAS_TEST_POSTGRES, or one that the first test to need it starts; all
+processes of the run use it.
+"""
+
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +17,20 @@ from servers import postgres
 # As the service's workers run: one thread a process. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NAS_SPOOL", tempfile.mkdtemp(prefix="nas-spool-"))
+RUN = "NAS_TEST_RUN"  # the variable that names the folder which the processes of a run share
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # this is the run's first process
+        os.environ[RUN] = tempfile.mkdtemp(prefix="nas-tests-")
+        os.chmod(os.environ[RUN], 0o711)  # the server runs as another user
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ[RUN])
+        postgres.remove(folder / "postgres")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +45,39 @@ def postgres_programs() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_server(request: pytest.FixtureRequest) -> str:
     """URL of a server on which databases may be made."""
     if url := os.environ.get("NAS_TEST_POSTGRES"):
-        yield url
-        return
+        return url
     request.getfixturevalue("postgres_programs")
-    with postgres.running() as server:
-        yield server.url
+    folder = Path(os.environ[RUN])
+    file = folder / "postgres-url"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            (folder / "postgres").mkdir()
+            file.write_text(postgres.started(folder / "postgres").url)
+    return file.read_text()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """Name of a database with the service's tables."""
+    from nas_service.store.store import Store
+
+    with postgres.database(postgres_server) as url:
+        Store(url, create=True).close()
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the service's tables."""
+    from nas_service.store.store import Store
+
+    path = tmp_path_factory.mktemp("template") / "nas.db"
+    Store(f"sqlite:///{path}", create=True).close()
+    return path
 
 
 @pytest.fixture
@@ -43,15 +88,21 @@ def own_postgres(postgres_programs: None) -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """An empty database of its own."""
-    with postgres.database(postgres_server) as url:
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A database of its own with the service's tables."""
+    with postgres.database(postgres_server, postgres_template) as url:
         yield url
 
 
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A file of its own, `nas.db`, with the service's tables."""
+    shutil.copy(sqlite_template, tmp_path / "nas.db")
+    return f"sqlite:///{tmp_path}/nas.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Each kind of store, empty."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/nas.db"
-    return str(request.getfixturevalue("postgres_url"))
+def store_url(request: pytest.FixtureRequest) -> str:
+    """Each kind of store, with its tables and without studies."""
+    kind = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(kind))

@@ -59,9 +59,17 @@ class Server:
 @contextmanager
 def running(password: str = "") -> Iterator[Server]:
     """A new server, which is gone at the end whether it runs by then or not."""
-    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))
+    server = started(Path(tempfile.mkdtemp(prefix="nas-pg-")), password)
+    try:
+        yield server
+    finally:
+        remove(server.folder)
+
+
+def started(folder: Path, password: str = "") -> Server:
+    """Starts a new server whose files are in an empty folder; `remove` ends it."""
     server = Server(folder, _free_port(), password)
-    words = ["-U", "nas", "-E", "UTF8", "--auth=trust"]
+    words = ["-U", "nas", "-E", "UTF8", "--no-sync", "--auth=trust"]
     if password:
         (folder / "word").write_text(password)
         words[-1:] = ["--auth=scram-sha-256", f"--pwfile={folder / 'word'}"]
@@ -71,11 +79,17 @@ def running(password: str = "") -> Iterator[Server]:
     try:
         server._run("initdb", *words)
         server.start()
-        yield server
-    finally:
-        if (folder / "data" / "postmaster.pid").exists():
-            server.stop("immediate")
-        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        remove(folder)
+        raise
+    return server
+
+
+def remove(folder: Path) -> None:
+    """Stops the server whose files are there, if it runs, and deletes them."""
+    if (folder / "data" / "postmaster.pid").exists():
+        Server(folder, port=0).stop("immediate")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:
@@ -85,13 +99,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """URL of an empty database of the server's, which is gone at the end."""
+def database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """URL of a new database, a copy of the template; it is deleted at the end."""
     url = sa.make_url(server_url).set(drivername="postgresql+psycopg")
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     name = f"nas_{uuid.uuid4().hex[:12]}"
     with admin.connect() as db:
-        db.execute(sa.text(f"CREATE DATABASE {name}"))
+        db.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:
