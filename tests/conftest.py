@@ -23,7 +23,7 @@ RUN = "NAS_TEST_RUN"  # the variable that names the folder which the processes o
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # this is the run's first process
         os.environ[RUN] = tempfile.mkdtemp(prefix="nas-tests-")
-        os.chmod(os.environ[RUN], 0o711)  # the server runs as another user
+        os.chmod(os.environ[RUN], 0o711)  # noqa: S103  # the server runs as another user
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
