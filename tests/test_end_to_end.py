@@ -125,7 +125,7 @@ def test_a_second_run_repeats_nothing_and_resume_adds_trainings(finished_copy):
     assert code == 0, err
     assert finished_copy.rows(EVALUATIONS) == evaluations
 
-    code, _, err = finished_copy.nas("resume", "tiny", "--trials", "5")
+    code, _, err = finished_copy.nas("resume", "tiny", "--trainings", "5")
     assert code == 0, err
     assert finished_copy.json("status", "tiny")["counts"]["trained"] == 5
 

@@ -1,8 +1,9 @@
 """Commands about chips: what a network costs, why two chips differ, which part of a space fits."""
 
 import json
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -12,11 +13,11 @@ from hw_models.difference import Step, steps
 from hw_models.markdown import markdown
 from hw_models.profile import DEFAULT
 from hw_models.uncertainty import Ensemble
+from nas_service.cli.common import FILE, options
 from nas_service.cli.terminal import (
     err,
     heading,
     number,
-    options,
     out,
     plain,
     print_hardware,
@@ -28,27 +29,41 @@ from nas_service.json_file import read_json
 from nas_service.metrics import METRICS
 from nas_service.study.spec import load_spec
 
+if TYPE_CHECKING:
+    from hw_models.calibration import Calibration
+    from nas_service.evaluation.census import Census
+    from nas_service.study.spec import StudySpec
+
 LEVEL = 0.9  # of the intervals that are shown
 SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
-FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
-STUDY = click.option("--study", type=click.Path(path_type=Path, dir_okay=False), help="Its images.")
-STEPS = click.option("--time-steps", type=click.IntRange(1, 65536), help="T, for a NIR graph.")
-PATH = click.Path(path_type=Path, dir_okay=False)
+PROFILE = click.option(
+    "--profile", default=DEFAULT, show_default=True, help="Name of a chip profile, or a TOML file."
+)
+SET = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the profile."
+)
 
 
 @click.command()
-@FILE
-@click.option("--profile", default=DEFAULT, show_default=True, help="Name, or a TOML file.")
+@click.argument("file", type=FILE)
+@PROFILE
 @SET
-@STUDY
-@STEPS
-@click.option("--diff", nargs=2, metavar="A B", help="Two profiles: which setting moves what.")
+@click.option("--study", type=FILE, help="Study whose images an architecture is for.")
 @click.option(
-    "--budget", "budgets", multiple=True, metavar="METRIC=VALUE", help="How likely it holds."
+    "--time-steps", type=click.IntRange(1, 65536), metavar="T", help="Time steps of a NIR graph."
 )
-@click.option("--markdown", "as_markdown", is_flag=True, help="The whole report as Markdown.")
-@click.option("--html", type=PATH, help="The whole report as one HTML file.")
+@click.option(
+    "--diff", nargs=2, metavar="A B", help="Show which setting causes which difference of A and B."
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="Show how likely a chip keeps this budget.",
+)
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
+@click.option("--html", type=FILE, help="Write the whole report to this HTML file.")
 @options("json")
 def cost(
     file: Path,
@@ -62,9 +77,12 @@ def cost(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Hardware figures of a layer list (.json), a NIR graph (.nir) or an architecture (--study)."""
-    workload, drawn = _workload(file, study, time_steps)
-    settings = {**drawn, **dict(_assignment(text) for text in changes)}
+    """Estimate the hardware costs of a network.
+
+    FILE is a layer list (.json), a NIR graph (.nir), or an architecture (.json with --study).
+    """
+    workload, searched = _workload(file, study, time_steps)
+    settings = {**searched, **dict(_assignment(text) for text in changes)}
     if diff is not None:
         a, b = (load_profile(name).with_values(settings) for name in diff)
         return _print_difference(a, b, workload, as_json)
@@ -80,24 +98,23 @@ def cost(
     intervals = ensemble.interval(workload, LEVEL)
     likely = [_likely(ensemble, workload, *_assignment(text)) for text in budgets]
     if as_json:
-        bounds = {name: list(ends) for name, ends in intervals.items()}
-        found = {
-            "metrics": report.metrics(),
-            "intervals": bounds,
-            "level": LEVEL,
-            "budgets": likely,
-        }
-        return print_json(report.to_json() | found | {"profile_digest": chip.digest})
+        return print_json(
+            report.to_json()
+            | {
+                "metrics": report.metrics(),
+                "intervals": {name: list(ends) for name, ends in intervals.items()},
+                "level": LEVEL,
+                "budgets": likely,
+                "profile_digest": chip.digest,
+            }
+        )
     _print_metrics(report, intervals)
-    for budget in likely:
-        held = f"{budget['probability']:.1%} of the chips"
-        said = f"{heading(budget['metric'])} <= {budget['at_most']:g}: holds on {held}"
-        out.print(said, markup=False)
+    _print_likely(likely)
     print_hardware(report)
 
 
 def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
-    """How likely a budget holds, given the ranges of the profile's figures."""
+    """How likely a budget is kept, given the ranges of the profile's figures."""
     pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
     try:
         at_most = float(bound)
@@ -105,6 +122,14 @@ def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> 
         raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed") from None
     probability = ensemble.probability(workload, metric, at_most)
     return {"metric": metric, "at_most": at_most, "probability": probability}
+
+
+def _print_likely(budgets: list[dict[str, Any]]) -> None:
+    for budget in budgets:
+        name, bound = heading(budget["metric"]), budget["at_most"]
+        out.print(
+            f"{name} <= {bound:g}: kept by {budget['probability']:.1%} of the chips", markup=False
+        )
 
 
 def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
@@ -117,22 +142,22 @@ def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, flo
 
 
 def _print_difference(a: Profile, b: Profile, workload: Workload, as_json: bool) -> None:
-    found = steps(a, b, workload)
-    first, last = (chip.estimate(workload).metrics() for chip in (a, b))
+    changes = steps(a, b, workload)
+    before, after = (chip.estimate(workload).metrics() for chip in (a, b))
     if as_json:
-        rows = [vars(step) | {"defect": step.defect} for step in found]
+        rows = [vars(step) | {"defect": step.defect} for step in changes]
         return print_json(
-            {"from": a.name, "to": b.name, "before": first, "after": last, "steps": rows}
+            {"from": a.name, "to": b.name, "before": before, "after": after, "steps": rows}
         )
     table = Table("", "setting", "now", *(heading(m) for m in SHOWN), box=None)
     table.columns[1].no_wrap = True
-    table.add_row("", a.name, "", *(number(m, first[m]) for m in SHOWN), style="bold")
-    for step in found:
+    table.add_row("", a.name, "", *(number(m, before[m]) for m in SHOWN), style="bold")
+    for step in changes:
         now = plain(step.after).lower()
         table.add_row(step.defect, step.key, now, *(_change(m, step) for m in SHOWN))
-    table.add_row("", b.name, "", *(number(m, last[m]) for m in SHOWN), style="bold")
+    table.add_row("", b.name, "", *(number(m, after[m]) for m in SHOWN), style="bold")
     out.print(table)
-    out.print("each step keeps those above it; what a step moves depends on them")
+    out.print("Each step keeps the changes above it, and its effect depends on them.")
 
 
 def _change(metric: str, step: Step) -> str:
@@ -150,12 +175,12 @@ def _assignment(text: str) -> tuple[str, str]:
 def _workload(
     file: Path, study: Path | None, time_steps: int | None
 ) -> tuple[Workload, dict[str, Any]]:
-    """The workload of a file, and the chip settings that were drawn with an architecture."""
+    """The workload of a file, and the chip settings that an architecture brings with it."""
     document = None if file.suffix == ".nir" else read_json(file)
     if not (isinstance(document, dict) and "cells" in document):
         return load_workload(file, time_steps), {}
     if study is None:
-        raise SpecError("an architecture needs the --study whose images it is for")
+        raise SpecError("an architecture needs --study, the study whose images it is for")
     from nas_service.data import source_of
     from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
@@ -168,15 +193,30 @@ def _workload(
 
 
 @click.command()
-@click.argument("study", type=PATH)
-@click.option("--limit", type=click.IntRange(1, 10**8), default=100_000, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--list", "listed", type=click.IntRange(1), help="Print so many that keep all.")
+@click.argument("study", type=FILE)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10**8),
+    default=100_000,
+    show_default=True,
+    help="Larger spaces are sampled at random, with this many candidates.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample."
+)
+@click.option(
+    "--list",
+    "listed",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only print N architectures that keep all budgets.",
+)
 @options("json")
 def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool) -> None:
-    """Which part of a study's space keeps its budgets: costed, not trained."""
-    from itertools import islice
+    """Count the candidates within the budgets.
 
+    Each candidate of a study's space is costed, none is trained.
+    """
     from nas_service.evaluation import census as counting
 
     spec = load_spec(study)
@@ -184,21 +224,25 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
         for architecture in islice(counting.feasible(spec), listed):
             print(json.dumps(architecture.to_json()))
         return
-    found = counting.census(spec, limit, seed)
+    count = counting.census(spec, limit, seed)
     if as_json:
-        return print_json({"study": spec.name, "seed": seed} | found.to_json())
-    kind = "all" if found.exhaustive else "random"
+        return print_json({"study": spec.name, "seed": seed} | count.to_json())
+    _print_census(spec, count)
+
+
+def _print_census(spec: "StudySpec", count: "Census") -> None:
+    kind = "all" if count.exhaustive else "random"
     rate = spec.hardware.assumed_rate
-    out.print(f"{spec.name}: {found.candidates} {kind} candidates, at spike rate {rate:g}")
+    out.print(f"{spec.name}: {count.candidates} {kind} candidates, at spike rate {rate:g}")
     table = Table("keeps", "share", "10 % .. 50 % .. 90 % of the candidates")
-    table.add_row("a path from input to output", f"{found.connected:.1%}", "")
-    for name, share in found.within.items():
-        table.add_row(heading(name), f"{share:.1%}", _spread(name, found.quantiles))
-    if found.survivors is not None:
-        part = f"{found.survivors / spec.build_space().size:.2%}"
-        known = f"exactly {found.survivors:,} candidates of the space"
-        table.add_row(" and ".join(map(heading, found.counted)), part, known)
-    table.add_row("everything", f"{found.feasible:.2%}", "", style="bold")
+    table.add_row("a path from input to output", f"{count.connected:.1%}", "")
+    for name, share in count.within.items():
+        table.add_row(heading(name), f"{share:.1%}", _spread(name, count.quantiles))
+    if count.survivors is not None:
+        part = f"{count.survivors / spec.build_space().size:.2%}"
+        known = f"exactly {count.survivors:,} candidates of the space"
+        table.add_row(" and ".join(map(heading, count.counted)), part, known)
+    table.add_row("everything", f"{count.feasible:.2%}", "", style="bold")
     out.print(table)
 
 
@@ -209,12 +253,14 @@ def _spread(name: str, quantiles: dict[str, list[float]]) -> str:
 
 
 @click.command()
-@click.argument("measurements", type=PATH)
-@click.option("--profile", default=DEFAULT, show_default=True)
-@click.option("--fit", "keys", multiple=True, metavar="KEY", help="Figures to fit; else all.")
+@click.argument("measurements", type=FILE)
+@PROFILE
+@click.option(
+    "--fit", "keys", multiple=True, metavar="KEY", help="Fit this figure only; may be repeated."
+)
 @SET
-@click.option("-o", "output", type=PATH, required=True, help="The new profile.")
-@click.option("--force", is_flag=True, help="Replace a profile that is there.")
+@click.option("-o", "output", type=FILE, required=True, help="File for the new profile.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options("json")
 def calibrate(
     measurements: Path,
@@ -225,27 +271,34 @@ def calibrate(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Fit a chip's figures to measurements (CSV) and write a new profile with the residuals."""
+    """Fit a chip profile to measurements.
+
+    MEASUREMENTS is a CSV file. The new profile holds the fitted figures, and the residuals.
+    """
     from hw_models.calibration import fit
     from hw_models.measurements import read_measurements
     from hw_models.profile_writer import write_profile
 
     if output.exists() and not force:
-        raise SpecError(f"{output} is there already: --force replaces it")
+        raise SpecError(f"{output} exists already: --force replaces it")
     chip = load_profile(profile).with_values(dict(_assignment(text) for text in changes))
-    found = fit(chip, read_measurements(measurements), keys)
-    write_profile(found, measurements, output)
+    calibration = fit(chip, read_measurements(measurements), keys)
+    write_profile(calibration, measurements, output)
     if as_json:
-        return print_json(found.to_json())
-    table = Table("figure", "was", "is", "90 % interval")
-    for c in found.figures:
-        told = "the data cannot tell" if not c.identified else f"{c.low:.4g} .. {c.high:.4g}"
-        table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", told)
+        return print_json(calibration.to_json())
+    _print_calibration(calibration)
+    out.print(f"profile: {output}", markup=False)
+
+
+def _print_calibration(calibration: "Calibration") -> None:
+    table = Table("figure", "before", "after", "90 % interval")
+    for c in calibration.figures:
+        interval = f"{c.low:.4g} .. {c.high:.4g}" if c.identified else "not determined by the data"
+        table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", interval)
     out.print(table)
     residuals = Table("measurement", "metric", "measured", "before", "after", "left out")
-    for r in found.residuals:
-        ends = (f"{100 * x:+.1f} %" for x in (r.before, r.after))
-        left = "" if r.left_out is None else f"{100 * r.left_out:+.1f} %"
-        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *ends, left)
+    for r in calibration.residuals:
+        errors = (f"{100 * x:+.1f} %" for x in (r.before, r.after))
+        left_out = "" if r.left_out is None else f"{100 * r.left_out:+.1f} %"
+        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out)
     out.print(residuals)
-    out.print(f"profile: {output}", markup=False)

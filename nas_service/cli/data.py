@@ -1,4 +1,4 @@
-"""The command about data: which sets are known, which of their files are here, and are right."""
+"""The command about data sets: which are known, which files are present, which are official."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import click
 from pydantic import ValidationError
 from rich.table import Table
 
-from nas_service.cli.terminal import options, out, plain, print_json
+from nas_service.cli.common import options
+from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError
 from nas_service.study.spec import Data
 
@@ -20,13 +21,18 @@ ENCODINGS = {
 @click.command()
 @click.argument("name", required=False)
 @options("data")
-@click.option("--archive", metavar="PATH", help="A file or folder of another name below --data.")
-@click.option("--size", type=int, help="Pixels a side, of an image_folder.")
-@click.option("--classes", type=int, help="How many, of an image_folder.")
-@click.option("--resize", is_flag=True, help="Crop and scale the pictures of an image_folder.")
-@click.option("--read", is_flag=True, help="Read everything, so that the cache is ready.")
-@click.option("--time-steps", type=click.IntRange(1, 64), default=4, show_default=True,
-              help="Frames per recording of events, for --read.")  # fmt: skip
+@click.option("--archive", metavar="PATH", help="Read this file or folder below --data instead.")
+@click.option("--size", type=int, help="Side of the images of an image_folder, in pixels.")
+@click.option("--classes", type=int, help="Number of classes of an image_folder.")
+@click.option("--resize", is_flag=True, help="Crop and scale the images of an image_folder.")
+@click.option("--read", is_flag=True, help="Read all samples, which also fills the cache.")
+@click.option(
+    "--time-steps",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Frames for each recording of events, for --read.",
+)
 @options("json")
 def data(
     name: str | None,
@@ -39,7 +45,11 @@ def data(
     time_steps: int,
     as_json: bool,
 ) -> None:
-    """The data sets, or one NAME: what is here, whether it is official, where it is to be had."""
+    """List the data sets and check their files.
+
+    With a NAME: the files of this data set, whether they are the official ones, and where those
+    are published.
+    """
     from nas_service.data import source_of
     from nas_service.data.sets import image_folder
 
@@ -58,8 +68,8 @@ def _asked(name: str, **given: Any) -> Data:
         return Data(name=name, **given)
     except ValidationError as error:
         fault = error.errors()[0]
-        said = fault["msg"].removeprefix("Value error, ")
-        raise SpecError(f"--{fault['loc'][0]}: {said}") from None
+        reason = fault["msg"].removeprefix("Value error, ")
+        raise SpecError(f"--{fault['loc'][0]}: {reason}") from None
 
 
 def _all(folder: Path) -> list[dict[str, Any]]:
@@ -70,7 +80,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
             "name": name,
             **vars(source.task),
             "encoding": source.task.encoding,
-            "here": all(_is_here(source, folder, part) for part in ("train", "test")),
+            "here": all(_is_present(source, folder, part) for part in ("train", "test")),
             "home": source.home,
             "licence": source.licence,
         }
@@ -78,7 +88,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _is_here(source: Any, folder: Path, part: str) -> bool:
+def _is_present(source: Any, folder: Path, part: str) -> bool:
     from nas_service.data.dataset import Files
 
     return not isinstance(source, Files) or source.place(folder, part) is not None
@@ -87,16 +97,16 @@ def _is_here(source: Any, folder: Path, part: str) -> bool:
 def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         return print_json(rows)
-    table = Table("data set", "here", "sample", "classes", "encoding", "licence", box=None)
+    table = Table("data set", "present", "sample", "classes", "encoding", "licence", box=None)
     table.columns[3].justify = "right"
     for row in rows:
-        here = "[green]yes[/]" if row["here"] else "[dim]no[/]"
+        present = "[green]yes[/]" if row["here"] else "[dim]no[/]"
         cells = (_shape(row), str(row["classes"]), row["encoding"], row["licence"])
-        table.add_row(row["name"], here, *cells)
+        table.add_row(row["name"], present, *cells)
     table.add_row("image_folder", "", "", "", "direct", "")
     out.print(table)
-    out.print("\nnas data NAME: where the official files are to be had, and what they must be")
-    out.print("nas data image_folder --archive PATH: any folder or archive of pictures")
+    out.print("\nnas data NAME: where the official files are published, and their hashes")
+    out.print("nas data image_folder --archive PATH: any folder or archive of images")
 
 
 def _shape(task: dict[str, Any]) -> str:
@@ -104,7 +114,7 @@ def _shape(task: dict[str, Any]) -> str:
 
 
 def _described(source: Any, asked: Data, folder: Path, frames: int | None) -> dict[str, Any]:
-    """What there is to say of a data set; `frames` reads it all, into the cache."""
+    """The document about one data set. With `frames`, all samples are read, into the cache."""
     parts = {part: _part(source, folder, part, frames) for part in ("train", "test")}
     held_out = source.validation_samples
     return {
@@ -121,13 +131,17 @@ def _described(source: Any, asked: Data, folder: Path, frames: int | None) -> di
 
 
 def _part(source: Any, folder: Path, part: str, frames: int | None) -> dict[str, Any] | None:
-    """None where nothing of it is here; DataError where what is here is damaged."""
+    """The document about one part, or None if no file of it is present.
+
+    Raises:
+        DataError: A file is damaged, or not the official one.
+    """
     from nas_service.data.dataset import Files
 
     reader = source.read_train if part == "train" else source.read_test
     if not isinstance(source, Files):
         return _counted(reader(folder, 1), source.task.classes) | {"files": []}
-    if not _is_here(source, folder, part):
+    if not _is_present(source, folder, part):
         return None
     files = [
         {
@@ -137,10 +151,10 @@ def _part(source: Any, folder: Path, part: str, frames: int | None) -> dict[str,
         }
         for c in source.check(folder, part)
     ]
-    where = {"place": str(source.find(folder, part).path), "files": files}
+    place = {"place": str(source.find(folder, part).path), "files": files}
     if frames is not None:
-        return where | _counted(reader(folder, frames), source.task.classes)
-    return where | {"samples": source.samples(folder, part).count}
+        return place | _counted(reader(folder, frames), source.task.classes)
+    return place | {"samples": source.samples(folder, part).count}
 
 
 def _counted(images: Any, classes: int) -> dict[str, Any]:
@@ -160,61 +174,66 @@ def _print_one(document: dict[str, Any]) -> None:
     out.print(f"[bold]{document['name']}[/]: {_shape(document)}, {document['classes']} classes")
     out.print(f"{encoding}: {ENCODINGS[encoding]}\n")
     _print_parts(document["parts"])
-    found = [file["path"] for part in document["parts"].values() if part for file in part["files"]]
-    for place in dict.fromkeys(str(Path(document["folder"], path).parent) for path in found):
+    paths = [file["path"] for part in document["parts"].values() if part for file in part["files"]]
+    for place in dict.fromkeys(str(Path(document["folder"], path).parent) for path in paths):
         out.print(f"in {plain(place)}", markup=False)
     if None in document["parts"].values():
-        out.print(f"\nnot below {plain(document['folder'])}; the official files:", markup=False)
+        out.print(f"\nmissing below {plain(document['folder'])}; the official files:", markup=False)
         _print_published(document["published"])
     out.print()
     if document["validation_samples"]:
-        out.print(f"held out of train by default: {document['validation_samples']}")
-    out.print(f"to be had at: {document['home']}", markup=False)
+        out.print(f"validation samples held out of train: {document['validation_samples']}")
+    out.print(f"published at: {document['home']}", markup=False)
     out.print(f"licence: {document['licence']}", markup=False)
 
 
 def _print_parts(parts: dict[str, Any]) -> None:
-    table = Table("part", "samples", "a class", "file", "MiB", "hash", box=None)
+    table = Table("part", "samples", "per class", "file", "MiB", "hash", box=None)
     for column in (1, 2, 4):
         table.columns[column].justify = "right"
-    for part, found in parts.items():
-        if found is None:
-            table.add_row(part, "[dim]missing[/]")
+    for name, part in parts.items():
+        if part is None:
+            table.add_row(name, "[dim]missing[/]")
             continue
-        least, most = found.get("of_a_class", ("", ""))
+        least, most = part.get("of_a_class", ("", ""))
         spread = str(least) if least == most else f"{least}..{most}"
-        shown = [_shown(file) for file in found["files"]] or [(found.get("place", ""), "", "")]
-        table.add_row(part, str(found["samples"]), spread, *shown[0])
-        for file in shown[1:]:
+        files = [_file_cells(file) for file in part["files"]] or [(part.get("place", ""), "", "")]
+        table.add_row(name, str(part["samples"]), spread, *files[0])
+        for file in files[1:]:
             table.add_row("", "", "", *file)
     out.print(table)
 
 
-def _shown(file: dict[str, Any]) -> tuple[str, str, str]:
+def _file_cells(file: dict[str, Any]) -> tuple[str, str, str]:
     kind = file["published"].partition(":")[0]
-    right = f"[green]{kind} is right[/]" if kind else "[dim]not published[/]"
-    return plain(Path(file["path"]).name), f"{file['bytes'] / 2**20:.1f}", right
+    verdict = f"[green]{kind} matches[/]" if kind else "[dim]not published[/]"
+    return plain(Path(file["path"]).name), f"{file['bytes'] / 2**20:.1f}", verdict
 
 
 def _print_published(published: dict[str, str]) -> None:
-    """As sha256sum prints it, so that a file can be compared by hand."""
+    """Prints hashes as sha256sum does, for comparison by hand."""
     for name, value in published.items():
         out.print(f"  {value.replace(':', ' ')}  {name}", markup=False)
 
 
-def _print_survey(found: dict[str, Any], as_json: bool) -> None:
+def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        return print_json(found)
-    count = len(found["classes"])
-    names = ", ".join(found["classes"][:8]) + (", ..." if count > 8 else "")
-    sizes = ", ".join(f"{w} x {h}" for w, h in found["sizes"])
-    out.print(plain(found["archive"]), style="bold", markup=False)
+        return print_json(survey)
+    count = len(survey["classes"])
+    names = ", ".join(survey["classes"][:8]) + (", ..." if count > 8 else "")
+    sizes = ", ".join(f"{w} x {h}" for w, h in survey["sizes"])
+    out.print(plain(survey["archive"]), style="bold", markup=False)
     out.print(f"{count} classes: {plain(names)}", markup=False)
-    out.print(f"{found['train']} train and {found['test']} test pictures")
-    out.print(f"sizes of the first of each class: {sizes}\n")
+    out.print(f"{survey['train']} train and {survey['test']} test images")
+    out.print(f"sizes of the first image of each class: {sizes}\n")
     out.print("In a study:", style="bold")
-    lines = ["[data]", 'name = "image_folder"', f'archive = "{found["archive"]}"']
-    lines += [f"size = {min(found['sizes'][0])}", f"classes = {count}"]
-    lines += [f"validation_samples = {found['train'] // 10}"]
-    lines += ["resize = true"] if len(found["sizes"]) > 1 or len(set(found["sizes"][0])) > 1 else []
-    out.print("\n".join(plain(line) for line in lines), markup=False)
+    out.print("\n".join(plain(line) for line in _data_section(survey)), markup=False)
+
+
+def _data_section(survey: dict[str, Any]) -> list[str]:
+    """Lines of a study file that use this folder of images."""
+    sizes = survey["sizes"]
+    lines = ["[data]", 'name = "image_folder"', f'archive = "{survey["archive"]}"']
+    lines += [f"size = {min(sizes[0])}", f"classes = {len(survey['classes'])}"]
+    lines += [f"validation_samples = {survey['train'] // 10}"]
+    return lines + (["resize = true"] if len(sizes) > 1 or len(set(sizes[0])) > 1 else [])

@@ -1,46 +1,51 @@
-"""Commands that train on their own: what operations and one candidate are worth, a trial again."""
+"""Commands that train without a store: an ablation, one architecture, one recorded trial again."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import track
 from rich.table import Table
 
+from nas_service.cli.common import FILE, STUDY_FILE, candidate_of, open_store, options
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
-    closed_at_end,
     err,
     heading,
     number,
-    options,
     out,
     plain,
     print_candidate,
     print_json,
 )
-from nas_service.errors import StudyError
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
 from nas_service.statistics import Interval
-from nas_service.store.database import storage_url
-from nas_service.store.store import Store
 from nas_service.study.spec import StudySpec, load_spec
 
+if TYPE_CHECKING:
+    from nas_service.evaluation.ablation import Ablation, Plan
+    from nas_service.metrics import Evaluation
+
 DIFFERS = 1  # exit code
-SHOWN = 10  # trainings to a line of progress
+STEP = 10  # trainings between two lines of progress
 SAMPLES = click.option(
-    "--samples", type=click.IntRange(2, 10_000), default=8, show_default=True,
-    help="Networks compared, for each operation.",
-)  # fmt: skip
-EPOCHS = click.option("--epochs", type=click.IntRange(1), help="End trainings so early.")
-SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="If not the study's.")
+    "--samples",
+    type=click.IntRange(2, 10_000),
+    default=8,
+    show_default=True,
+    help="Pairs of networks to compare for each operation.",
+)
+EPOCHS = click.option("--epochs", type=click.IntRange(1), help="Stop each training after N epochs.",
+                      metavar="N")  # fmt: skip
+SEED = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the study's seed."
+)
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+@STUDY_FILE
 @SAMPLES
 @EPOCHS
 @SEED
@@ -48,7 +53,11 @@ SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="If not th
 def ablate(
     study: Path, samples: int, epochs: int | None, seed: int | None, data: Path, as_json: bool
 ) -> None:
-    """Drop one operation of the space at a time: what accuracy and costs do without it."""
+    """Measure what each operation is worth.
+
+    Networks that hold an operation are trained beside variants without it: the change of accuracy
+    and of costs.
+    """
     import torch
 
     from nas_service.evaluation import ablation
@@ -57,29 +66,38 @@ def ablate(
     torch.set_num_threads(1)
     spec = ablation.shortened(load_spec(study), epochs)
     seed = spec.seed if seed is None else seed
-    bench = Evaluator.open(spec, data)
-    planned = ablation.plan(bench, samples, seed)
-    count = len(planned.networks)
+    evaluator = Evaluator.open(spec, data)
+    plan = ablation.plan(evaluator, samples, seed)
+    _print_plan(spec, plan)
+    trainings = list(_with_progress(ablation.trained(evaluator, plan), len(plan.networks)))
+    result = ablation.ablation(spec, plan, samples, seed, trainings)
+    print_json(result.to_json()) if as_json else _print_ablation(result)
+
+
+def _print_plan(spec: StudySpec, plan: "Plan") -> None:
     err.print(
-        f"{spec.name}: {planned.refused} of {planned.drawn} architectures refused by the budgets; "
-        f"{len(planned.pairs)} pairs, {count} networks, {spec.training.last} epochs each",
+        f"{spec.name}: the budgets refused {plan.refused} of {plan.drawn} architectures; "
+        f"{len(plan.pairs)} pairs, {len(plan.networks)} networks, {spec.training.last} epochs each",
         markup=False,
     )
-    trainings = list(_watched(ablation.trained(bench, planned), count))
-    found = ablation.ablation(spec, planned, samples, seed, trainings)
-    print_json(found.to_json()) if as_json else _print(found)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="If not the file's or the study's.")
-@click.option("--no-train", is_flag=True, help="Only what is known before a training.")
+@click.argument("file", type=FILE)
+@STUDY_FILE
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the file's or study's seed."
+)
+@click.option("--no-train", is_flag=True, help="Only print what is known before a training.")
 @options("data", "json")
 def evaluate(
     file: Path, study: Path, seed: int | None, no_train: bool, data: Path, as_json: bool
 ) -> None:
-    """Screen and train one architecture (JSON) as the study would; nothing is stored."""
+    """Screen and train one architecture.
+
+    FILE is an architecture (.json). It is evaluated as STUDY would evaluate it, and nothing is
+    stored.
+    """
     import torch
 
     from nas_service.evaluation.evaluator import Evaluator
@@ -88,24 +106,30 @@ def evaluate(
 
     torch.set_num_threads(1)
     spec = load_spec(study)
-    architecture, own = read_candidate(file, spec)
-    bench = Evaluator.open(alone(spec, architecture, str(file)), data)
-    found = bench.screen(architecture, own if seed is None else seed, Budgets.of(spec))
-    if deserving := not found.reason and not no_train:
-        found = bench.train(found, on_epoch=_say_epoch(spec.training.last))
-    outcome = found.outcome if deserving or found.reason else "screened"
-    over = spec.known_violations(measure(found))
+    architecture, own_seed = read_candidate(file, spec)
+    evaluator = Evaluator.open(alone(spec, architecture, str(file)), data)
+    seed = own_seed if seed is None else seed
+    evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec))
+    outcome = evaluation.outcome if evaluation.reason else "screened"
+    if not (evaluation.reason or no_train):
+        evaluation = evaluator.train(evaluation, on_epoch=_print_epoch(spec.training.last))
+        outcome = evaluation.outcome
+    violations = spec.known_violations(measure(evaluation))
     if as_json:
         facts = {"study": spec.name, "digest": architecture.digest, "outcome": outcome}
-        measured = {"metrics": measure(found), "violations": over}
-        print_json(found.to_json() | facts | measured)
+        measured = {"metrics": measure(evaluation), "violations": violations}
+        print_json(evaluation.to_json() | facts | measured)
     else:
-        head = f"{file} by {spec.name}, seed {found.seed}: {outcome} {found.reason}"
-        out.print(plain(head.rstrip()), markup=False)
-        print_candidate(found, operations_of(spec.space.operations))
-        _print_budgets(spec, measure(found))
-    if found.reason or any(v > 0 for v in over.values()):
+        _print_evaluation(f"{file} by {spec.name}", outcome, evaluation, spec)
+    if evaluation.reason or any(v > 0 for v in violations.values()):
         raise SystemExit(NOTHING_FEASIBLE)
+
+
+def _print_evaluation(name: str, outcome: str, evaluation: "Evaluation", spec: StudySpec) -> None:
+    head = f"{name}, seed {evaluation.seed}: {outcome} {evaluation.reason}"
+    out.print(plain(head.rstrip()), markup=False)
+    print_candidate(evaluation, operations_of(spec.space.operations))
+    _print_budgets(spec, measure(evaluation))
 
 
 @click.command()
@@ -115,9 +139,10 @@ def evaluate(
 def replay(
     name: str, trial: int, storage: str | None, data: Path, any_disk: bool, as_json: bool
 ) -> None:
-    """Run one recorded training again, alone: exit code 1 where it is not the same.
+    """Repeat one recorded training.
 
-    Accuracy and spike rates are compared, digit by digit; nothing is stored.
+    Accuracy and spike rates are compared digit by digit, and nothing is stored. The exit code is 1
+    if they differ.
     """
     import torch
 
@@ -127,15 +152,12 @@ def replay(
     from nas_service.searches.creation import check_data, open_search
 
     torch.set_num_threads(1)
-    store = closed_at_end(Store(storage_url(storage, os.environ), any_disk=any_disk))
-    search = open_search(store, name)
+    search = open_search(open_store(storage, any_disk=any_disk), name)
     result = results.read(search)
-    found = next((c for c in result.candidates if c.trial == trial), None)
-    if found is None:
-        raise StudyError(f"study {name!r} has no finished trial {trial}")
-    bench, recorded = Evaluator.open(search.spec, data), result.evaluation(found)
-    check_data(search, bench)
-    again = replays.replay(bench, recorded)
+    candidate = candidate_of(result, trial)
+    evaluator, recorded = Evaluator.open(search.spec, data), result.evaluation(candidate)
+    check_data(search, evaluator)
+    again = replays.replay(evaluator, recorded)
     differences = replays.differences(recorded, again)
     versions = replays.changed_versions(recorded, again)
     if as_json:
@@ -143,69 +165,72 @@ def replay(
         print_json(document | {"differences": differences, "versions": versions})
     else:
         verdict = "differs" if differences else "the same"
-        shown = number("accuracy", again.accuracy)
-        out.print(
-            f"trial {trial} of {name}, seed {recorded.seed}: {verdict}, accuracy {shown}",
-            markup=False,
-        )
+        accuracy = number("accuracy", again.accuracy)
+        head = f"trial {trial} of {name}, seed {recorded.seed}: {verdict}, accuracy {accuracy}"
+        out.print(head, markup=False)
         for what, (was, now) in (differences | versions).items():
             out.print(plain(f"{what}: recorded {was}, now {now}"), markup=False)
     if differences:
         raise SystemExit(DIFFERS)
 
 
-def _say_epoch(last: int) -> Callable[[int, float], None]:
+def _print_epoch(last: int) -> Callable[[int, float], None]:
     return lambda epoch, loss: err.print(f"epoch {epoch} of {last}: loss {loss:.4f}", markup=False)
 
 
 def _print_budgets(spec: StudySpec, metrics: dict[str, float]) -> None:
     if not spec.constraints:
         return
-    over = spec.known_violations(metrics)
+    violations = spec.known_violations(metrics)
     table = Table("budget", "", "value", "violation", box=None)
     for c in spec.constraints:
         name = spec.constraint_name(c)
         bound = f"<= {c.at_most:g}" if c.at_most is not None else f">= {c.at_least:g}"
-        violation = f"{100 * over[name]:+.1f} %" if name in over else "not measured"
-        table.add_row(
-            heading(c.measure), bound, number(c.metric, metrics.get(c.measure)), violation
-        )
+        violation = f"{100 * violations[name]:+.1f} %" if name in violations else "not measured"
+        value = number(c.metric, metrics.get(c.measure))
+        table.add_row(heading(c.measure), bound, value, violation)
     out.print(table)
 
 
-def _watched(trainings: Iterator[Any], count: int) -> Iterator[Any]:
-    """The same, with a bar on a terminal, else a line now and then."""
+def _with_progress(trainings: Iterator[Any], count: int) -> Iterator[Any]:
+    """The same trainings, with a bar on a terminal, elsewhere with a line every STEP of them."""
     if err.is_terminal:
         yield from track(trainings, "training", count, console=err, transient=True)
     for done, evaluation in enumerate(trainings, 1):
-        if done % SHOWN == 0 or done == count:
+        if done % STEP == 0 or done == count:
             err.print(f"{done} of {count} trained", markup=False)
         yield evaluation
 
 
-def _print(found: Any) -> None:
+def _print_ablation(ablation: "Ablation") -> None:
     table = Table(
         "operation", "n", "with it", "without it (95 %)", "energy", "params", "latency", "effect",
         box=None, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column in table.columns:
         column.no_wrap = True
-    for e in found.effects:
+    for e in ablation.effects:
         accuracy = "-" if e.accuracy is None else f"{100 * e.accuracy:.2f} %"
         costs = (_percent(e.costs[name]) for name in ("energy_uJ", "parameters", "latency_ms"))
         row = (e.operation, str(e.pairs), accuracy, _points(e.difference), *costs, e.verdict)
         table.add_row(*row)
     out.print(table)
-    short = "" if found.epochs == found.recipe_epochs else f" of the recipe's {found.recipe_epochs}"
+    _print_conditions(ablation)
+
+
+def _print_conditions(ablation: "Ablation") -> None:
+    """What the table was measured under, and which pairs it leaves out."""
+    full = ablation.recipe_epochs
+    short = "" if ablation.epochs == full else f" of the recipe's {full}"
     out.print(
-        f"{found.study}: {found.networks} networks, {found.epochs} epochs{short}, "
-        f"seed {found.seed}, samples {found.samples}, {found.seconds:.0f} s",
+        f"{ablation.study}: {ablation.networks} networks, {ablation.epochs} epochs{short}, "
+        f"seed {ablation.seed}, samples {ablation.samples}, {ablation.seconds:.0f} s",
         markup=False,
     )
     out.print("n pairs; change of validation accuracy in points; mean relative change of costs")
-    for e in found.effects:
+    for e in ablation.effects:
         for count, why in (
-            (found.plan.alone[e.operation], "without a variant within the budgets"),
+            (ablation.plan.alone[e.operation], "without a variant within the budgets"),
             (e.diverged, "diverged"),
         ):
             if count:

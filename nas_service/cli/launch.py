@@ -1,4 +1,4 @@
-"""`nas launch`: workers started elsewhere, by SLURM, Kubernetes or Dask."""
+"""`nas launch`: workers on other machines, started by SLURM, Kubernetes or Dask."""
 
 import os
 import stat
@@ -8,31 +8,57 @@ from typing import Any
 
 import click
 
-from nas_service.cli.terminal import err, options, out, plain
+from nas_service.cli.common import FILE, options
+from nas_service.cli.terminal import err, out, plain
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS, Job
 from nas_service.store.database import checked_url, storage_url
 
 STUDY = click.argument("study")
-WORKERS = click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1,
-                       show_default=True, help="How many.")  # fmt: skip
-CPUS = click.option("--cpus", type=click.IntRange(1, 256), default=1, show_default=True,
-                    help="Of each worker, which computes in one thread.")  # fmt: skip
-MEMORY = click.option("--memory", type=click.IntRange(1, 4096), default=4, show_default=True,
-                      help="GiB of each worker.")  # fmt: skip
-GPU = click.option("--gpu", is_flag=True, help="One GPU for each worker.")
-GRACE = click.option("--grace", type=click.IntRange(1, 3600), default=120, show_default=True,
-                     help="Seconds between the signal to end and the end.")  # fmt: skip
-OUTPUT = click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False),
-                      help="A file to write, instead of printing.")  # fmt: skip
-STORAGE_FILE = click.option("--storage-file", envvar="NAS_STORAGE_FILE",
-                            help="File with the store's URL, as the workers see it.")  # fmt: skip
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    help="Number of workers.",
+)
+CPUS = click.option(
+    "--cpus",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Cores for each worker, which computes in one thread.",
+)
+MEMORY = click.option(
+    "--memory",
+    type=click.IntRange(1, 4096),
+    default=4,
+    show_default=True,
+    help="Memory for each worker, in GiB.",
+)
+GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each worker.")
+GRACE = click.option(
+    "--grace",
+    type=click.IntRange(1, 3600),
+    default=120,
+    show_default=True,
+    help="Seconds between SIGTERM and SIGKILL.",
+)
+OUTPUT = click.option("-o", "output", type=FILE, help="Write to this file instead of stdout.")
+STORAGE_FILE = click.option(
+    "--storage-file",
+    envvar="NAS_STORAGE_FILE",
+    help="File with the store's URL, as the workers see it.",
+)
 HOURS = click.FloatRange(1 / 60, 24 * 365)
 
 
 @click.group()
 def launch() -> None:
-    """Start workers of a study elsewhere; they meet in the store alone."""
+    """Start workers on other machines.
+
+    Workers communicate through the store alone.
+    """
 
 
 @launch.command()
@@ -42,15 +68,29 @@ def launch() -> None:
 @MEMORY
 @GPU
 @GRACE
-@click.option("--hours", type=HOURS, default=4.0, show_default=True, help="Time of each worker.")
-@click.option("--partition", help="Of the cluster.")
-@click.option("--account", help="Who pays.")
-@click.option("--directive", "directives", multiple=True, metavar="KEY=VALUE",
-              help="Another option of sbatch, such as qos=long.")  # fmt: skip
+@click.option(
+    "--hours", type=HOURS, default=4.0, show_default=True, help="Time limit of each worker."
+)
+@click.option("--partition", help="SLURM partition to run in.")
+@click.option("--account", help="SLURM account to charge.")
+@click.option(
+    "--directive",
+    "directives",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another option of sbatch, such as qos=long.",
+)
 @STORAGE_FILE
-@click.option("--python", default=sys.executable, help="Interpreter with nas-service, on nodes.")
-@click.option("--artifacts", envvar="NAS_ARTIFACTS", default="nas-artifacts", show_default=True,
-              help="Folder of trained weights, on a disk of all nodes.")  # fmt: skip
+@click.option(
+    "--python", default=sys.executable, help="Python interpreter of the nodes, with nas-service."
+)
+@click.option(
+    "--artifacts",
+    envvar="NAS_ARTIFACTS",
+    default="nas-artifacts",
+    show_default=True,
+    help="Folder of trained weights, on a disk that all nodes share.",
+)
 @options("data")
 @OUTPUT
 def slurm(
@@ -70,7 +110,10 @@ def slurm(
     data: Path,
     output: Path | None,
 ) -> None:
-    """A script for sbatch: an array of workers, requeued when it is preempted."""
+    """Write a script for sbatch.
+
+    It starts an array of workers, which are requeued after a preemption.
+    """
     from nas_service.launch.slurm import Cluster, script
 
     cluster = Cluster(
@@ -87,17 +130,17 @@ def slurm(
 
 
 def _checked(storage_file: str | None) -> str:
-    """The file's path, if what is known of it here is right; it may lie on the nodes alone."""
+    """The absolute path of the file, which may exist on the nodes alone."""
     if storage_file is None:
         raise NasError(
-            "--storage-file: the file with the store's URL is missing, as NAS_STORAGE_FILE is; "
-            "a script holds no password"
+            "--storage-file or NAS_STORAGE_FILE is needed: a file with the store's URL, because "
+            "the script must not hold a password"
         )
     path = Path(storage_file).absolute()
     if path.exists():
         storage_url(None, {"NAS_STORAGE_FILE": str(path)})
     else:
-        err.print(f"note: {plain(path)} is not here; the nodes need it", markup=False)
+        err.print(f"note: {plain(path)} does not exist here; the nodes need it", markup=False)
     return str(path)
 
 
@@ -117,14 +160,21 @@ def _write(text: str, output: Path | None, reader: str) -> None:
 @MEMORY
 @GPU
 @GRACE
-@click.option("--image", required=True, help="Image that the Dockerfile makes.")
-@click.option("--secret", default="nas-store", show_default=True, help="With the store's URL.")
+@click.option("--image", required=True, help="Container image, as the Dockerfile builds it.")
+@click.option(
+    "--secret", default="nas-store", show_default=True, help="Secret with the store's URL."
+)
 @click.option("--artifacts-claim", required=True, help="Volume claim for trained weights.")
-@click.option("--data-claim", help="Volume claim with the data sets; digits need none.")
-@click.option("--namespace", help="If not kubectl's own.")
-@click.option("--restarts", type=click.IntRange(0, 1000), default=10, show_default=True,
-              help="Of each worker that fails.")  # fmt: skip
-@click.option("--hours", type=HOURS, help="After which all are ended.")
+@click.option("--data-claim", help="Volume claim with the data sets; the digits need none.")
+@click.option("--namespace", help="Namespace, instead of kubectl's own.")
+@click.option(
+    "--restarts",
+    type=click.IntRange(0, 1000),
+    default=10,
+    show_default=True,
+    help="Restarts of each worker that fails.",
+)
+@click.option("--hours", type=HOURS, help="Time limit of the whole job.")
 @OUTPUT
 def kubernetes(
     study: str,
@@ -142,23 +192,40 @@ def kubernetes(
     hours: float | None,
     output: Path | None,
 ) -> None:
-    """A manifest for kubectl: an indexed Job of workers."""
+    """Write a manifest for kubectl.
+
+    It describes an indexed Job of workers.
+    """
     from nas_service.launch.kubernetes import Cluster, manifest, secret_command
 
     cluster = Cluster(image, secret, artifacts_claim, data_claim, namespace, restarts, hours)
     text = manifest(Job(study, workers, cpus, memory, gpu, grace), cluster)
-    err.print(f"the store's URL comes from: {secret_command(cluster)}", markup=False)
+    command = secret_command(cluster)
+    err.print(f"this command stores the store's URL as a secret: {command}", markup=False)
     _write(text, output, "kubectl apply -f")
 
 
 @launch.command()
 @STUDY
-@click.option("--scheduler", help="Address of a running one, or the JSON file that it wrote.")
-@click.option("--local", type=click.IntRange(1, 256), help="A cluster here, of so many workers.")
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS),
-              help="How many, if not as many as the cluster has threads by now.")  # fmt: skip
-@click.option("--restarts", type=click.IntRange(0, 1000), default=10, show_default=True,
-              help="Of each worker that fails or is lost.")  # fmt: skip
+@click.option("--scheduler", help="Address of a running scheduler, or its JSON file.")
+@click.option(
+    "--local",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Start a cluster of N workers on this machine.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    help="Number of workers. Default: the current number of threads of the cluster.",
+)
+@click.option(
+    "--restarts",
+    type=click.IntRange(0, 1000),
+    default=10,
+    show_default=True,
+    help="Restarts of each worker that fails or is lost.",
+)
 @click.option("--storage-file", help="File with the store's URL, on the cluster's machines.")
 @options("storage", "data", "any_disk")
 def dask(
@@ -174,9 +241,11 @@ def dask(
 ) -> None:
     """Run workers on a Dask cluster until the study ends."""
     if (scheduler is None) == (local is None):
-        raise NasError("one of --scheduler and --local says where")
+        raise NasError("exactly one of --scheduler and --local is needed")
     if scheduler is not None and storage is not None:
-        raise NasError("--storage: is for --local; elsewhere NAS_STORAGE_FILE of the Dask workers")
+        raise NasError(
+            "--storage: is for --local; elsewhere the NAS_STORAGE_FILE of the workers is used"
+        )
     try:
         from nas_service.launch import dask as cluster
         from nas_service.store.store import Store
@@ -189,9 +258,9 @@ def dask(
             return _work(client, task, workers, restarts)
     environment = {}
     if storage_file is None:
-        environment = {"NAS_STORAGE": _whole(storage_url(storage, os.environ))}
+        environment = {"NAS_STORAGE": _absolute(storage_url(storage, os.environ))}
         Store(environment["NAS_STORAGE"], any_disk=any_disk).study(study)
-    with cluster.local(local, environment) as made, made.get_client() as client:
+    with cluster.local(local, environment) as scheduling, scheduling.get_client() as client:
         _work(client, task, workers or local, restarts)
 
 
@@ -200,14 +269,14 @@ def _work(client: Any, task: Any, workers: int | None, restarts: int) -> None:
 
     workers = workers or sum(client.nthreads().values())
     if not workers:
-        raise NasError("--workers: the cluster has no worker yet, so say how many there will be")
+        raise NasError("--workers: the cluster has no worker yet, so their number is needed")
     why = run(client, task, workers, lambda text: err.print(plain(text), markup=False), restarts)
     out.print(f"end: {plain(why)}", markup=False)
 
 
-def _whole(url: str) -> str:
+def _absolute(url: str) -> str:
     """The URL, also for a process in another folder."""
-    found = checked_url(url)
-    if found.get_backend_name() == "sqlite":
-        found = found.set(database=str(Path(str(found.database)).absolute()))
-    return found.render_as_string(hide_password=False)
+    checked = checked_url(url)
+    if checked.get_backend_name() == "sqlite":
+        checked = checked.set(database=str(Path(str(checked.database)).absolute()))
+    return checked.render_as_string(hide_password=False)

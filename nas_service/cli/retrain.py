@@ -1,34 +1,54 @@
 """`nas retrain`: the finalists of a study trained in full with several seeds."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from nas_service.cli.terminal import closed_at_end, err, options, out, plain, print_json
+from nas_service.cli.common import open_store, options, renamed
+from nas_service.cli.terminal import err, out, plain, print_json
 from nas_service.errors import Interrupted, NasError
 from nas_service.statistics import Interval
-from nas_service.store.database import storage_url
-from nas_service.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.creation import Search
+    from nas_service.searches.results import Candidate
+    from nas_service.searches.retraining import Finalist, Retraining
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
-    words = [] if text is None else text.split(",")
-    if not all(w.isascii() and w.isdigit() and len(w) < 10 for w in words):
+    parts = [] if text is None else text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise click.BadParameter(f"{text!r:.60}: trial numbers with commas, such as 12,7")
-    return tuple(int(w) for w in words)
+    return tuple(int(part) for part in parts)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True,
-              help="Trainings of each finalist.")  # fmt: skip
-@click.option("--front", is_flag=True, help="Finalists: the feasible front, as without an option.")
-@click.option("--top", type=click.IntRange(1, 10**6), help="Finalists: so many, front after front.")
-@click.option("--trials", callback=_numbers, help="Finalists: these trials, such as 12,7.")
-@click.option("--worker", "hand", is_flag=True, hidden=True)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    metavar="K",
+    help="Number of trainings of each finalist.",
+)
+@click.option("--front", is_flag=True, help="Finalists: the feasible front (the default).")
+@click.option(
+    "--top",
+    type=click.IntRange(1, 10**6),
+    metavar="N",
+    help="Finalists: the N best, the front first, then the front of the others.",
+)
+@click.option(
+    "--trial-numbers", "trials", callback=_numbers, help="Finalists: these trials, such as 12,7."
+)
+@renamed("--trials", "--trial-numbers")
+@click.option("--worker", "is_worker", is_flag=True, hidden=True)
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @options("workers", "storage", "data", "any_disk", "json")
 def retrain(
@@ -37,7 +57,7 @@ def retrain(
     front: bool,
     top: int | None,
     trials: tuple[int, ...],
-    hand: bool,
+    is_worker: bool,
     stdin: bool,
     workers: int | None,
     storage: str | None,
@@ -45,50 +65,71 @@ def retrain(
     any_disk: bool,
     as_json: bool,
 ) -> None:
-    """Train the finalists in full with several seeds: intervals, and which differences are real.
+    """Train finalists with several seeds.
 
-    Each training is from scratch over all epochs. What is trained is kept: the same command goes
-    on where it was, and with more --seeds or finalists trains only what is new. Test images are
-    read when all is trained.
+    Each training starts from new weights and runs over all epochs. The result: mean accuracies
+    with intervals, and which differences are significant. Finished trainings are kept: the same
+    command continues where it was, and with more --seeds or finalists trains only what is missing.
+    Test images are read once all is trained.
     """
     if front + (top is not None) + bool(trials) > 1:
-        raise NasError("one of --front, --top and --trials says who the finalists are")
+        raise NasError("only one of --front, --top and --trial-numbers can choose the finalists")
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results, retraining
     from nas_service.searches.creation import check_data, open_search
+
+    search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
+    retraining.in_full(search.spec)
+    finalists = retraining.chosen(results.read(search), top, trials)
+    evaluator = Evaluator.open(search.spec, data)
+    check_data(search, evaluator)
+    if is_worker:
+        return _train(search, evaluator, finalists, seeds, stdin)
+    _run_workers(search, data, finalists, seeds, workers)
+    for path in retraining.measure_test(search, evaluator, finalists, seeds):
+        err.print(f"note: no test accuracy without {path}", markup=False)
+    result = retraining.read(search, evaluator, finalists, seeds)
+    print_json(result.to_json()) if as_json else _print(result)
+
+
+def _run_workers(
+    search: "Search",
+    data: Path,
+    finalists: "Sequence[Candidate]",
+    seeds: int,
+    workers: int | None,
+) -> None:
+    """Local workers train what is missing."""
+    from nas_service.searches import retraining
     from nas_service.worker.local_pool import Crew, cores
 
-    url = storage_url(storage, os.environ)
-    store = closed_at_end(Store(url, write=True, any_disk=any_disk))
-    search = open_search(store, name)
-    retraining.in_full(search.spec)
-    chosen = retraining.chosen(results.read(search), top, trials)
-    bench = Evaluator.open(search.spec, data)
-    check_data(search, bench)
-    if hand:
-        return _train(search, bench, chosen, seeds, stdin)
-    if left := retraining.left(search, chosen, seeds):
-        size = min(workers or cores(), left)
-        err.print(
-            f"study {name}: {left} trainings of {len(chosen)} finalists with {seeds} seeds, "
-            f"{search.spec.training.epochs} epochs each, {size} workers",
-            markup=False,
-        )
-        named = ",".join(str(c.trial) for c in chosen)
-        words = ("retrain", name, "--worker", "--seeds", str(seeds), "--trials", named)
-        Crew(store, words, data, size).run(_say, lambda: None)
-    for path in retraining.measure_test(search, bench, chosen, seeds):
-        err.print(f"note: no test accuracy without {path}", markup=False)
-    found = retraining.read(search, bench, chosen, seeds)
-    print_json(found.to_json()) if as_json else _print(found)
+    missing = retraining.left(search, finalists, seeds)
+    if not missing:
+        return
+    size = min(workers or cores(), missing)
+    err.print(
+        f"study {search.name}: {missing} trainings of {len(finalists)} finalists with {seeds} "
+        f"seeds, {search.spec.training.epochs} epochs each, {size} workers",
+        markup=False,
+    )
+    numbers = ",".join(str(c.trial) for c in finalists)
+    command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
+    crew = Crew(search.store, (*command, "--trial-numbers", numbers), data, size)
+    crew.run(_print_line, lambda: None)
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     err.print(plain(text), markup=False)
 
 
-def _train(search: Any, bench: Any, chosen: Any, seeds: int, stdin: bool) -> None:
-    """One worker."""
+def _train(
+    search: "Search",
+    evaluator: "Evaluator",
+    finalists: "Sequence[Candidate]",
+    seeds: int,
+    stdin: bool,
+) -> None:
+    """The work of one worker process."""
     import threading
 
     import torch
@@ -106,51 +147,57 @@ def _train(search: Any, bench: Any, chosen: Any, seeds: int, stdin: bool) -> Non
         if asked_to_end.is_set():
             raise Interrupted("interrupted: run the same command again to continue")
 
-    retraining.train(
-        search, bench, chosen, seeds, check_interrupt, lambda text: print(text, flush=True)
-    )
+    def print_line(text: str) -> None:
+        print(text, flush=True)
+
+    retraining.train(search, evaluator, finalists, seeds, check_interrupt, print_line)
     print("end: all trained", flush=True)
 
 
-def _print(found: Any) -> None:
-    asked = [c.metric for c in found.spec.constraints]
-    within = ("within budgets",) if asked else ()
+def _print(result: "Retraining") -> None:
+    bounded = bool(result.spec.constraints)
+    within = ("within budgets",) if bounded else ()
     table = Table("trial", "accuracy (95 %)", *within, "test accuracy (95 %)", "test, by seed")
-    for f in found.finalists:
-        kept = (f"{f.within} of {found.seeds}",) if asked else ()
-        each = " ".join(_percent(r and r.test_accuracy) for r in f.repeats)
-        validation = _mean(found.interval(f), f.accuracies)
-        test = _mean(found.test_interval(f), f.test_accuracies)
+    for f in result.finalists:
+        kept = (f"{f.within} of {result.seeds}",) if bounded else ()
+        each = " ".join(_percent(None if r is None else r.test_accuracy) for r in f.repeats)
+        validation = _mean(result.interval(f), f.accuracies)
+        test = _mean(result.test_interval(f), f.test_accuracies)
         table.add_row(str(f.candidate.trial), validation, *kept, test, each)
     out.print(table)
-    _print_comparisons(found)
-    for f in found.finalists:
-        if f.diverged:
-            err.print(
-                f"note: trial {f.candidate.trial}: {f.diverged} of {found.seeds} diverged, which "
-                "no mean holds",
-                markup=False,
-            )
+    _print_comparisons(result)
+    for f in result.finalists:
+        _print_diverged(f, result.seeds)
 
 
-def _print_comparisons(found: Any) -> None:
-    if not found.comparisons:
+def _print_diverged(finalist: "Finalist", seeds: int) -> None:
+    if finalist.diverged:
+        trial = finalist.candidate.trial
+        err.print(
+            f"note: trial {trial}: {finalist.diverged} of {seeds} trainings diverged and are left "
+            "out of the means",
+            markup=False,
+        )
+
+
+def _print_comparisons(result: "Retraining") -> None:
+    if not result.comparisons:
         return
     table = Table("trials", "difference in points", "p corrected", "", box=None)
-    for c in found.comparisons:
-        d, p = c.difference, "-" if c.p is None else f"{c.p:.2g}"
-        shown = "-" if d is None else _interval(d, "+")
-        table.add_row(f"{c.first} - {c.second}", shown, p, c.verdict)
+    for c in result.comparisons:
+        p = "-" if c.p is None else f"{c.p:.2g}"
+        difference = "-" if c.difference is None else _interval(c.difference, "+")
+        table.add_row(f"{c.first} - {c.second}", difference, p, c.verdict)
     out.print(table)
     out.print(
-        "differences of mean validation accuracy between trainings: Welch's test, corrected for "
-        f"{len(found.comparisons)} comparisons (Holm), each with the interval that is tested",
+        "Differences of mean validation accuracy: Welch's test, corrected for "
+        f"{len(result.comparisons)} comparisons (Holm), with the interval of the same test.",
         markup=False,
     )
 
 
 def _mean(interval: Interval | None, values: list[float]) -> str:
-    """In percent; the only value where there is one."""
+    """The mean in percent; a single value has no interval."""
     if interval is None:
         return f"{100 * values[0]:.2f} (one)" if values else "-"
     return _interval(interval)

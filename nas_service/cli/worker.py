@@ -6,31 +6,45 @@ from pathlib import Path
 
 import click
 
-from nas_service.cli.terminal import closed_at_end, err, options, plain
+from nas_service.cli.common import open_store, options
+from nas_service.cli.terminal import err, plain
 from nas_service.errors import Interrupted
-from nas_service.store.database import storage_url
 from nas_service.store.process_id import owner_name
-from nas_service.store.store import LEASE_s, Store
+from nas_service.store.store import LEASE_s
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
 
 @click.command()
-@click.option("--study", "name", required=True)
-@click.option("--max-trials", type=click.IntRange(1), help="End behind so many.")
-@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Begin none later.")
+@click.option("--study", "name", required=True, help="Name of the study.")
+@click.option("--max-trials", type=click.IntRange(1), help="Stop after N trials.", metavar="N")
 @click.option(
-    "--training-seconds", type=click.FloatRange(0, min_open=True), help="End longer trainings."
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Start no trial later than this many seconds after the start.",
 )
 @click.option(
-    "--device", help="Where trainings run, such as cuda:0; else NAS_DEVICE, else the processor."
+    "--training-seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop a training that takes longer than this many seconds.",
 )
-@click.option("--lease", "lease_s", type=click.FloatRange(1, 3600), default=LEASE_s,
-              show_default=True, help="Seconds without a sign of life until others may take over.",
-              )  # fmt: skip
 @click.option(
-    "--term-exit", type=click.IntRange(0, 255), default=0, show_default=True,
-    help="Exit code when SIGTERM ends it; a Kubernetes Job replaces it for any but 0.",
-)  # fmt: skip
+    "--device", help="Device of the trainings, such as cuda:0. Default: NAS_DEVICE, else cpu."
+)
+@click.option(
+    "--lease",
+    "lease_s",
+    type=click.FloatRange(1, 3600),
+    default=LEASE_s,
+    show_default=True,
+    help="Seconds without a sign of life after which other workers may take over a trial.",
+)
+@click.option(
+    "--term-exit",
+    type=click.IntRange(0, 255),
+    default=0,
+    show_default=True,
+    help="Exit code after SIGTERM. A Kubernetes Job replaces a pod that exits with another than 0.",
+)
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @options("storage", "data", "any_disk", "log_format", "log_level", "metrics_port", "metrics_host")
 def worker(
@@ -50,9 +64,10 @@ def worker(
     metrics_port: int | None,
     metrics_host: str,
 ) -> None:
-    """Work on a study of the store until it ends. Any number of workers may run.
+    """Work on a study until it ends.
 
-    SIGTERM: the trial in hand is released, its last epoch kept, exit code 0. A second one: at once.
+    Any number of workers may run at once. After SIGTERM the worker releases its trial, keeps the
+    last epoch, and exits with code 0; a second SIGTERM ends it at once.
     """
     import torch
 
@@ -67,33 +82,32 @@ def worker(
     torch.set_num_threads(1)
     telemetry = Telemetry({"study": name, "worker": owner_name()})
     log_as(log_format, telemetry.about, log_level)
-    store = closed_at_end(Store(storage_url(storage, os.environ), write=True, any_disk=any_disk))
-    search = open_search(store, name)
+    search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     search.store.lease_s = lease_s
-    bench = Evaluator.open(search.spec, data)
-    check_data(search, bench)
+    evaluator = Evaluator.open(search.spec, data)
+    check_data(search, evaluator)
     if metrics_port is not None:
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
     with TrainingClient(device or own) as trainer:
         trainer.start()
         train = in_children(trainer, training_seconds)
-        hand = Worker(search, bench, _say, train=train, telemetry=telemetry)
-        by_machine = end_on_signals(hand.asked_to_end)
-        keep_beating(hand.asked_to_end, os.environ)
+        process = Worker(search, evaluator, _print_line, train=train, telemetry=telemetry)
+        by_signal = end_on_signals(process.asked_to_end)
+        keep_beating(process.asked_to_end, os.environ)
         if stdin:
-            end_with_stdin(hand.asked_to_end)
+            end_with_stdin(process.asked_to_end)
         try:
-            _say(f"end: {hand.run(max_trials, max_seconds)}")
+            _print_line(f"end: {process.run(max_trials, max_seconds)}")
         except Interrupted as ended:
-            if not by_machine.is_set():
+            if not by_signal.is_set():
                 raise
-            _say(f"end: {ended}")
+            _print_line(f"end: {ended}")
             raise SystemExit(term_exit) from None
         finally:
             telemetry.close()
 
 
-def _say(text: str) -> None:
-    """A worker's line; that nobody listens any more costs no trial."""
+def _print_line(text: str) -> None:
+    """Prints a line for the process that started this one, which may be gone."""
     with contextlib.suppress(BrokenPipeError):
         print(plain(text), flush=True)

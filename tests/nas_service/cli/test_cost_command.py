@@ -110,7 +110,7 @@ def test_markdown_and_page(layers, tmp_path):
         ("a.json", "{", "cannot be read as JSON"),
         ("a.json", "[]", "a table is needed"),
         ("a.nir", "x", "time steps"),
-        ("a.json", '{"cells": []}', "needs the --study"),
+        ("a.json", '{"cells": []}', "needs --study"),
     ],
 )
 def test_wrong_files(tmp_path, name, text, said):

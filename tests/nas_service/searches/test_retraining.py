@@ -184,7 +184,7 @@ def nas(url, *words):
 
 def test_workers_train_each_repeat_once_and_the_table_says_what_is_real(place):
     trials = ",".join(str(c.trial) for c in place.best)
-    words = ("retrain", "x", "--trials", trials, "--seeds", "2", "--workers", "2")
+    words = ("retrain", "x", "--trial-numbers", trials, "--seeds", "2", "--workers", "2")
     done = nas(place.url, *words, "--json")
     assert done.exit_code == 0, done.stderr
     assert sum(line.startswith("trial ") for line in done.stderr.splitlines()) == 4

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from nas_service.cli.terminal import options
+from nas_service.cli.common import options
 from nas_service.errors import NasError, SpecError
 from nas_service.worker.telemetry import COUNTERS, GAUGES, HISTOGRAMS, JsonLines, Telemetry
 

@@ -1,0 +1,159 @@
+"""What the commands share: their options, and how a store, a study file and a result are opened."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_service.errors import StudyError
+from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
+
+if TYPE_CHECKING:
+    from nas_service.searches.results import Candidate, Result
+    from nas_service.store.store import Store
+    from nas_service.study.spec import StudySpec
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+STUDY_FILE = click.argument("study", type=FILE)
+NAME = click.option("--name", help="Name of the study, instead of the file's.")
+SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the file's seed.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def renamed(old: str, new: str) -> Decorator:
+    """A hidden option that is gone: using it is an error that names its successor."""
+
+    def refuse(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{old} is now called {new}.", ctx)
+
+    return click.option(old, hidden=True, expose_value=False, callback=refuse)
+
+
+def _trainings(function: Callable[..., None]) -> Callable[..., None]:
+    new = click.option(
+        "--trainings",
+        type=click.IntRange(1, 10**6),
+        metavar="N",
+        help="Number of trainings in the whole study.",
+    )
+    return renamed("--trials", "--trainings")(new(function))
+
+
+OPTIONS: dict[str, Decorator] = {
+    "storage": click.option(
+        "--storage",
+        help="URL of the store's database. Default: NAS_STORAGE, else sqlite:///nas.db.",
+    ),
+    "any_disk": click.option(
+        "--any-disk", is_flag=True, help="Allow an SQLite file on a network disk."
+    ),
+    "data": click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="NAS_DATA",
+        default=Path("data"),
+        show_default=True,
+        help="Folder of the data sets.",
+    ),
+    "workers": click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Number of worker processes; by default one for each core.",
+    ),
+    "trainings": _trainings,
+    "log_format": click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS),
+        default="text",
+        show_default=True,
+        help="Format of the log on stderr: sentences, or one JSON object a line.",
+    ),
+    "log_level": click.option(
+        "--log-level",
+        type=click.Choice(("debug", "info", "warning", "error")),
+        default="warning",
+        show_default=True,
+        help="Least severity of what is logged.",
+    ),
+    "metrics_port": click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        help="Serve metrics for Prometheus on this port; 0 takes a free one.",
+    ),
+    "metrics_host": click.option(
+        "--metrics-host",
+        default=LOOPBACK,
+        show_default=True,
+        help="Address that serves the metrics. There is no login.",
+    ),
+    "json": JSON,
+}
+
+
+def options(*names: str) -> Decorator:
+    """The shared options of these names, as one decorator of a command."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            function = OPTIONS[name](function)
+        return function
+
+    return decorate
+
+
+def open_store(storage: str | None, **access: bool) -> "Store":
+    """The store of `--storage` or the environment, closed when the command ends.
+
+    Args:
+        storage: Value of `--storage`, or None.
+        access: `create`, `write` and `any_disk` of `Store`.
+    """
+    from nas_service.store.database import storage_url
+    from nas_service.store.store import Store
+
+    store = Store(storage_url(storage, os.environ), **access)
+    click.get_current_context().call_on_close(store.close)
+    return store
+
+
+def read_study(
+    path: Path, name: str | None, seed: int | None, trainings: int | None
+) -> "StudySpec":
+    """The study of a file, with what the command line replaces."""
+    from nas_service.study.spec import load_spec, study_name
+
+    spec = load_spec(path)
+    changes: dict[str, Any] = {}
+    if trainings is not None:
+        changes["search"] = spec.search.model_copy(update={"trainings": trainings})
+    if name is not None:
+        changes["name"] = study_name(name)
+    if seed is not None:
+        changes["seed"] = seed
+    return spec.model_copy(update=changes)
+
+
+def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Result":
+    """The current result of a study of the store."""
+    from nas_service.searches import results
+    from nas_service.searches.creation import open_search
+
+    return results.read(open_search(open_store(storage, any_disk=any_disk), name))
+
+
+def candidate_of(result: "Result", trial: int) -> "Candidate":
+    """The candidate of a finished trial.
+
+    Raises:
+        StudyError: No finished trial has this number.
+    """
+    candidate = next((c for c in result.candidates if c.trial == trial), None)
+    if candidate is None:
+        raise StudyError(f"study {result.spec.name!r} has no finished trial {trial}")
+    return candidate

@@ -1,0 +1,227 @@
+"""Commands that create a study, run it here, continue it, and prepare a store for it."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from nas_service.cli.common import NAME, SEED, STUDY_FILE, open_store, options, read_study
+from nas_service.cli.show import print_front
+from nas_service.cli.terminal import NOTHING_FEASIBLE, err, out, plain
+
+if TYPE_CHECKING:
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.creation import Search
+    from nas_service.searches.results import Result
+    from nas_service.store.store import Store
+
+
+@click.command()
+@STUDY_FILE
+@NAME
+@SEED
+@options("workers", "trainings", "storage", "data", "any_disk")
+def run(
+    study: Path,
+    name: str | None,
+    seed: int | None,
+    workers: int | None,
+    trainings: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Create or resume a study and run it here.
+
+    Local workers train until the budget of trainings is spent. Then the front is printed and an
+    HTML report is written.
+    """
+    search, evaluator = _prepare(study, name, seed, trainings, storage, data, any_disk)
+    _run(search, evaluator, workers)
+
+
+def _prepare(
+    study: Path,
+    name: str | None,
+    seed: int | None,
+    trainings: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> "tuple[Search, Evaluator]":
+    spec = read_study(study, name, seed, trainings)
+    from nas_service import api  # torch is loaded only once the file is known to be valid
+
+    def store() -> "Store":
+        return open_store(storage, create=True, any_disk=any_disk)
+
+    search, evaluator = api.prepare(spec, store, data)
+    search.store.set_budget(search.id, spec.search.trainings)
+    return search, evaluator
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--until",
+    type=click.IntRange(1, 10**6),
+    metavar="EPOCH",
+    help="Train up to this epoch from now on.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 10**6),
+    metavar="K",
+    help="Continue the K best instead of the front.",
+)
+@options("workers", "trainings", "storage", "data", "any_disk")
+def resume(
+    name: str,
+    until: int | None,
+    top: int | None,
+    workers: int | None,
+    trainings: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Continue a study of the store.
+
+    --trainings raises the number of trainings. --until makes trainings longer: those of the front,
+    or of the --top best, continue from their last epoch.
+    """
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.creation import check_data, grow, open_search
+
+    search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
+    evaluator = Evaluator.open(search.spec, data)
+    check_data(search, evaluator)
+    if until is not None:
+        search = grow(search, until)
+        evaluator = replace(evaluator, spec=search.spec)
+    if trainings is not None:
+        search.store.set_budget(search.id, trainings)
+    _run(search, evaluator, workers, top)
+
+
+def _run(
+    search: "Search", evaluator: "Evaluator", workers: int | None, top: int | None = None
+) -> None:
+    from nas_service import api, report
+
+    budget = search.store.study(search.name).trainings
+    err.print(
+        f"study {search.name} in {search.store.shown}: {budget} trainings, "
+        f"space of {search.spec.space.build().size:.3g} genotypes",
+        markup=False,
+    )
+    with ProgressBar(search, budget) as bar:
+        result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
+    err.print(plain(why), markup=False)
+    path = report.write(result, Path("reports") / f"{search.name}.html")
+    print_front(result)
+    out.print(f"report: {path}", markup=False)
+    if not result.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+class ProgressBar:
+    """Progress while workers run: a bar on a terminal, elsewhere the lines of the workers."""
+
+    def __init__(self, search: "Search", budget: int) -> None:
+        self.search, self.budget = search, budget
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, TextColumn("{task.description}"), console=err)
+        self.task = self.bar.add_task("starting workers", total=budget)
+        self.live = err.is_terminal
+        self.first: tuple[float, int] | None = None  # time in s, trainings that were done by then
+        self.changed = True
+
+    def __enter__(self) -> "ProgressBar":
+        if self.live:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tick()
+        if self.live:
+            self.bar.stop()
+
+    def line(self, text: str) -> None:
+        """Takes one line of a worker."""
+        self.changed = True
+        if not self.live:
+            err.print(plain(text), markup=False)
+
+    def tick(self) -> None:
+        """Redraws the bar if anything has changed."""
+        if not (self.live and self.changed):
+            return
+        from nas_service.searches import results
+
+        self.changed = False
+        result = results.read(self.search)
+        done = result.counts["trained"]
+        self.first = self.first or (time.monotonic(), done)
+        self.bar.update(self.task, completed=done, description=self._description(result, done))
+
+    def _description(self, result: "Result", done: int) -> str:
+        feasible = sum(c.measured and c.feasible for c in result.candidates)
+        parts = [f"{feasible} feasible, {result.counts['rejected']} rejected"]
+        if result.front:
+            metric = result.spec.objectives[0].metric
+            parts += [f"best {metric} {result.front[0].metrics[metric]:.4g}"]
+            parts += [f"hypervolume {result.hypervolume:.3f}"]
+        return " · ".join(parts + self._remaining(done))
+
+    def _remaining(self, done: int) -> list[str]:
+        assert self.first is not None  # noqa: S101  set by tick
+        start, before = self.first
+        if done == before:
+            return []
+        seconds = (time.monotonic() - start) / (done - before) * (self.budget - done)
+        return [f"about {seconds:.0f} s left"]
+
+
+@click.command()
+@STUDY_FILE
+@NAME
+@SEED
+@options("trainings", "storage", "data", "any_disk")
+def create(
+    study: Path,
+    name: str | None,
+    seed: int | None,
+    trainings: int | None,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+) -> None:
+    """Put a study into the store without running it.
+
+    Workers may then be started on any machine that reaches the store.
+    """
+    search, _ = _prepare(study, name, seed, trainings, storage, data, any_disk)
+    from nas_service import api
+    from nas_service.searches import results
+
+    api.resume_training(results.read(search))
+    out.print(f"study {search.name} is in {search.store.shown}", markup=False)
+
+
+@click.command()
+@options("storage", "any_disk")
+def migrate(storage: str | None, any_disk: bool) -> None:
+    """Create or upgrade the tables of a store.
+
+    Stop all workers first. The contents of the store are kept.
+    """
+    from nas_service.store import schema
+    from nas_service.store.database import database_url, redacted, storage_url
+
+    url = database_url(storage_url(storage, os.environ), create=True, any_disk=any_disk)
+    out.print(f"{redacted(url)}: {schema.migrate(url)}", markup=False)

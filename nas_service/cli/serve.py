@@ -1,0 +1,41 @@
+"""The command that serves web pages: the dashboard."""
+
+from pathlib import Path
+
+import click
+
+from nas_service.cli.common import FILE, open_store, options
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--token-file",
+    type=FILE,
+    help="File with the password of the pages. Needed for a --host other than the loopback.",
+)
+@options("storage", "any_disk")
+def dashboard(
+    port: int, host: str, token_file: Path | None, storage: str | None, any_disk: bool
+) -> None:
+    """Browse the store in a web browser.
+
+    Serves optuna-dashboard, read-only, to this machine alone, until Ctrl-C.
+    """
+    from nas_service.dashboard.auth import read_token
+    from nas_service.dashboard.server import serve
+
+    token = None if token_file is None else read_token(token_file)
+
+    def ready(url: str) -> None:
+        print(f"dashboard: {url} (Ctrl-C ends it)", flush=True)
+
+    store = open_store(storage, any_disk=any_disk)
+    serve(store.optuna, host=host, port=port, token=token, on_ready=ready)

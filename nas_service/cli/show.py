@@ -1,0 +1,223 @@
+"""Commands that read a study from the store: status, front, one trial, studies, report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Column, Table
+
+from nas_service.cli.common import FILE, candidate_of, open_store, options, read_result
+from nas_service.cli.terminal import (
+    NOTHING_FEASIBLE,
+    heading,
+    number,
+    out,
+    plain,
+    print_candidate,
+    print_json,
+)
+from nas_service.errors import StudyError
+from nas_service.searches import results
+from nas_service.spaces.operations import operations_of
+from nas_service.study.spec import study_name
+
+if TYPE_CHECKING:
+    from nas_service.searches.results import Candidate, Result
+    from nas_service.store.store import Store
+
+# `nas status` writes these as sentences; --json prints them as figures.
+SENTENCES = (
+    *("front_epochs", "full", "epochs", "rungs"),
+    *("counts", "shares", "rejected_by", "passed_over"),
+    "proxy_correlation",
+)
+
+
+@click.command()
+@click.argument("name")
+@options("storage", "any_disk", "json")
+def front(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """Show the feasible front of a study.
+
+    If no candidate is feasible, the nearest misses are shown and the exit code is 3.
+    """
+    result = read_result(storage, name, any_disk)
+    print_json(result.to_json()) if as_json else print_front(result)
+    if not result.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+def print_front(result: "Result") -> None:
+    """The front of a result as a table, or its nearest misses, with counts and notes."""
+    rows = result.front or result.nearest_misses
+    for text in result.words:
+        out.print(f"{result.spec.name}: {plain(text)}", markup=False)
+    if not result.front:
+        feasible = sum(c.feasible for c in result.candidates)
+        out.print(f"{feasible} feasible of {len(result.candidates)}; nearest misses:", markup=False)
+    out.print(_front_table(rows, _front_metrics(result, rows)))
+    for c in rows:
+        if c.reason:
+            out.print(f"trial {c.trial}: {plain(c.reason)}", markup=False)
+    if result.front:
+        _print_front_notes(result)
+
+
+def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]:
+    """Metrics of objectives and constraints, and the epochs if trainings differ in them."""
+    spec = result.spec
+    names = [o.metric for o in spec.objectives] + [c.metric for c in spec.constraints]
+    if any(c.metrics.get("epochs", spec.training.epochs) != spec.training.epochs for c in rows):
+        names.append("epochs")
+    return list(dict.fromkeys(names))
+
+
+def _front_table(rows: "tuple[Candidate, ...]", metrics: list[str]) -> Table:
+    names = ("trial", *(heading(m) for m in metrics), "test accuracy", "worst budget")
+    columns = [Column(name, no_wrap=" " not in name) for name in names]  # one word is not shortened
+    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True)
+    for c in rows:
+        values = [number(m, c.metrics.get(m)) for m in metrics]
+        table.add_row(str(c.trial), *values, number("accuracy", c.test_accuracy), _worst_budget(c))
+    return table
+
+
+def _worst_budget(candidate: "Candidate") -> str:
+    worst = max(candidate.violations.items(), key=lambda item: item[1], default=None)
+    return f"{worst[0]} {100 * worst[1]:+.1f} %" if worst else ""
+
+
+def _print_front_notes(result: "Result") -> None:
+    if result.note:
+        out.print(f"front: {result.note}", markup=False)
+    out.print(
+        f"hypervolume {result.hypervolume:.4f} (share of the box from reference to ideal); "
+        "accuracy on validation images, hardware figures estimated by "
+        f"{result.spec.hardware.profile}",
+        markup=False,
+    )
+
+
+@click.command()
+@click.argument("name")
+@options("storage", "any_disk", "json")
+def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """Show the progress of a study.
+
+    Counts of trials, workers alive, hypervolume, failures, and why the study has ended.
+    """
+    result = read_result(storage, name, any_disk)
+    document = _status(result)
+    if as_json:
+        return print_json(document)
+    for text in result.words:
+        out.print(plain(text), markup=False)
+    lines = {k: v for k, v in document.items() if k not in SENTENCES} | _sentences(result)
+    for key, value in lines.items():
+        out.print(f"{key:12s} {'no' if value is None else plain(value)}", markup=False)
+    for proxy, correlation in result.proxy_correlation.items():
+        text = f"rank correlation with accuracy {correlation}"
+        out.print(f"proxy {proxy}: {text}", markup=False)
+
+
+def _status(result: "Result") -> dict[str, Any]:
+    store, study_id = result.search.store, result.search.id
+    return {
+        "study": result.spec.name,
+        "budget": store.study(result.spec.name).trainings,
+        "counts": result.counts,
+        "shares": result.shares,
+        "rejected_by": result.rejected_by,
+        "passed_over": result.passed_over,
+        "ended": results.end(result.search),
+        "workers": len(store.workers(study_id)),
+        "feasible": sum(c.measured and c.feasible for c in result.candidates),
+        "hypervolume": result.hypervolume,
+        "front_epochs": result.front_epochs,
+        "full": result.full,
+        "epochs": result.epochs,
+        "rungs": {str(epochs): count for epochs, count in result.rungs.items()},
+        "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},
+        "failures": {str(k): v for k, v in store.failures(study_id).items()},
+    }
+
+
+def _sentences(result: "Result") -> dict[str, str]:
+    """Whether the front is final, the epochs spent and the rungs reached, in words."""
+    spent, whole = result.epochs["trained"], result.epochs["in_full"]
+    lines = {"front": result.note} if result.note else {}
+    if whole:
+        share = 100 * spent / whole
+        lines["epochs"] = f"{spent} trained, {whole} with all in full ({share:.0f} %)"
+    if result.rungs:
+        reached = (f"after {epochs}: {count}" for epochs, count in result.rungs.items())
+        lines["rungs"] = ", ".join(reached)
+    return lines
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial", type=int)
+@options("storage", "any_disk", "json")
+def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """Show one trial of a study.
+
+    Its architecture, all metrics, and the hardware costs of each layer.
+    """
+    result = read_result(storage, name, any_disk)
+    candidate = candidate_of(result, trial)
+    evaluation = result.evaluation(candidate)
+    if as_json:
+        facts = {
+            "trial": trial,
+            "digest": candidate.digest,
+            "outcome": candidate.outcome,
+            "metrics": candidate.metrics,
+            "violations": candidate.violations,
+            "test_accuracy": candidate.test_accuracy,
+        }
+        return print_json(evaluation.to_json() | facts)
+    head = f"trial {trial} of {name}: {candidate.outcome} {plain(evaluation.reason)}"
+    out.print(head.rstrip(), markup=False)
+    print_candidate(evaluation, operations_of(result.spec.space.operations))
+
+
+@click.command()
+@click.argument("name")
+@click.option("-o", "output", type=FILE, help="File to write. Default: reports/NAME.html.")
+@options("storage", "any_disk")
+def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
+    """Write an HTML report about a study.
+
+    It is one file without scripts, which opens without a network.
+    """
+    from nas_service import report as reports
+
+    path = output or Path("reports") / f"{study_name(name)}.html"
+    out.print(f"report: {reports.write(read_result(storage, name, any_disk), path)}", markup=False)
+
+
+@click.command()
+@options("storage", "any_disk", "json")
+def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
+    """List the studies of a store."""
+    rows = _studies(open_store(storage, any_disk=any_disk))
+    if as_json:
+        return print_json(rows)
+    table = Table("study", "budget", "trained", "rejected", "cached", "failed")
+    for row in rows:
+        counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
+        table.add_row(plain(row["study"]), str(row["budget"]), *counts)
+    out.print(table)
+
+
+def _studies(store: "Store") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in store.names():
+        try:
+            row = store.study(name)
+        except StudyError:
+            continue  # another program's study in the same database
+        counts = results.count(store.outcomes(row.id))
+        rows.append({"study": name, "budget": row.trainings, "counts": counts})
+    return rows
