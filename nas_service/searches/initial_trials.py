@@ -1,4 +1,4 @@
-"""Where a search begins: candidates by name, which become the study's first trials."""
+"""The candidates that a search begins with, by name: they become the study's first trials."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ import numpy as np
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.screening import Budgets
-from nas_service.searches.creation import open_search
 from nas_service.searches.results import read
+from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import sampled
 from nas_service.spaces.cell import EDGES, OUTPUT, Cell
@@ -25,28 +25,35 @@ PUBLISHED = (
     "0331 0033 0003 0000",  # the topology whose sizes NATS-Bench varies (Dong et al., TPAMI 2021)
     "0301 0030 0001 0000",  # ResNet's block as a cell (Dong and Yang, NAS-Bench-201, ICLR 2020)
 )
-SAMPLE = 5000  # candidates among which the cheapest is looked for
+SAMPLE = 5000  # candidates among which the cheapest is searched
 COSTS = ("parameters", "memory_KiB", "area_mm2", "latency_ms", "energy_uJ", "crossbars")
 
 Params = dict[str, int | str]
 
 
 @dataclass(frozen=True)
-class Starts:
-    """Parameters of the first trials, each network once, and what was left out."""
+class InitialTrials:
+    """Parameters of the first trials, each network once, and notes on what was left out."""
 
     parameters: tuple[Params, ...]
     notes: tuple[str, ...]
+    awaits_store: bool = False  # True where fronts of other studies are still to be read
 
 
-def resolve(spec: StudySpec, store: Store | None = None) -> Starts:
-    """The candidates that `search.start` names; SpecError names an entry that does not fit.
+def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> InitialTrials:
+    """Resolves the candidates that `search.start` names; of published cells and fronts those
+    that fit are taken.
 
-    Of published cells and fronts those that fit are taken. Without a store the fronts of other
-    studies are left aside, StudyError where one is not there.
+    Args:
+        spec: The study.
+        space: The study's space.
+        store: Where the fronts of other studies are read; without one they are left out.
+
+    Raises:
+        SpecError: An entry does not fit the space.
+        StudyError: The store has no study of a front's name.
     """
-    space = spec.build_space()
-    found: dict[str, Params] = {}
+    parameters: dict[str, Params] = {}
     notes = []
     for place, entry in enumerate(spec.search.start):
         try:
@@ -54,23 +61,28 @@ def resolve(spec: StudySpec, store: Store | None = None) -> Starts:
             fit, left = _fitting(space, architectures, _some_may_fit(entry))
         except SpecError as error:
             raise SpecError(f"search.start.{place}: {error}") from None
-        found |= {a.digest: p for a, p in fit if a.digest not in found}
+        parameters |= {a.digest: p for a, p in fit if a.digest not in parameters}
         if left:
             count, why = len(left), left[0]
             notes.append(
                 f"search.start: {count} of {len(architectures)} left out of {entry}: {why}"
             )
-    return Starts(tuple(found.values()), tuple(notes))
+    awaits_store = store is None and any(map(_is_front, spec.search.start))
+    return InitialTrials(tuple(parameters.values()), tuple(notes), awaits_store)
+
+
+def _is_front(entry: Any) -> bool:
+    return isinstance(entry, str) and entry.startswith(FRONT)
 
 
 def _some_may_fit(entry: Any) -> bool:
-    return isinstance(entry, str) and (entry == "published" or entry.startswith(FRONT))
+    return _is_front(entry) or entry == "published"
 
 
 def _fitting(
     space: CellSpace, architectures: Iterable[Architecture], some: bool
 ) -> tuple[list[tuple[Architecture, Params]], list[str]]:
-    """Architectures, as the space draws them, with their parameters, and why others are none."""
+    """Architectures as the space draws them, with their parameters, and why others do not fit."""
     fit, left = [], []
     for architecture in architectures:
         try:

@@ -1,36 +1,39 @@
-"""What a study has found: candidates, the feasible front, hypervolume, counts."""
+"""The result of a study so far: its candidates, the feasible front, hypervolume and counts."""
 
 import itertools
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.rejection import NO_PATH, PATH, checks_named
 from nas_service.samplers import PASSED_OVER
-from nas_service.searches.creation import Search, all_digests, exhausted
-from nas_service.searches.successive_halving import promote_by
+from nas_service.samplers.greybox.pareto import dominated_share, nondominated, on_front
+from nas_service.searches.session import Search
+from nas_service.searches.stopping import epochs, last_epoch
 from nas_service.statistics import Interval, spearman
-from nas_service.store.store import CONTINUED, PAID, Archived, RungResult
+from nas_service.store.store import CONTINUED, PAID, Archived
 from nas_service.study.spec import StudySpec
 
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
 PASSED = "passed over by the sampler"
-Point = tuple[float, ...]  # objectives scaled to 0 (ideal) .. 1 (reference), to minimise
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One finished trial as a reader sees it."""
+    """One finished trial with what is known of its candidate."""
 
     trial: int
     digest: str
     outcome: str  # trained, scored, cached, continued, rejected, diverged
-    archived: str  # of the trial that measured it: the same, but for a cached one
-    metrics: dict[str, float]  # what is measured, behind the last epoch so far
+    archived: str  # outcome of the trial that measured the candidate, another one if cached
+    metrics: dict[str, float]  # all that are measured, after the last epoch so far
     violations: dict[str, float]  # of the constraints whose metric is measured
     test_accuracy: float | None
     reason: str = ""  # why it was not trained, or what went wrong
@@ -43,18 +46,19 @@ class Candidate:
 
     @property
     def feasible(self) -> bool:
-        """Measured, here or as an earlier trial, and within every budget."""
+        """True where the candidate is measured, in any trial, and within every budget."""
         return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """How a proxy ranks the trained candidates, against their accuracy."""
+    """How far a proxy ranks the trained candidates as their accuracy does."""
 
     candidates: int
     spearman: Interval | None  # None for fewer than four candidates, or where all are alike
 
     def to_json(self) -> dict[str, float | int | None]:
+        """The correlation, both ends of its interval, and the number of candidates."""
         r = self.spearman
         ends = (None, None, None) if r is None else (r.value, r.low, r.high)
         named = dict(zip(("spearman", "low", "high"), ends, strict=True))
@@ -69,81 +73,80 @@ class Correlation:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A study read once. `front` holds feasible, measured, non-dominated candidates only."""
+    """A study as it was when `read` was called.
+
+    `front` holds feasible, measured, non-dominated candidates only.
+    """
 
     spec: StudySpec
-    candidates: tuple[Candidate, ...]  # finished ones by trial
+    candidates: tuple[Candidate, ...]  # of the finished trials, by trial
     counts: dict[str, int]
     search: Search
-    passed_over: dict[str, int] = field(default_factory=dict)  # by the sampler's own checks
+    passed_over: dict[str, int] = field(default_factory=dict)  # by the check of the sampler
 
     @cached_property
     def rejected_by(self) -> dict[str, int]:
-        """Candidates that each budget rejected, most first; one may break several."""
+        """Number of candidates that each check rejected, most first; one may fail several."""
         rejected = (c for c in self.candidates if c.outcome == "rejected")
         return dict(Counter(name for c in rejected for name in c.rejected_by).most_common())
 
     @cached_property
     def proposals(self) -> dict[str, int]:
-        """All proposals by what became of them, each counted once."""
+        """Number of proposals by outcome, each counted once."""
         n = self.counts | {"trained": self.counts["trained"] - self.counts["diverged"]}
         measured = "trained" if self.spec.training.epochs else "scored"
         return {measured: n["trained"]} | {k: n[k] for k in BESIDE}
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """The same as shares of all; empty where there are none."""
+        """`proposals` as shares of all, 0..1; empty where there are none."""
         total = sum(self.proposals.values())
         return {k: n / total for k, n in self.proposals.items()} if total else {}
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Lines for readers: what became of the proposals, and what rejected how many."""
+        """Lines for a person: proposals by outcome, and how many each check rejected."""
         n = self.proposals
         each = [f"{n[k]} {k} ({100 * x:.3g} %)" for k, x in self.shares.items() if n[k]]
         lines = [f"{sum(n.values())} proposals: {', '.join(each)}" if each else "no proposal yet"]
-        for said, counts in (("rejected by", self.rejected_by), (PASSED, self.passed_over)):
-            if counts:
-                named = {NO_PATH if k == PATH else k: n for k, n in counts.items()}
-                lines.append(f"{said}: " + ", ".join(f"{k} {n}" for k, n in named.items()))
-        return tuple(lines)
+        lines += _by_check("rejected by", self.rejected_by)
+        return (*lines, *_by_check(PASSED, self.passed_over))
 
     @cached_property
-    def able(self) -> tuple[Candidate, ...]:
-        """Feasible candidates as they were measured here, however far they are trained."""
+    def feasible(self) -> tuple[Candidate, ...]:
+        """Feasible candidates of the trials that measured them, after any number of epochs."""
         return tuple(c for c in self.candidates if c.measured and c.feasible)
 
     @cached_property
-    def compared(self) -> tuple[Candidate, ...]:
-        """Those of them that are trained the farthest: only equal epochs are compared."""
-        farthest = _farthest(c.metrics for c in self.able)
-        return tuple(c for c in self.able if _epochs(c.metrics) == farthest)
+    def same_epoch(self) -> tuple[Candidate, ...]:
+        """The feasible candidates with the most epochs: only equal epochs are compared."""
+        return tuple(c for c in self.feasible if epochs(c.metrics) == self.front_epochs)
 
-    @property
+    @cached_property
     def front_epochs(self) -> int:
-        """Behind which the front is measured; 0 where nothing is trained."""
-        return _farthest(c.metrics for c in self.able)
+        """Epochs after which the front is measured; 0 where nothing is trained."""
+        return last_epoch(c.metrics for c in self.feasible)
 
     @property
-    def full(self) -> bool:
-        """True where the front is measured behind the last epoch."""
+    def front_is_final(self) -> bool:
+        """True where the front is measured after the study's last epoch."""
         return self.front_epochs >= self.spec.training.last
 
     @property
     def note(self) -> str:
-        """What of the feasible candidates the front leaves out, and whether it is final."""
-        last, count = self.spec.training.last, f"{len(self.compared)} of {len(self.able)}"
-        if self.able and not self.full:
+        """Which feasible candidates the front leaves out, and whether it is final; may be empty."""
+        last, count = self.spec.training.last, f"{len(self.same_epoch)} of {len(self.feasible)}"
+        if self.feasible and not self.front_is_final:
             return (
                 f"not full: {count} feasible candidates, after {self.front_epochs} of {last} epochs"
             )
-        if len(self.compared) < len(self.able):
+        if len(self.same_epoch) < len(self.feasible):
             return f"of the {count} feasible candidates that are trained to epoch {last}"
         return ""
 
     @cached_property
     def rungs(self) -> dict[int, int]:
-        """In a study with successive halving: how many candidates have come to each step."""
+        """With successive halving: number of candidates that were measured at each rung."""
         if self.spec.search.halving is None:
             return {}
         at = Counter(s.epochs for s in self.search.store.rung_results(self.search.id))
@@ -151,88 +154,97 @@ class Result:
 
     @property
     def epochs(self) -> dict[str, int]:
-        """Epochs that trained candidates took, and that all of them in full would have taken."""
+        """Epochs that the trained candidates took, and would have taken to the last epoch."""
         trained = [c for c in self.candidates if c.outcome == "trained"]
-        spent = sum(_epochs(c.metrics) for c in trained)
+        spent = sum(epochs(c.metrics) for c in trained)
         return {"trained": spent, "in_full": len(trained) * self.spec.training.last}
 
     @cached_property
     def front(self) -> tuple[Candidate, ...]:
-        """The feasible front of those that are trained the farthest, best first objective first."""
-        return self._best(self.compared)
+        """The front of `same_epoch`, the best in the first objective first."""
+        return self._front_of(self.same_epoch)
 
-    def _best(self, able: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        points = [self.spec.scaled(c.metrics) for c in able]
-        best = [c for c, p in zip(able, points, strict=True) if not _dominated(p, points)]
-        return tuple(sorted(best, key=lambda c: self.spec.scaled(c.metrics)))
+    def _points(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+        """Their objectives [N, M] from 0 at the ideal to 1 at the reference."""
+        points = [self.spec.scaled(c.metrics) for c in candidates]
+        return np.array(points, dtype=np.float64).reshape(-1, len(self.spec.objectives))
+
+    def _front_of(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        mask = on_front(self._points(candidates))
+        front = itertools.compress(candidates, mask)
+        return tuple(sorted(front, key=lambda c: self.spec.scaled(c.metrics)))
 
     def best(self, count: int) -> tuple[Candidate, ...]:
-        """So many feasible candidates: the front, the front of the others, and so on; those that
-        are trained less far behind all others."""
-        levels = sorted({_epochs(c.metrics) for c in self.able}, reverse=True)
-        groups = ([c for c in self.able if _epochs(c.metrics) == n] for n in levels)
-        return tuple(itertools.chain(*(self._in_order(g) for g in groups)))[:count]
+        """Up to `count` feasible candidates front after front, those with more epochs first."""
+        levels = sorted({epochs(c.metrics) for c in self.feasible}, reverse=True)
+        groups = ([c for c in self.feasible if epochs(c.metrics) == n] for n in levels)
+        return tuple(itertools.chain(*(self._front_by_front(g) for g in groups)))[:count]
 
-    def _in_order(self, rest: Sequence[Candidate]) -> Iterator[Candidate]:
-        """The front, the front of the others, and so on."""
-        while rest:
-            best = self._best(rest)
-            yield from best
-            taken = {c.trial for c in best}
-            rest = [c for c in rest if c.trial not in taken]
+    def _front_by_front(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+        while candidates:
+            front = self._front_of(candidates)
+            yield from front
+            taken = {c.trial for c in front}
+            candidates = [c for c in candidates if c.trial not in taken]
 
-    def early(self, top: int | None = None) -> tuple[Candidate, ...]:
-        """Those of the front, or of the `top` best, whose training can go on; here all candidates
-        are compared, however far they have come. Successive halving says itself who goes on, so
-        without `top` there are none."""
+    def unfinished(self, top: int | None = None) -> tuple[Candidate, ...]:
+        """The best candidates whose training has not reached the study's last epoch.
+
+        All feasible candidates are compared, after any number of epochs.
+
+        Args:
+            top: How many of the best to consider, front after front; without it the front, or in
+                a study with successive halving, which promotes candidates itself, none.
+        """
         last = self.spec.training.last
         if top is None and self.spec.search.halving is not None:
             return ()
-        chosen = self._best(self.able) if top is None else list(self._in_order(self.able))[:top]
-        return tuple(c for c in chosen if _epochs(c.metrics) < last)
+        ordered = self._front_by_front(self.feasible)
+        best = self._front_of(self.feasible) if top is None else itertools.islice(ordered, top)
+        return tuple(c for c in best if epochs(c.metrics) < last)
 
     @cached_property
     def nearest_misses(self) -> tuple[Candidate, ...]:
-        """Up to five infeasible candidates of least total violation; empty if any is feasible."""
+        """Up to five infeasible candidates of least total violation; empty if there is a front."""
         if self.front:
             return ()
-        unlike = {c.digest: c for c in reversed(self.candidates)}.values()
-        return tuple(sorted(unlike, key=lambda c: (_excess(c), c.trial))[:5])
+        distinct = {c.digest: c for c in reversed(self.candidates)}.values()
+        return tuple(sorted(distinct, key=lambda c: (_excess(c), c.trial))[:5])
 
     def hypervolume_history(self) -> list[tuple[int, float]]:
-        """(trial, hypervolume up to it) at each candidate of `compared`; see `hypervolume`.
+        """(trial, `hypervolume` of the candidates up to it) of each candidate of `same_epoch`.
 
-        With its newest figures, whenever its training went on.
+        A candidate counts with its newest metrics, also where its training was continued later.
         """
-        points = [self.spec.scaled(c.metrics) for c in self.compared]
-        return [(c.trial, hypervolume(points[: i + 1])) for i, c in enumerate(self.compared)]
+        front, history = self._points(()), []
+        for candidate in self.same_epoch:
+            front = np.concatenate([front, self._points([candidate])])
+            front = front[nondominated(front)]
+            history.append((candidate.trial, dominated_share(front)))
+        return history
 
     @property
     def hypervolume(self) -> float:
-        return hypervolume([self.spec.scaled(c.metrics) for c in self.front])
+        """Share of the box between ideal and reference that the front dominates, 0..1."""
+        return dominated_share(self._points(self.front))
 
     @cached_property
     def proxy_correlation(self) -> dict[str, Correlation]:
-        """Each proxy of the study against the accuracy of what was trained.
+        """Each proxy of the study against the accuracy of the trained candidates.
 
-        Those are the sampler's choice: over the whole space the correlation may be another. Of
-        trainings that ended at different epochs the kind that is most frequent counts.
+        The sampler chose these: over the whole space the correlation may be another. Of trainings
+        that ended at different epochs those at the most frequent one count.
         """
         trained = [c.metrics for c in self.candidates if c.outcome == "trained"]
-        alike = Counter(m.get("epochs") for m in trained).most_common(1)
-        trained = [m for m in trained if m.get("epochs") == alike[0][0]]
-        found = {}
-        for name in self.spec.proxies.names:
-            both = [(m[PROXY + name], m["accuracy"]) for m in trained if PROXY + name in m]
-            scores, truth = [x for x, _ in both], [y for _, y in both]
-            found[name] = Correlation(len(both), spearman(scores, truth))
-        return found
+        most_frequent = Counter(m.get("epochs") for m in trained).most_common(1)
+        trained = [m for m in trained if m.get("epochs") == most_frequent[0][0]]
+        return {name: _correlation(PROXY + name, trained) for name in self.spec.proxies.names}
 
     def evaluation(self, candidate: Candidate) -> Evaluation:
-        """Everything known of a candidate, its hardware breakdown included."""
-        found = self.search.store.known(self.search.id, candidate.digest)
-        assert found is not None, candidate.digest  # noqa: S101  candidates come from the archive
-        return found
+        """Everything that is known of a candidate, its hardware breakdown included."""
+        evaluation = self.search.store.known(self.search.id, candidate.digest)
+        assert evaluation is not None, candidate.digest  # noqa: S101  it comes from the archive
+        return evaluation
 
     def frame(self) -> list[dict[str, Any]]:
         """One flat row per candidate, ready for a data frame."""
@@ -253,7 +265,7 @@ class Result:
             "rejected_by": self.rejected_by,
             "hypervolume": self.hypervolume,
             "front_epochs": self.front_epochs,
-            "full": self.full,
+            "full": self.front_is_final,
             "front": [self._candidate_json(c) for c in self.front],
             "nearest_misses": [self._candidate_json(c) for c in self.nearest_misses],
         }
@@ -272,29 +284,37 @@ class Result:
 
 
 def read(search: Search) -> Result:
-    """The study as it stands now."""
-    store = search.store
-    outcomes = store.outcomes(search.id)
+    """Reads the study from its store; nothing in the result changes afterwards."""
+    outcomes, archive = search.store.outcomes(search.id), search.store.archived(search.id)
     trials = search.study.get_trials(deepcopy=False)
-    told = {
-        t.number: t.user_attrs for t in trials if t.state.is_finished() and "digest" in t.user_attrs
-    }
-    archive = store.archived(search.id)
-    found = []
-    for number, attributes in sorted(told.items()):
-        if (row := archive.get(digest := attributes["digest"])) is None:
-            continue  # attributes that a stranger wrote
-        over = search.spec.known_violations(row.metrics)
-        later = CONTINUED if outcomes.get(number) == CONTINUED else "cached"
-        outcome = row.outcome if row.trial == number else later
-        found.append(
-            Candidate(
-                number, digest, outcome, row.outcome, row.metrics, over, row.test_accuracy,
-                str(attributes.get("reason", "")), _rejected_by(attributes),
-            )
-        )  # fmt: skip
-    passed = [t.user_attrs[PASSED_OVER] for t in trials if PASSED_OVER in t.user_attrs]
-    return Result(search.spec, tuple(found), count(outcomes), search, dict(*passed[-1:]))
+    candidates = tuple(
+        _candidate(search.spec, trial, outcomes.get(trial.number), archive[digest])
+        for trial in sorted(trials, key=lambda trial: trial.number)
+        # a digest that is not in the archive was written by another program
+        if trial.state.is_finished() and (digest := trial.user_attrs.get("digest")) in archive
+    )
+    passed_over = [t.user_attrs[PASSED_OVER] for t in trials if PASSED_OVER in t.user_attrs]
+    return Result(search.spec, candidates, count(outcomes), search, dict(*passed_over[-1:]))
+
+
+def _candidate(
+    spec: StudySpec, trial: FrozenTrial, outcome: str | None, row: Archived
+) -> Candidate:
+    if row.trial == trial.number:
+        outcome = row.outcome
+    elif outcome != CONTINUED:
+        outcome = "cached"
+    return Candidate(
+        trial.number,
+        row.digest,
+        outcome,
+        row.outcome,
+        row.metrics,
+        spec.known_violations(row.metrics),
+        row.test_accuracy,
+        str(trial.user_attrs.get("reason", "")),
+        _rejected_by(trial.user_attrs),
+    )
 
 
 def _rejected_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -303,89 +323,14 @@ def _rejected_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return checks_named(str(attributes.get("reason", "")))
 
 
-def stalled(spec: StudySpec, archive: Iterable[Archived]) -> str:
-    """Why a study is to end, if its last trainings brought too little; else empty.
-
-    They are counted by their trials. Nothing stalls before the hypervolume is above 0.
-    """
-    stall = spec.search.stall
-    paid = sorted((r for r in archive if r.outcome in PAID), key=lambda r: r.trial)
-    if stall is None or len(paid) <= stall.trainings:
-        return ""
-    farthest = _farthest(r.metrics for r in _able(spec, paid))
-    paid = [r for r in paid if _epochs(r.metrics) in (0, farthest)]  # 0: diverged
-    before, now = _volume(spec, paid[: -stall.trainings]), _volume(spec, paid)
-    if not before or now > before * (1 + stall.gain):
-        return ""
-    return (
-        f"stalled: hypervolume {now:.4f} after {len(paid)} trainings, "
-        f"{before:.4f} before the last {stall.trainings}"
-    )
-
-
-def _volume(spec: StudySpec, archive: Iterable[Archived]) -> float:
-    front: list[Point] = []
-    for point in sorted(
-        {spec.scaled(row.metrics) for row in _able(spec, archive)}
-    ):  # what dominates a point comes before it
-        if not _dominated(point, front):
-            front.append(point)
-    return hypervolume(front)
-
-
-def _able(spec: StudySpec, archive: Iterable[Archived]) -> list[Archived]:
-    """Measured ones within every budget."""
-    measured = (row for row in archive if row.outcome in MEASURED)
-    return [
-        row for row in measured if all(v <= 0 for v in spec.known_violations(row.metrics).values())
-    ]
-
-
-def _epochs(metrics: Mapping[str, float]) -> int:
-    return int(metrics.get("epochs", 0))
-
-
-def _farthest(measured: Iterable[Mapping[str, float]]) -> int:
-    return max(map(_epochs, measured), default=0)
-
-
-def at_first_step(search: Search) -> list[Archived]:
-    """The archive; in a study with successive halving with what each candidate had at the first
-    rung, where all of them can be compared."""
-    archive, first = search.store.archived(search.id), search.spec.steps[0]
-    if search.spec.search.halving is None:
-        return list(archive.values())
-    at = {s.digest: s for s in search.store.rung_results(search.id) if s.epochs == first}
-    return [_as_it_stood(row, at.get(row.digest)) for row in archive.values()]
-
-
-def _as_it_stood(row: Archived, standing: RungResult | None) -> Archived:
-    if standing is None:
-        return row
-    return replace(row, outcome="trained", metrics=standing.metrics)
-
-
-def end(search: Search) -> str | None:
-    """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
-    limits, store = search.spec.search, search.store
-    proposals = store.study(search.name).trainings * limits.proposals_per_training
-    spec, archive = search.spec, store.archived(search.id)
-    ended = stalled(spec, at_first_step(search)) if limits.stall else ""
-    ended = ended or exhausted(all_digests(spec), archive)
-    found = store.end(
-        search.id,
-        proposals,
-        limits.max_failures,
-        limits.seconds,
-        ended,
-        promote_by(spec),
-    )
-    return found or None
-
-
 def count(outcomes: dict[int, str]) -> dict[str, int]:
-    """`trained` counts what was paid from the budget: trainings, the diverged among them, and in
-    a search free of training the candidates that were scored.
+    """Number of trials by outcome.
+
+    `trained` counts what was paid from the budget: trainings, the diverged among them, and in a
+    search free of training the candidates that were scored.
+
+    Args:
+        outcomes: `Store.outcomes`, by trial.
     """
     n = Counter(outcomes.values())
     trained = sum(n[outcome] for outcome in PAID)
@@ -401,32 +346,16 @@ def count(outcomes: dict[int, str]) -> dict[str, int]:
     }
 
 
+def _by_check(title: str, counts: Mapping[str, int]) -> list[str]:
+    """One line with a number for each check, where there are any."""
+    named = {NO_PATH if check == PATH else check: n for check, n in counts.items()}
+    return [f"{title}: " + ", ".join(f"{k} {n}" for k, n in named.items())] if named else []
+
+
+def _correlation(metric: str, trained: Sequence[Mapping[str, float]]) -> Correlation:
+    pairs = [(m[metric], m["accuracy"]) for m in trained if metric in m]
+    return Correlation(len(pairs), spearman([x for x, _ in pairs], [y for _, y in pairs]))
+
+
 def _excess(c: Candidate) -> float:
     return sum(max(0.0, v) for v in c.violations.values())
-
-
-def _dominated(point: Point, others: Sequence[Point]) -> bool:
-    return any(
-        other != point and all(a <= b for a, b in zip(other, point, strict=True))
-        for other in others
-    )
-
-
-def hypervolume(points: Sequence[Point]) -> float:
-    """Share of the box between ideal and reference that the points dominate, 0..1.
-
-    Exact, by slicing along the last objective; meant for fronts of tens of points.
-    """
-    inside = [tuple(max(0.0, x) for x in p) for p in points if all(x < 1 for x in p)]
-    if not inside:
-        return 0.0
-    if len(inside[0]) == 1:
-        return 1 - min(p[0] for p in inside)
-    cuts = sorted({p[-1] for p in inside})
-    widths = [b - a for a, b in zip(cuts, [*cuts[1:], 1.0], strict=True)]
-    slices = ([p[:-1] for p in inside if p[-1] <= cut] for cut in cuts)
-    return sum(w * hypervolume(s) for w, s in zip(widths, slices, strict=True))
-
-
-def dumps(document: Any) -> str:
-    return json.dumps(document, indent=2, allow_nan=False)

@@ -1,139 +1,88 @@
-"""Successive halving over a study's ladder of epochs: which candidate's training goes on next.
+"""Successive halving over the rungs of a study: which candidate's training is continued next.
 
-Asynchronous, after Li et al. (ASHA, MLSys 2020): nobody waits until a rung is full. Ranks are
-those of constrained domination (Deb et al., 2002). N candidates, M objectives, all minimised.
+Asynchronous, after Li et al. (ASHA, MLSys 2020): no worker waits until a rung is full. Candidates
+are ranked by constrained domination.
 """
 
 from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nas_service.samplers.greybox.pareto import exclusive
+from nas_service.samplers.greybox.pareto import constrained_order
 from nas_service.store.store import Promote, Promotion, RungResult
 from nas_service.study.spec import StudySpec
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class SuccessiveHalving:
-    """The steps of a study: the epochs at which candidates are compared, and the last one.
-
-    `held` are candidates that some trial has in hand, and those that failed or diverged: they keep
-    their places among the best, but do not go on.
-    """
+    """The rungs of a study, the epochs at which candidates are compared, and who is promoted."""
 
     spec: StudySpec
-    eta: int
+    reduction_factor: int
 
     @property
     def steps(self) -> tuple[int, ...]:
+        """The rungs and the last epoch."""
         return self.spec.steps
 
     def promotion(
         self, measured: Collection[RungResult], held: Container[str], over: bool
     ) -> Promotion | None:
-        """Who goes on to the next step; None where nobody does.
+        """The candidate to train to the next rung; None where there is none.
 
-        From the top down, the best floor(n / eta) of the n candidates that have come to a rung, by
-        what they had there. When all else is `over`, one more at a time until somebody feasible
-        stands at the last step, or where nothing was feasible until somebody stands there.
+        From the last rung to the first, the best floor(n / reduction factor) of the n candidates
+        measured at a rung are promoted. When nothing else is left to do (`over`), one more
+        candidate at a time is promoted until a feasible one is measured at the last epoch, or
+        where none is feasible, until any is.
+
+        Args:
+            measured: All results of the study at its rungs.
+            held: Digests of candidates that a trial trains now, and of those that failed or
+                diverged: these keep their ranks but are not promoted.
+            over: True where no other trial is running or to be proposed.
         """
-        found = next(self._able(measured, held, self.eta), None)
-        if found is None and over:
-            found = next(iter(self._last_resort(measured, held)), None)
-        return found
+        promotion = next(self._promotable(measured, held, self.reduction_factor), None)
+        if promotion is None and over:
+            promotion = next(iter(self._last_resort(measured, held)), None)
+        return promotion
 
     def ranked(self, measured: Collection[RungResult], rung: int) -> list[RungResult]:
-        """Candidates as they stood at a rung, the best first."""
-        there = sorted((s for s in measured if s.epochs == rung), key=lambda s: s.trial)
-        points = np.array([self.spec.scaled(s.metrics) for s in there], dtype=np.float64)
-        excess = np.array([self.excess(s) for s in there], dtype=np.float64)
-        return [there[i] for i in order(points, excess)] if there else []
+        """The results at one rung, the best first."""
+        results = sorted((r for r in measured if r.epochs == rung), key=lambda r: r.trial)
+        points = np.array([self.spec.scaled(r.metrics) for r in results], dtype=np.float64)
+        excess = np.array([self.excess(r) for r in results], dtype=np.float64)
+        return [results[i] for i in constrained_order(points, excess)] if results else []
 
-    def excess(self, s: RungResult) -> float:
+    def excess(self, result: RungResult) -> float:
         """Sum of the violations of the budgets; 0 where all are kept."""
-        return sum(max(0.0, v) for v in self.spec.known_violations(s.metrics).values())
+        return sum(max(0.0, v) for v in self.spec.known_violations(result.metrics).values())
 
-    def _able(
-        self, measured: Collection[RungResult], held: Container[str], eta: int
+    def _promotable(
+        self, measured: Collection[RungResult], held: Container[str], reduction_factor: int
     ) -> Iterator[Promotion]:
-        """Those among the best that have not gone on; with `eta` 1 all are among them."""
-        farthest: dict[str, int] = {}
-        for s in measured:
-            farthest[s.digest] = max(s.epochs, farthest.get(s.digest, 0))
+        """The best of each rung that are measured at no later one; with a factor of 1 all are."""
+        last: dict[str, int] = {}
+        for result in measured:
+            last[result.digest] = max(result.epochs, last.get(result.digest, 0))
         for rung, step in list(zip(self.steps, self.steps[1:], strict=False))[::-1]:
             ranked = self.ranked(measured, rung)
-            for s in ranked[: len(ranked) // eta]:
-                if farthest[s.digest] < step and s.digest not in held:
-                    yield Promotion(s, step)
+            for result in ranked[: len(ranked) // reduction_factor]:
+                if last[result.digest] < step and result.digest not in held:
+                    yield Promotion(result, step)
 
     def _last_resort(
         self, measured: Collection[RungResult], held: Container[str]
     ) -> list[Promotion]:
-        there = [s for s in measured if s.epochs == self.steps[-1]]
-        if any(not self.excess(s) for s in there):
+        finished = [r for r in measured if r.epochs == self.steps[-1]]
+        if any(not self.excess(r) for r in finished):
             return []
-        left = list(self._able(measured, held, 1))
+        left = list(self._promotable(measured, held, 1))
         feasible = [p for p in left if not self.excess(p.standing)]
-        return feasible or ([] if there else left)
+        return feasible or ([] if finished else left)
 
 
 def promote_by(spec: StudySpec) -> Promote | None:
-    """What a store asks, in a study with successive halving."""
-    return (
-        None
-        if spec.search.halving is None
-        else SuccessiveHalving(spec, spec.search.halving).promotion
-    )
-
-
-def order(points: Floats, excess: Floats) -> list[int]:
-    """Indices of candidates [N, M], the best first; of equals the one that comes first.
-
-    Those within their budgets stand before the others, who follow by their excess [N]. They go
-    front after front, within one by `spread`.
-    """
-    within, outside = np.flatnonzero(excess <= 0), np.flatnonzero(excess > 0)
-    found: list[int] = []
-    while len(within):
-        best = within[front(points[within])]
-        found += best[spread(points[best])].tolist()
-        within = np.setdiff1d(within, best)
-    found += outside[np.argsort(excess[outside], kind="stable")].tolist()
-    return found
-
-
-def front(points: Floats) -> NDArray[np.bool_]:
-    """Which of the points [N, M] no other one dominates."""
-    no_worse = (points[:, None] <= points[None]).all(-1)
-    better = (points[:, None] < points[None]).any(-1)
-    return np.asarray(~(no_worse & better).any(0))
-
-
-def spread(points: Floats) -> list[int]:
-    """Points of one front [N, M] in an order: what adds most to the volume between those before it
-    and the reference 1; what adds nothing by crowding distance."""
-    left, chosen = list(range(len(points))), list[int]()
-    while left:
-        gains = exclusive(np.maximum(points[left], 0.0), np.maximum(points[chosen], 0.0))
-        inside = np.where((points[left] < 1).all(1), gains, 0.0)
-        if inside.max() <= 0:
-            break
-        chosen.append(left.pop(int(inside.argmax())))
-    lonely = crowding(points)
-    return chosen + sorted(left, key=lambda i: -lonely[i])
-
-
-def crowding(points: Floats) -> Floats:
-    """Crowding distance of each point of a front [N]: infinite at the ends of an objective."""
-    found = np.zeros(len(points))
-    for column in points.T:
-        ranked = np.argsort(column, kind="stable")
-        span = column[ranked[-1]] - column[ranked[0]]
-        if span > 0:
-            found[ranked[1:-1]] += (column[ranked[2:]] - column[ranked[:-2]]) / span
-            found[ranked[[0, -1]]] = np.inf
-    return found
+    """The rule by which a store promotes candidates; None without successive halving."""
+    factor = spec.search.halving
+    return None if factor is None else SuccessiveHalving(spec, factor).promotion

@@ -1,0 +1,139 @@
+"""One study in its store, opened: its specification, its trials, and trainings to be continued."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from nas_service.errors import StudyError
+from nas_service.store.database import said
+from nas_service.store.store import Store
+from nas_service.study.spec import StudySpec, parse_spec
+
+CONTINUES = "continues"  # attribute of a trial: the number of the trial that it continues
+UNTIL = "until"  # attribute of such a trial: the epoch it trains to, if not the study's last
+DIGEST = "digest"  # attribute of a trial whose candidate is known
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A study in its store, with all that a worker needs but the data."""
+
+    store: Store
+    spec: StudySpec
+    id: int
+    study: optuna.Study
+
+    @property
+    def name(self) -> str:
+        """The study's name, unique in its store."""
+        return self.spec.name
+
+    def weights(self, digest: str) -> Path:
+        """The file of a candidate's trained weights, whether it is there or not."""
+        return self.store.artifacts / self.name / f"{digest}.safetensors"
+
+
+def open_search(store: Store, name: str) -> Search:
+    """Opens a study with the specification in its store, which all workers share.
+
+    The study has Optuna's own sampler until a worker gives it the one that proposes.
+
+    Raises:
+        StudyError: There is no such study, or another program made it.
+    """
+    with said(store.url):
+        row = store.study(name)
+        study = optuna.load_study(study_name=name, storage=store.optuna)
+    return Search(store, parse_spec(row.spec, f"study {name!r}"), row.id, study)
+
+
+def check_data(search: Search, data_digest: str) -> None:
+    """Compares the data of this machine with those that the study began with.
+
+    Args:
+        search: The study.
+        data_digest: `Evaluator.data_digest` of the data of this machine.
+
+    Raises:
+        StudyError: They differ.
+    """
+    recorded = search.store.study(search.name).data_digest
+    if recorded != data_digest:
+        raise StudyError(
+            f"study {search.name!r} was begun on other images (digest {recorded}, here "
+            f"{data_digest}): results would not compare"
+        )
+
+
+def extend_epochs(search: Search, until: int) -> Search:
+    """Lets the study's trainings end at epoch `until` from now on; `queue` continues old ones.
+
+    Raises:
+        StudyError: `until` lies before the study's last epoch, or another process changed the
+            study at the same time.
+    """
+    last = search.spec.training.last
+    if until < last:
+        raise StudyError(
+            f"study {search.name!r} trains to epoch {last} by now: until = {until} leads back, "
+            f"{last} or more is possible"
+        )
+    return search if until == last else _with_spec(search, search.spec.with_until(until))
+
+
+def adopt_limits(search: Search, spec: StudySpec) -> Search:
+    """Gives the study the limits of another specification of the same search.
+
+    Raises:
+        StudyError: Another process changed the study at the same time.
+    """
+    return _with_spec(search, search.spec.with_budget(spec))
+
+
+def _with_spec(search: Search, spec: StudySpec) -> Search:
+    if spec == search.spec:
+        return search
+    text = spec.model_dump_json()
+    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+        raise StudyError(f"study {search.name!r} was changed at the same time: try again")
+    search.study.set_user_attr("spec", text)
+    return open_search(search.store, search.name)
+
+
+def queue(search: Search, digests: Iterable[str]) -> None:
+    """Enqueues known candidates, which the next workers train to the study's last epoch.
+
+    Each becomes a new trial with the parameters of the one that it continues, whose values in
+    Optuna stay as they were reported.
+    """
+    pending = search.store.pending(search.id)
+    archive = search.store.archived(search.id)
+    for digest in (d for d in digests if d not in pending):
+        number, _ = continuation(search, archive[digest].trial, {DIGEST: digest})
+        search.store.leave(search.id, number, digest)
+
+
+def continuation(search: Search, origin: int, attributes: dict[str, str | int]) -> tuple[int, int]:
+    """Creates a running trial with the parameters of an earlier one.
+
+    Args:
+        search: The study.
+        origin: Number of the earlier trial.
+        attributes: Of the new trial, beside the number of the earlier one.
+
+    Returns:
+        The new trial's number, and its id in Optuna's storage.
+    """
+    earlier = search.study.get_trials(deepcopy=False)[origin]
+    storage = search.study._storage
+    template = optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=earlier.params,
+        distributions=earlier.distributions,
+        user_attrs={CONTINUES: origin, **attributes},
+    )
+    trial_id = storage.create_new_trial(search.study._study_id, template_trial=template)
+    return storage.get_trial_number_from_id(trial_id), trial_id
