@@ -53,7 +53,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
-from nas_service.searches.creation import open_search
+from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store import transactions
 from nas_service.store.database import checked_url

@@ -104,7 +104,7 @@ def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     from nas_service.study.spec import load_spec
 
     torch.set_num_threads(1)
-    spec = load_spec(study).further(1)
+    spec = load_spec(study).with_until(1)
     bench, weights = Evaluator.open(spec, Path()), folder / "w.safetensors"
     cell = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
     screened = bench.screen(Architecture((cell, cell), 16, 1, 96, 3, 8), 1)

@@ -53,10 +53,10 @@ def measured(spec: StudySpec, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         found = nas_service.search(spec, f"sqlite:///{folder}/nas.db", workers=1, data=data)
         return {
-            "hypervolume": found.hypervolume if found.full else 0.0,
+            "hypervolume": found.hypervolume if found.front_is_final else 0.0,
             "front": len(found.front),
             "candidates": found.counts["trained"],
-            "feasible_in_full": sum(c.metrics["epochs"] == spec.training.last for c in found.able),
+            "feasible_in_full": len(found.same_epoch) if found.front_is_final else 0,
             "epochs": found.epochs["trained"],
             "cpu_s": _children_s() - before,
         }

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from nas_service.metrics import Evaluation, measure, values_with_fallbacks
-from nas_service.searches.creation import Search
 from nas_service.searches.results import read as read_results
+from nas_service.searches.session import Search
 from nas_service.store.store import PAID
 from nas_service.store.tables import archive, attempts, leases
 from nas_service.study.spec import StudySpec

@@ -41,7 +41,7 @@ from optuna.trial import FrozenTrial
 from servers import postgres
 from sqlalchemy.engine import Engine
 
-from nas_service.searches.creation import Search, open_search
+from nas_service.searches.session import Search, open_search
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases

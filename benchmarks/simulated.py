@@ -16,7 +16,8 @@ from typing import Any
 
 from hw_models import HardwareReport, Layer, Workload, load_profile
 from nas_service.metrics import Evaluation
-from nas_service.searches.creation import create, open_search
+from nas_service.searches.creation import check, create
+from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
 from nas_service.study.spec import StudySpec, parse_spec
@@ -128,7 +129,7 @@ def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluati
 def made(url: str, asked: StudySpec) -> None:
     """The study in an empty store."""
     store = Store(url, create=True)
-    create(store, asked, DATA)
+    create(store, check(asked), DATA)
     store.close()
 
 

@@ -4,67 +4,88 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import Search, check, check_data, create, grow, queue, set_limits
+from nas_service.searches.creation import check, create
 from nas_service.searches.results import Candidate, Result, read
+from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
 from nas_service.store.store import Store
 from nas_service.study.spec import StudySpec, load_spec
-from nas_service.worker.local_pool import Crew, cores
+from nas_service.worker.local_pool import LocalWorkerPool, cores
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Evaluator]:
-    """The study created, or opened, with the limits of the file and perhaps grown to a later epoch.
+    """Creates or opens a study, which takes the limits and the last epoch of the specification.
 
-    Study file and data are checked before the store is touched.
+    Args:
+        spec: The study.
+        store: Opens the store; called after study file and data are checked.
+        data: Folder of the data sets.
+
+    Raises:
+        SpecError: The specification does not fit its data, chip or sampler.
+        StudyError: The store has another study of that name, or one on other data.
     """
-    check(spec)
-    bench = Evaluator.open(spec, data)
-    search = create(store(), spec, bench.data_digest)
-    check_data(search, bench)
-    return grow(set_limits(search, spec), spec.training.last), bench
+    checked = check(spec)
+    evaluator = Evaluator.open(spec, data, checked.source, checked.space)
+    search = create(store(), checked, evaluator.data_digest)
+    check_data(search, evaluator.data_digest)
+    return extend_epochs(adopt_limits(search, spec), spec.training.last), evaluator
 
 
 def run(
     search: Search,
-    bench: Evaluator,
+    evaluator: Evaluator,
     workers: int | None = None,
-    heard: Callable[[str], None] = lambda text: None,
-    tick: Callable[[], None] = lambda: None,
+    on_line: Callable[[str], None] = lambda text: None,
+    on_tick: Callable[[], None] = lambda: None,
     top: int | None = None,
 ) -> tuple[Result, str]:
     """Runs local workers to the study's end, then reads the test images once, for the front.
 
-    In a study that has grown, the front's trainings go on (or those of the `top` best) until all
-    of them have come to the last epoch.
+    Candidates on the front whose training has not reached the study's last epoch are continued,
+    until there are none.
+
+    Args:
+        search: The study.
+        evaluator: Measures test accuracies; names the folder of the data sets.
+        workers: Number of processes, by default one for each processor core.
+        on_line: Called with each line that a worker prints.
+        on_tick: Called twice a second.
+        top: Continue the `top` best candidates instead of the front.
+
+    Returns:
+        The result, and the reason for the end.
     """
-    seen: set[str] = set()
+    continued: set[str] = set()
     while True:
-        seen |= set(resume_training(read(search), top))
+        continued |= set(resume_training(read(search), top))
         words = ("worker", "--study", search.name)
-        crew = Crew(search.store, words, bench.folder, workers or cores())
-        why = crew.run(heard, tick)
-        if seen.issuperset(c.digest for c in read(search).early(top)):
+        pool = LocalWorkerPool(search.store, words, evaluator.folder, workers or cores())
+        reason = pool.run(on_line, on_tick)
+        if continued.issuperset(c.digest for c in read(search).unfinished(top)):
             break
-    measure_test(read(search), bench)
-    return read(search), why
+    measure_test(read(search), evaluator)
+    return read(search), reason
 
 
 def resume_training(result: Result, top: int | None = None) -> list[str]:
-    """Queues what ended early of the front, or of the `top` best; the digests of all that."""
-    early = [c.digest for c in result.early(top)]
-    queue(result.search, early)
-    return early
+    """Queues the unfinished candidates of the front, or of the `top` best; their digests."""
+    unfinished = [c.digest for c in result.unfinished(top)]
+    queue(result.search, unfinished)
+    return unfinished
 
 
-def measure_test(result: Result, bench: Evaluator) -> None:
-    """Test accuracy of every candidate on the front that has none and whose weights are here."""
+def measure_test(result: Result, evaluator: Evaluator) -> None:
+    """Measures the test accuracy of all on the front that have none and whose weights exist."""
     for candidate in result.front:
         weights = result.search.weights(candidate.digest)
         if candidate.test_accuracy is None and weights.is_file():
-            _measure_test(result, candidate, bench, weights)
+            _measure_test(result, candidate, evaluator, weights)
 
 
-def _measure_test(result: Result, candidate: Candidate, bench: Evaluator, weights: Path) -> None:
-    value = bench.test_accuracy(result.evaluation(candidate).architecture, weights)
+def _measure_test(
+    result: Result, candidate: Candidate, evaluator: Evaluator, weights: Path
+) -> None:
+    value = evaluator.test_accuracy(result.evaluation(candidate).architecture, weights)
     result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
 
 
@@ -73,6 +94,6 @@ def search(
 ) -> Result:
     """See `nas_service.search`."""
     spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
-    opened, bench = prepare(spec, lambda: Store(storage, create=True), Path(data))
+    opened, evaluator = prepare(spec, lambda: Store(storage, create=True), Path(data))
     opened.store.set_budget(opened.id, spec.search.trainings)
-    return run(opened, bench, workers)[0]
+    return run(opened, evaluator, workers)[0]

@@ -15,8 +15,9 @@ from nas_service import api
 from nas_service.cli.main import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import create, grow, open_search, queue
+from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
+from nas_service.searches.session import extend_epochs, open_search, queue
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -102,7 +103,7 @@ def worker(store, there, said=print):
 def test_a_study_grows_and_its_values_in_optuna_stay(store):
     torch.set_num_threads(1)
     there = bench(until=1)
-    search = create(store, spec(until=1), there.data_digest)
+    search = create(store, check(spec(until=1)), there.data_digest)
     said: list[str] = []
     hand = worker(store, there, said.append)
     assert hand.run() == "budget spent: 2 trainings"
@@ -113,9 +114,9 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     store.keep_test_accuracy(search.id, before.front[0].digest, 0.5)
     told = {t.number: t.values for t in search.study.trials}
 
-    search = grow(create(store, spec(until=3), there.data_digest), 3)
+    search = extend_epochs(create(store, check(spec(until=3)), there.data_digest), 3)
     assert search.spec.training.last == 3
-    early = read(search).early()
+    early = read(search).unfinished()
     assert [c.digest for c in early] == [c.digest for c in before.front]
     queue(search, [c.digest for c in early])
     queue(search, [c.digest for c in early])  # those that wait are not queued twice
@@ -125,7 +126,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     after = read(search)
     assert after.counts["trained"] == 2
     assert after.counts["continued"] == len(early)
-    assert after.early() == ()
+    assert after.unfinished() == ()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     trials = {t.number: t for t in search.study.trials}
     assert {n: trials[n].values for n in told} == told, "what was told stays"
@@ -151,10 +152,10 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
 
 def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monkeypatch):
     there = bench(until=1)
-    search = create(store, spec(until=1), there.data_digest)
+    search = create(store, check(spec(until=1)), there.data_digest)
     worker(store, there).run()
     (chosen, *_) = read(search).front
-    search = grow(search, 3)
+    search = extend_epochs(search, 3)
     queue(search, [chosen.digest])
     kept, keep = [], Checkpoint.keep
 
@@ -179,7 +180,7 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
 def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
     """Ended between the last epoch and the archive: only what is behind it is done again."""
     there, kept, keep = bench(), [], Checkpoint.keep
-    search = create(store, spec(), there.data_digest)
+    search = create(store, check(spec()), there.data_digest)
     files = search.weights("x").parent
     archive = store.archive_result
 
@@ -203,14 +204,14 @@ def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch)
 
 
 def test_a_study_only_grows(store):
-    search = create(store, spec(until=2), digest := bench().data_digest)
+    search = create(store, check(spec(until=2)), digest := bench().data_digest)
     with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
         api.prepare(spec(until=1), lambda: store, Path())
     with pytest.raises(SpecError, match="until = 4: at most epochs = 3"):
-        grow(search, 4)
+        extend_epochs(search, 4)
     assert open_search(store, "x").spec == search.spec
     with pytest.raises(StudyError, match=r"another training\.epochs"):
-        create(store, spec(until=2, epochs=4), digest)
+        create(store, check(spec(until=2, epochs=4)), digest)
     assert not store.change_spec(search.id, "another text", "{}")
     grown, _ = api.prepare(spec(), lambda: store, Path())
     assert (grown.spec.training.last, grown.spec.training.until) == (3, 3)
@@ -218,7 +219,7 @@ def test_a_study_only_grows(store):
 
 
 def test_other_images_do_not_grow_a_study(store):
-    create(store, spec(until=1), "of other images")
+    create(store, check(spec(until=1)), "of other images")
     with pytest.raises(StudyError, match="was begun on other images"):
         api.prepare(spec(until=2), lambda: store, Path())
     assert open_search(store, "x").spec.training.last == 1
@@ -227,7 +228,7 @@ def test_other_images_do_not_grow_a_study(store):
 def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
     """By `nas create` with a larger `until`: workers anywhere take it up."""
     there = bench(until=1)
-    create(store, spec(until=1), there.data_digest)
+    create(store, check(spec(until=1)), there.data_digest)
     worker(store, there).run()
     search, _ = api.prepare(spec(until=2), lambda: store, Path())
     queued = api.resume_training(read(search))

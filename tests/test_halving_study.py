@@ -20,7 +20,9 @@ from nas_service import api, report
 from nas_service.cli.main import main
 from nas_service.errors import Interrupted
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.results import at_first_step, end, hypervolume, read, stalled
+from nas_service.samplers.greybox.pareto import dominated_share
+from nas_service.searches.results import read
+from nas_service.searches.stopping import at_first_rung, end_reason, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.store.store import Store
 from nas_service.study.spec import Stall, parse_spec
@@ -73,7 +75,7 @@ def finished(tmp_path_factory):
     made, said = opened(tmp_path_factory.mktemp("finished")), []
     tight = {"constraints": [{"metric": "energy_uJ", "at_most": 0.5}]}
     search, why = run(made, parse_spec(json.dumps(TREE | tight), "x"), said.append)
-    assert why == "budget spent: 8 trainings" == end(search)
+    assert why == "budget spent: 8 trainings" == end_reason(search)
     yield search, said
     close(made)
 
@@ -115,7 +117,7 @@ def best_of(asked, rows):
         while len(chosen) < len(best):
             kept = [left[d] for d in chosen]
             rest = [d for d in best if d not in chosen]
-            gains = [hypervolume([*kept, left[d]]) - hypervolume(kept) for d in rest]
+            gains = [dominated_share([*kept, left[d]]) - dominated_share(kept) for d in rest]
             assert max(gains) > 1e-12, "crowding distances are for the tests of ranks"
             chosen.append(rest[gains.index(max(gains))])
         found += chosen
@@ -201,15 +203,17 @@ def test_the_front_is_of_full_trainings_and_says_so(finished):
     store, result = search.store, read(search)
     assert result.front
     assert {c.metrics["epochs"] for c in result.front} == {4}
-    assert (result.full, result.front_epochs) == (True, 4)
-    count = sum(c.metrics.get("epochs") == 4 for c in result.able)
-    note = f"of the {count} of {len(result.able)} feasible candidates that are trained to epoch 4"
+    assert (result.front_is_final, result.front_epochs) == (True, 4)
+    count = sum(c.metrics.get("epochs") == 4 for c in result.feasible)
+    note = (
+        f"of the {count} of {len(result.feasible)} feasible candidates that are trained to epoch 4"
+    )
     assert note in nas(store, "front")
     assert note in report.render(result)
-    points = [result.spec.scaled(c.metrics) for c in result.compared]
-    assert result.hypervolume == hypervolume(points) > 0
-    assert result.early() == (), "halving says who goes on"
-    assert len(result.early(99)) == len(result.able) - count
+    points = [result.spec.scaled(c.metrics) for c in result.same_epoch]
+    assert result.hypervolume == dominated_share(points) > 0
+    assert result.unfinished() == (), "halving says who goes on"
+    assert len(result.unfinished(99)) == len(result.feasible) - count
     status = json.loads(nas(store, "status", "--json"))
     reached = Counter(s.epochs for s in store.rung_results(search.id))
     assert status["rungs"] == {str(n): reached[n] for n in STEPS}
@@ -228,7 +232,7 @@ def test_few_candidates_still_end_with_a_front_in_full(store):
     assert why == "budget spent: 2 trainings"
     result = read(search)
     assert result.counts["trained"] == 2
-    assert result.full
+    assert result.front_is_final
     assert len(result.front) == 1
 
 
@@ -249,7 +253,7 @@ def test_what_diverges_or_fails_stays(store, monkeypatch):
     counts = read(search).counts
     assert (counts["trained"], counts["failed"]) == (8, 1)
     assert went.count(went[0]) == went.count(went[1]) == 1
-    assert read(search).full
+    assert read(search).front_is_final
     states = Counter(t.state.name for t in search.study.trials)
     assert (states["FAIL"], states["RUNNING"]) == (1, 0)
 
@@ -257,15 +261,15 @@ def test_what_diverges_or_fails_stays(store, monkeypatch):
 def test_a_stall_is_judged_at_the_first_rung(finished):
     """Where all candidates can be compared: the volume of the last ones there, by hand."""
     search, _ = finished
-    rows = sorted(at_first_step(search), key=lambda r: r.trial)
+    rows = sorted(at_first_rung(search), key=lambda r: r.trial)
     assert {r.metrics["epochs"] for r in rows if r.outcome == "trained"} == {1}
     begun = [r for r in rows if r.outcome == "trained"]
     able = [r for r in begun if all(v <= 0 for v in search.spec.violations(r.metrics).values())]
-    now = hypervolume([search.spec.scaled(r.metrics) for r in able])
+    now = dominated_share([search.spec.scaled(r.metrics) for r in able])
     growing = 0
     for last in range(1, 7):
         earlier = [r for r in able if r in begun[:-last]]
-        before = hypervolume([search.spec.scaled(r.metrics) for r in earlier])
+        before = dominated_share([search.spec.scaled(r.metrics) for r in earlier])
         gain = now / before - 1 if before else 0.0
         growing += gain > 0.01
         for limit in (gain + 0.01, gain - 0.01):
@@ -280,20 +284,20 @@ def test_time_that_is_up_ends_promotions_too(store):
     search, why = run(store, spec(search={"seconds": 0.001}))
     assert why.startswith("time is up: ")
     assert read(search).counts["continued"] == 0
-    assert not read(search).full
-    assert end(search) == why
+    assert not read(search).front_is_final
+    assert end_reason(search) == why
     run(store, spec(search={"trainings": 2}))
-    assert read(search).full
+    assert read(search).front_is_final
 
 
 def test_a_grown_ladder_ends_later(store):
     search, _ = run(store, spec(training={"until": 3}, search={"trainings": 3}))
     before = read(search)
-    assert (before.front_epochs, before.full) == (3, True)
+    assert (before.front_epochs, before.front_is_final) == (3, True)
     grown, why = run(store, spec(search={"trainings": 3}))
     assert why == "budget spent: 3 trainings"
     after = read(grown)
-    assert (after.front_epochs, after.full) == (4, True)
+    assert (after.front_epochs, after.front_is_final) == (4, True)
     assert after.counts["trained"] == 3
     found = after.evaluation(after.front[0])
     assert [n for n, _ in found.curve] == [1, 2, 3, 4]
@@ -310,7 +314,7 @@ def test_weights_are_inherited_on_the_ladder_too(store):
     search, _ = run(store, spec(training={"inherit": True}, search={"trainings": 3}))
     found = archive(store, search).values()
     assert max(e.inherited for e in found) > 0
-    assert read(search).full
+    assert read(search).front_is_final
 
 
 # --- several, and killed
@@ -385,7 +389,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
     counts = read(search).counts
     assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
     assert set(promotions(store, search).values()) == {1}
-    assert read(search).full
+    assert read(search).front_is_final
     reached = Counter(s.epochs for s in store.rung_results(search.id))
     assert reached[1] == 4
     assert reached[4] >= 2
@@ -451,4 +455,4 @@ def test_an_ended_promotion_goes_on_from_its_last_epoch(store, monkeypatch):
         Worker(search, bench, print).run()
     Worker(search, bench, print).run()
     assert kept == [1, 1, 2, 3, 4]
-    assert read(search).full
+    assert read(search).front_is_final

@@ -9,7 +9,7 @@ import pytest
 import simulated
 import sqlalchemy as sa
 
-from nas_service.searches.creation import open_search
+from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 
 TRAININGS = 5

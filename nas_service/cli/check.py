@@ -19,7 +19,7 @@ def check(study: Path, as_json: bool) -> None:
     Nothing is trained, and no store is opened.
     """
     spec = load_spec(study)
-    notes = creation.check(spec)
+    notes = creation.check(spec).initial.notes
     if as_json:
         document = {"study": spec.name, "valid": True, "notes": list(notes)}
         return print_json(document | {"spec": spec.model_dump(mode="json")})

@@ -142,7 +142,7 @@ def read_study(
 def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Result":
     """The current result of a study of the store."""
     from nas_service.searches import results
-    from nas_service.searches.creation import open_search
+    from nas_service.searches.session import open_search
 
     return results.read(open_search(open_store(storage, any_disk=any_disk), name))
 

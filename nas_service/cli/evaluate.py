@@ -149,14 +149,14 @@ def replay(
     from nas_service.evaluation import replay as replays
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results
-    from nas_service.searches.creation import check_data, open_search
+    from nas_service.searches.session import check_data, open_search
 
     torch.set_num_threads(1)
     search = open_search(open_store(storage, any_disk=any_disk), name)
     result = results.read(search)
     candidate = candidate_of(result, trial)
     evaluator, recorded = Evaluator.open(search.spec, data), result.evaluation(candidate)
-    check_data(search, evaluator)
+    check_data(search, evaluator.data_digest)
     again = replays.replay(evaluator, recorded)
     differences = replays.differences(recorded, again)
     versions = replays.changed_versions(recorded, again)

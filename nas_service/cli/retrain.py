@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.creation import Search
     from nas_service.searches.results import Candidate
     from nas_service.searches.retraining import Finalist, Retraining
+    from nas_service.searches.session import Search
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -76,13 +76,13 @@ def retrain(
         raise NasError("only one of --front, --top and --trial-numbers can choose the finalists")
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results, retraining
-    from nas_service.searches.creation import check_data, open_search
+    from nas_service.searches.session import check_data, open_search
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     retraining.in_full(search.spec)
     finalists = retraining.chosen(results.read(search), top, trials)
     evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator)
+    check_data(search, evaluator.data_digest)
     if is_worker:
         return _train(search, evaluator, finalists, seeds, stdin)
     _run_workers(search, data, finalists, seeds, workers)
@@ -101,7 +101,7 @@ def _run_workers(
 ) -> None:
     """Local workers train what is missing."""
     from nas_service.searches import retraining
-    from nas_service.worker.local_pool import Crew, cores
+    from nas_service.worker.local_pool import LocalWorkerPool, cores
 
     missing = retraining.left(search, finalists, seeds)
     if not missing:
@@ -114,7 +114,7 @@ def _run_workers(
     )
     numbers = ",".join(str(c.trial) for c in finalists)
     command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
-    crew = Crew(search.store, (*command, "--trial-numbers", numbers), data, size)
+    crew = LocalWorkerPool(search.store, (*command, "--trial-numbers", numbers), data, size)
     crew.run(_print_line, lambda: None)
 
 

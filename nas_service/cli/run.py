@@ -15,8 +15,8 @@ from nas_service.cli.terminal import NOTHING_FEASIBLE, err, out, plain
 
 if TYPE_CHECKING:
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.creation import Search
     from nas_service.searches.results import Result
+    from nas_service.searches.session import Search
     from nas_service.store.store import Store
 
 
@@ -95,13 +95,13 @@ def resume(
     or of the --top best, continue from their last epoch.
     """
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.creation import check_data, grow, open_search
+    from nas_service.searches.session import check_data, extend_epochs, open_search
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator)
+    check_data(search, evaluator.data_digest)
     if until is not None:
-        search = grow(search, until)
+        search = extend_epochs(search, until)
         evaluator = replace(evaluator, spec=search.spec)
     if trainings is not None:
         search.store.set_budget(search.id, trainings)

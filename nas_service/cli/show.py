@@ -17,7 +17,7 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import StudyError
-from nas_service.searches import results
+from nas_service.searches.stopping import end_reason
 from nas_service.spaces.operations import operations_of
 from nas_service.study.spec import study_name
 
@@ -129,12 +129,12 @@ def _status(result: "Result") -> dict[str, Any]:
         "shares": result.shares,
         "rejected_by": result.rejected_by,
         "passed_over": result.passed_over,
-        "ended": results.end(result.search),
+        "ended": end_reason(result.search),
         "workers": len(store.workers(study_id)),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
         "front_epochs": result.front_epochs,
-        "full": result.full,
+        "full": result.front_is_final,
         "epochs": result.epochs,
         "rungs": {str(epochs): count for epochs, count in result.rungs.items()},
         "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},

@@ -72,7 +72,7 @@ def worker(
     import torch
 
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.creation import check_data, open_search
+    from nas_service.searches.session import check_data, open_search
     from nas_service.worker.health import keep_beating
     from nas_service.worker.local_pool import end_on_signals, end_with_stdin
     from nas_service.worker.training_process import TrainingClient
@@ -85,7 +85,7 @@ def worker(
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     search.store.lease_s = lease_s
     evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator)
+    check_data(search, evaluator.data_digest)
     if metrics_port is not None:
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
     with TrainingClient(device or own) as trainer:

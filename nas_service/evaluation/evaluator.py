@@ -10,6 +10,7 @@ import torch
 
 from hw_models import Workload
 from nas_service.data.batches import batch
+from nas_service.data.dataset import Source
 from nas_service.data.images import Images
 from nas_service.evaluation.environment import device, warn_of_memory
 from nas_service.evaluation.images import StudyImages
@@ -25,6 +26,7 @@ from nas_service.snn.trace import spike_rates
 from nas_service.snn.training import Diverged, firing_rate
 from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import StudySpec
 
 RATE_SAMPLES = 256  # validation images on which spike rates are measured
@@ -41,16 +43,29 @@ class Evaluator:
     _ensembles: Ensembles = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, spec: StudySpec, folder: Path) -> "Evaluator":
+    def open(
+        cls,
+        spec: StudySpec,
+        folder: Path,
+        source: Source | None = None,
+        space: CellSpace | None = None,
+    ) -> "Evaluator":
         """Reads the study's data from a folder of data sets.
+
+        Args:
+            spec: The study.
+            folder: Where the data sets are.
+            source: The study's data set, where it is open already.
+            space: The study's space, where it is built already.
 
         Raises:
             DataError: The data are missing or damaged.
             SpecError: This machine has no such device as NAS_DEVICE names.
         """
         warn_of_memory(spec.training.memory_GiB)
-        images = StudyImages.open(spec, folder)
-        composition = Composition(spec.build_space(), images.source.task, spec.network.votes)
+        images = StudyImages.open(spec, folder, source)
+        space = spec.build_space() if space is None else space
+        composition = Composition(space, images.source.task, spec.network.votes)
         return cls(spec, images, composition, device())
 
     @property

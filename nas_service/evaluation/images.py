@@ -20,9 +20,9 @@ class StudyImages:
     _splits: dict[int, Split] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, spec: StudySpec, folder: Path) -> "StudyImages":
+    def open(cls, spec: StudySpec, folder: Path, source: Source | None = None) -> "StudyImages":
         """Reads the data set from its folder; raises DataError where it is missing or damaged."""
-        source, steps = source_of(spec.data), min(spec.space.time_steps)
+        source, steps = source or source_of(spec.data), min(spec.space.time_steps)
         data = _split(spec, source, folder, steps)
         return cls(spec, source, folder, data, {steps: data})
 

@@ -19,8 +19,8 @@ import numpy as np
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import MEASURED, measure
-from nas_service.searches.creation import Search
 from nas_service.searches.results import Candidate, Result
+from nas_service.searches.session import Search
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean
 from nas_service.store.store import Repeat
 from nas_service.study.spec import StudySpec

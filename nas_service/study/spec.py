@@ -549,7 +549,7 @@ class StudySpec(Part):
         limits = {name: getattr(other.search, name) for name in BUDGET}
         return self.model_copy(update={"search": self.search.model_copy(update=limits)})
 
-    def further(self, until: int) -> "StudySpec":
+    def with_until(self, until: int) -> "StudySpec":
         """The same study, its trainings ending at another epoch; SpecError where there is none."""
         tree = self.model_dump(mode="json")
         tree["training"]["until"] = until

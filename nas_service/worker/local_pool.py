@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 @dataclass
-class Crew:
+class LocalWorkerPool:
     """The workers of one study on this machine; `words` is the command that each of them runs."""
 
     store: Store

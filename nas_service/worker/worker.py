@@ -20,18 +20,11 @@ from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, T
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
-from nas_service.samplers import GENERATIONS, derived_seed
+from nas_service.samplers import GENERATIONS, derived_seed, sampler_of
 from nas_service.samplers.greybox_cells import score_by
-from nas_service.searches.creation import (
-    CONTINUES,
-    DIGEST,
-    ENUMERABLE,
-    UNTIL,
-    Search,
-    continuation,
-    exhausted,
-)
 from nas_service.searches.optuna_trial import line, report_trial
+from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, Search, continuation
+from nas_service.searches.stopping import ENUMERABLE, at_first_rung, exhausted, stalled
 from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.process_id import owner_name
@@ -102,6 +95,7 @@ class Worker:
         self._crashes = 0
         self._training = False
         space = search.spec.build_space()
+        search.study.sampler = sampler_of(search.spec)
         score_by(search.study.sampler, bench)
         self._starts = search.store.starts(search.id)
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
@@ -195,10 +189,8 @@ class Worker:
         return Trial(self.search.study, made)
 
     def _stalled(self) -> str:
-        from nas_service.searches.results import at_first_step, stalled
-
         s = self.search
-        return stalled(s.spec, at_first_step(s)) if s.spec.search.stall else ""
+        return stalled(s.spec, at_first_rung(s)) if s.spec.search.stall else ""
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""

@@ -23,7 +23,7 @@ from typing import Any
 import simulated
 import sqlalchemy as sa
 
-from nas_service.searches.creation import Search, open_search
+from nas_service.searches.session import Search, open_search
 from nas_service.store import transactions
 from nas_service.store.store import PAID, Store
 from nas_service.store.tables import archive, attempts, leases

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import create, open_search
+from nas_service.searches.creation import check, create
+from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
 from nas_service.study.spec import parse_spec
@@ -36,7 +37,7 @@ def url(tmp_path):
     found = f"sqlite:///{tmp_path}/nas.db"
     spec, store = parse_spec(json.dumps(TREE), "x"), Store(found, create=True)
     bench = Evaluator.open(spec, tmp_path)
-    create(store, spec, bench.data_digest)
+    create(store, check(spec), bench.data_digest)
     Worker(open_search(store, "x"), bench, lambda text: None).run()
     store.close()
     return found

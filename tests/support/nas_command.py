@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from nas_service import api
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import open_search
+from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.worker.worker import Worker
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import create
+from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
 from nas_service.searches.single import alone, read_candidate
 from nas_service.spaces.architecture import Architecture
@@ -81,7 +81,7 @@ def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
     spec = load_spec(tmp_path / "tiny.toml")
     store = Store(url := f"sqlite:///{tmp_path}/nas.db", create=True)
     bench = Evaluator.open(spec, Path())
-    search = create(store, spec, bench.data_digest)
+    search = create(store, check(spec), bench.data_digest)
     Worker(search, bench, print).run()
     trial = next(c for c in read(search).candidates if c.outcome == "trained").trial
     words = ["show", "tiny", str(trial), "--storage", url, "--json"]

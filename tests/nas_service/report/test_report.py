@@ -14,7 +14,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.report.drawing import axis, cell, ticks
 from nas_service.searches import results
-from nas_service.searches.creation import create
+from nas_service.searches.creation import check, create
 from nas_service.searches.optuna_trial import tell
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -64,7 +64,7 @@ def opened(tmp_path):
 
     def study(found, **limits):
         store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-        search = create(store, spec(**limits), "data")
+        search = create(store, check(spec(**limits)), "data")
         made.append(store)
         for e in found:
             lease = store.claim(

@@ -1,4 +1,4 @@
-"""Volumes against inclusion and exclusion, and against sums by hand."""
+"""Volumes against inclusion and exclusion, fronts and orders by their definition and by hand."""
 
 import itertools
 
@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.study._multi_objective import _fast_non_domination_rank
 
-from nas_service.samplers.greybox.pareto import exclusive, hypervolume, nondominated
+from nas_service.samplers.greybox.pareto import (
+    constrained_order,
+    crowding,
+    dominated_share,
+    exclusive,
+    hypervolume,
+    nondominated,
+    on_front,
+    spread,
+)
 
 EXAMPLES = settings(max_examples=40, derandomize=True, deadline=None)
 
@@ -63,3 +73,66 @@ def test_nondominated_by_definition(points):
         better = [(q <= p).all() and (q < p).any() for q in points]
         assert any((k == p).all() for k in kept) != any(better), n
     assert len(np.unique(kept, axis=0)) == len(kept)
+
+
+@EXAMPLES
+@given(point_sets(most=8))
+def test_of_equal_points_all_are_on_the_front(points):
+    for p, kept in zip(points, on_front(points), strict=True):
+        assert kept != any((q <= p).all() and (q < p).any() for q in points)
+
+
+SHARE = st.floats(0, 1, exclude_max=True)
+
+
+def test_hypervolume_of_a_point_is_its_box():
+    assert dominated_share([(0.25, 0.5)]) == pytest.approx(0.75 * 0.5)
+
+
+def test_hypervolume_of_two_points_counts_their_overlap_once():
+    """0.8 x 0.2 + 0.2 x 0.8 - 0.2 x 0.2."""
+    assert dominated_share([(0.2, 0.8), (0.8, 0.2)]) == pytest.approx(0.28)
+
+
+def test_hypervolume_outside_the_reference_is_nothing():
+    assert dominated_share([(1.0, 0.1), (0.2, 3.0)]) == 0
+    assert dominated_share([]) == 0
+
+
+@EXAMPLES
+@given(st.lists(st.tuples(SHARE, SHARE, SHARE), min_size=1, max_size=5))
+def test_hypervolume_equals_inclusion_and_exclusion(points):
+    def box(chosen):
+        sides = [1 - max(p[d] for p in chosen) for d in range(3)]
+        return sides[0] * sides[1] * sides[2]
+
+    subsets = (c for n in range(1, len(points) + 1) for c in itertools.combinations(points, n))
+    expected = sum((-1) ** (len(c) + 1) * box(c) for c in subsets)
+    assert dominated_share(points) == pytest.approx(expected, abs=1e-12)
+
+
+def test_crowding_by_hand():
+    """Nothing is in the box, so the ends come first: then .6 / 1 + .5 / .6, then .8 + .3 / .6."""
+    points = np.array([[1.0, 1.8], [1.2, 1.5], [1.6, 1.3], [2.0, 1.2]])
+    assert crowding(points)[1:3] == pytest.approx([0.6 + 0.5 / 0.6, 0.8 + 0.3 / 0.6])
+    assert spread(points) == [0, 3, 1, 2]
+
+
+def test_equals_keep_their_order():
+    points = np.array([[0.5, 0.5]] * 3)
+    assert constrained_order(points, np.zeros(3)) == [0, 1, 2]
+    assert constrained_order(points, np.ones(3)) == [0, 1, 2]
+
+
+VALUE = st.integers(0, 4).map(lambda n: n / 3)  # equal ones, and some behind the reference
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.lists(st.tuples(VALUE, VALUE, VALUE, st.sampled_from([0.0, 0.0, 0.5, 1.0])), min_size=1))
+def test_ranks_are_those_of_optunas_constrained_domination(rows):
+    table = np.array(rows)
+    points, excess = table[:, :3], table[:, 3]
+    ranks = _fast_non_domination_rank(points, penalty=excess)
+    found = constrained_order(points, excess)
+    assert sorted(found) == list(range(len(rows)))
+    assert np.all(np.diff(ranks[found]) >= 0)

@@ -9,10 +9,11 @@ from optuna.trial import FixedTrial
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.samplers.greybox_cells import Box
+from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.samplers.proposer import CellByCell
-from nas_service.searches.creation import create, open_search
+from nas_service.searches.creation import check, create
 from nas_service.searches.initial_trials import resolve
+from nas_service.searches.session import open_search
 from nas_service.searches.single import alone
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
@@ -51,7 +52,7 @@ def run(folder, asked):
     store = Store(f"sqlite:///{folder}/nas.db", create=True)
     try:
         bench = Evaluator.open(asked, Path())
-        create(store, asked, bench.data_digest)
+        create(store, check(asked), bench.data_digest)
         search = open_search(store, asked.name)
         Worker(search, bench, lambda text: None).run()
         return search.study.get_trials(deepcopy=False)
@@ -84,7 +85,8 @@ def test_what_is_no_flag_is_refused():
 
 @pytest.mark.parametrize(("candidates", "count"), [("functions", 1), ("genotypes", 2)])
 def test_starts_are_each_candidate_once(candidates, count):
-    assert len(resolve(spec(candidates, start=[ALIVE, DEAD, ALIVE])).parameters) == count
+    asked = spec(candidates, start=[ALIVE, DEAD, ALIVE])
+    assert len(resolve(asked, asked.build_space()).parameters) == count
 
 
 def test_each_genotype_is_scored_by_itself(tmp_path):
@@ -115,12 +117,12 @@ def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sample
 def test_dead_edges_tell_genotypes_apart():
     """Cells of one function differ in the model's details, and in nothing else."""
     listed = [spec("genotypes").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
-    box = Box(spec("genotypes"))
+    box = CellProblem(spec("genotypes"))
     found = box.describe(box.columns(listed))
     assert found.details.shape == (2, 6)
     assert (found.details[0] != found.details[1]).sum() == 1
     assert (found.kinds[0] == found.kinds[1]).all()
-    plain = Box(spec("functions"))
+    plain = CellProblem(spec("functions"))
     assert plain.describe(plain.columns(listed)).details.shape == (2, 0)
 
 

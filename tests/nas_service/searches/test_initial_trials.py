@@ -17,9 +17,11 @@ from nas_service.cli.main import main
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation import census
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import CONTINUES, create, open_search
+from nas_service.samplers import sampler_of
+from nas_service.searches.creation import check, create
 from nas_service.searches.initial_trials import NAMED, PUBLISHED, SAMPLE, resolve
 from nas_service.searches.results import read
+from nas_service.searches.session import CONTINUES, open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
@@ -47,6 +49,10 @@ TABLE = {
 }  # fmt: skip
 
 
+def resolved(asked):
+    return resolve(asked, asked.build_space())
+
+
 def spec(*start, space=(), search=(), **changes):
     tree = TREE | changes
     tree = tree | {"space": tree["space"] | dict(space)}
@@ -57,7 +63,7 @@ def spec(*start, space=(), search=(), **changes):
 def drawn(asked):
     """The architectures that trials with these parameters are."""
     space = asked.build_space()
-    return [space.draw(optuna.trial.FixedTrial(p)) for p in resolve(asked).parameters]
+    return [space.draw(optuna.trial.FixedTrial(p)) for p in resolved(asked).parameters]
 
 
 # --- what the names mean
@@ -80,7 +86,7 @@ TREE_OPERATIONS = spec().build_space().operations
 
 @pytest.mark.parametrize("space", [{"mode": "forward"}, {"operations": "light3"}])
 def test_published_cells_that_do_not_fit_are_told(space):
-    found = resolve(spec("published", space=space))
+    found = resolved(spec("published", space=space))
     assert len(found.parameters) == 2
     assert len(found.notes) == 1
     assert "2 of 4 left out of published: cell0_edge0" in found.notes[0]
@@ -128,7 +134,7 @@ def test_the_cheapest_keeps_the_budgets_and_costs_least():
 
 def test_the_cheapest_of_budgets_that_nothing_keeps():
     with pytest.raises(SpecError, match=r"search.start.0: 'cheapest': none of 5000"):
-        resolve(spec("cheapest", constraints=[{"metric": "parameters", "at_most": 10.0}]))
+        resolved(spec("cheapest", constraints=[{"metric": "parameters", "at_most": 10.0}]))
 
 
 def test_cells_and_tables():
@@ -138,7 +144,7 @@ def test_cells_and_tables():
 
 
 def test_each_network_once():
-    twice = resolve(spec(PUBLISHED[0], "published", TABLE, TABLE))
+    twice = resolved(spec(PUBLISHED[0], "published", TABLE, TABLE))
     assert len(twice.parameters) == 5
 
 
@@ -203,7 +209,7 @@ def close(store):
 
 def begin(store, asked):
     bench = Evaluator.open(asked, Path())
-    return create(store, asked, bench.data_digest), bench
+    return create(store, check(asked), bench.data_digest), bench
 
 
 def run(store, asked, trials=None):
@@ -216,7 +222,7 @@ def test_first_trials_are_what_was_named_and_later_ones_are_drawn(store):
     asked = spec("published", "extremes", search={"trainings": 8})
     search = run(store, asked)
     trials = search.study.get_trials(deepcopy=False)
-    assert [t.params for t in trials[:6]] == list(resolve(asked).parameters)
+    assert [t.params for t in trials[:6]] == list(resolved(asked).parameters)
     assert len(trials) >= 8
     assert all(t.state == TrialState.COMPLETE for t in trials)
     plain = run(store, spec(name="plain", search={"trainings": 8}))
@@ -227,7 +233,7 @@ def test_first_trials_are_what_was_named_and_later_ones_are_drawn(store):
 def test_nsga2_breeds_from_them(store):
     asked = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
     search = run(store, asked)
-    sampler = open_search(store, "x").study.sampler._inner
+    sampler = sampler_of(asked)._inner
     population = {t.number for t in sampler.get_population(search.study, 0)}
     assert {0, 1, 2, 3} < population
     assert len(population) == 20
@@ -250,7 +256,7 @@ def test_workers_that_start_at_once_begin_each_once(store_url):
     for thread in threads:
         thread.join()
     trials = open_search(store, "x").study.get_trials(deepcopy=False)
-    first = list(resolve(asked).parameters)
+    first = list(resolved(asked).parameters)
     assert [t.params for t in trials[: len(first)]] == first
     assert len([t for t in trials if t.state == TrialState.COMPLETE]) == len(trials)
     for one in (store, *others):
@@ -264,7 +270,7 @@ def test_a_worker_lost_before_it_drew_loses_no_start(store):
     search.study.ask()
     run(store, asked)
     trials = search.study.get_trials(deepcopy=False)
-    assert [t.params for t in trials[:6]] == list(resolve(asked).parameters)
+    assert [t.params for t in trials[:6]] == list(resolved(asked).parameters)
 
 
 def test_trials_that_continue_others_take_no_place(store):
@@ -282,7 +288,7 @@ def test_trials_that_continue_others_take_no_place(store):
     store.leave(search.id, number, first.user_attrs["digest"])
     run(store, asked)
     params = [t.params for t in search.study.get_trials(deepcopy=False)]
-    assert [params[0], *params[2:5]] == list(resolve(asked).parameters)
+    assert [params[0], *params[2:5]] == list(resolved(asked).parameters)
 
 
 def test_the_front_of_an_earlier_study(store, caplog):

@@ -9,8 +9,10 @@ import torch
 from optuna.trial import FixedTrial, TrialState
 
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import create, open_search
+from nas_service.samplers import sampler_of
+from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
+from nas_service.searches.session import open_search
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
@@ -58,7 +60,7 @@ def close(store):
 
 def begin(store, asked, kind=Worker):
     bench = Evaluator.open(asked, Path())
-    create(store, asked, bench.data_digest)
+    create(store, check(asked), bench.data_digest)
     return kind(open_search(store, asked.name), bench, lambda text: None)
 
 
@@ -103,7 +105,7 @@ def test_more_is_trained(store, sampler):
         assert t.number > t.user_attrs[REPAIRS]
         assert trials[t.user_attrs[REPAIRS]].user_attrs["outcome"] == "rejected"
     if sampler == "nsga2":
-        inner = open_search(store, asked.name).study.sampler._inner
+        inner = sampler_of(asked)._inner
         population = {t.number for t in inner.get_population(worker.search.study, 0)}
         assert {t.number for t in repairs if t.number < 20} <= population
 

@@ -1,52 +1,22 @@
-"""Fronts, hypervolume and rank correlations, by sums one can do in the head."""
+"""Fronts and rank correlations, by sums one can do in the head."""
 
-import itertools
 import json
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hw_models import Layer, Workload, load_profile
 from nas_service import report
 from nas_service.cli.main import main
 from nas_service.metrics import Evaluation
 from nas_service.searches import results
-from nas_service.searches.creation import create
+from nas_service.searches.creation import check, create
 from nas_service.searches.optuna_trial import tell
-from nas_service.searches.results import count, hypervolume
+from nas_service.searches.results import count
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
-
-SHARE = st.floats(0, 1, exclude_max=True)
-
-
-def test_hypervolume_of_a_point_is_its_box():
-    assert hypervolume([(0.25, 0.5)]) == pytest.approx(0.75 * 0.5)
-
-
-def test_hypervolume_of_two_points_counts_their_overlap_once():
-    """0.8 x 0.2 + 0.2 x 0.8 - 0.2 x 0.2."""
-    assert hypervolume([(0.2, 0.8), (0.8, 0.2)]) == pytest.approx(0.28)
-
-
-def test_hypervolume_outside_the_reference_is_nothing():
-    assert hypervolume([(1.0, 0.1), (0.2, 3.0)]) == 0
-    assert hypervolume([]) == 0
-
-
-@given(st.lists(st.tuples(SHARE, SHARE, SHARE), min_size=1, max_size=5))
-def test_hypervolume_equals_inclusion_and_exclusion(points):
-    def box(chosen):
-        sides = [1 - max(p[d] for p in chosen) for d in range(3)]
-        return sides[0] * sides[1] * sides[2]
-
-    subsets = (c for n in range(1, len(points) + 1) for c in itertools.combinations(points, n))
-    expected = sum((-1) ** (len(c) + 1) * box(c) for c in subsets)
-    assert hypervolume(points) == pytest.approx(expected, abs=1e-12)
 
 
 def test_counts_add_up():
@@ -76,7 +46,7 @@ def study(tmp_path):
             "proxies": {"names": names},
             "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         }
-        search = create(store, parse_spec(json.dumps(tree), "test"), "0")
+        search = create(store, check(parse_spec(json.dumps(tree), "test")), "0")
         for number, (outcome, accuracy, scores, *fidelity) in enumerate(rows):
             a = Architecture((CELL, CELL), number + 1, 1, 8, 2, 8)
             e = Evaluation(
@@ -142,14 +112,14 @@ def test_the_best_are_front_after_front(study):
     assert [c.trial for c in result.best(9)] == [1, 3, 2, 0]
     assert [c.trial for c in result.best(1)] == [1]
     assert [c.trial for c in result.front] == [1]
-    assert (result.front_epochs, result.full) == (3, True)
+    assert (result.front_epochs, result.front_is_final) == (3, True)
     assert result.note == "of the 1 of 4 feasible candidates that are trained to epoch 3"
     assert result.hypervolume == pytest.approx(0.9)
     assert [trial for trial, _ in result.hypervolume_history()] == [1]
-    assert [c.trial for c in result.early()] == [3]
-    assert [c.trial for c in result.early(3)] == [3, 2]
-    assert [c.trial for c in result.early(9)] == [3, 2, 0]
-    assert result.early(1) == ()
+    assert [c.trial for c in result.unfinished()] == [3]
+    assert [c.trial for c in result.unfinished(3)] == [3, 2]
+    assert [c.trial for c in result.unfinished(9)] == [3, 2, 0]
+    assert result.unfinished(1) == ()
 
 
 def test_status_and_report_tell_it(study):

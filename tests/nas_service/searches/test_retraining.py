@@ -12,9 +12,10 @@ from nas_service.cli.main import main
 from nas_service.errors import Interrupted, SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches import retraining
-from nas_service.searches.creation import create, open_search
+from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
 from nas_service.searches.retraining import chosen, comparisons, repeat_seed
+from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
@@ -50,7 +51,7 @@ class Place:
         self.url = f"sqlite:///{folder}/nas.db"
         store = Store(self.url, create=True)
         self.bench = Evaluator.open(spec(), Path())
-        create(store, spec(), self.bench.data_digest)
+        create(store, check(spec()), self.bench.data_digest)
         self.search = open_search(store, "x")
         Worker(self.search, self.bench, lambda text: None).run()
         self.best = read(self.search).best(2)

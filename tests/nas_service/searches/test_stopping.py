@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from nas_service import api
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
-from nas_service.searches.results import end, read, stalled
+from nas_service.searches.results import read
+from nas_service.searches.stopping import end_reason, stalled
 from nas_service.store.store import Archived, BREAK_s, Lease, Store
 from nas_service.study.spec import parse_spec
 from nas_service.worker.worker import Worker
@@ -128,7 +129,7 @@ def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
     search, why = run(store, stall={"trainings": 3, "gain": 0.05})
     first = read(search)
     assert why.startswith("stalled: ")
-    assert status(store) == why == end(search)
+    assert status(store) == why == end_reason(search)
     assert first.counts["trained"] > 3
     history = dict(first.hypervolume_history())
     paid = [c.trial for c in first.candidates if c.measured]
@@ -170,10 +171,13 @@ def test_a_small_space_that_is_known_is_told(store):
     space |= {"head_pool": 4, "hidden": 4, "time_steps": 1}
     small = parse_spec(json.dumps(TREE | {"space": space}), "x")
     search, bench = api.prepare(small, lambda: store, Path())
-    assert end(search) is None
+    assert end_reason(search) is None
     different = {a.digest: a for a in search.spec.build_space()}.values()
     for n, architecture in enumerate(different):
         lease = store.claim(search.id, "a/b/1/1", 10**9, 3, 10, lambda _, n=n: n)
         store.archive_result(search.id, lease, "a/b/1/1", bench.screen(architecture, 0))
         store.finish(lease.id, "rejected")
-    assert end(search) == f"space exhausted: all {len(different)} different candidates are known"
+    assert (
+        end_reason(search)
+        == f"space exhausted: all {len(different)} different candidates are known"
+    )

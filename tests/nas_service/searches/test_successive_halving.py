@@ -2,21 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from optuna.study._multi_objective import _fast_non_domination_rank
 
 from nas_service.errors import SpecError
 from nas_service.searches.creation import check
-from nas_service.searches.successive_halving import (
-    SuccessiveHalving,
-    crowding,
-    order,
-    promote_by,
-    spread,
-)
+from nas_service.searches.successive_halving import SuccessiveHalving, promote_by
 from nas_service.store.store import RungResult
 from nas_service.study.spec import parse_spec
 
@@ -61,36 +51,6 @@ def test_the_order_by_hand():
     7 adds .06; beside both 0 adds .04 and 1 adds .02. Then the fronts 3 and 6, then 5, then 4."""
     found = LADDER.ranked([standing(n, 2, *row) for n, row in enumerate(TABLE)], 2)
     assert [s.trial for s in found] == [2, 7, 0, 1, 3, 6, 5, 4]
-
-
-def test_crowding_by_hand():
-    """Nothing is in the box, so the ends come first: then .6 / 1 + .5 / .6, then .8 + .3 / .6."""
-    points = np.array([[1.0, 1.8], [1.2, 1.5], [1.6, 1.3], [2.0, 1.2]])
-    assert crowding(points)[1:3] == pytest.approx([0.6 + 0.5 / 0.6, 0.8 + 0.3 / 0.6])
-    assert spread(points) == [0, 3, 1, 2]
-
-
-def test_equals_keep_their_order():
-    points = np.array([[0.5, 0.5]] * 3)
-    assert order(points, np.zeros(3)) == [0, 1, 2]
-    assert order(points, np.ones(3)) == [0, 1, 2]
-
-
-VALUE = st.integers(0, 4).map(lambda n: n / 3)  # equal ones, and some behind the reference
-
-
-@settings(max_examples=60, derandomize=True, deadline=None)
-@given(st.lists(st.tuples(VALUE, VALUE, VALUE, st.sampled_from([0.0, 0.0, 0.5, 1.0])), min_size=1))
-def test_ranks_are_those_of_optunas_constrained_domination(rows):
-    table = np.array(rows)
-    points, excess = table[:, :3], table[:, 3]
-    ranks = _fast_non_domination_rank(points, penalty=excess)
-    found = order(points, excess)
-    assert sorted(found) == list(range(len(rows)))
-    assert np.all(np.diff(ranks[found]) >= 0)
-
-
-# --- who goes on
 
 
 def promoted(measured, held=(), over=False):

@@ -22,7 +22,8 @@ from servers.dump import connect, rows
 
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import create, open_search
+from nas_service.searches.creation import check, create
+from nas_service.searches.session import open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
 from nas_service.store.store import Store
 from nas_service.study.spec import load_spec
@@ -54,7 +55,7 @@ def with_a_study(url, folder):
     spec = load_spec(study_file(folder))
     bench = Evaluator.open(spec, folder)
     store = Store(url, create=True)
-    Worker(create(store, spec, bench.data_digest), bench, lambda text: None).run()
+    Worker(create(store, check(spec), bench.data_digest), bench, lambda text: None).run()
     close(store)
     return url
 

@@ -22,8 +22,8 @@ from servers.dump import connect, rows
 
 from nas_service.errors import StoreError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.creation import open_search
 from nas_service.searches.results import read
+from nas_service.searches.session import open_search
 from nas_service.store import schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
