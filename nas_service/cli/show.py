@@ -17,6 +17,7 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import StudyError
+from nas_service.searches import results
 from nas_service.searches.stopping import end_reason
 from nas_service.spaces.operations import operations_of
 from nas_service.study.spec import study_name
