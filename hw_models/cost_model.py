@@ -232,6 +232,7 @@ def resource_use(chip: Chip, layers: LayerTable) -> ResourceUse:
             "parameters": layers.trained_numbers.sum(-1),
             "memory_B": sum(column.sum(-1) for column in stored_bytes(c).values()),
             "crossbars": crossbars,
+            "pes": tiling.pes.sum(-1),
             "tiles": c.tiles.sum(-1),
             "utilisation": tiling.cells.sum(-1) / cells,
         },

@@ -1,7 +1,6 @@
 """What a workload costs on a chip, layer by layer and component by component."""
 
 import math
-from collections.abc import Mapping as Table
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.errors import ReportError
+from hw_models.metrics import metrics_of
 
 SHARED = "shared"  # last row: what no single layer owns
 
@@ -98,13 +98,14 @@ class HardwareReport:
         return {
             **{name: getattr(self, name).total for name in QUANTITIES},
             **{name: getattr(self, name) for name in ("parameters", "crossbars", "tiles")},
+            "pes": sum(self.mapping.pes),
             "interval_s": self.interval_s,
             "utilisation": math.fsum(u * n for u, n in filled) / self.crossbars,
         }
 
     def metrics(self) -> dict[str, float]:
         """Totals by name, in the units a person reads."""
-        return readable(self.totals())
+        return metrics_of(self.totals())
 
     def to_json(self) -> dict[str, Any]:
         tables = {name: _breakdown_json(getattr(self, name)) for name in QUANTITIES}
@@ -137,25 +138,6 @@ class HardwareReport:
 _COUNTS = ("parameters", "crossbars", "tiles")
 
 
-def readable(totals: Table[str, Any]) -> dict[str, Any]:
-    """Metrics from totals in SI units: of one report, or arrays [N] of a batch."""
-    energy, latency = totals["energy_J"], totals["latency_s"]
-    return {
-        "parameters": totals["parameters"],
-        "memory_KiB": totals["memory_B"] / 1024,
-        "area_mm2": totals["area_m2"] * 1e6,
-        "latency_ms": latency * 1e3,
-        "energy_uJ": energy * 1e6,
-        "energy_dense_uJ": totals["dense_energy_J"] * 1e6,
-        "throughput_per_s": 1 / totals["interval_s"],
-        "power_mW": energy / latency * 1e3,
-        "energy_delay_nJs": energy * latency * 1e9,
-        "crossbars": totals["crossbars"],
-        "tiles": totals["tiles"],
-        "utilisation": totals["utilisation"],
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class BatchReport:
     """Totals of N workloads, as arrays [N] in SI units."""
@@ -164,7 +146,7 @@ class BatchReport:
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Arrays [N] by metric, in the units a person reads."""
-        return readable(self.totals)
+        return metrics_of(self.totals)
 
 
 def _breakdown_json(b: Breakdown) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from hw_models.chip import Chip
 from hw_models.cost_model import Prices, price, prices_of, resource_use, weighted_sum
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
+from hw_models.metrics import metrics_of
 from hw_models.profile import Profile
-from hw_models.report import readable
 from hw_models.workload import Workload
 
 DRAWS = 1000
@@ -67,7 +67,7 @@ class Ensemble:
         use = resource_use(self.profile.chip, LayerTable.stack([workload]))
         area_prices = self._area_prices(float(np.ravel(use.pe_crossbars)[0]))
         area_m2 = weighted_sum(use.areas, area_prices)
-        metrics = readable(price(use, area_m2, self._prices))
+        metrics = metrics_of(price(use, area_m2, self._prices))
         return {name: np.broadcast_to(x, self.draws) for name, x in metrics.items()}
 
     def metrics_batch(self, table: LayerTable) -> dict[str, Array]:
@@ -86,7 +86,7 @@ class Ensemble:
             rows = np.broadcast_to(pe_crossbars == number, len(table))
             counts = {name: n[rows] for name, n in use.areas.items()}
             area_m2[rows] = weighted_sum(counts, self._area_prices(number))
-        metrics = readable(price(use, area_m2, self._prices))
+        metrics = metrics_of(price(use, area_m2, self._prices))
         return {name: np.broadcast_to(x, shape) for name, x in metrics.items()}
 
     def interval(self, workload: Workload, level: float = 0.9) -> dict[str, tuple[float, float]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from hw_models import HardwareReport
+from hw_models import HARDWARE_METRICS, HardwareMetric, HardwareReport
 from nas_service.errors import SpecError
 from nas_service.spaces.architecture import Architecture
 
@@ -113,25 +113,51 @@ def _check(e: Evaluation) -> None:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number a study can optimise or bound, in the unit a person reads."""
+    """A number that a study can optimise or bound, in the unit that people read."""
 
     value: Callable[[Evaluation], float | None]  # None while it is not measured
     unit: str
-    fallback: Callable[[Evaluation], float]  # finite and pessimistic, told while not measured
+    fallback: Callable[[Evaluation], float]  # finite and pessimistic, used while not measured
     ideal: float | None = None  # the best value when maximised; the best of a minimised one is 0
-    decimals: int = 3
+    decimals: int = 3  # it is shown with; 0 for whole numbers
     trained: bool = False  # True where only a training can measure it
+    simulated: bool = False  # measured on simulated chips
+    proxy: str = ""  # name of the training-free score that it is
+    has_interval: bool = False  # it can be bounded at a confidence
+    grows_with_rate: bool = False  # a higher spike rate never makes it smaller
+    counts_operations: bool = False  # it depends on how often a cell uses which operation alone
+
+    @property
+    def costed(self) -> bool:
+        """True where the architecture and the assumed spike rate are enough to know it."""
+        return not self.trained and not self.proxy
+
+    @property
+    def whole(self) -> bool:
+        """True for counts, whose sums are exact in any order."""
+        return self.decimals == 0
 
 
 def _proxy(name: str) -> Metric:
-    return Metric(lambda e: e.proxies.get(name), "", lambda e: WORST_PROXY)
+    return Metric(lambda e: e.proxies.get(name), "", lambda e: WORST_PROXY, proxy=name)
 
 
-def _hardware(name: str, unit: str, decimals: int, ideal: float | None = None) -> Metric:
+def hardware_metric(name: str, metric: HardwareMetric) -> Metric:
+    """The metric of an evaluation whose hardware report has it by this name."""
+
     def value(e: Evaluation) -> float:
         return float(e.hardware_metrics[name])
 
-    return Metric(value, unit, value, ideal, decimals)
+    return Metric(
+        value,
+        metric.unit,
+        value,
+        metric.ideal,
+        metric.decimals,
+        has_interval=metric.has_interval,
+        grows_with_rate=metric.grows_with_rate,
+        counts_operations=metric.counts_operations,
+    )
 
 
 def _on_chip(e: Evaluation) -> float | None:
@@ -149,10 +175,16 @@ METRICS: dict[str, Metric] = {
         lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4, trained=True
     ),
     "accuracy_on_chip": Metric(
-        _on_chip, "share", lambda e: e.chance, ideal=1.0, decimals=4, trained=True
+        _on_chip,
+        "share",
+        lambda e: e.chance,
+        ideal=1.0,
+        decimals=4,
+        trained=True,
+        simulated=True,
     ),
     "accuracy_on_chip_spread": Metric(
-        _on_chip_spread, "share", lambda e: 1.0, decimals=4, trained=True
+        _on_chip_spread, "share", lambda e: 1.0, decimals=4, trained=True, simulated=True
     ),
     "spike_rate": Metric(
         lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4, trained=True
@@ -160,25 +192,25 @@ METRICS: dict[str, Metric] = {
     "epochs": Metric(
         lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
     ),
-    "parameters": _hardware("parameters", "", 0),
-    "memory_KiB": _hardware("memory_KiB", "KiB", 2),
-    "area_mm2": _hardware("area_mm2", "mm2", 2),
-    "latency_ms": _hardware("latency_ms", "ms", 3),
-    "energy_uJ": _hardware("energy_uJ", "uJ", 3),
-    "energy_dense_uJ": _hardware("energy_dense_uJ", "uJ", 3),
-    "throughput_per_s": _hardware("throughput_per_s", "1/s", 1),
-    "power_mW": _hardware("power_mW", "mW", 3),
-    "energy_delay_nJs": _hardware("energy_delay_nJs", "nJ s", 4),
-    "crossbars": _hardware("crossbars", "", 0),
-    "tiles": _hardware("tiles", "", 0),
-    "utilisation": _hardware("utilisation", "share", 3, ideal=1.0),
+    **{name: hardware_metric(name, metric) for name, metric in HARDWARE_METRICS.items()},
     **{PROXY + name: _proxy(name) for name in sorted(PROXY_NAMES)},
 }
+CONFIDENCE = "@"  # between a metric and the confidence of its bound
 
 
-def decimals(name: str) -> int:
-    """Decimals that a metric is shown with; a bound `metric@confidence` as its metric."""
-    return METRICS[name.partition("@")[0]].decimals
+def at_confidence(name: str, confidence: float) -> str:
+    """Name of the bound of a metric at a confidence: `metric@confidence`."""
+    return f"{name}{CONFIDENCE}{confidence:g}"
+
+
+def metric_of(measure: str) -> Metric:
+    """The metric that a name belongs to, also where it is the name of a bound."""
+    return METRICS[measure.partition(CONFIDENCE)[0]]
+
+
+def decimals(measure: str) -> int:
+    """Decimals that a metric, or its bound at a confidence, is shown with."""
+    return metric_of(measure).decimals
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:
@@ -188,7 +220,11 @@ def measure(evaluation: Evaluation) -> dict[str, float]:
 
 
 def values_with_fallbacks(evaluation: Evaluation) -> dict[str, float]:
-    """Every metric, finite: the fallback stands in for what was not measured."""
+    """Every metric by name, finite: its fallback where it is not measured.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
     fallbacks = {name: metric.fallback(evaluation) for name, metric in METRICS.items()}
     values = fallbacks | measure(evaluation)
     if bad := [name for name, value in values.items() if not math.isfinite(value)]:

@@ -1,7 +1,10 @@
 """Why a candidate is rejected before its training: names for programs, a sentence for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 PATH = "connected"  # the check that some path leads from input to output
 MEMORY = "training.memory_GiB"  # the check that a training fits the memory it may take
@@ -36,6 +39,18 @@ class Rejection:
         """Of a candidate with relative violations, all above 0, of the named constraints."""
         texts = (f"{name} {100 * v:.3g} % over budget" for name, v in violations.items())
         return cls(tuple(violations), ", ".join(texts))
+
+
+def total_violation(violations: Iterable[Any]) -> Any:
+    """Sum of the relative violations that are above 0.
+
+    Args:
+        violations: Of one candidate numbers, of N candidates arrays [N].
+
+    Returns:
+        A number or an array [N]; 0 where every budget is kept.
+    """
+    return sum((np.maximum(violation, 0.0) for violation in violations), start=0.0)
 
 
 def checks_named(reason: str) -> tuple[str, ...]:

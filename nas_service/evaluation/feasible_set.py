@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.evaluation.screening import Budgets
+from nas_service.metrics import METRICS
 from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, sampled
 from nas_service.spaces.cell import EDGES
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.spec import Constraint
 
-COUNTED = ("parameters", "memory_KiB", "area_mm2", "crossbars", "tiles")
 LEAVES = 500_000  # a space with more of them is not counted
 PROBED = 2000  # fair draws that tell how rare they are
 CHUNK = 20_000  # candidates costed at once
@@ -133,7 +133,8 @@ def share_counted(budgets: Budgets) -> float:
 
 
 def _asked(budgets: Budgets) -> list[Constraint]:
-    return [c for c in budgets.spec.constraints if c.at_most and c.metric in COUNTED]
+    constraints = budgets.spec.constraints
+    return [c for c in constraints if c.at_most and METRICS[c.metric].counts_operations]
 
 
 def leaves(budgets: Budgets) -> int:

@@ -14,7 +14,8 @@ from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
 from nas_service.evaluation.training_memory import training_memories_B
-from nas_service.rejection import MEMORY, PATH
+from nas_service.metrics import metric_of
+from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.spaces.batch import Drawn
@@ -22,8 +23,7 @@ from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
 
-EXACT = (PATH, MEMORY, "parameters", "crossbars", "tiles")  # whole numbers, in any order
-ROUNDING = 1e-12  # by which other costs may differ from those of one candidate alone, relative
+ROUNDING = 1e-12  # relative difference of costs that are no counts from those of one alone
 DRAWN = 1000  # candidates whose draws are in memory at once
 
 Floats = NDArray[np.float64]  # [N]
@@ -123,7 +123,10 @@ class Budgets:
 
     def excess(self, costed: Costed) -> Floats:
         """Sum of what is over the budgets; 0 where one by one a training is deserved as well."""
-        found = np.zeros(len(costed.connected))
-        for name, over in self.violations(costed).items():
-            found += np.maximum(over + (0.0 if name in EXACT else ROUNDING), 0.0)
-        return found
+        violations = self.violations(costed).items()
+        return np.asarray(total_violation(over + _tolerance(name) for name, over in violations))
+
+
+def _tolerance(measure: str) -> float:
+    """By how much a cost may differ from that of the candidate alone, as sums are rounded."""
+    return 0.0 if measure in (PATH, MEMORY) or metric_of(measure).whole else ROUNDING

@@ -21,7 +21,7 @@ from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import Counted, counted, share_counted
 from nas_service.evaluation.screening import Budgets
-from nas_service.metrics import MEASURED, METRICS, PROXY
+from nas_service.metrics import MEASURED, METRICS, PROXY, metric_of
 from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers.cell_features import PER_DOUBLING, Paths, live_codes, promise
 from nas_service.samplers.greybox import (
@@ -37,7 +37,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import Drawn
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
-from nas_service.study.spec import GROWING, Constraint, StudySpec
+from nas_service.study.spec import Constraint, StudySpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -126,9 +126,8 @@ class CellProblem:
         return tuple(
             name
             for name in self._asked
-            if METRICS[name.partition("@")[0]].trained
-            or (name.partition("@")[0] in GROWING and self.spec.training.epochs > 0)
-            or name.startswith("proxy_")
+            if not (metric := metric_of(name)).costed
+            or (metric.grows_with_rate and self.spec.training.epochs > 0)
         )
 
     @property
@@ -144,7 +143,7 @@ class CellProblem:
         return (Bound(PATH, at_least=1), memory, *ours, *rest)
 
     def _screened(self, c: Constraint) -> bool:
-        return c.metric in GROWING and c.grows
+        return METRICS[c.metric].grows_with_rate and c.grows
 
     @property
     def measurement_variance(self) -> float:

@@ -21,8 +21,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_service.errors import SpecError
-from nas_service.metrics import METRICS, PROXY
+from nas_service.metrics import METRICS
 from nas_service.rejection import MEMORY as MEMORY_OF_TRAINING
+from nas_service.rejection import total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.greybox_cells import CellProblem
@@ -242,7 +243,7 @@ def _best(compared: list[Params], results: list[Any], direction: StudyDirection)
 
 def _excess(trial: FrozenTrial) -> float:
     """Violations of a finished trial; 0 within all budgets."""
-    return sum(max(0.0, v) for v in trial.constraints.values())
+    return float(total_violation(trial.constraints.values()))
 
 
 def snasnet(spec: StudySpec) -> BaseSampler:
@@ -261,7 +262,7 @@ def neuronas(spec: StudySpec) -> BaseSampler:
     bounded = {c.metric for c in spec.constraints}
     if missing := [metric for metric in checks or () if metric not in bounded]:
         raise SpecError(f"search.checks: the study has no budget on {missing[0]!r}")
-    unknown = [m for m in checks or () if METRICS[m].trained or m.startswith(PROXY)]
+    unknown = [m for m in checks or () if not METRICS[m].costed]
     if unknown:
         raise SpecError(f"search.checks: {unknown[0]!r} is no cost that is known before")
     return CellByCell(spec, HARDWARE if checks is None else checks)

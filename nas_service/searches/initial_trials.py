@@ -8,6 +8,7 @@ import numpy as np
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.screening import Budgets
+from nas_service.metrics import METRICS
 from nas_service.searches.results import read
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
@@ -26,7 +27,6 @@ PUBLISHED = (
     "0301 0030 0001 0000",  # ResNet's block as a cell (Dong and Yang, NAS-Bench-201, ICLR 2020)
 )
 SAMPLE = 5000  # candidates among which the cheapest is searched
-COSTS = ("parameters", "memory_KiB", "area_mm2", "latency_ms", "energy_uJ", "crossbars")
 
 Params = dict[str, int | str]
 
@@ -164,7 +164,7 @@ def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
         raise SpecError(f"'cheapest': none of {SAMPLE} candidates keeps the budgets")
     asked = {c.metric for c in spec.constraints if c.at_most is not None}
     asked |= {o.metric for o in spec.objectives if o.direction == "minimize"}
-    counted = [m for m in COSTS if m in asked] or ["parameters"]
+    counted = [m for m in METRICS if m in asked and METRICS[m].costed] or ["parameters"]
     product = np.sum([np.log(costs[m]) for m in counted], axis=0)
     best = int(np.argmin(np.where(inside, product, np.inf)))
     return [drawn.architecture(space, best)]

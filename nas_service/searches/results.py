@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from nas_service.metrics import MEASURED, PROXY, Evaluation
-from nas_service.rejection import NO_PATH, PATH, checks_named
+from nas_service.rejection import NO_PATH, PATH, checks_named, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import dominated_share, nondominated, on_front
 from nas_service.searches.session import Search
@@ -358,4 +358,4 @@ def _correlation(metric: str, trained: Sequence[Mapping[str, float]]) -> Correla
 
 
 def _excess(c: Candidate) -> float:
-    return sum(max(0.0, v) for v in c.violations.values())
+    return float(total_violation(c.violations.values()))

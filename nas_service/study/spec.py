@@ -26,16 +26,11 @@ from hw_models import WorkloadError
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import NasError, SpecError, did_you_mean, pick
 from nas_service.json_file import read_json
-from nas_service.metrics import METRICS, PROXY, PROXY_NAMES
+from nas_service.metrics import METRICS, PROXY, PROXY_NAMES, at_confidence
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import operations_of
 
-WITH_INTERVAL = (
-    "area_mm2", "latency_ms", "energy_uJ", "energy_dense_uJ", "throughput_per_s", "power_mW",
-    "energy_delay_nJs",
-)  # fmt: skip
-GROWING = ("energy_uJ", "power_mW", "energy_delay_nJs")  # with the spike rate
 STARTS = ("published", "extremes", "cheapest")  # candidates to begin with, by name
 FRONT = "front:"  # in front of the study whose front it is
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
@@ -378,7 +373,7 @@ class Constraint(Part):
     @property
     def grows(self) -> bool:
         """True where a cost at spike rate 0 over budget stays over it at any other rate."""
-        return self.at_most is not None or self.metric not in GROWING
+        return self.at_most is not None or not METRICS[self.metric].grows_with_rate
 
     def bound(self, samples: Any) -> Any:
         """The value that the metric keeps with the asked confidence, from draws of it [.., D]."""
@@ -389,14 +384,16 @@ class Constraint(Part):
     @property
     def measure(self) -> str:
         """The number that is compared: the metric, or its bound at the asked confidence."""
-        return self.metric if self.confidence is None else f"{self.metric}@{self.confidence:g}"
+        if self.confidence is None:
+            return self.metric
+        return at_confidence(self.metric, self.confidence)
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Constraint":
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("exactly one of at_most and at_least is needed")
-        if self.confidence is not None and self.metric not in WITH_INTERVAL:
-            known = ", ".join(WITH_INTERVAL)
+        if self.confidence is not None and not METRICS[self.metric].has_interval:
+            known = ", ".join(name for name, m in METRICS.items() if m.has_interval)
             raise ValueError(f"confidence: {self.metric} has no interval, only {known} have one")
         return self
 
@@ -442,7 +439,7 @@ class StudySpec(Part):
             raise ValueError(f"{learned[0]}: training.epochs = 0 measures none")
         if self.quantization.scoring == "int8" and self.training.epochs == 0:
             raise ValueError("quantization.scoring = 'int8': training.epochs = 0 scores nothing")
-        simulated = [m for m in asked if m.startswith("accuracy_on_chip")]
+        simulated = [m for m in asked if METRICS[m].simulated]
         if simulated and self.hardware.chips < 2:
             raise ValueError(f"{simulated[0]}: hardware.chips says how many to simulate, 2 or more")
         return self
@@ -467,8 +464,8 @@ class StudySpec(Part):
         return self
 
     def _demand_proxies(self, asked: list[str]) -> None:
-        for name in (m.removeprefix(PROXY) for m in asked if m.startswith(PROXY)):
-            if name not in self.proxies.names:
+        for name in (METRICS[m].proxy for m in asked):
+            if name and name not in self.proxies.names:
                 raise ValueError(f"{PROXY}{name}: proxies.names must hold {name!r}")
 
     def build_space(self) -> CellSpace:
