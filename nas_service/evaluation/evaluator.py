@@ -79,7 +79,7 @@ class Evaluator:
         return self.images.digest
 
     def workload(self, architecture: Architecture) -> Workload:
-        """The layers of a candidate, at spike rate 0."""
+        """The layers of a candidate; their spike rates are not known yet."""
         return self.composition.workload(architecture)
 
     def network(self, architecture: Architecture) -> Network:
