@@ -91,13 +91,13 @@ class Evaluator:
         costs = report(8 + int(SIZES * drawn(architecture, "costs")))
         return Evaluation(architecture, "rejected", costs, 0.1, seed, reason=reason)
 
-    def to(self, until: int) -> "Evaluator":
+    def with_last_epoch(self, last_epoch: int) -> "Evaluator":
         return self
 
     def ended_early(self, evaluation: Evaluation) -> bool:
         return False
 
-    def forget(self, measured: Evaluation, weights: Path) -> None:
+    def delete_checkpoint(self, measured: Evaluation, weights: Path) -> None:
         """Nothing was kept."""
 
     def proxies(self, architecture: Architecture) -> dict[str, float]:

@@ -426,11 +426,14 @@ class Worker:
         self.report(line(s.spec, trial.number, evaluation, outcome))
 
     def _propose(self, parameters: dict[str, int | str], rejected: int) -> None:
-        """Leaves a repair to whoever asks next, before the trial it stands for is told: a worker
-        that is lost in between leaves it once."""
+        """Enqueues a repair before its rejected trial is reported. No repair is enqueued twice:
+        not by the next worker after a crash, and not by two workers at once."""
         s = self.search
         digest = s.spec.build_space().draw(FixedTrial(parameters)).digest
-        if digest not in s.store.pending(s.id) and s.store.known(s.id, digest) is None:
+        with s.store.transactions.alone(s.id, digest):
+            if digest in s.store.pending(s.id) or s.store.known(s.id, digest) is not None:
+                return
+            self._storage.look(s.id)  # another worker may have enqueued it since the last look
             s.study.enqueue_trial(parameters, {REPAIRS: rejected}, skip_if_exists=True)
 
     # --- what others left behind

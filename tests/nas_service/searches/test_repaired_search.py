@@ -13,6 +13,8 @@ from nas_service.samplers import sampler_of
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
 from nas_service.searches.session import open_search
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
@@ -171,9 +173,40 @@ def test_starts_are_followed_by_their_repairs(store):
     assert set(followed(worker.search).values()) == {1}
 
 
+def test_two_workers_at_once_enqueue_a_repair_once(store_url):
+    """The second one took its look at the study before the first one enqueued."""
+    first_store, second_store = Store(store_url), Store(store_url)
+    first = begin(first_store, spec())
+    second = Worker(open_search(second_store, "x"), first.bench, lambda text: None)
+    candidate = Architecture((Cell(("skip",) * 6),) * 2, 4, 4, 16, 2, 4)
+    repair = spec().build_space().parameters(candidate)
+    ready, looked = threading.Event(), threading.Event()
+
+    def propose_second():
+        second_store.optuna.look(second.search.id)
+        looked.set()
+        ready.wait()
+        with second_store.transactions.writing():
+            second._propose(repair, 1)
+
+    thread = threading.Thread(target=propose_second)
+    thread.start()
+    looked.wait()
+    with first_store.transactions.writing():
+        first._propose(repair, 0)
+        ready.set()
+        thread.join(0.3)  # the second one waits, or has enqueued it too
+    thread.join()
+    first_store.optuna.drop_snapshot()
+    (enqueued,) = first.search.study.get_trials(states=(TrialState.WAITING,))
+    assert enqueued.user_attrs == {REPAIRS: 0}
+    close(first_store)
+    close(second_store)
+
+
 def test_many_workers_share_the_queue(store_url):
     torch.set_num_threads(1)
-    store = Store(store_url, create=True)
+    store = Store(store_url)
     asked = spec(trainings=8)
     first = begin(store, asked)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(2)]
