@@ -32,7 +32,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
-from nas_service.searches.optuna_trial import tell
+from nas_service.searches.optuna_trial import report_by_number
 from nas_service.spaces.batch import sampled
 from nas_service.study.spec import StudySpec, parse_spec
 
@@ -126,7 +126,7 @@ class Question:
                     score = scored[a.digest].proxies["sahd"]
                     best = best if screened.reason else max(best, score)
                     found.append((time.process_time() - start, best))
-            tell(run, spec, trial.number, scored[a.digest], outcome)
+            report_by_number(run, spec, trial.number, scored[a.digest], outcome)
         return found
 
 

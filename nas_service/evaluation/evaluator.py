@@ -19,7 +19,7 @@ from nas_service.evaluation.scoring import accuracy_of, chip_accuracies, proxy_s
 from nas_service.evaluation.screener import Ensembles, Screener
 from nas_service.evaluation.screening import Budgets
 from nas_service.evaluation.training_run import TrainingRun, checkpoint_of, pool_of
-from nas_service.metrics import Evaluation, values_with_fallbacks
+from nas_service.metrics import Evaluation
 from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
 from nas_service.snn.trace import spike_rates
@@ -255,8 +255,3 @@ class Evaluator:
             spike_rate=firing_rate(network, sample),
             on_chip=chip_accuracies(network, validation, chip, draws, candidate.seed),
         )
-
-
-def violations(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:
-    """Relative violation of every constraint, finite, in the order of the study."""
-    return spec.violations(values_with_fallbacks(evaluation))

@@ -1,70 +1,105 @@
-"""What Optuna is told of a finished candidate, and what people are."""
+"""A finished candidate as Optuna's trial, and as a line for a person."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.trial import Trial
 
-from nas_service.evaluation.evaluator import violations
 from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallbacks
 from nas_service.store.store import CONTINUED
 from nas_service.study.spec import StudySpec
 
-TRAINABLE = "trainable"  # constraint of ours beside the study's: 1 where nothing could be trained
+TRAINABLE = "trainable"  # our constraint beside the study's: 1 where nothing could be trained
 REASON = 2000  # characters kept in a trial
 
 
-def tell(
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one evaluation in its study."""
+
+    known: dict[str, float]  # metrics that are measured, by name
+    values: dict[str, float]  # every metric, finite: fallbacks stand in for what is not measured
+    violations: dict[str, float]  # relative, of every constraint of the study, in its order
+
+    @classmethod
+    def of(cls, spec: StudySpec, evaluation: Evaluation) -> "Measured":
+        """Computes them, once for all that need them."""
+        values = values_with_fallbacks(evaluation)
+        return cls(measure(evaluation), values, spec.violations(values))
+
+
+def report_by_number(
     study: optuna.Study, spec: StudySpec, number: int, evaluation: Evaluation, outcome: str
 ) -> None:
-    """As `report_trial`, of a trial by its number; nothing where it is finished."""
-    frozen = study.get_trials(deepcopy=False)[number]
-    if not frozen.state.is_finished():
-        report_trial(Trial(study, frozen._trial_id), spec, evaluation, outcome)
+    """`report_trial` for a trial given by its number; nothing where the trial is finished."""
+    trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+    report_trial(Trial(study, trial_id), spec, evaluation, outcome, Measured.of(spec, evaluation))
 
 
-def report_trial(trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome: str) -> None:
+def report_trial(
+    trial: Trial, spec: StudySpec, evaluation: Evaluation, outcome: str, measured: Measured
+) -> None:
     """Writes a result into Optuna's trial, once: attributes, constraints, values, in this order.
 
-    Every trial has all constraints in the same order, all finite; what was not trained is told
-    with its real costs and its fallbacks, so that samplers learn the border.
+    Every trial has all constraints in the same order, all finite. A candidate that was not trained
+    is reported with its real costs and its fallbacks, so that samplers learn the border.
+
+    Args:
+        trial: A running trial; a finished one is left as it is.
+        spec: The study.
+        evaluation: The trial's candidate.
+        outcome: Of the trial; that of the evaluation, "cached" or "continued".
+        measured: The numbers of the evaluation.
     """
     frozen = trial.storage.get_trial(trial._trial_id)
     if frozen.state.is_finished():
         return
-    attributes: dict[str, str | float | list[str]] = {
-        "outcome": outcome,
-        "digest": evaluation.architecture.digest,
-    }
-    attributes |= {name: round(value, 6) for name, value in measure(evaluation).items()}
+    for key, value in _attributes(evaluation, outcome, measured).items():
+        trial.set_user_attr(key, value)
+    for key, violation in constraint_values(evaluation, measured).items():
+        if key not in frozen.constraints:
+            trial.set_constraint(key, violation)
+    values = [measured.values[o.metric] for o in spec.objectives]
+    trial.study.tell(trial, values, skip_if_finished=True)
+
+
+def _attributes(evaluation: Evaluation, outcome: str, measured: Measured) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"outcome": outcome, "digest": evaluation.architecture.digest}
+    attributes |= {name: round(value, 6) for name, value in measured.known.items()}
     if evaluation.reason:
         attributes["reason"] = evaluation.reason[:REASON]
     if evaluation.rejected_by:
         attributes["rejected_by"] = list(evaluation.rejected_by)
-    for key, value in attributes.items():
-        trial.set_user_attr(key, value)
-    for key, violation in constraint_values(spec, evaluation).items():
-        if key not in frozen.constraints:
-            trial.set_constraint(key, violation)
-    values = values_with_fallbacks(evaluation)
-    trial.study.tell(trial, [values[o.metric] for o in spec.objectives], skip_if_finished=True)
+    return attributes
 
 
-def constraint_values(spec: StudySpec, evaluation: Evaluation) -> dict[str, float]:
-    """The study's violations and ours: a candidate that could not be trained is never feasible."""
-    found = violations(spec, evaluation)
-    within = evaluation.measured or any(v > 0 for v in found.values())
-    found[TRAINABLE] = -1.0 if within and evaluation.outcome != "diverged" else 1.0
-    return found
+def constraint_values(evaluation: Evaluation, measured: Measured) -> dict[str, float]:
+    """The study's violations, and TRAINABLE, without which no untrained candidate is feasible."""
+    violated = any(v > 0 for v in measured.violations.values())
+    trainable = (evaluation.measured or violated) and evaluation.outcome != "diverged"
+    return measured.violations | {TRAINABLE: -1.0 if trainable else 1.0}
 
 
-def line(spec: StudySpec, number: int, evaluation: Evaluation, outcome: str) -> str:
-    """One plain line about a finished trial."""
-    values = measure(evaluation)
-    shown = [f"{o.metric} {values[o.metric]:.4g}" for o in spec.objectives if o.metric in values]
-    over = [f"{k} +{100 * v:.3g} %" for k, v in violations(spec, evaluation).items() if v > 0]
-    measured = outcome in MEASURED or (evaluation.measured and outcome in ("cached", CONTINUED))
-    judged = "feasible" if measured and not over else ", ".join(over)
-    seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
-    verdict = evaluation.reason if evaluation.outcome == "rejected" else judged or evaluation.reason
+def line(
+    spec: StudySpec, number: int, evaluation: Evaluation, outcome: str, measured: Measured
+) -> str:
+    """One line for a person: the trial's number, outcome, objectives, and what became of it."""
+    known = measured.known
+    shown = [f"{o.metric} {known[o.metric]:.4g}" for o in spec.objectives if o.metric in known]
     if evaluation.trained and (len(spec.steps) > 1 or evaluation.fidelity < spec.training.last):
         shown.append(f"after {evaluation.fidelity} of {spec.training.last} epochs")
+    seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
+    verdict = _verdict(evaluation, outcome, measured)
     return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"
+
+
+def _verdict(evaluation: Evaluation, outcome: str, measured: Measured) -> str:
+    """Feasible, the constraints that are violated, or why nothing was measured."""
+    if evaluation.outcome == "rejected":
+        return evaluation.reason
+    over = [f"{k} +{100 * v:.3g} %" for k, v in measured.violations.items() if v > 0]
+    has_result = outcome in MEASURED or (evaluation.measured and outcome in ("cached", CONTINUED))
+    if has_result and not over:
+        return "feasible"
+    return ", ".join(over) or evaluation.reason

@@ -22,7 +22,7 @@ from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
 from nas_service.samplers import GENERATIONS, derived_seed, sampler_of
 from nas_service.samplers.greybox_cells import score_by
-from nas_service.searches.optuna_trial import line, report_trial
+from nas_service.searches.optuna_trial import Measured, line, report_trial
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, Search, continuation
 from nas_service.searches.stopping import ENUMERABLE, at_first_rung, exhausted, stalled
 from nas_service.searches.successive_halving import promote_by
@@ -421,9 +421,10 @@ class Worker:
         s = self.search
         if outcome == "rejected" and s.spec.search.repair and evaluation.repair:
             self._propose(evaluation.repair, trial.number)
-        report_trial(trial, s.spec, evaluation, outcome)
+        measured = Measured.of(s.spec, evaluation)
+        report_trial(trial, s.spec, evaluation, outcome, measured)
         self.telemetry.count("trials", outcome=outcome)
-        self.report(line(s.spec, trial.number, evaluation, outcome))
+        self.report(line(s.spec, trial.number, evaluation, outcome, measured))
 
     def _propose(self, parameters: dict[str, int | str], rejected: int) -> None:
         """Enqueues a repair before its rejected trial is reported. No repair is enqueued twice:

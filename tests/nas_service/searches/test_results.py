@@ -11,7 +11,7 @@ from nas_service.cli.main import main
 from nas_service.metrics import Evaluation
 from nas_service.searches import results
 from nas_service.searches.creation import check, create
-from nas_service.searches.optuna_trial import tell
+from nas_service.searches.optuna_trial import report_by_number
 from nas_service.searches.results import count
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -57,7 +57,7 @@ def study(tmp_path):
                 search.id, "me/b/1/1", 100, 3, 10, lambda _: search.study.ask().number
             )
             assert store.archive_result(search.id, lease, "me/b/1/1", e)
-            tell(search.study, search.spec, lease.trial, e, e.outcome)
+            report_by_number(search.study, search.spec, lease.trial, e, e.outcome)
             store.finish(lease.id, e.outcome)
         return url, results.read(search)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import SpecError
-from nas_service.evaluation.evaluator import Evaluator, violations
+from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation, measure
+from nas_service.searches.optuna_trial import Measured
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.study.spec import parse_spec
@@ -55,7 +56,7 @@ def test_over_budget_says_by_how_much():
     budgets = [{"metric": "parameters", "at_most": PARAMETERS / 2}]
     found = bench(budgets).screen(SMALL, seed=0)
     assert found.reason.partition(";")[0] == "parameters 100 % over budget"
-    assert violations(bench(budgets).spec, found) == {"parameters": 1.0}
+    assert Measured.of(bench(budgets).spec, found).violations == {"parameters": 1.0}
 
 
 def test_every_broken_budget_is_told():
@@ -222,7 +223,9 @@ def test_a_confidence_asks_for_a_margin():
     assert "energy_uJ@0.9" in sure.reason
     assert sure.bounds["energy_uJ@0.9"] > 1.05 * estimate
     assert Evaluation.from_json(json.loads(json.dumps(sure.to_json()))).bounds == sure.bounds
-    assert violations(hardware([{**loose, "confidence": 0.9}]).spec, sure)["energy_uJ"] > 0
+    assert (
+        Measured.of(hardware([{**loose, "confidence": 0.9}]).spec, sure).violations["energy_uJ"] > 0
+    )
 
 
 def test_a_trained_candidate_is_tried_on_chips():
