@@ -102,12 +102,12 @@ def evaluate(
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.evaluation.screening import Budgets
-    from nas_service.searches.single import alone, read_candidate
+    from nas_service.searches.single import read_candidate, single_candidate
 
     torch.set_num_threads(1)
     spec = load_spec(study)
     architecture, own_seed = read_candidate(file, spec)
-    evaluator = Evaluator.open(alone(spec, architecture, str(file)), data)
+    evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed
     evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec))
     outcome = evaluation.outcome if evaluation.reason else "screened"
@@ -230,7 +230,7 @@ def _print_conditions(ablation: "Ablation") -> None:
     out.print("n pairs; change of validation accuracy in points; mean relative change of costs")
     for e in ablation.effects:
         for count, why in (
-            (ablation.plan.alone[e.operation], "without a variant within the budgets"),
+            (ablation.plan.single_candidate[e.operation], "without a variant within the budgets"),
             (e.diverged, "diverged"),
         ):
             if count:

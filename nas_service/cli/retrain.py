@@ -80,7 +80,7 @@ def retrain(
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     retraining.in_full(search.spec)
-    finalists = retraining.chosen(results.read(search), top, trials)
+    finalists = retraining.choose_finalists(results.read(search), top, trials)
     evaluator = Evaluator.open(search.spec, data)
     check_data(search, evaluator.data_digest)
     if is_worker:
@@ -103,7 +103,7 @@ def _run_workers(
     from nas_service.searches import retraining
     from nas_service.worker.local_pool import LocalWorkerPool, cores
 
-    missing = retraining.left(search, finalists, seeds)
+    missing = retraining.count_missing(search, finalists, seeds)
     if not missing:
         return
     size = min(workers or cores(), missing)
@@ -114,8 +114,8 @@ def _run_workers(
     )
     numbers = ",".join(str(c.trial) for c in finalists)
     command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
-    crew = LocalWorkerPool(search.store, (*command, "--trial-numbers", numbers), data, size)
-    crew.run(_print_line, lambda: None)
+    pool = LocalWorkerPool(search.store, (*command, "--trial-numbers", numbers), data, size)
+    pool.run(_print_line, lambda: None)
 
 
 def _print_line(text: str) -> None:

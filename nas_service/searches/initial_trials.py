@@ -19,7 +19,7 @@ from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store.store import Store
 from nas_service.study.spec import FRONT, StudySpec
 
-# One cell for all places each, as text in the operations of `snasnet5`.
+# One cell each, the same in all places of a network, as text in the operations of `snasnet5`.
 PUBLISHED = (
     "0303 0030 2002 0200",  # SNASNet for CIFAR-10 (Kim et al., ECCV 2022), edges lead back
     "0302 0030 3003 0000",  # and for CIFAR-100
@@ -55,12 +55,12 @@ def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> In
     """
     parameters: dict[str, Params] = {}
     notes = []
-    for place, entry in enumerate(spec.search.start):
+    for position, entry in enumerate(spec.search.start):
         try:
             architectures = list(_named(spec, space, entry, store))
             fit, left = _fitting(space, architectures, _some_may_fit(entry))
         except SpecError as error:
-            raise SpecError(f"search.start.{place}: {error}") from None
+            raise SpecError(f"search.start.{position}: {error}") from None
         parameters |= {a.digest: p for a, p in fit if a.digest not in parameters}
         if left:
             count, why = len(left), left[0]
@@ -114,7 +114,7 @@ def _front(store: Store, name: str) -> list[Architecture]:
 
 
 def in_the_middle(space: CellSpace, cell: Cell) -> Architecture:
-    """The cell in all places, with every size, and setting of the chip, in the middle."""
+    """The cell in all places, with the middle one of the values of every size and chip setting."""
     sizes = {name: values[(len(values) - 1) // 2] for name, values in space.sizes.items()}
     return _with(space, cell, sizes)
 
@@ -130,8 +130,8 @@ def _published(_: StudySpec, space: CellSpace) -> list[Architecture]:
 
 
 def _extremes(_: StudySpec, space: CellSpace) -> list[Architecture]:
-    """The lightest convolution between a cell's ends with every size at its cheapest, and the
-    heaviest on all edges with every size at its dearest."""
+    """Two networks: the lightest convolution between the ends of each cell with every size at its
+    cheapest, and the heaviest one on all edges with every size at its most expensive."""
     weighted = sorted((n for n in space.operations if OPERATIONS[n].weighted), key=_weight)
     weighted = weighted or [n for n in space.operations if OPERATIONS[n].kind != "zero"]
     nothing = next((n for n in space.operations if OPERATIONS[n].kind == "zero"), weighted[0])
@@ -144,18 +144,19 @@ def _extremes(_: StudySpec, space: CellSpace) -> list[Architecture]:
 
 
 def _end(name: str, values: tuple[Number, ...], at: int) -> Number:
-    """The cheapest value (0) or the dearest (-1); larger pools leave smaller classifiers."""
+    """The cheapest value (0) or the most expensive (-1); larger pools make smaller classifiers."""
     return values[-1 - at if name == "head_pool" else at]
 
 
 def _weight(name: str) -> float:
-    """Weights for each pair of channels, of a separable convolution for 16 of them."""
+    """Weights for each pair of channels; a separable convolution is counted with 16 channels."""
     o = OPERATIONS[name]
     return o.kernel**2 if o.kind == "conv" else 1 + o.kernel**2 / 16
 
 
 def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
-    """The least product of the costs that the study bounds or minimises, at the assumed rate."""
+    """Of SAMPLE candidates that of the least product of the costs that the study bounds or
+    minimises, at the assumed spike rate."""
     drawn = sampled(space, SAMPLE, spec.seed)
     budgets = Budgets.of(spec)
     costed = budgets.costed(drawn)

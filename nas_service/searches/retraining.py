@@ -1,8 +1,8 @@
-"""Finalists trained in full with several seeds, and which of their differences are real.
+"""Finalists trained in full with several seeds, and which of their differences are significant.
 
-Each repeat is decided by (study seed, the finalist's digest, its number). Any number of processes
-train beside each other: a lock on each repeat ends with the process that holds it. Test images
-are read when all that was asked for is trained.
+A repeat is one such training; its seed follows from the study's seed, the finalist's digest and
+the repeat's number. Any number of processes train side by side: each locks the repeat that it
+trains, and the lock ends with the process. Test images are read once all repeats are trained.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ from nas_service.statistics import LEVEL, Interval, difference, holm, mean
 from nas_service.store.store import Repeat
 from nas_service.study.spec import StudySpec
 
-WAIT_s = 0.3  # between two looks for a repeat that another process trains
+WAIT_s = 0.3  # before repeats that other processes train are checked again
 
 
 @dataclass(frozen=True)
@@ -38,58 +38,63 @@ class Finalist:
 
     @property
     def trained(self) -> list[Repeat]:
-        """Those that did not diverge."""
+        """The repeats that did not diverge."""
         return [r for r in self.repeats if r is not None and r.evaluation.trained]
 
     @property
     def accuracies(self) -> list[float]:
-        """On validation images, 0..1, of those that did not diverge."""
+        """Validation accuracies of `trained`, 0..1."""
         return [r.evaluation.accuracy for r in self.trained if r.evaluation.accuracy is not None]
 
     @property
     def test_accuracies(self) -> list[float]:
+        """Test accuracies of `trained`, 0..1, where they are measured."""
         return [r.test_accuracy for r in self.trained if r.test_accuracy is not None]
 
     @property
     def diverged(self) -> int:
+        """Number of repeats that diverged."""
         return sum(r is not None and not r.evaluation.trained for r in self.repeats)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of two finalists, by their trials: the first has the larger mean of validation accuracy."""
+    """Two finalists by their trials; the first has the larger mean validation accuracy."""
 
     first: int
     second: int
-    difference: Interval | None  # at the level at which it is tested; None where one has no spread
-    p: float | None  # corrected
-    level: float | None
+    difference: Interval | None  # of the means, at `level`; None where a spread is unknown
+    p: float | None  # corrected for the number of comparisons
+    level: float | None  # at which the difference is tested
 
     @property
     def verdict(self) -> str:
+        """Which finalist is better, where the difference is significant."""
         if self.difference is None or not self.difference.excludes_zero:
-            return "not told apart"
+            return "no significant difference"
         return f"{self.first} > {self.second}"
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """What was found, with what it was measured under."""
+    """All finalists of one study, retrained with equally many seeds, and their comparisons."""
 
     spec: StudySpec
     seeds: int
     finalists: tuple[Finalist, ...]  # best mean of validation accuracy first
     comparisons: tuple[Comparison, ...]
-    least: tuple[float, float]  # one validation image, one test image, as shares
+    resolution: tuple[float, float]  # one image's share of the validation and the test images
 
     def interval(self, finalist: Finalist) -> Interval | None:
-        """Of the mean validation accuracy."""
-        return mean(finalist.accuracies, self.least[0])
+        """Interval of a finalist's mean validation accuracy; None for fewer than two repeats."""
+        return mean(finalist.accuracies, self.resolution[0])
 
     def test_interval(self, finalist: Finalist) -> Interval | None:
-        return mean(finalist.test_accuracies, self.least[1])
+        """Interval of a finalist's mean test accuracy; None for fewer than two repeats."""
+        return mean(finalist.test_accuracies, self.resolution[1])
 
     def to_json(self) -> dict[str, Any]:
+        """The document of `nas retrain --json`."""
         comparisons = [asdict(c) | {"verdict": c.verdict} for c in self.comparisons]
         return {
             "study": self.spec.name,
@@ -117,18 +122,24 @@ class Retraining:
         }
 
 
-def chosen(
+def choose_finalists(
     result: Result, top: int | None = None, trials: Sequence[int] = ()
 ) -> tuple[Candidate, ...]:
-    """The feasible front, the `top` best front after front, or the trials that are named.
+    """The candidates to retrain, each once.
 
-    StudyError where there is none, or a trial has measured nothing.
+    Args:
+        result: The study.
+        top: The `top` best candidates, front after front, instead of the feasible front.
+        trials: Exactly the candidates of these trials.
+
+    Raises:
+        StudyError: The study has no feasible candidate, or a trial has measured nothing.
     """
     if not trials:
-        found = result.front if top is None else result.best(top)
-        if not found:
+        finalists = result.front if top is None else result.best(top)
+        if not finalists:
             raise StudyError(f"study {result.spec.name!r} has no feasible candidate to retrain")
-        return found
+        return finalists
     known = {c.trial: c for c in result.candidates if c.archived in MEASURED}
     if missing := [n for n in trials if n not in known]:
         raise StudyError(f"study {result.spec.name!r}: trial {missing[0]} has measured nothing")
@@ -136,7 +147,7 @@ def chosen(
 
 
 def in_full(spec: StudySpec) -> StudySpec:
-    """The study with every training from scratch to the last epoch; SpecError without epochs."""
+    """The study with every training from new weights over all epochs; SpecError without epochs."""
     if spec.training.epochs == 0:
         raise SpecError("training.epochs = 0: there is no training to repeat")
     whole = {"until": None, "rungs": (), "inherit": False}
@@ -144,84 +155,92 @@ def in_full(spec: StudySpec) -> StudySpec:
 
 
 def repeat_seed(seed: int, digest: str, number: int) -> int:
-    """Of repeat `number` of a finalist: 31 bits, unlike those of trials and other repeats."""
+    """The seed of a repeat, 31 bits, unlike those of trials and of other repeats."""
     entropy = (seed, int(digest, 16), number)
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
-def left(search: Search, candidates: Sequence[Candidate], seeds: int) -> int:
-    """Repeats that are not in the store."""
-    kept = search.store.repeats(search.id)
-    return sum((c.digest, n) not in kept for c in candidates for n in range(seeds))
+def count_missing(search: Search, candidates: Sequence[Candidate], seeds: int) -> int:
+    """Number of repeats that the store does not have."""
+    stored = search.store.repeats(search.id)
+    return sum((c.digest, n) not in stored for c in candidates for n in range(seeds))
 
 
 def train(
     search: Search,
-    bench: Evaluator,
+    evaluator: Evaluator,
     candidates: Sequence[Candidate],
     seeds: int,
     check_interrupt: Callable[[], None] = lambda: None,
-    said: Callable[[str], None] = lambda text: None,
+    on_line: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Trains every repeat that is not in the store; returns when all of them are.
+    """Trains every repeat that the store does not have, and returns when it has all of them.
 
-    What another process has in hand comes last. A training that was killed goes on behind its
-    last epoch. `check_interrupt` is called between batches and may raise.
+    Repeats that other processes train come last. A training that was killed continues after its
+    last epoch.
+
+    Args:
+        search: The study.
+        evaluator: Trains; its specification is replaced by `in_full`.
+        candidates: The finalists.
+        seeds: Number of repeats of each.
+        check_interrupt: Called between batches; may raise to end the training.
+        on_line: Called with a line about each repeat that was trained here.
     """
-    bench = replace(bench, spec=in_full(bench.spec))
-    left = list(itertools.product(range(seeds), candidates))
-    while left:
+    evaluator = replace(evaluator, spec=in_full(evaluator.spec))
+    missing = list(itertools.product(range(seeds), candidates))
+    while missing:
         check_interrupt()
-        left = [
+        missing = [
             (number, candidate)
-            for number, candidate in left
-            if not _done(search, bench, candidate, number, check_interrupt, said)
+            for number, candidate in missing
+            if not _ensure_trained(search, evaluator, candidate, number, check_interrupt, on_line)
         ]
-        time.sleep(WAIT_s if left else 0)
+        time.sleep(WAIT_s if missing else 0)
 
 
-def _done(
+def _ensure_trained(
     search: Search,
-    bench: Evaluator,
+    evaluator: Evaluator,
     candidate: Candidate,
     number: int,
     check_interrupt: Callable[[], None],
-    said: Callable[[str], None],
+    on_line: Callable[[str], None],
 ) -> bool:
-    """False where another process has the repeat in hand; trains it where none has."""
-    with _locked(_weights(search, candidate.digest, number)) as mine:
-        if mine and not search.store.has_repeat(search.id, candidate.digest, number):
-            said(_train_one(search, bench, candidate, number, check_interrupt))
-        return mine
+    """False where another process trains the repeat; else trains it if the store has it not."""
+    with _locked(_weights(search, candidate.digest, number)) as is_ours:
+        if is_ours and not search.store.has_repeat(search.id, candidate.digest, number):
+            on_line(_train_one(search, evaluator, candidate, number, check_interrupt))
+        return is_ours
 
 
 def _train_one(
     search: Search,
-    bench: Evaluator,
+    evaluator: Evaluator,
     candidate: Candidate,
     number: int,
     check_interrupt: Callable[[], None],
 ) -> str:
-    """Trains and keeps one repeat; returns a line about it."""
+    """Trains one repeat and puts it into the store; returns a line about it."""
     known = search.store.known(search.id, candidate.digest)
     assert known is not None, candidate.digest  # noqa: S101  candidates come from the archive
     seed = repeat_seed(search.spec.seed, candidate.digest, number)
     weights = _weights(search, candidate.digest, number)
-    found = bench.train(bench.screen(known.architecture, seed), weights, check_interrupt)
-    search.store.keep_repeat(search.id, number, found)
-    bench.delete_checkpoint(found, weights)
-    accuracy = found.reason if found.accuracy is None else f"accuracy {found.accuracy:.4f}"
-    return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {found.seconds:.1f} s"
+    trained = evaluator.train(evaluator.screen(known.architecture, seed), weights, check_interrupt)
+    search.store.keep_repeat(search.id, number, trained)
+    evaluator.delete_checkpoint(trained, weights)
+    accuracy = trained.reason if trained.accuracy is None else f"accuracy {trained.accuracy:.4f}"
+    return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {trained.seconds:.1f} s"
 
 
 def _weights(search: Search, digest: str, number: int) -> Path:
-    """Where the weights of a repeat are kept, beside those of the search."""
+    """The file of a repeat's weights, beside those of the search."""
     return search.weights(digest).with_suffix(f".repeat{number}.safetensors")
 
 
 @contextmanager
 def _locked(weights: Path) -> Iterator[bool]:
-    """False where another process has the lock, which ends with it."""
+    """True inside with the lock on a repeat, False where another process has it."""
     path = weights.with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -234,59 +253,68 @@ def _locked(weights: Path) -> Iterator[bool]:
 
 
 def measure_test(
-    search: Search, bench: Evaluator, candidates: Sequence[Candidate], seeds: int
+    search: Search, evaluator: Evaluator, candidates: Sequence[Candidate], seeds: int
 ) -> list[Path]:
-    """Test accuracy of every repeat that has none; returns the weights that are not here."""
-    found = search.store.repeats(search.id)
+    """Measures the test accuracy of every trained repeat that has none.
+
+    Returns:
+        The files of weights that are missing on this machine.
+    """
+    stored = search.store.repeats(search.id)
     missing = []
     for candidate, number in itertools.product(candidates, range(seeds)):
-        repeat = found[candidate.digest, number]
+        repeat = stored[candidate.digest, number]
         if repeat.test_accuracy is not None or not repeat.evaluation.trained:
             continue
         weights = _weights(search, candidate.digest, number)
         if not weights.is_file():
             missing.append(weights)
             continue
-        value = bench.test_accuracy(repeat.evaluation.architecture, weights)
+        value = evaluator.test_accuracy(repeat.evaluation.architecture, weights)
         search.store.keep_repeat_test(search.id, candidate.digest, number, value)
     return missing
 
 
 def read(
-    search: Search, bench: Evaluator, candidates: Sequence[Candidate], seeds: int
+    search: Search, evaluator: Evaluator, candidates: Sequence[Candidate], seeds: int
 ) -> Retraining:
-    """What the store holds of these finalists."""
-    kept, spec = search.store.repeats(search.id), search.spec
-    found = []
-    for c in candidates:
-        repeats = tuple(kept.get((c.digest, n)) for n in range(seeds))
+    """Reads the repeats of these finalists from the store and compares them."""
+    stored, spec = search.store.repeats(search.id), search.spec
+    finalists = []
+    for candidate in candidates:
+        repeats = tuple(stored.get((candidate.digest, n)) for n in range(seeds))
         within = sum(r is not None and _within(spec, r) for r in repeats)
-        found.append(Finalist(c, repeats, within))
-    found.sort(key=lambda f: -float(np.mean(f.accuracies)) if f.accuracies else 1.0)
-    test = bench.images.test(min(spec.space.time_steps))
-    least = (1 / len(bench.images.data.validation), 1 / len(test))
-    compared = comparisons([(f.candidate.trial, f.accuracies) for f in found], least[0])
-    return Retraining(spec, seeds, tuple(found), compared, least)
+        finalists.append(Finalist(candidate, repeats, within))
+    finalists.sort(key=lambda f: -float(np.mean(f.accuracies)) if f.accuracies else 1.0)
+    test = evaluator.images.test(min(spec.space.time_steps))
+    resolution = (1 / len(evaluator.images.data.validation), 1 / len(test))
+    samples = [(f.candidate.trial, f.accuracies) for f in finalists]
+    compared = comparisons(samples, resolution[0])
+    return Retraining(spec, seeds, tuple(finalists), compared, resolution)
 
 
 def _within(spec: StudySpec, repeat: Repeat) -> bool:
-    over = spec.known_violations(measure(repeat.evaluation))
-    return repeat.evaluation.trained and all(v <= 0 for v in over.values())
+    violations = spec.known_violations(measure(repeat.evaluation)).values()
+    return repeat.evaluation.trained and all(v <= 0 for v in violations)
 
 
 def comparisons(
-    samples: Sequence[tuple[int, Sequence[float]]], least: float
+    samples: Sequence[tuple[int, Sequence[float]]], resolution: float
 ) -> tuple[Comparison, ...]:
-    """All pairs of (trial, accuracies), best mean first, by Welch's test with Holm's correction.
+    """Compares all pairs by Welch's test with Holm's correction.
 
     Repeats of two finalists share no seed, so they are not paired.
+
+    Args:
+        samples: Trial and accuracies of each finalist, the best mean first.
+        resolution: The smallest difference between two accuracies that can be measured.
     """
     pairs = list(itertools.combinations(samples, 2))
-    differences = [difference(a, b, least) for (_, a), (_, b) in pairs]
+    differences = [difference(a, b, resolution) for (_, a), (_, b) in pairs]
     tested = iter(holm([d.p for d in differences if d is not None]))
-    found = []
+    compared = []
     for ((first, _), (second, _)), d in zip(pairs, differences, strict=True):
         p, level = next(tested) if d is not None else (None, None)
         interval = None if d is None or level is None else d.interval(level)
-        found.append(Comparison(first, second, interval, p, level))
-    return tuple(found)
+        compared.append(Comparison(first, second, interval, p, level))
+    return tuple(compared)

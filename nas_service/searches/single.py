@@ -1,4 +1,4 @@
-"""One architecture by itself, measured as a study would: out of a file, into no store."""
+"""One architecture from a file, measured as a study would measure it, without a store."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,16 @@ SEEDS = 2**31
 
 
 def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
-    """The architecture of a file, and the seed to train it with: the file's, else the study's.
+    """Reads an architecture, and the seed to train it with: the file's, else the study's.
 
-    The file is an architecture, or what `nas show --json` prints of a trial. Cells may be text,
-    its digits the study's operations. Raises SpecError, or WorkloadError for what is no JSON.
+    Args:
+        path: An architecture as JSON, or what `nas show --json` prints of a trial. Cells may be
+            text whose digits are the study's operations.
+        spec: The study.
+
+    Raises:
+        SpecError: The file is no architecture.
+        WorkloadError: The file is no JSON.
     """
     document = read_json(path)
     whole = document if isinstance(document, dict) and "architecture" in document else {}
@@ -32,11 +38,17 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
         raise SpecError(f"{path}: {error}") from None
 
 
-def alone(spec: StudySpec, architecture: Architecture, where: str) -> StudySpec:
-    """The study with a space of this architecture alone, which need not be one of its own.
+def single_candidate(spec: StudySpec, architecture: Architecture, where: str) -> StudySpec:
+    """The study with a space of one architecture, which need not be in the study's own space.
 
-    Raises SpecError, saying `where`, for sizes that no study can ask for or that do not fit the
-    images, and for settings of the chip that are missing or that the study sets itself.
+    Args:
+        spec: The study.
+        architecture: The candidate.
+        where: Begins the messages of errors, such as the name of the file.
+
+    Raises:
+        SpecError: A size is one that no study may have or that does not fit the images, or a
+            setting of the chip is missing or fixed by the study.
     """
     chip = dict(architecture.chip)
     if missing := sorted(spec.hardware.space.keys() - chip):
@@ -45,21 +57,21 @@ def alone(spec: StudySpec, architecture: Architecture, where: str) -> StudySpec:
     tree["search"]["start"] = []
     tree["hardware"]["space"] = {key: [value] for key, value in chip.items()}
     try:
-        found = parse_spec(json.dumps(tree), "")
-        check(found)
+        single = parse_spec(json.dumps(tree), "")
+        check(single)
     except SpecError as error:
         lines = (_as_in_the_file(line) for line in str(error).splitlines())
         raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
-    return found
+    return single
 
 
 def _as_in_the_file(fault: str) -> str:
-    """Keys of a study are those of an architecture, but for the tables in which they stand."""
-    key, sign, said = fault.removeprefix(": ").partition(": ")
+    """Names the key of the architecture in place of the study's key that it became."""
+    key, sign, text = fault.removeprefix(": ").partition(": ")
     key = key.replace("hardware.space", "chip").removeprefix("space.")
     while key.endswith(".0"):  # the one value there is
         key = key.removesuffix(".0")
-    return key + sign + said
+    return key + sign + text
 
 
 def _space(spec: StudySpec, a: Architecture) -> dict[str, Any]:

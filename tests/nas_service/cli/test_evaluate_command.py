@@ -12,7 +12,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
-from nas_service.searches.single import alone, read_candidate
+from nas_service.searches.single import read_candidate, single_candidate
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
@@ -157,7 +157,7 @@ def test_it_need_not_be_of_the_studys_space(place):
     assert found["outcome"] == "trained"
     assert Architecture.from_json(found["architecture"]) == OUTSIDE
     assert found["digest"] == OUTSIDE.digest
-    space = alone(load_spec_of(place), OUTSIDE, "x").build_space()
+    space = single_candidate(load_spec_of(place), OUTSIDE, "x").build_space()
     assert space.sizes["hidden"] == (20,)
     assert [v for _, v in space.chip] == [(32,), (5,)]
     assert {"zeroize", "skip", "conv3x3", "sepconv3x3", "maxpool3x3"} < set(space.operations)
@@ -240,4 +240,4 @@ def test_a_trained_and_a_screened_candidate_keep_their_seed(place, tmp_path):
     path.write_text(json.dumps(PLAIN))
     assert read_candidate(path, spec)[1] == spec.seed == 4
     with pytest.raises(SpecError, match=r"gone\.json"):
-        alone(spec, Architecture((CHAIN,), 4, 5, 16, 2, 4), "gone.json")
+        single_candidate(spec, Architecture((CHAIN,), 4, 5, 16, 2, 4), "gone.json")

@@ -14,7 +14,7 @@ from nas_service.samplers.proposer import CellByCell
 from nas_service.searches.creation import check, create
 from nas_service.searches.initial_trials import resolve
 from nas_service.searches.session import open_search
-from nas_service.searches.single import alone
+from nas_service.searches.single import single_candidate
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
@@ -138,6 +138,6 @@ def test_the_seeds_look_at_each_candidate(candidates):
 
 def test_a_genotype_alone_keeps_its_digest():
     a = of(DEAD, literal=True)
-    asked = alone(spec("functions"), a, "FILE")
+    asked = single_candidate(spec("functions"), a, "FILE")
     (only,) = {x.digest for x in asked.build_space() if x.cells == a.cells}
     assert only == a.digest

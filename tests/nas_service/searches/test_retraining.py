@@ -14,7 +14,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches import retraining
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
-from nas_service.searches.retraining import chosen, comparisons, repeat_seed
+from nas_service.searches.retraining import choose_finalists, comparisons, repeat_seed
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.study.spec import parse_spec
@@ -148,12 +148,12 @@ def test_test_images_are_read_behind_the_last_training(place):
 
 def test_who_is_a_finalist(place):
     result = read(place.search)
-    assert chosen(result) == result.front
-    assert chosen(result, top=2) == place.best
+    assert choose_finalists(result) == result.front
+    assert choose_finalists(result, top=2) == place.best
     trials = [c.trial for c in reversed(place.best)]
-    assert [c.trial for c in chosen(result, trials=trials)] == trials
+    assert [c.trial for c in choose_finalists(result, trials=trials)] == trials
     with pytest.raises(StudyError, match="trial 99 has measured nothing"):
-        chosen(result, trials=[99])
+        choose_finalists(result, trials=[99])
 
 
 def test_searches_without_training_have_nothing_to_repeat():
@@ -167,7 +167,7 @@ def test_verdicts_by_hand():
     far, near, nearer = (0.95, 0.951, 0.952), (0.80, 0.81, 0.82), (0.79, 0.80, 0.81)
     found = comparisons([(7, far), (3, near), (5, nearer), (1, (0.7,))], 0.001)
     assert [c.verdict for c in found] == [
-        "7 > 3", "7 > 5", "not told apart", "not told apart", "not told apart", "not told apart",
+        "7 > 3", "7 > 5", "no significant difference", "not told apart", "not told apart", "not told apart",
     ]  # fmt: skip
     assert [c.p is None for c in found] == [False, False, True, False, True, True]
     assert found[3].difference.value == pytest.approx(0.01)  # t = 1.22, p = .288, the last tested
@@ -176,7 +176,7 @@ def test_verdicts_by_hand():
 
 def test_one_image_more_in_every_repeat_is_not_told_apart():
     found = comparisons([(0, (0.95, 0.95, 0.95)), (1, (0.94, 0.94, 0.94))], 0.01)
-    assert found[0].verdict == "not told apart"
+    assert found[0].verdict == "no significant difference"
 
 
 def nas(url, *words):
