@@ -230,7 +230,7 @@ def _print_conditions(ablation: "Ablation") -> None:
     out.print("n pairs; change of validation accuracy in points; mean relative change of costs")
     for e in ablation.effects:
         for count, why in (
-            (ablation.plan.single_candidate[e.operation], "without a variant within the budgets"),
+            (ablation.plan.alone[e.operation], "without a variant within the budgets"),
             (e.diverged, "diverged"),
         ):
             if count:
