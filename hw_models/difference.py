@@ -1,7 +1,7 @@
 """Why two chips give different figures: one setting after the other, from the first to the second.
 
 Each step changes one switch, option or figure and keeps the changes before it, so the steps add
-up to the whole difference; what a step moves depends on the steps before it.
+up to the whole difference; the effect of a step depends on the steps before it.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from hw_models.workload import Workload
 
 @dataclass(frozen=True)
 class Step:
-    """One setting changed, and what it moved."""
+    """One setting changed, and its effect."""
 
     key: str
     before: float | str | bool
     after: float | str | bool
-    change: dict[str, float]  # metric -> what was added by this step, in the metric's unit
+    change: dict[str, float]  # metric -> difference made by this step, in the metric's unit
 
     @property
     def defect(self) -> str:
@@ -28,12 +28,24 @@ class Step:
 
 
 def steps(a: Profile, b: Profile, workload: Workload) -> list[Step]:
-    """Steps from `a` to `b`; settings without any effect on this workload are left out."""
-    found = []
+    """Steps from one chip to another.
+
+    Args:
+        a: The first chip.
+        b: The second chip.
+        workload: What is costed on both.
+
+    Returns:
+        One step per differing setting; settings without any effect on the workload are left out.
+
+    Raises:
+        ProfileError: An intermediate chip is impossible.
+    """
+    changes = []
     for key in [key for key, value in a.settings.items() if b.settings[key] != value]:
-        found += _step(a, key, b.settings[key], workload)
+        changes += _step(a, key, b.settings[key], workload)
         a = _with(a, key, b.settings[key])
-    return found
+    return changes
 
 
 def _with(profile: Profile, key: str, value: float | str | bool) -> Profile:

@@ -47,16 +47,15 @@ def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
     Returns:
         The counts, with arrays shaped as those of `layers`.
     """
-    figures, options, defects = chip.figures, chip.options, chip.defects
-    tiling = tile(layers, figures, options, defects)
+    defects, tiling = chip.defects, tile(chip, layers)
     pixels = layers.pooled_pixels if defects.pooled_sizes else layers.pixels
     if defects.wide_inputs:
         steps = np.broadcast_to(layers.time_steps, layers.once.shape)
     else:
         steps = layers.steps
     vectors = pixels * steps
-    sums = converted_sums(tiling, defects, options, layers)
-    tiles = tiling.pes / figures.pes_per_tile
+    sums = converted_sums(chip, layers, tiling)
+    tiles = tiling.pes / chip.figures.pes_per_tile
     return EventCounts(
         chip=chip,
         layers=layers,

@@ -1,4 +1,4 @@
-"""Workloads as arrays: one column a layer, so that one or thousands are costed alike.
+"""Workloads as arrays: one column per layer, so that one or thousands are costed alike.
 
 N candidates, L layers, S spike rates of a layer: one, or one for each time step.
 """
@@ -22,14 +22,13 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def numbers_of(x: Layer) -> tuple[int, ...]:
+def numbers_of(layer: Layer) -> tuple[int, ...]:
     """A layer as numbers, in the order of NUMBERS."""
     return (
-        x.in_channels, x.out_channels, x.kernel, x.groups, x.in_size, x.out_size, x.pool,
-        x.weight_bits, x.input_bits, x.once,
-        x.weights if x.parameters is None else x.parameters,
-        -1 if x.neurons is None else x.neurons,
-        x.input_adds, x.kind == "linear",
+        layer.in_channels, layer.out_channels, layer.kernel, layer.groups, layer.in_size,
+        layer.out_size, layer.pool, layer.weight_bits, layer.input_bits, layer.once,
+        layer.trained_numbers, -1 if layer.neurons is None else layer.neurons,
+        layer.input_adds, layer.kind == "linear",
     )  # fmt: skip
 
 
@@ -85,7 +84,14 @@ class LayerTable:
 
     @classmethod
     def stack(cls, workloads: Sequence[Workload]) -> "LayerTable":
-        """N workloads [N, L], each filled up to the longest."""
+        """N workloads [N, L], each filled up to the longest with layers that cost nothing.
+
+        Args:
+            workloads: At least one.
+
+        Raises:
+            WorkloadError: No workload, or spike rates for different numbers of time steps.
+        """
         if not workloads:
             raise WorkloadError("no workload to cost")
         length = max(len(w.layers) for w in workloads)
@@ -100,7 +106,7 @@ class LayerTable:
             loops[n, : len(w.layers)] = w.loops
             numbers[n, : len(w.layers)] = [numbers_of(x) for x in w.layers]
             for i, (x, read) in enumerate(zip(w.layers, w.predecessors, strict=True)):
-                rates[n, i] = _spread(x, w, widest)
+                rates[n, i] = _spread(x, widest)
                 sources[n, i, : len(read)] = read
         steps = np.array([[w.time_steps] for w in workloads], dtype=np.float64)
         columns = np.ascontiguousarray(np.moveaxis(numbers, -1, 0))
@@ -113,7 +119,7 @@ class LayerTable:
         )
 
     def part(self, rows: slice | NDArray[np.intp]) -> "LayerTable":
-        """Some of the N workloads."""
+        """The table of some of the N workloads."""
         return LayerTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def at_rate(self, rate: float) -> "LayerTable":
@@ -121,7 +127,7 @@ class LayerTable:
         return replace(self, rates=np.full((*self.kernel.shape, 1), rate))
 
     def __len__(self) -> int:
-        """N."""
+        """Number N of workloads."""
         return len(self.in_channels)
 
     @cached_property
@@ -146,29 +152,32 @@ class LayerTable:
 
     @cached_property
     def grouped(self) -> bool:
+        """True where any convolution has groups."""
         return bool((self.groups > 1).any())
 
     @cached_property
     def kernel2(self) -> Any:
+        """Positions of the kernel, k^2 [..., L]."""
         return self.kernel * self.kernel
 
     @cached_property
     def group_channels(self) -> Any:
-        """Input channels of one group."""
+        """Input channels of one group [..., L]."""
         return self.in_channels / self.groups
 
     @cached_property
     def pixels(self) -> Any:
-        """Of a layer's own output map."""
+        """Pixels of a layer's own output map [..., L]."""
         return self.out_size * self.out_size
 
     @cached_property
     def pooled_pixels(self) -> Any:
+        """Pixels of the map after the pooling [..., L]."""
         return np.floor(self.out_size / self.pool) ** 2
 
     @cached_property
     def steps(self) -> Any:
-        """Time steps in which a layer sees new inputs."""
+        """Time steps in which a layer has new inputs [..., L]."""
         return np.where(self.once > 0, 1.0, self.time_steps)
 
 
@@ -178,8 +187,8 @@ def _padded(predecessors: tuple[tuple[int, ...], ...]) -> NDArray[np.intp]:
     return np.array(rows, dtype=np.intp)
 
 
-def _spread(layer: Layer, workload: Workload, widest: int) -> Any:
-    """Rates of a layer in a table `widest` wide; workloads of unlike T take their means."""
+def _spread(layer: Layer, widest: int) -> Any:
+    """Spike rates of a layer in a table with `widest` of them: one for all, or one each."""
     rates = layer.rates
     if len(rates) == 1:
         return rates[0]

@@ -1,10 +1,11 @@
 """How weight matrices lie on crossbars.
 
-X crossbar side, k kernel side, C channels. A weight takes `slices` cells of a row, twice that
-in a differential pair. `kernel_split` gives every kernel position arrays of its own (rows are
-input channels); `im2col` unrolls the kernel into rows. Groups of a grouped convolution lie along
-the diagonal of an array as long as they fit; the rows of a matrix too tall for one array are
-spread evenly over several.
+X crossbar side, k kernel side, C channels; every array is [L] for one workload of L layers and
+[N, L] for N workloads, written [..., L]. A weight takes `slices` cells of a row, twice that in a
+differential pair. `kernel_split` gives every kernel position arrays of its own (rows are input
+channels); `im2col` unrolls the kernel into rows. Groups of a grouped convolution lie along the
+diagonal of an array as long as they fit; the rows of a matrix too tall for one array are spread
+evenly over several.
 """
 
 from dataclasses import dataclass
@@ -12,75 +13,113 @@ from typing import Any
 
 import numpy as np
 
+from hw_models.chip import Chip
 from hw_models.layer_table import Array, LayerTable
-from hw_models.parameters import Figures, Options, ScriptDefects
 
 
 @dataclass(frozen=True, eq=False)
 class Tiling:
-    """Where the matrices of layers lie; every array is [L] or [N, L]."""
+    """Where the matrices of layers lie; every array is [..., L]."""
 
     slices: Any  # cells that hold the bits of one weight
     cells: Array  # cells that hold a weight
     columns: Array  # columns in use, of all groups
     row_tiles: Array  # arrays whose currents or sums make up one output
-    blocks: Array  # arrays of one kernel position, or of all with im2col
     crossbars: Array
     pes: Array
     pe_crossbars: Any  # crossbars of one PE: a number, or [N, 1]
 
 
-def tile(x: LayerTable, v: Figures, o: Options, s: ScriptDefects) -> Tiling:
-    """The mapping of every layer."""
-    size = v.crossbar_size
-    slices, columns_per_weight = _columns_per_weight(x, v, o, s)
-    split = o.mapping == "kernel_split"
-    rows = x.group_channels if split else x.group_channels * x.kernel2
-    reference = 1.0 if o.sign == "offset" and not s.one_cell_per_weight else 0.0
-    outputs = x.out_channels / x.groups
-    columns = outputs * columns_per_weight + reference * (outputs > 0)
-    row_tiles = np.ceil(rows / size)
-    apart = x.groups * row_tiles * np.ceil(columns / size)
-    if x.grouped:
-        packed = np.floor(size / np.maximum(np.maximum(rows, columns), 1))
-        together = np.ceil(x.groups / np.maximum(packed, 1)) * (columns > 0)
-        blocks = np.where(packed >= 1, together, apart)
-    else:
-        blocks = apart
-    crossbars = blocks * x.kernel2 if split else blocks
-    columns = columns * x.groups
-    cells = rows * columns * (x.kernel2 if split else 1.0)
-    if s.one_kernel:
-        pe_crossbars: Any = x.kernel2.max(-1, keepdims=x.kernel2.ndim > 1)
-    else:
-        pe_crossbars = float(v.crossbars_per_pe)
-    pes = blocks if split and s.one_kernel else np.ceil(crossbars / pe_crossbars)
-    if split:
-        row_tiles = row_tiles * x.kernel2
-    return Tiling(slices, cells, columns, row_tiles, blocks, crossbars, pes, pe_crossbars)
+def tile(chip: Chip, layers: LayerTable) -> Tiling:
+    """Place every layer's matrix on crossbars, PEs and tiles.
+
+    With `kernel_split` a layer takes k^2 ceil(C_in / X) ceil(C_out columns / X) crossbars, with
+    `im2col` ceil(k^2 C_in / X) ceil(C_out columns / X); PEs hold `crossbars_per_pe` of them.
+
+    Args:
+        chip: The chip.
+        layers: Layers [..., L].
+
+    Returns:
+        Counts [..., L].
+    """
+    split = chip.options.mapping == "kernel_split"
+    positions = layers.kernel2 if split else 1.0
+    rows = layers.group_channels if split else layers.group_channels * layers.kernel2
+    slices, columns_per_weight = _columns_per_weight(chip, layers)
+    group_columns = _group_columns(chip, layers, columns_per_weight)
+    row_tiles = np.ceil(rows / chip.figures.crossbar_size)
+    blocks = _blocks(chip, layers, rows, row_tiles, group_columns)
+    crossbars = blocks * positions if split else blocks
+    columns = group_columns * layers.groups
+    pe_crossbars = _pe_crossbars(chip, layers)
+    script_pes = split and chip.defects.one_kernel
+    return Tiling(
+        slices=slices,
+        cells=rows * columns * positions,
+        columns=columns,
+        row_tiles=row_tiles * positions if split else row_tiles,
+        crossbars=crossbars,
+        pes=blocks if script_pes else np.ceil(crossbars / pe_crossbars),
+        pe_crossbars=pe_crossbars,
+    )
 
 
-def _columns_per_weight(x: LayerTable, v: Figures, o: Options, s: ScriptDefects) -> tuple[Any, Any]:
-    """Slices of a weight, and columns it takes; a pair's sign needs no bit of its own."""
-    if s.one_cell_per_weight:
-        return 1.0, 1.0
-    if o.sign == "differential":
-        slices = np.ceil(np.maximum(x.weight_bits - 1, 1) / v.bits_per_cell)
-        return slices, 2 * slices
-    slices = np.ceil(x.weight_bits / v.bits_per_cell)
-    return slices, slices
-
-
-def converted_sums(t: Tiling, s: ScriptDefects, o: Options, x: LayerTable) -> Any:
-    """Sums that are converted for one output: one for each crossbar, or for each PE's crossbars."""
-    if not s.adc_per_pe:
-        return t.row_tiles
-    if s.one_kernel and o.mapping == "kernel_split":
-        return t.row_tiles / x.kernel2
-    return np.ceil(t.row_tiles / t.pe_crossbars)
+def converted_sums(chip: Chip, layers: LayerTable, tiling: Tiling) -> Any:
+    """Analog sums converted for one output [..., L]: one per crossbar, or per PE (D4)."""
+    if not chip.defects.adc_per_pe:
+        return tiling.row_tiles
+    if chip.defects.one_kernel and chip.options.mapping == "kernel_split":
+        return tiling.row_tiles / layers.kernel2
+    return np.ceil(tiling.row_tiles / tiling.pe_crossbars)
 
 
 def lossless_adc_bits(rows: Array, bits_per_cell: int, input_bits: Any) -> Any:
-    """Fewest bits that tell every sum of `rows` cells apart: levels 0 .. rows (2^b - 1)."""
+    """Fewest bits that distinguish every sum of cells.
+
+    Args:
+        rows: Rows that contribute to a sum [..., L].
+        bits_per_cell: Bits b of one cell.
+        input_bits: Bits b_in of an input within one read.
+
+    Returns:
+        ceil(log2(1 + rows (2^b - 1) (2^b_in - 1))) [..., L].
+    """
     largest = np.ceil(rows) * (2**bits_per_cell - 1) * (2.0**input_bits - 1)
     return np.ceil(np.log2(largest + 1))
+
+
+def _columns_per_weight(chip: Chip, layers: LayerTable) -> tuple[Any, Any]:
+    """Slices of a weight, and columns it takes; a pair's sign needs no bit of its own."""
+    if chip.defects.one_cell_per_weight:
+        return 1.0, 1.0
+    if chip.is_differential:
+        slices = np.ceil(np.maximum(layers.weight_bits - 1, 1) / chip.figures.bits_per_cell)
+        return slices, 2 * slices
+    slices = np.ceil(layers.weight_bits / chip.figures.bits_per_cell)
+    return slices, slices
+
+
+def _group_columns(chip: Chip, layers: LayerTable, columns_per_weight: Any) -> Any:
+    """Columns of one group; with an offset one more, whose sum is subtracted."""
+    outputs = layers.out_channels / layers.groups
+    has_reference = not chip.is_differential and not chip.defects.one_cell_per_weight
+    return outputs * columns_per_weight + (1.0 if has_reference else 0.0) * (outputs > 0)
+
+
+def _blocks(chip: Chip, layers: LayerTable, rows: Any, row_tiles: Any, columns: Any) -> Any:
+    """Crossbars of one kernel position, or of all with im2col."""
+    size = chip.figures.crossbar_size
+    separate = layers.groups * row_tiles * np.ceil(columns / size)
+    if not layers.grouped:
+        return separate
+    groups_per_array = np.floor(size / np.maximum(np.maximum(rows, columns), 1))
+    shared = np.ceil(layers.groups / np.maximum(groups_per_array, 1)) * (columns > 0)
+    return np.where(groups_per_array >= 1, shared, separate)
+
+
+def _pe_crossbars(chip: Chip, layers: LayerTable) -> Any:
+    """Crossbars of one PE; in the script as many as the largest kernel has positions (D11)."""
+    if chip.defects.one_kernel:
+        return layers.kernel2.max(-1, keepdims=layers.kernel2.ndim > 1)
+    return float(chip.figures.crossbars_per_pe)

@@ -2,9 +2,9 @@
 
 import re
 
-from hw_models.report import HardwareReport
+from hw_models.report import Breakdown, HardwareReport
 
-# quantity -> (heading, unit, factor from SI, attribute of the report)
+# attribute of the report -> (heading, unit, factor from SI)
 QUANTITIES = {
     "memory_B": ("Memory", "B", 1.0),
     "area_m2": ("Area", "mm2", 1e6),
@@ -16,7 +16,14 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def markdown(report: HardwareReport) -> str:
-    """Totals, layers and components as tables; every figure is an estimate."""
+    """A report as tables of totals, layers and components.
+
+    Args:
+        report: Costs of one inference.
+
+    Returns:
+        Markdown text; names in it are escaped.
+    """
     parts = [
         f"# Hardware estimate on {cell(report.profile)}",
         table(["metric", "estimate"], [[k, f"{v:.6g}"] for k, v in report.metrics().items()]),
@@ -31,17 +38,32 @@ def markdown(report: HardwareReport) -> str:
 
 
 def compare(a: HardwareReport, b: HardwareReport) -> str:
-    """Two designs side by side: what differs, the largest difference first."""
+    """Two designs side by side.
+
+    Args:
+        a: Costs of the first design.
+        b: Costs of the second design.
+
+    Returns:
+        Markdown text: the totals with their ratio b / a, then what each component adds, the
+        largest difference first.
+    """
     first, second = a.metrics(), b.metrics()
     rows = [[k, f"{first[k]:.6g}", f"{second[k]:.6g}", _ratio(first[k], second[k])] for k in first]
     parts = [table(["metric", cell(a.profile), cell(b.profile), "ratio"], rows)]
     for name, (title, unit, factor) in QUANTITIES.items():
-        one, two = (getattr(x, name).by_component() for x in (a, b))
-        gaps = {c: (two.get(c, 0.0) - one.get(c, 0.0)) * factor for c in {**one, **two}}
-        ranked = sorted(gaps.items(), key=lambda item: -abs(item[1]))
-        rows = [[cell(c), f"{gap:+.6g}"] for c, gap in ranked if gap]
+        rows = _differences(getattr(a, name), getattr(b, name), factor)
         parts += [f"## {title}", table(["component", f"difference {unit}"], rows)] if rows else []
     return "\n\n".join(parts)
+
+
+def _differences(a: Breakdown, b: Breakdown, factor: float) -> list[list[str]]:
+    """What each component adds from `a` to `b`, the largest difference first."""
+    first, second = a.by_component(), b.by_component()
+    names = {**first, **second}
+    gaps = {name: (second.get(name, 0.0) - first.get(name, 0.0)) * factor for name in names}
+    ranked = sorted(gaps.items(), key=lambda item: -abs(item[1]))
+    return [[cell(name), f"{gap:+.6g}"] for name, gap in ranked if gap]
 
 
 def _ratio(a: float, b: float) -> str:
@@ -54,16 +76,18 @@ def _layer_head() -> list[str]:
 
 
 def _layer_rows(report: HardwareReport) -> list[list[str]]:
-    m = report.mapping
-    placed = zip(m.crossbars, m.pes, m.utilisation, m.lossless_adc_bits, strict=True)
-    rows = [[str(n), str(p), f"{100 * u:.1f}", str(b)] for n, p, u, b in placed]
+    mapping = report.mapping
+    placed = zip(
+        mapping.crossbars, mapping.pes, mapping.utilisation, mapping.lossless_adc_bits, strict=True
+    )
+    rows = [[str(n), str(pes), f"{100 * u:.1f}", str(bits)] for n, pes, u, bits in placed]
     figures = [
-        [f"{x * factor:.4g}" for x in getattr(report, name).by_row()]
+        [f"{value * factor:.4g}" for value in getattr(report, name).by_row()]
         for name, (_, _, factor) in QUANTITIES.items()
     ]
     return [
-        [cell(name), *where, *(column[i] for column in figures)]
-        for i, (name, where) in enumerate(zip(report.rows, [*rows, ["", "", "", ""]], strict=True))
+        [cell(name), *place, *(column[i] for column in figures)]
+        for i, (name, place) in enumerate(zip(report.rows, [*rows, ["", "", "", ""]], strict=True))
     ]
 
 
@@ -72,17 +96,18 @@ def _components(report: HardwareReport, name: str) -> str:
     parts = getattr(report, name).by_component()
     total = getattr(report, name).total
     rows = [
-        [cell(c), f"{x * factor:.4g}", f"{100 * x / total:.1f}" if total else "-"]
-        for c, x in sorted(parts.items(), key=lambda item: -item[1])
+        [cell(component), f"{value * factor:.4g}", f"{100 * value / total:.1f}" if total else "-"]
+        for component, value in sorted(parts.items(), key=lambda item: -item[1])
     ]
     return f"### {title}\n\n" + table(["component", unit, "share %"], rows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table with a left-aligned first column."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def cell(text: str) -> str:
-    """Text that stays within its cell."""
+    """Text with everything escaped that would end its cell or line."""
     return CONTROL.sub("?", str(text)).replace("\\", "\\\\").replace("|", "\\|")

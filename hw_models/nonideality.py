@@ -1,9 +1,9 @@
-"""Weights as a real array holds them: spread, stuck cells, drift, wires, finite on/off ratio.
+"""Weights as a real array stores them: spread, stuck cells, drift, wires, finite on/off ratio.
 
 Figures come from the chip's profile. O outputs, C input channels, P kernel positions, S slices of
 a weight, D columns of a sign (2 for a differential pair, 1 for an offset), K draws. Conductances
-are in steps of one level, (1/R_on - 1/R_off) / (2^b_cell - 1), so an ideal cell of level n holds n
-above what an off cell conducts.
+are in steps of one level, (1/R_on - 1/R_off) / (2^b_cell - 1), so an ideal cell of level n conducts
+n steps more than an off cell.
 """
 
 import math
@@ -20,22 +20,37 @@ from hw_models.layer_table import Array
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The levels that a layer's weights are written to, and where the cells stand."""
+    """The cells of a layer's crossbars and the levels its weights are written to.
 
-    levels: NDArray[np.int64]  # [O, C, P, S, D], 0 .. 2^b_cell - 1
+    Args:
+        levels: Level of each cell [O, C, P, S, D], 0 .. 2^b_cell - 1.
+        bits: Bits of a weight.
+        chip: Whose non-idealities apply.
+    """
+
+    levels: NDArray[np.int64]
     bits: int
     chip: Chip
 
     @classmethod
     def of(cls, weights: NDArray[Any], bits: int, chip: Chip) -> "Cells":
-        """Cells for integer weights [O, C, P] of so many bits, -(2^(b-1) - 1) .. 2^(b-1) - 1."""
+        """Cells that hold integer weights.
+
+        Args:
+            weights: Integers [O, C, P], -(2^(bits-1) - 1) .. 2^(bits-1) - 1.
+            bits: Bits of a weight.
+            chip: The chip.
+
+        Raises:
+            HardwareError: Weights of another type, shape or range.
+        """
         largest = 2 ** (bits - 1) - 1
         if weights.ndim != 3 or not np.issubdtype(weights.dtype, np.integer):
             raise HardwareError(f"weights {weights.dtype} {weights.shape}: integers [O, C, P]")
         if weights.size and int(np.abs(weights.astype(np.int64)).max()) > largest:
             raise HardwareError(f"weights beyond {largest}, the largest of {bits} bits")
         values = weights.astype(np.int64)
-        if chip.options.sign == "differential":
+        if chip.is_differential:
             columns = np.stack([np.maximum(values, 0), np.maximum(-values, 0)], -1)
         else:
             columns = (values + 2 ** (bits - 1))[..., None]
@@ -44,23 +59,36 @@ class Cells:
         levels = (columns[..., None, :] >> shifts[:, None]) & (2**b_cell - 1)
         return cls(levels, bits, chip)
 
-    def conductances(self, die: np.random.Generator, draws: int) -> Array:
-        """What so many chips hold [K, O, C, P, S, D], in steps; off cells conduct `off_steps`."""
-        v = self.chip.figures
+    def conductances(self, rng: np.random.Generator, draws: int) -> Array:
+        """Conductances of the cells on simulated chips.
+
+        Spread is log-normal with mean 1, drift (t / 1 s)^-nu, and a wire of n segments of
+        resistance r divides a conductance g by 1 + g n r.
+
+        Args:
+            rng: Source of the random draws.
+            draws: Number K of chips.
+
+        Returns:
+            [K, O, C, P, S, D] in steps of one level; an off cell conducts `off_steps`.
+        """
+        figures = self.chip.figures
         shape = (draws, *self.levels.shape)
         g = np.broadcast_to(self.levels + off_steps(self.chip), shape).astype(np.float64)
-        if v.conductance_spread:  # log-normal with mean 1: a conductance is never negative
-            sigma = math.sqrt(math.log1p(v.conductance_spread**2))
-            g *= die.lognormal(-(sigma**2) / 2, sigma, shape)
-        if v.stuck_on or v.stuck_off:
-            fate = die.random(shape)
-            g[fate < v.stuck_on] = 2**v.bits_per_cell - 1 + off_steps(self.chip)
-            g[fate > 1 - v.stuck_off] = off_steps(self.chip)
-        if v.drift_seconds != 1 and (v.drift_exponent or v.drift_spread):
-            exponent = np.maximum(die.normal(v.drift_exponent, v.drift_spread, shape), 0)
-            g *= v.drift_seconds**-exponent
-        if v.wire_resistance_Ohm:
-            g /= 1 + g * step_S(self.chip) * v.wire_resistance_Ohm * self._wires()
+        if figures.conductance_spread:  # log-normal with mean 1: a conductance is never negative
+            sigma = math.sqrt(math.log1p(figures.conductance_spread**2))
+            g *= rng.lognormal(-(sigma**2) / 2, sigma, shape)
+        if figures.stuck_on or figures.stuck_off:
+            uniform = rng.random(shape)
+            g[uniform < figures.stuck_on] = 2**figures.bits_per_cell - 1 + off_steps(self.chip)
+            g[uniform > 1 - figures.stuck_off] = off_steps(self.chip)
+        if figures.drift_seconds != 1 and (figures.drift_exponent or figures.drift_spread):
+            exponent = np.maximum(
+                rng.normal(figures.drift_exponent, figures.drift_spread, shape), 0
+            )
+            g *= figures.drift_seconds**-exponent
+        if figures.wire_resistance_Ohm:
+            g /= 1 + g * step_S(self.chip) * figures.wire_resistance_Ohm * self._wires()
         return np.asarray(g)
 
     def _wires(self) -> Array:
@@ -76,23 +104,30 @@ class Cells:
         return distance
 
     def weights(self, conductances: Array) -> Array:
-        """Effective weights [K, O, C, P] in integer steps, read without conversion error."""
+        """Weights that the cells amount to, if they are read without conversion error.
+
+        Args:
+            conductances: Of the cells [K, O, C, P, S, D], in steps.
+
+        Returns:
+            Weights [K, O, C, P] in integer steps.
+        """
         levels = conductances - off_steps(self.chip)
         values = np.einsum("...sd,sd->...", levels, merge(self.bits, self.chip))
-        offset = 0 if self.chip.options.sign == "differential" else 2 ** (self.bits - 1)
+        offset = 0 if self.chip.is_differential else 2 ** (self.bits - 1)
         return np.asarray(values - offset)
 
 
 def slices(bits: int, chip: Chip) -> int:
     """Cells that hold the bits of one weight; a pair's sign needs no bit."""
-    magnitude = bits - 1 if chip.options.sign == "differential" else bits
+    magnitude = bits - 1 if chip.is_differential else bits
     return math.ceil(max(magnitude, 1) / chip.figures.bits_per_cell)
 
 
 def merge(bits: int, chip: Chip) -> Array:
     """Value of each slice and column [S, D]: shifts, and the sign of a pair."""
     shifts = 2.0 ** (chip.figures.bits_per_cell * np.arange(slices(bits, chip)))
-    signs = [1.0, -1.0] if chip.options.sign == "differential" else [1.0]
+    signs = [1.0, -1.0] if chip.is_differential else [1.0]
     return np.outer(shifts, signs)
 
 
@@ -102,14 +137,20 @@ def tile_rows(rows: int, chip: Chip) -> int:
 
 
 def step_S(chip: Chip) -> float:
-    """Conductance of one level, in siemens."""
-    v = chip.figures
-    span = 1 / v.on_resistance_Ohm - 1 / v.off_resistance_Ohm
+    """Conductance of one level in siemens: (1/R_on - 1/R_off) / (2^b_cell - 1).
+
+    Raises:
+        HardwareError: Both resistances are equal.
+    """
+    figures = chip.figures
+    span = 1 / figures.on_resistance_Ohm - 1 / figures.off_resistance_Ohm
     if not span > 0:
-        raise HardwareError("on_resistance = off_resistance: a cell that holds nothing")
-    return float(span / (2**v.bits_per_cell - 1))
+        raise HardwareError(
+            "on_resistance = off_resistance: a cell cannot hold a level, make off_resistance larger"
+        )
+    return float(span / (2**figures.bits_per_cell - 1))
 
 
 def off_steps(chip: Chip) -> float:
-    """What an off cell conducts, in steps of one level."""
+    """Conductance of an off cell, in steps of one level."""
     return 1 / chip.figures.off_resistance_Ohm / step_S(chip)

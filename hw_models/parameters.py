@@ -37,14 +37,13 @@ class Figures:
     crossbar_size: Annotated[int, Bounds("cells", 1, 65536)]  # X: rows and columns of an array
     crossbars_per_pe: Annotated[int, Bounds("count", 1, 65536)]
     pes_per_tile: Annotated[int, Bounds("count", 1, 65536)]  # P
-    columns_per_adc: Annotated[int, Bounds("count", 1, 65536)]  # M: the column multiplexer's ratio
+    columns_per_adc: Annotated[int, Bounds("count", 1, 65536)]  # M: ratio of the multiplexer
     clocks_per_read: Annotated[int, Bounds("count", 1, 10**6)]  # of 8 columns through one converter
     adc_bits: Annotated[int, Bounds("bits", 1, 16)]
     bits_per_cell: Annotated[int, Bounds("bits", 1, 8)]
     bits_per_value: Annotated[int, Bounds("bits", 1, 1024)]  # of a membrane potential
-    overlap: Annotated[
-        float, Bounds("share", 0, 1)
-    ]  # of a layer's outputs after which the next may start
+    # share of a layer's outputs after which the next layer may start
+    overlap: Annotated[float, Bounds("share", 0, 1)]
     clock_Hz: float
     # energies: literals of SpikeSim's reads, then figures per event
     crossbar_energy_J: float
@@ -141,7 +140,7 @@ class ScriptDefects:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a key of `Figures` may hold in a profile."""
+    """Unit and bounds of a key of `Figures` in a profile; `factor` converts to SI."""
 
     key: str
     attribute: str

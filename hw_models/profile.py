@@ -24,7 +24,7 @@ DEFAULT = "corrected"
 MODEL = "crossbar"
 HEAD = ("title", "model", "node", "licence", "source", "notes")
 MAX_BASES = 8
-# Keys whose range would change what happens and not only what it costs.
+# Keys whose range would change the events and not only their prices.
 WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
 
 
@@ -36,14 +36,22 @@ class Entry:
     source: str
     node: str
     licence: str
-    low: float | None = None  # what the figure may be as well: an interval of belief
+    low: float | None = None  # ends of the interval that the figure is believed to be in
     high: float | None = None
-    fitted: tuple[float, float] | None = None  # where the figures that depend on it were measured
+    fitted: tuple[float, float] | None = None  # range that depending figures were measured in
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A chip and where its figures come from."""
+    """A chip and where its figures come from.
+
+    Args:
+        name: Of the file.
+        head: Texts by HEAD.
+        entries: Figures by SCHEMA, in the units of the file.
+        options: Choices by CHOICES.
+        switches: Defects of SpikeSim's script by DEFECTS: whether each is reproduced.
+    """
 
     name: str
     head: Mapping[str, str]
@@ -81,22 +89,28 @@ class Profile:
 
     @property
     def settings(self) -> dict[str, float | str | bool]:
-        """Everything `with_values` can change: switches by defect, options, figures."""
+        """Everything that `with_values` can change: switches, options and figures by key."""
         return {**self.switches, **self.options, **self.values}
 
     def estimate(self, workload: Workload) -> HardwareReport:
-        """Costs of one inference on this chip."""
+        """Costs of one inference on this chip, with every breakdown."""
         return self.cost_model.estimate(workload)
 
     def estimate_batch(self, workloads: LayerTable | list[Workload]) -> BatchReport:
-        """Totals of many workloads on this chip."""
+        """Totals of N workloads on this chip, the same as `estimate` gives one by one."""
         table = workloads if isinstance(workloads, LayerTable) else LayerTable.stack(workloads)
         return self.cost_model.estimate_batch(table)
 
     def with_values(self, changes: Mapping[str, Any]) -> "Profile":
         """The same chip with some settings replaced; figures in the units of the file.
 
-        A figure that is set is meant: it has no interval any more.
+        A figure that is set has no interval any more.
+
+        Args:
+            changes: key of `settings` -> value, or its text as on a command line.
+
+        Raises:
+            ProfileError: An unknown key, a value out of range, or an impossible chip.
         """
         where = f"profile {self.name}"
         entries, options = dict(self.entries), dict(self.options)
@@ -110,7 +124,7 @@ class Profile:
             else:
                 switches[key] = _flag(key, value, where)
         changed = Profile(self.name, self.head, entries, options, switches)
-        _ = changed.chip  # figures that do not go together
+        _ = changed.chip  # checks that the figures fit together
         return changed
 
     @property
@@ -124,7 +138,7 @@ class Profile:
 
     @property
     def digest(self) -> str:
-        """Equal for equal settings and ranges: 16 hex digits to record beside results."""
+        """16 hex digits that are equal for equal settings and ranges, to record with results."""
         text = json.dumps([MODEL, sorted(self.settings.items()), sorted(self.ranges.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -134,11 +148,19 @@ def _si(value: float, quantity: Quantity) -> float:
 
 
 def load_profile(name: str | Path) -> Profile:
-    """A profile by name, or from a path that ends in .toml; ProfileError if it is not sound."""
+    """Load a profile.
+
+    Args:
+        name: A name of `known_profiles()`, or the path of a file that ends in .toml.
+
+    Raises:
+        ProfileError: No such profile, or a value that is missing or out of range.
+    """
     return _load(name, 0)
 
 
 def known_profiles() -> list[str]:
+    """Names of the profiles that come with the program."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
@@ -147,7 +169,9 @@ def _load(name: str | Path, depth: int) -> Profile:
     if path.parent == FOLDER:
         _known(path.stem, known_profiles(), "profile")
     if depth > MAX_BASES:
-        raise ProfileError(f"profile {path.name}: bases stand on each other without an end")
+        raise ProfileError(
+            f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
+        )
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -203,10 +227,10 @@ def _entry(entry: object, key: str, head: Mapping[str, Any], where: str) -> Entr
     table = _exactly(entry, ENTRY | ENTRY_OPTIONAL, at, ENTRY)
     if table["unit"] != quantity.unit:
         raise ProfileError(f"{at}: unit = {table['unit']!r:.60}: {quantity.unit!r} is needed")
-    for word in ("source", "node", "licence"):
-        text = table.get(word, head.get(word))
+    for field in ("source", "node", "licence"):
+        text = table.get(field, head.get(field))
         if not isinstance(text, str) or not text.strip():
-            raise ProfileError(f"{at}: {word} = {text!r:.60}: say where the number comes from")
+            raise ProfileError(f"{at}: {field} = {text!r:.60}: the origin of the number is needed")
     value = _figure(table["value"], quantity, at)
     low, high = _range(table, key, value, at)
     return Entry(
@@ -252,7 +276,7 @@ def _figure(value: object, quantity: Quantity, where: str) -> float:
 
 
 def _within(value: object, q: Quantity, least: float, most: float, where: str) -> float:
-    """The value, a number within bounds; text is read as a number."""
+    """The value as a number within bounds; text is read as a number."""
     number = _number(value)
     if number is None or not least <= number <= most or (q.whole and number != int(number)):
         kind = "a whole number" if q.whole else "a number"
@@ -262,7 +286,7 @@ def _within(value: object, q: Quantity, least: float, most: float, where: str) -
 
 
 def _set(entry: Entry, key: str, value: object, where: str) -> Entry:
-    """The entry with a value of the user's; within the range its figures were fitted in."""
+    """The entry with another value, within the range that its figures were measured in."""
     quantity = SCHEMA[key]
     least, most = entry.fitted or (quantity.least, quantity.most)
     number = _within(value, quantity, least, most, f"{where}: {key}")
@@ -277,11 +301,11 @@ def _choice(key: str, value: object, where: str) -> str:
 
 
 def _flag(key: str, value: object, where: str) -> bool:
-    words = {"true": True, "false": False}
-    found = words.get(value.lower()) if isinstance(value, str) else value
-    if not isinstance(found, bool):
+    names = {"true": True, "false": False}
+    flag = names.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
         raise ProfileError(f"{where}: {key} = {value!r:.60}: true or false is needed")
-    return found
+    return flag
 
 
 def _exactly(

@@ -1,4 +1,4 @@
-"""What a workload costs on a chip, layer by layer and component by component."""
+"""Costs of a workload on a chip, layer by layer and component by component."""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from hw_models.errors import ReportError
 from hw_models.metrics import metrics_of
 
-SHARED = "shared"  # last row: what no single layer owns
+SHARED = "shared"  # last row: costs of no single layer
 
 
 @dataclass(frozen=True, eq=False)
 class Breakdown:
-    """One quantity as an array [rows x components]; its total is the sum of the array."""
+    """One quantity as an array whose sum is its total.
+
+    Args:
+        components: Names of the columns.
+        values: Figures [rows, components], finite and >= 0.
+
+    Raises:
+        ReportError: Another shape, or a figure that is negative or not finite.
+    """
 
     components: tuple[str, ...]
     values: NDArray[np.float64]
@@ -29,12 +37,15 @@ class Breakdown:
 
     @property
     def total(self) -> float:
+        """Sum of the array, rounded once."""
         return math.fsum(self.values.ravel().tolist())
 
     def by_row(self) -> tuple[float, ...]:
+        """Sum over the components of each row."""
         return tuple(math.fsum(row) for row in self.values.tolist())
 
     def by_component(self) -> dict[str, float]:
+        """Sum over the rows of each component."""
         sums = (math.fsum(column) for column in self.values.T.tolist())
         return dict(zip(self.components, sums, strict=True))
 
@@ -51,7 +62,7 @@ QUANTITIES = ("memory_B", "area_m2", "latency_s", "energy_J", "dense_energy_J")
 
 @dataclass(frozen=True)
 class Mapping:
-    """Where each layer lies and when it runs; one entry a layer."""
+    """Where each layer lies and when it runs; one entry per layer."""
 
     crossbars: tuple[int, ...]
     pes: tuple[int, ...]
@@ -63,10 +74,13 @@ class Mapping:
 
 @dataclass(frozen=True)
 class HardwareReport:
-    """Costs of one inference. Rows are the layers in order, then one row for the shared rest.
+    """Costs of one inference; rows are the layers in order, then one for what they share.
 
     `energy_J` is at the workload's spike rates, `dense_energy_J` with every input spiking.
-    `latency_s` is the longest path: what each layer adds to it, 0 for layers beside the path.
+    `latency_s` is the longest path: what each layer adds to it, 0 for layers off the path.
+
+    Raises:
+        ReportError: Tables of another number of rows, or an `interval_s` that is not > 0.
     """
 
     profile: str
@@ -80,7 +94,7 @@ class HardwareReport:
     parameters: int
     crossbars: int
     tiles: int
-    interval_s: float  # between two inferences that follow each other through the chip
+    interval_s: float  # between two inferences in a pipeline of them
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,19 +118,24 @@ class HardwareReport:
         }
 
     def metrics(self) -> dict[str, float]:
-        """Totals by name, in the units a person reads."""
+        """Totals by name, in the units of the names."""
         return metrics_of(self.totals())
 
     def to_json(self) -> dict[str, Any]:
+        """Every field as JSON types."""
         tables = {name: _breakdown_json(getattr(self, name)) for name in QUANTITIES}
         counts = {n: getattr(self, n) for n in ("profile", *_COUNTS, "interval_s")}
         mapping = {name: list(column) for name, column in asdict(self.mapping).items()}
-        words = {"rows": list(self.rows), "warnings": list(self.warnings)}
-        return {**counts, **words, "mapping": mapping, **tables}
+        texts = {"rows": list(self.rows), "warnings": list(self.warnings)}
+        return {**counts, **texts, "mapping": mapping, **tables}
 
     @classmethod
     def from_json(cls, data: Any) -> "HardwareReport":
-        """The inverse of `to_json`; raises ReportError where the text is damaged."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ReportError: A key is missing, or a value is none that a report can have.
+        """
         try:
             tables: dict[str, Any] = {name: _breakdown(data[name]) for name in QUANTITIES}
             counts: dict[str, Any] = {name: _count(data[name]) for name in _COUNTS}
@@ -140,7 +159,7 @@ _COUNTS = ("parameters", "crossbars", "tiles")
 
 @dataclass(frozen=True, eq=False)
 class BatchReport:
-    """Totals of N workloads, as arrays [N] in SI units."""
+    """Totals of N workloads, as arrays [N] in SI units; the keys are those of `HardwareReport`."""
 
     totals: dict[str, NDArray[np.float64]]
 
@@ -149,8 +168,8 @@ class BatchReport:
         return metrics_of(self.totals)
 
 
-def _breakdown_json(b: Breakdown) -> dict[str, Any]:
-    return {"components": list(b.components), "values": b.values.tolist()}
+def _breakdown_json(breakdown: Breakdown) -> dict[str, Any]:
+    return {"components": list(breakdown.components), "values": breakdown.values.tolist()}
 
 
 def _breakdown(data: Any) -> Breakdown:
@@ -171,11 +190,11 @@ def _mapping(data: Any) -> Mapping:
 
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ReportError(f"{value!r:.60} is no number >= 0")
+        raise ReportError(f"{value!r:.60} is not a number >= 0")
     return float(value)
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ReportError(f"{value!r:.60} is no count")
+        raise ReportError(f"{value!r:.60} is not a whole number >= 0")
     return value

@@ -1,4 +1,4 @@
-"""What a network asks of a chip: weight matrices, and how often an inference multiplies by them."""
+"""What a chip computes for a network: weight matrices, and how often an inference uses them."""
 
 import difflib
 import math
@@ -17,7 +17,11 @@ MAX_STEPS = 2**16
 
 @dataclass(frozen=True)
 class Layer:
-    """One weight matrix: a convolution on square maps, or a linear layer (kernel 1 on 1x1)."""
+    """One weight matrix: a convolution on square maps, or a linear layer (kernel 1 on 1x1).
+
+    Raises:
+        WorkloadError: A value that no layer can have; it names layer, key and what would be right.
+    """
 
     name: str
     kind: str
@@ -28,16 +32,18 @@ class Layer:
     groups: int = 1  # in_channels for a depthwise convolution
     in_size: int = 1  # side of the input map
     out_size: int = 1  # side of the convolution's own output map
-    pool: int = 1  # pooling right behind it
+    pool: int = 1  # side of the pooling window after it
     weight_bits: int = 8
     input_bits: int = 1  # 1 for spikes; 8 for the pixels of a directly coded image
-    once: bool = False  # inputs are the same at every time step: multiplied once an inference
-    spike_rate: float | tuple[float, ...] = 1.0  # share of inputs not 0; or one for each time step
-    parameters: int | None = None  # every trained number of the layer; None: just the weights
-    neurons: int | None = None  # membrane potentials kept for it; None: one for each output
-    input_adds: int = 0  # sums of branches and pooling windows in front of it, per time step
-    sources: tuple[str, ...] | None = None  # layers it reads: None the one before, () the image
-    feedback: tuple[str, ...] = ()  # layers whose outputs of the time step before it reads as well
+    once: bool = False  # inputs are the same at every time step: multiplied once per inference
+    spike_rate: float | tuple[float, ...] = (
+        1.0  # share of inputs that are not 0, or one per time step
+    )
+    parameters: int | None = None  # trained numbers of the layer; None: just the weights
+    neurons: int | None = None  # membrane potentials kept for it; None: one per output
+    input_adds: int = 0  # additions of branches and pooling windows before it, per time step
+    sources: tuple[str, ...] | None = None  # layers it reads: None the previous one, () the image
+    feedback: tuple[str, ...] = ()  # layers whose outputs of the previous time step it also reads
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -85,7 +91,7 @@ class Layer:
 
     @property
     def largest_output(self) -> int:
-        """Side of the output map at full padding: no convolution gives more."""
+        """Side of the output map at full padding, the largest that a convolution can give."""
         return (self.in_size + self.kernel - 2) // self.stride + 1
 
     @property
@@ -95,15 +101,17 @@ class Layer:
 
     @property
     def weights(self) -> int:
+        """Weights of the matrix, over all groups."""
         return self.rows * self.out_channels
 
     @property
     def trained_numbers(self) -> int:
+        """Parameters to store: the weights where nothing else is given."""
         return self.weights if self.parameters is None else self.parameters
 
     @property
     def pooled_size(self) -> int:
-        """Side of the map behind the pooling."""
+        """Side of the map after the pooling."""
         return self.out_size // self.pool
 
 
@@ -111,7 +119,10 @@ class Layer:
 class Workload:
     """The layers of a network in the order they run, and the time steps of an inference.
 
-    A layer reads the sum (or the concatenation) of what its sources give.
+    A layer reads the sum (or the concatenation) of the outputs of its sources.
+
+    Raises:
+        WorkloadError: Layers that do not fit together, or a number of time steps out of range.
     """
 
     layers: tuple[Layer, ...]
@@ -119,9 +130,9 @@ class Workload:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= MAX_LAYERS:
-            raise WorkloadError(f"{len(self.layers)} layers: 1..{MAX_LAYERS} are possible")
+            raise WorkloadError(f"{len(self.layers)} layers: 1..{MAX_LAYERS} are needed")
         if type(self.time_steps) is not int or not 1 <= self.time_steps <= MAX_STEPS:
-            raise WorkloadError(f"time_steps = {self.time_steps!r:.60}: 1..{MAX_STEPS} is possible")
+            raise WorkloadError(f"time_steps = {self.time_steps!r:.60}: 1..{MAX_STEPS} is needed")
         for layer, read in zip(self.layers, self.predecessors, strict=True):
             if len(layer.rates) not in (1, self.time_steps):
                 raise layer._wrong("spike_rate", f"one rate, or {self.time_steps} for the steps,")
@@ -135,28 +146,28 @@ class Workload:
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """Positions of the layers that each layer reads."""
         known: dict[str, int] = {}
-        found = []
+        positions = []
         for i, layer in enumerate(self.layers):
             if layer.name in known:
-                raise WorkloadError(f"layer names {[layer.name]} stand twice")
+                raise WorkloadError(f"layer name {layer.name!r:.60} is given twice")
             names = layer.sources
             if unknown := sorted(set(names or ()) - known.keys()):
-                raise layer._wrong("sources", f"layers in front of it, not {unknown},")
-            found.append(_positions(names, known, i))
+                raise layer._wrong("sources", f"layers before it, not {unknown},")
+            positions.append(_positions(names, known, i))
             known[layer.name] = i
-        return tuple(found)
+        return tuple(positions)
 
     @cached_property
     def loops(self) -> tuple[int, ...]:
         """Number of the feedback loop each layer is in, from 1; 0 where it is in none.
 
         Loops that share a layer are one: none of their layers begins a time step before all have
-        ended the last one.
+        ended the previous one.
         """
         place = {layer.name: i for i, layer in enumerate(self.layers)}
         late = [(i, place[n]) for i, x in enumerate(self.layers) for n in x.feedback]
-        ways = [(p, i) for i, read in enumerate(self.predecessors) for p in read]
-        return loops_of(len(self.layers), ways, late)
+        edges = [(p, i) for i, read in enumerate(self.predecessors) for p in read]
+        return loops_of(len(self.layers), edges, late)
 
     @cached_property
     def derived(self) -> dict[str, Any]:
@@ -165,11 +176,12 @@ class Workload:
 
     @cached_property
     def parameters(self) -> int:
+        """Parameters of all layers."""
         return sum(layer.trained_numbers for layer in self.layers)
 
     @cached_property
     def unnamed_poolings(self) -> list[str]:
-        """Layers that read a smaller map than their source leaves: a pooling nobody named."""
+        """Warnings: a layer reads a smaller map than its source gives, a pooling is missing."""
         return [
             f"{layer.name} reads {layer.in_size} of the {self.layers[i].pooled_size} pixels of "
             f"{self.layers[i].name}: a pooling that no layer names costs nothing"
@@ -179,7 +191,14 @@ class Workload:
         ]
 
     def with_spike_rates(self, rates: Mapping[str, float | Sequence[float]]) -> "Workload":
-        """The same layers at other spike rates; a name that is no layer is an error."""
+        """The same layers at other spike rates.
+
+        Args:
+            rates: layer -> share of its inputs that spike, or one per time step.
+
+        Raises:
+            WorkloadError: A name that is no layer, or a rate outside of 0..1.
+        """
         if unknown := sorted(set(rates) - {layer.name for layer in self.layers}):
             raise WorkloadError(f"spike rates for {unknown}: no such layers")
         layers = (
@@ -188,17 +207,23 @@ class Workload:
         return Workload(tuple(layers), self.time_steps)
 
     def at_rate(self, rate: float) -> "Workload":
-        """The same layers, all at one spike rate; rate 0 gives the least that can be asked."""
+        """The same layers, all at one spike rate; rate 0 gives a lower bound of every cost."""
         return self.with_spike_rates({layer.name: rate for layer in self.layers})
 
     def to_json(self) -> dict[str, Any]:
+        """The layer list that `from_json` reads."""
         return {"time_steps": self.time_steps, "layers": [_stored(x) for x in self.layers]}
 
     @classmethod
     def from_json(cls, data: object) -> "Workload":
-        """A layer list; raises WorkloadError naming layer, key and what would be right.
+        """A workload from a layer list.
 
-        A linear layer may say `in_features` and `out_features` for its channels.
+        Args:
+            data: `{"time_steps": T, "layers": [...]}` with the fields of `Layer`; a linear layer
+                may give `in_features` and `out_features` for its channels.
+
+        Raises:
+            WorkloadError: Naming layer, key and what would be right.
         """
         top = _table(data, {"time_steps", "layers"}, {"time_steps", "layers"}, "layer list")
         layers = top["layers"]
@@ -214,17 +239,17 @@ def _positions(names: Sequence[str] | None, known: Mapping[str, int], i: int) ->
 
 
 def _check_input(layer: Layer, sources: list[Layer]) -> None:
-    """WorkloadError where a layer cannot read what its sources give."""
+    """Raise WorkloadError where a layer cannot read the outputs of its sources."""
     if not sources:
         return
-    given = {sum(x.out_channels for x in sources), *_common(x.out_channels for x in sources)}
+    channels = {sum(x.out_channels for x in sources), *_common(x.out_channels for x in sources)}
     if layer.kind == "linear":
-        if not any(_flattened(layer.in_channels, c, sources) for c in given):
-            right = " or ".join(f"{c} times a square of the map" for c in sorted(given))
+        if not any(_flattened(layer.in_channels, c, sources) for c in channels):
+            right = " or ".join(f"{c} times a square of the map" for c in sorted(channels))
             raise layer._wrong("in_channels", f"{right} of {sources[0].name!r}")
         return
-    if layer.in_channels not in given:
-        right = " or ".join(map(str, sorted(given)))
+    if layer.in_channels not in channels:
+        right = " or ".join(map(str, sorted(channels)))
         raise layer._wrong("in_channels", f"{right}, the channels of {sources[0].name!r},")
     for source in sources:
         if source.pooled_size % layer.in_size:
@@ -233,32 +258,39 @@ def _check_input(layer: Layer, sources: list[Layer]) -> None:
 
 
 def loops_of(
-    size: int, ways: Sequence[tuple[int, int]], late: Sequence[tuple[int, int]]
+    size: int, edges: Sequence[tuple[int, int]], late: Sequence[tuple[int, int]]
 ) -> tuple[int, ...]:
-    """Feedback loops among `size` layers: `ways` lead from a layer to one that reads it, `late`
-    pairs a layer with one that it reads a time step late.
+    """Which feedback loop each layer is in.
+
+    Args:
+        size: Number of layers.
+        edges: (layer, a layer that reads it).
+        late: (layer, a layer that it reads one time step late).
+
+    Returns:
+        The number of each layer's loop from 1, 0 where it is in none.
     """
-    ways = [*ways, *((source, reader) for reader, source in late)]
-    back = [(b, a) for a, b in ways] if late else []
-    found = [0] * size
+    edges = [*edges, *((source, reader) for reader, source in late)]
+    reverse = [(b, a) for a, b in edges] if late else []
+    loops = [0] * size
     for number, (reader, source) in enumerate(late, 1):
-        for i in _reached(reader, ways) & _reached(source, back):
-            found[i] = number
-    return tuple(found)
+        for i in _reachable(reader, edges) & _reachable(source, reverse):
+            loops[i] = number
+    return tuple(loops)
 
 
-def _reached(start: int, ways: Sequence[tuple[int, int]]) -> set[int]:
-    """Layers on some way from one layer, itself among them."""
-    found, new = {start}, {start}
+def _reachable(start: int, edges: Sequence[tuple[int, int]]) -> set[int]:
+    """Layers that edges lead to from one layer, itself among them."""
+    reached, new = {start}, {start}
     while new:
-        new = {b for a, b in ways if a in new} - found
-        found |= new
-    return found
+        new = {b for a, b in edges if a in new} - reached
+        reached |= new
+    return reached
 
 
 def _common(values: Any) -> set[int]:
-    found = set(values)
-    return found if len(found) == 1 else set()
+    distinct = set(values)
+    return distinct if len(distinct) == 1 else set()
 
 
 def _flattened(features: int, channels: int, sources: list[Layer]) -> bool:
@@ -285,7 +317,7 @@ def _layer(data: object, name: str) -> Layer:
     keys = _KEYS | set(_FEATURES)
     values = _table(data, keys, {"kind"}, name)
     if not isinstance(values["kind"], str) or not isinstance(values.get("name", name), str):
-        raise WorkloadError(f"{name}: kind and name are words")
+        raise WorkloadError(f"{name}: kind and name must be text")
     if values["kind"] == "linear":
         values = {_FEATURES.get(key, key): value for key, value in values.items()}
     for key in ("spike_rate", "sources", "feedback"):

@@ -1,4 +1,4 @@
-"""A chip found again from what was measured on it."""
+"""Calibration recovers the figures of a chip from measurements of it."""
 
 import csv
 import hashlib
@@ -30,29 +30,29 @@ def network(i):
 
 
 def measured(truth, count=12, noise=0.0, seed=0, metrics=("energy_uJ", "latency_ms", "area_mm2")):
-    die = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     chip = CHIP.with_values(truth)
-    found = []
+    runs = []
     for i in range(count):
         values = chip.estimate(network(i)).metrics()
-        told = {m: values[m] * float(np.exp(noise * die.normal())) for m in metrics}
-        found.append(Measurement(f"net{i}", network(i), {}, told, {}))
-    return found
+        noisy = {m: values[m] * float(np.exp(noise * rng.normal())) for m in metrics}
+        runs.append(Measurement(f"net{i}", network(i), {}, noisy, {}))
+    return runs
 
 
-def test_a_changed_chip_is_found_again():
-    found = fit(CHIP, measured(TRUTH), list(TRUTH))
-    for figure in found.figures:
+def test_a_changed_chip_is_recovered():
+    calibration = fit(CHIP, measured(TRUTH), list(TRUTH))
+    for figure in calibration.figures:
         assert figure.identified
         assert figure.after == pytest.approx(TRUTH[figure.key], rel=1e-6)
     unseen = network(17)
-    ours = found.profile.estimate(unseen).metrics()
+    ours = calibration.profile.estimate(unseen).metrics()
     theirs = CHIP.with_values(TRUTH).estimate(unseen).metrics()
     for metric in ("energy_uJ", "latency_ms", "area_mm2"):
         assert ours[metric] == pytest.approx(theirs[metric], rel=1e-6)
-    assert max(abs(r.before) for r in found.residuals) > 0.05
-    assert max(abs(r.after) for r in found.residuals) < 1e-6
-    assert max(abs(r.left_out) for r in found.residuals) < 1e-5
+    assert max(abs(r.before) for r in calibration.residuals) > 0.05
+    assert max(abs(r.after) for r in calibration.residuals) < 1e-6
+    assert max(abs(r.left_out) for r in calibration.residuals) < 1e-5
 
 
 def test_one_figure_by_hand():
@@ -75,21 +75,21 @@ def test_one_figure_and_its_prior_by_hand():
     assert figure.low == pytest.approx(figure.after / reach, rel=1e-6)
 
 
-def test_what_is_left_alone_widens_the_intervals_of_the_others():
-    """Truths drawn from the figures' own ranges, of which the data tell only some."""
+def test_what_is_not_fitted_widens_the_intervals_of_the_others():
+    """Truths drawn from the figures' own ranges, of which the data determine only some."""
     keys = ["clock", "sar_bit_energy", "sram_bit_energy", "wire_bit_energy", "mux_energy"]
-    hits = told = left = 0
+    hits = identified = left = 0
     for seed in range(12):
-        die = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         widths = {k: math.log(CHIP.ranges[k][2] / CHIP.ranges[k][0]) / 3.29 for k in keys}
-        truth = {k: CHIP.values[k] * math.exp(widths[k] * die.normal()) for k in keys}
+        truth = {k: CHIP.values[k] * math.exp(widths[k] * rng.normal()) for k in keys}
         for f in fit(CHIP, measured(truth, noise=0.02, seed=seed), keys).figures:
-            told += f.identified
+            identified += f.identified
             left += not f.identified
             hits += f.identified and f.low <= truth[f.key] <= f.high
-    assert told >= 24
+    assert identified >= 24
     assert left >= 12
-    assert hits >= 0.75 * told
+    assert hits >= 0.75 * identified
 
 
 def test_no_factor_is_beyond_a_hundred():
@@ -110,16 +110,16 @@ def test_a_clock_that_the_converter_hides_stays():
 def test_noise_widens_the_interval_and_the_truth_lies_inside():
     hits, widths, truth = 0, [], {"clock": 310, "h_tree_area": 9e4}
     for seed in range(10):
-        found = fit(CHIP, measured(truth, noise=0.05, seed=seed), list(truth))
-        for figure in found.figures:
+        calibration = fit(CHIP, measured(truth, noise=0.05, seed=seed), list(truth))
+        for figure in calibration.figures:
             hits += figure.low <= truth[figure.key] <= figure.high
             widths.append(figure.high / figure.low)
     assert 14 <= hits <= 20  # nine in ten of twenty: 18, standard deviation 1.3
     assert 1.02 < np.median(widths) < 1.2
 
 
-def test_what_the_data_cannot_tell_stays():
-    """No area was measured, so the area of a bit cannot be told; the clock can."""
+def test_what_the_data_do_not_determine_stays():
+    """No area was measured, so the area of a bit is not determined; the clock is."""
     runs = measured(TRUTH, metrics=("latency_ms",))
     figures = {f.key: f for f in fit(CHIP, runs, ["clock", "sram_bit_area"]).figures}
     assert figures["clock"].identified
@@ -128,26 +128,26 @@ def test_what_the_data_cannot_tell_stays():
 
 
 def test_all_figures_that_are_felt():
-    found = fit(CHIP, measured({}, metrics=("latency_ms",)))
-    assert [f.key for f in found.figures] == ["clock"]
+    calibration = fit(CHIP, measured({}, metrics=("latency_ms",)))
+    assert [f.key for f in calibration.figures] == ["clock"]
     assert fit(CHIP, measured({}, 4)).profile.values["crossbar_size"] == 64
 
 
-def written(tmp_path, found, name="m.csv"):
+def written(tmp_path, calibration, name="m.csv"):
     """A fitted profile written, and the file as TOML."""
     (tmp_path / name).write_text("the measurements")
-    profile = write_profile(found, tmp_path / name, tmp_path / "mine.toml")
+    profile = write_profile(calibration, tmp_path / name, tmp_path / "mine.toml")
     return profile, tomllib.loads((tmp_path / "mine.toml").read_text(encoding="utf-8"))
 
 
 def test_a_written_profile_comes_back(tmp_path):
-    found = fit(CHIP, measured(TRUTH, 4), ["clock", "h_tree_area"])
-    profile, tree = written(tmp_path, found)
+    calibration = fit(CHIP, measured(TRUTH, 4), ["clock", "h_tree_area"])
+    profile, tree = written(tmp_path, calibration)
     assert load_profile(tmp_path / "mine.toml") == profile
-    assert profile.digest == found.profile.digest
+    assert profile.digest == calibration.profile.digest
     digest = hashlib.sha256(b"the measurements").hexdigest()[:12]
-    said = f"fitted to 4 measurements in m.csv (sha256 {digest}), was 250"
-    assert profile.entries["clock"].source == said
+    message = f"fitted to 4 measurements in m.csv (sha256 {digest}), was 250"
+    assert profile.entries["clock"].source == message
     assert "net0: energy_uJ" in profile.head["notes"]
     assert profile.ranges["clock"][0] < profile.values["clock"] < profile.ranges["clock"][2]
     assert tree["base"] == "corrected"
@@ -174,7 +174,7 @@ def test_a_profile_of_the_users_is_written_whole(tmp_path):
     assert profile.head["title"] == CHIP.head["title"] + ", calibrated"
 
 
-def test_the_notes_name_what_the_data_cannot_tell(tmp_path):
+def test_the_notes_name_what_the_data_do_not_determine(tmp_path):
     runs = measured(TRUTH, metrics=("latency_ms",))
     profile, tree = written(tmp_path, fit(CHIP, runs, ["clock", "sram_bit_area"]))
     assert "Not determined by the data, left unchanged: sram_bit_area." in profile.head["notes"]
@@ -191,11 +191,11 @@ def test_any_file_name_makes_sound_toml(tmp_path, name):
 
 def test_a_profile_is_a_toml_file(tmp_path):
     (tmp_path / "m.csv").write_text("")
-    found = fit(CHIP, measured({}, 3), ["clock"])
+    calibration = fit(CHIP, measured({}, 3), ["clock"])
     with pytest.raises(CalibrationError, match=r"mine\.txt: a name that ends in \.toml"):
-        write_profile(found, tmp_path / "m.csv", tmp_path / "mine.txt")
+        write_profile(calibration, tmp_path / "m.csv", tmp_path / "mine.txt")
     with pytest.raises(CalibrationError, match="cannot be written"):
-        write_profile(found, tmp_path / "none.csv", tmp_path / "mine.toml")
+        write_profile(calibration, tmp_path / "none.csv", tmp_path / "mine.toml")
     assert not (tmp_path / "mine.toml").exists()
 
 
@@ -216,11 +216,11 @@ def test_measurements_of_several_chips(tmp_path):
         rows.append(["net.json", size, 0.2, energy, energy / 100])
     read = read_measurements(table(tmp_path, rows))
     assert read[0].deviations["energy_uJ"] == pytest.approx(read[0].values["energy_uJ"] / 100)
-    found = fit(CHIP, read, ["sar_bit_energy"])
-    assert found.figures[0].after == pytest.approx(0.15, rel=0.02)
-    assert found.profile.entries["crossbar_size"].fitted == (32, 128)
+    calibration = fit(CHIP, read, ["sar_bit_energy"])
+    assert calibration.figures[0].after == pytest.approx(0.15, rel=0.02)
+    assert calibration.profile.entries["crossbar_size"].fitted == (32, 128)
     with pytest.raises(HardwareError, match=r"crossbar_size = 256: a whole number in 32\.\.128"):
-        found.profile.with_values({"crossbar_size": 256})
+        calibration.profile.with_values({"crossbar_size": 256})
 
 
 def test_a_setting_moves_into_the_range_that_was_measured(tmp_path):
@@ -254,23 +254,23 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("rows", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_wrong_measurements_name_line_and_column(tmp_path, rows, said):
+@pytest.mark.parametrize(("rows", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_wrong_measurements_name_line_and_column(tmp_path, rows, message):
     with pytest.raises(CalibrationError) as caught:
         read_measurements(table(tmp_path, rows))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         ("clok", "did you mean 'clock'"),
         ("crossbar_size", "only energies, areas and the clock"),
         ("leakage", "where they are not 0"),
     ],
 )
-def test_figures_that_cannot_be_fitted(key, said):
-    with pytest.raises(CalibrationError, match=said):
+def test_figures_that_cannot_be_fitted(key, message):
+    with pytest.raises(CalibrationError, match=message):
         fit(CHIP, measured({}, 2), [key])
 
 

@@ -66,9 +66,9 @@ def one(layer, chip=CHIP, steps=1):
     ],
 )
 def test_crossbars_and_cells_by_hand(layer, changes, crossbars, used_cells):
-    found = one(layer, CHIP.with_values(changes)).mapping
-    assert found.crossbars == (crossbars,)
-    assert found.utilisation[0] == pytest.approx(used_cells / (crossbars * 64**2), rel=1e-12)
+    mapping = one(layer, CHIP.with_values(changes)).mapping
+    assert mapping.crossbars == (crossbars,)
+    assert mapping.utilisation[0] == pytest.approx(used_cells / (crossbars * 64**2), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_one_layer_by_hand():
     1 - 0.75^2 = 7/16.
     """
     layer = Layer("a", "linear", 2, 3, spike_rate=0.25)
-    found = one(layer, steps=2).energy_J.by_component()
+    energies = one(layer, steps=2).energy_J.by_component()
     price = {key: entry.value * 1e-12 for key, entry in CHIP.entries.items()}
     adc = 4 * price["sar_bit_energy"] + 4**4 * price["sar_level_energy"]
     wire = CHIP.entries["wire_bit_energy"].value * 1e-9 * math.sqrt(tile_m2(CHIP.chip))
@@ -120,7 +120,7 @@ def test_one_layer_by_hand():
         "neuron": 2 * 3 * price["neuron_update_energy"],
         "elementwise": 0,
     }
-    assert found == pytest.approx(by_hand, rel=1e-12)
+    assert energies == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_a_spike_in_a_half_empty_crossbar_costs_half():
@@ -205,10 +205,10 @@ def test_layers_on_one_tile_take_turns():
 
 
 def test_a_small_last_layer_does_not_shorten_the_network():
-    """D10: the script gives less than the first layer alone."""
+    """D10: the script gives less than the first layer by itself."""
     a, b = conv("a", 3, 64, 32, kernel=3), conv("b", 64, 64, 32, pool=8)
-    alone = one(a, steps=5).latency_s.total
-    assert CHIP.estimate(Workload((a, b), 5)).latency_s.total >= alone
+    first = one(a, steps=5).latency_s.total
+    assert CHIP.estimate(Workload((a, b), 5)).latency_s.total >= first
     script = load_profile("spikesim_rram")
     assert script.estimate(Workload((a, b), 5)).latency_s.total < one(a, script, 5).latency_s.total
 
@@ -297,8 +297,8 @@ def test_a_batch_is_its_members(name, workloads):
     chip = CHIPS[name]
     batch = chip.estimate_batch(LayerTable.stack(workloads)).metrics()
     for i, workload in enumerate(workloads):
-        alone = chip.estimate(workload).metrics()
-        assert {k: v[i] for k, v in batch.items()} == pytest.approx(alone, rel=1e-12)
+        single = chip.estimate(workload).metrics()
+        assert {k: v[i] for k, v in batch.items()} == pytest.approx(single, rel=1e-12)
 
 
 @QUICK
@@ -349,9 +349,9 @@ ORDERLESS = [
 @given(st.lists(LAYERS, min_size=2, max_size=3), st.sampled_from(ORDERLESS))
 def test_the_order_of_independent_layers_changes_no_total(layers, name):
     named = [replace(x, name=f"l{i}") for i, x in enumerate(layers)]
-    found = [CHIPS[name].estimate(Workload(p, 3)).metrics() for p in permutations(named)]
-    for other in found[1:]:
-        assert other == pytest.approx(found[0], rel=1e-12)
+    metrics = [CHIPS[name].estimate(Workload(p, 3)).metrics() for p in permutations(named)]
+    for other in metrics[1:]:
+        assert other == pytest.approx(metrics[0], rel=1e-12)
 
 
 @QUICK

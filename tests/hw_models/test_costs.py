@@ -68,13 +68,13 @@ def test_one_weight_by_hand():
 )
 def test_crossbars_by_hand(c_in, c_out, kernel, pes, crossbars, utilisation):
     layer = Layer("a", "conv", c_in, c_out, kernel=kernel)
-    found = CHIP.estimate(Workload((layer,), 1)).mapping
-    assert (found.pes, found.crossbars) == ((pes,), (crossbars,))
-    assert found.utilisation == pytest.approx((utilisation,), rel=1e-12)
+    mapping = CHIP.estimate(Workload((layer,), 1)).mapping
+    assert (mapping.pes, mapping.crossbars) == ((pes,), (crossbars,))
+    assert mapping.utilisation == pytest.approx((utilisation,), rel=1e-12)
 
 
 def test_memory_by_hand():
-    """9 weights of 4 bits and 10 x 5 of 8 bits: 4.5 + 50 bytes; biases count when they are told."""
+    """9 weights of 4 bits and 10 x 5 of 8 bits: 4.5 + 50 bytes; given biases count."""
     a = Layer("a", "conv", 1, 1, kernel=3, in_size=4, out_size=4, weight_bits=4)
     b = Layer("b", "linear", 10, 5)
     assert CHIP.estimate(workload(a, b)).memory_B.by_row() == (4.5, 50.0, 0.0)
@@ -154,7 +154,7 @@ def test_spike_rates_change_nothing_here():
 
 
 @pytest.mark.parametrize(
-    ("shapes", "said"),
+    ("shapes", "message"),
     [
         ([(64, 128), (64, 64)], "PEs per layer decrease"),
         ([(64, 64), (32, 32)], "matrix sizes decrease"),
@@ -162,9 +162,9 @@ def test_spike_rates_change_nothing_here():
         ([(8, 8)], "no layer fills a crossbar"),
     ],
 )
-def test_where_the_original_has_no_figure_is_said(shapes, said):
+def test_a_warning_where_the_original_has_no_figure(shapes, message):
     layers = [Layer("a", "conv", i, o, kernel=3) for i, o in shapes]
-    assert any(said in warning for warning in CHIP.estimate(workload(*layers)).warnings)
+    assert any(message in warning for warning in CHIP.estimate(workload(*layers)).warnings)
     assert CHIP.estimate(workload(Layer("a", "conv", 64, 64))).warnings == ()
 
 

@@ -22,11 +22,11 @@ WORK = Workload(
 @pytest.mark.parametrize("b", known_profiles())
 def test_steps_add_up_to_the_difference(a, b):
     first, second = load_profile(a), load_profile(b)
-    found = steps(first, second, WORK)
-    assert bool(found) == (a != b)
+    changes = steps(first, second, WORK)
+    assert bool(changes) == (a != b)
     before, after = first.estimate(WORK).metrics(), second.estimate(WORK).metrics()
     for name in before:
-        total = before[name] + math.fsum(step.change[name] for step in found)
+        total = before[name] + math.fsum(step.change[name] for step in changes)
         assert total == pytest.approx(after[name], rel=1e-9, abs=1e-12)
 
 
@@ -41,14 +41,14 @@ def test_the_clock_by_hand():
 
 
 @pytest.mark.parametrize("key", [k for k in DEFECTS if k not in ("energy_is_area", "no_activity")])
-def test_every_fault_moves_a_number(key):
-    """D1 .. D18, each alone, on a network that can show it; D9 and D16 are shown below."""
+def test_every_defect_moves_a_number(key):
+    """D1 .. D18, each by itself, on a network that can show it; D9 and D16 are shown below."""
     chip = load_profile("spikesim_rram").with_values({key: True})
-    found = steps(chip, chip.with_values({key: False}), WORK)
-    assert [(s.key, s.defect) for s in found] == [(key, DEFECTS[key][0])]
+    changes = steps(chip, chip.with_values({key: False}), WORK)
+    assert [(s.key, s.defect) for s in changes] == [(key, DEFECTS[key][0])]
 
 
-def test_the_faults_of_device_and_activity():
+def test_the_defects_of_device_and_activity():
     sram = load_profile("spikesim_sram")
     (step,) = steps(sram, sram.with_values({"energy_is_area": False}), WORK)
     assert step.defect == "D9"

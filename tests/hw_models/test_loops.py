@@ -34,8 +34,8 @@ EDGES = st.integers(1, 8).flatmap(
 )
 def test_loops_by_hand(size, ways, late, groups):
     """`late` pairs a reader with what it reads: none, simple, itself, ahead, nested, touching."""
-    found = loops_of(size, ways, late)
-    assert grouped(found) == sorted(map(sorted, groups))
+    loops = loops_of(size, ways, late)
+    assert grouped(loops) == sorted(map(sorted, groups))
 
 
 def grouped(numbers):
@@ -103,9 +103,9 @@ def test_what_feeds_back_must_fit():
 
 def spans(workload, order):
     chip = load_profile("corrected").with_values({"order": order})
-    alone = chip.estimate(workload)
+    report = chip.estimate(workload)
     batch = chip.estimate_batch(LayerTable.stack([workload, workload])).metrics()
-    one = alone.metrics()["latency_ms"]
+    one = report.metrics()["latency_ms"]
     assert batch["latency_ms"].tolist() == pytest.approx([one, one], rel=1e-12)
     single = Workload((Layer("a", "conv", 4, 4, in_size=4, out_size=4),), 3)
     return 48 * one / chip.estimate(single).metrics()["latency_ms"]  # in reads of its 3 x 16

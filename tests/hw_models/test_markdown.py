@@ -23,29 +23,29 @@ def tables(text):
 @pytest.mark.parametrize("name", known_profiles())
 def test_tables_are_whole(name):
     report = load_profile(name).estimate(WORK)
-    found = tables(markdown(report))
-    assert len(found) == 2 + 5
-    for block in found:
+    blocks = tables(markdown(report))
+    assert len(blocks) == 2 + 5
+    for block in blocks:
         assert len({len(row) for row in block}) == 1
-    told = {row[0].strip(): row[1].strip() for row in found[0][2:]}
-    assert told == {k: f"{v:.6g}" for k, v in report.metrics().items()}
-    assert [row[0].strip() for row in found[1][2:]] == ["a\\|b?`c`", "fc", "shared"]
+    cells = {row[0].strip(): row[1].strip() for row in blocks[0][2:]}
+    assert cells == {k: f"{v:.6g}" for k, v in report.metrics().items()}
+    assert [row[0].strip() for row in blocks[1][2:]] == ["a\\|b?`c`", "fc", "shared"]
     for warning in report.warnings:
         assert warning in markdown(report)
 
 
 def test_shares_of_components_are_of_the_total():
-    found = tables(markdown(load_profile("corrected").estimate(WORK)))
-    for block in found[2:]:
+    blocks = tables(markdown(load_profile("corrected").estimate(WORK)))
+    for block in blocks[2:]:
         assert sum(float(row[2]) for row in block[2:]) == pytest.approx(100, abs=1)
 
 
 def test_two_designs_by_their_largest_difference():
     chip = load_profile("corrected")
     a, b = chip.estimate(WORK), chip.with_values({"bits_per_cell": 2}).estimate(WORK)
-    found = tables(compare(a, b))
-    assert {row[0].strip() for row in found[0][2:]} == set(a.metrics())
-    energy = next(block for block in found if "uJ" in block[0][1])
+    blocks = tables(compare(a, b))
+    assert {row[0].strip() for row in blocks[0][2:]} == set(a.metrics())
+    energy = next(block for block in blocks if "uJ" in block[0][1])
     gaps = [abs(float(row[1])) for row in energy[2:]]
     assert gaps == sorted(gaps, reverse=True)
     assert compare(a, a).count("##") == 0

@@ -104,20 +104,20 @@ def test_rows_are_spread_evenly():
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"),
+    ("weights", "message"),
     [
         (np.array([[[8]]]), "beyond 7"),
         (np.array([[[0.5]]]), "integers"),
         (np.array([[1]]), "integers"),
     ],
 )
-def test_wrong_weights(weights, said):
-    with pytest.raises(HardwareError, match=said):
+def test_wrong_weights(weights, message):
+    with pytest.raises(HardwareError, match=message):
         Cells.of(weights, 4, chip())
 
 
 def test_a_cell_that_holds_nothing():
     c = chip(off_resistance=20)
-    with pytest.raises(HardwareError, match="holds nothing"):
+    with pytest.raises(HardwareError, match="cannot hold a level"):
         off_steps(c)
     assert math.isfinite(off_steps(replace(c, figures=chip().figures)))

@@ -40,8 +40,8 @@ def ours(conv, spikes, chip):
 
 
 def spiking(*shape, rate, seed=0):
-    die = torch.Generator().manual_seed(seed)
-    spikes = (torch.rand(*shape, generator=die) < rate).float()
+    rng = torch.Generator().manual_seed(seed)
+    spikes = (torch.rand(*shape, generator=rng) < rate).float()
     assert 0 < spikes.mean() < 1
     return spikes
 
@@ -54,8 +54,8 @@ def spiking(*shape, rate, seed=0):
 def test_dense_energies_agree(c_in, c_out, kernel, stride, padding, steps, device):
     conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
     spikes = spiking(steps, c_in, 8, 8, rate=0.2)
-    found = ours(conv, spikes, load_profile(f"spikesim_{device}")).energy_J.total
-    assert found * 1e12 == pytest.approx(
+    energy_J = ours(conv, spikes, load_profile(f"spikesim_{device}")).energy_J.total
+    assert energy_J * 1e12 == pytest.approx(
         theirs(conv, spikes, "dense", device=device).energy_total_pj, rel=1e-12
     )
 
@@ -74,9 +74,9 @@ def test_event_energies_of_cells_and_converters_agree(rate):
 
 
 def test_where_the_two_differ():
-    """A spike in a half-empty crossbar: they charge it for all 64 rows, here it pays its own.
+    """A spike in a half-empty crossbar: they charge it for all 64 rows, we charge its own row.
 
-    And with their clocked parts on, they skip a silent window's buffers and wires; here these
+    And with their clocked parts on, they skip a silent window's buffers and wires; ours
     are clocked.
     """
     conv = nn.Conv2d(32, 64, 3, stride=3, bias=False)

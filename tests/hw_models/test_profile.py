@@ -58,12 +58,12 @@ def test_every_number_says_where_it_comes_from(name):
     profile = load_profile(name)
     assert set(profile.settings) == {*SCHEMA, *CHOICES, *DEFECTS}
     for key, entry in profile.entries.items():
-        said = (entry.source, entry.node, entry.licence)
-        assert all(len(text) > 3 for text in said), (key, said)
-        assert "tbd" not in " ".join(said)
+        texts = (entry.source, entry.node, entry.licence)
+        assert all(len(text) > 3 for text in texts), (key, texts)
+        assert "tbd" not in " ".join(texts)
 
 
-def test_the_eighteen_faults_are_switches():
+def test_the_eighteen_defects_are_switches():
     """All off in the corrected chip; in the script's two all on but those of another device and
     of an older version."""
     assert sorted(int(d[1:]) for d, _ in DEFECTS.values()) == list(range(1, 19))
@@ -89,12 +89,12 @@ def test_a_base_gives_what_is_not_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("base", "said"),
-    [("self.toml", "without an end"), (3, "base = 3"), ("corected", "did you mean 'corrected'")],
+    ("base", "message"),
+    [("self.toml", "more than 8 bases"), (3, "base = 3"), ("corected", "did you mean 'corrected'")],
 )
-def test_wrong_bases(tmp_path, base, said):
+def test_wrong_bases(tmp_path, base, message):
     tree = {**TREE, "base": base}
-    with pytest.raises(ProfileError, match=said):
+    with pytest.raises(ProfileError, match=message):
         load_profile(write(tree, tmp_path / "self.toml"))
 
 
@@ -166,11 +166,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("tree", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_unsound_profiles_name_the_key(tmp_path, tree, said):
+@pytest.mark.parametrize(("tree", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_unsound_profiles_name_the_key(tmp_path, tree, message):
     with pytest.raises(ProfileError) as caught:
         load_profile(write(tree, tmp_path / "chip.toml"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "chip.toml" in str(caught.value)
 
 
@@ -204,11 +204,11 @@ def test_with_values_changes_that_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"crossbar_size": 2048}, "crossbar_size = 2048: a whole number in 16..1024"),
-        ({"adc_bits": 13}, "adc_bits = 13: the sar converter knows 1..12"),
-        ({"adc": "flash", "adc_bits": 9}, "adc_bits = 9: the flash converter knows 1..8"),
+        ({"adc_bits": 13}, "adc_bits = 13: the sar converter covers 1..12"),
+        ({"adc": "flash", "adc_bits": 9}, "adc_bits = 9: the flash converter covers 1..8"),
         ({"adc": "ramp"}, "adc = 'ramp': one of fixed, flash, sar"),
         ({"last_halt": "yes"}, "last_halt = 'yes': true or false"),
         ({"off_resistance": 1}, "off_resistance = 1 kOhm: at least on_resistance"),
@@ -222,10 +222,10 @@ def test_with_values_changes_that_and_nothing_else():
         ({"pes_per_tile": 10**400}, "pes_per_tile = 1000"),
     ],
 )
-def test_wrong_values_name_the_key(changes, said):
+def test_wrong_values_name_the_key(changes, message):
     with pytest.raises(ProfileError) as caught:
         CHIP.with_values(changes)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_text_switches_as_from_a_command_line():

@@ -71,11 +71,11 @@ def test_two_workloads_meet_the_same_chips():
 
 def test_the_default_intervals_hold_the_estimate():
     exact = CHIP.estimate(WORK).metrics()
-    found = Ensemble(CHIP).interval(WORK, 0.98)
+    intervals = Ensemble(CHIP).interval(WORK, 0.98)
     for name in ("energy_uJ", "area_mm2"):
-        low, high = found[name]
+        low, high = intervals[name]
         assert low < exact[name] < high
-    assert found["crossbars"] == (exact["crossbars"],) * 2
+    assert intervals["crossbars"] == (exact["crossbars"],) * 2
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, float("nan")])

@@ -53,7 +53,7 @@ def test_sizes_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (None, "layer list: a table is needed"),
         ([], "layer list: a table is needed"),
@@ -72,8 +72,8 @@ def test_sizes_by_hand():
         (of(CONV, {"in_channels": 1}), "layer1: missing ['kind']"),
         (of({"kind": "conv", "in_channels": 1}), "layer0: missing ['out_channels']"),
         (of({**CONV, "kind": "pool"}), "kind = 'pool', one of conv, linear"),
-        (of({**CONV, "kind": 1}), "kind and name are words"),
-        (of({**CONV, "name": 1}), "kind and name are words"),
+        (of({**CONV, "kind": 1}), "kind and name must be text"),
+        (of({**CONV, "name": 1}), "kind and name must be text"),
         (of({**CONV, "kernal": 3}), "did you mean 'kernel'"),
         (of({**CONV, "in_features": 3}), "unknown key 'in_features'"),
         (of({**CONV, "in_channels": 0}), "in_channels = 0"),
@@ -101,18 +101,18 @@ def test_sizes_by_hand():
         (of({**CONV, "spike_rate": [0.1, 2]}), "spike_rate = (0.1, 2)"),
         (of({**CONV, "spike_rate": [0.1, 0.2]}), "spike_rate = (0.1, 0.2), one rate, or 4"),
         (of({**CONV, "sources": [1]}), "sources = (1,)"),
-        (of({**CONV, "sources": ["b"]}), "layers in front of it, not ['b']"),
+        (of({**CONV, "sources": ["b"]}), "layers before it, not ['b']"),
         (of(CONV, CONV), "layer 'layer1': in_channels = 3, 8, the channels of 'layer0'"),
         (of(CONV, {**CONV, "in_channels": 8, "in_size": 2}), "in_size = 2, 1, the map of 'layer0'"),
         (of(CONV, {"kind": "linear", "in_features": 12, "out_features": 2}), "in_channels = 12"),
         (of(CONV, {"kind": "linear", "in_features": 32, "out_features": 2}), "in_channels = 32"),
-        (of({**CONV, "name": "a"}, {**CONV, "name": "a"}), "layer names ['a'] stand twice"),
+        (of({**CONV, "name": "a"}, {**CONV, "name": "a"}), "layer name 'a' is given twice"),
     ],
 )
-def test_wrong_layer_lists_name_the_key(data, said):
+def test_wrong_layer_lists_name_the_key(data, message):
     with pytest.raises(WorkloadError) as caught:
         Workload.from_json(data)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_spike_rates_by_name():
