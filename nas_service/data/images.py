@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import train_test_split
 
 from nas_service.errors import DataError
 
@@ -129,6 +128,8 @@ def split(images: Images, train_samples: int | None, validation_samples: int, se
     """
     if validation_samples < 1:
         raise DataError("data.validation_samples is needed: this data set has no share of its own")
+    from sklearn.model_selection import train_test_split  # loads slowly
+
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples
     if rest < 1 or wanted > rest:

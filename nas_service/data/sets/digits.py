@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from nas_service.data.images import Images, Stock
 from nas_service.spaces.task import Task
@@ -21,6 +19,9 @@ SPLIT_SEED = 0  # the test images are the same in every study
 
 @cache
 def _parts() -> tuple[Images, Images]:
+    from sklearn.datasets import load_digits  # loads slowly, and most commands read no image
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     pixels = bunch.images.astype(np.uint8)[:, None]  # [N, 1, 8, 8], 0..16
     whole = Images.whole(Stock.of(pixels), bunch.target.astype(np.int64))

@@ -5,8 +5,8 @@ unknown and normally distributed; the others are known.
 """
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from .pareto import exclusive, slices
 
@@ -18,7 +18,7 @@ def expected_below(level: float, mean: Floats, deviation: Floats) -> Floats:
     """E[max(level - x, 0)] for normal x [N]: the expected improvement on `level`."""
     sd = np.maximum(deviation, LEAST)
     u = (level - mean) / sd
-    return np.asarray((level - mean) * ndtr(u) + sd * _density(u))
+    return np.asarray((level - mean) * scipy.special.ndtr(u) + sd * _density(u))
 
 
 def _density(u: Floats) -> Floats:
@@ -47,4 +47,4 @@ def expected_hypervolume_gain(
 
 def probability_below(level: float | Floats, mean: Floats, deviation: Floats) -> Floats:
     """P(x <= level) for normal x [N]."""
-    return np.asarray(ndtr((level - mean) / np.maximum(deviation, LEAST)))
+    return np.asarray(scipy.special.ndtr((level - mean) / np.maximum(deviation, LEAST)))

@@ -11,9 +11,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -204,7 +203,7 @@ class Process:
         alike = Similarity.of(part.seen, part.seen)
         start = np.concatenate([self.weights.vector, np.zeros(len(self.correlations) - 1)])
         ends = [(x - REACH, x + REACH) for x in start]
-        done = minimize(
+        done = scipy.optimize.minimize(
             part._loss, start, (alike,), "L-BFGS-B", True, bounds=ends, options={"maxiter": 25}
         )
         weights, correlations = _unpacked(done.x)
@@ -216,8 +215,10 @@ class Process:
         shared = _shared(correlations, self.contexts, self.contexts)
         plain = alike.covariance(w)
         noise = np.exp(w.noise)
-        lower = cholesky(plain * shared + np.diag(noise * self.loudness**2 + JITTER), lower=True)
-        inverse = cho_solve((lower, True), np.eye(len(plain)))
+        lower = scipy.linalg.cholesky(
+            plain * shared + np.diag(noise * self.loudness**2 + JITTER), lower=True
+        )
+        inverse = scipy.linalg.cho_solve((lower, True), np.eye(len(plain)))
         alpha = inverse @ self.residuals
         inner = inverse - np.outer(alpha, alpha)  # d loss / dK, twice
         slopes = [0.5 * float((inner * shared * g).sum()) for g in alike.gradients(w)]
@@ -244,18 +245,18 @@ class Process:
         shared = _shared(self.correlations, self.contexts, self.contexts)
         matrix = Similarity.of(self.seen, self.seen).covariance(self.weights) * shared
         noise = np.exp(self.weights.noise) * self.loudness**2 + JITTER
-        return np.asarray(cholesky(matrix + np.diag(noise), lower=True))
+        return np.asarray(scipy.linalg.cholesky(matrix + np.diag(noise), lower=True))
 
     @cached_property
     def _alpha(self) -> Floats:
-        return np.asarray(cho_solve((self._lower, True), self.residuals))
+        return np.asarray(scipy.linalg.cho_solve((self._lower, True), self.residuals))
 
     def posterior(self, asked: Features, alike: Similarity) -> tuple[Floats, Floats]:
         """Mean and deviation of the noiseless function at candidates, each [N], from their
         similarity to the observations [N, n]."""
         cross = alike.covariance(self.weights) * self.correlations[self.contexts]
         mean = SLOPE * asked.score + cross @ self._alpha
-        half = solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
+        half = scipy.linalg.solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
         variance = self.prior_variance(asked) - np.einsum("ij,ij->j", half, half)
         return mean, np.sqrt(np.maximum(variance, 1e-9))
 
