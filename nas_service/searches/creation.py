@@ -14,8 +14,6 @@ from nas_service.evaluation.screening import profile_of
 from nas_service.samplers import sampler_of
 from nas_service.searches.initial_trials import InitialTrials, resolve
 from nas_service.searches.session import Search, open_search
-from nas_service.snn.deployed import EXACT
-from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import OPERATIONS, operations_of
@@ -75,6 +73,9 @@ def _check_sizes(spec: StudySpec, task: Task) -> None:
 
 def _check_whole_sums(spec: StudySpec, task: Task) -> None:
     """SpecError where a deployed candidate could add up more than float32 adds exactly."""
+    from nas_service.snn.deployed import EXACT  # loads torch
+    from nas_service.snn.quantization import Rounding
+
     limit = Rounding(max(spec.space.weight_bits)).limit
     for name, inputs in _most_inputs(spec, task).items():
         if inputs * limit >= EXACT:

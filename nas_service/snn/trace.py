@@ -1,6 +1,5 @@
 """From a network to what the chip must do: the network is the only source of shapes."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from hw_models import Layer, Workload
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import network_parameters
+from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import IN, OUT, Edge, Reads
 from nas_service.spaces.task import Task
 
 PIXEL_BITS = 8  # of a directly coded image, or of counts of events
@@ -24,9 +23,6 @@ PIXEL_BITS = 8  # of a directly coded image, or of counts of events
 def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:
     """Workload of an architecture, from a run on the meta device: no numbers, only shapes."""
     return wired(architecture, *traced_blocks(architecture, task, votes))
-
-
-Maps = list[int]  # values of each cell's node: channels times pixels
 
 
 def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str, Layer], Maps]:
@@ -124,48 +120,6 @@ def _window(modules: list[nn.Module]) -> int:
 def _bits_of_mean(window: int) -> int:
     """Bits of the sum of a window of spikes, 0 .. window^2."""
     return (window**2).bit_length()
-
-
-def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
-    """The layers of an architecture's live edges as a graph; shapes are given, not made."""
-    source: tuple[str, ...] = ("stem",)
-    found = [replace(layers["stem"], sources=())]
-    for k, cell in enumerate(a.cells):
-        live = cell.live()
-        last = {e.name: _end(k, e) for e in live.edges if e.operation.weighted}
-        ends = {IN: source, **{name: (block,) for name, block in last.items()}}
-        reads = live.wiring()
-        for edge in (e for name in reads for e in live.edges if e.name == name):
-            found += _chained(layers, k, edge, reads[edge.name], ends)
-        name = f"reduction{k}" if k + 1 < len(a.cells) else "hidden"
-        adds = layers[name].input_adds + live.additions * maps[k]
-        found.append(_reading(replace(layers[name], input_adds=adds), reads[OUT], ends))
-        source = (name,)
-    found.append(replace(layers["readout"], sources=source))
-    return Workload(tuple(replace(x, weight_bits=a.bits(x.name)) for x in found), a.time_steps)
-
-
-def _end(k: int, edge: Edge) -> str:
-    """The layer whose output an edge sends."""
-    return f"cell{k}.edge{edge.name}{edge.operation.matrices[-1]}"
-
-
-Ends = dict[str, tuple[str, ...]]  # layers that give what an edge, or a cell's input, brings
-
-
-def _reading(layer: Layer, reads: Reads, ends: Ends) -> Layer:
-    now = tuple(x for name in reads.now for x in ends[name])
-    return replace(layer, sources=now, feedback=tuple(x for n in reads.late for x in ends[n]))
-
-
-def _chained(
-    layers: dict[str, Layer], k: int, edge: Edge, reads: Reads, ends: Ends
-) -> Iterator[Layer]:
-    """The layers of an edge: the first reads what the edge reads, each other the one before."""
-    names = [f"cell{k}.edge{edge.name}{matrix}" for matrix in edge.operation.matrices]
-    yield _reading(layers[names[0]], reads, ends)
-    for before, name in itertools.pairwise(names):
-        yield replace(layers[name], sources=(before,))
 
 
 def spike_rates(network: Network, images: Tensor) -> dict[str, float | tuple[float, ...]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hw_models import Layer, LayerTable, Workload
 from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
-from nas_service.snn.trace import Maps, traced_blocks, wired
+from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import ALL_CELLS, CellTable, Drawn, Index, Slot
 from nas_service.spaces.cell import EDGE_NAMES, EDGES, Cell
@@ -58,7 +58,7 @@ class Composition:
         """Layers by block and operation; the operation is empty outside of cells."""
         if shape not in self._traced:
             body, maps = self._body(shape[0])
-            layers, _ = traced_blocks(self._uniform("skip", shape), self.task, self.votes)
+            layers, _ = self._trace("skip", shape)
             head = {(name, ""): layers[name] for name in ("hidden", "readout")}
             self._traced[shape] = {**body, **head}, maps
         return self._traced[shape]
@@ -69,11 +69,17 @@ class Composition:
             shape = (channels, self.space.head_pool[0], self.space.hidden[0])
             found: dict[Block, Layer] = {}
             for operation in ("skip", *self._weighted):
-                layers, maps = traced_blocks(self._uniform(operation, shape), self.task, self.votes)
+                layers, maps = self._trace(operation, shape)
                 for name, layer in layers.items():
                     found[name, operation if name.startswith("cell") else ""] = layer
             self._bodies[channels] = found, maps
         return self._bodies[channels]
+
+    def _trace(self, operation: str, shape: Shape) -> tuple[dict[str, Layer], Maps]:
+        """Layers of the network whose cells have this operation on every edge."""
+        from nas_service.snn.trace import traced_blocks  # loads torch, which few commands need
+
+        return traced_blocks(self._uniform(operation, shape), self.task, self.votes)
 
     @cached_property
     def _weighted(self) -> tuple[str, ...]:
