@@ -94,7 +94,7 @@ def damaged(path, value):
         (damaged(("architecture", "channels"), 0), "channels = 0"),
         (damaged(("architecture", "cells", 0, "01"), "skp"), "did you mean 'skip'"),
         (damaged(("hardware",), ...), "hardware"),
-        (damaged(("hardware", "parameters"), -1), "-1 is no count"),
+        (damaged(("hardware", "parameters"), -1), "-1 is not a whole number"),
         (damaged(("hardware", "energy_J"), None), "damaged"),
         (damaged(("outcome",), "finished"), "outcome 'finished'"),
         (damaged(("outcome",), ...), "outcome"),

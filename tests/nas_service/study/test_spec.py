@@ -426,7 +426,7 @@ def test_an_objective_without_a_best_value_needs_one():
     [
         ({"adc_bits": [4, 13]}, "adc_bits = 13"),
         ({"crossbar_size": [8, 64]}, "crossbar_size = 8: a whole number in 16..1024"),
-        ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter knows 1..8"),
+        ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter covers 1..8"),
     ],
 )
 def test_chips_that_cannot_be_built_are_found_before_the_search(space, said):
