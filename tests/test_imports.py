@@ -15,7 +15,7 @@ RINGS = [
     ("nas_service.data", {"torch", "optuna"}),
     ("nas_service.snn.network", {"optuna", "sqlalchemy"}),
     ("nas_service.evaluation.evaluator", {"optuna", "sqlalchemy", "torchvision"}),
-    ("nas_service.cli.main", {"torch", "optuna_dashboard"}),
+    ("nas_service.cli.main", {"numpy", "optuna", "pydantic", "rich", "sqlalchemy"}),
     ("nas_service.searches.results", {"torch", "sklearn", "scipy.stats"}),
     ("nas_service.api", {"torchvision"}),
 ]

@@ -52,7 +52,7 @@ class Folder:
         """Runs the command in this process; returns its exit code, output and error output."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.path)
-            patch.setattr(api, "Crew", InProcessPool)
+            patch.setattr(api, "LocalWorkerPool", InProcessPool)
             result = CliRunner().invoke(main, arguments, env=self.environment)
         if not isinstance(result.exception, SystemExit | None):
             raise result.exception
