@@ -62,7 +62,7 @@ def in_children(trainer: TrainingClient, seconds: float | None = None) -> Train:
     def train(
         bench: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
     ) -> Evaluation:
-        job = Job(bench.spec, bench.folder, begun, weights, further=begun.trained)
+        job = Job(bench.spec, bench.folder, begun, weights, resume=begun.trained)
         return trainer.run(job, check_interrupt, seconds)
 
     return train

@@ -1,11 +1,6 @@
-"""One child process per training: whatever a training does to its process, the worker lives on."""
+"""One child process for each training: whatever happens to it, the worker lives on."""
 
 from nas_service.worker.training_process.client import Job, TrainingClient
-from nas_service.worker.training_process.failures import (
-    OF_THE_CANDIDATE,
-    OF_THE_MACHINE,
-    ChildFailure,
-    Kind,
-)
+from nas_service.worker.training_process.failures import ChildFailure, Kind
 
-__all__ = ["OF_THE_CANDIDATE", "OF_THE_MACHINE", "ChildFailure", "Job", "Kind", "TrainingClient"]
+__all__ = ["ChildFailure", "Job", "Kind", "TrainingClient"]

@@ -1,4 +1,4 @@
-"""`python -m nas_service.worker.training_process` is the process that makes children."""
+"""`python -m nas_service.worker.training_process` is the fork server."""
 
 from nas_service.worker.training_process.fork_server import main
 

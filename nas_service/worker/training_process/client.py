@@ -1,6 +1,6 @@
-"""The worker's side: a training is left to a child, waited for, ended, and its end explained.
+"""The worker's side: runs a training in a child process, waits for it, and explains how it ended.
 
-Loads no torch. One training at a time: a machine with several devices runs a worker for each.
+Loads no torch. One training runs at a time: a machine with several devices runs a worker for each.
 """
 
 import logging
@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,18 +15,16 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
-from nas_service.errors import SpecError
 from nas_service.metrics import Evaluation
 from nas_service.study.spec import StudySpec
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
-from nas_service.worker.training_process.fork_server import Words, receive, send
+from nas_service.worker.training_process.messages import Message, receive, send
 
-POLL_s = 0.2  # between two looks at `check_interrupt`
+POLL_s = 0.2  # between two calls of `check_interrupt`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
-DEATH_s = 2.0  # for a process to be gone that was told so
-RESERVE_GiB = 0.25  # of the allocator and of threads' stacks, which trainings do not use
+DEATH_s = 2.0  # for a killed process to be gone
 # One thread each: threads of several workers on few cores wait for each other. The allocator
-# keeps freed memory, as trainings ask for the same blocks again and again.
+# keeps freed memory, as trainings allocate the same blocks again and again.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
@@ -43,26 +40,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what `Evaluator.train` is given, or `resume_training` to continue `further`."""
+    """One training: the arguments of `Evaluator.train`, or with `resume` of `resume_training`."""
 
     spec: StudySpec
     data: Path  # folder of data sets
     candidate: Evaluation  # screened, or as it was when its training ended early
     weights: Path
-    further: bool = False
+    resume: bool = False
 
-    def words(self) -> Words:
+    def message(self) -> Message:
+        """The job as JSON."""
         return {
             "spec": self.spec.model_dump_json(),
             "data": str(self.data),
             "candidate": self.candidate.to_json(),
             "weights": str(self.weights),
-            "further": self.further,
+            "resume": self.resume,
         }
 
 
 class _Server:
-    """The process that makes children, in a session of its own: no terminal's signals reach it."""
+    """The fork server, in a session of its own, so that signals of a terminal do not reach it."""
 
     def __init__(self, target: str) -> None:
         self.control, theirs = Pipe()
@@ -84,10 +82,11 @@ class _Server:
 
     @property
     def alive(self) -> bool:
+        """True while the process runs."""
         return self.process.poll() is None
 
     def drop(self) -> int:
-        """Ends it, and its child with it; returns its exit code. May be called again."""
+        """Ends the server, and its child with it; returns its exit code. May be called again."""
         self.control.close()
         try:
             return self.process.wait(DEATH_s)
@@ -97,80 +96,74 @@ class _Server:
 
 
 def _without_databases(environment: Mapping[str, str]) -> dict[str, str]:
-    """What may hold a password that trainings have no use for."""
+    """The environment without passwords, which trainings do not need."""
     return {k: v for k, v in environment.items() if not k.startswith(("NAS_STORAGE", "PG"))}
 
 
 class _Gone(Exception):
-    """The server is gone, and its child with it."""
+    """The fork server is gone, and its child with it."""
 
 
 @dataclass
 class _Training:
-    """What was heard of a training so far."""
+    """One training and what its child has sent so far."""
 
     control: Connection
     started: float | None = None  # when its child began, on the monotonic clock
-    said: Words = field(default_factory=dict)
-    end: Words | None = None
+    reply: Message = field(default_factory=dict)
+    end: Message | None = None
 
-    def hear(self, seconds: float) -> None:
-        """Waits so long for one message; raises _Gone."""
+    def receive(self, seconds: float) -> None:
+        """Waits at most `seconds` for one message; raises _Gone."""
         try:
-            words = receive(self.control) if self.control.poll(seconds) else {}
+            message = receive(self.control) if self.control.poll(seconds) else {}
         except (EOFError, OSError):
             raise _Gone from None
-        if "log" in words:
-            _log(words["log"])
-        elif "started" in words:
+        if "log" in message:
+            _log(message["log"])
+        elif "started" in message:
             self.started = time.monotonic()
-        elif "end" in words:
-            self.end = words
-        elif words:
-            self.said = words
+        elif "end" in message:
+            self.end = message
+        elif message:
+            self.reply = message
 
     def signal(self, number: int) -> None:
-        """To the child, through the server, which knows whether it is there."""
+        """Sends a signal to the child through the server, which knows whether it runs."""
         try:
             send(self.control, {"signal": number})
         except OSError:
             raise _Gone from None
 
-    def await_end(self, seconds: float, hurried: threading.Event) -> None:
-        """Until then, or until there is a hurry."""
-        late = time.monotonic() + seconds
-        while self.end is None and time.monotonic() < late and not hurried.is_set():
-            self.hear(0.05)
+    def await_end(self, seconds: float) -> None:
+        """Waits at most `seconds` for the child's end."""
+        deadline = time.monotonic() + seconds
+        while self.end is None and time.monotonic() < deadline:
+            self.receive(0.05)
 
     def is_late(self, seconds: float | None) -> bool:
+        """True where the child has run for longer than `seconds`."""
         if self.started is None or seconds is None:
             return False
         return time.monotonic() - self.started > seconds
 
 
-def _log(record: Words) -> None:
-    """A child's record, as one of this process."""
+def _log(record: Message) -> None:
+    """Logs a child's record in this process."""
     logging.getLogger(record["name"]).log(record["level"], "%s", record["text"])
 
 
 class TrainingClient:
-    """Leaves trainings to children, one at a time; nothing is started before `start` or the first.
+    """Runs trainings in child processes, one at a time.
 
-    `device` is what torch calls it, of children alone. `memory_GiB` is what a training may take
-    on the processor beside the program itself; Linux alone counts it. `target` is the module that
-    children run, never a name from a store.
+    Args:
+        device: Where the children train, as torch names it.
+        target: The module that children run; never a name from a store.
     """
 
-    def __init__(
-        self,
-        device: str = "cpu",
-        memory_GiB: float | None = None,
-        target: str = TRAINING,
-    ) -> None:
+    def __init__(self, device: str = "cpu", target: str = TRAINING) -> None:
         self.device, self.target = device, target
-        self.memory_B = None if memory_GiB is None else _limit_B(memory_GiB, device)
         self._server: _Server | None = None
-        self._hurried = threading.Event()
 
     def __enter__(self) -> "TrainingClient":
         return self
@@ -179,20 +172,16 @@ class TrainingClient:
         self.close()
 
     def close(self) -> None:
-        """Ends all that was started."""
+        """Ends the fork server and its child."""
         if self._server is not None:
             self._server.drop()
             self._server = None
 
     def start(self) -> None:
-        """Lets the server load while the worker does something else."""
+        """Starts the fork server, which loads while the worker does something else."""
         if self._server is None or not self._server.alive:
             self.close()
             self._server = _Server(self.target)
-
-    def kill(self) -> None:
-        """Ends the training in hand at once; for signal handlers and other threads."""
-        self._hurried.set()
 
     def run(
         self,
@@ -200,16 +189,20 @@ class TrainingClient:
         check_interrupt: Callable[[], None] = lambda: None,
         seconds: float | None = None,
     ) -> Evaluation:
-        """The candidate as its child measured it.
+        """Trains a candidate in a child and returns its evaluation.
 
-        `check_interrupt` is called all the time; when it raises, the child is asked to end, which
-        it does before its next batch, its last epoch kept; `seconds` count from the child's start.
-        Raises ChildFailure, or what `check_interrupt` raised.
+        Args:
+            job: The training.
+            check_interrupt: Called several times a second. When it raises, the child is asked to
+                end, which it does before its next batch, and its last epoch is kept.
+            seconds: The most that the child may take from its start.
+
+        Raises:
+            ChildFailure: The child ended without a result.
         """
-        self._hurried.clear()
         training = _Training(self._send(job))
         try:
-            self._attend(training, check_interrupt, seconds)
+            self._wait(training, check_interrupt, seconds)
         except _Gone:
             raise _explained(self._lost(), check_interrupt) from None
         except ChildFailure:
@@ -219,50 +212,46 @@ class TrainingClient:
             self._end(training, GRACE_s)
             raise
         finally:
-            if training.end is None:  # not begun, no answer, or lost: all of it goes
+            if training.end is None:  # the server is lost or does not answer
                 self.close()
-        return _judged(training, check_interrupt)
+        return _result(training, check_interrupt)
 
     def _send(self, job: Job) -> Connection:
-        more = {
-            "device": self.device,
-            "memory_B": self.memory_B,
-            "log_level": logging.getLogger().getEffectiveLevel(),
-        }
+        level = logging.getLogger().getEffectiveLevel()
         try:
             self.start()
         except OSError as error:
             raise ChildFailure("setup", f"the fork server cannot be started: {error}") from error
         assert self._server is not None  # noqa: S101  just started
-        with suppress(OSError):  # it has just died, which is seen next
-            send(self._server.control, {"job": job.words() | more})
+        with suppress(OSError):  # it has just died, which is noticed next
+            message = job.message() | {"device": self.device, "log_level": level}
+            send(self._server.control, {"job": message})
         return self._server.control
 
-    def _attend(
+    def _wait(
         self, training: _Training, check_interrupt: Callable[[], None], seconds: float | None
     ) -> None:
-        """Until the child's end."""
+        """Waits for the child's end."""
         while training.end is None:
             check_interrupt()
-            if self._hurried.is_set():
-                raise ChildFailure("killed", "SIGKILL: at once, as was asked")
             if training.is_late(seconds):
                 raise ChildFailure("timeout", f"longer than {seconds:g} s")
-            training.hear(POLL_s)
+            training.receive(POLL_s)
 
     def _end(self, training: _Training, grace_s: float) -> None:
-        """Asks the child to end if it has some grace, then insists."""
+        """Asks the child to end, where it has some grace, then kills it."""
         try:
             if training.started is not None and grace_s:
                 training.signal(signal.SIGTERM)
-                training.await_end(grace_s, self._hurried)
+                training.await_end(grace_s)
             if training.started is not None and training.end is None:
                 training.signal(signal.SIGKILL)
-                training.await_end(DEATH_s, threading.Event())
+                training.await_end(DEATH_s)
         except _Gone:
             pass
 
     def _lost(self) -> ChildFailure:
+        """The failure of a training whose fork server is gone."""
         assert self._server is not None  # noqa: S101  started by _send
         code = self._server.drop()
         if code < 0:
@@ -270,29 +259,19 @@ class TrainingClient:
         return ChildFailure("setup", f"the fork server ended with exit code {code}")
 
 
-def _limit_B(memory_GiB: float, device: str) -> int:
-    """SpecError where the kernel counts what no training takes, or does not count."""
-    if device != "cpu" or sys.platform != "linux":
-        raise SpecError(
-            f"memory_GiB = {memory_GiB:g}: limits a training on Linux and on the processor, not "
-            f"on {device if device != 'cpu' else sys.platform}"
-        )
-    return int((memory_GiB + RESERVE_GiB) * 2**30)
-
-
-def _judged(training: _Training, check_interrupt: Callable[[], None]) -> Evaluation:
+def _result(training: _Training, check_interrupt: Callable[[], None]) -> Evaluation:
     """The result; raises ChildFailure, or what `check_interrupt` raises where others ended it."""
-    said, end = training.said, training.end
+    reply, end = training.reply, training.end
     assert end is not None  # noqa: S101  waited for
-    if "result" in said:
-        return Evaluation.from_json(said["result"])
-    if "failure" in said:
-        found = said["failure"]
-        if found["kind"] == "error":
-            log.error("in a training:\n%s", found["traceback"].rstrip())
-        raise ChildFailure(found["kind"], found["reason"])
+    if "result" in reply:
+        return Evaluation.from_json(reply["result"])
+    if "failure" in reply:
+        failed = reply["failure"]
+        if failed["kind"] == "error":
+            log.error("in a training:\n%s", failed["traceback"].rstrip())
+        raise ChildFailure(failed["kind"], failed["reason"])
     failure = failure_of(end["end"], end["oom"])
-    if "stopped" in said:
+    if "stopped" in reply:
         failure = ChildFailure("killed", "SIGTERM, which was not ours")
     raise _explained(failure, check_interrupt)
 
