@@ -240,6 +240,12 @@ def chaos(found):
     assert found["retries"] <= found["kills"] + found["crashes"] + found["stops"]
 
 
+def cli_start(found):
+    assert found["rounds"] == 1
+    assert found["cpu_s"].keys() == {*found["limits_s"], "import optuna"}
+    assert all(seconds > 0 for seconds in found["cpu_s"].values())
+
+
 def scale(found):
     assert [row["workers"] for row in found["shared"]] == [1, 2]
     for row in found["shared"]:
@@ -267,6 +273,7 @@ class Run:
 RUNS = {
     "chaos.py": Run("--storage sqlite:// --workers 2 --trials 6 --kill-every 4", chaos),
     "child.py": Run("--rounds 1 --study {digits}", processes),
+    "cli_start.py": Run("--rounds 1 --trainings 1", cli_start),
     "cost_model.py": Run("--layers 4 --candidates 50 --rounds 1", costs),
     "data.py": Run("--data {data} --rounds 1", reading),
     "digits.py": Run("--seeds 1 --study {digits}", digits),

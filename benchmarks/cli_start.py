@@ -1,0 +1,96 @@
+"""CPU seconds of the commands that only read, each started as a user starts it.
+
+    python benchmarks/cli_start.py [--rounds 5]
+
+The commands read a small study that the benchmark first runs in a temporary folder. CPU seconds
+are user and system time of the whole process, as medians of the rounds. `import optuna` is the
+time of a Python process that does nothing else, for comparison.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+STUDY = """
+name = "small"
+[space]
+operations = "light3"
+channels = [4, 8]
+hidden = [16, 32]
+head_pool = 2
+time_steps = 2
+[data]
+name = "digits"
+train_samples = 128
+validation_samples = 64
+[training]
+epochs = 1
+[search]
+sampler = "random"
+trainings = {trainings}
+[[objectives]]
+metric = "accuracy"
+direction = "maximize"
+[[objectives]]
+metric = "energy_uJ"
+direction = "minimize"
+reference = 10.0
+"""
+LIMITS = {  # CPU seconds
+    "--help": 0.4,
+    "status small": 1.2,
+    "front small": 1.2,
+    "show small 0": 1.2,
+    "studies": 1.2,
+    "report small": 1.2,
+    "check small.toml": 2.5,
+}
+OPTUNA = "import optuna"
+
+
+def cpu_s(command: list[str], folder: Path) -> float:
+    """CPU seconds of a command that is run in a folder."""
+    environment = os.environ | {"NAS_STORAGE": "sqlite:///nas.db"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+
+
+def measure(rounds: int, trainings: int) -> dict[str, float]:
+    """Median CPU seconds by command. The commands take turns in each round."""
+    nas = [sys.executable, "-m", "nas_service"]
+    commands = {arguments: [*nas, *arguments.split()] for arguments in LIMITS}
+    commands[OPTUNA] = [sys.executable, "-c", OPTUNA]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "small.toml").write_text(STUDY.format(trainings=trainings))
+        cpu_s([*nas, "run", "small.toml", "--workers", "1"], folder)
+        seconds = [{c: cpu_s(commands[c], folder) for c in commands} for _ in range(rounds)]
+    return {c: statistics.median(row[c] for row in seconds) for c in commands}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trainings", type=int, default=8, help="of the study that is read")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    seconds = measure(args.rounds, args.trainings)
+    if args.json:
+        print(json.dumps({"rounds": args.rounds, "cpu_s": seconds, "limits_s": LIMITS}, indent=2))
+        return
+    print(f"{'command':20s} {'CPU s':>6s} {'limit':>6s}   (medians of {args.rounds} rounds)")
+    for command, limit in LIMITS.items():
+        print(f"{'nas ' + command:20s} {seconds[command]:6.2f} {limit:6.1f}")
+    print(f"{OPTUNA:20s} {seconds[OPTUNA]:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
