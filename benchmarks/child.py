@@ -101,10 +101,10 @@ def measure(study: Path, rounds: int, folder: Path) -> dict[str, object]:
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.spaces.architecture import Architecture
     from nas_service.spaces.cell import Cell
-    from nas_service.study.spec import load_spec
+    from nas_service.study.loading import load_spec, with_until
 
     torch.set_num_threads(1)
-    spec = load_spec(study).with_until(1)
+    spec = with_until(load_spec(study), 1)
     bench, weights = Evaluator.open(spec, Path()), folder / "w.safetensors"
     cell = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
     screened = bench.screen(Architecture((cell, cell), 16, 1, 96, 3, 8), 1)

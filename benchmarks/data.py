@@ -23,7 +23,7 @@ from nas_service.data import source_of
 from nas_service.data.batches import batch, whole
 from nas_service.data.images import Images, split
 from nas_service.errors import DataError
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 SETS = (
     Data(name="fashion_mnist"),

@@ -20,7 +20,7 @@ from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))

@@ -24,7 +24,8 @@ import optuna
 
 import nas_service
 from nas_service.statistics import mean
-from nas_service.study.spec import StudySpec, load_spec, parse_spec
+from nas_service.study.loading import load_spec, parse_spec
+from nas_service.study.spec import StudySpec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 WAYS = ("halving", "in full")
@@ -34,7 +35,11 @@ def planned(base: StudySpec, args: argparse.Namespace, sampler: str, seed: int) 
     """The study by halving."""
     tree = base.model_dump(mode="json") | {"seed": seed}
     tree["data"]["train_samples"] = args.samples or base.data.train_samples
-    tree["search"] |= {"sampler": sampler, "halving": args.eta, "trainings": args.candidates}
+    tree["search"] |= {
+        "sampler": sampler,
+        "reduction_factor": args.eta,
+        "trainings": args.candidates,
+    }
     rungs = [int(n) for n in args.rungs.split(",")]
     tree["training"] |= {"epochs": args.epochs, "until": None, "rungs": rungs}
     return parse_spec(json.dumps(tree), "halving")
@@ -43,7 +48,7 @@ def planned(base: StudySpec, args: argparse.Namespace, sampler: str, seed: int) 
 def in_full(spec: StudySpec, epochs: int) -> StudySpec:
     """The same without halving, over as many candidates as take so many epochs."""
     count = max(1, round(epochs / spec.training.last))
-    search = spec.search.model_copy(update={"halving": None, "trainings": count})
+    search = spec.search.model_copy(update={"reduction_factor": None, "trainings": count})
     training = spec.training.model_copy(update={"rungs": ()})
     return spec.model_copy(update={"search": search, "training": training})
 

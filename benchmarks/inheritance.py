@@ -25,7 +25,8 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import StudySpec, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 TRUTH = 1000  # first seed of the truth, apart from that of the brief trainings

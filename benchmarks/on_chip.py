@@ -20,7 +20,7 @@ from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, firing_rate, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))

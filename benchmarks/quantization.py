@@ -33,7 +33,7 @@ from nas_service.snn.quantization import Granularity, Rounding, matrix_of, quant
 from nas_service.snn.training import accuracy, firing_rate, fit, recalibrate
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
@@ -42,8 +42,8 @@ GRIDS: tuple[Granularity, ...] = ("channel", "tensor")
 BITS = (8, 4, 3, 2)
 TRAINED = [Rounding(b, per) for b in BITS for per in GRIDS]
 TRAINED += [Rounding(b, per, "learned") for b in (3, 2) for per in GRIDS]
-AFTER = [Rounding(b, per, "absmax", "after") for b in BITS for per in GRIDS]
-AFTER += [Rounding(b, per, "mse", "after") for b in BITS for per in GRIDS]
+AFTER = [Rounding(b, per, "absmax", "ptq") for b in BITS for per in GRIDS]
+AFTER += [Rounding(b, per, "mse", "ptq") for b in BITS for per in GRIDS]
 SHAPES = [(16, 8), (16, 32), (32, 16), (32, 32), (64, 8), (64, 16), (128, 8), (128, 16)]
 INT8_ROUNDS = 9  # of float32 against bytes, at most
 WIDTHS = (8, 16, 32, 64, 128)
@@ -72,8 +72,8 @@ def everywhere(network: Network, rounding: Rounding) -> Network:
 def name_of(rounding: Rounding | None) -> str:
     if rounding is None:
         return "float"
-    after = " after" if rounding.when == "after" else ""
-    return f"{rounding.bits} bit per {rounding.per}, {rounding.scale}{after}"
+    after = " after" if rounding.mode == "ptq" else ""
+    return f"{rounding.bits} bit per {rounding.granularity}, {rounding.step_size}{after}"
 
 
 def accuracies(
@@ -108,7 +108,7 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
 def step_ratios(bench: Evaluator, train: Labelled, rounds: int) -> dict[str, float]:
     """Time of a training step over that of the float network."""
     calls = {}
-    for rounding in (None, *TRAINED, Rounding(4, scale="mse", when="after")):
+    for rounding in (None, *TRAINED, Rounding(4, step_size="mse", mode="ptq")):
         network = build(bench, rounding, seed=0).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         calls[name_of(rounding)] = lambda n=network, o=optimizer: step(n, o, train)

@@ -23,7 +23,8 @@ from nas_service.snn.training import accuracy, fit
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS
-from nas_service.study.spec import StudySpec, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 
 STUDIES = Path(__file__).parents[1] / "studies"
 CELL = Cell.from_text("0330 0001 0003 0000", PRESETS["snasnet5"])

@@ -18,7 +18,7 @@ from nas_service.evaluation.feasible_set import counted
 from nas_service.evaluation.repair import repair
 from nas_service.evaluation.screening import Budgets
 from nas_service.spaces.batch import numbered, sampled
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 
 def ms(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -55,7 +55,8 @@ from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import Drawn, sampled
 from nas_service.statistics import spearman
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -101,7 +102,7 @@ class Question:
             "data": {"name": "digits"},
             "training": {"epochs": 0},
             "proxies": {"names": [PROXY], "samples": IMAGES},
-            "hardware": {"assumed_rate": 0.05, "space": CHIP},
+            "hardware": {"assumed_rate": 0.05, "search_space": CHIP},
             "search": {"sampler": sampler},
             "objectives": [known[name] for name in self.objectives],
             "constraints": [{"metric": m, "at_most": most} for m, most in budgets.items()],

@@ -21,7 +21,8 @@ import optuna
 
 import nas_service
 from nas_service.statistics import mean
-from nas_service.study.spec import StudySpec, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 
 STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
 

@@ -34,7 +34,8 @@ from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.searches.optuna_trial import report_by_number
 from nas_service.spaces.batch import sampled
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 RANDOM = 5000  # candidates that say what is cheap and what is dear
 BOUNDED = ("parameters", "area_mm2", "latency_ms", "energy_uJ")

@@ -20,7 +20,8 @@ from nas_service.searches.creation import check, create
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 from nas_service.worker.local_pool import end_on_signals
 from nas_service.worker.worker import Worker
 
@@ -51,7 +52,7 @@ def spec(
         "name": name,
         "seed": seed,
         "space": space,
-        "hardware": {"profile": "corrected", "space": CHIP},
+        "hardware": {"profile": "corrected", "search_space": CHIP},
         "data": {"name": "digits"},
         "training": {"epochs": 1},
         "objectives": [

@@ -8,7 +8,8 @@ from nas_service.searches.creation import check, create
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
 from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 from nas_service.worker.local_pool import LocalWorkerPool, cores
 
 

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from nas_service.cli.main import main
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda p: p.name)

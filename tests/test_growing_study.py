@@ -22,7 +22,7 @@ from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "conv1x1"))

@@ -25,7 +25,8 @@ from nas_service.searches.results import read
 from nas_service.searches.stopping import at_first_rung, end_reason, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.store.store import Store
-from nas_service.study.spec import Stall, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.sections import EarlyStop
 from nas_service.worker.worker import Worker
 
 TREE = {
@@ -37,7 +38,7 @@ TREE = {
     },
     "data": {"name": "digits", "train_samples": 96, "validation_samples": 96},
     "training": {"epochs": 4, "rungs": [1, 2], "batch_size": 16, "learning_rate": 0.02},
-    "search": {"trainings": 8, "sampler": "random", "halving": 2},
+    "search": {"trainings": 8, "sampler": "random", "reduction_factor": 2},
     "objectives": [
         {"metric": "accuracy", "direction": "maximize"},
         {"metric": "energy_uJ", "direction": "minimize", "reference": 1.0},
@@ -162,7 +163,7 @@ def test_what_went_on_equals_one_training(store, tmp_path):
     for step in STEPS:
         found = next(e for e in archive(store, search).values() if e.fidelity == step)
         whole = Evaluator.open(
-            spec(training={"until": step, "rungs": []}, search={"halving": None}), Path()
+            spec(training={"until": step, "rungs": []}, search={"reduction_factor": None}), Path()
         )
         fresh = whole.train(
             whole.screen(found.architecture, found.seed), tmp_path / "w.safetensors"
@@ -228,7 +229,7 @@ def nas(store, command, *words):
 
 
 def test_few_candidates_still_end_with_a_front_in_full(store):
-    search, why = run(store, spec(search={"trainings": 2, "halving": 4}))
+    search, why = run(store, spec(search={"trainings": 2, "reduction_factor": 4}))
     assert why == "budget spent: 2 trainings"
     result = read(search)
     assert result.counts["trained"] == 2
@@ -273,10 +274,10 @@ def test_a_stall_is_judged_at_the_first_rung(finished):
         gain = now / before - 1 if before else 0.0
         growing += gain > 0.01
         for limit in (gain + 0.01, gain - 0.01):
-            stall = Stall(trainings=last, gain=max(0.0, limit))
-            asked = search.spec.search.model_copy(update={"stall": stall})
+            stall = EarlyStop(patience=last, min_gain=max(0.0, limit))
+            asked = search.spec.search.model_copy(update={"early_stop": stall})
             there = search.spec.model_copy(update={"search": asked})
-            assert bool(stalled(there, rows)) == (bool(before) and gain - stall.gain < 1e-9)
+            assert bool(stalled(there, rows)) == (bool(before) and gain - stall.min_gain < 1e-9)
     assert growing
 
 

@@ -7,7 +7,7 @@ import click
 from nas_service.cli.common import STUDY_FILE, options
 from nas_service.cli.terminal import err, out, plain, print_json
 from nas_service.searches import creation
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 
 @click.command()

@@ -27,7 +27,7 @@ from nas_service.errors import SpecError, pick
 from nas_service.importers import load_workload
 from nas_service.json_file import read_json
 from nas_service.metrics import METRICS
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 
 if TYPE_CHECKING:
     from hw_models.calibration import Calibration

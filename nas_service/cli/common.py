@@ -126,7 +126,8 @@ def read_study(
     path: Path, name: str | None, seed: int | None, trainings: int | None
 ) -> "StudySpec":
     """The study of a file, with what the command line replaces."""
-    from nas_service.study.spec import load_spec, study_name
+    from nas_service.study.fields import study_name
+    from nas_service.study.loading import load_spec
 
     spec = load_spec(path)
     changes: dict[str, Any] = {}

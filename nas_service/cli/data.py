@@ -10,7 +10,7 @@ from rich.table import Table
 from nas_service.cli.common import options
 from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 ENCODINGS = {
     "direct": "one image, the same at every time step",

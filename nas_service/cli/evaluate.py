@@ -22,7 +22,8 @@ from nas_service.cli.terminal import (
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
 from nas_service.statistics import Interval
-from nas_service.study.spec import StudySpec, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from nas_service.evaluation.ablation import Ablation, Plan

@@ -20,7 +20,7 @@ from nas_service.errors import StudyError
 from nas_service.searches import results
 from nas_service.searches.stopping import end_reason
 from nas_service.spaces.operations import operations_of
-from nas_service.study.spec import study_name
+from nas_service.study.fields import study_name
 
 if TYPE_CHECKING:
     from nas_service.searches.results import Candidate, Result

@@ -14,7 +14,7 @@ from nas_service.data.sets import (
     mnist as idx,
 )
 from nas_service.errors import SpecError, pick
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 DATASETS: dict[str, Source] = {
     "digits": digits.SOURCE,

@@ -165,7 +165,10 @@ class Evaluator:
 
     def with_last_epoch(self, until: int) -> "Evaluator":
         """The same evaluator, its trainings ending at this epoch with no rungs left after it."""
-        t, search = self.spec.training, self.spec.search.model_copy(update={"halving": None})
+        t, search = (
+            self.spec.training,
+            self.spec.search.model_copy(update={"reduction_factor": None}),
+        )
         if until == t.last:
             return self
         rungs = tuple(n for n in t.rungs if n < until)
@@ -242,7 +245,10 @@ class Evaluator:
         rates = spike_rates(network, sample)
         workload = self.workload(architecture).with_spike_rates(rates)
         hardware, bounds = self._screener.costs(architecture, workload)
-        chip, draws = self._screener.profile(architecture).chip, self.spec.hardware.chips
+        chip, draws = (
+            self._screener.profile(architecture).chip,
+            self.spec.hardware.monte_carlo_chips,
+        )
         return replace(
             candidate,
             outcome="trained",

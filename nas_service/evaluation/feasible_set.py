@@ -22,7 +22,7 @@ from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, sampled
 from nas_service.spaces.cell import EDGES
 from nas_service.spaces.operations import OPERATIONS
-from nas_service.study.spec import Constraint
+from nas_service.study.sections import Constraint
 
 LEAVES = 500_000  # a space with more of them is not counted
 PROBED = 2000  # fair draws that tell how rare they are

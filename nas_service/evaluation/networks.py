@@ -32,7 +32,7 @@ def build_network(
         n.votes,
         n.dropout,
         neuron=neuron_of(spec),
-        rounding=Rounding(8, q.per, q.scale, q.when),
+        rounding=Rounding(8, q.granularity, q.step_size, q.mode),
         norm_each_step=n.norm == "step",
         momentum=n.norm_momentum,
     )

@@ -12,7 +12,7 @@ from nas_service.snn.int8 import in_int8
 from nas_service.snn.network import Network
 from nas_service.snn.proxies import score
 from nas_service.snn.training import accuracy
-from nas_service.study.spec import Proxies
+from nas_service.study.sections import Proxies
 
 CHIP_SAMPLES = 128  # validation images that each simulated chip classifies
 

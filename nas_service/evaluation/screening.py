@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]  # [N]
 def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
     """The study's chip, with the settings that were drawn for a candidate."""
     try:
-        return load_profile(spec.hardware.profile).with_values(spec.hardware.set | dict(chip))
+        return load_profile(spec.hardware.profile).with_values(spec.hardware.overrides | dict(chip))
     except HardwareError as error:
         raise SpecError(f"hardware: {error}") from error
 

@@ -15,7 +15,8 @@ from nas_service.metrics import Evaluation
 from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.network import Network
 from nas_service.snn.training import Recipe, fit, recalibrate, recalibrated
-from nas_service.study.spec import StudySpec, Training
+from nas_service.study.sections import Training
+from nas_service.study.spec import StudySpec
 
 Curve = tuple[tuple[int, float], ...]  # epochs and the accuracies after them
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nas_service.errors import SpecError
-from nas_service.study.spec import study_name
+from nas_service.study.fields import study_name
 
 MOST_WORKERS = 10_000
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,:@/+-]{0,127}")

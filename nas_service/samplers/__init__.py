@@ -52,12 +52,18 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 
 def sampler_of(spec: StudySpec) -> BaseSampler:
     """The sampler that a study names."""
-    if spec.search.warm and spec.search.sampler != "greybox":
-        raise SpecError(f"search.warm: sampler {spec.search.sampler!r} learns from no other study")
-    if spec.search.halving and spec.search.sampler in SEEDS:
-        raise SpecError(f"search.halving: sampler {spec.search.sampler!r} looks at one score each")
-    if spec.search.checks is not None and spec.search.sampler != "neuronas":
-        raise SpecError(f"search.checks: sampler {spec.search.sampler!r} has no order of checks")
+    if spec.search.warm_start_from and spec.search.sampler != "greybox":
+        raise SpecError(
+            f"search.warm_start_from: sampler {spec.search.sampler!r} learns from no other study"
+        )
+    if spec.search.reduction_factor and spec.search.sampler in SEEDS:
+        raise SpecError(
+            f"search.reduction_factor: sampler {spec.search.sampler!r} looks at one score each"
+        )
+    if spec.search.constraint_order is not None and spec.search.sampler != "neuronas":
+        raise SpecError(
+            f"search.constraint_order: sampler {spec.search.sampler!r} has no order of checks"
+        )
     known = {**dict.fromkeys(SAMPLERS, _seeded), **OF_CELLS}
     return pick(known, spec.search.sampler, "sampler")(spec)
 

@@ -37,7 +37,8 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import Drawn
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
-from nas_service.study.spec import Constraint, StudySpec
+from nas_service.study.sections import Constraint
+from nas_service.study.spec import StudySpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -254,7 +255,7 @@ class CellProblem:
     @property
     def _last(self) -> int:
         """Epochs of a full training, where candidates of fewer are something else."""
-        return 0 if self.spec.search.halving is None else self.spec.training.last
+        return 0 if self.spec.search.reduction_factor is None else self.spec.training.last
 
     def observe(self, trial: FrozenTrial) -> Iterator[Observation]:
         """What a trained candidate gave; one that diverged by its fallbacks, no rejected one.
@@ -274,11 +275,13 @@ class CellProblem:
 
     def warm(self, study: Study) -> Iterator[Observation]:
         """Trials of the studies in the same store that this one is to learn from."""
-        for name in self.spec.search.warm:
+        for name in self.spec.search.warm_start_from:
             try:
                 other = optuna.load_study(study_name=name, storage=study._storage)
             except KeyError:
-                raise StudyError(f"search.warm: no study {name!r} in the store") from None
+                raise StudyError(
+                    f"search.warm_start_from: no study {name!r} in the store"
+                ) from None
             trials = other.get_trials(deepcopy=False)
             last = max((t.user_attrs.get("epochs", 0) for t in trials), default=0)
             for trial in trials:

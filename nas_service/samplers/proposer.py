@@ -258,11 +258,11 @@ def spikenas(spec: StudySpec) -> BaseSampler:
 def neuronas(spec: StudySpec) -> BaseSampler:
     """Memory, area, latency and energy are looked at before scoring, in the order of the study's
     `checks`; what is not among these is not."""
-    checks = spec.search.checks
+    checks = spec.search.constraint_order
     bounded = {c.metric for c in spec.constraints}
     if missing := [metric for metric in checks or () if metric not in bounded]:
-        raise SpecError(f"search.checks: the study has no budget on {missing[0]!r}")
+        raise SpecError(f"search.constraint_order: the study has no budget on {missing[0]!r}")
     unknown = [m for m in checks or () if not METRICS[m].costed]
     if unknown:
-        raise SpecError(f"search.checks: {unknown[0]!r} is no cost that is known before")
+        raise SpecError(f"search.constraint_order: {unknown[0]!r} is no cost that is known before")
     return CellByCell(spec, HARDWARE if checks is None else checks)

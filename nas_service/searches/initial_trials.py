@@ -17,7 +17,8 @@ from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.spaces.cell_space import CellSpace, Number
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store.store import Store
-from nas_service.study.spec import FRONT, StudySpec
+from nas_service.study.fields import FRONT
+from nas_service.study.spec import StudySpec
 
 # One cell each, the same in all places of a network, as text in the operations of `snasnet5`.
 PUBLISHED = (
@@ -41,7 +42,7 @@ class InitialTrials:
 
 
 def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> InitialTrials:
-    """Resolves the candidates that `search.start` names; of published cells and fronts those
+    """Resolves the candidates that `search.initial` names; of published cells and fronts those
     that fit are taken.
 
     Args:
@@ -55,19 +56,19 @@ def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> In
     """
     parameters: dict[str, Params] = {}
     notes = []
-    for position, entry in enumerate(spec.search.start):
+    for position, entry in enumerate(spec.search.initial):
         try:
             architectures = list(_named(spec, space, entry, store))
             fit, left = _fitting(space, architectures, _some_may_fit(entry))
         except SpecError as error:
-            raise SpecError(f"search.start.{position}: {error}") from None
+            raise SpecError(f"search.initial.{position}: {error}") from None
         parameters |= {a.digest: p for a, p in fit if a.digest not in parameters}
         if left:
             count, why = len(left), left[0]
             notes.append(
-                f"search.start: {count} of {len(architectures)} left out of {entry}: {why}"
+                f"search.initial: {count} of {len(architectures)} left out of {entry}: {why}"
             )
-    awaits_store = store is None and any(map(_is_front, spec.search.start))
+    awaits_store = store is None and any(map(_is_front, spec.search.initial))
     return InitialTrials(tuple(parameters.values()), tuple(notes), awaits_store)
 
 

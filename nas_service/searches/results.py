@@ -147,7 +147,7 @@ class Result:
     @cached_property
     def rungs(self) -> dict[int, int]:
         """With successive halving: number of candidates that were measured at each rung."""
-        if self.spec.search.halving is None:
+        if self.spec.search.reduction_factor is None:
             return {}
         at = Counter(s.epochs for s in self.search.store.rung_results(self.search.id))
         return {step: at[step] for step in sorted({*at, *self.spec.steps})}
@@ -197,7 +197,7 @@ class Result:
                 a study with successive halving, which promotes candidates itself, none.
         """
         last = self.spec.training.last
-        if top is None and self.spec.search.halving is not None:
+        if top is None and self.spec.search.reduction_factor is not None:
             return ()
         ordered = self._front_by_front(self.feasible)
         best = self._front_of(self.feasible) if top is None else itertools.islice(ordered, top)

@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from nas_service.errors import StudyError
 from nas_service.store.database import said
 from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec, with_until
+from nas_service.study.spec import StudySpec
 
 CONTINUES = "continues"  # attribute of a trial: the number of the trial that it continues
 UNTIL = "until"  # attribute of such a trial: the epoch it trains to, if not the study's last
@@ -81,7 +82,7 @@ def extend_epochs(search: Search, until: int) -> Search:
             f"study {search.name!r} trains to epoch {last} by now: until = {until} leads back, "
             f"{last} or more is possible"
         )
-    return search if until == last else _with_spec(search, search.spec.with_until(until))
+    return search if until == last else _with_spec(search, with_until(search.spec, until))
 
 
 def adopt_limits(search: Search, spec: StudySpec) -> Search:
@@ -90,7 +91,7 @@ def adopt_limits(search: Search, spec: StudySpec) -> Search:
     Raises:
         StudyError: Another process changed the study at the same time.
     """
-    return _with_spec(search, search.spec.with_budget(spec))
+    return _with_spec(search, search.spec.with_limits_of(spec))
 
 
 def _with_spec(search: Search, spec: StudySpec) -> Search:

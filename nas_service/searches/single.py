@@ -9,7 +9,8 @@ from nas_service.json_file import read_json
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
 from nas_service.spaces.operations import BACK, operations_of
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 SEEDS = 2**31
 
@@ -51,11 +52,11 @@ def single_candidate(spec: StudySpec, architecture: Architecture, where: str) ->
             setting of the chip is missing or fixed by the study.
     """
     chip = dict(architecture.chip)
-    if missing := sorted(spec.hardware.space.keys() - chip):
+    if missing := sorted(spec.hardware.search_space.keys() - chip):
         raise SpecError(f"{where}: chip: missing {missing}, which the study searches")
     tree = spec.model_dump(mode="json") | {"space": _space(spec, architecture)}
-    tree["search"]["start"] = []
-    tree["hardware"]["space"] = {key: [value] for key, value in chip.items()}
+    tree["search"]["initial"] = []
+    tree["hardware"]["search_space"] = {key: [value] for key, value in chip.items()}
     try:
         single = parse_spec(json.dumps(tree), "")
         check(single)
@@ -68,7 +69,7 @@ def single_candidate(spec: StudySpec, architecture: Architecture, where: str) ->
 def _as_in_the_file(fault: str) -> str:
     """Names the key of the architecture in place of the study's key that it became."""
     key, sign, text = fault.removeprefix(": ").partition(": ")
-    key = key.replace("hardware.space", "chip").removeprefix("space.")
+    key = key.replace("hardware.search_space", "chip").removeprefix("space.")
     while key.endswith(".0"):  # the one value there is
         key = key.removesuffix(".0")
     return key + sign + text
@@ -91,5 +92,5 @@ def _space(spec: StudySpec, a: Architecture) -> dict[str, Any]:
         "threshold": a.threshold,
         "weight_bits": sorted(set(a.all_bits)),
         "bits_of": "network" if isinstance(bits, int) else "part" if by_part else "layer",
-        "candidates": "genotypes" if a.literal else "functions",
+        "deduplicate_by": "genotype" if a.literal else "function",
     }

@@ -18,7 +18,7 @@ def end_reason(search: Search) -> str | None:
     spec, store = search.spec, search.store
     limits, archive = spec.search, store.archived(search.id)
     proposals = store.study(search.name).trainings * limits.proposals_per_training
-    stop = stalled(spec, at_first_rung(search)) if limits.stall else ""
+    stop = stalled(spec, at_first_rung(search)) if limits.early_stop else ""
     stop = stop or exhausted(all_digests(spec), archive)
     reason = store.end(
         search.id, proposals, limits.max_failures, limits.seconds, stop, promote_by(spec)
@@ -49,18 +49,18 @@ def stalled(spec: StudySpec, archive: Iterable[Archived]) -> str:
 
     Trainings are ordered by their trials. Nothing stalls before the hypervolume is above 0.
     """
-    stall = spec.search.stall
+    stall = spec.search.early_stop
     paid = sorted((row for row in archive if row.outcome in PAID), key=lambda row: row.trial)
-    if stall is None or len(paid) <= stall.trainings:
+    if stall is None or len(paid) <= stall.patience:
         return ""
     last = last_epoch(row.metrics for row in _feasible(spec, paid))
     paid = [row for row in paid if epochs(row.metrics) in (0, last)]  # 0: diverged
-    before, now = _volume(spec, paid[: -stall.trainings]), _volume(spec, paid)
-    if not before or now > before * (1 + stall.gain):
+    before, now = _volume(spec, paid[: -stall.patience]), _volume(spec, paid)
+    if not before or now > before * (1 + stall.min_gain):
         return ""
     return (
         f"stalled: hypervolume {now:.4f} after {len(paid)} trainings, "
-        f"{before:.4f} before the last {stall.trainings}"
+        f"{before:.4f} before the last {stall.patience}"
     )
 
 
@@ -68,7 +68,7 @@ def at_first_rung(search: Search) -> list[Archived]:
     """The archive; with successive halving each candidate as measured at the first rung, where
     all of them can be compared."""
     archive, first = search.store.archived(search.id), search.spec.steps[0]
-    if search.spec.search.halving is None:
+    if search.spec.search.reduction_factor is None:
         return list(archive.values())
     rungs = search.store.rung_results(search.id)
     results = {result.digest: result for result in rungs if result.epochs == first}

@@ -84,5 +84,5 @@ class SuccessiveHalving:
 
 def promote_by(spec: StudySpec) -> Promote | None:
     """The rule by which a store promotes candidates; None without successive halving."""
-    factor = spec.search.halving
+    factor = spec.search.reduction_factor
     return None if factor is None else SuccessiveHalving(spec, factor).promotion

@@ -191,7 +191,7 @@ def quantize_after(network: Network, roundings: Mapping[str, Rounding]) -> Netwo
     for name, rounding in roundings.items():
         if name not in blocks:
             raise SpecError(f"no block {name!r} to round{did_you_mean(name, blocks)}")
-        if rounding.scale == "learned":
+        if rounding.step_size == "learned":
             raise SpecError(f"block {name!r}: learned steps need training, not only rounding")
         quantize(matrix_of(blocks[name]), rounding)
     return copied

@@ -20,33 +20,37 @@ BITS = range(2, 9)
 CLIPPINGS = 32  # candidates of the search for the least squared error
 
 Granularity = Literal["channel", "tensor"]
-Scale = Literal["absmax", "mse", "learned"]
-When = Literal["training", "after"]
+StepSize = Literal["absmax", "mse", "learned"]
+Mode = Literal["qat", "ptq"]
 
 
 @dataclass(frozen=True)
 class Rounding:
     """How the weights of a matrix are rounded; raises SpecError for what does not go together.
 
-    `scale` sets the step of a grid: `absmax` from its largest weight, `mse` with the least squared
-    error, `learned` with the weights (LSQ). `when` it acts: in `training`, which scores through
-    the same rounding, or `after` it: trained in float, rounded wherever the network is scored.
+    `step_size` sets the step of a grid: `absmax` from its largest weight, `mse` with the least
+    squared error, `learned` with the weights (LSQ). `mode`: `qat` trains and scores through the
+    same rounding; `ptq` trains in float and rounds wherever the network is scored.
     """
 
     bits: int
-    per: Granularity = "channel"
-    scale: Scale = "absmax"
-    when: When = "training"
+    granularity: Granularity = "channel"
+    step_size: StepSize = "absmax"
+    mode: Mode = "qat"
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
             raise SpecError(f"rounding: bits = {self.bits!r}, must be {BITS[0]} to {BITS[-1]}")
-        for name, kind in (("per", Granularity), ("scale", Scale), ("when", When)):
+        for name, kind in (("granularity", Granularity), ("step_size", StepSize), ("mode", Mode)):
             pick(dict.fromkeys(get_args(kind)), getattr(self, name), f"rounding: {name}")
-        if self.scale == "learned" and self.when == "after":
-            raise SpecError("rounding: scale = 'learned' learns in training, not after it")
-        if self.scale == "mse" and self.when == "training":
-            raise SpecError("rounding: scale = 'mse' is a search, for when = 'after' alone")
+        if self.step_size == "learned" and self.mode == "ptq":
+            raise SpecError(
+                "rounding: step_size = 'learned' is learned in training: mode = 'qat' is needed"
+            )
+        if self.step_size == "mse" and self.mode == "qat":
+            raise SpecError(
+                "rounding: step_size = 'mse' is searched after the training: mode = 'ptq' is needed"
+            )
 
     @property
     def limit(self) -> int:
@@ -81,7 +85,7 @@ def initial_step(weights: Tensor, limit: int) -> Tensor:
     return torch.where(step > 0, step, torch.ones_like(step)).clamp(min=TINY)
 
 
-SCALES: dict[str, Callable[[Tensor, int], Tensor]] = {
+STEP_SIZES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "absmax": absmax,
     "mse": least_squares,
     "learned": initial_step,
@@ -147,16 +151,18 @@ class FakeQuantize(nn.Module):
 
     def grids(self, weight: Tensor) -> Tensor:
         """Weights [C_out, ...] as [G, n]."""
-        return weight.flatten(1) if self.rounding.per == "channel" else weight.flatten()[None]
+        return (
+            weight.flatten(1) if self.rounding.granularity == "channel" else weight.flatten()[None]
+        )
 
     def step(self, weight: Tensor) -> Tensor:
         """Steps of the grids [G]."""
-        return SCALES[self.rounding.scale](self.grids(weight.detach()), self.rounding.limit)
+        return STEP_SIZES[self.rounding.step_size](self.grids(weight.detach()), self.rounding.limit)
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.is_meta:  # torch has no rounding kernel for tensors without numbers
             return weight
-        if self.training and self.rounding.when == "after":
+        if self.training and self.rounding.mode == "ptq":
             return weight
         return rounded(weight, self.step(weight).expand(len(weight)), self.rounding.limit)
 
@@ -187,7 +193,7 @@ def quantize(module: nn.Module, rounding: Rounding) -> nn.Module:
     """The module, its `weight` seen through this rounding from now on, in place of any before."""
     seen = _seen_through(module)
     weight: Tensor = module.weight if seen is None else seen.original  # type: ignore[assignment]
-    learned = rounding.scale == "learned"
+    learned = rounding.step_size == "learned"
     quantizer = LearnedQuantize(rounding, weight) if learned else FakeQuantize(rounding)
     quantizer.train(module.training)
     if seen is None:

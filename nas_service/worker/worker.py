@@ -29,7 +29,7 @@ from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Lease, Promotion
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.retry import Retry
 from nas_service.worker.spool import Spool
 from nas_service.worker.telemetry import Telemetry
@@ -190,7 +190,7 @@ class Worker:
 
     def _stalled(self) -> str:
         s = self.search
-        return stalled(s.spec, at_first_rung(s)) if s.spec.search.stall else ""
+        return stalled(s.spec, at_first_rung(s)) if s.spec.search.early_stop else ""
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""
@@ -402,7 +402,7 @@ class Worker:
         with s.store.transactions.writing():
             if again and self._is_told(trial):
                 return True
-            stepwise = s.spec.search.halving is not None
+            stepwise = s.spec.search.reduction_factor is not None
             kept = s.store.archive_result(s.id, lease, self.owner, evaluation, stepwise, told=True)
             if kept is None:
                 self.telemetry.count("late_results")
@@ -475,7 +475,7 @@ class Worker:
         """Keeps results that workers of this machine had and could not tell before they ended."""
         s = self.search
         for waiting in self.spool.left(s.id):
-            stepwise = s.spec.search.halving is not None
+            stepwise = s.spec.search.reduction_factor is not None
             kept = s.store.archive_result(
                 s.id, waiting.lease, waiting.owner, waiting.evaluation, stepwise
             )

@@ -22,7 +22,7 @@ from nas_service.metrics import (
 )
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.batch import numbered
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 NEW = "parameters_per_crossbar"  # an entry that only this test makes
 DRAWS = 16

@@ -13,7 +13,7 @@ from nas_service.searches.creation import check, create
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

@@ -12,7 +12,8 @@ from nas_service.evaluation import images, screening
 from nas_service.samplers import greybox_cells
 from nas_service.searches import creation
 from nas_service.store.store import Store
-from nas_service.study.spec import Space, load_spec
+from nas_service.study.loading import load_spec
+from nas_service.study.sections import Space
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

@@ -16,7 +16,7 @@ from nas_service.data.dataset import Files, Place
 from nas_service.data.image_files import DECODER, Named, is_picture, samples, size_of
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 NAME = "image_folder"
 TEST = ("test", "val", "valid")

@@ -14,7 +14,8 @@ from nas_service.metrics import Evaluation
 from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name
 from nas_service.snn.precision import autocast
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 torch.set_num_threads(1)
 _evaluators: dict[tuple[str, Path], Evaluator] = {}

@@ -17,7 +17,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.store.store import Store
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 from nas_service.worker.worker import Worker
 
 STUDY = f"""{tiny.SPACE.replace("seed = 3", "seed = 4")}
@@ -223,12 +223,12 @@ def test_wrong_files_are_named_with_their_key(place, content, said):
 
 
 def test_settings_of_the_chip_are_said_once(place):
-    searched = ("[search]", "[hardware]\nspace = { adc_bits = [3, 4] }\n[search]")
+    searched = ("[search]", "[hardware]\nsearch_space = { adc_bits = [3, 4] }\n[search]")
     done = place(PLAIN, edit=searched)
     assert (done.exit_code, "chip: missing ['adc_bits']" in done.stderr) == (2, True)
-    fixed = ("[search]", "[hardware]\nset = { adc_bits = 3 }\n[search]")
+    fixed = ("[search]", "[hardware]\noverrides = { adc_bits = 3 }\n[search]")
     done = place({**PLAIN, "chip": {"adc_bits": 5}}, edit=fixed)
-    assert (done.exit_code, "either set or searched" in done.stderr) == (2, True)
+    assert (done.exit_code, "either overridden or searched" in done.stderr) == (2, True)
     assert place({**PLAIN, "chip": {"adc_bits": 5}}, "--no-train", edit=searched).exit_code == 0
 
 

@@ -19,7 +19,7 @@ from nas_service.data.sets import image_folder
 from nas_service.data.sets.tiny_imagenet import SOURCE as TINY
 from nas_service.errors import DataError, NasError, SpecError
 from nas_service.spaces.task import Task
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 COLOUR, GREY = Task(3, 4, 2), Task(1, 4, 2)
 

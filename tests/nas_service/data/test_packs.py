@@ -8,7 +8,7 @@ import pytest
 from nas_service.data import DATASETS, source_of
 from nas_service.data.batches import batch
 from nas_service.data.images import split
-from nas_service.study.spec import Data
+from nas_service.study.sections import Data
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
 TINY = "tinyimagenet20_subset_8000_900.zip"

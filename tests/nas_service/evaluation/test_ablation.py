@@ -14,7 +14,7 @@ from nas_service.evaluation import ablation
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 OPERATIONS = ("zeroize", "skip", "conv3x3", "avgpool3x3")
 TREE = {

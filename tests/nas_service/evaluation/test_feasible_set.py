@@ -11,7 +11,7 @@ from nas_service.evaluation.feasible_set import Classes, counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
 from nas_service.spaces.batch import coded, numbered, sampled
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"
 OPERATIONS = ["zeroize", "skip", "conv1x1", "conv3x3", "sepconv3x3", "avgpool3x3", "maxpool3x3"]
@@ -27,7 +27,7 @@ def spec_of(constraints=(), operations=OPERATIONS, profile="corrected", settings
         "space": {"operations": operations, **sizes, **space},
         "data": {"name": "digits"},
         "training": {"epochs": 1},
-        "hardware": {"profile": profile, "set": dict(settings), "assumed_rate": 0.1},
+        "hardware": {"profile": profile, "overrides": dict(settings), "assumed_rate": 0.1},
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "constraints": list(constraints),
     }

@@ -17,7 +17,7 @@ from nas_service.rejection import MEMORY, PATH, checks_named
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import coded, numbered, sampled
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import load_spec, parse_spec
+from nas_service.study.loading import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = {

@@ -19,7 +19,8 @@ from nas_service.searches.optuna_trial import report_by_number
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
-from nas_service.study.spec import StudySpec, parse_spec
+from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
 CHIP = load_profile("spikesim_rram")

@@ -26,7 +26,7 @@ from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.batch import sampled
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS, states_of
-from nas_service.study.spec import load_spec, parse_spec
+from nas_service.study.loading import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"
 
@@ -46,7 +46,7 @@ def spec_of(tmp_path, **changes):
 
 SPACES = {
     "plain": {},
-    "chip": {"hardware": "space = {crossbar_size = [64, 128], adc_bits = [4, 5, 7]}"},
+    "chip": {"hardware": "search_space = {crossbar_size = [64, 128], adc_bits = [4, 5, 7]}"},
     "backward": {"space": 'mode = "backward"'},
     "shared": {"space": "shared = true"},
 }
@@ -183,7 +183,10 @@ def test_rejected_trials_say_nothing(tmp_path):
 
 def test_rungs_are_contexts_of_their_own(tmp_path):
     """Each a trial of its own; here, and in a study that is learned from."""
-    changes = {"training": "rungs = [1, 3]", "search": 'halving = 3\nwarm = ["theirs"]'}
+    changes = {
+        "training": "rungs = [1, 3]",
+        "search": 'reduction_factor = 3\nwarm_start_from = ["theirs"]',
+    }
     box = CellProblem(spec_of(tmp_path, **changes))
     for name, expected in (
         ("ours", ["epoch 1", "epoch 3", ""]),
@@ -231,7 +234,7 @@ def test_ours_keeps_every_exact_budget(tmp_path):
 
 
 def test_warm_is_for_greybox_alone(tmp_path):
-    spec = spec_of(tmp_path, search='warm = ["other"]')
+    spec = spec_of(tmp_path, search='warm_start_from = ["other"]')
     assert sampler_of(spec) is not None
     plain = spec.model_copy(update={"search": spec.search.model_copy(update={"sampler": "tpe"})})
     with pytest.raises(SpecError, match=r"search\.warm"):
@@ -242,7 +245,7 @@ def test_where_fair_draws_hardly_fit_those_that_do_are_drawn(tmp_path):
     tree = json.loads(spec_of(tmp_path).model_dump_json())
     assert CellProblem(spec_of(tmp_path)).draws(5, np.random.default_rng(0)) is None
     tree["constraints"][0]["at_most"] = 6000
-    tree["hardware"]["space"] = {"crossbar_size": [64, 128], "adc_bits": [4, 5, 7]}
+    tree["hardware"]["search_space"] = {"crossbar_size": [64, 128], "adc_bits": [4, 5, 7]}
     box = CellProblem(parse_spec(json.dumps(tree), "x"))
     assert share_counted(box.budgets) < 0.05
     draws = box.draws(200, np.random.default_rng(0))

@@ -11,7 +11,7 @@ from nas_service.evaluation.screening import composition_of
 from nas_service.samplers import PASSED_OVER, sampler_of
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 SPACE = {
     "operations": ["zeroize", "skip", "conv1x1", "conv3x3"],
@@ -176,8 +176,8 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
     costs = costs_of(spec_of("neuronas"), cells)
     most = {m: 1.001 * sorted(c[m] for c in costs)[len(costs) // 2] for m in costs[0]}
     bounds = [{"metric": m, "at_most": most[m]} for m in ("energy_uJ", "parameters")]
-    orders = ({"checks": ["parameters", "energy_uJ"]}, {"checks": ["energy_uJ", "parameters"]},
-              {"checks": ["energy_uJ"]}, {})  # fmt: skip
+    listed = (["parameters", "energy_uJ"], ["energy_uJ", "parameters"], ["energy_uJ"])
+    orders = (*({"constraint_order": names} for names in listed), {})
     specs = [spec_of("neuronas", constraints=bounds, search=o) for o in orders]
     first, second, alone, default = (passed_over(spec, 1) for spec in specs)
     heavy, hungry = ([c[m] > most[m] for c in costs] for m in ("parameters", "energy_uJ"))
@@ -200,7 +200,7 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
 )
 def test_checks_that_mean_nothing_are_refused(sampler, checks, said):
     depth = {"metric": "proxy_depth", "at_least": 1}
-    spec = spec_of(sampler, constraints=[*BUDGETS, depth], search={"checks": checks})
+    spec = spec_of(sampler, constraints=[*BUDGETS, depth], search={"constraint_order": checks})
     with pytest.raises(SpecError, match=said):
         sampler_of(spec)
 

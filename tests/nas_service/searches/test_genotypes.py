@@ -17,7 +17,7 @@ from nas_service.searches.session import open_search
 from nas_service.searches.single import single_candidate
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
 ALIVE, DEAD = "0003 0000 0000 0000", "0303 0000 0000 0000"  # one function: edge 01 leads nowhere
@@ -28,7 +28,8 @@ def spec(candidates, **search):
         "name": candidates,
         "space": {
             "operations": ["zeroize", "skip", "conv1x1", "conv3x3"], "cells": 1,
-            "channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2, "candidates": candidates,
+            "channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2,
+            "deduplicate_by": candidates,
         },
         "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
         "training": {"epochs": 0},
@@ -79,25 +80,25 @@ def test_digests_are_of_what_is_written():
 def test_what_is_no_flag_is_refused():
     with pytest.raises(SpecError, match="literal = 1: true or false is needed"):
         of(ALIVE, literal=1)
-    with pytest.raises(SpecError, match=r"space\.candidates: "):
+    with pytest.raises(SpecError, match=r"space\.deduplicate_by: "):
         spec("both")
 
 
-@pytest.mark.parametrize(("candidates", "count"), [("functions", 1), ("genotypes", 2)])
+@pytest.mark.parametrize(("candidates", "count"), [("function", 1), ("genotype", 2)])
 def test_starts_are_each_candidate_once(candidates, count):
-    asked = spec(candidates, start=[ALIVE, DEAD, ALIVE])
+    asked = spec(candidates, initial=[ALIVE, DEAD, ALIVE])
     assert len(resolve(asked, asked.build_space()).parameters) == count
 
 
 def test_each_genotype_is_scored_by_itself(tmp_path):
     """Another network of the same function: other weights at the beginning, another score."""
-    first, second = run(tmp_path, spec("genotypes", start=[ALIVE, DEAD], trainings=2))
+    first, second = run(tmp_path, spec("genotype", initial=[ALIVE, DEAD], trainings=2))
     assert [t.user_attrs["outcome"] for t in (first, second)] == ["scored", "scored"]
     assert first.values != second.values
 
 
 @pytest.mark.parametrize("sampler", ["random", "greybox"])
-@pytest.mark.parametrize("candidates", ["functions", "genotypes"])
+@pytest.mark.parametrize("candidates", ["function", "genotype"])
 def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sampler):
     asked = small(candidates, sampler)
     space = list(asked.build_space())
@@ -107,7 +108,7 @@ def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sample
     assert 1 < len(functions) < len(connected)
     trials = run(tmp_path, asked)
     outcomes = Counter(t.user_attrs["outcome"] for t in trials)
-    expected = {"functions": len(functions), "genotypes": len(connected)}[candidates]
+    expected = {"function": len(functions), "genotype": len(connected)}[candidates]
     assert outcomes["scored"] == expected
     scored = [t for t in trials if t.user_attrs["outcome"] == "scored"]
     drawn = [asked.build_space().draw(FixedTrial(t.params)).digest for t in scored]
@@ -116,28 +117,28 @@ def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sample
 
 def test_dead_edges_tell_genotypes_apart():
     """Cells of one function differ in the model's details, and in nothing else."""
-    listed = [spec("genotypes").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
-    box = CellProblem(spec("genotypes"))
+    listed = [spec("genotype").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
+    box = CellProblem(spec("genotype"))
     found = box.describe(box.columns(listed))
     assert found.details.shape == (2, 6)
     assert (found.details[0] != found.details[1]).sum() == 1
     assert (found.kinds[0] == found.kinds[1]).all()
-    plain = CellProblem(spec("functions"))
+    plain = CellProblem(spec("function"))
     assert plain.describe(plain.columns(listed)).details.shape == (2, 0)
 
 
-@pytest.mark.parametrize("candidates", ["functions", "genotypes"])
+@pytest.mark.parametrize("candidates", ["function", "genotype"])
 def test_the_seeds_look_at_each_candidate(candidates):
     space = small(candidates).build_space()
     cells = [a.cells[0] for a in space if a.connected]
     texts = {cell.canonical() for cell in cells}
     found = CellByCell(small(candidates), ())._cells
-    assert len(found) == {"functions": len(texts), "genotypes": len(cells)}[candidates]
+    assert len(found) == {"function": len(texts), "genotype": len(cells)}[candidates]
     assert {cell.canonical() for cell in found} == texts
 
 
 def test_a_genotype_alone_keeps_its_digest():
     a = of(DEAD, literal=True)
-    asked = single_candidate(spec("functions"), a, "FILE")
+    asked = single_candidate(spec("function"), a, "FILE")
     (only,) = {x.digest for x in asked.build_space() if x.cells == a.cells}
     assert only == a.digest

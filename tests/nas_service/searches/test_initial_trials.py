@@ -25,7 +25,8 @@ from nas_service.searches.session import CONTINUES, open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
-from nas_service.study.spec import STARTS, load_spec, parse_spec
+from nas_service.study.fields import INITIAL
+from nas_service.study.loading import load_spec, parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {
@@ -56,7 +57,7 @@ def resolved(asked):
 def spec(*start, space=(), search=(), **changes):
     tree = TREE | changes
     tree = tree | {"space": tree["space"] | dict(space)}
-    tree = tree | {"search": tree["search"] | {"start": list(start)} | dict(search)}
+    tree = tree | {"search": tree["search"] | {"initial": list(start)} | dict(search)}
     return parse_spec(json.dumps(tree), "x")
 
 
@@ -70,7 +71,7 @@ def drawn(asked):
 
 
 def test_names_are_those_of_the_study_file():
-    assert NAMED.keys() == set(STARTS)
+    assert NAMED.keys() == set(INITIAL)
 
 
 def test_published_cells_stand_in_all_places_in_the_middle_of_the_sizes():
@@ -133,7 +134,7 @@ def test_the_cheapest_keeps_the_budgets_and_costs_least():
 
 
 def test_the_cheapest_of_budgets_that_nothing_keeps():
-    with pytest.raises(SpecError, match=r"search.start.0: 'cheapest': none of 5000"):
+    with pytest.raises(SpecError, match=r"search.initial.0: 'cheapest': none of 5000"):
         resolved(spec("cheapest", constraints=[{"metric": "parameters", "at_most": 10.0}]))
 
 
@@ -151,13 +152,13 @@ def test_each_network_once():
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (["publish"], "search.start.0: 'publish', did you mean 'published'?"),
+        (["publish"], "search.initial.0: 'publish', did you mean 'published'?"),
         (["front:../x"], "name '../x'"),
-        (["published", "0300"], "search.start.1: cell '0300'"),
-        ([TABLE | {"channels": 6}], "search.start.0: channels = 6: the space holds 4, 8, 12"),
-        ([TABLE | {"bits": 6}], "search.start.0: architecture: unknown key 'bits'"),
-        (["0005 0000 0000 0000"], "search.start.0: cell .*: digit 5"),
-        (["missing.json"], "search.start.0: .*missing.json: cannot be read"),
+        (["published", "0300"], "search.initial.1: cell '0300'"),
+        ([TABLE | {"channels": 6}], "search.initial.0: channels = 6: the space holds 4, 8, 12"),
+        ([TABLE | {"bits": 6}], "search.initial.0: architecture: unknown key 'bits'"),
+        (["0005 0000 0000 0000"], "search.initial.0: cell .*: digit 5"),
+        (["missing.json"], "search.initial.0: .*missing.json: cannot be read"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
@@ -165,7 +166,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
     text = text.replace("channels = [8, 12, 16, 20, 24]", "channels = [4, 8, 12]")
     text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
     words = ", ".join(_toml(entry) for entry in start)
-    (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\nstart = [{words}]"))
+    (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\ninitial = [{words}]"))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert done.exit_code == 2
     assert re.search(said, done.output), done.output
@@ -179,11 +180,11 @@ def _toml(entry):
 
 def test_files_lie_beside_the_study_file(tmp_path):
     text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
-    text = text.replace("[search]", '[search]\nstart = ["a.json", "b.json", "published"]')
+    text = text.replace("[search]", '[search]\ninitial = ["a.json", "b.json", "published"]')
     (tmp_path / "x.toml").write_text(text)
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     (tmp_path / "b.json").write_text(json.dumps({"trial": 3, "architecture": TABLE}))
-    assert load_spec(tmp_path / "x.toml").search.start == (TABLE, TABLE, "published")
+    assert load_spec(tmp_path / "x.toml").search.initial == (TABLE, TABLE, "published")
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert "cell0_edge02 = back:conv1x1: the space holds zeroize" in done.output
     backward = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
@@ -313,5 +314,5 @@ def test_what_a_study_began_with_stays(store):
     before = store.starts(search.id)
     begin(store, asked)
     assert store.starts(search.id) == before
-    with pytest.raises(StudyError, match=r"another search\.start"):
+    with pytest.raises(StudyError, match=r"another search\.initial"):
         begin(store, spec("extremes"))

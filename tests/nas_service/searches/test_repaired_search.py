@@ -17,7 +17,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import REPAIRS, Worker
 
 TREE = {
@@ -163,7 +163,7 @@ def test_starts_are_followed_by_their_repairs(store):
     """A repair takes the place of no other start."""
     dear = {"cells": ["0222 0022 0002 0000"] * 2, "head_pool": 2, "hidden": 32, "time_steps": 3,
             "weight_bits": 8}  # fmt: skip
-    asked = spec(start=[dear | {"channels": 12}, dear | {"channels": 8}], trainings=4)
+    asked = spec(initial=[dear | {"channels": 12}, dear | {"channels": 8}], trainings=4)
     worker = begin(store, asked)
     worker.run()
     trials = worker.search.study.get_trials(deepcopy=False)

@@ -16,7 +16,7 @@ from nas_service.searches.results import count
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 
 def test_counts_add_up():

@@ -17,7 +17,7 @@ from nas_service.searches.results import read
 from nas_service.searches.retraining import choose_finalists, comparisons, repeat_seed
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {

@@ -13,7 +13,7 @@ from nas_service.errors import SpecError
 from nas_service.searches.results import read
 from nas_service.searches.stopping import end_reason, stalled
 from nas_service.store.store import Archived, BREAK_s, Lease, Store
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
 TREE = {
@@ -52,7 +52,7 @@ def test_a_stall_by_hand(trainings, gain, ends):
     """Volumes .2 * .5 = .1, then .1, then .125 (a gain of 25 %), then .125 again."""
     rows = [row(0, 2, 5000), row(1, 1, 5000), row(4, 2, 3750), row(5, 1, 8000)]
     rows.insert(2, row(3, 9, 1000, "rejected"))
-    found = stalled(spec(stall={"trainings": trainings, "gain": gain}), reversed(rows))
+    found = stalled(spec(early_stop={"patience": trainings, "min_gain": gain}), reversed(rows))
     assert bool(found) == ends
     if ends:
         assert found.startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
@@ -60,21 +60,25 @@ def test_a_stall_by_hand(trainings, gain, ends):
 
 def test_nothing_stalls_before_something_is_found():
     rows = [row(n, 1, 50000) for n in range(5)]
-    assert stalled(spec(stall={"trainings": 2}), rows) == ""
+    assert stalled(spec(early_stop={"patience": 2}), rows) == ""
     assert stalled(spec(), [row(n, 1, 5000) for n in range(5)]) == ""
 
 
 def test_diverged_trainings_count():
     rows = [row(0, 2, 5000), row(1, 2, 500, "diverged"), row(2, 2, 500, "diverged")]
-    assert stalled(spec(stall={"trainings": 2}), rows)
+    assert stalled(spec(early_stop={"patience": 2}), rows)
 
 
 def test_limits_that_cannot_be_are_refused():
-    for wrong in ({"seconds": 0}, {"stall": {"gain": 0.1}}, {"stall": {"trainings": 0}}):
+    for wrong in (
+        {"seconds": 0},
+        {"early_stop": {"min_gain": 0.1}},
+        {"early_stop": {"patience": 0}},
+    ):
         with pytest.raises(SpecError, match="search"):
             spec(**wrong)
-    with pytest.raises(SpecError, match="did you mean 'gain'"):
-        spec(stall={"trainings": 3, "gains": 1.0})
+    with pytest.raises(SpecError, match="did you mean 'min_gain'"):
+        spec(early_stop={"patience": 3, "min_gains": 1.0})
 
 
 # --- the clock
@@ -126,7 +130,7 @@ def status(store):
 
 
 def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
-    search, why = run(store, stall={"trainings": 3, "gain": 0.05})
+    search, why = run(store, early_stop={"patience": 3, "min_gain": 0.05})
     first = read(search)
     assert why.startswith("stalled: ")
     assert status(store) == why == end_reason(search)
@@ -137,10 +141,10 @@ def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
     assert before > 0
     assert first.hypervolume <= 1.05 * before
 
-    again, why = run(store, stall={"trainings": 3, "gain": 0.05})
+    again, why = run(store, early_stop={"patience": 3, "min_gain": 0.05})
     assert read(again).counts == first.counts
     assert why.startswith("stalled: ")
-    more, why = run(store, stall={"trainings": 8})
+    more, why = run(store, early_stop={"patience": 8})
     assert read(more).counts["trained"] >= first.counts["trained"] + 5
     plain = CliRunner().invoke(main, ["status", "x", "--storage", str(store.url)]).output
     assert "ended" in plain

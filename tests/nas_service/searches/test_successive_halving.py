@@ -8,14 +8,14 @@ from nas_service.errors import SpecError
 from nas_service.searches.creation import check
 from nas_service.searches.successive_halving import SuccessiveHalving, promote_by
 from nas_service.store.store import RungResult
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 TREE = {
     "name": "x",
     "space": {"channels": [4, 8], "head_pool": 4, "hidden": 16, "time_steps": 2},
     "data": {"name": "digits"},
     "training": {"epochs": 18, "rungs": [2, 6]},
-    "search": {"halving": 3, "sampler": "random"},
+    "search": {"reduction_factor": 3, "sampler": "random"},
     "objectives": [
         {"metric": "accuracy", "direction": "maximize"},
         {"metric": "energy_uJ", "direction": "minimize", "reference": 1.0},
@@ -129,12 +129,15 @@ def test_steps_of_other_ladders_are_no_rungs():
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ({"training": {"rungs": []}}, "search.halving|halving = 3: training.rungs is empty"),
-        ({"search": {"halving": 1}}, "search.halving: .* 2, not 1"),
-        ({"search": {"halving": 2.5}}, "search.halving: .* integer"),
+        (
+            {"training": {"rungs": []}},
+            "reduction_factor = 3: training.rungs is empty",
+        ),
+        ({"search": {"reduction_factor": 1}}, "search.reduction_factor: .* 2, not 1"),
+        ({"search": {"reduction_factor": 2.5}}, "search.reduction_factor: .* integer"),
         ({"training": {"rungs": [6, 18]}}, "rungs ends with 18, the last epoch"),
         ({"training": {"until": 6}}, "rungs ends with 6, the last epoch"),
-        ({"training": {"until": 4}}, "rungs: 6 is behind the last epoch, 4"),
+        ({"training": {"until": 4}}, "rungs: 6 is after the last epoch, 4"),
         ({"training": {"epochs": 0, "rungs": []}}, "epochs = 0"),
     ],
 )
@@ -151,14 +154,14 @@ def test_epochs_are_neither_bounded_nor_optimised():
 
 @pytest.mark.parametrize("name", ["snasnet", "spikenas", "neuronas"])
 def test_samplers_of_one_score_are_refused(name):
-    with pytest.raises(SpecError, match=f"search.halving: sampler '{name}'"):
+    with pytest.raises(SpecError, match=f"search.reduction_factor: sampler '{name}'"):
         check(spec(search={"sampler": name}))
 
 
 def test_steps_end_where_trainings_do():
     assert spec().steps == (2, 6, 18)
     assert spec(training={"until": 12}).steps == (2, 6, 12)
-    assert spec(search={"halving": None}).steps == (18,)
-    assert promote_by(spec(search={"halving": None})) is None
-    assert not spec().same_search(spec(search={"halving": 2}))
+    assert spec(search={"reduction_factor": None}).steps == (18,)
+    assert promote_by(spec(search={"reduction_factor": None})) is None
+    assert not spec().same_search(spec(search={"reduction_factor": 2}))
     assert spec().same_search(spec(training={"until": 12}))

@@ -73,7 +73,11 @@ def test_an_ideal_chip_is_the_digital_network(network, images, changes):
 
 @pytest.mark.parametrize(
     "rounding",
-    [Rounding(3, "tensor"), Rounding(2, scale="learned"), Rounding(5, scale="mse", when="after")],
+    [
+        Rounding(3, "tensor"),
+        Rounding(2, step_size="learned"),
+        Rounding(5, step_size="mse", mode="ptq"),
+    ],
     ids=str,
 )
 def test_cells_hold_the_integers_of_every_rounding(network, images, rounding):

@@ -47,7 +47,7 @@ def network(architecture=A, dropout=0.0, rounding=None, seed=7):
     return Network(architecture, TASK, 1, dropout, rounding=rounding)
 
 
-LEARNED = Rounding(4, scale="learned")
+LEARNED = Rounding(4, step_size="learned")
 BACKWARD = replace(A, cells=(Cell(("conv3x3", "skip", "skip", "back:skip", "skip", "conv1x1")),))
 CASES = {
     "adamw": (ADAMW, {}),

@@ -47,8 +47,8 @@ RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.01, weight_decay=0.01, 
 ROUNDINGS = [
     Rounding(8),
     Rounding(4, "tensor"),
-    Rounding(2, scale="learned"),
-    Rounding(4, scale="mse", when="after"),
+    Rounding(2, step_size="learned"),
+    Rounding(4, step_size="mse", mode="ptq"),
 ]
 
 
@@ -261,7 +261,7 @@ def test_the_trained_network_is_left_as_it_was(live):
 
 def test_rounded_after_training_block_by_block(live):
     images, _ = digits()[1]
-    mixed = quantize_after(live, {"hidden": Rounding(2, scale="mse", when="after")})
+    mixed = quantize_after(live, {"hidden": Rounding(2, step_size="mse", mode="ptq")})
     blocks, before = mixed.blocks(), live.blocks()
     for name in blocks:
         found, was = (integer_weights(matrix_of(b[name]))[0] for b in (blocks, before))
@@ -280,7 +280,7 @@ def test_what_cannot_be_rounded_after_training_is_refused(live):
     with pytest.raises(SpecError, match=r"no block 'hiden' to round, did you mean 'hidden'"):
         quantize_after(live, {"hiden": Rounding(4)})
     with pytest.raises(SpecError, match="'hidden': learned steps need training"):
-        quantize_after(live, {"hidden": Rounding(4, scale="learned")})
+        quantize_after(live, {"hidden": Rounding(4, step_size="learned")})
 
 
 def test_float_weights_and_partial_means_are_not_deployed():

@@ -17,7 +17,7 @@ from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 CELL = Cell(("conv3x3", "zeroize", "skip", "conv1x1", "zeroize", "skip"))
 A = Architecture((CELL,), 4, 2, 16, 2, 8)

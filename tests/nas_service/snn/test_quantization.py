@@ -26,10 +26,10 @@ from nas_service.snn.quantization import (
 )
 
 BITS = range(2, 9)
-KINDS = [("absmax", "training"), ("absmax", "after"), ("mse", "after"), ("learned", "training")]
+KINDS = [("absmax", "qat"), ("absmax", "ptq"), ("mse", "ptq"), ("learned", "qat")]
 ROUNDINGS = [
-    Rounding(bits, per, scale, when)
-    for bits, per, (scale, when) in itertools.product(BITS, ("channel", "tensor"), KINDS)
+    Rounding(bits, per, scale, mode)
+    for bits, per, (scale, mode) in itertools.product(BITS, ("channel", "tensor"), KINDS)
 ]
 SHAPES = {"linear": (4, 600), "conv": (4, 60, 3, 3), "depthwise": (4, 1, 5, 5)}
 
@@ -52,7 +52,7 @@ def layer(weight, rounding, training=False):
 
 
 def identifier(rounding):
-    return f"{rounding.bits}-{rounding.per}-{rounding.scale}-{rounding.when}"
+    return f"{rounding.bits}-{rounding.granularity}-{rounding.step_size}-{rounding.mode}"
 
 
 every_rounding = pytest.mark.parametrize("rounding", ROUNDINGS, ids=identifier)
@@ -70,7 +70,7 @@ def test_three_levels_by_hand():
 def test_one_grid_for_a_tensor_by_hand():
     """The step is the largest weight of all: 0.5, 0.2, -0.3 are less than half of 4."""
     weight = torch.tensor([[4.0, -1.0, 3.0], [0.5, 0.2, -0.3]])
-    module = layer(weight, Rounding(2, per="tensor"))
+    module = layer(weight, Rounding(2, granularity="tensor"))
     integers, scale = integer_weights(module)
     assert module.weight.tolist() == [[4, 0, 4], [0, 0, 0]]
     assert (integers.tolist(), scale.tolist()) == ([[1, 0, 1], [0, 0, 0]], [4, 4])
@@ -91,7 +91,7 @@ def test_least_squared_error_by_hand():
     assert step.item() == pytest.approx(9 / 4)
     assert squared_error(weight, step, 1).item() == pytest.approx(3 / 4)
     assert squared_error(weight, absmax(weight, 1), 1).item() == pytest.approx(3)
-    integers, scale = integer_weights(layer(weight, Rounding(2, scale="mse", when="after")))
+    integers, scale = integer_weights(layer(weight, Rounding(2, step_size="mse", mode="ptq")))
     assert (integers.tolist(), scale.tolist()) == ([[1, 1, -1, 1]], [pytest.approx(9 / 4)])
 
 
@@ -112,7 +112,7 @@ def test_learned_step_starts_by_hand():
     """2 <|w|> / sqrt(L): 2 * 2 / sqrt(1) and 2 * 2 / sqrt(3); a channel of zeros starts at 1."""
     assert initial_step(torch.tensor([[1.0, -3.0], [0, 0]]), 1).tolist() == [4, 1]
     assert initial_step(torch.tensor([[1.0, -3.0]]), 3).item() == pytest.approx(4 / 3**0.5)
-    module = layer(torch.tensor([[1.0, -3.0]]), Rounding(2, scale="learned"))
+    module = layer(torch.tensor([[1.0, -3.0]]), Rounding(2, step_size="learned"))
     (step,) = steps_of(module)
     assert step.exp().item() == pytest.approx(4)
 
@@ -123,7 +123,7 @@ def test_gradients_of_a_learned_step_by_hand():
     To the weights 1, 1, 0, 0 times what comes; to the step (0 - 0.4) 1 + (2 - 1.7) 2 + (-3) 3 +
     3 * 4 = 3.2, over sqrt(4 * 3); to its logarithm s times that.
     """
-    module = layer(torch.tensor([[0.8, 3.4, -8.0, 6.8]]), Rounding(3, scale="learned"), True)
+    module = layer(torch.tensor([[0.8, 3.4, -8.0, 6.8]]), Rounding(3, step_size="learned"), True)
     (log_step,) = steps_of(module)
     with torch.no_grad():
         log_step.fill_(torch.tensor(2.0).log())
@@ -156,7 +156,7 @@ def test_gradients_of_learned_steps_against_autograd(bits, per):
 def test_learned_steps_lower_an_error_that_they_meet():
     """Only the step may move: it finds the least squared error of fixed weights."""
     weight = weights(4, 600)
-    module = layer(weight, Rounding(2, scale="learned"), True)
+    module = layer(weight, Rounding(2, step_size="learned"), True)
     module.parametrizations.weight.original.requires_grad_(False)
     optimizer = torch.optim.Adam(list(steps_of(module)), lr=0.02)
     errors = []
@@ -175,7 +175,7 @@ def test_learned_steps_lower_an_error_that_they_meet():
 def test_a_learned_step_stays_positive_and_finite(rate):
     """Even where an optimizer goes mad, downwards or upwards."""
     for sign in (-1, 1):
-        module = layer(weights(4, 600), Rounding(4, scale="learned"), True)
+        module = layer(weights(4, 600), Rounding(4, step_size="learned"), True)
         optimizer = torch.optim.Adam(list(steps_of(module)), lr=rate)
         for _ in range(3):
             optimizer.zero_grad()
@@ -202,7 +202,7 @@ def test_integers_times_scale_are_what_is_scored(rounding, shape):
 @every_rounding
 def test_levels_of_a_grid(rounding):
     rounded = layer(weights(*SHAPES["conv"]), rounding).weight
-    grids = rounded.flatten(1) if rounding.per == "channel" else rounded.flatten()[None]
+    grids = rounded.flatten(1) if rounding.granularity == "channel" else rounded.flatten()[None]
     for grid in grids:
         assert 3 <= len(grid.unique()) <= 2**rounding.bits - 1
         assert len(grid.abs().unique()) <= rounding.limit + 1  # symmetric
@@ -235,7 +235,7 @@ def test_gradients_pass_unchanged(bits, per):
 @pytest.mark.parametrize("scale", ["absmax", "mse"])
 def test_rounding_after_training_trains_in_float_and_scores_rounded(scale):
     weight = weights(4, 600)
-    module = layer(weight, Rounding(3, scale=scale, when="after"), training=True)
+    module = layer(weight, Rounding(3, step_size=scale, mode="ptq"), training=True)
     assert torch.equal(module.weight, weight)
     module.weight.sum().backward()
     assert (module.parametrizations.weight.original.grad == 1).all()
@@ -274,7 +274,7 @@ def test_integers_do_not_depend_on_the_unit(rounding, power):
     integers, scale = integer_weights(layer(weight, rounding))
     stretched, steps = integer_weights(layer(weight * 2.0**power, rounding))
     near = (integers.int() - stretched.int()).abs()
-    exact = rounding.scale != "learned"  # its step has been through a logarithm
+    exact = rounding.step_size != "learned"  # its step has been through a logarithm
     assert near.max() == 0 if exact else near.float().mean() < 0.02
     assert torch.allclose(steps, scale * 2.0**power, rtol=1e-5)
 
@@ -286,7 +286,7 @@ def test_a_state_comes_back(rounding):
     other.load_state_dict(module.state_dict())
     assert torch.equal(module.weight, other.weight)
     steps = [name for name in module.state_dict() if name.endswith("log_step")]
-    assert len(steps) == (rounding.scale == "learned")
+    assert len(steps) == (rounding.step_size == "learned")
 
 
 @every_rounding
@@ -298,7 +298,7 @@ def test_shapes_alone_pass(rounding):
 
 
 def test_steps_are_trained_but_no_parameters_of_the_network():
-    block = nn.Sequential(quantize(nn.Linear(6, 4), Rounding(2, scale="learned")))
+    block = nn.Sequential(quantize(nn.Linear(6, 4), Rounding(2, step_size="learned")))
     assert {p.numel() for p in block.parameters()} == {24, 4}
     assert sum(p.numel() for p in block.parameters()) == 24 + 4 + 4
     assert sum(p.numel() for p in network_parameters(block)) == 24 + 4
@@ -356,11 +356,11 @@ def test_weights_that_are_no_numbers_have_no_integers(rounding):
     [
         ({"bits": 1}, "bits = 1, must be 2 to 8"),
         ({"bits": 9}, "bits = 9"),
-        ({"bits": 4, "per": "layer"}, "per 'layer' .*channel, tensor"),
-        ({"bits": 4, "scale": "lerned"}, "did you mean 'learned'"),
-        ({"bits": 4, "when": "before"}, "when 'before'"),
-        ({"bits": 4, "scale": "learned", "when": "after"}, "learns in training"),
-        ({"bits": 4, "scale": "mse"}, "'after' alone"),
+        ({"bits": 4, "granularity": "layer"}, "granularity 'layer' .*channel, tensor"),
+        ({"bits": 4, "step_size": "lerned"}, "did you mean 'learned'"),
+        ({"bits": 4, "mode": "before"}, "mode 'before'"),
+        ({"bits": 4, "step_size": "learned", "mode": "ptq"}, "learned in training"),
+        ({"bits": 4, "step_size": "mse"}, "mode = 'ptq' is needed"),
     ],
 )
 def test_what_does_not_go_together_is_refused(wrong, said):

@@ -20,7 +20,7 @@ from nas_service.snn.training import accuracy, firing_rate
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 exact_here = pytest.mark.skipif(bool(int8.reason_against()), reason=int8.reason_against())
 
@@ -42,8 +42,11 @@ KINDS = {
     "thresholds": (of("conv3x3_th0.5", "skip", *["conv3x3_th1.5"] * 4), {}),
     "backward": (of("conv3x3", "skip", "skip", "back:conv1x1", "skip", "conv1x1"), {}),
     "bits by part": (replace(SMALL, weight_bits=MIXED), {}),
-    "learned": (replace(SMALL, weight_bits=3), {"quantization": {"scale": "learned"}}),
-    "after": (SMALL, {"quantization": {"when": "after", "scale": "mse", "per": "tensor"}}),
+    "learned": (replace(SMALL, weight_bits=3), {"quantization": {"step_size": "learned"}}),
+    "after": (
+        SMALL,
+        {"quantization": {"mode": "ptq", "step_size": "mse", "granularity": "tensor"}},
+    ),
     **{f"{bits} bits": (replace(SMALL, weight_bits=bits), {}) for bits in range(2, 9)},
 }
 SPACE = {"channels": 8, "head_pool": 2, "hidden": 24, "time_steps": 3}

@@ -15,7 +15,7 @@ from nas_service.metrics import Evaluation, measure
 from nas_service.searches.optuna_trial import Measured
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 SKIP = Cell(("skip",) * 6)
 DEAD = Cell(("skip", "skip", "zeroize", "zeroize", "zeroize", "zeroize"))
@@ -200,7 +200,7 @@ def hardware(constraints=(), **changes):
 
 
 def test_the_drawn_chip_is_the_one_that_is_costed():
-    chips = hardware(space={"crossbar_size": [32, 128]})
+    chips = hardware(search_space={"crossbar_size": [32, 128]})
     drawn = [replace(SMALL, chip=(("crossbar_size", size),)) for size in (32, 128)]
     small, large = (chips.screen(a, 1).hardware for a in drawn)
     assert small.crossbars > large.crossbars
@@ -229,7 +229,7 @@ def test_a_confidence_asks_for_a_margin():
 
 
 def test_a_trained_candidate_is_tried_on_chips():
-    few = hardware(chips=3)
+    few = hardware(monte_carlo_chips=3)
     trained = few.train(few.screen(SMALL, 1))
     assert len(trained.on_chip) == 3
     assert all(0 <= x <= 1 for x in trained.on_chip)

@@ -225,7 +225,7 @@ def test_clip_bounds_the_gradient(monkeypatch, clip, bounded):
 
 @pytest.mark.parametrize("recipe", [replace(RECIPE, weight_decay=0.5), SGD])
 def test_learned_steps_do_not_decay(recipe):
-    model = network(rounding=Rounding(4, scale="learned"))
+    model = network(rounding=Rounding(4, step_size="learned"))
     plain, steps = recipe.optimizer_of(model).param_groups
     assert [id(p) for p in steps["params"]] == [id(p) for p in steps_of(model)]
     assert (plain["weight_decay"], steps["weight_decay"]) == (recipe.weight_decay, 0)
@@ -234,7 +234,7 @@ def test_learned_steps_do_not_decay(recipe):
 
 def test_decay_alone_shrinks_weights_but_no_step():
     """No gradient, one step of SGD at 0.1 with decay 0.5: weights times 0.95."""
-    model = network(rounding=Rounding(4, scale="learned"))
+    model = network(rounding=Rounding(4, step_size="learned"))
     optimizer = replace(SGD, weight_decay=0.5).optimizer_of(model)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
@@ -247,7 +247,9 @@ def test_decay_alone_shrinks_weights_but_no_step():
         assert torch.equal(p, b)
 
 
-@pytest.mark.parametrize("kind", [{}, {"dropout": 0.3}, {"rounding": Rounding(4, scale="learned")}])
+@pytest.mark.parametrize(
+    "kind", [{}, {"dropout": 0.3}, {"rounding": Rounding(4, step_size="learned")}]
+)
 def test_sgd_is_the_same_from_the_same_seed(kind):
     def weights(seed):
         model = network(**kind)
@@ -271,7 +273,7 @@ def test_bf16_falls_back_with_one_line(monkeypatch, caplog):
     assert all(torch.equal(t, full.state_dict()[n]) for n, t in half.state_dict().items())
 
 
-LEARNED = {"rounding": Rounding(4, scale="learned")}
+LEARNED = {"rounding": Rounding(4, step_size="learned")}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -19,7 +19,7 @@ from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 TASK = Task(1, 8, 10)
 SPACE = CellSpace(
@@ -271,7 +271,7 @@ def test_every_cell_is_wired_as_its_live_edges():
 
 
 def test_shipped_studies_have_feasible_candidates():
-    from nas_service.study.spec import load_spec
+    from nas_service.study.loading import load_spec
 
     for path in sorted((Path(__file__).parents[3] / "studies").glob("*.toml")):
         assert 0.1 < census(load_spec(path), limit=2000).feasible < 0.5

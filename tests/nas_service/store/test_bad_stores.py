@@ -26,7 +26,7 @@ from nas_service.searches.creation import check, create
 from nas_service.searches.session import open_search
 from nas_service.store.database import ANSWER_s, checked_url, engine_settings
 from nas_service.store.store import Store
-from nas_service.study.spec import load_spec
+from nas_service.study.loading import load_spec
 from nas_service.worker.worker import Worker
 
 ROOT = Path(__file__).parents[3]

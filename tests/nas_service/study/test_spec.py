@@ -9,7 +9,9 @@ import pytest
 
 from nas_service.errors import NasError, SpecError
 from nas_service.searches.creation import check
-from nas_service.study.spec import load_spec, parse_spec, study_name
+from nas_service.study.fields import study_name
+from nas_service.study.loading import RENAMED, load_spec, parse_spec
+from nas_service.study.spec import StudySpec
 
 STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
 DIGITS = tomllib.loads(next(p for p in STUDIES if p.stem == "digits").read_text())
@@ -71,8 +73,8 @@ WRONG = [
     (("training", "warm_up"), 1.0, "training.warm_up"),
     (("training", "batch"), 4, "batch_size"),
     (("hardware", "profile"), "spikesim", "did you mean 'spikesim_sram'"),
-    (("hardware", "set"), {"crossbar": 64}, "crossbar_size"),
-    (("hardware", "set"), {"crossbar_size": 0}, "crossbar_size"),
+    (("hardware", "overrides"), {"crossbar": 64}, "crossbar_size"),
+    (("hardware", "overrides"), {"crossbar_size": 0}, "crossbar_size"),
     (("search", "sampler"), "tpee", "did you mean 'tpe'"),
     (("search", "trainings"), 0, "search.trainings"),
     (("search", "trials"), 4, "trainings"),
@@ -160,7 +162,7 @@ def test_a_minimal_study_and_its_defaults():
     "tables",
     [
         {"network": {"votes": 3, "dropout": 0.25}},
-        {"hardware": {"set": {"clock": 100, "crossbar_size": 128}}},
+        {"hardware": {"overrides": {"clock": 100, "crossbar_size": 128}}},
         {"space": MINIMAL["space"] | {"operations": ["skip", "conv5x5"], "cells": 1}},
         {"constraints": [{"metric": "accuracy", "at_least": 0.5}]},
         {"data": {"name": "digits", "train_samples": 100, "split_seed": 3}},
@@ -248,8 +250,8 @@ WRONG_VALUES = [
     ("training", {"warm_up": 0}, "training.warm_up"),
     ("training", {"memory_GiB": 0}, "training.memory_GiB"),
     ("hardware", {"profile": 3}, "hardware.profile"),
-    ("hardware", {"set": [1]}, "hardware.set"),
-    ("hardware", {"set": {"clock": [1]}}, "hardware.set.clock"),
+    ("hardware", {"overrides": [1]}, "hardware.overrides"),
+    ("hardware", {"overrides": {"clock": [1]}}, "hardware.overrides.clock"),
     ("search", {"max_attempts": 101}, "search.max_attempts"),
     ("search", {"max_failures": 0}, "search.max_failures"),
     ("search", {"proposals_per_training": 0}, "search.proposals_per_training"),
@@ -278,7 +280,7 @@ def test_seeds_and_lists_have_bounds():
         minimal(seed=2**31)
     with pytest.raises(SpecError, match="constraints"):
         minimal(constraints=[{"metric": "parameters", "at_most": i} for i in range(1, 18)])
-    with pytest.raises(SpecError, match="same bound stands twice"):
+    with pytest.raises(SpecError, match="same bound is listed twice"):
         minimal(constraints=[{"metric": "parameters", "at_most": i} for i in (1, 2)])
     with pytest.raises(SpecError, match="exactly one of at_most and at_least"):
         minimal(constraints=[{"metric": "parameters"}])
@@ -327,9 +329,9 @@ def test_reference_is_given_or_the_budget_or_zero():
 
 
 def test_differences_name_every_key():
-    other = minimal(seed=3, network={"votes": 2}, hardware={"set": {"clock": 5}})
+    other = minimal(seed=3, network={"votes": 2}, hardware={"overrides": {"clock": 5}})
     keys = minimal().differences(other)
-    assert {"seed", "network.votes", "hardware.set.clock"} <= set(keys)
+    assert {"seed", "network.votes", "hardware.overrides.clock"} <= set(keys)
     assert not minimal().same_search(other)
     freed = {"trainings": 9, "max_failures": 9, "max_attempts": 9, "proposals_per_training": 9}
     assert minimal().same_search(minimal(name="y", search=freed))
@@ -360,7 +362,7 @@ def hardware(**changes):
 
 
 def test_chip_settings_are_searched_beside_the_cells():
-    spec = parsed(hardware(space={"crossbar_size": [32, 64, 128], "mapping": ["im2col"]}))
+    spec = parsed(hardware(search_space={"crossbar_size": [32, 64, 128], "mapping": ["im2col"]}))
     space = spec.build_space()
     assert space.size == 3 * spec.space.build().size
     chips = list(space.chips())
@@ -370,14 +372,20 @@ def test_chip_settings_are_searched_beside_the_cells():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"space": {"crossbar_sise": [32, 64]}}, "did you mean 'crossbar_size'"),
-        ({"space": {"adc_energy": [1, 2]}}, "searchable chip setting"),
-        ({"space": {"crossbar_size": [64, 32]}}, "must ascend"),
-        ({"space": {"crossbar_size": [64, "a"]}}, "different numbers, or different words"),
-        ({"space": {"mapping": ["im2col", "im2col"]}}, "different numbers, or different words"),
-        ({"space": {"adc_bits": [4]}, "set": {"adc_bits": 4}}, "adc_bits: either set or searched"),
+        ({"search_space": {"crossbar_sise": [32, 64]}}, "did you mean 'crossbar_size'"),
+        ({"search_space": {"adc_energy": [1, 2]}}, "searchable chip setting"),
+        ({"search_space": {"crossbar_size": [64, 32]}}, "must ascend"),
+        ({"search_space": {"crossbar_size": [64, "a"]}}, "different numbers, or different words"),
+        (
+            {"search_space": {"mapping": ["im2col", "im2col"]}},
+            "different numbers, or different words",
+        ),
+        (
+            {"search_space": {"adc_bits": [4]}, "overrides": {"adc_bits": 4}},
+            "adc_bits: either overridden or searched",
+        ),
         ({"assumed_rate": 1.5}, "hardware.assumed_rate"),
-        ({"chips": -1}, "hardware.chips"),
+        ({"monte_carlo_chips": -1}, "hardware.monte_carlo_chips"),
     ],
 )
 def test_wrong_hardware(changes, said):
@@ -403,7 +411,10 @@ def test_confidence_names_the_measure_that_is_compared():
     [
         ({"metric": "accuracy", "at_least": 0.9, "confidence": 0.9}, "accuracy has no interval"),
         ({"metric": "energy_uJ", "at_most": 1, "confidence": 1}, "confidence"),
-        ({"metric": "accuracy_on_chip", "at_least": 0.9}, "hardware.chips says how many"),
+        (
+            {"metric": "accuracy_on_chip", "at_least": 0.9},
+            "hardware.monte_carlo_chips says how many",
+        ),
     ],
 )
 def test_wrong_confidence(constraint, said):
@@ -431,7 +442,7 @@ def test_an_objective_without_a_best_value_needs_one():
 )
 def test_chips_that_cannot_be_built_are_found_before_the_search(space, said):
     with pytest.raises(SpecError) as caught:
-        check(parsed(hardware(space=space)))
+        check(parsed(hardware(search_space=space)))
     assert said in str(caught.value)
 
 
@@ -440,7 +451,9 @@ def test_many_chips_are_no_reason_to_wait():
     values = list(range(1, 9))
     keys = ("crossbars_per_pe", "pes_per_tile", "columns_per_adc", "clocks_per_read", "adc_bits")
     space = dict.fromkeys(keys, values) | {"crossbar_size": [16 * v for v in values]}
-    study = parsed(hardware(space=space | {"bits_per_cell": values, "bits_per_value": values}))
+    study = parsed(
+        hardware(search_space=space | {"bits_per_cell": values, "bits_per_value": values})
+    )
     check(study)
     built = study.build_space()
     assert built.chip_count == 8**8
@@ -514,7 +527,7 @@ def test_sizes_of_a_space(space, name, value):
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        ({"head_pool": ["global", "global"]}, "'global' stands twice"),
+        ({"head_pool": ["global", "global"]}, "'global' is listed twice"),
         ({"head_pool": [2, 1, "global"]}, "must ascend"),
         ({"head_pool": "globl"}, "did you mean 'global'"),
         ({"head_pool": []}, "space.head_pool"),
@@ -559,3 +572,31 @@ def test_a_stride_makes_maps_that_divide():
         check(spaced(stem_stride=2, head_pool=4))
     with pytest.raises(SpecError, match="'global' is 2 here"):
         check(spaced(stem_stride=2, head_pool=[2, "global"]))
+
+
+OLD_KEYS = {
+    "space": {"candidates": "functions"},
+    "quantization": {"per": "tensor", "scale": "mse", "when": "after"},
+    "hardware": {"set": {}, "space": {}, "chips": 2},
+    "search": {"warm": [], "start": [], "stall": {"trainings": 3}, "checks": [], "halving": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [(section, key, value) for section, keys in OLD_KEYS.items() for key, value in keys.items()],
+)
+def test_a_key_of_an_earlier_version_is_answered_with_the_new_name(section, key, value):
+    tree = MINIMAL | {section: MINIMAL.get(section, {}) | {key: value}}
+    with pytest.raises(SpecError) as error:
+        parse_spec(json.dumps(tree), "x.toml")
+    assert f"x.toml: {section}.{key}: unknown key, it is now {RENAMED[f'{section}.{key}']}" in str(
+        error.value
+    )
+    new = RENAMED[f"{section}.{key}"].split()[0]
+    assert new in StudySpec.model_fields[section].annotation.model_fields
+
+
+def test_every_old_key_is_tried():
+    tried = {f"{section}.{key}" for section, keys in OLD_KEYS.items() for key in keys}
+    assert tried == RENAMED.keys()

@@ -22,7 +22,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.snn.precision import native_bf16
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 from nas_service.worker.training_process import (
     ChildFailure,
     Job,
@@ -289,7 +289,7 @@ import sys
 from pathlib import Path
 from nas_service.worker.training_process import Job, TrainingClient
 from nas_service.metrics import Evaluation
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 import json
 words = json.loads(sys.argv[1])
 candidate = Evaluation.from_json(words["candidate"])

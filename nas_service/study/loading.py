@@ -1,0 +1,151 @@
+"""Study files read and checked: every fault at once, each with its key and what is possible."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from hw_models import WorkloadError
+from nas_service.errors import NasError, SpecError, did_you_mean
+from nas_service.json_file import read_json
+from nas_service.study.spec import StudySpec
+
+RENAMED = {
+    "space.candidates": 'deduplicate_by = "function" or "genotype"',
+    "quantization.per": "granularity",
+    "quantization.scale": "step_size",
+    "quantization.when": 'mode = "qat" or "ptq"',
+    "hardware.set": "overrides",
+    "hardware.space": "search_space",
+    "hardware.chips": "monte_carlo_chips",
+    "search.warm": "warm_start_from",
+    "search.start": "initial",
+    "search.stall": "early_stop = { patience, min_gain }",
+    "search.checks": "constraint_order",
+    "search.halving": "reduction_factor",
+}
+"""What keys of earlier versions are called now."""
+
+
+def load_spec(path: Path) -> StudySpec:
+    """Reads a study file.
+
+    Args:
+        path: The TOML file; architectures that `search.initial` names lie beside it.
+
+    Returns:
+        The study.
+
+    Raises:
+        SpecError: It cannot be read, or is wrong; every fault is listed with its key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error})") from error
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: not TOML: {error}") from error
+    _read_initial(tree, path)
+    return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def _read_initial(tree: Any, path: Path) -> None:
+    """Puts architectures in the place of the names of their files."""
+    search = tree.get("search")
+    entries: Any = search.get("initial") if isinstance(search, dict) else None
+    for position, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, str) and entry.endswith(".json"):
+            try:
+                document = read_json(path.parent / entry)
+            except WorkloadError as error:
+                raise SpecError(f"{path}: search.initial.{position}: {error}") from None
+            shown = isinstance(document, dict) and "architecture" in document  # `nas show --json`
+            entries[position] = document["architecture"] if shown else document
+
+
+def parse_spec(text: str, where: str) -> StudySpec:
+    """Reads a study from JSON.
+
+    Args:
+        text: The JSON document.
+        where: Its origin, for the errors.
+
+    Raises:
+        SpecError: It is wrong; every fault is listed with its key.
+    """
+    try:
+        return StudySpec.model_validate_json(text)
+    except ValidationError as error:
+        faults = [_explain(fault) for fault in _causes(error.errors())]
+        raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
+    except NasError as error:  # raised by a validator: one sentence that is complete by itself
+        raise SpecError(f"{where}: {error}") from None
+
+
+def with_until(spec: StudySpec, until: int) -> StudySpec:
+    """The same study, whose trainings end at another epoch.
+
+    Raises:
+        SpecError: The schedule of the study has no such epoch.
+    """
+    tree = spec.model_dump(mode="json")
+    tree["training"]["until"] = until
+    return parse_spec(json.dumps(tree), f"study {spec.name!r}")
+
+
+def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are only too short because one of their values is wrong."""
+    locations = [fault["loc"] for fault in faults]
+
+    def follows(fault: ErrorDetails) -> bool:
+        at = fault["loc"]
+        return fault["type"] == "too_short" and any(
+            len(p) > len(at) and p[: len(at)] == at for p in locations
+        )
+
+    return [fault for fault in faults if not follows(fault)]
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """`key: what is wrong (what would be right)`."""
+    key = ".".join(str(part) for part in fault["loc"] if not _is_branch(part)) or "study"
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_possible(key, fault)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r:.60}"
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _possible(key: str, fault: ErrorDetails) -> str:
+    if key in RENAMED:
+        return f", it is now {RENAMED[key]}"
+    allowed = _keys_at(fault["loc"][:-1])
+    hint = did_you_mean(str(fault["loc"][-1]), allowed)
+    return f"{hint} (possible: {', '.join(sorted(allowed))})"
+
+
+def _is_branch(part: int | str) -> bool:
+    """Names that pydantic adds for the member of a union, which no user wrote."""
+    return isinstance(part, str) and (
+        part.startswith(("tuple[", "function-")) or part in ("str", "int", "float")
+    )
+
+
+def _keys_at(location: tuple[int | str, ...]) -> set[str]:
+    """Keys possible in the table that an error points into."""
+    model: type[BaseModel] = StudySpec
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return set(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
