@@ -59,8 +59,8 @@ def run(
     continued: set[str] = set()
     while True:
         continued |= set(resume_training(read(search), top))
-        words = ("worker", "--study", search.name)
-        pool = LocalWorkerPool(search.store, words, evaluator.folder, workers or cores())
+        command = ("worker", "--study", search.name)
+        pool = LocalWorkerPool(search.store, command, evaluator.folder, workers or cores())
         reason = pool.run(on_line, on_tick)
         if continued.issuperset(c.digest for c in read(search).unfinished(top)):
             break

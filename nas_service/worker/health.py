@@ -1,7 +1,7 @@
-"""What a container's health check asks: did the worker give a sign of life, does a page answer.
+"""The health check of a container: whether a worker is alive, and whether a web page answers.
 
-A worker touches the file that NAS_PULSE names. `nas-health` reads no store and loads no torch, as
-it is run every few seconds beside each worker.
+A worker touches the file NAS_PULSE regularly. `nas-health` opens no store and does not load torch,
+because it runs every few seconds.
 """
 
 import base64
@@ -19,13 +19,13 @@ USAGE = "usage: nas-health pulse FILE SECONDS | page URL [TOKEN_FILE]"
 
 
 def beat(environment: Mapping[str, str]) -> None:
-    """One sign of life, where NAS_PULSE names a file for it."""
+    """Touches the file NAS_PULSE, where it is set."""
     if path := environment.get("NAS_PULSE"):
         Path(path).touch()
 
 
 def keep_beating(ended: threading.Event, environment: Mapping[str, str]) -> None:
-    """A sign of life now and every BEAT_s, until `ended` is set."""
+    """Touches the file NAS_PULSE now and every BEAT_s, until `ended` is set."""
     beat(environment)
     threading.Thread(target=_beat_until, args=(ended, environment), daemon=True).start()
 
@@ -36,30 +36,41 @@ def _beat_until(ended: threading.Event, environment: Mapping[str, str]) -> None:
 
 
 def pulse(path: Path, within_s: float, now: float) -> str:
-    """What is wrong with a worker's signs of life; empty where the last is fresh enough."""
+    """What is wrong with a worker's pulse file; empty where it was touched recently.
+
+    Args:
+        path: The file.
+        within_s: The age up to which it counts as recent.
+        now: Seconds since the epoch.
+    """
     try:
         age_s = now - path.stat().st_mtime
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return f"{path}: the last sign of life is {age_s:.0f} s old" if age_s > within_s else ""
+    return f"{path}: last touched {age_s:.0f} s ago" if age_s > within_s else ""
 
 
 def page(url: str, token: str | None) -> str:
-    """What is wrong with a page on this machine; empty where it answers 200."""
-    asked = urllib.request.Request(url)  # noqa: S310  the container's own address
+    """What is wrong with a page on this machine; empty where it answers with status 200.
+
+    Args:
+        url: Its address.
+        token: The dashboard's token, where it needs one.
+    """
+    request = urllib.request.Request(url)  # noqa: S310  the container's own address
     if token is not None:
-        word = base64.b64encode(f"nas:{token}".encode()).decode()
-        asked.add_header("Authorization", f"Basic {word}")
+        login = base64.b64encode(f"nas:{token}".encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
     try:
-        with urllib.request.urlopen(asked, timeout=ANSWER_s) as answer:  # noqa: S310  the same
+        with urllib.request.urlopen(request, timeout=ANSWER_s) as answer:  # noqa: S310  the same
             return "" if answer.status == 200 else f"{url}: {answer.status}"
     except (OSError, urllib.error.URLError) as error:
         return f"{url}: {error}"
 
 
-def main(words: list[str] | None = None) -> None:
-    """Exits 0 if well, 1 if not, 2 where asked something else."""
-    match sys.argv[1:] if words is None else words:
+def main(arguments: list[str] | None = None) -> None:
+    """The command `nas-health`: exits with 0 if all is well, 1 if not, 2 for wrong usage."""
+    match sys.argv[1:] if arguments is None else arguments:
         case ["pulse", path, seconds] if seconds.isdigit():
             wrong = pulse(Path(path), float(seconds), time.time())
         case ["page", url]:

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: started, listened to, replaced when killed, ended together."""
+"""Worker processes on this machine: started, replaced when they are killed, ended together."""
 
 import os
 import queue
@@ -15,48 +15,55 @@ from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailure
 from nas_service.store.store import Store
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
-REPLACEMENTS = 5  # of workers that were killed; more is a sick machine
+REPLACEMENTS = 5  # of workers that were killed; more mean that the machine is at fault
 GRACE_s = 20.0  # for workers to release their trials
 
 
 def cores() -> int:
-    """Processor cores this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
 class LocalWorkerPool:
-    """The workers of one study on this machine; `words` is the command that each of them runs."""
+    """The workers of one study on this machine."""
 
     store: Store
-    words: tuple[str, ...]
-    data: Path
-    size: int
+    command: tuple[str, ...]  # arguments of `nas` that each worker runs
+    data: Path  # folder of data sets
+    size: int  # number of workers
     _lines: "queue.Queue[tuple[int, str | None]]" = field(default_factory=queue.Queue)
     _processes: dict[int, "subprocess.Popen[str]"] = field(default_factory=dict)
 
-    def run(self, heard: Callable[[str], None], tick: Callable[[], None]) -> str:
-        """Runs the crew to the study's end; returns the workers' reason. Raises what ended it.
+    def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> str:
+        """Runs the workers to the study's end; returns the reason that they give.
 
-        `heard` gets each line a worker prints, `tick` is called twice a second.
+        Args:
+            on_line: Called with each line that a worker prints.
+            on_tick: Called twice a second.
+
+        Raises:
+            Interrupted: By Ctrl-C, after the workers have released their trials.
+            NasError: What ended a worker.
         """
         started, reasons = 0, [""]
         try:
             for started in range(self.size):
                 self._start(started)
             while self._processes:
-                tick()
+                on_tick()
                 for key, text in self._drain():
                     if text is not None and text.startswith("end: "):
                         reasons.append(text.removeprefix("end: "))
                         continue
                     if text is not None:
-                        heard(text)
+                        on_line(text)
                         continue
-                    code = _ended(self._processes.pop(key))
+                    code = _exit_code(self._processes.pop(key))
                     if code < 0 and started < self.size + REPLACEMENTS:
                         started += 1
-                        heard(f"a worker was killed ({signal.Signals(-code).name}); another starts")
+                        name = signal.Signals(-code).name
+                        on_line(f"a worker was killed ({name}); another starts")
                         self._start(started)
                     elif code:
                         raise _error(code, reasons[-1])
@@ -67,8 +74,8 @@ class LocalWorkerPool:
         return reasons[-1]
 
     def _start(self, key: int) -> None:
-        """A worker that ends when its standard input closes, so none outlives this process."""
-        command = [sys.executable, "-m", "nas_service", *self.words]
+        """Starts a worker that ends when its standard input closes: none outlives this process."""
+        command = [sys.executable, "-m", "nas_service", *self.command]
         command += ["--data", str(self.data), "--any-disk", "--end-with-stdin"]
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
@@ -78,9 +85,9 @@ class LocalWorkerPool:
             env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": self.store.address},
         )
         self._processes[key] = process
-        threading.Thread(target=self._listen, args=(key, process), daemon=True).start()
+        threading.Thread(target=self._read_lines, args=(key, process), daemon=True).start()
 
-    def _listen(self, key: int, process: "subprocess.Popen[str]") -> None:
+    def _read_lines(self, key: int, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None  # noqa: S101  asked for above
         with process.stdout as lines:
             for text in lines:
@@ -88,6 +95,7 @@ class LocalWorkerPool:
         self._lines.put((key, None))
 
     def _drain(self) -> Iterator[tuple[int, str | None]]:
+        """Lines that have come, after half a second at most; None at the end of a worker."""
         try:
             yield self._lines.get(timeout=0.5)
             while True:
@@ -96,19 +104,19 @@ class LocalWorkerPool:
             return
 
     def _end(self) -> None:
-        """Asks every worker left to release its trial, waits, and then insists."""
+        """Asks every worker to release its trial, waits, and kills those that are left."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
             try:
-                _ended(process, GRACE_s)
+                _exit_code(process, GRACE_s)
             except subprocess.TimeoutExpired:
                 process.kill()
-                _ended(process)
+                _exit_code(process)
 
 
-def _ended(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> int:
-    """Waits for a worker; its exit code."""
+def _exit_code(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> int:
+    """Waits for a worker's end; raises TimeoutExpired."""
     code = process.wait(timeout_s)
     assert process.stdin is not None  # noqa: S101  asked for at its start
     process.stdin.close()
@@ -116,9 +124,13 @@ def _ended(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> 
 
 
 def end_on_signals(asked_to_end: threading.Event) -> threading.Event:
-    """In a worker: SIGINT and SIGTERM ask for an end; asked a second time it stops at once.
+    """In a worker: SIGINT and SIGTERM ask it to end; at a second signal it ends at once.
 
-    Returns what is set where it was SIGTERM that asked, as machines do.
+    Args:
+        asked_to_end: Is set by the first signal.
+
+    Returns:
+        Is set where that signal was SIGTERM, which machines send.
     """
     by_machine = threading.Event()
 
@@ -135,7 +147,7 @@ def end_on_signals(asked_to_end: threading.Event) -> threading.Event:
 
 
 def end_with_stdin(asked_to_end: threading.Event) -> None:
-    """In a worker: the end of standard input, and so of whoever started it, asks for an end."""
+    """In a worker: the end of standard input, as of the process that started it, ends it."""
     threading.Thread(target=_until_closed, args=(asked_to_end,), daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""A database that is away for a while: what was begun is tried again until it is back."""
+"""Retries of transactions while the database is unreachable for a while."""
 
 import threading
 import time
@@ -15,83 +15,102 @@ from nas_service.worker.telemetry import Telemetry
 
 T = TypeVar("T")
 
-PATIENCE_s = 1800.0  # for how long a worker waits for its database
+LIMIT_s = 1800.0  # for which a worker waits for its database
 FIRST_s, LONGEST_s = 0.2, 10.0  # between two tries
-# What SQLite calls operational and no waiting mends.
-FOR_GOOD = (
+# Errors that SQLite calls operational and that no waiting mends.
+PERMANENT = (
     *("readonly database", "database or disk is full", "not a database"),
     *("no such table", "no such column"),
 )
 
 
-def away(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """True where the same may succeed later: no connection, a lock, a server that restarts."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        return away(error.__cause__)
-    if isinstance(error, PendingRollbackError):  # of who went on behind a lost connection
+        return is_transient(error.__cause__)
+    if isinstance(error, PendingRollbackError):  # the connection was lost in an open transaction
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if for_good(error):
+    if not isinstance(error, DBAPIError) or is_permanent(error):
         return False
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
-def for_good(error: BaseException) -> bool:
-    """True where the database says that it is no store, or can keep nothing more."""
+def is_permanent(error: BaseException) -> bool:
+    """True where the database is no store of ours, or can store nothing more."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        return for_good(error.__cause__)
-    return isinstance(error, DBAPIError) and any(said in str(error.orig) for said in FOR_GOOD)
+        return is_permanent(error.__cause__)
+    return isinstance(error, DBAPIError) and any(text in str(error.orig) for text in PERMANENT)
 
 
 class Retry:
-    """How one worker meets outages of its store."""
+    """Repeats one worker's transactions while its store is unreachable.
+
+    Args:
+        store: The store.
+        asked_to_end: Ends the waiting when it is set.
+        on_line: Called with a line when the store becomes unreachable or reachable.
+        telemetry: Counts the retries.
+    """
 
     def __init__(
         self,
         store: Store,
         asked_to_end: threading.Event,
-        report: Callable[[str], None],
+        on_line: Callable[[str], None],
         telemetry: Telemetry,
     ) -> None:
-        self._store, self._asked_to_end, self._report = store, asked_to_end, report
+        self._store, self._asked_to_end, self._on_line = store, asked_to_end, on_line
         self._telemetry = telemetry
 
     def call(self, act: Callable[[bool], T]) -> T:
-        """What `act` returns, tried until the database is there; it hears whether it is again.
+        """Calls `act` until the database answers, and returns its result.
 
-        Each try must be one that may have succeeded before without a reply. StoreError where the
-        database stays away, or where no waiting helps; Interrupted when asked to end meanwhile.
+        Args:
+            act: Must be safe to repeat, because a try may have succeeded although its reply was
+                lost. Its argument is False at the first try and True at later ones.
+
+        Raises:
+            StoreError: The database stays unreachable, or refuses for good.
+            Interrupted: The worker was asked to end meanwhile.
         """
-        since, wait_s, again = time.monotonic(), FIRST_s, False
+        start, wait_s, again = time.monotonic(), FIRST_s, False
         while True:
             try:
-                found = act(again)
+                result = act(again)
             except Exception as error:
-                said = first_line(error.__cause__ or error)
-                if not away(error):
-                    if for_good(error):
-                        raise StoreError(f"{self._store.shown}: {said}") from error
-                    raise
-                if time.monotonic() - since > PATIENCE_s:
-                    raise StoreError(f"{self._store.shown}: away for too long ({said})") from None
+                self._check(error, start)
+                reason = first_line(error.__cause__ or error)
             else:
                 if again:
-                    self._report(f"{self._store.shown}: is there again")
-                return found
+                    self._on_line(f"{self._store.shown}: reachable again")
+                return result
             if not again:
-                self._report(f"{self._store.shown}: is away ({said}); trying again")
+                self._on_line(f"{self._store.shown}: unreachable ({reason}); trying again")
             again = True
-            self._telemetry.count("database_retries")
-            self._store.rest()
-            if self._asked_to_end.wait(wait_s):
-                raise Interrupted("interrupted while the database was away: nothing is lost")
+            self._pause(wait_s)
             wait_s = min(2 * wait_s, LONGEST_s)
 
+    def _check(self, error: Exception, start: float) -> None:
+        """Raises where no further try helps."""
+        reason = first_line(error.__cause__ or error)
+        if is_permanent(error):
+            raise StoreError(f"{self._store.shown}: {reason}") from error
+        if not is_transient(error):
+            raise error
+        if time.monotonic() - start > LIMIT_s:
+            message = f"{self._store.shown}: unreachable for {LIMIT_s:g} s ({reason})"
+            raise StoreError(message) from None
+
+    def _pause(self, wait_s: float) -> None:
+        self._telemetry.count("database_retries")
+        self._store.rest()
+        if self._asked_to_end.wait(wait_s):
+            raise Interrupted("interrupted while the database was unreachable: nothing is lost")
+
     def once(self, act: Callable[[], object]) -> None:
-        """Acts if the database is there; what is left undone ends with its lease."""
+        """Calls `act` once, and ignores an unreachable database: the lease will run out."""
         try:
             act()
         except Exception as error:
-            if not away(error):
+            if not is_transient(error):
                 raise

@@ -1,6 +1,6 @@
-"""What a worker tells machines, where it was asked to: logs as JSON lines, figures for Prometheus.
+"""Telemetry of a worker, where it is switched on: logs as JSON lines, figures for Prometheus.
 
-Without being asked all of it does nothing, but for names that do not exist, which are errors.
+Switched off, all of it does nothing, except that a name that does not exist is an error.
 """
 
 import json
@@ -25,7 +25,7 @@ LogFormat = Literal["text", "json"]
 LOG_FORMATS = ("text", "json")
 LOOPBACK = "127.0.0.1"
 TEXT = "%(name)s: %(message)s"
-FIELDS = ("study", "trial", "worker")  # of a record, or of the worker when it was made
+FIELDS = ("study", "trial", "worker")  # of a log record, or of the worker when it was logged
 PREFIX = "nas_"
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Instrument:
-    """A figure: what it counts, by which labels; a histogram also up to which bounds."""
+    """A figure: what it measures, by which labels, and the upper bounds of a histogram."""
 
     help: str
     labels: tuple[str, ...] = ()
@@ -41,31 +41,36 @@ class Instrument:
 
 
 COUNTERS: dict[str, Instrument] = {
-    "trials": Instrument("Trials that ended, by their outcome", ("outcome",)),
+    "trials": Instrument("Trials that have ended, by outcome", ("outcome",)),
     "child_failures": Instrument(
         "Trainings without a result, by kind (docs/workers.md)", ("kind",)
     ),
-    "leases_lost": Instrument("Leases that ran out under this worker"),
-    "database_retries": Instrument("Transactions begun again, as the database was away or busy"),
-    "late_results": Instrument("Results of trials that another worker had by then"),
+    "leases_lost": Instrument("Leases that this worker has lost"),
+    "database_retries": Instrument(
+        "Transactions repeated because the database was unreachable or busy"
+    ),
+    "late_results": Instrument("Results of trials that another worker had taken over"),
 }
 HISTOGRAMS: dict[str, Instrument] = {
     "training_seconds": Instrument(
-        "Trainings with their scoring, wall clock",
+        "Wall-clock time of a training and its scoring",
         bounds=(1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000, 86400),
     ),
     "ask_seconds": Instrument(
-        "Asking the sampler for a candidate", bounds=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+        "Time in which the sampler proposes a candidate",
+        bounds=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
     ),
 }
 GAUGES: dict[str, Instrument] = {
-    "up": Instrument("1 while the worker is at work, 0 when it is about to end"),
-    "lease_age_seconds": Instrument("Since the lease in hand was last renewed; 0 without one"),
+    "up": Instrument("1 while the worker runs"),
+    "lease_age_seconds": Instrument(
+        "Time since the current lease was last renewed; 0 without a lease"
+    ),
 }
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record; `about` is what holds for all of them."""
+    """One JSON object for each log record, with the fields `about` in all of them."""
 
     def __init__(self, about: Mapping[str, str | int]) -> None:
         super().__init__()
@@ -73,7 +78,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         own = {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
-        words: dict[str, Any] = {
+        document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -82,13 +87,19 @@ class JsonLines(logging.Formatter):
             **own,
         }
         if record.exc_info:
-            words["exception"] = self.formatException(record.exc_info)
-        return json.dumps(words, default=str)
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
 
 
 def log_as(form: LogFormat, about: Mapping[str, str | int], level: str = "warning") -> None:
-    """This process's log on stderr in that form, warnings and uncaught errors with it."""
-    import optuna  # whose log has a handler of its own
+    """Logs this process to stderr, with warnings and uncaught errors.
+
+    Args:
+        form: "text" or "json".
+        about: Fields of every record in JSON.
+        level: The least level that is logged.
+    """
+    import optuna  # its log has a handler of its own
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(about) if form == "json" else logging.Formatter(TEXT))
@@ -101,12 +112,12 @@ def log_as(form: LogFormat, about: Mapping[str, str | int], level: str = "warnin
 
 
 def _logged(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    log.critical("the process ends by an error", exc_info=(kind, error, where))
+    log.critical("the process ends with an error", exc_info=(kind, error, where))
 
 
 @dataclass
 class Telemetry:
-    """A worker's figures. Metrics are kept once `serve` was called.
+    """A worker's figures, which are recorded from the call of `serve` on.
 
     >>> telemetry = Telemetry()
     >>> telemetry.count("trials", outcome="trained")
@@ -117,8 +128,8 @@ class Telemetry:
     about: dict[str, str | int] = field(default_factory=dict)  # study, trial, worker
     _served: "_Served | None" = None
 
-    def tell(self, **fields: str | int | None) -> None:
-        """Fields of all records from here on; None takes one away."""
+    def set_fields(self, **fields: str | int | None) -> None:
+        """Sets fields of all later log records; None removes one."""
         for name, value in fields.items():
             if name not in FIELDS:
                 raise SpecError(f"field {name!r} of a log: one of {FIELDS} is needed")
@@ -127,25 +138,27 @@ class Telemetry:
                 self.about[name] = value
 
     def count(self, counter: str, times: int = 1, **labels: str) -> None:
+        """Adds to a counter."""
         _check(COUNTERS, counter, labels)
         if self._served is not None:
-            found = self._served.counters[counter]
-            (found.labels(**labels) if labels else found).inc(times)
+            instrument = self._served.counters[counter]
+            (instrument.labels(**labels) if labels else instrument).inc(times)
 
     def observe(self, histogram: str, seconds: float) -> None:
+        """Adds one duration to a histogram."""
         _check(HISTOGRAMS, histogram, {})
         if self._served is not None:
             self._served.histograms[histogram].observe(seconds)
 
     @contextmanager
     def timed(self, histogram: str) -> Iterator[None]:
-        """What happens within is observed, if it raises nothing."""
+        """Observes the duration of the block, unless it raises."""
         start = time.perf_counter()
         yield
         self.observe(histogram, time.perf_counter() - start)
 
     def gauge(self, gauge: str, value: float | Callable[[], float]) -> None:
-        """A value from here on, or what is asked for it at each reading."""
+        """Sets a gauge to a value, or to a function that is called at each reading."""
         _check(GAUGES, gauge, {})
         if self._served is None:
             return
@@ -155,29 +168,36 @@ class Telemetry:
             self._served.gauges[gauge].set(value)
 
     def serve(self, port: int, host: str = LOOPBACK) -> str:
-        """Figures from here on at the URL that is returned; any free port for 0.
+        """Serves the figures over HTTP, without a login, and returns their URL.
 
-        There is no login. NasError without the package for it, or where the port is taken.
+        Args:
+            port: The port; 0 for any free one.
+            host: The address to listen at.
+
+        Raises:
+            NasError: The package prometheus_client is missing, or the port is taken.
         """
         self._served = _Served.at(port, host, {k: str(v) for k, v in self.about.items()})
         self.gauge("up", 1)
         return self._served.url
 
     def close(self) -> None:
+        """Stops serving figures."""
         if self._served is not None:
             self._served.close()
             self._served = None
 
 
 def _check(known: Mapping[str, Instrument], name: str, labels: Mapping[str, str]) -> None:
-    found = pick(known, name, "figure")
-    if set(labels) != set(found.labels):
-        raise SpecError(f"{name}: labels {sorted(labels)}, {sorted(found.labels)} are needed")
+    instrument = pick(known, name, "figure")
+    if set(labels) != set(instrument.labels):
+        needed = sorted(instrument.labels)
+        raise SpecError(f"{name}: labels {sorted(labels)}, {needed} are needed")
 
 
 @dataclass(frozen=True)
 class _Served:
-    """Instruments of prometheus_client and the server that shows them."""
+    """Instruments of prometheus_client, and the HTTP server that shows them."""
 
     server: "WSGIServer"
     url: str
@@ -187,6 +207,7 @@ class _Served:
 
     @classmethod
     def at(cls, port: int, host: str, about: dict[str, str]) -> "_Served":
+        """Starts the server."""
         try:
             import prometheus_client as p
         except ModuleNotFoundError:
@@ -194,7 +215,7 @@ class _Served:
                 "metrics need the package prometheus_client: pip install 'nas-service[metrics]'"
             ) from None
         registry = p.CollectorRegistry()
-        p.Info(f"{PREFIX}worker", "Who this is", registry=registry).info(about)
+        p.Info(f"{PREFIX}worker", "Study and name of the worker", registry=registry).info(about)
         counters = {
             name: p.Counter(PREFIX + name, i.help, i.labels, registry=registry)
             for name, i in COUNTERS.items()
@@ -215,5 +236,6 @@ class _Served:
         return cls(server, url, counters, histograms, gauges)
 
     def close(self) -> None:
+        """Ends the server."""
         self.server.shutdown()
         self.server.server_close()

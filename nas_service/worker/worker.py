@@ -168,7 +168,7 @@ class Worker:
             raise TooManyFailures(f"study {s.name!r}: {claimed}")
         if isinstance(claimed, Lease):
             self._lease, self._lost, self._renewed = claimed, False, time.monotonic()
-            self.telemetry.tell(trial=claimed.trial)
+            self.telemetry.set_fields(trial=claimed.trial)
         return claimed
 
     def _ask(self, promotion: Promotion | None) -> int:
@@ -233,7 +233,7 @@ class Worker:
             self._patience.call(self._settle)
         finally:
             self._lease = self._trial = None
-            self.telemetry.tell(trial=None)
+            self.telemetry.set_fields(trial=None)
             self._storage.drop_snapshot()
 
     def _failed(self, lease: Lease, trial: Trial, failure: ChildFailure) -> None:

@@ -22,7 +22,7 @@ from nas_service.store.database import disk_kind, redacted, storage_url
 from nas_service.store.process_id import owner_name
 from nas_service.store.store import ArchiveReceipt, Lease, Promotion, Store
 from nas_service.store.tables import attempts, leases
-from nas_service.worker.retry import away
+from nas_service.worker.retry import is_transient
 
 ID = 1
 LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
@@ -488,7 +488,7 @@ def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
 
     with pytest.raises(DBAPIError) as ended:
         stopped()
-    assert away(ended.value), "tried again"
+    assert is_transient(ended.value), "tried again"
     assert isinstance(claim(frozen), Lease)
     assert len(set(frozen.workers(ID))) == 2
     for store in (frozen, other):
@@ -509,7 +509,7 @@ def test_a_connection_that_is_lost_while_optuna_reads_is_an_outage(postgres_url)
 
     with pytest.raises(StorageInternalError) as ended:
         store.optuna.look(study)
-    assert away(ended.value)
+    assert is_transient(ended.value)
     assert store.optuna.look(study) == [], "read again"
     admin.dispose()
     store.close()

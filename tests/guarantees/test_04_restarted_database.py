@@ -21,7 +21,7 @@ def test_04_crashed_while(own_postgres, tmp_path, gate):
             own_postgres.stop("immediate")
             hand.pass_on(gate)
             if gate in ("ask", "begin", "tell"):
-                hands.until(lambda: "is away" in hand.said, "a try that fails")
+                hands.until(lambda: "unreachable" in hand.said, "a try that fails")
             else:
                 time.sleep(LEASE_s / 4)
             own_postgres.start()

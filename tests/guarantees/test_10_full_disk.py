@@ -25,7 +25,7 @@ def test_10_full_disk(tmp_path):
     full = WorkerProcess(Orders(url, tmp_path, before=hands.fill_up))
     assert full.end() == 4, full.said
     assert "disk is full" in full.said
-    assert "is away" not in full.said, "no waiting helps"
+    assert "unreachable" not in full.said, "no waiting helps"
     with sqlite3.connect(tmp_path / "nas.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     done = len([a for a in History.of(url).attempts if a["ending"] == "won"])

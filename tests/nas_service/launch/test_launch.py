@@ -354,7 +354,7 @@ def test_a_worker_gives_signs_of_life(tmp_path, monkeypatch):
     assert code == 0, said
     now = (tmp_path / "pulse").stat().st_mtime
     assert health.pulse(tmp_path / "pulse", 10, now + 9) == ""
-    assert "11 s old" in health.pulse(tmp_path / "pulse", 10, now + 11)
+    assert "11 s ago" in health.pulse(tmp_path / "pulse", 10, now + 11)
     assert "No such file" in health.pulse(tmp_path / "none", 10, now)
 
 

@@ -10,8 +10,8 @@ from servers import postgres
 
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store.store import Store
-from nas_service.worker import retry as outage
-from nas_service.worker.retry import Retry, away, for_good
+from nas_service.worker import retry
+from nas_service.worker.retry import Retry, is_permanent, is_transient
 from nas_service.worker.telemetry import Telemetry
 
 ID = 1
@@ -35,7 +35,7 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
         own_postgres.stop("immediate")
         with pytest.raises(sa.exc.OperationalError) as found:
             store.budget(ID)
-        assert away(found.value)
+        assert is_transient(found.value)
         tries = []
 
         def act(again):
@@ -47,8 +47,8 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
         assert patience(store, said).call(act) == 4
         store.close()
     assert tries[:2] == [False, True]
-    assert "is away" in said[0]
-    assert said[-1].endswith("is there again")
+    assert "unreachable" in said[0]
+    assert said[-1].endswith("reachable again")
 
 
 def test_a_locked_file_is_away(tmp_path, monkeypatch):
@@ -87,8 +87,8 @@ def test_patience_ends(tmp_path, monkeypatch):
     def act(again):
         raise gone
 
-    monkeypatch.setattr(outage, "PATIENCE_s", 0.0)
-    with pytest.raises(StoreError, match="away for too long"):
+    monkeypatch.setattr(retry, "LIMIT_s", 0.0)
+    with pytest.raises(StoreError, match="unreachable for 0 s"):
         patience(store).call(act)
     ended = threading.Event()
     ended.set()
@@ -112,7 +112,7 @@ def test_faults_of_ours_are_none_of_the_database(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "is_away", "is_for_good"),
+    ("said", "kind", "transient", "permanent"),
     [
         ("server closed the connection", sa.exc.OperationalError, True, False),
         ("database is locked", sa.exc.OperationalError, True, False),
@@ -122,11 +122,11 @@ def test_faults_of_ours_are_none_of_the_database(tmp_path):
         ("duplicate key", sa.exc.IntegrityError, False, False),
     ],
 )
-def test_kinds_of_errors(said, kind, is_away, is_for_good):
+def test_kinds_of_errors(said, kind, transient, permanent):
     error = kind("SELECT 1", {}, Exception(said))
     behind = StorageInternalError("in Optuna")
     behind.__cause__ = error
     for e in (error, behind):
-        assert (away(e), for_good(e)) == (is_away, is_for_good)
-    assert not away(ValueError(said))
-    assert away(sa.exc.PendingRollbackError("lost in the same transaction"))
+        assert (is_transient(e), is_permanent(e)) == (transient, permanent)
+    assert not is_transient(ValueError(said))
+    assert is_transient(sa.exc.PendingRollbackError("lost in the same transaction"))

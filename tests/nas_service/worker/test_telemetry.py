@@ -84,7 +84,7 @@ def test_names_that_are_not_known_are_errors_asked_or_not(served):
     with pytest.raises(SpecError, match="unknown figure"):
         telemetry.gauge("trials", 1.0)
     with pytest.raises(SpecError, match="field 'shoe'"):
-        telemetry.tell(shoe=1)
+        telemetry.set_fields(shoe=1)
     telemetry.close()
 
 
@@ -158,9 +158,9 @@ def test_fields_hold_until_they_are_taken_away():
     telemetry = Telemetry({"study": "x"})
     form = JsonLines(telemetry.about)
     record = logging.makeLogRecord({"msg": "m"})
-    telemetry.tell(trial=3)
+    telemetry.set_fields(trial=3)
     assert json.loads(form.format(record))["trial"] == 3
-    telemetry.tell(trial=None)
+    telemetry.set_fields(trial=None)
     assert "trial" not in json.loads(form.format(record))
 
 
@@ -171,7 +171,7 @@ telemetry = Telemetry({"study": "x", "worker": "w"})
 log_as("json", telemetry.about, "info")
 logging.getLogger("ours").info("one")
 logging.getLogger("ours").debug("too fine")
-telemetry.tell(trial=5)
+telemetry.set_fields(trial=5)
 warnings.warn("two")
 import optuna
 optuna.logging.get_logger("optuna.study").warning("three")
