@@ -88,17 +88,38 @@ def _joined(earlier: Curve, noted: Any, last: int) -> Curve:
 def checkpoint_of(
     spec: StudySpec, data_digest: str, candidate: Evaluation, weights: Path
 ) -> checkpoint.Place:
-    """The checkpoint of a training, beside its weights.
-
-    Its identity covers all that decides the weights after a given epoch, so that a training is
-    continued only from a checkpoint of its own.
-    """
-    parts = {"network", "quantization", "training", "data"}
-    unlike = {"training": {"until", "rungs"}, "quantization": {"scoring"}}
-    settings = spec.model_dump(include=parts, exclude=unlike)
-    facts = [settings, data_digest, candidate.architecture.digest, candidate.seed]
-    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    """The checkpoint of a training, beside its weights."""
+    digest = candidate.architecture.digest
+    identity = training_identity(spec, data_digest, digest, candidate.seed)
     return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
+
+
+def training_identity(spec: StudySpec, data_digest: str, digest: str, seed: int) -> str:
+    """Tells a training's checkpoint from those of all other trainings.
+
+    It covers everything that decides the weights after a given epoch, so that a training is
+    continued only from a checkpoint of its own. Checkpoints outlive versions of this package:
+    the hashed text never changes, although keys of the study file were renamed since. A key that
+    is added to one of these sections must be left out of the text while it has its default.
+
+    Args:
+        spec: The study.
+        data_digest: Digest of the training and validation images.
+        digest: Digest of the architecture.
+        seed: Seed of the training.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    parts, limits = {"network", "training", "data"}, {"training": {"until", "rungs"}}
+    settings = spec.model_dump(include=parts, exclude=limits)
+    settings["quantization"] = {
+        "per": spec.quantization.granularity,
+        "scale": spec.quantization.step_size,
+        "when": {"qat": "training", "ptq": "after"}[spec.quantization.mode],
+    }
+    facts = [settings, data_digest, digest, seed]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def pool_of(plan: Training, weights: Path | None) -> Path | None:
