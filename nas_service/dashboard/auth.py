@@ -1,6 +1,6 @@
-"""A token before the dashboard's pages, where others than this machine's user could reach them.
+"""A token that protects the dashboard's pages where other users could reach them.
 
-Browsers ask for it themselves, as the password of HTTP's basic authentication; any name will do.
+Browsers ask for it as the password of HTTP's basic authentication; any user name is accepted.
 """
 
 import base64
@@ -18,25 +18,29 @@ REFUSED = b"The password is the dashboard's token.\n"
 
 
 def read_token(path: Path) -> str:
-    """The token in a file; NasError if others may read it or it is short enough to be guessed."""
+    """The token in a file.
+
+    Raises:
+        NasError: The file cannot be read, other users may read it, or the token is too short.
+    """
     try:
         mode, token = path.stat().st_mode, path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NasError(f"--token-file {path}: {error}") from None
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise NasError(f"--token-file {path}: readable by all; chmod 600 it")
+        raise NasError(f"--token-file {path}: other users can read it; run chmod 600")
     if len(token) < SHORTEST:
         raise NasError(
-            f"--token-file {path}: {len(token)} characters, at least {SHORTEST} random ones are "
-            "needed, such as `openssl rand -hex 32` prints"
+            f"--token-file {path}: {len(token)} characters, but at least {SHORTEST} random ones are "
+            "needed; `openssl rand -hex 32` prints some"
         )
     return token
 
 
-def behind(token: str, app: WSGIApplication) -> WSGIApplication:
-    """The application, for whoever knows the token."""
+def with_token(token: str, app: WSGIApplication) -> WSGIApplication:
+    """The application for requests whose password is the token; others get 401."""
 
-    def asking(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if hmac.compare_digest(_password(environ.get("HTTP_AUTHORIZATION", "")), token.encode()):
             return app(environ, start_response)
         headers = [
@@ -47,15 +51,15 @@ def behind(token: str, app: WSGIApplication) -> WSGIApplication:
         start_response("401 Unauthorized", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [REFUSED]
 
-    return asking
+    return checked
 
 
 def _password(header: str) -> bytes:
-    """That of a basic authorization; empty where there is none."""
-    scheme, _, word = header.partition(" ")
+    """The password of a basic authorization header; empty if there is none."""
+    scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return b""
     try:
-        return base64.b64decode(word, validate=True).partition(b":")[2]
+        return base64.b64decode(encoded, validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return b""

@@ -1,8 +1,8 @@
-"""optuna-dashboard over our store: with the constraints of Optuna 5, for reading, on this machine.
+"""optuna-dashboard for our store: with the constraints of Optuna 5, read-only, on this machine.
 
-The dashboard has no login and no read-only mode. So the one gate before all its routes lets
-through only GET and HEAD, asked of this machine by one of its own names, and the storage behind
-the routes can only be read.
+optuna-dashboard has no login and no read-only mode. So one guard checks every request before it
+reaches a route: only GET and HEAD are let through, and only with a loopback name of this machine
+as host. The storage that the routes use is read-only as well.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, create_trial
 
-from nas_service.dashboard.auth import behind
-from nas_service.dashboard.trials import NO_TRIAL, ReadOnlyStorage, front
+from nas_service.dashboard.auth import with_token
+from nas_service.dashboard.trials import NO_TRIAL, DashboardStorage, front
 from nas_service.errors import NasError
 
-TESTED = "0.21.0"  # of optuna-dashboard
+TESTED = "0.21.0"  # version of optuna-dashboard
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 METHODS = ("GET", "HEAD")
-QUIET_s = 60  # after which a silent connection is closed
+IDLE_s = 60  # a connection that is silent for longer is closed
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -45,10 +45,10 @@ HEADERS = {
 CSP = "Content-Security-Policy"
 FRAMING = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-FRONT = "get_pareto_front_trials"  # the three functions of it that we replace
+FRONT = "get_pareto_front_trials"  # names of the three functions that we replace
 DETAIL = "serialize_study_detail"
 PROPERTIES = "get_cached_extra_study_property"
-KNOWN = [  # value, violation and outcome of a trial each; only the last is a result
+KNOWN = [  # value, violation and outcome of trials; only the last one is a result
     (0.0, 1.0, "trained"),
     (0.0, 0.5, "rejected"),
     (1.0, 0.0, "trained"),
@@ -59,7 +59,7 @@ _scanning = threading.Lock()
 
 
 class DashboardError(NasError):
-    """The dashboard cannot start as asked. Raised before it answers anyone."""
+    """The dashboard cannot start with these arguments. Raised before any request is answered."""
 
 
 def serve(
@@ -70,13 +70,19 @@ def serve(
     token: str | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the dashboard until KeyboardInterrupt. Port 0 takes a free one.
+    """Serves the dashboard until KeyboardInterrupt.
 
-    With a token it may listen for others, as in a container whose port is published on this
-    machine's loopback; it answers to loopback names alone all the same.
+    Args:
+        storage: The storage to show.
+        host: Address to listen on. One other than the loopback needs a token, as in a container
+            whose port is published on the loopback. Requests must name the loopback in any case.
+        port: Port to listen on; 0 takes a free one.
+        token: Password of all pages, or None.
+        on_ready: Called with the URL once the port listens.
 
-    Raises DashboardError for a host that is not this machine, a port that cannot be had, and an
-    optuna-dashboard that does not show what it should.
+    Raises:
+        DashboardError: The host is another machine, the port is not available, or the installed
+            optuna-dashboard does not show studies as it should.
     """
     if host not in LOOPBACK and token is None:
         raise DashboardError(
@@ -94,18 +100,27 @@ def serve(
 
 
 def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WSGIApplication:
-    """The guarded dashboard as a WSGI application that is reached at `port` of this machine."""
-    dashboard = _hooked()
+    """The guarded dashboard as a WSGI application.
+
+    Args:
+        storage: The storage to show.
+        port: Port of this machine at which the application is reached.
+        token: Password of all pages, or None.
+
+    Raises:
+        DashboardError: The installed optuna-dashboard does not show studies as it should.
+    """
+    dashboard = _patched_dashboard()
     _check(dashboard)
-    app: WSGIApplication = dashboard.create_app(ReadOnlyStorage(storage))
-    return _guarded(app if token is None else behind(token, app), port)
+    app: WSGIApplication = dashboard.create_app(DashboardStorage(storage))
+    return _guarded(app if token is None else with_token(token, app), port)
 
 
-def _hooked() -> ModuleType:
+def _patched_dashboard() -> ModuleType:
     """The dashboard's module with three functions replaced: two choose the best trials, one scans.
 
-    Nothing less would do for the best trials: the dashboard takes the front from the values
-    alone, and shows one best trial even where no trial is feasible, whatever the storage says.
+    The best trials cannot be corrected in the storage: the dashboard computes the front from the
+    values alone, and shows a best trial even if no trial is feasible.
     """
     try:
         app: ModuleType = importlib.import_module("optuna_dashboard._app")
@@ -122,8 +137,8 @@ def _hooked() -> ModuleType:
         study: FrozenStudy, best_trials: list[FrozenTrial], *rest: Any, **more: Any
     ) -> dict[str, Any]:
         best = [trial for trial in best_trials if trial is not NO_TRIAL]
-        answer: dict[str, Any] = serialize(study, best, *rest, **more)
-        return answer
+        document: dict[str, Any] = serialize(study, best, *rest, **more)
+        return document
 
     setattr(app, FRONT, front)
     setattr(app, DETAIL, detail)
@@ -137,11 +152,11 @@ def _scan(
     study_id: int,
     trials: list[FrozenTrial],
 ) -> tuple[Any, ...]:
-    """What the finished trials of a study have in common, each of them looked at once.
+    """The properties that the finished trials of a study share; each trial is scanned once.
 
-    The dashboard itself scans a finished study from end to end at each poll: its cursor moves
-    over unfinished trials only. And those do not count here: a waiting trial has no parameters
-    yet, and one such trial hides them all from the plots.
+    The dashboard itself scans a finished study from end to end at each poll, because its cursor
+    moves over unfinished trials only. Unfinished trials are left out: a waiting trial has no
+    parameters yet, and one such trial would hide the parameters of all trials from the plots.
     """
     known = cache._cached_extra_study_property_cache
     finished = [trial for trial in trials if trial.state.is_finished()]
@@ -149,7 +164,7 @@ def _scan(
     first = finished[0] if finished else None
     with _scanning:
         if getattr(known.get(study_id), "first", None) is not first:
-            known.pop(study_id, None)  # another study by now, or an early trial finished late
+            known.pop(study_id, None)  # the study is another one, or an early trial finished late
         *common, intermediate_values = properties(cache, study_id, finished)
         known[study_id].first = first
         known[study_id]._cursor = others[0].number if others else len(trials)
@@ -157,15 +172,15 @@ def _scan(
 
 
 def _check(dashboard: ModuleType) -> None:
-    """Ask about small studies with known answers, so that no hook can fail without a word."""
+    """Requests small studies with known answers, so that no replaced function fails silently."""
     for objectives, trials, best in ((1, 2, []), (1, 3, [2]), (2, 3, [2])):
         storage, study_id = _example(objectives, KNOWN[:trials])
         try:
-            app = dashboard.create_app(ReadOnlyStorage(storage))
+            app = dashboard.create_app(DashboardStorage(storage))
             study = _ask(app, f"/api/studies/{study_id}")
             shown_best = [trial["number"] for trial in study["best_trials"]]
             constraints = [trial["constraints"] for trial in study["trials"]]
-        except Exception as error:  # whatever a dashboard that we do not know may raise
+        except Exception as error:  # an unknown version may raise anything
             raise _unknown_dashboard(repr(error)) from error
         if shown_best != best or constraints != [[c] for _, c, _ in KNOWN[:trials]]:
             raise _unknown_dashboard(f"it shows best trials {shown_best} instead of {best}")
@@ -176,7 +191,7 @@ def _example(
 ) -> tuple[BaseStorage, int]:
     storage = InMemoryStorage()
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # this study is not the user's business
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # users need not know this study
     try:
         study_id = storage.create_new_study([StudyDirection.MINIMIZE] * objectives, "known")
     finally:
@@ -192,7 +207,7 @@ def _example(
 
 
 def _ask(app: WSGIApplication, path: str) -> Any:
-    """The JSON that the application answers to GET path."""
+    """The JSON document that the application returns for GET path."""
     environ: WSGIEnvironment = {"PATH_INFO": path}
     setup_testing_defaults(environ)
     return json.loads(b"".join(app(environ, lambda *_: lambda _: None)))
@@ -210,21 +225,21 @@ def _unknown_dashboard(reason: str) -> DashboardError:
 
 
 def _guarded(app: WSGIApplication, port: int) -> WSGIApplication:
-    """The one gate before all routes of the application."""
+    """The application behind one check of every request's host and method."""
     names = [f"[{name}]" if ":" in name else name for name in LOOPBACK]
     hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # A page elsewhere can point its own name at 127.0.0.1, and its visitors' browsers at us.
+        # DNS rebinding: another site can let its own name resolve to 127.0.0.1.
         if environ.get("HTTP_HOST", "").lower() not in hosts:
-            reason = f"This dashboard answers to http://127.0.0.1:{port}/ only."
+            reason = f"This dashboard answers requests to http://127.0.0.1:{port}/ only."
             return _refuse(environ, start_response, "403 Forbidden", reason)
         if environ["REQUEST_METHOD"] not in METHODS:
-            reason = "This dashboard is for reading only."
+            reason = "This dashboard is read-only."
             return _refuse(environ, start_response, "405 Method Not Allowed", reason)
         for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED_")]:
-            del environ[key]  # Bottle believes them and would redirect to any host
-        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # without it, /static answers 500
+            del environ[key]  # Bottle trusts them and would redirect to any host
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # without it, /static fails with 500
 
         def start(
             status: str, headers: list[tuple[str, str]], *exc_info: Any
@@ -248,7 +263,7 @@ def _refuse(
 
 
 def _secured(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers with ours added, a page's own policy kept, and control characters gone."""
+    """The headers without control characters, with ours added; a page's own policy is kept."""
     policy = dict(headers).get(CSP, "default-src 'none'")
     ours = {**HEADERS, CSP: f"{policy}; {FRAMING}"}
     kept = [(name, _printable(value)) for name, value in headers if name not in ours]
@@ -260,14 +275,14 @@ def _printable(value: str) -> str:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = QUIET_s
+    timeout = IDLE_s
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("%r", format % args)  # a path may hold control characters
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # an open connection does not hold up the end
+    daemon_threads = True  # an open connection does not delay the exit
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -282,7 +297,7 @@ def _listen(host: str, port: int) -> _Server:
         return _Server(host, port)
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
-            reason = "it is in use; choose another, or 0 for any free one"
+            reason = "it is in use; choose another port, or 0 for a free one"
         else:
             reason = str(error)
         raise DashboardError(f"cannot listen on port {port} of {host}: {reason}") from error

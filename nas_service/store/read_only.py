@@ -1,0 +1,123 @@
+"""The reading half of an Optuna storage; every write is refused."""
+
+import copy
+import threading
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NoReturn
+
+from optuna.storages import BaseStorage, get_storage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_service.errors import StoreError
+
+
+def _refused(name: str) -> Callable[..., NoReturn]:
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise StoreError(f"this storage is read-only: {name} is refused")
+
+    return refuse
+
+
+class ReadOnlyStorage(BaseStorage):
+    """A storage that can only be read, and perhaps shows its trials in another form.
+
+    It wraps a storage instead of inheriting from one. So it is no `RDBStorage`, on which alone
+    optuna-dashboard's schema migration works, and a writing method that a new Optuna adds makes
+    this class abstract instead of slipping through.
+
+    Args:
+        storage: The storage to read. It is never changed, and neither are its trials.
+        view: Returns the trial as readers see it; called once for each finished trial.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        view: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial,
+    ) -> None:
+        self._store = storage
+        self._view = view
+        self._lock = threading.Lock()
+        self._clear_cache()
+
+    def _clear_cache(self) -> None:
+        self._cached = get_storage(self._store)  # reads a finished trial once
+        self._finished: dict[int, FrozenTrial] = {}  # views by trial id
+
+    create_new_study = _refused("create_new_study")
+    delete_study = _refused("delete_study")
+    set_study_user_attr = _refused("set_study_user_attr")
+    set_study_system_attr = _refused("set_study_system_attr")
+    create_new_trial = _refused("create_new_trial")
+    set_trial_param = _refused("set_trial_param")
+    set_trial_state_values = _refused("set_trial_state_values")
+    set_trial_intermediate_value = _refused("set_trial_intermediate_value")
+    set_trial_user_attr = _refused("set_trial_user_attr")
+    set_trial_system_attr = _refused("set_trial_system_attr")
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """See Optuna's `BaseStorage`."""
+        return self._store.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """See Optuna's `BaseStorage`."""
+        return self._store.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """See Optuna's `BaseStorage`."""
+        return self._store.get_study_directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """See Optuna's `BaseStorage`."""
+        return self._store.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """See Optuna's `BaseStorage`."""
+        return self._store.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """All studies, in the order of their ids."""
+        return sorted(self._store.get_all_studies(), key=lambda study: study._study_id)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """The view of one trial."""
+        return self._view(self._store.get_trial(trial_id))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The views of a study's trials, or of those in the given states."""
+        with self._lock:
+            stored = self._cached.get_all_trials(study_id, deepcopy=False)
+            if self._replaced(stored):
+                self._clear_cache()
+                stored = self._cached.get_all_trials(study_id, deepcopy=False)
+            trials = [self._viewed(t) for t in stored if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def remove_session(self) -> None:
+        """Releases the connection of this thread."""
+        self._store.remove_session()
+
+    def _viewed(self, trial: FrozenTrial) -> FrozenTrial:
+        if not trial.state.is_finished():
+            return self._view(trial)
+        if trial._trial_id not in self._finished:
+            self._finished[trial._trial_id] = self._view(trial)
+        return self._finished[trial._trial_id]
+
+    def _replaced(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether the study was deleted and created again: SQLite reuses the ids."""
+        finished = next((t for t in trials if t.state.is_finished()), None)
+        if finished is None:
+            return False
+        try:
+            now = self._store.get_trial(finished._trial_id)
+        except KeyError:
+            return True
+        return now.datetime_complete != finished.datetime_complete
