@@ -31,8 +31,8 @@ def read_token(path: Path) -> str:
         raise NasError(f"--token-file {path}: other users can read it; run chmod 600")
     if len(token) < SHORTEST:
         raise NasError(
-            f"--token-file {path}: {len(token)} characters, but at least {SHORTEST} random ones are "
-            "needed; `openssl rand -hex 32` prints some"
+            f"--token-file {path}: {len(token)} characters, and at least {SHORTEST} random ones "
+            "are needed; `openssl rand -hex 32` prints some"
         )
     return token
 
