@@ -1,15 +1,27 @@
-"""Checkpoints of the version before keep their identity, although keys of studies were renamed."""
+"""Trainings that the version before stored: weights, checkpoints and shared weights are read.
+
+Names of tensors, numbers of parameters and the identity of a training are those of that version.
+"""
 
 import json
+import logging
+import sqlite3
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
+from nas_service.evaluation.networks import build_network, recipe_of
 from nas_service.evaluation.training_run import training_identity
 from nas_service.samplers import derived_seed
 from nas_service.searches.retraining import in_full, repeat_seed
+from nas_service.snn import inheritance
+from nas_service.snn.checkpoint import Place, load_weights
+from nas_service.snn.network import Network
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.task import Task
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
@@ -21,6 +33,8 @@ NEW_KEYS = {
     "scoring": "scoring",
 }
 MODES = {"training": "qat", "after": "ptq"}
+KILLED_OPERATIONS = ("zeroize", "skip", "conv3x3")
+DIGITS = Task(channels=1, size=8, classes=10)
 LARGE, SMALL = "eb7051bbc2f109af", "2fa2fef78bed267d"  # data digests: 128 or 64 validation images
 
 
@@ -43,6 +57,74 @@ def stored_identity(name: str, file: str) -> str:
     with safe_open(STORE / f"artifacts/{name}/{file}.training.safetensors", "pt") as checkpoint:
         identity: str = json.loads(checkpoint.metadata()["training"])["identity"]
     return identity
+
+
+def network(name: str, architecture: Architecture) -> Network:
+    torch.manual_seed(0)
+    return build_network(study(name), DIGITS, architecture, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def architectures() -> dict[tuple[str, str], Architecture]:
+    """All trained architectures of the store, by study and digest."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript((STORE / "store.sql").read_text())
+    rows = connection.execute(
+        "SELECT study_name, digest, evaluation FROM nas_archive JOIN studies USING (study_id) "
+        "WHERE outcome = 'trained'"
+    ).fetchall()
+    connection.close()
+    return {
+        (name, digest): Architecture.from_json(json.loads(evaluation)["architecture"])
+        for name, digest, evaluation in rows
+    }
+
+
+def test_stored_weights_are_read(architectures: dict[tuple[str, str], Architecture]) -> None:
+    read = set()
+    for (name, digest), architecture in architectures.items():
+        path = STORE / f"artifacts/{name}/{digest}.safetensors"
+        if path.is_file():
+            load_weights(network(name, architecture), path)
+            read.add(name)
+    assert read == {"growing", "complete", "interrupted"}
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "epoch"),
+    [
+        ("complete", "34455b950af35901", 1),  # learned steps: two groups of parameters
+        ("growing", "4c2c9764536d193d", 2),
+        ("growing", "fb9e6cd4cde96289", 2),
+        ("killed", "6c42899df960c2da", 2),  # SGD, recurrent cells that are shared
+    ],
+)
+def test_stored_checkpoints_are_continued(
+    architectures: dict[tuple[str, str], Architecture],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    digest: str,
+    epoch: int,
+) -> None:
+    initial = tomllib.loads((STORE / "studies/killed.toml").read_text())["search"]["start"][0]
+    killed = Architecture.from_json(initial, KILLED_OPERATIONS)
+    architecture = {**architectures, ("killed", killed.digest): killed}[name, digest]
+    fresh = network(name, architecture)
+    optimizer = recipe_of(study(name)).optimizer_of(fresh)
+    path = STORE / f"artifacts/{name}/{digest}.training.safetensors"
+    saved = Place(path, stored_identity(name, digest))
+    with torch.random.fork_rng(), caplog.at_level(logging.WARNING):
+        assert saved.resume(fresh, optimizer, torch.Generator(), 6) == epoch
+    assert not caplog.records
+
+
+def test_stored_shared_weights_are_inherited(
+    architectures: dict[tuple[str, str], Architecture],
+) -> None:
+    pool = STORE / "artifacts/complete/shared.safetensors"
+    for (name, _), architecture in architectures.items():
+        if name == "complete":
+            assert inheritance.inherit(network(name, architecture), architecture, pool) == 1.0
 
 
 @pytest.mark.parametrize(
