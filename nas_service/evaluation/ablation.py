@@ -110,7 +110,7 @@ def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
 def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
     """Pairs for every operation but zeroize; SpecError where the budgets leave none."""
     space = bench.composition.space
-    asked = tuple(n for n in space.operations if OPERATIONS[n].kind != "zero")
+    asked = tuple(n for n in space.operations if OPERATIONS[n].carries)
     holding: dict[str, list[Evaluation]] = {name: [] for name in asked}
     drawn = refused = 0
     for architecture in _draws(space, seed, draws):
@@ -152,7 +152,7 @@ def used(architecture: Architecture) -> tuple[str, ...]:
     """Operations on live edges, in either direction."""
     states = [state for cell in architecture.cells for state in cell.live().operations]
     names = dict.fromkeys(state.removeprefix(BACK) for state in states)
-    return tuple(name for name in names if OPERATIONS[name].kind != "zero")
+    return tuple(name for name in names if OPERATIONS[name].carries)
 
 
 def without(

@@ -12,7 +12,7 @@ from nas_service.snn.workload_cache import Composition
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import Drawn
 from nas_service.spaces.cell import Cell
-from nas_service.spaces.operations import OPERATIONS
+from nas_service.spaces.operations import OPERATIONS, Operation
 
 PARAMETER_COPIES = 10  # of each: itself, rounded, gradient, optimizer
 OUTPUT_COPIES = 5  # of each layer's outputs: before and behind its norm, potentials, gradient
@@ -37,8 +37,12 @@ def _edge_copies(cell: Cell) -> int:
     """Maps that the edges of a cell keep, beside the outputs of their layers."""
     if cell.recurrent:
         return STEPPED_COPIES * len(cell.edges)
-    pools = (edge.operation.kind == "maxpool" for edge in cell.edges)
-    return sum(MAXPOOL_COPIES if pool else EDGE_COPIES for pool in pools)
+    return sum(copies_of(edge.operation) for edge in cell.edges)
+
+
+def copies_of(operation: Operation) -> int:
+    """Maps that an edge keeps for its gradient, beside the outputs of its layers."""
+    return MAXPOOL_COPIES if operation.keeps_places else EDGE_COPIES
 
 
 def training_memories_B(
@@ -54,10 +58,9 @@ def training_memories_B(
 
 def _all_edge_copies(composition: Composition, drawn: Drawn) -> NDArray[np.float64]:
     """`_edge_copies` of every cell of candidates [N, K]."""
-    kinds = [OPERATIONS[name].kind for name in composition.space.operations]
-    own = [MAXPOOL_COPIES if kind == "maxpool" else EDGE_COPIES for kind in kinds]
+    own = [copies_of(OPERATIONS[name]) for name in composition.space.operations]
     carried = composition.carried(drawn)
-    live = carried < len(kinds)
+    live = carried < len(own)
     backward = [way.backward for way in composition.ways]
     stepped = STEPPED_COPIES * live.sum(-1)
     plain = np.array([*own, 0])[carried].sum(-1)

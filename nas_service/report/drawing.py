@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from nas_service.spaces.cell import EDGES, Cell, Edge
 from nas_service.spaces.operations import BACK
@@ -266,6 +266,7 @@ def _edge(edge: Edge, state: str) -> Markup:
     name = f"\N{LEFTWARDS ARROW} {state.removeprefix(BACK)}" if edge.backward else state
     control = MIDDLE + rise * 4 / 3  # the curve's middle lies three quarters of the way up
     path = f"M{a} {MIDDLE}C{a + 30} {control},{b - 30} {control},{b} {MIDDLE}"
-    kind = escape(edge.operation.kind) + (" backward" if edge.backward else "")
+    kind = "skip" if edge.operation.passes else "pooling" if edge.operation.pooling else "conv"
+    kind += " backward" if edge.backward else ""
     curve = Markup('<path d="{}" class="edge {}"/>').format(path, kind)
     return curve + svg_text((a + b) / 2, MIDDLE + rise - 5, name, "operation middle")

@@ -36,7 +36,7 @@ def live_codes(codes: Ints, states: tuple[str, ...]) -> Ints:
 
 def _live(codes: Ints, states: tuple[str, ...]) -> Flags:
     """Edges on a path from node 0 to node 3 [N, 6]."""
-    carries = np.array([operation(s).kind != "zero" for s in states])[codes]
+    carries = np.array([operation(s).carries for s in states])[codes]
     back = np.array([s.startswith(BACK) for s in states])[codes]
     reached, reaching = np.zeros((2, len(codes), OUTPUT + 1), dtype=np.bool_)
     reached[:, 0] = reaching[:, OUTPUT] = True
@@ -66,7 +66,7 @@ class Paths:
     @cached_property
     def there(self) -> Flags:
         """[N, W]"""
-        carries = [operation(s).kind != "zero" and not s.startswith(BACK) for s in self.states]
+        carries = [operation(s).carries and not s.startswith(BACK) for s in self.states]
         ahead = np.array([*carries, False])[self.live]  # a state that is not one stands for none
         return np.stack([ahead[:, path].all(1) for path in PATHS], -1)
 
@@ -83,7 +83,7 @@ class Paths:
         How often a way is there twice, by skips, is left out: a sum of equal terms is one function
         behind its norm.
         """
-        does = [k for k, s in enumerate(self.states) if operation(s).kind not in ("zero", "skip")]
+        does = [k for k, s in enumerate(self.states) if operation(s).acts]
         edges = [(self.live == s).sum(1) for s in does]
         total = np.append(self.weighted, False)[self.live].sum(1)
         most = np.where(self.there, self.convolutions, 0).max(1)

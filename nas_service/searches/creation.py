@@ -89,12 +89,11 @@ def _check_whole_sums(spec: StudySpec, task: Task) -> None:
 def _most_inputs(spec: StudySpec, task: Task) -> dict[str, int]:
     """The most weights that one neuron of each layer adds up, over all candidates."""
     s = spec.space
-    weighted = [OPERATIONS[name] for name in operations_of(s.operations)]
-    taps = max([o.kernel**2 for o in weighted if o.kind == "conv"], default=1)
+    operations = [OPERATIONS[name] for name in operations_of(s.operations)]
     widths = [max(c) for c in s.channels if isinstance(c, tuple)]
     first = [c for c in s.channels if isinstance(c, int)]
     widths = widths or [max(first) * 2**k for k in range(s.cells)]
-    inputs = {f"cell{k}": w * taps for k, w in enumerate(widths)}
+    inputs = {f"cell{k}": max(o.taps(w) for o in operations) for k, w in enumerate(widths)}
     inputs |= {f"reduction{k}": w * 9 for k, w in enumerate(widths[:-1])}
     inputs["hidden"] = widths[-1] * task.last_side(s.cells, s.stem_stride) ** 2
     return inputs | {"readout": max(s.hidden)}

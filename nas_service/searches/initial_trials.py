@@ -134,8 +134,8 @@ def _extremes(_: StudySpec, space: CellSpace) -> list[Architecture]:
     """Two networks: the lightest convolution between the ends of each cell with every size at its
     cheapest, and the heaviest one on all edges with every size at its most expensive."""
     weighted = sorted((n for n in space.operations if OPERATIONS[n].weighted), key=_weight)
-    weighted = weighted or [n for n in space.operations if OPERATIONS[n].kind != "zero"]
-    nothing = next((n for n in space.operations if OPERATIONS[n].kind == "zero"), weighted[0])
+    weighted = weighted or [n for n in space.operations if OPERATIONS[n].carries]
+    nothing = next((n for n in space.operations if not OPERATIONS[n].carries), weighted[0])
     light = Cell(tuple(weighted[0] if e == (0, OUTPUT) else nothing for e in EDGES))
     heavy = Cell((weighted[-1],) * len(EDGES))
     return [
@@ -149,10 +149,9 @@ def _end(name: str, values: tuple[Number, ...], at: int) -> Number:
     return values[-1 - at if name == "head_pool" else at]
 
 
-def _weight(name: str) -> float:
-    """Weights for each pair of channels; a separable convolution is counted with 16 channels."""
-    o = OPERATIONS[name]
-    return o.kernel**2 if o.kind == "conv" else 1 + o.kernel**2 / 16
+def _weight(name: str) -> int:
+    """Weights of an operation between maps of 16 channels."""
+    return OPERATIONS[name].weights(16)
 
 
 def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas_service.rejection import total_violation
 from nas_service.samplers.greybox.pareto import constrained_order
 from nas_service.store.store import Promote, Promotion, RungResult
 from nas_service.study.spec import StudySpec
@@ -57,6 +58,7 @@ class SuccessiveHalving:
     def excess(self, result: RungResult) -> float:
         """Sum of the violations of the budgets; 0 where all are kept."""
         return sum(max(0.0, v) for v in self.spec.known_violations(result.metrics).values())
+        return float(total_violation(self.spec.known_violations(result.metrics).values()))
 
     def _promotable(
         self, measured: Collection[RungResult], held: Container[str], reduction_factor: int

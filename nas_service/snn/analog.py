@@ -95,7 +95,9 @@ TOLERANCE = 1e-3  # of a mean of spikes from a whole number of spikes
 def _product(matrix: nn.Conv2d | nn.Linear, x: Tensor, weights: Tensor) -> Tensor:
     if isinstance(matrix, nn.Linear):
         return nn.functional.linear(x, weights)
-    return nn.functional.conv2d(x, weights, None, matrix.stride, matrix.padding, 1, matrix.groups)
+    return nn.functional.conv2d(
+        x, weights, None, matrix.stride, matrix.padding, matrix.dilation, matrix.groups
+    )
 
 
 def _windows(matrix: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
@@ -105,6 +107,7 @@ def _windows(matrix: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     rows = nn.functional.unfold(
         x,
         matrix.kernel_size,
+        dilation=matrix.dilation,
         padding=matrix.padding,  # type: ignore[arg-type]
         stride=matrix.stride,
     )
@@ -116,7 +119,8 @@ def _unfolded(matrix: nn.Conv2d | nn.Linear, x: Tensor, sums: Tensor) -> Tensor:
     """Sums [T*B, L, O] as the matrix would give them."""
     if isinstance(matrix, nn.Linear):
         return sums[:, 0]
-    reach = x.shape[-1] + 2 * int(matrix.padding[0]) - matrix.kernel_size[0]
+    window = matrix.dilation[0] * (matrix.kernel_size[0] - 1) + 1
+    reach = x.shape[-1] + 2 * int(matrix.padding[0]) - window
     side = reach // matrix.stride[0] + 1
     maps: Tensor = sums.transpose(1, 2).unflatten(2, (side, side))
     return maps

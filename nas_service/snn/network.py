@@ -55,7 +55,7 @@ class CellNetwork(nn.Module):
         return {
             f"edge{w.name}{matrix}": self.edges.get_submodule(f"edge{w.name}{matrix}")
             for w in wires
-            for matrix in w.operation.matrices
+            for matrix in w.operation.suffixes
         }
 
     def _send(

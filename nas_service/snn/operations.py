@@ -1,17 +1,15 @@
 """Operations as modules: from the table of a space to what runs on an edge."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from nas_service.errors import pick
 from nas_service.snn.neurons import LIF, SNASNET, BatchNormLIF, Neuron, SpikeConv2d
 from nas_service.snn.neurons.scan import in_cpp
 from nas_service.snn.quantization import Rounding, quantize
-from nas_service.spaces.operations import Operation
+from nas_service.spaces.operations import Matrix, Operation
 
 BN_MOMENTUM = 0.3  # with the usual 0.1 the running statistics lag a short training by epochs
 
@@ -78,49 +76,46 @@ class Style:
 
 
 def conv_bn(
-    c_in: int, c_out: int, kernel: int, style: Style, groups: int = 1, stride: int = 1
+    c_in: int,
+    c_out: int,
+    kernel: int,
+    style: Style,
+    groups: int = 1,
+    stride: int = 1,
+    dilation: int = 1,
 ) -> list[nn.Module]:
     """A quantised convolution that keeps the size of its map, and its batch norm."""
-    conv = SpikeConv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    padding = dilation * (kernel // 2)
+    conv = SpikeConv2d(
+        c_in, c_out, kernel, stride, padding=padding, dilation=dilation, groups=groups, bias=False
+    )
     return [quantize(conv, style.rounding), style.norm(c_out)]
-
-
-def _conv(operation: Operation, channels: int, style: Style) -> nn.Module:
-    lif = style.lif(operation.threshold)
-    return nn.Sequential(lif, *conv_bn(channels, channels, operation.kernel, style))
-
-
-def _separable(operation: Operation, channels: int, style: Style) -> nn.Module:
-    depthwise = conv_bn(channels, channels, operation.kernel, style, groups=channels)
-    pointwise = conv_bn(channels, channels, 1, style)
-    stages = {
-        "depthwise": nn.Sequential(style.lif(operation.threshold), *depthwise),
-        "pointwise": nn.Sequential(style.lif(operation.threshold), *pointwise),
-    }
-    return nn.Sequential(OrderedDict(stages))
-
-
-def _skip(*_: object) -> nn.Module:
-    return nn.Identity()
-
-
-def _avgpool(operation: Operation, *_: object) -> nn.Module:
-    return SmoothPool2d(operation.kernel)
-
-
-def _maxpool(operation: Operation, *_: object) -> nn.Module:
-    return nn.MaxPool2d(operation.kernel, stride=1, padding=operation.kernel // 2)
-
-
-BUILDERS: dict[str, Callable[[Operation, int, Style], nn.Module]] = {
-    "skip": _skip,
-    "conv": _conv,
-    "separable": _separable,
-    "avgpool": _avgpool,
-    "maxpool": _maxpool,
-}
 
 
 def build(operation: Operation, channels: int, style: Style) -> nn.Module:
     """The module of one edge; every operation keeps the shape [T*B, C, H, W]."""
-    return pick(BUILDERS, operation.kind, "kind of operation")(operation, channels, style)
+    if operation.weighted:
+        return _convolutions(operation, channels, style)
+    if operation.pooling == "mean":
+        return SmoothPool2d(operation.window)
+    if operation.pooling == "max":
+        return nn.MaxPool2d(operation.window, stride=1, padding=operation.window // 2)
+    if operation.passes:
+        return nn.Identity()
+    raise ValueError(f"{operation}: an edge that carries nothing has no module")
+
+
+def _convolutions(operation: Operation, channels: int, style: Style) -> nn.Module:
+    """LIF, convolution and batch norm for each matrix; several are named by their suffixes."""
+    stages = {
+        matrix.suffix.removeprefix("."): nn.Sequential(
+            style.lif(operation.threshold), *_matrix(matrix, channels, style)
+        )
+        for matrix in operation.matrices
+    }
+    return stages[""] if "" in stages else nn.Sequential(OrderedDict(stages))
+
+
+def _matrix(matrix: Matrix, channels: int, style: Style) -> list[nn.Module]:
+    groups = channels if matrix.depthwise else 1
+    return conv_bn(channels, channels, matrix.kernel, style, groups, dilation=matrix.dilation)

@@ -39,7 +39,7 @@ def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
 
 def _end(k: int, edge: Edge) -> str:
     """The layer whose output an edge sends."""
-    return f"cell{k}.edge{edge.name}{edge.operation.matrices[-1]}"
+    return f"cell{k}.edge{edge.name}{edge.operation.suffixes[-1]}"
 
 
 def _reading(layer: Layer, reads: Reads, ends: Ends) -> Layer:
@@ -51,7 +51,7 @@ def _chained(
     layers: dict[str, Layer], k: int, edge: Edge, reads: Reads, ends: Ends
 ) -> Iterator[Layer]:
     """The layers of an edge: the first reads what the edge reads, each other the one before."""
-    names = [f"cell{k}.edge{edge.name}{matrix}" for matrix in edge.operation.matrices]
+    names = [f"cell{k}.edge{edge.name}{matrix}" for matrix in edge.operation.suffixes]
     yield _reading(layers[names[0]], reads, ends)
     for before, name in itertools.pairwise(names):
         yield replace(layers[name], sources=(before,))

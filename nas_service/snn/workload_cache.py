@@ -48,7 +48,7 @@ class Composition:
         for k, cell in enumerate(a.cells):
             for edge in cell.live().edges:
                 name = cell.operations[edge.pair].removeprefix(BACK)
-                for matrix in edge.operation.matrices:
+                for matrix in edge.operation.suffixes:
                     layer = blocks[f"cell{k}.edge{EDGE_NAMES[edge.pair]}{matrix}", name]
                     own = f"cell{k}.edge{edge.name}{matrix}"
                     layers[own] = replace(layer, name=own)
@@ -221,7 +221,7 @@ class Composition:
             for i, name in enumerate(self._block_names):
                 slot = self.slots[(i - 1) % width] if name.startswith("cell") else None
                 for at, operation in enumerate(self.space.operations if slot else ()):
-                    matrices = OPERATIONS[operation].matrices
+                    matrices = OPERATIONS[operation].suffixes
                     if slot and slot.matrix < len(matrices):
                         layer = blocks[name + matrices[slot.matrix], operation]
                         found[i, at] = numbers_of(layer)

@@ -149,7 +149,7 @@ def _carried(numbers: Index, states: tuple[str, ...], ways: tuple[Slot, ...]) ->
 
 def _place(state: str, names: list[str], backward: bool) -> int:
     name = state.removeprefix(BACK)
-    carries = OPERATIONS[name].kind != "zero" and state.startswith(BACK) == backward
+    carries = OPERATIONS[name].carries and state.startswith(BACK) == backward
     return names.index(name) if carries else len(names)
 
 
@@ -232,8 +232,7 @@ def _additions(
     carried: Index, names: tuple[str, ...], ways: tuple[Slot, ...]
 ) -> NDArray[np.float64]:
     """Additions of whole maps of each cell [C]."""
-    kinds = [OPERATIONS[name] for name in names]
-    windows = [o.kernel**2 - 1 if o.kind in ("avgpool", "maxpool") else 0 for o in kinds]
+    windows = [OPERATIONS[name].additions for name in names]
     live = carried < len(names)
     met = [live[:, [way.target == node for way in ways]].any(-1) for node in range(1, OUTPUT + 1)]
     found = np.array([*windows, 0])[carried].sum(-1) + live.sum(-1) - np.sum(met, 0)

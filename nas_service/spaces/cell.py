@@ -64,7 +64,7 @@ class Cell:
         if len(self.operations) != len(EDGES):
             raise SpecError(f"a cell has {len(EDGES)} edges, not {len(self.operations)}")
         for state in self.operations:
-            if operation(state).kind == "zero" and state.startswith(BACK):
+            if not operation(state).carries and state.startswith(BACK):
                 raise SpecError(f"{state!r}: an edge that carries nothing has no direction")
 
     @property
@@ -72,7 +72,7 @@ class Cell:
         """The edges that carry something."""
         found = []
         for pair, (state, ends) in enumerate(zip(self.operations, EDGES, strict=True)):
-            if operation(state).kind != "zero":
+            if operation(state).carries:
                 backward = state.startswith(BACK)
                 source, target = reversed(ends) if backward else ends
                 found.append(Edge(pair, source, target, operation(state), backward))
@@ -115,9 +115,8 @@ class Cell:
     def additions(self) -> int:
         """Additions (or comparisons) of whole maps: branches that meet, windows of poolings."""
         used = self.edges
-        pools = [e.operation for e in used if e.operation.kind in ("avgpool", "maxpool")]
         first = len({e.target for e in used} - {0})  # into node 0 the cell's input comes first
-        return sum(o.kernel**2 - 1 for o in pools) + len(used) - first
+        return sum(e.operation.additions for e in used) + len(used) - first
 
     @property
     def connected(self) -> bool:
@@ -229,7 +228,7 @@ def _reads(node: set[tuple[str, bool]], late: bool) -> Reads:
 def _apply(edge: Edge, token: str, source: tuple[Term, ...], linear: bool) -> tuple[Term, ...]:
     if not source:
         return ()
-    if edge.operation.kind == "skip":
+    if edge.operation.passes:
         return source
     if edge.operation.linear and linear:
         return tuple((token, -1, (term,)) for term in source)
