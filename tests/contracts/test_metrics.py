@@ -42,7 +42,7 @@ def spec_of(*constraints, proxies=(), **objective):
                   "head_pool": 2, "hidden": 16, "time_steps": 2},
         "data": {"name": "digits"},
         "training": {"epochs": 1},
-        "hardware": {"chips": 2},
+        "hardware": {"monte_carlo_chips": 2},
         "proxies": {"names": list(proxies)},
         "objectives": [objective or {"metric": "accuracy", "direction": "maximize"}],
         "constraints": list(constraints),

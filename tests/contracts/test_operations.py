@@ -28,7 +28,7 @@ from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS, states_of
 from nas_service.spaces.task import Task
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 WORKING = [name for name, operation in OPERATIONS.items() if operation.carries]
 

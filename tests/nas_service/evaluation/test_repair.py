@@ -37,7 +37,7 @@ def spec_of(constraints=(), space=SMALL, memory_GiB=4.0, chips=None, **hardware)
         "space": space,
         "data": {"name": "digits"},
         "training": {"epochs": 1, "memory_GiB": memory_GiB},
-        "hardware": hardware | {"space": chips or {}},
+        "hardware": hardware | {"search_space": chips or {}},
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "constraints": [dict(c) for c in constraints],
     }

@@ -225,7 +225,7 @@ def spec(**hardware):
 
 
 @pytest.mark.parametrize(
-    "hardware", [{}, {"assumed_rate": 0.1}, {"space": {"crossbar_size": [32, 64]}}]
+    "hardware", [{}, {"assumed_rate": 0.1}, {"search_space": {"crossbar_size": [32, 64]}}]
 )
 def test_a_census_counts_every_candidate(hardware):
     """Against each candidate costed alone."""
