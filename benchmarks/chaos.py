@@ -55,7 +55,7 @@ from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
-from nas_service.store import transactions
+from nas_service.store import joining_storage
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import archive
@@ -146,7 +146,7 @@ def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
 
 def work(url: str, plan: Plan, folder: Path, place: int) -> None:
     disguised(place)
-    transactions.FROZEN_s = plan.lease_s
+    joining_storage.FROZEN_s = plan.lease_s
     say = functools.partial(print, flush=True)
     say("end:", simulated.work(hired(url, plan, training(plan, folder), say)))
 

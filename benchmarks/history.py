@@ -19,7 +19,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from nas_service.metrics import Evaluation, measure, values_with_fallbacks
 from nas_service.searches.results import read as read_results
 from nas_service.searches.session import Search
-from nas_service.store.store import PAID
+from nas_service.store.records import PAID
 from nas_service.store.tables import archive, attempts, leases
 from nas_service.study.spec import StudySpec
 
@@ -66,7 +66,7 @@ def read(search: Search) -> History:
 
     return History(
         search.spec,
-        store.budget(search.id),
+        store.studies.budget(search.id),
         rows(leases),
         rows(attempts),
         rows(archive),

@@ -78,7 +78,7 @@ class Held:
 
 def work(url: str, folder: Path, ready: int, go: int) -> None:
     hand = simulated.hired(url, NAME, rejected=REJECTED)
-    hand.search.store.rest()
+    hand.search.store.release_connections()
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
     counts: Counter[str] = Counter()
@@ -278,7 +278,7 @@ def _copy(db: sa.Connection, search: Search, first: FrozenTrial, numbers: range)
     for number in numbers:
         copied = copy.copy(first)
         copied.user_attrs = {**first.user_attrs, "digest": f"{number:016x}"}
-        search.store.optuna.behind.create_new_trial(search.id, copied)
+        search.store.optuna.backend.create_new_trial(search.id, copied)
     its = [{"trial": number, "digest": f"{number:016x}"} for number in numbers]
     db.execute(leases.insert(), [{**lease, **own} for own in its])
     db.execute(archive.insert(), [{**row, **own} for own in its])

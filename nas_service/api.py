@@ -87,7 +87,7 @@ def _measure_test(
     result: Result, candidate: Candidate, evaluator: Evaluator, weights: Path
 ) -> None:
     value = evaluator.test_accuracy(result.evaluation(candidate).architecture, weights)
-    result.search.store.keep_test_accuracy(result.search.id, candidate.digest, value)
+    result.search.store.archive(result.search.id).set_test_accuracy(candidate.digest, value)
 
 
 def search(
@@ -96,5 +96,5 @@ def search(
     """See `nas_service.search`."""
     spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
     opened, evaluator = prepare(spec, lambda: Store(storage, create=True), Path(data))
-    opened.store.set_budget(opened.id, spec.search.trainings)
+    opened.store.studies.set_budget(opened.id, spec.search.trainings)
     return run(opened, evaluator, workers)[0]

@@ -22,6 +22,7 @@ from nas_service.snn.checkpoint import Place as Checkpoint
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
@@ -111,7 +112,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     table = CliRunner().invoke(main, ["front", "x", "--storage", str(store.url)]).output
     (heading,) = [line for line in table.splitlines() if line.startswith("trial ")]
     assert "epochs" in heading.split()
-    store.keep_test_accuracy(search.id, before.front[0].digest, 0.5)
+    store.archive(search.id).set_test_accuracy(before.front[0].digest, 0.5)
     told = {t.number: t.values for t in search.study.trials}
 
     search = extend_epochs(create(store, check(spec(until=3)), there.data_digest), 3)
@@ -182,18 +183,18 @@ def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch)
     there, kept, keep = bench(), [], Checkpoint.keep
     search = create(store, check(spec()), there.data_digest)
     files = search.weights("x").parent
-    archive = store.archive_result
+    archive = TrialQueue.archive_result
 
     def counted(self, network, optimizer, die, epoch):
         keep(self, network, optimizer, die, epoch)
         kept.append(epoch)
 
     def ended(*_, **__):
-        monkeypatch.setattr(store, "archive_result", archive)
+        monkeypatch.setattr(TrialQueue, "archive_result", archive)
         raise Interrupted("killed")
 
     monkeypatch.setattr(Checkpoint, "keep", counted)
-    monkeypatch.setattr(store, "archive_result", ended)
+    monkeypatch.setattr(TrialQueue, "archive_result", ended)
     with pytest.raises(Interrupted):
         worker(store, there).run()
     assert len(list(files.glob("*.training.safetensors"))) == 1
@@ -212,7 +213,7 @@ def test_a_study_only_grows(store):
     assert open_search(store, "x").spec == search.spec
     with pytest.raises(StudyError, match=r"another training\.epochs"):
         create(store, check(spec(until=2, epochs=4)), digest)
-    assert not store.change_spec(search.id, "another text", "{}")
+    assert not store.studies.change_spec(search.id, "another text", "{}")
     grown, _ = api.prepare(spec(), lambda: store, Path())
     assert (grown.spec.training.last, grown.spec.training.until) == (3, 3)
     assert json.loads(grown.study.user_attrs["spec"])["training"]["until"] == 3
@@ -233,7 +234,7 @@ def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
     search, _ = api.prepare(spec(until=2), lambda: store, Path())
     queued = api.resume_training(read(search))
     assert queued == [c.digest for c in read(search).front]
-    assert store.pending(search.id) == set(queued)
+    assert store.leases(search.id).unfinished() == set(queued)
     assert api.resume_training(read(search)) == queued, "still to be done, and not queued again"
-    waiting = [t for t, state in store.outcomes(search.id).items() if state == "waiting"]
+    waiting = [t for t, state in store.leases(search.id).outcomes().items() if state == "waiting"]
     assert len(waiting) == len(queued)

@@ -83,13 +83,13 @@ def finished(tmp_path_factory):
 
 def run(store, asked, said=lambda text: None):
     search, bench = api.prepare(asked, lambda: store, Path())
-    store.set_budget(search.id, search.spec.search.trainings)
+    store.studies.set_budget(search.id, search.spec.search.trainings)
     return search, Worker(search, bench, said).run(200)
 
 
 def archive(store, search):
     """All that was measured, but for the time that it took."""
-    found = {d: store.known(search.id, d) for d in store.archived(search.id)}
+    found = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
     return {d: replace(e, seconds=0.0) for d, e in found.items()}
 
 
@@ -130,7 +130,9 @@ def test_who_went_on_is_who_the_definition_names(finished):
     """Trial after trial, from what was known before it."""
     search, store = finished[0], finished[0].store
     at = {n: {} for n in STEPS}  # digest -> metrics, as they came
-    rung_results = {(s.digest, s.epochs): s.metrics for s in store.rung_results(search.id)}
+    rung_results = {
+        (s.digest, s.epochs): s.metrics for s in store.archive(search.id).rung_results()
+    }
     farthest, begun, went = {}, 0, Counter()
     for trial in search.study.trials:
         expected = None
@@ -216,7 +218,7 @@ def test_the_front_is_of_full_trainings_and_says_so(finished):
     assert result.unfinished() == (), "halving says who goes on"
     assert len(result.unfinished(99)) == len(result.feasible) - count
     status = json.loads(nas(store, "status", "--json"))
-    reached = Counter(s.epochs for s in store.rung_results(search.id))
+    reached = Counter(s.epochs for s in store.archive(search.id).rung_results())
     assert status["rungs"] == {str(n): reached[n] for n in STEPS}
     spent = reached[1] + reached[2] + 2 * reached[4]
     assert status["epochs"] == {"trained": spent, "in_full": 4 * reached[1]}
@@ -351,7 +353,7 @@ class Processes:
             with self.store.engine.connect() as db:
                 for digest, owner in db.exec_driver_sql(query).all():
                     path = self.store.artifacts / "x" / f"{digest}.training.safetensors"
-                    known = self.store.known(study_id, digest)
+                    known = self.store.archive(study_id).evaluation(digest)
                     if digest not in but and known and epoch_of(path) > known.fidelity:
                         return digest, owner
             time.sleep(0.02)
@@ -391,11 +393,11 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
     assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
     assert set(promotions(store, search).values()) == {1}
     assert read(search).front_is_final
-    reached = Counter(s.epochs for s in store.rung_results(search.id))
+    reached = Counter(s.epochs for s in store.archive(search.id).rung_results())
     assert reached[1] == 4
     assert reached[4] >= 2
     assert reached[8] >= 1
-    outcomes = store.outcomes(search.id)
+    outcomes = store.leases(search.id).outcomes()
     for digest in killed:
         found = archive(store, search)[digest]
         assert found.fidelity > 1
@@ -422,10 +424,10 @@ def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
 
     monkeypatch.setattr(Worker, "_promoted", before)
     search, bench = api.prepare(spec(search={"trainings": 4}), lambda: store, Path())
-    gone = "/".join([*Worker(search, bench, print).owner.split("/")[:2], "999999", "1"])
+    gone = "/".join([*Worker(search, bench, print).queue.worker.split("/")[:2], "999999", "1"])
     for _ in range(2):
         hand = Worker(search, bench, lambda text: None)
-        hand.owner = gone  # of this machine, and dead
+        hand.queue = replace(hand.queue, worker=gone)  # of this machine, and dead
         with pytest.raises(Gone):
             hand.run()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
@@ -434,7 +436,7 @@ def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     counts = read(search).counts
     assert (counts["trained"], counts["failed"]) == (4, 0)
-    assert "continued" in store.outcomes(search.id).values()
+    assert "continued" in store.leases(search.id).outcomes().values()
 
 
 class Gone(BaseException):

@@ -259,7 +259,7 @@ def dask(
     environment = {}
     if storage_file is None:
         environment = {"NAS_STORAGE": _absolute(storage_url(storage, os.environ))}
-        Store(environment["NAS_STORAGE"], any_disk=any_disk).study(study)
+        Store(environment["NAS_STORAGE"], any_disk=any_disk).studies.get(study)
     with cluster.local(local, environment) as scheduling, scheduling.get_client() as client:
         _work(client, task, workers or local, restarts)
 

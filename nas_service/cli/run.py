@@ -60,7 +60,7 @@ def _prepare(
         return open_store(storage, create=True, any_disk=any_disk)
 
     search, evaluator = api.prepare(spec, store, data)
-    search.store.set_budget(search.id, spec.search.trainings)
+    search.store.studies.set_budget(search.id, spec.search.trainings)
     return search, evaluator
 
 
@@ -104,7 +104,7 @@ def resume(
         search = extend_epochs(search, until)
         evaluator = replace(evaluator, spec=search.spec)
     if trainings is not None:
-        search.store.set_budget(search.id, trainings)
+        search.store.studies.set_budget(search.id, trainings)
     _run(search, evaluator, workers, top)
 
 
@@ -113,7 +113,7 @@ def _run(
 ) -> None:
     from nas_service import api, report
 
-    budget = search.store.study(search.name).trainings
+    budget = search.store.studies.get(search.name).trainings
     err.print(
         f"study {search.name} in {search.store.shown}: {budget} trainings, "
         f"space of {search.spec.space.build().size:.3g} genotypes",

@@ -125,13 +125,13 @@ def _status(result: "Result") -> dict[str, Any]:
     store, study_id = result.search.store, result.search.id
     return {
         "study": result.spec.name,
-        "budget": store.study(result.spec.name).trainings,
+        "budget": store.studies.get(result.spec.name).trainings,
         "counts": result.counts,
         "shares": result.shares,
         "rejected_by": result.rejected_by,
         "passed_over": result.passed_over,
         "ended": end_reason(result.search),
-        "workers": len(store.workers(study_id)),
+        "workers": len(store.leases(study_id).workers()),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
         "hypervolume": result.hypervolume,
         "front_epochs": result.front_epochs,
@@ -139,7 +139,7 @@ def _status(result: "Result") -> dict[str, Any]:
         "epochs": result.epochs,
         "rungs": {str(epochs): count for epochs, count in result.rungs.items()},
         "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},
-        "failures": {str(k): v for k, v in store.failures(study_id).items()},
+        "failures": {str(k): v for k, v in store.leases(study_id).failures().items()},
     }
 
 
@@ -214,11 +214,11 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
 
 def _studies(store: "Store") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for name in store.names():
+    for name in store.studies.names():
         try:
-            row = store.study(name)
+            row = store.studies.get(name)
         except StudyError:
             continue  # another program's study in the same database
-        counts = results.count(store.outcomes(row.id))
+        counts = results.count(store.leases(row.id).outcomes())
         rows.append({"study": name, "budget": row.trainings, "counts": counts})
     return rows

@@ -9,7 +9,7 @@ import click
 from nas_service.cli.common import open_store, options
 from nas_service.cli.terminal import err, plain
 from nas_service.errors import Interrupted
-from nas_service.store.process_id import owner_name
+from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
@@ -80,7 +80,7 @@ def worker(
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
     torch.set_num_threads(1)
-    telemetry = Telemetry({"study": name, "worker": owner_name()})
+    telemetry = Telemetry({"study": name, "worker": worker_name()})
     log_as(log_format, telemetry.about, log_level)
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     search.store.lease_s = lease_s

@@ -116,13 +116,13 @@ def create(store: Store, checked: CheckedStudy, data_digest: str) -> Search:
             f"study {spec.name!r} in {store.shown} was not made by this service: give this one a "
             "--name of its own"
         )
-    initial = None if store.has_study(spec.name) else _initial_trials(store, checked)
+    initial = None if store.studies.has(spec.name) else _initial_trials(store, checked)
     study, text = _in_optuna(store, spec), spec.model_dump_json()
     if initial is not None:
         for note in initial.notes:
             log.warning("%s", note)
         trainings = spec.search.trainings
-        store.add_study(study._study_id, text, data_digest, trainings, initial.parameters)
+        store.studies.add(study._study_id, text, data_digest, trainings, initial.parameters)
     search = open_search(store, spec.name)
     if changed := search.spec.differences(spec):
         raise StudyError(
@@ -155,7 +155,7 @@ def _initial_trials(store: Store, checked: CheckedStudy) -> InitialTrials:
 
 def _is_foreign(store: Store, spec: StudySpec) -> bool:
     """True for another program's study; one of ours whose creator was lost has no trials yet."""
-    if spec.name not in store.names() or store.has_study(spec.name):
+    if spec.name not in store.studies.names() or store.studies.has(spec.name):
         return False
     study = optuna.load_study(study_name=spec.name, storage=store.optuna)
     asked = [objective.direction for objective in spec.objectives]

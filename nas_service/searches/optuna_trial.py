@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import Trial
 
 from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallbacks
-from nas_service.store.store import CONTINUED
+from nas_service.store.records import CONTINUED
 from nas_service.study.spec import StudySpec
 
 TRAINABLE = "trainable"  # our constraint beside the study's: 1 where nothing could be trained

@@ -18,7 +18,7 @@ from nas_service.samplers.greybox.pareto import dominated_share, nondominated, o
 from nas_service.searches.session import Search
 from nas_service.searches.stopping import epochs, last_epoch
 from nas_service.statistics import Interval, spearman
-from nas_service.store.store import CONTINUED, PAID, Archived
+from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.study.spec import StudySpec
 
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
@@ -149,7 +149,7 @@ class Result:
         """With successive halving: number of candidates that were measured at each rung."""
         if self.spec.search.reduction_factor is None:
             return {}
-        at = Counter(s.epochs for s in self.search.store.rung_results(self.search.id))
+        at = Counter(s.epochs for s in self.search.store.archive(self.search.id).rung_results())
         return {step: at[step] for step in sorted({*at, *self.spec.steps})}
 
     @property
@@ -242,7 +242,7 @@ class Result:
 
     def evaluation(self, candidate: Candidate) -> Evaluation:
         """Everything that is known of a candidate, its hardware breakdown included."""
-        evaluation = self.search.store.known(self.search.id, candidate.digest)
+        evaluation = self.search.store.archive(self.search.id).evaluation(candidate.digest)
         assert evaluation is not None, candidate.digest  # noqa: S101  it comes from the archive
         return evaluation
 
@@ -285,7 +285,10 @@ class Result:
 
 def read(search: Search) -> Result:
     """Reads the study from its store; nothing in the result changes afterwards."""
-    outcomes, archive = search.store.outcomes(search.id), search.store.archived(search.id)
+    outcomes, archive = (
+        search.store.leases(search.id).outcomes(),
+        search.store.archive(search.id).entries(),
+    )
     trials = search.study.get_trials(deepcopy=False)
     candidates = tuple(
         _candidate(search.spec, trial, outcomes.get(trial.number), archive[digest])

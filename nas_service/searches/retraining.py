@@ -22,7 +22,7 @@ from nas_service.metrics import MEASURED, measure
 from nas_service.searches.results import Candidate, Result
 from nas_service.searches.session import Search
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean
-from nas_service.store.store import Repeat
+from nas_service.store.records import Repeat
 from nas_service.study.spec import StudySpec
 
 WAIT_s = 0.3  # before repeats that other processes train are checked again
@@ -162,7 +162,7 @@ def repeat_seed(seed: int, digest: str, number: int) -> int:
 
 def count_missing(search: Search, candidates: Sequence[Candidate], seeds: int) -> int:
     """Number of repeats that the store does not have."""
-    stored = search.store.repeats(search.id)
+    stored = search.store.repeats(search.id).all()
     return sum((c.digest, n) not in stored for c in candidates for n in range(seeds))
 
 
@@ -209,7 +209,7 @@ def _ensure_trained(
 ) -> bool:
     """False where another process trains the repeat; else trains it if the store has it not."""
     with _locked(_weights(search, candidate.digest, number)) as is_ours:
-        if is_ours and not search.store.has_repeat(search.id, candidate.digest, number):
+        if is_ours and not search.store.repeats(search.id).has(candidate.digest, number):
             on_line(_train_one(search, evaluator, candidate, number, check_interrupt))
         return is_ours
 
@@ -222,12 +222,12 @@ def _train_one(
     check_interrupt: Callable[[], None],
 ) -> str:
     """Trains one repeat and puts it into the store; returns a line about it."""
-    known = search.store.known(search.id, candidate.digest)
+    known = search.store.archive(search.id).evaluation(candidate.digest)
     assert known is not None, candidate.digest  # noqa: S101  candidates come from the archive
     seed = repeat_seed(search.spec.seed, candidate.digest, number)
     weights = _weights(search, candidate.digest, number)
     trained = evaluator.train(evaluator.screen(known.architecture, seed), weights, check_interrupt)
-    search.store.keep_repeat(search.id, number, trained)
+    search.store.repeats(search.id).add(number, trained)
     evaluator.delete_checkpoint(trained, weights)
     accuracy = trained.reason if trained.accuracy is None else f"accuracy {trained.accuracy:.4f}"
     return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {trained.seconds:.1f} s"
@@ -260,7 +260,7 @@ def measure_test(
     Returns:
         The files of weights that are missing on this machine.
     """
-    stored = search.store.repeats(search.id)
+    stored = search.store.repeats(search.id).all()
     missing = []
     for candidate, number in itertools.product(candidates, range(seeds)):
         repeat = stored[candidate.digest, number]
@@ -271,7 +271,7 @@ def measure_test(
             missing.append(weights)
             continue
         value = evaluator.test_accuracy(repeat.evaluation.architecture, weights)
-        search.store.keep_repeat_test(search.id, candidate.digest, number, value)
+        search.store.repeats(search.id).set_test_accuracy(candidate.digest, number, value)
     return missing
 
 
@@ -279,7 +279,7 @@ def read(
     search: Search, evaluator: Evaluator, candidates: Sequence[Candidate], seeds: int
 ) -> Retraining:
     """Reads the repeats of these finalists from the store and compares them."""
-    stored, spec = search.store.repeats(search.id), search.spec
+    stored, spec = search.store.repeats(search.id).all(), search.spec
     finalists = []
     for candidate in candidates:
         repeats = tuple(stored.get((candidate.digest, n)) for n in range(seeds))

@@ -8,8 +8,9 @@ import optuna
 from optuna.trial import TrialState
 
 from nas_service.errors import StudyError
-from nas_service.store.database import said
+from nas_service.store.database import store_errors
 from nas_service.store.store import Store
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec, with_until
 from nas_service.study.spec import StudySpec
 
@@ -45,8 +46,8 @@ def open_search(store: Store, name: str) -> Search:
     Raises:
         StudyError: There is no such study, or another program made it.
     """
-    with said(store.url):
-        row = store.study(name)
+    with store_errors(store.url):
+        row = store.studies.get(name)
         study = optuna.load_study(study_name=name, storage=store.optuna)
     return Search(store, parse_spec(row.spec, f"study {name!r}"), row.id, study)
 
@@ -61,7 +62,7 @@ def check_data(search: Search, data_digest: str) -> None:
     Raises:
         StudyError: They differ.
     """
-    recorded = search.store.study(search.name).data_digest
+    recorded = search.store.studies.get(search.name).data_digest
     if recorded != data_digest:
         raise StudyError(
             f"study {search.name!r} was begun on other images (digest {recorded}, here "
@@ -98,7 +99,8 @@ def _with_spec(search: Search, spec: StudySpec) -> Search:
     if spec == search.spec:
         return search
     text = spec.model_dump_json()
-    if not search.store.change_spec(search.id, search.store.study(search.name).spec, text):
+    before = search.store.studies.get(search.name).spec
+    if not search.store.studies.change_spec(search.id, before, text):
         raise StudyError(f"study {search.name!r} was changed at the same time: try again")
     search.study.set_user_attr("spec", text)
     return open_search(search.store, search.name)
@@ -110,11 +112,12 @@ def queue(search: Search, digests: Iterable[str]) -> None:
     Each becomes a new trial with the parameters of the one that it continues, whose values in
     Optuna stay as they were reported.
     """
-    pending = search.store.pending(search.id)
-    archive = search.store.archived(search.id)
+    trials = TrialQueue(search.store, search.id)
+    pending = search.store.leases(search.id).unfinished()
+    archive = search.store.archive(search.id).entries()
     for digest in (d for d in digests if d not in pending):
         number, _ = continuation(search, archive[digest].trial, {DIGEST: digest})
-        search.store.leave(search.id, number, digest)
+        trials.enqueue(number, digest)
 
 
 def continuation(search: Search, origin: int, attributes: dict[str, str | int]) -> tuple[int, int]:

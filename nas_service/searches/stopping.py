@@ -7,7 +7,8 @@ from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.session import Search
 from nas_service.searches.successive_halving import promote_by
-from nas_service.store.store import PAID, Archived, RungResult
+from nas_service.store.records import PAID, Archived, Ended, Limits, RungResult
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.spec import StudySpec
 
 ENUMERABLE = 4096  # genotypes: up to this size a space is enumerated to see when it is exhausted
@@ -15,15 +16,19 @@ ENUMERABLE = 4096  # genotypes: up to this size a space is enumerated to see whe
 
 def end_reason(search: Search) -> str | None:
     """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
-    spec, store = search.spec, search.store
-    limits, archive = spec.search, store.archived(search.id)
-    proposals = store.study(search.name).trainings * limits.proposals_per_training
-    stop = stalled(spec, at_first_rung(search)) if limits.early_stop else ""
+    spec, archive = search.spec, search.store.archive(search.id).entries()
+    stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
     stop = stop or exhausted(all_digests(spec), archive)
-    reason = store.end(
-        search.id, proposals, limits.max_failures, limits.seconds, stop, promote_by(spec)
-    )
-    return reason or None
+    queue = TrialQueue(search.store, search.id)
+    end = queue.end(limits_of(search), promote=promote_by(spec), ended=stop)
+    return str(end) if isinstance(end, Ended) else None
+
+
+def limits_of(search: Search) -> Limits:
+    """The counts at which the study proposes no more trials, with its budget of this moment."""
+    s = search.spec.search
+    proposals = search.store.studies.budget(search.id) * s.proposals_per_training
+    return Limits(proposals, s.max_failures, s.max_attempts, s.seconds)
 
 
 def all_digests(spec: StudySpec) -> set[str]:
@@ -32,45 +37,43 @@ def all_digests(spec: StudySpec) -> set[str]:
     return {a.digest for a in space} if space.size <= ENUMERABLE else set()
 
 
-def exhausted(digests: set[str], known: Container[str]) -> str:
-    """The sentence that all candidates of a small space are known; empty where they are not.
+def exhausted(digests: set[str], known: Container[str]) -> Ended | None:
+    """The study's end where all candidates of a small space are known; None where they are not.
 
     Args:
         digests: What `all_digests` returned.
         known: Digests of the candidates in the archive.
     """
     if not digests or not all(digest in known for digest in digests):
-        return ""
-    return f"space exhausted: all {len(digests)} different candidates are known"
+        return None
+    return Ended("exhausted", {"candidates": len(digests)})
 
 
-def stalled(spec: StudySpec, archive: Iterable[Archived]) -> str:
-    """The sentence that a study's last trainings brought too little; empty where it continues.
+def stalled(spec: StudySpec, archive: Iterable[Archived]) -> Ended | None:
+    """The study's end where its last trainings brought too little; None where it continues.
 
     Trainings are ordered by their trials. Nothing stalls before the hypervolume is above 0.
     """
     stall = spec.search.early_stop
     paid = sorted((row for row in archive if row.outcome in PAID), key=lambda row: row.trial)
     if stall is None or len(paid) <= stall.patience:
-        return ""
+        return None
     last = last_epoch(row.metrics for row in _feasible(spec, paid))
     paid = [row for row in paid if epochs(row.metrics) in (0, last)]  # 0: diverged
     before, now = _volume(spec, paid[: -stall.patience]), _volume(spec, paid)
     if not before or now > before * (1 + stall.min_gain):
-        return ""
-    return (
-        f"stalled: hypervolume {now:.4f} after {len(paid)} trainings, "
-        f"{before:.4f} before the last {stall.patience}"
-    )
+        return None
+    figures = {"hypervolume": now, "trainings": len(paid), "before": before}
+    return Ended("stalled", {**figures, "patience": stall.patience})
 
 
 def at_first_rung(search: Search) -> list[Archived]:
     """The archive; with successive halving each candidate as measured at the first rung, where
     all of them can be compared."""
-    archive, first = search.store.archived(search.id), search.spec.steps[0]
+    archive, first = search.store.archive(search.id).entries(), search.spec.steps[0]
     if search.spec.search.reduction_factor is None:
         return list(archive.values())
-    rungs = search.store.rung_results(search.id)
+    rungs = search.store.archive(search.id).rung_results()
     results = {result.digest: result for result in rungs if result.epochs == first}
     return [_as_at(row, results.get(row.digest)) for row in archive.values()]
 

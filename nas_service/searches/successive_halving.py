@@ -11,7 +11,7 @@ import numpy as np
 
 from nas_service.rejection import total_violation
 from nas_service.samplers.greybox.pareto import constrained_order
-from nas_service.store.store import Promote, Promotion, RungResult
+from nas_service.store.records import Promote, Promotion, RungResult
 from nas_service.study.spec import StudySpec
 
 
@@ -80,7 +80,7 @@ class SuccessiveHalving:
         if any(not self.excess(r) for r in finished):
             return []
         left = list(self._promotable(measured, held, 1))
-        feasible = [p for p in left if not self.excess(p.standing)]
+        feasible = [p for p in left if not self.excess(p.result)]
         return feasible or ([] if finished else left)
 
 

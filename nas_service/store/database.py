@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas_service.errors import NasError, StoreError
-from nas_service.store.transactions import JoiningStorage
+from nas_service.store.joining_storage import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
@@ -178,8 +178,8 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def said(url: sa.URL) -> Iterator[None]:
-    """Whatever a database answers becomes a StoreError of one line."""
+def store_errors(url: sa.URL) -> Iterator[None]:
+    """Turns every error of a database into a StoreError of one line."""
     try:
         yield
     except StoreError as error:

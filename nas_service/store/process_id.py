@@ -5,16 +5,16 @@ import socket
 from pathlib import Path
 
 
-def owner_name() -> str:
+def worker_name() -> str:
     """This process, so that others on the same machine can see whether it still lives."""
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def dead(owner: str) -> bool:
-    """True where the owner was a process of this machine and is gone."""
-    host, boot, pid, started = (owner.split("/") + [""] * 4)[:4]
-    here = host == socket.gethostname() and boot == _boot() and pid.isdigit()
-    return here and _started(int(pid)) != started
+def is_dead(worker: str) -> bool:
+    """True where the worker was a process of this machine and is gone."""
+    host, boot, pid, started = (worker.split("/") + [""] * 4)[:4]
+    local = host == socket.gethostname() and boot == _boot() and pid.isdigit()
+    return local and _started(int(pid)) != started
 
 
 def _boot() -> str:

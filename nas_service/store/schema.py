@@ -25,7 +25,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
 from nas_service.errors import StoreError
-from nas_service.store.database import BUSY_s, engine_settings, network_disk, said
+from nas_service.store.database import BUSY_s, engine_settings, network_disk, store_errors
 from nas_service.store.tables import leases, studies, tables
 
 VERSION_TABLE = "nas_alembic_version"  # Optuna's is alembic_version
@@ -54,13 +54,13 @@ class Found:
 
 def check(url: sa.URL, *, write: bool = False) -> None:
     """StoreError unless all tables are this release's; with `write`, unless they can be written."""
-    with _engine(url) as engine, said(url):
+    with _engine(url) as engine, store_errors(url):
         _check(engine, _look(engine), write)
 
 
 def create(url: sa.URL) -> None:
     """Makes all tables where there are none of ours, then as `check`."""
-    with _engine(url) as engine, said(url), _alone(engine):
+    with _engine(url) as engine, store_errors(url), _alone(engine):
         _make_file(url)
         if not (found := _look(engine)).ours:
             _make(engine, found, upgrade=False)
@@ -69,7 +69,7 @@ def create(url: sa.URL) -> None:
 
 def migrate(url: sa.URL) -> str:
     """Makes all tables, or brings those of an earlier release to this one; says what it did."""
-    with _engine(url) as engine, said(url), _alone(engine):
+    with _engine(url) as engine, store_errors(url), _alone(engine):
         new = _make_file(url)
         found = _look(engine)
         _refuse_later(found)

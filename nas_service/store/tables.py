@@ -1,6 +1,9 @@
 """Our own tables in the study store, beside Optuna's. All times are the database's clock."""
 
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 SCHEMA_VERSION = 1
 
@@ -86,3 +89,22 @@ clocks = sa.Table(
     sa.Column("spent_s", sa.Float, nullable=False),
     sa.Column("beat", sa.Float, nullable=False),  # until when it is counted
 )
+
+
+def of_study(table: sa.Table, study_id: int) -> "sa.Select[Any]":
+    """The rows of one study."""
+    return sa.select(table).where(table.c.study_id == study_id)
+
+
+def clock(db: Connection) -> "sa.ColumnElement[float]":
+    """The database's time in seconds since 1970, as part of a statement."""
+    sqlite = db.dialect.name == "sqlite"
+    julian = "(julianday('now') - 2440587.5) * 86400.0"
+    # now() would be when the transaction began, before it waited for a lock
+    text = julian if sqlite else "extract(epoch from clock_timestamp())"
+    return sa.literal_column(text, sa.Float(asdecimal=False))
+
+
+def now(db: Connection) -> float:
+    """The database's time in seconds since 1970."""
+    return float(db.execute(sa.select(clock(db))).scalar_one())

@@ -1,7 +1,7 @@
 """Optuna's trials, read by two statements and without an object for each of their values.
 
-What is found equals what `RDBStorage` finds. Every worker reads every other worker's trials, each
-of thirty-odd values, so that this is what many workers spend most of their time on.
+The result equals that of `RDBStorage`. Every worker reads every other worker's trials, with some
+thirty values each, which is most of what many workers spend their time on.
 """
 
 import functools
@@ -34,14 +34,14 @@ _WANTED = sa.and_(
         _TRIALS.c.trial_id.in_(sa.bindparam("included", expanding=True)),
     ),
 )
-_FOUND = sa.select(_TRIALS).where(_WANTED).order_by(_TRIALS.c.trial_id)
-_NO_NUMBERS = {"INF_POS": inf, "INF_NEG": -inf, "NAN": nan}  # which no column of numbers holds
+_TRIAL_ROWS = sa.select(_TRIALS).where(_WANTED).order_by(_TRIALS.c.trial_id)
+_NOT_STORED = {"INF_POS": inf, "INF_NEG": -inf, "NAN": nan}  # as a number in every database
 
 _distribution = functools.lru_cache(maxsize=4096)(json_to_distribution)
 
 
 def _values(model: Any, key: str, text: str, number: str | None = None) -> "sa.Select[Any]":
-    """The rows of one of Optuna's tables in the shape that all have here."""
+    """The rows of one of Optuna's tables, in the shape that all tables share in the union."""
     c = model.__table__.c
     (row,) = model.__table__.primary_key
     value = sa.null() if number is None else c[number]
@@ -73,18 +73,26 @@ def read_trials(
     included: Iterable[int],
     above: int,
 ) -> list[FrozenTrial]:
-    """A study's trials whose ids are above one, and those included, by id."""
+    """A study's trials by id.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        states: of the trials to return; None for all.
+        included: ids of trials to read.
+        above: all trials with a larger id are read as well.
+    """
     wanted = {"study_id": study_id, "above": above, "included": list(included)}
-    rows = [r for r in db.execute(_FOUND, wanted) if states is None or r.state in states]
+    rows = [r for r in db.execute(_TRIAL_ROWS, wanted) if states is None or r.state in states]
     parts: defaultdict[int, Parts] = defaultdict(lambda: defaultdict(list))
     if rows:
         for kind, trial_id, _, key, text, number in db.execute(_PARTS, wanted):
             parts[trial_id][kind].append((key, text, number))
-    return [trial_of(row, parts[row.trial_id]) for row in rows]
+    return [frozen_trial(row, parts[row.trial_id]) for row in rows]
 
 
-def trial_of(row: Any, given: Parts | None = None) -> FrozenTrial:
-    """A row of Optuna's table of trials, with what the others have of it."""
+def frozen_trial(row: Any, given: Parts | None = None) -> FrozenTrial:
+    """The trial of a row of Optuna's table of trials, with its rows in the other tables."""
     parts = defaultdict(list, given or {})
     drawn = [(k, _distribution(t), v) for k, t, v in parts[TrialParamModel.__tablename__]]
     numbers = {int(k): _number(t, v) for k, t, v in parts[TrialValueModel.__tablename__]}
@@ -106,7 +114,7 @@ def trial_of(row: Any, given: Parts | None = None) -> FrozenTrial:
 
 
 def _number(kind: str, value: float | None) -> float:
-    return _NO_NUMBERS[kind] if value is None else value
+    return _NOT_STORED[kind] if value is None else value
 
 
 def _attributes(rows: list[tuple[str, Any, Any]]) -> dict[str, Any]:

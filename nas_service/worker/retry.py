@@ -103,7 +103,7 @@ class Retry:
 
     def _pause(self, wait_s: float) -> None:
         self._telemetry.count("database_retries")
-        self._store.rest()
+        self._store.release_connections()
         if self._asked_to_end.wait(wait_s):
             raise Interrupted("interrupted while the database was unreachable: nothing is lost")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from nas_service.errors import NasError, StoreError
 from nas_service.metrics import Evaluation
-from nas_service.store.process_id import dead
-from nas_service.store.store import Lease, Store
+from nas_service.store.process_id import is_dead
+from nas_service.store.records import Lease
+from nas_service.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Spool:
         """Results of a study whose workers have ended. What is damaged stays, and is named."""
         for file in sorted(self.folder.glob("*.json")):
             found = _read(file, study_id)
-            if found is not None and dead(found.owner):
+            if found is not None and is_dead(found.owner):
                 yield found
 
     def drop(self, file: Path) -> None:

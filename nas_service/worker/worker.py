@@ -24,11 +24,12 @@ from nas_service.samplers import GENERATIONS, derived_seed, sampler_of
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.searches.optuna_trial import Measured, line, report_trial
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, Search, continuation
-from nas_service.searches.stopping import ENUMERABLE, at_first_rung, exhausted, stalled
+from nas_service.searches.stopping import ENUMERABLE, at_first_rung, exhausted, limits_of, stalled
 from nas_service.searches.successive_halving import promote_by
 from nas_service.spaces.architecture import Architecture
-from nas_service.store.process_id import owner_name
-from nas_service.store.store import Lease, Promotion
+from nas_service.store.process_id import worker_name
+from nas_service.store.records import Claim, Claimed, Ended, Lease, Promotion, Unreported, Wait
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.worker.retry import Retry
 from nas_service.worker.spool import Spool
@@ -82,7 +83,7 @@ class Worker:
     ) -> None:
         self.search, self.bench, self.report = search, bench, report
         self._train, self.telemetry = train, telemetry or Telemetry()
-        self.owner = owner_name()
+        self.queue = TrialQueue(search.store, search.id, worker_name())
         self.asked_to_end = threading.Event()
         self.spool = spool or Spool.of(search.store)
         self._storage = search.store.optuna
@@ -97,7 +98,7 @@ class Worker:
         space = search.spec.build_space()
         search.study.sampler = sampler_of(search.spec)
         score_by(search.study.sampler, bench)
-        self._starts = search.store.starts(search.id)
+        self._starts = search.store.studies.initial_trials(search.id)
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
 
     def run(self, max_trials: int | None = None, max_seconds: float | None = None) -> str:
@@ -116,17 +117,19 @@ class Worker:
                 self._patience.call(self._keep_house)
             turns += 1
             claimed = self._patience.call(self._claim)
-            if isinstance(claimed, str):
+            if isinstance(claimed, Ended):
                 self._patience.call(self._settle)  # also what this claim has given up
-                return claimed
-            if claimed is None:
+                if claimed.kind == "failures":
+                    raise TooManyFailures(f"study {self.search.name!r}: {claimed}")
+                return str(claimed)
+            if isinstance(claimed, Wait):
                 turns = 0
                 self._storage.drop_snapshot()
-                self.search.store.rest()
+                self.search.store.release_connections()
                 self.asked_to_end.wait(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_s)
                 continue
-            self._work(claimed)
+            self._work(claimed.lease)
             done, wait_s = done + 1, WAIT_s
         return f"{max_trials} trials done"
 
@@ -144,36 +147,28 @@ class Worker:
 
     # --- a trial is claimed
 
-    def _claim(self, again: bool) -> Lease | str | None:
+    def _claim(self, again: bool) -> Claim:
         s, self._trial = self.search, None
         self._storage.drop_snapshot()
         with s.store.transactions.begin(), contextlib.ExitStack() as locked:
-            self._storage.look(s.id)  # in front of the lock, which others wait for
+            self._storage.take_snapshot(s.id)  # before the lock, which others wait for
             locked.enter_context(s.store.exclusive(s.id))
             self._take_up_changes()
-            limits = self.search.spec.search
-            claimed = s.store.claim(
-                s.id,
-                self.owner,
-                s.store.budget(s.id) * limits.proposals_per_training,
-                limits.max_attempts,
-                limits.max_failures,
+            claimed = self.queue.claim(
+                limits_of(self.search),
                 self._ask,
-                limits.seconds,
-                self._stalled() or self._exhausted(),
-                promote_by(self.search.spec),
-                again,
+                promote=promote_by(self.search.spec),
+                ended=self._stalled() or self._exhausted(),
+                again=again,
             )
-        if isinstance(claimed, str) and claimed.startswith("too many"):
-            raise TooManyFailures(f"study {s.name!r}: {claimed}")
-        if isinstance(claimed, Lease):
-            self._lease, self._lost, self._renewed = claimed, False, time.monotonic()
-            self.telemetry.set_fields(trial=claimed.trial)
+        if isinstance(claimed, Claimed):
+            self._lease, self._lost, self._renewed = claimed.lease, False, time.monotonic()
+            self.telemetry.set_fields(trial=claimed.lease.trial)
         return claimed
 
     def _ask(self, promotion: Promotion | None) -> int:
         """Makes a trial, inside the claim."""
-        with self._storage.holding():
+        with self._storage.buffering():
             study = self.search.study
             trial = study.ask() if promotion is None else self._promoted(promotion)
         self._trial = trial
@@ -183,39 +178,38 @@ class Worker:
         """A new trial of a candidate that goes on."""
         facts: dict[str, str | int] = {DIGEST: p.digest, UNTIL: p.until}
         seen = {t.number: t for t in self._storage.get_all_trials(self.search.id, deepcopy=False)}
-        if p.standing.trial not in seen or not seen[p.standing.trial].state.is_finished():
-            self._storage.look(self.search.id)  # it came to its step since
-        _, made = continuation(self.search, p.standing.trial, facts)
+        if p.result.trial not in seen or not seen[p.result.trial].state.is_finished():
+            self._storage.take_snapshot(self.search.id)  # it came to its step since
+        _, made = continuation(self.search, p.result.trial, facts)
         return Trial(self.search.study, made)
 
-    def _stalled(self) -> str:
+    def _stalled(self) -> Ended | None:
         s = self.search
-        return stalled(s.spec, at_first_rung(s)) if s.spec.search.early_stop else ""
+        return stalled(s.spec, at_first_rung(s)) if s.spec.search.early_stop else None
 
     def _take_up_changes(self) -> None:
         """Trainings of a study that has grown end later from now on."""
-        s, text = self.search, self.search.store.spec(self.search.id)
+        s, text = self.search, self.search.store.studies.spec(self.search.id)
         if text == self._spec:
             return
         spec, self._spec = parse_spec(text, f"study {s.name!r}"), text
         if spec != s.spec:
             self.search, self.bench = replace(s, spec=spec), replace(self.bench, spec=spec)
 
-    def _exhausted(self) -> str:
+    def _exhausted(self) -> Ended | None:
         if not self._all:
-            return ""
-        return exhausted(self._all, self.search.store.digests(self.search.id))
+            return None
+        return exhausted(self._all, self.search.store.archive(self.search.id).digests())
 
     # --- and worked on
 
     def _work(self, lease: Lease) -> None:
-        s = self.search
         trial = self._drawable(lease)
         try:
             self._evaluate(lease, trial)
             self._crashes = 0
         except Interrupted:
-            self._patience.once(lambda: s.store.release(s.id, lease, self.owner))
+            self._patience.once(lambda: self.queue.release(lease))
             raise
         except LeaseLost as error:
             self.telemetry.count("leases_lost")
@@ -228,7 +222,7 @@ class Worker:
         except Exception as error:
             log.exception("trial %d failed", trial.number)
             reason = f"{type(error).__name__}: {error}"
-            self._patience.call(lambda again: s.store.fail(s.id, lease, reason))
+            self._patience.call(lambda again: self.queue.fail(lease, reason))
             self.report(f"trial {trial.number} failed: {reason[:200]}")
             self._patience.call(self._settle)
         finally:
@@ -241,15 +235,15 @@ class Worker:
 
         A candidate for which memory ran out twice is told as one that is too large.
         """
-        s, limit = self.search, self.search.spec.search.max_attempts
+        limit = self.search.spec.search.max_attempts
         self.telemetry.count("child_failures", kind=failure.kind)
         self.report(f"trial {trial.number}: its training ended by {failure}"[:300])
         if failure.kind == "error":
-            s.store.fail(s.id, lease, str(failure))
-        elif failure.kind == "oom" and s.store.crashes(lease, "oom") > 0:
+            self.queue.fail(lease, str(failure))
+        elif failure.kind == "oom" and self.queue.crashes(lease, "oom") > 0:
             self._archive(lease, trial, self._too_large(trial, failure))
         else:
-            s.store.crashed(s.id, lease, self.owner, str(failure), limit)
+            self.queue.crashed(lease, str(failure), limit)
         self._settle()
         self._crashes += failure.kind != "error"
         if self._crashes >= SICK:
@@ -285,9 +279,9 @@ class Worker:
         trials = self._storage.get_all_trials(self.search.id, deepcopy=False)
         found = next((t for t in trials if t.number == lease.trial), None)
         if found is None:  # made since this worker looked
-            trials = self._storage.look(self.search.id)
+            trials = self._storage.take_snapshot(self.search.id)
             found = next(t for t in trials if t.number == lease.trial)
-        self._storage.hold(found._trial_id)
+        self._storage.buffer(found._trial_id)
         return Trial(self.search.study, found._trial_id)
 
     def _place(self, trial: Trial) -> int | None:
@@ -296,7 +290,7 @@ class Worker:
             return None
         earlier = self._storage.get_all_trials(self.search.id, deepcopy=False)
         if sum(t.number < trial.number for t in earlier) < trial.number:
-            earlier = self._storage.look(self.search.id)  # others were made since
+            earlier = self._storage.take_snapshot(self.search.id)  # others were made since
         place = sum(_own(t.user_attrs) for t in earlier if t.number < trial.number)
         return place if place < len(self._starts) else None
 
@@ -345,21 +339,26 @@ class Worker:
                 return None
             if screened is not None and self._rejected(lease, trial, screened):
                 return None
-            alone, known = s.store.begin_training(s.id, lease, digest)
+            alone, known = self.queue.begin_training(lease, digest)
             goes_on = known is not None and bench.ended_early(known)
             if known is not None and not (alone and goes_on):
-                s.store.answer(lease, self.owner)
+                self.queue.complete_from_archive(lease)
                 self._tell(trial, known, "cached")
                 return None
             if goes_on and s.spec.search.sampler in GENERATIONS:
                 _ = trial.relative_params  # without, a trial that drew nothing has none
-            self._storage.write(trial._trial_id)
+            self._storage.flush(trial._trial_id)
             return (known or screened) if alone else None
 
     def _rejected(self, lease: Lease, trial: Trial, screened: Evaluation) -> bool:
         """True for a candidate that is over a budget, told as such unless another trial was."""
         s = self.search
-        if not screened.reason or s.store.known(s.id, screened.architecture.digest) is not None:
+        known = (
+            s.store.archive(s.id).evaluation(screened.architecture.digest)
+            if screened.reason
+            else None
+        )
+        if not screened.reason or known is not None:
             return False
         self._archive(lease, trial, screened)
         return True
@@ -370,7 +369,7 @@ class Worker:
         weights = s.weights(begun.architecture.digest)
         with self.telemetry.timed("training_seconds"), self._resting():
             found = self._train(bench, begun, weights, self._pause)
-        with self.spool.keeping(s.id, lease, self.owner, found):
+        with self.spool.keeping(s.id, lease, self.queue.worker, found):
             kept = self._patience.call(lambda again: self._archive(lease, trial, found, again))
         if kept and found.outcome in ("trained", "diverged"):
             bench.delete_checkpoint(found, weights)
@@ -378,7 +377,7 @@ class Worker:
     @contextlib.contextmanager
     def _resting(self) -> Iterator[None]:
         """Holds no connection inside, but for a moment."""
-        timer = threading.Timer(REST_s, self.search.store.rest)
+        timer = threading.Timer(REST_s, self.search.store.release_connections)
         timer.daemon = self._training = True
         timer.start()
         try:
@@ -402,8 +401,8 @@ class Worker:
         with s.store.transactions.writing():
             if again and self._is_told(trial):
                 return True
-            stepwise = s.spec.search.reduction_factor is not None
-            kept = s.store.archive_result(s.id, lease, self.owner, evaluation, stepwise, told=True)
+            at_rung = s.spec.search.reduction_factor is not None
+            kept = self.queue.archive_result(lease, evaluation, at_rung=at_rung, reported=True)
             if kept is None:
                 self.telemetry.count("late_results")
                 self.report(f"trial {lease.trial}: result came late, another worker has the trial")
@@ -415,7 +414,7 @@ class Worker:
 
     def _is_told(self, trial: Trial) -> bool:
         """True where an earlier try went through and only its reply was lost."""
-        return self._storage.compare(trial._trial_id).state.is_finished()
+        return self._storage.reconcile(trial._trial_id).state.is_finished()
 
     def _tell(self, trial: Trial, evaluation: Evaluation, outcome: str) -> None:
         s = self.search
@@ -431,10 +430,12 @@ class Worker:
         not by the next worker after a crash, and not by two workers at once."""
         s = self.search
         digest = s.spec.build_space().draw(FixedTrial(parameters)).digest
-        with s.store.transactions.alone(s.id, digest):
-            if digest in s.store.pending(s.id) or s.store.known(s.id, digest) is not None:
+        with s.store.transactions.candidate_lock(s.id, digest):
+            if digest in s.store.leases(s.id).unfinished():
                 return
-            self._storage.look(s.id)  # another worker may have enqueued it since the last look
+            if s.store.archive(s.id).evaluation(digest) is not None:
+                return
+            self._storage.take_snapshot(s.id)  # another worker may have enqueued it meanwhile
             s.study.enqueue_trial(parameters, {REPAIRS: rejected}, skip_if_exists=True)
 
     # --- what others left behind
@@ -443,7 +444,7 @@ class Worker:
         s = self.search
         running = s.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if running:
-            s.store.adopt(s.id, {t.number: t.user_attrs.get(DIGEST) for t in running})
+            self.queue.recover_orphans({t.number: t.user_attrs.get(DIGEST) for t in running})
         self._settle()
 
     def _settle(self, again: bool = False) -> None:
@@ -452,33 +453,31 @@ class Worker:
         A worker that stood still since it took one may find that another has told it.
         """
         s = self.search
-        for lease_id, number, digest, reason in s.store.unsettled(s.id, self.owner):
-            outcome = s.store.outcome(lease_id) or "cached"  # one that followed has none
+        for trial in self.queue.unreported():
             with contextlib.suppress(UpdateFinishedTrialError), s.store.transactions.writing():
-                if reason is not None:
-                    s.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+                if trial.reason is not None:
+                    s.study.tell(trial.trial, state=TrialState.FAIL, skip_if_finished=True)
                 else:
-                    self._tell_result(number, digest, outcome)
-            if reason is not None:
-                s.store.settle_failure(lease_id)
+                    self._report_result(trial)
+            if trial.reason is not None:
+                self.queue.failure_reported(trial.lease_id)
             else:
-                s.store.finish(lease_id, outcome)
+                self.queue.result_reported(trial.lease_id, trial.outcome)
 
-    def _tell_result(self, number: int, digest: str, outcome: str) -> None:
-        s = self.search
-        trial = self._storage.behind.get_all_trials(s.id, deepcopy=False)[number]
-        evaluation = s.store.known(s.id, digest)
-        assert evaluation is not None, digest  # noqa: S101  archived before it is told
-        self._tell(Trial(s.study, trial._trial_id), evaluation, outcome)
+    def _report_result(self, unreported: Unreported) -> None:
+        s, digest = self.search, unreported.digest
+        trial = self._storage.backend.get_all_trials(s.id, deepcopy=False)[unreported.trial]
+        evaluation = s.store.archive(s.id).evaluation(digest)
+        assert evaluation is not None, digest  # noqa: S101  archived before it is reported
+        self._tell(Trial(s.study, trial._trial_id), evaluation, unreported.outcome)
 
     def _take_up_spool(self, again: bool = False) -> None:
         """Keeps results that workers of this machine had and could not tell before they ended."""
         s = self.search
         for waiting in self.spool.left(s.id):
-            stepwise = s.spec.search.reduction_factor is not None
-            kept = s.store.archive_result(
-                s.id, waiting.lease, waiting.owner, waiting.evaluation, stepwise
-            )
+            queue = replace(self.queue, worker=waiting.owner)
+            at_rung = s.spec.search.reduction_factor is not None
+            kept = queue.archive_result(waiting.lease, waiting.evaluation, at_rung=at_rung)
             how = "late" if kept is None else "kept"
             self.report(f"trial {waiting.lease.trial}: a result from this machine's spool, {how}")
             self.spool.drop(waiting.file)
@@ -495,14 +494,14 @@ class Worker:
 
     def _renew(self, lease: Lease) -> None:
         store = self.search.store
-        if store.renew(lease, self.owner):
+        if self.queue.renew(lease):
             self._renewed = time.monotonic()
         elif lease is self._lease:
             self._lost = True
         if self.search.spec.search.seconds is not None:
-            store.beat(self.search.id)
+            store.studies.advance_clock(self.search.id)
         if self._training:
-            store.rest()
+            store.release_connections()
 
 
 def _own(attributes: Container[str]) -> bool:

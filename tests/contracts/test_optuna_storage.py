@@ -53,7 +53,7 @@ def begin(store):
     study = optuna.create_study(
         storage=store.optuna, study_name="x", directions=["maximize", "minimize"]
     )
-    store.add_study(study._study_id, "{}", "data", trainings=4)
+    store.studies.add(study._study_id, "{}", "data", trainings=4)
     return study
 
 
@@ -71,8 +71,8 @@ def undone(store, study):
 def drawn(study):
     """A trial as a worker makes it, told with 20 parameters, 10 attributes, 4 constraints."""
     storage = study._storage
-    storage.look(study._study_id)
-    with storage.holding():
+    storage.take_snapshot(study._study_id)
+    with storage.buffering():
         trial = study.ask()
     for n in range(20):
         trial.suggest_categorical(f"p{n}", ["a", "b"])
@@ -86,7 +86,7 @@ def drawn(study):
 def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
     study = begin(store)
     trial = drawn(study)
-    (before,) = store.optuna.behind.get_all_trials(study._study_id)
+    (before,) = store.optuna.backend.get_all_trials(study._study_id)
     assert (before.params, before.user_attrs) == ({}, {})
     study.tell(trial, [1.0, 2.0])
     store.optuna.drop_snapshot()
@@ -125,7 +125,7 @@ def test_what_a_transaction_undoes_is_told_again(store):
 def test_a_trial_made_in_an_undone_transaction_never_was(store):
     study = begin(store)
 
-    with undone(store, study), store.optuna.holding():
+    with undone(store, study), store.optuna.buffering():
         study.ask()
     store.optuna.drop_snapshot()
     assert study.trials == []
@@ -135,28 +135,28 @@ def test_a_trial_made_in_an_undone_transaction_never_was(store):
 def test_a_waiting_trial_is_popped_once_and_drawn_as_asked(store):
     study = begin(store)
     study.enqueue_trial({"p0": "b"})
-    store.optuna.look(study._study_id)
-    with store.exclusive(study._study_id), store.optuna.holding():
+    store.optuna.take_snapshot(study._study_id)
+    with store.exclusive(study._study_id), store.optuna.buffering():
         trial = study.ask()
     assert trial.suggest_categorical("p0", ["a", "b"]) == "b"
-    assert not [t for t in store.optuna.behind.get_all_trials(1) if t.state == TrialState.WAITING]
+    assert not [t for t in store.optuna.backend.get_all_trials(1) if t.state == TrialState.WAITING]
 
 
 def test_a_waiting_trial_that_another_has_told_meanwhile_is_passed_over(store, store_url):
     study = begin(store)
     study.enqueue_trial({"p0": "b"})
-    store.optuna.look(study._study_id)
+    store.optuna.take_snapshot(study._study_id)
     other = Store(store_url)
     its = optuna.load_study(study_name="x", storage=other.optuna)
     its.tell(its.ask(), [1.0, 2.0])
     other.close()
-    with store.exclusive(study._study_id), store.optuna.holding():
+    with store.exclusive(study._study_id), store.optuna.buffering():
         assert study.ask().number == 1
 
 
 def test_a_look_stays_as_it_was(store, store_url):
     study = begin(store)
-    seen = store.optuna.look(study._study_id)
+    seen = store.optuna.take_snapshot(study._study_id)
     other = Store(store_url)
     optuna.load_study(study_name="x", storage=other.optuna).ask()
     other.close()
@@ -219,7 +219,7 @@ def test_trials_are_read_as_optuna_itself_reads_them(store, store_url):
     if url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     plain = optuna.storages.RDBStorage(url.render_as_string(hide_password=False))
-    ours = store.optuna.behind._backend
+    ours = store.optuna.backend._backend
     for states, included, above in (
         (None, set(), -1),
         (None, {2, 4}, 5),

@@ -17,17 +17,19 @@ from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store import transactions
+from nas_service.store import joining_storage
 from nas_service.store.database import disk_kind, redacted, storage_url
-from nas_service.store.process_id import owner_name
-from nas_service.store.store import ArchiveReceipt, Lease, Promotion, Store
+from nas_service.store.process_id import worker_name
+from nas_service.store.records import ArchiveReceipt, Claimed, Ended, Limits, Promotion, Wait
+from nas_service.store.store import Store
 from nas_service.store.tables import attempts, leases
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.worker.retry import is_transient
 
 ID = 1
-LIMITS = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10}
+LIMITS = {"proposals": 100, "attempts": 3, "failures": 10}
 OTHER = "elsewhere/boot/1/1"  # an owner on another machine: only its deadline tells
-GONE = "/".join([*owner_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
+GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
 REPORT = load_profile("spikesim_rram").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
 
 
@@ -43,7 +45,7 @@ def opened(url):
     """A store with one study of four trainings, Optuna's and ours."""
     made = Store(url, create=True)
     assert made.optuna.create_new_study([StudyDirection.MAXIMIZE], "s") == ID
-    made.add_study(ID, "{}", "data", trainings=4)
+    made.studies.add(ID, "{}", "data", trainings=4)
     return made
 
 
@@ -59,17 +61,38 @@ def new_trial(store):
     return store.optuna.get_trial(store.optuna.create_new_trial(ID)).number
 
 
-def claim(store, owner=OTHER, **limits):
-    return store.claim(ID, owner, ask=lambda promotion: new_trial(store), **(LIMITS | limits))
+def queue_of(store, worker=OTHER):
+    return TrialQueue(store, ID, worker)
 
 
-def trained(store, trial, channels, owner=OTHER):
-    lease = claim(store, owner)
+def claimed(store, worker=OTHER, promote=None, **limits):
+    """What a claim gives."""
+    asked = Limits(**(LIMITS | limits))
+    return queue_of(store, worker).claim(asked, lambda _: new_trial(store), promote=promote)
+
+
+def claim(store, worker=OTHER, promote=None, **limits):
+    """A claim that gives a lease."""
+    given = claimed(store, worker, promote, **limits)
+    assert isinstance(given, Claimed), given
+    return given.lease
+
+
+def end(store, promote=None, **limits):
+    return queue_of(store).end(Limits(**(LIMITS | limits)), promote=promote)
+
+
+def spent(trainings):
+    return Ended("budget", {"trainings": trainings})
+
+
+def trained(store, trial, channels, worker=OTHER):
+    lease = claim(store, worker)
     assert lease.trial == trial
     e = evaluation(channels)
-    assert store.begin_training(ID, lease, e.architecture.digest) == (True, None)
-    assert store.archive_result(ID, lease, owner, e)
-    store.finish(lease.id, "trained")
+    assert queue_of(store).begin_training(lease, e.architecture.digest) == (True, None)
+    assert queue_of(store, worker).archive_result(lease, e)
+    queue_of(store).result_reported(lease.id, "trained")
 
 
 def test_who_begins_behind_the_end_of_the_same_candidate_knows_its_result(store):
@@ -77,104 +100,108 @@ def test_who_begins_behind_the_end_of_the_same_candidate_knows_its_result(store)
     first, second = (claim(store) for _ in range(2))
     e = evaluation()
     digest = e.architecture.digest
-    assert store.begin_training(ID, first, digest) == (True, None)
-    assert store.known(ID, digest) is None
-    store.archive_result(ID, first, OTHER, e, told=True)
-    assert store.begin_training(ID, second, digest) == (True, e)
+    assert queue_of(store).begin_training(first, digest) == (True, None)
+    assert store.archive(ID).evaluation(digest) is None
+    queue_of(store).archive_result(first, e, reported=True)
+    assert queue_of(store).begin_training(second, digest) == (True, e)
 
 
 def test_claims_never_exceed_the_budget(store):
-    claims = [claim(store) for _ in range(6)]
-    assert [isinstance(c, Lease) for c in claims] == [True] * 4 + [False] * 2
-    assert claims[4:] == [None, None]
+    claims = [claimed(store) for _ in range(6)]
+    assert [isinstance(c, Claimed) for c in claims] == [True] * 4 + [False] * 2
+    assert claims[4:] == [Wait(), Wait()]
 
 
 def test_claims_of_many_threads_never_exceed_the_budget(store):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(claim(store))) for _ in range(12)]
+    threads = [threading.Thread(target=lambda: found.append(claimed(store))) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(found) == 12
-    assert sum(isinstance(c, Lease) for c in found) == 4
+    assert sum(isinstance(c, Claimed) for c in found) == 4
 
 
 def test_budget_ends_the_study_and_more_budget_continues_it(store):
     for n in range(4):
         trained(store, n, channels=n + 1)
-    assert claim(store) == "budget spent: 4 trainings"
-    store.set_budget(ID, 5)
-    assert isinstance(claim(store), Lease)
+    assert claimed(store) == spent(4)
+    assert str(spent(4)) == "budget spent: 4 trainings"
+    store.studies.set_budget(ID, 5)
+    assert isinstance(claimed(store), Claimed)
 
 
 def test_rejected_proposals_leave_the_budget_alone(store):
     for n in range(5):
         lease = claim(store)
-        assert store.archive_result(ID, lease, OTHER, evaluation(n + 1, "rejected"))
-        store.finish(lease.id, "rejected")
-    ended = claim(store, max_proposals=5)
-    assert ended == "proposals at their limit: 5 proposed, 0 trained"
-    assert isinstance(claim(store), Lease)
-    assert [store.outcomes(ID)[n] for n in range(5)] == ["rejected"] * 5
+        assert queue_of(store).archive_result(lease, evaluation(n + 1, "rejected"))
+        queue_of(store).result_reported(lease.id, "rejected")
+    ended = claimed(store, proposals=5)
+    assert (ended.kind, str(ended)) == (
+        "proposals",
+        "proposals at their limit: 5 proposed, 0 trained",
+    )
+    assert isinstance(claimed(store), Claimed)
+    assert [store.leases(ID).outcomes()[n] for n in range(5)] == ["rejected"] * 5
 
 
 def test_trial_of_a_dead_worker_comes_first_and_keeps_its_number(store):
     lease = claim(store, GONE)
-    store.begin_training(ID, lease, "d")
+    queue_of(store).begin_training(lease, "d")
     taken = claim(store)
     assert (taken.trial, taken.attempt) == (lease.trial, 2)
-    assert not store.renew(lease, GONE)
-    assert store.renew(taken, OTHER)
+    assert not queue_of(store, GONE).renew(lease)
+    assert queue_of(store).renew(taken)
 
 
 def test_late_result_is_not_counted(store):
     lease = claim(store, GONE)
     taken = claim(store)
-    assert not store.archive_result(ID, lease, GONE, evaluation())
-    assert store.archived(ID) == {}
-    assert store.archive_result(ID, taken, OTHER, evaluation())
-    assert len(store.archived(ID)) == 1
+    assert not queue_of(store, GONE).archive_result(lease, evaluation())
+    assert store.archive(ID).entries() == {}
+    assert queue_of(store).archive_result(taken, evaluation())
+    assert len(store.archive(ID).entries()) == 1
 
 
 def test_trial_that_kills_every_worker_fails(store):
     assert [claim(store, GONE).attempt for _ in range(3)] == [1, 2, 3]
     assert claim(store).trial == 1, "a new one"
-    assert store.failures(ID) == {0: "quarantined: its worker was lost, 3 times over"}
-    assert [row[1] for row in store.unsettled(ID, OTHER)] == [0]
+    assert store.leases(ID).failures() == {0: "quarantined: its worker was lost, 3 times over"}
+    assert [row.trial for row in queue_of(store).unreported()] == [0]
 
 
 def test_a_released_trial_is_offered_however_often(store):
     for attempt in range(1, 6):
         lease = claim(store)
         assert lease.attempt == attempt
-        store.release(ID, lease, OTHER)
-    assert (claim(store).trial, store.failures(ID)) == (0, {})
+        queue_of(store).release(lease)
+    assert (claim(store).trial, store.leases(ID).failures()) == (0, {})
 
 
 def test_second_trial_of_a_digest_follows_the_first(store):
     e = evaluation()
     first, second = (claim(store) for _ in range(2))
-    assert store.begin_training(ID, first, e.architecture.digest) == (True, None)
-    assert store.begin_training(ID, second, e.architecture.digest) == (False, None)
-    assert store.unsettled(ID, OTHER) == []
-    store.archive_result(ID, first, OTHER, e)
-    assert {row[1] for row in store.unsettled(ID, OTHER)} == {0, 1}
+    assert queue_of(store).begin_training(first, e.architecture.digest) == (True, None)
+    assert queue_of(store).begin_training(second, e.architecture.digest) == (False, None)
+    assert queue_of(store).unreported() == []
+    queue_of(store).archive_result(first, e)
+    assert {row.trial for row in queue_of(store).unreported()} == {0, 1}
 
 
 def test_results_of_others_are_theirs_to_tell_while_they_live(store):
     lease = claim(store, OTHER)
-    store.archive_result(ID, lease, OTHER, evaluation())
-    assert store.unsettled(ID, "third/boot/1/1") == []
-    assert len(store.unsettled(ID, OTHER)) == 1
+    queue_of(store).archive_result(lease, evaluation())
+    assert queue_of(store, "third/boot/1/1").unreported() == []
+    assert len(queue_of(store).unreported()) == 1
 
 
 def test_no_more_trials_are_adopted_than_the_budget_has_room_for(store):
     leased = [claim(store).trial for _ in range(3)]
     orphans = [new_trial(store) for _ in range(2)]
-    store.adopt(ID, dict.fromkeys([*leased, *orphans]))
+    queue_of(store).recover_orphans(dict.fromkeys([*leased, *orphans]))
     assert claim(store).trial == orphans[0], "the fourth of four"
-    assert claim(store) is None
+    assert claimed(store) == Wait()
 
 
 @pytest.mark.parametrize("state", ["training", "waiting"])
@@ -183,7 +210,7 @@ def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state
     late, other = opened(postgres_url), Store(postgres_url)
     late.lease_s = -1.0
     lease, e = claim(late), evaluation()
-    late.begin_training(ID, lease, e.architecture.digest)
+    queue_of(late).begin_training(lease, e.architecture.digest)
     if state == "waiting":
         with late.transactions.begin() as db:
             db.execute(leases.update().values(state=state))
@@ -192,19 +219,19 @@ def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state
     @sa.event.listens_for(other.engine, "after_cursor_execute")
     def looked(connection, cursor, statement, *_):
         if "FROM nas_leases" in statement and not kept:
-            kept.append(late.archive_result(ID, lease, OTHER, e, told=True))
+            kept.append(queue_of(late).archive_result(lease, e, reported=True))
 
     taken = claim(other, "third/boot/1/1")
     assert kept == [ArchiveReceipt("trained", followed=False)]
     assert (taken.trial, taken.attempt) == (1, 1), "a new one"
-    assert late.outcomes(ID) == {0: "trained", 1: "proposing"}
+    assert late.leases(ID).outcomes() == {0: "trained", 1: "proposing"}
     for store in (late, other):
         store.close()
 
 
 def test_running_trial_without_a_lease_is_adopted(store):
     orphan = new_trial(store)
-    store.adopt(ID, {orphan: None})
+    queue_of(store).recover_orphans({orphan: None})
     assert claim(store).trial == orphan
 
 
@@ -213,31 +240,30 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     first, later = evaluation(), replace(evaluation(), fidelity=5, accuracy=0.95)
     digest = first.architecture.digest
     trained(store, 0, channels=8)
-    store.keep_test_accuracy(ID, digest, 0.8)
+    store.archive(ID).set_test_accuracy(digest, 0.8)
     assert new_trial(store) == 1
-    store.leave(ID, 1, digest)
-    store.leave(ID, 1, digest)  # it stands there already
-    assert store.pending(ID) == {digest}
+    queue_of(store).enqueue(1, digest)
+    queue_of(store).enqueue(1, digest)  # it stands there already
+    assert store.leases(ID).unfinished() == {digest}
     for attempt, (found, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
         lease = claim(store)
         assert (lease.trial, lease.attempt) == (1, attempt)
-        assert store.begin_training(ID, lease, digest)[0]
-        assert store.renew(lease, OTHER)
+        assert queue_of(store).begin_training(lease, digest)[0]
+        assert queue_of(store).renew(lease)
         if found is later:
-            assert store.archive_result(ID, lease, OTHER, found)
-            assert [row[1] for row in store.unsettled(ID, OTHER)] == [1]
+            assert queue_of(store).archive_result(lease, found)
+            assert [row.trial for row in queue_of(store).unreported()] == [1]
         else:
-            store.release(ID, lease, OTHER)
-        assert store.known(ID, digest).accuracy == accuracy
-    row = store.archived(ID)[digest]
+            queue_of(store).release(lease)
+        assert store.archive(ID).evaluation(digest).accuracy == accuracy
+    row = store.archive(ID).entries()[digest]
     assert (row.trial, row.metrics["epochs"], row.test_accuracy) == (0, 5, None)
-    assert (store.outcome(lease.id), store.outcomes(ID)) == (
-        "continued",
-        {0: "trained", 1: "continued"},
+    assert store.leases(ID).outcomes() == {0: "trained", 1: "continued"}
+    queue_of(store).result_reported(lease.id, "continued")
+    assert store.leases(ID).unfinished() == set()
+    assert sum(isinstance(claimed(store), Claimed) for _ in range(4)) == 3, (
+        "no training of the budget"
     )
-    store.finish(lease.id, "continued")
-    assert store.pending(ID) == set()
-    assert len([c for c in (claim(store) for _ in range(4)) if c]) == 3, "no training of the budget"
 
 
 # --- promotions
@@ -257,34 +283,38 @@ def measured(store, count):
     for n in range(count):
         e = replace(evaluation(n + 1), fidelity=1, accuracy=0.1 * (n + 1))
         lease = claim(store)
-        assert store.archive_result(ID, lease, OTHER, e, at_step=True)
-        store.finish(lease.id, "trained")
+        assert queue_of(store).archive_result(lease, e, at_rung=True)
+        queue_of(store).result_reported(lease.id, "trained")
         digests.append(e.architecture.digest)
     return digests
 
 
 def test_standings_are_what_a_candidate_had_at_each_step(store):
     (digest,) = measured(store, 1)
-    lease = claim(store, promote=lambda m, h, o: Promotion(m[0], 3))
-    assert (lease.promotion.digest, lease.promotion.until) == (digest, 3)
+    given = claimed(store, promote=lambda m, h, o: Promotion(m[0], 3))
+    assert (given.promotion.digest, given.promotion.until) == (digest, 3)
+    lease = given.lease
     later = replace(evaluation(1), fidelity=3, accuracy=0.7)
     for _ in range(2):  # the second time it is not its lease any more
-        store.archive_result(ID, lease, OTHER, later, at_step=True)
-    found = [(s.digest, s.trial, s.epochs, s.metrics["accuracy"]) for s in store.rung_results(ID)]
+        queue_of(store).archive_result(lease, later, at_rung=True)
+    found = [
+        (s.digest, s.trial, s.epochs, s.metrics["accuracy"])
+        for s in store.archive(ID).rung_results()
+    ]
     assert found == [(digest, 0, 1, pytest.approx(0.1)), (digest, 0, 3, 0.7)]
 
 
 def test_many_threads_promote_each_candidate_once(store):
     digests, found = measured(store, 4), []
     threads = [
-        threading.Thread(target=lambda: found.append(claim(store, promote=best_half)))
+        threading.Thread(target=lambda: found.append(claimed(store, promote=best_half)))
         for _ in range(12)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    promoted = [lease.promotion.digest for lease in found if lease is not None]
+    promoted = [given.promotion.digest for given in found if given != Wait()]
     assert sorted(promoted) == sorted(digests[2:])
     assert len(found) == 12
 
@@ -292,48 +322,47 @@ def test_many_threads_promote_each_candidate_once(store):
 def test_a_promotion_of_a_dead_worker_is_made_again(store):
     """As any other trial, before the next promotion."""
     digests = measured(store, 4)
-    first = claim(store, GONE, promote=best_half)
+    first = claimed(store, GONE, promote=best_half)
     assert first.promotion.digest == digests[3]
-    taken = claim(store, promote=best_half)
-    assert (taken.trial, taken.attempt, taken.promotion) == (4, 2, None)
-    assert claim(store, promote=best_half).promotion.digest == digests[2]
+    taken = claimed(store, promote=best_half)
+    assert (taken.lease.trial, taken.lease.attempt, taken.promotion) == (4, 2, None)
+    assert claimed(store, promote=best_half).promotion.digest == digests[2]
 
 
 def test_a_trial_that_was_made_for_a_promotion_is_adopted_with_its_digest(store):
     digests = measured(store, 4)
     orphan = new_trial(store)
-    store.adopt(ID, {orphan: digests[3]})
+    queue_of(store).recover_orphans({orphan: digests[3]})
     assert claim(store, promote=best_half).trial == orphan
-    assert claim(store, promote=best_half).promotion.digest == digests[2]
+    assert claimed(store, promote=best_half).promotion.digest == digests[2]
 
 
 def test_promotions_take_nothing_from_the_budget(store):
     measured(store, 2)
-    assert claim(store, promote=best_half).promotion is not None
-    found = [claim(store, promote=best_half) for _ in range(3)]
-    assert [x if x is None else x.promotion for x in found] == [None, None, None]
-    assert [x is None for x in found] == [False, False, True]
+    assert claimed(store, promote=best_half).promotion is not None
+    found = [claimed(store, promote=best_half) for _ in range(3)]
+    assert [x.promotion for x in found[:2]] == [None, None]
+    assert found[2] == Wait()
 
 
 def test_a_study_ends_when_nobody_is_to_be_promoted(store):
     measured(store, 4)
-    limits = {"max_proposals": 100, "max_failures": 10, "seconds": None}
-    assert store.end(ID, **limits) == "budget spent: 4 trainings"
-    assert store.end(ID, **limits, promote=best_half) == ""
+    assert end(store) == spent(4)
+    assert end(store, best_half) is None
     for trial in (4, 5):
         lease = claim(store, promote=best_half)
         assert lease.trial == trial
-        assert store.end(ID, **limits, promote=best_half) is None
-        store.fail(ID, lease, "gone")
-    assert store.end(ID, **limits, promote=best_half) == "budget spent: 4 trainings"
-    assert claim(store, promote=best_half) == "budget spent: 4 trainings"
+        assert end(store, best_half) == Wait()
+        queue_of(store).fail(lease, "gone")
+    assert end(store, best_half) == spent(4)
+    assert claimed(store, promote=best_half) == spent(4)
 
 
 def test_failures_and_time_end_promotions(store):
     measured(store, 4)
-    assert claim(store, max_failures=-1, promote=best_half) == "budget spent: 4 trainings"
-    assert claim(store, seconds=0.0, promote=best_half) == "budget spent: 4 trainings"
-    assert store.end(ID, 100, 10, 0.0, promote=best_half) == "budget spent: 4 trainings"
+    assert claimed(store, failures=-1, promote=best_half) == spent(4)
+    assert claimed(store, seconds=0.0, promote=best_half) == spent(4)
+    assert end(store, best_half, seconds=0.0) == spent(4)
 
 
 @pytest.mark.parametrize(
@@ -347,25 +376,25 @@ def test_failures_and_time_end_promotions(store):
 def test_only_a_later_epoch_or_divergence_replaces_a_result(store, again, kept):
     """Two trials of one candidate: the second result of the same epoch changes nothing."""
     trained(store, 0, channels=8)
-    store.leave(ID, new_trial(store), evaluation().architecture.digest)
-    assert store.archive_result(ID, claim(store), OTHER, replace(evaluation(), **again))
-    row = store.archived(ID)[evaluation().architecture.digest]
+    queue_of(store).enqueue(new_trial(store), evaluation().architecture.digest)
+    assert queue_of(store).archive_result(claim(store), replace(evaluation(), **again))
+    row = store.archive(ID).entries()[evaluation().architecture.digest]
     assert (row.outcome, row.metrics.get("accuracy")) == (kept, 0.9 if kept == "trained" else None)
 
 
 def test_a_specification_is_changed_by_whoever_knows_it(store):
-    assert store.change_spec(ID, "{}", '{"a": 1}')
-    assert not store.change_spec(ID, "{}", '{"b": 1}')
-    assert store.change_spec(ID, '{"a": 1}', "{}")
+    assert store.studies.change_spec(ID, "{}", '{"a": 1}')
+    assert not store.studies.change_spec(ID, "{}", '{"b": 1}')
+    assert store.studies.change_spec(ID, '{"a": 1}', "{}")
 
 
 def test_evaluation_comes_back_whole(store):
     lease, e = claim(store), evaluation()
-    store.archive_result(ID, lease, OTHER, e)
-    assert store.known(ID, e.architecture.digest) == e
-    assert store.known(ID, "0" * 16) is None
-    store.keep_test_accuracy(ID, e.architecture.digest, 0.5)
-    assert store.archived(ID)[e.architecture.digest].test_accuracy == 0.5
+    queue_of(store).archive_result(lease, e)
+    assert store.archive(ID).evaluation(e.architecture.digest) == e
+    assert store.archive(ID).evaluation("0" * 16) is None
+    store.archive(ID).set_test_accuracy(e.architecture.digest, 0.5)
+    assert store.archive(ID).entries()[e.architecture.digest].test_accuracy == 0.5
 
 
 def test_damaged_evaluation_is_refused():
@@ -377,7 +406,7 @@ def test_damaged_evaluation_is_refused():
 
 def test_unknown_study_is_named(store):
     with pytest.raises(StudyError, match="no study 'x'"):
-        store.study("x")
+        store.studies.get("x")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +436,7 @@ def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
         Store(f"sqlite:///{tmp_path}/nas.db", create=True)
     assert not (tmp_path / "nas.db").exists()
     forced = Store(f"sqlite:///{tmp_path}/nas.db", create=True, any_disk=True)
-    assert forced.names() == []
+    assert forced.studies.names() == []
     forced.close()
 
 
@@ -433,20 +462,20 @@ def test_who_lost_a_trial_neither_begins_nor_fails_it(store):
     taken = claim(store)
     assert taken.attempt == 2
     with pytest.raises(LeaseLost, match="trial 0"):
-        store.begin_training(ID, lost, "d")
-    store.fail(ID, lost, "of another's making")
-    assert store.failures(ID) == {}
-    assert store.begin_training(ID, taken, "d") == (True, None)
-    assert store.begin_training(ID, taken, "d") == (True, None), "the first reply was lost"
-    store.fail(ID, taken, "of its own")
-    assert store.failures(ID) == {0: "of its own"}
+        queue_of(store).begin_training(lost, "d")
+    queue_of(store).fail(lost, "of another's making")
+    assert store.leases(ID).failures() == {}
+    assert queue_of(store).begin_training(taken, "d") == (True, None)
+    assert queue_of(store).begin_training(taken, "d") == (True, None), "the first reply was lost"
+    queue_of(store).fail(taken, "of its own")
+    assert store.leases(ID).failures() == {0: "of its own"}
 
 
 def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(store):
-    store.set_budget(ID, 1)
+    store.studies.set_budget(ID, 1)
     lease = claim(store)
-    store.crashed(ID, lease, OTHER, "crash: made up", 3)
-    assert claim(store) is None, "it waits, and who spoiled it has nothing to do"
+    queue_of(store).crashed(lease, "crash: made up", 3)
+    assert claimed(store) == Wait(), "it waits, and who spoiled it has nothing to do"
     assert claim(store, "third/boot/1/1").attempt == 2
 
 
@@ -467,7 +496,7 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
     thread.start()
     assert begun.wait(10)
     time.sleep(0.01)
-    store.release(ID, lease, "third/boot/1/1")
+    queue_of(store, "third/boot/1/1").release(lease)
     go_on.set()
     thread.join()
     with store.transactions.begin() as db:
@@ -477,7 +506,7 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
 
 def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
     """It stopped inside a transaction: its locks go, and what it did is undone."""
-    monkeypatch.setattr(transactions, "FROZEN_s", 0.3)
+    monkeypatch.setattr(joining_storage, "FROZEN_s", 0.3)
     frozen, other = opened(postgres_url), Store(postgres_url)
 
     def stopped():
@@ -489,8 +518,8 @@ def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
     with pytest.raises(DBAPIError) as ended:
         stopped()
     assert is_transient(ended.value), "tried again"
-    assert isinstance(claim(frozen), Lease)
-    assert len(set(frozen.workers(ID))) == 2
+    assert isinstance(claimed(frozen), Claimed)
+    assert len(set(frozen.leases(ID).workers())) == 2
     for store in (frozen, other):
         store.close()
 
@@ -508,8 +537,8 @@ def test_a_connection_that_is_lost_while_optuna_reads_is_an_outage(postgres_url)
                 db.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": lost[0]})
 
     with pytest.raises(StorageInternalError) as ended:
-        store.optuna.look(study)
+        store.optuna.take_snapshot(study)
     assert is_transient(ended.value)
-    assert store.optuna.look(study) == [], "read again"
+    assert store.optuna.take_snapshot(study) == [], "read again"
     admin.dispose()
     store.close()

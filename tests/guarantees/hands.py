@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ import simulated
 import sqlalchemy as sa
 
 from nas_service.searches.session import Search, open_search
-from nas_service.store import transactions
-from nas_service.store.store import PAID, Store
+from nas_service.store import joining_storage
+from nas_service.store.records import PAID
+from nas_service.store.store import Store
 from nas_service.store.tables import archive, attempts, leases
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.worker import worker as workers
 from nas_service.worker.local_pool import end_on_signals
 from nas_service.worker.training_process import TrainingClient
@@ -181,15 +183,15 @@ def _doomed(search: Search, orders: Orders, moment: int) -> int:
 
 def let_go_soon(store: Store) -> None:
     """A process that says nothing keeps its locks for a second, not for the product's time."""
-    transactions.FROZEN_s = 1.0
-    store.rest()
+    joining_storage.FROZEN_s = 1.0
+    store.release_connections()
 
 
 def fill_up(store: Store) -> None:
     """The disk has no more pages than the store, and three."""
     with store.engine.connect() as db:
         pages = db.execute(sa.text("PRAGMA page_count")).scalar_one()
-    store.rest()
+    store.release_connections()
 
     def limit(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages + 3}")
@@ -209,7 +211,7 @@ def _worker(search: Search, orders: Orders) -> workers.Worker:
     bench = simulated.Evaluator(search.spec)
     hand = workers.Worker(search, bench, _say, train=_training(orders))  # type: ignore[arg-type]
     if orders.owner:
-        hand.owner = orders.owner
+        hand.queue = replace(hand.queue, worker=orders.owner)
     return hand
 
 
@@ -264,7 +266,7 @@ GATES: dict[str, Callable[[Callable[[], None]], None]] = {
     "ask": _before(workers.Worker, "_ask"),  # inside the claim's transaction
     "begin": _before(workers.Worker, "_begin"),
     "training": lambda gate: None,
-    "beat": _before(Store, "renew"),
+    "beat": _before(TrialQueue, "renew"),
     "tell": _before(workers.Worker, "_archive"),
 }
 

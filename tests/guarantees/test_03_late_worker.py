@@ -10,6 +10,8 @@ import simulated
 from hands import History, Orders, WorkerProcess
 
 from nas_service.metrics import Evaluation
+from nas_service.store.records import Limits
+from nas_service.store.trial_queue import TrialQueue
 
 LEASE_s = 1.0
 ELSEWHERE = "elsewhere/boot/1/1"  # a worker of which only its lease tells
@@ -49,22 +51,24 @@ def test_03_stood_still_while_it_tells(store_url):
     study, store = slow.search.study, slow.search.store
     trial = study.ask()
     architecture = slow.search.spec.build_space().draw(trial)
-    lease = store.claim(slow.search.id, ELSEWHERE, 100, 3, 10, lambda _: trial.number)
+    queue = TrialQueue(store, slow.search.id, ELSEWHERE)
+    lease = queue.claim(Limits(100, 10, 3), lambda _: trial.number).lease
     begun = slow.bench.screen(architecture, 1)
     found = simulated.training(lambda a: 0.0)(slow.bench, begun, None, None)
-    store.begin_training(slow.search.id, lease, architecture.digest)
-    assert store.archive_result(slow.search.id, lease, ELSEWHERE, found)
-    unsettled = store.unsettled
+    queue.begin_training(lease, architecture.digest)
+    assert queue.archive_result(lease, found)
 
-    def stands_still(*asked):
-        mine = unsettled(*asked)
-        quick._settle()
-        return mine
+    class StandsStill(TrialQueue):
+        def unreported(self):
+            taken = super().unreported()
+            quick._settle()
+            return taken
 
-    store.unsettled = stands_still
+    own = slow.queue
+    slow.queue = StandsStill(store, slow.search.id, own.worker)
     slow._settle()
-    assert store.outcomes(slow.search.id) == {0: "trained"}
-    store.unsettled, store.lease_s = unsettled, 60.0
+    assert store.leases(slow.search.id).outcomes() == {0: "trained"}
+    slow.queue, store.lease_s = own, 60.0
     assert simulated.work(slow) == "budget spent: 2 trainings"
     quick.search.store.close()
     History.of(store_url).check(2)

@@ -42,7 +42,7 @@ def test_08_poison(tmp_path):
     assert "quarantined: crash: SIGSEGV, 3 times over" in failures[str(poison["trial"])]
 
     store = Store(url)
-    store.set_budget(found.leases[0]["study_id"], 7)
+    store.studies.set_budget(found.leases[0]["study_id"], 7)
     store.close()
     more = WorkerProcess(orders.__class__(url, tmp_path), hands.employ)
     assert more.end() == 0, more.said

@@ -14,7 +14,7 @@ from hands import History, Orders, WorkerProcess
 from nas_service.snn.checkpoint import save_weights
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.store import Lease
+from nas_service.store.records import Lease
 from nas_service.worker.spool import Spool
 from nas_service.worker.training_process.failures import kind_of
 

@@ -71,7 +71,7 @@ def test_11_clock_skew(postgres_url, tmp_path, library, hours):
     words = (str(x) for x in (postgres_url, tmp_path, LEASE_s, 1.3 * LEASE_s))
     wrong = skewed(library, hours, "-c", WORKER, *words)
     store = Store(postgres_url)
-    hands.until(lambda: store.workers(1), "its first trial")
+    hands.until(lambda: store.leases(1).workers(), "its first trial")
     store.close()
     right = WorkerProcess(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=1.3 * LEASE_s))
     said, _ = wrong.communicate(timeout=hands.WAIT_s)

@@ -50,16 +50,16 @@ def replay(url, trial):
 
 def test_24_replay(url):
     store = Store(url)
-    trained = {a.trial: d for d, a in store.archived(1).items() if a.outcome == "trained"}
+    trained = {a.trial: d for d, a in store.archive(1).entries().items() if a.outcome == "trained"}
     assert len(trained) == 2
-    rates = [store.known(1, digest).spike_rate for digest in trained.values()]
+    rates = [store.archive(1).evaluation(digest).spike_rate for digest in trained.values()]
     assert any(0.01 < rate < 0.9 for rate in rates)
     for trial in trained:
         code, document = replay(url, trial)
         assert (code, document["same"], document["versions"]) == (0, True, {})
 
     trial, digest = trained.popitem()
-    kept = store.known(1, digest).to_json()
+    kept = store.archive(1).evaluation(digest).to_json()
     row = archive.c.digest == digest
     with store.engine.begin() as db:
         text = json.dumps(kept | {"spike_rate": 0.123456})

@@ -18,7 +18,9 @@ from nas_service.searches.creation import check, create
 from nas_service.searches.optuna_trial import report_by_number
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
+from nas_service.store.records import Limits
 from nas_service.store.store import Store
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
@@ -68,12 +70,11 @@ def opened(tmp_path):
         search = create(store, check(spec(**limits)), "data")
         made.append(store)
         for e in found:
-            lease = store.claim(
-                search.id, "me/b/1/1", 100, 3, 10, lambda _: search.study.ask().number
-            )
-            assert store.archive_result(search.id, lease, "me/b/1/1", e)
+            queue = TrialQueue(store, search.id, "me/b/1/1")
+            lease = queue.claim(Limits(100, 10, 3), lambda _: search.study.ask().number).lease
+            assert queue.archive_result(lease, e)
             report_by_number(search.study, search.spec, lease.trial, e, e.outcome)
-            store.finish(lease.id, e.outcome)
+            queue.result_reported(lease.id, e.outcome)
         return results.read(search)
 
     yield study

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -25,6 +26,7 @@ from nas_service.searches.session import CONTINUES, open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.fields import INITIAL
 from nas_service.study.loading import load_spec, parse_spec
 from nas_service.worker.worker import Worker
@@ -250,7 +252,7 @@ def test_workers_that_start_at_once_begin_each_once(store_url):
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(4)]
     hands = [Worker(open_search(s, "x"), bench, lambda text: None) for s in others]
     for n, hand in enumerate(hands):  # as if of as many processes
-        hand.owner = f"elsewhere/boot/{n}/1"
+        hand.queue = replace(hand.queue, worker=f"elsewhere/boot/{n}/1")
     threads = [threading.Thread(target=hand.run) for hand in hands]
     for thread in threads:
         thread.start()
@@ -286,7 +288,7 @@ def test_trials_that_continue_others_take_no_place(store):
     number = storage.get_trial_number_from_id(
         storage.create_new_trial(search.study._study_id, template_trial=again)
     )
-    store.leave(search.id, number, first.user_attrs["digest"])
+    TrialQueue(store, search.id).enqueue(number, first.user_attrs["digest"])
     run(store, asked)
     params = [t.params for t in search.study.get_trials(deepcopy=False)]
     assert [params[0], *params[2:5]] == list(resolved(asked).parameters)
@@ -305,14 +307,14 @@ def test_the_front_of_an_earlier_study(store, caplog):
     assert [read(search).evaluation(c).architecture for c in read(search).candidates] == fit
     with pytest.raises(StudyError, match="no study 'nowhere'"):
         begin(store, spec("front:nowhere", name="other"))
-    assert "other" not in store.names()
+    assert "other" not in store.studies.names()
 
 
 def test_what_a_study_began_with_stays(store):
     asked = spec("published")
     search, _ = begin(store, asked)
-    before = store.starts(search.id)
+    before = store.studies.initial_trials(search.id)
     begin(store, asked)
-    assert store.starts(search.id) == before
+    assert store.studies.initial_trials(search.id) == before
     with pytest.raises(StudyError, match=r"another search\.initial"):
         begin(store, spec("extremes"))

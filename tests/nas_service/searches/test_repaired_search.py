@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from nas_service.searches.results import read
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.process_id import owner_name
+from nas_service.store.process_id import worker_name
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import REPAIRS, Worker
@@ -40,7 +41,7 @@ TREE = {
 
 
 # Of this machine, and dead: its lease is free at once.
-GONE = "/".join([*owner_name().split("/")[:2], "999999", "1"])
+GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])
 
 
 def spec(**search):
@@ -70,7 +71,7 @@ def followed(search):
     """Of every rejected trial with a repair: how often that network was proposed or waits."""
     trials = search.study.get_trials(deepcopy=False)
     space = search.spec.build_space()
-    archive = search.store.archived(search.id)
+    archive = search.store.archive(search.id).entries()
     proposed = [
         space.draw(FixedTrial(t.system_attrs.get("fixed_params", t.params))).digest
         for t in trials
@@ -80,7 +81,7 @@ def followed(search):
     for t in trials:
         if t.user_attrs.get("outcome") == "rejected":
             assert archive[t.user_attrs["digest"]].trial == t.number
-            evaluation = search.store.known(search.id, t.user_attrs["digest"])
+            evaluation = search.store.archive(search.id).evaluation(t.user_attrs["digest"])
             if evaluation.repair:
                 digest = space.draw(FixedTrial(evaluation.repair)).digest
                 found[t.number] = len({n for n, d in enumerate(proposed) if d == digest})
@@ -128,7 +129,7 @@ class Lost(Worker):
 def test_a_lost_worker_loses_and_doubles_no_repair(store, moment):
     asked = spec()
     lost = begin(store, asked, Lost)
-    lost.moment, lost.owner = moment, GONE
+    lost.moment, lost.queue = moment, replace(lost.queue, worker=GONE)
     with pytest.raises(KeyboardInterrupt):
         lost.run()
     worker = begin(store, asked)
@@ -139,7 +140,7 @@ def test_a_lost_worker_loses_and_doubles_no_repair(store, moment):
     assert len(found) > 2
     assert set(found.values()) == {1}
     told = [t for t in trials if t.state == TrialState.COMPLETE]
-    outcomes = worker.search.store.outcomes(worker.search.id)
+    outcomes = worker.search.store.leases(worker.search.id).outcomes()
     assert set(outcomes) == {t.number for t in told}
 
 
@@ -183,7 +184,7 @@ def test_two_workers_at_once_enqueue_a_repair_once(store_url):
     ready, looked = threading.Event(), threading.Event()
 
     def propose_second():
-        second_store.optuna.look(second.search.id)
+        second_store.optuna.take_snapshot(second.search.id)
         looked.set()
         ready.wait()
         with second_store.transactions.writing():
@@ -212,14 +213,14 @@ def test_many_workers_share_the_queue(store_url):
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(2)]
     hands = [Worker(open_search(s, "x"), first.bench, lambda text: None) for s in others]
     for n, hand in enumerate(hands):
-        hand.owner = f"elsewhere/boot/{n}/1"
+        hand.queue = replace(hand.queue, worker=f"elsewhere/boot/{n}/1")
     threads = [threading.Thread(target=hand.run) for hand in hands]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     search = open_search(store, "x")
-    outcomes = list(store.outcomes(search.id).values())
+    outcomes = list(store.leases(search.id).outcomes().values())
     assert outcomes.count("scored") == 8
     assert set(outcomes) <= {"scored", "rejected", "cached"}
     assert set(followed(search).values()) == {1}

@@ -12,7 +12,10 @@ from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.searches.results import read
 from nas_service.searches.stopping import end_reason, stalled
-from nas_service.store.store import Archived, BREAK_s, Lease, Store
+from nas_service.store.records import Archived, Claimed, Limits, Wait
+from nas_service.store.store import Store
+from nas_service.store.studies import IDLE_s, advance_clock
+from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
@@ -55,13 +58,13 @@ def test_a_stall_by_hand(trainings, gain, ends):
     found = stalled(spec(early_stop={"patience": trainings, "min_gain": gain}), reversed(rows))
     assert bool(found) == ends
     if ends:
-        assert found.startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
+        assert str(found).startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
 
 
 def test_nothing_stalls_before_something_is_found():
     rows = [row(n, 1, 50000) for n in range(5)]
-    assert stalled(spec(early_stop={"patience": 2}), rows) == ""
-    assert stalled(spec(), [row(n, 1, 5000) for n in range(5)]) == ""
+    assert stalled(spec(early_stop={"patience": 2}), rows) is None
+    assert stalled(spec(), [row(n, 1, 5000) for n in range(5)]) is None
 
 
 def test_diverged_trainings_count():
@@ -86,19 +89,19 @@ def test_limits_that_cannot_be_are_refused():
 
 def test_the_clock_counts_while_somebody_works(store_url):
     store = Store(store_url, create=True)
-    store.add_study(1, "{}", "data", trainings=4)
-    for now in (100.0, 110.0, 110.0 + BREAK_s, 115.0 + BREAK_s):  # a break, as long as a lease
+    store.studies.add(1, "{}", "data", trainings=4)
+    for now in (100.0, 110.0, 110.0 + IDLE_s, 115.0 + IDLE_s):  # a break, as long as a lease
         with store.exclusive(1) as db:
-            store._beat(db, 1, now)
-    limits = {"max_proposals": 100, "max_attempts": 3, "max_failures": 10, "ask": lambda _: 0}
-    assert store.claim(1, "a/b/1/1", **limits, seconds=15) == (
-        "time is up: 15 of 15 seconds, 0 trainings"
-    )
-    assert store.end(1, 100, 10, 15) == "time is up: 15 of 15 seconds, 0 trainings"
-    assert store.end(1, 100, 10, 60) == ""
-    assert isinstance(store.claim(1, "a/b/1/1", **limits, seconds=60), Lease)
-    assert store.claim(1, "c/d/1/1", **limits, seconds=15) is None  # one trial is under way
-    assert store.end(1, 100, 10, 15) is None
+            advance_clock(db, 1, now)
+    first, second = (TrialQueue(store, 1, worker) for worker in ("a/b/1/1", "c/d/1/1"))
+    short, long = (Limits(100, 10, 3, seconds) for seconds in (15, 60))
+    for reason in (first.claim(short, lambda _: 0), first.end(short)):
+        assert reason.kind == "time"
+        assert str(reason) == "time is up: 15 of 15 seconds, 0 trainings"
+    assert first.end(long) is None
+    assert isinstance(first.claim(long, lambda _: 0), Claimed)
+    assert second.claim(short, lambda _: 1) == Wait()  # one trial is under way
+    assert second.end(short) == Wait()
     close(store)
 
 
@@ -119,7 +122,7 @@ def store(tmp_path):
 
 def run(store, **limits):
     search, bench = api.prepare(spec(**limits), lambda: store, Path())
-    store.set_budget(search.id, search.spec.search.trainings)
+    store.studies.set_budget(search.id, search.spec.search.trainings)
     why = Worker(search, bench, lambda text: None).run(60)
     return search, why
 
@@ -178,9 +181,10 @@ def test_a_small_space_that_is_known_is_told(store):
     assert end_reason(search) is None
     different = {a.digest: a for a in search.spec.build_space()}.values()
     for n, architecture in enumerate(different):
-        lease = store.claim(search.id, "a/b/1/1", 10**9, 3, 10, lambda _, n=n: n)
-        store.archive_result(search.id, lease, "a/b/1/1", bench.screen(architecture, 0))
-        store.finish(lease.id, "rejected")
+        queue = TrialQueue(store, search.id, "a/b/1/1")
+        lease = queue.claim(Limits(10**9, 10, 3), lambda _, n=n: n).lease
+        queue.archive_result(lease, bench.screen(architecture, 0))
+        queue.result_reported(lease.id, "rejected")
     assert (
         end_reason(search)
         == f"space exhausted: all {len(different)} different candidates are known"

@@ -7,7 +7,7 @@ import pytest
 from nas_service.errors import SpecError
 from nas_service.searches.creation import check
 from nas_service.searches.successive_halving import SuccessiveHalving, promote_by
-from nas_service.store.store import RungResult
+from nas_service.store.records import RungResult
 from nas_service.study.loading import parse_spec
 
 TREE = {
@@ -28,7 +28,7 @@ def spec(**tables):
     return parse_spec(json.dumps(TREE | {k: TREE[k] | v for k, v in tables.items()}), "x")
 
 
-def standing(trial, epochs=2, accuracy=0.5, energy=0.5, parameters=50):
+def rung_result(trial, epochs=2, accuracy=0.5, energy=0.5, parameters=50):
     metrics = {"accuracy": accuracy, "energy_uJ": energy, "parameters": parameters}
     return RungResult(f"d{trial}", trial, epochs, metrics)
 
@@ -49,46 +49,46 @@ TABLE = [  # accuracy, energy, parameters
 def test_the_order_by_hand():
     """Front 0 1 2 7 with the boxes .18 .35 .42 .24: 2 first. Beside it 0 adds .04, 1 adds .05 and
     7 adds .06; beside both 0 adds .04 and 1 adds .02. Then the fronts 3 and 6, then 5, then 4."""
-    found = LADDER.ranked([standing(n, 2, *row) for n, row in enumerate(TABLE)], 2)
+    found = LADDER.ranked([rung_result(n, 2, *row) for n, row in enumerate(TABLE)], 2)
     assert [s.trial for s in found] == [2, 7, 0, 1, 3, 6, 5, 4]
 
 
 def promoted(measured, held=(), over=False):
     found = LADDER.promotion(measured, set(held), over)
-    return None if found is None else (found.standing.trial, found.until)
+    return None if found is None else (found.result.trial, found.until)
 
 
 def by_accuracy(*accuracies):
-    return [standing(n, 2, a) for n, a in enumerate(accuracies)]
+    return [rung_result(n, 2, a) for n, a in enumerate(accuracies)]
 
 
 def test_one_in_three_goes_on():
     assert promoted(by_accuracy(0.5, 0.6)) is None
     assert promoted(by_accuracy(0.5, 0.6, 0.4)) == (1, 6)
-    assert promoted([*by_accuracy(0.5, 0.6, 0.4), standing(1, 6)]) is None
+    assert promoted([*by_accuracy(0.5, 0.6, 0.4), rung_result(1, 6)]) is None
     six = by_accuracy(0.5, 0.6, 0.4, 0.7, 0.1, 0.2)
     assert promoted(six) == (3, 6)
-    assert promoted([*six, standing(3, 6)]) == (1, 6)
-    assert promoted([*six, standing(3, 6), standing(1, 6)]) is None
+    assert promoted([*six, rung_result(3, 6)]) == (1, 6)
+    assert promoted([*six, rung_result(3, 6), rung_result(1, 6)]) is None
 
 
 def test_the_highest_rung_comes_first():
     nine = by_accuracy(*(n / 10 for n in range(9)))
-    there = [standing(n, 6, n / 10) for n in (0, 1, 2)]
+    there = [rung_result(n, 6, n / 10) for n in (0, 1, 2)]
     assert promoted([*nine, *there]) == (2, 18)
-    assert promoted([*nine, *there, standing(2, 18)]) == (8, 6)
+    assert promoted([*nine, *there, rung_result(2, 18)]) == (8, 6)
 
 
 def test_those_that_went_further_count_with_what_they_had():
     """Trial 0 was the best at 2 and is bad by now; it keeps its place, and 1 stays."""
-    measured = [*by_accuracy(0.9, 0.8, 0.7), standing(0, 6, 0.1), standing(0, 18, 0.1)]
+    measured = [*by_accuracy(0.9, 0.8, 0.7), rung_result(0, 6, 0.1), rung_result(0, 18, 0.1)]
     assert promoted(measured) is None
 
 
 def test_the_infeasible_go_on_only_behind_the_feasible():
-    over = [standing(n, 2, 0.9, 0.1, 100 + n) for n in (1, 2)]
-    assert promoted([*over, standing(3, 2, 0.1)]) == (3, 6)
-    assert promoted([*over, standing(4, 2, 0.99, 0.01, 150)]) == (1, 6)
+    over = [rung_result(n, 2, 0.9, 0.1, 100 + n) for n in (1, 2)]
+    assert promoted([*over, rung_result(3, 2, 0.1)]) == (3, 6)
+    assert promoted([*over, rung_result(4, 2, 0.99, 0.01, 150)]) == (1, 6)
 
 
 def test_what_is_held_keeps_its_place():
@@ -100,26 +100,26 @@ def test_what_is_held_keeps_its_place():
 def test_at_the_end_somebody_is_trained_in_full():
     two = by_accuracy(0.5, 0.6)
     assert promoted(two, over=True) == (1, 6)
-    assert promoted([*two, standing(1, 6)], over=True) == (1, 18)
-    assert promoted([*two, standing(1, 6), standing(1, 18)], over=True) is None
-    assert promoted([*two, standing(1, 6)], ["d1"], over=True) == (0, 6), "1 diverged"
-    assert promoted([*two, standing(1, 6)], ["d0", "d1"], over=True) is None
+    assert promoted([*two, rung_result(1, 6)], over=True) == (1, 18)
+    assert promoted([*two, rung_result(1, 6), rung_result(1, 18)], over=True) is None
+    assert promoted([*two, rung_result(1, 6)], ["d1"], over=True) == (0, 6), "1 diverged"
+    assert promoted([*two, rung_result(1, 6)], ["d0", "d1"], over=True) is None
     assert promoted([], over=True) is None
 
 
 def test_at_the_end_those_that_were_feasible_are_tried_until_one_still_is():
     two = by_accuracy(0.5, 0.6)
-    tried = [*two, standing(1, 6, parameters=120)]
+    tried = [*two, rung_result(1, 6, parameters=120)]
     assert promoted(tried, over=True) == (0, 6)
-    tried += [standing(0, 6, parameters=120)]
+    tried += [rung_result(0, 6, parameters=120)]
     assert promoted(tried, over=True) == (0, 18), "none is left: the least excess, the first of two"
-    assert promoted([*tried, standing(0, 18, parameters=120)], over=True) is None
+    assert promoted([*tried, rung_result(0, 18, parameters=120)], over=True) is None
 
 
 def test_steps_of_other_ladders_are_no_rungs():
     """Grown from 12 epochs to 18: what went to 12 counts at 6, and goes on."""
-    measured = [standing(n, e, n / 10) for n in range(3) for e in (2, 6)]
-    measured += [standing(2, 12, 0.2)]
+    measured = [rung_result(n, e, n / 10) for n in range(3) for e in (2, 6)]
+    measured += [rung_result(2, 12, 0.2)]
     assert promoted(measured) == (2, 18)
 
 

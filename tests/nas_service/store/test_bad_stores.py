@@ -306,7 +306,7 @@ def test_a_worker_needs_no_more_rights_than_the_documents_say(nas, server, tmp_p
             db.execute(sa.text(f"GRANT {grants[1]} IN SCHEMA public TO hand"))
         store = Store(by("hand", url), write=True)
         search = open_search(store, "tiny")
-        store.set_budget(search.id, 2)
+        store.studies.set_budget(search.id, 2)
         bench = Evaluator.open(search.spec, tmp_path)
         assert "2 trainings" in Worker(search, bench, lambda text: None).run()
         close(store)

@@ -187,7 +187,7 @@ def test_studies_of_optuna_stay_as_they_are(store_url, opened):
     before = rows(store_url)
     store = opened(store_url, create=True)
     assert rows(store_url).items() >= before.items()
-    assert store.names() == ["theirs"]
+    assert store.studies.names() == ["theirs"]
 
 
 def test_neither_logging_nor_streams_are_touched(store_url, capfd):
@@ -363,9 +363,12 @@ def test_an_old_study_goes_on(old_url, opened):
     store = opened(old_url, write=True)
     search = open_search(store, "old")
     bench = Evaluator.open(search.spec, Path())
-    assert (store.study("old").data_digest, store.study("old").trainings) == (bench.data_digest, 2)
+    assert (store.studies.get("old").data_digest, store.studies.get("old").trainings) == (
+        bench.data_digest,
+        2,
+    )
     trained = [c.digest for c in read(search).candidates if c.outcome == "trained"]
-    store.set_budget(search.id, 3)
+    store.studies.set_budget(search.id, 3)
     assert Worker(search, bench, lambda text: None).run() == "budget spent: 3 trainings"
     found = read(open_search(store, "old"))
     now = [c.digest for c in found.candidates if c.outcome == "trained"]

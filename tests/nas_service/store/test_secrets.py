@@ -148,9 +148,9 @@ def test_bugs_keep_the_password(url):
     with connect(url).begin() as db:
         db.execute(sa.text("DROP SCHEMA public CASCADE"))
     for bug in (
-        lambda: store.study("tiny"),
-        lambda: store.set_budget(7, 7),
-        lambda: store.change_spec(7, CANARY, CANARY),  # a value, which errors do not show
+        lambda: store.studies.get("tiny"),
+        lambda: store.studies.set_budget(7, 7),
+        lambda: store.studies.change_spec(7, CANARY, CANARY),  # a value, which errors do not show
         lambda: schema.check(checked_url(url)),
     ):
         try:

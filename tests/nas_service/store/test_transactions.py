@@ -17,7 +17,7 @@ ID = 1
 def store(store_url):
     made = Store(store_url, create=True)
     optuna.create_study(storage=made.optuna, study_name="s")
-    made.add_study(ID, "{}", "data", trainings=4)
+    made.studies.add(ID, "{}", "data", trainings=4)
     yield made
     made.close()
 
@@ -26,22 +26,22 @@ def test_an_exclusive_one_inside_joins(store):
     with store.exclusive(ID) as outer:
         with store.exclusive(ID) as inner, store.transactions.begin() as third:
             assert outer is inner is third
-            store.set_budget(ID, 7)
+            store.studies.set_budget(ID, 7)
         assert not outer.closed
-        assert store.budget(ID) in (4, 7)
-    assert store.budget(ID) == 7
+        assert store.studies.budget(ID) in (4, 7)
+    assert store.studies.budget(ID) == 7
 
 
 def test_an_error_undoes_what_was_joined_too(store):
     def act():
         with store.exclusive(ID):
-            store.set_budget(ID, 9)
+            store.studies.set_budget(ID, 9)
             store.optuna.create_new_trial(ID)
             raise KeyError("late")
 
     with pytest.raises(KeyError, match="late"):
         act()
-    assert store.budget(ID) == 4
+    assert store.studies.budget(ID) == 4
     assert store.optuna.get_all_trials(ID) == []
 
 
@@ -52,12 +52,12 @@ def test_a_write_of_optunas_that_fails_undoes_ours(store):
 
     def act():
         with store.exclusive(ID):
-            store.set_budget(ID, 9)
+            store.studies.set_budget(ID, 9)
             store.optuna.set_trial_user_attr(trial, "late", 1)
 
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         act()
-    assert store.budget(ID) == 4
+    assert store.studies.budget(ID) == 4
     assert store.optuna.get_trial(trial).user_attrs == {}
 
 
@@ -76,7 +76,7 @@ def test_threads_have_transactions_of_their_own(store):
     thread.start()
     with store.exclusive(ID):
         inside.set()
-        store.set_budget(ID, 6)
+        store.studies.set_budget(ID, 6)
         thread.join(0.3)
         order.append("first")
     thread.join()

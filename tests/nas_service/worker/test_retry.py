@@ -24,17 +24,17 @@ def patience(store, said=None, ended=None):
 
 def store_of(url):
     made = Store(url, create=True)
-    made.add_study(ID, "{}", "data", trainings=4)
+    made.studies.add(ID, "{}", "data", trainings=4)
     return made
 
 
 def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
     with postgres.database(own_postgres.url) as url:
         store, said = store_of(url), []
-        assert store.budget(ID) == 4
+        assert store.studies.budget(ID) == 4
         own_postgres.stop("immediate")
         with pytest.raises(sa.exc.OperationalError) as found:
-            store.budget(ID)
+            store.studies.budget(ID)
         assert is_transient(found.value)
         tries = []
 
@@ -42,7 +42,7 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
             tries.append(again)
             if len(tries) == 2:
                 own_postgres.start()
-            return store.budget(ID)
+            return store.studies.budget(ID)
 
         assert patience(store, said).call(act) == 4
         store.close()
@@ -62,8 +62,8 @@ def test_a_locked_file_is_away(tmp_path, monkeypatch):
         tries.append(again)
         if len(tries) == 2:
             other.execute("ROLLBACK")
-        store.set_budget(ID, 5)
-        return store.budget(ID)
+        store.studies.set_budget(ID, 5)
+        return store.studies.budget(ID)
 
     assert patience(store).call(act) == 5
     assert len(tries) >= 2
@@ -76,7 +76,7 @@ def test_what_no_waiting_mends_ends_it_in_one_line(tmp_path):
     with store.engine.begin() as db:
         db.execute(sa.text("DROP TABLE nas_studies"))
     with pytest.raises(StoreError, match=r"nas\.db: no such table: nas_studies"):
-        patience(store).call(lambda again: store.budget(ID))
+        patience(store).call(lambda again: store.studies.budget(ID))
     store.close()
 
 

@@ -7,11 +7,11 @@ from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.process_id import owner_name
-from nas_service.store.store import Lease
+from nas_service.store.process_id import worker_name
+from nas_service.store.records import Lease
 from nas_service.worker.spool import Spool
 
-GONE = "/".join([*owner_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
+GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
 REPORT = load_profile("corrected").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
 FOUND = Evaluation(Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8), "rejected", REPORT, 0.1, 1)
 

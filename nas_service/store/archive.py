@@ -1,0 +1,113 @@
+"""The archive: one evaluation for each candidate of a study, and its metrics at each rung."""
+
+import json
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nas_service.metrics import Evaluation, measure
+from nas_service.store.records import CONTINUED, Archived, RungResult
+from nas_service.store.tables import archive, rungs
+from nas_service.store.transactions import Transactions
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive of one study."""
+
+    transactions: Transactions
+    study_id: int
+
+    def digests(self) -> set[str]:
+        """Digests of all known candidates."""
+        query = sa.select(archive.c.digest).where(archive.c.study_id == self.study_id)
+        with self.transactions.begin() as db:
+            return set(db.execute(query).scalars())
+
+    def evaluation(self, digest: str) -> Evaluation | None:
+        """A candidate's evaluation; None where it is not known."""
+        with self.transactions.begin() as db:
+            return evaluation(db, self.study_id, digest)
+
+    def entries(self) -> dict[str, Archived]:
+        """All entries by digest, without their evaluations."""
+        columns = ("digest", "trial", "outcome", "metrics", "test_accuracy")
+        query = sa.select(*(archive.c[name] for name in columns))
+        with self.transactions.begin() as db:
+            ours = archive.c.study_id == self.study_id
+            rows = db.execute(query.where(ours)).mappings().all()
+        return {r["digest"]: Archived(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows}
+
+    def rung_results(self) -> list[RungResult]:
+        """Every candidate's metrics at every rung it has reached, by trial and epoch."""
+        with self.transactions.begin() as db:
+            return rung_results(db, self.study_id)
+
+    def set_test_accuracy(self, digest: str, accuracy: float) -> None:
+        """Records a candidate's accuracy on the test images, 0..1."""
+        with self.transactions.begin() as db:
+            this = (archive.c.study_id == self.study_id, archive.c.digest == digest)
+            db.execute(archive.update().where(*this).values(test_accuracy=accuracy))
+
+
+def evaluation(db: Connection, study_id: int, digest: str) -> Evaluation | None:
+    """A candidate's evaluation, read in the caller's transaction."""
+    query = sa.select(archive.c.evaluation).where(
+        archive.c.study_id == study_id, archive.c.digest == digest
+    )
+    text = db.execute(query).scalar_one_or_none()
+    return None if text is None else Evaluation.from_json(json.loads(text))
+
+
+def rung_results(db: Connection, study_id: int) -> list[RungResult]:
+    """As `Archive.rung_results`, read in the caller's transaction."""
+    entry = archive.c
+    same = (entry.study_id == rungs.c.study_id) & (entry.digest == rungs.c.digest)
+    columns = (rungs.c.digest, entry.trial, rungs.c.epochs, rungs.c.metrics)
+    query = sa.select(*columns).join(archive, same).where(rungs.c.study_id == study_id)
+    rows = db.execute(query.order_by(entry.trial, rungs.c.epochs)).mappings().all()
+    return [RungResult(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows]
+
+
+def continues(later: Evaluation, earlier: Evaluation | None) -> bool:
+    """True where `later` is a later epoch of the same training, or its end by divergence."""
+    if earlier is None or not earlier.trained:
+        return False
+    return later.outcome == "diverged" or later.fidelity > earlier.fidelity
+
+
+def keep(
+    db: Connection, study_id: int, trial: int, result: Evaluation, text: str, at_rung: bool
+) -> str:
+    """Keeps a result in the caller's transaction.
+
+    A known candidate's entry is replaced only by a result that continues its training.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        trial: number of the trial that has measured the result.
+        result: the evaluation.
+        text: the same as JSON.
+        at_rung: keep its metrics as those of a rung, too.
+
+    Returns:
+        The trial's outcome: that of the result, "continued" or "cached".
+    """
+    digest = result.architecture.digest
+    this = {"study_id": study_id, "digest": digest}
+    row = {"outcome": result.outcome, "metrics": json.dumps(measure(result)), "evaluation": text}
+    earlier = evaluation(db, study_id, digest)
+    continued = continues(result, earlier)
+    if earlier is None:
+        db.execute(archive.insert().values(**this, **row, trial=trial))
+    elif continued:  # its accuracy on the test images was that of other weights
+        same = (archive.c.study_id == study_id, archive.c.digest == digest)
+        db.execute(archive.update().where(*same).values(**row, test_accuracy=None))
+    if at_rung and result.trained and (continued or earlier is None):
+        at = {"epochs": result.fidelity, "metrics": row["metrics"]}
+        db.execute(rungs.insert().values(**this, **at))
+    if continued:
+        return CONTINUED
+    return result.outcome if earlier is None else "cached"

@@ -1,0 +1,46 @@
+"""The history of attempts: who tried each trial, when, and how that ended.
+
+Every function here runs in the caller's transaction.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nas_service.store.records import Lease, ResultKind
+from nas_service.store.tables import attempts
+
+
+def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float) -> None:
+    """Adds an attempt that begins now."""
+    row = {"lease_id": lease.id, "attempt": lease.attempt, "study_id": study_id}
+    db.execute(attempts.insert().values(**row, owner=worker, began=now_s))
+
+
+def end(db: Connection, lease: Lease, kind: ResultKind, now_s: float, **facts: str | None) -> None:
+    """Records how an attempt ended; `facts` are further columns."""
+    this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+    db.execute(attempts.update().where(*this).values(ending=kind, ended=now_s, **facts))
+
+
+def failed(db: Connection, lease_id: int) -> int:
+    """Number of attempts at a trial in which its worker or its training process was lost."""
+    return _count(db, lease_id, attempts.c.ending.in_(("lost", "late", "crashed")))
+
+
+def crashes(db: Connection, lease_id: int, kind: str) -> int:
+    """Number of attempts at a trial whose training process ended in this way."""
+    crashed = attempts.c.ending == "crashed"
+    return _count(db, lease_id, crashed, attempts.c.reason.startswith(f"{kind}:"))
+
+
+def result(db: Connection, lease: Lease) -> str | None:
+    """Digest of the result that this attempt has won with."""
+    these = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+    won = attempts.c.ending == "won"
+    digest: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()
+    return digest
+
+
+def _count(db: Connection, lease_id: int, *where: "sa.ColumnElement[bool]") -> int:
+    query = sa.select(sa.func.count()).where(attempts.c.lease_id == lease_id, *where)
+    return int(db.execute(query).scalar_one())

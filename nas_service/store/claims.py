@@ -1,0 +1,99 @@
+"""One claim, inside its transaction: which trial a worker gets."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nas_service.store import attempts, leases
+from nas_service.store.progress import Progress, promotion
+from nas_service.store.records import (
+    LIVE,
+    Ask,
+    Claim,
+    Claimed,
+    Ended,
+    Lease,
+    Limits,
+    Promote,
+    Promotion,
+    Wait,
+)
+from nas_service.store.tables import leases as table
+from nas_service.store.tables import of_study
+
+
+@dataclass(frozen=True)
+class OpenClaim:
+    """A claim whose transaction is open.
+
+    Attributes:
+        db: the transaction, which excludes all other claims of the study.
+        study_id: the study.
+        worker: who claims.
+        now_s: the database's time.
+        lease_s: for how long a lease is given.
+    """
+
+    db: Connection
+    study_id: int
+    worker: str
+    now_s: float
+    lease_s: float
+
+    def given_before(self) -> Lease | None:
+        """The lease that this worker holds already."""
+        ours = (table.c.owner == self.worker, table.c.state.in_(LIVE))
+        row = self.db.execute(of_study(table, self.study_id).where(*ours)).mappings().first()
+        return None if row is None else leases.lease_of(row)
+
+    def reclaimed(self, max_attempts: int) -> Lease | None:
+        """The first trial that has no living worker; the leases of dead workers end here."""
+        rows = leases.reclaimable(self.db, self.study_id, self.worker, self.now_s)
+        free = [row for row in rows if self._requeue_lost(row, max_attempts)]
+        if not free:
+            return None
+        row = free[0]
+        lease = Lease(row["lease_id"], row["trial"], row["attempt"] + 1)
+        values = {"state": "proposing", "owner": self.worker, "attempt": lease.attempt}
+        deadline = self.now_s + self.lease_s
+        leases.update(self.db, leases.is_lease(lease.id), **values, deadline=deadline)
+        attempts.begin(self.db, self.study_id, lease, self.worker, self.now_s)
+        return lease
+
+    def _requeue_lost(self, row: sa.RowMapping, max_attempts: int) -> bool:
+        """True for a trial to be tried again; one that has lost its worker too often fails."""
+        if row["state"] == "waiting":
+            return True
+        lease = leases.lease_of(row)
+        attempts.end(self.db, lease, "lost", self.now_s)
+        return leases.requeue(self.db, self.study_id, lease, "its worker was lost", max_attempts)
+
+    def new_trial(
+        self,
+        study: Progress,
+        limits: Limits,
+        ask: Ask,
+        promote: Promote | None,
+        ended: Ended | None,
+    ) -> Claim:
+        """A trial that is made now; arguments as in `TrialQueue.claim`."""
+        end = study.end(limits) or ended
+        if promote is not None and not study.closed(limits):
+            last_resort = end is not None and study.idle
+            chosen = promotion(self.db, self.study_id, promote, last_resort)
+            if chosen is not None:
+                return self._begin(ask(chosen), chosen)
+        if end is not None:
+            return end if study.idle else Wait()
+        return self._begin(ask(None)) if study.has_room else Wait()
+
+    def _begin(self, trial: int, promotion: Promotion | None = None) -> Claimed:
+        """The first attempt at a new trial."""
+        row = {"owner": self.worker, "attempt": 1, "deadline": self.now_s + self.lease_s}
+        state = {"state": "proposing"}
+        if promotion is not None:
+            state = {"state": "training", "digest": promotion.digest}
+        lease = Lease(leases.insert(self.db, self.study_id, trial, **row, **state), trial, 1)
+        attempts.begin(self.db, self.study_id, lease, self.worker, self.now_s)
+        return Claimed(lease, promotion)

@@ -1,0 +1,179 @@
+"""Optuna's storage, whose calls join the transaction that their thread has open."""
+
+import copy
+import json
+from collections.abc import Container, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import sqlalchemy as sa
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import StudyModel, TrialModel, TrialValueModel
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from nas_service.store.transactions import (
+    TRIALS,
+    Attributes,
+    SharedSession,
+    Transactions,
+)
+from nas_service.store.trial_reader import frozen_trial, read_trials
+
+FROZEN_s = 20.0  # a process that is silent for so long inside a transaction loses its locks
+
+
+class JoiningStorage(RDBStorage):
+    """Optuna's storage in a transaction that our tables share.
+
+    Attributes:
+        transactions: of its database.
+        new_trial: the trial that was made last.
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        """As `RDBStorage`."""
+        super().__init__(url, **settings)
+        self.new_trial: FrozenTrial | None = None
+        self._join()
+
+    def _join(self) -> None:
+        if self.engine.dialect.name == "postgresql":
+            self.engine.dispose()  # connections so far were made without the next line
+            sa.event.listen(self.engine, "connect", _end_when_silent)
+            # several rows are written by one statement, not one by one
+            self.engine.dialect.use_insertmanyvalues_wo_returning = True
+        self.transactions = Transactions(self.engine)
+        self.scoped_session = _Sessions(self.transactions)  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["transactions"]
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._join()
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """By two statements; RDBStorage takes seven."""
+        included = [n for n in included_trial_ids if n <= trial_id_greater_than]
+        with _create_scoped_session(self.scoped_session) as session:
+            db = session.connection()
+            trials = read_trials(db, study_id, states, included, trial_id_greater_than)
+            if not trials:
+                StudyModel.find_or_raise_by_id(study_id, session)
+            return trials
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        session = self.transactions.session()
+        if template_trial is None and isinstance(session, SharedSession):
+            self.new_trial = self._insert_trial(session, study_id)
+        else:
+            self.new_trial = super()._create_new_trial(study_id, template_trial)
+            session.flush()  # so that readers in this transaction see all of it
+        return copy.deepcopy(self.new_trial)
+
+    def _insert_trial(self, session: SharedSession, study_id: int) -> FrozenTrial:
+        """A trial with the next number, by one statement under the study's lock."""
+        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+        number = sa.select(sa.func.count()).where(TRIALS.c.study_id == study_id)
+        state = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
+        row = {"study_id": study_id, "number": number.scalar_subquery(), **state}
+        new = session.execute(sa.insert(TRIALS).values(row).returning(TRIALS)).one()
+        return frozen_trial(new)
+
+    def _updatable(self, session: SharedSession, trial_id: int) -> TrialModel:
+        trial = session.trial(trial_id)
+        self.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
+        return trial
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Session,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        """In a shared transaction all parameters are written by one statement, at its end."""
+        if not isinstance(session, SharedSession):
+            super()._set_trial_param_without_commit(
+                session, trial_id, param_name, param_value_internal, distribution,
+                previous_distribution,
+            )  # fmt: skip
+            return
+        trial: Any = self._updatable(session, trial_id)
+        previous = previous_distribution or session.distributions(trial.study_id).get(param_name)
+        if previous is not None:
+            check_distribution_compatibility(previous, distribution)
+        row = {"trial_id": trial_id, "param_name": param_name}
+        row |= {"param_value": param_value_internal}
+        row |= {"distribution_json": distribution_to_json(distribution)}
+        session.params.append(row)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """In a shared transaction all values are written by one statement, at its end."""
+        session = self.transactions.session()
+        if not isinstance(session, SharedSession):
+            return super().set_trial_state_values(trial_id, state, values)
+        trial: Any = self._updatable(session, trial_id)
+        if state == TrialState.RUNNING and trial.state != TrialState.WAITING:
+            return False
+        for objective, value in enumerate(values or ()):
+            number, kind = TrialValueModel.value_to_stored_repr(value)
+            row = {"trial_id": trial_id, "objective": objective}
+            session.values.append(row | {"value": number, "value_type": kind})
+        trial.state = state
+        if state == TrialState.RUNNING:
+            trial.datetime_start = datetime.now()
+        if state.is_finished():
+            trial.datetime_complete = datetime.now()
+        return True
+
+    def _set_trial_attr_without_commit(
+        self, session: Session, model_cls: Attributes, trial_id: int, key: str, value: Any
+    ) -> None:
+        """In a shared transaction all attributes are written by one statement, at its end."""
+        if not isinstance(session, SharedSession):
+            super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, value)
+            return
+        self._updatable(session, trial_id)
+        session.attributes.setdefault(model_cls, {})[trial_id, key] = json.dumps(value)
+
+
+def _end_when_silent(connection: Any, _: object) -> None:
+    """A stopped process that holds a study's lock would block all others."""
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * FROZEN_s)}")
+    connection.autocommit = False
+
+
+class _Sessions:
+    """Where Optuna takes its sessions from."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def __call__(self) -> Session:
+        return self._transactions.session()
+
+    def remove(self) -> None:
+        """Nothing to do: every session of ours ends with the call that took it."""

@@ -1,0 +1,207 @@
+"""Leases: which worker has which trial, and what the trials of a study have come to.
+
+The functions here run in the caller's transaction.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nas_service.store import attempts
+from nas_service.store.process_id import is_dead
+from nas_service.store.records import LIVE, REASON, Lease, Unreported
+from nas_service.store.tables import archive, clock, leases, now, of_study
+from nas_service.store.transactions import Transactions
+
+
+@dataclass(frozen=True)
+class Leases:
+    """What the trials of one study have come to, to read."""
+
+    transactions: Transactions
+    study_id: int
+
+    def outcomes(self) -> dict[int, str]:
+        """Trial number -> its outcome, or its state where it has none yet."""
+        c = leases.c
+        query = sa.select(c.trial, sa.func.coalesce(c.outcome, c.state))
+        return dict(self._pairs(query.where(c.trial.is_not(None))))
+
+    def failures(self) -> dict[int, str]:
+        """Number of each failed trial -> the reason."""
+        query = sa.select(leases.c.trial, leases.c.reason)
+        return dict(self._pairs(query.where(leases.c.state == "failed")))
+
+    def workers(self) -> list[str]:
+        """Live workers that have a trial."""
+        with self.transactions.begin() as db:
+            live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
+            query = sa.select(leases.c.owner).where(leases.c.study_id == self.study_id, live)
+            return sorted({w for w in db.execute(query).scalars() if not is_dead(w)})
+
+    def unfinished(self) -> set[str]:
+        """Digests of the candidates whose trials are not finished."""
+        query = sa.select(leases.c.digest).where(
+            leases.c.study_id == self.study_id,
+            leases.c.digest.is_not(None),
+            leases.c.state.not_in(("told", "failed")),
+        )
+        with self.transactions.begin() as db:
+            return set(db.execute(query).scalars())
+
+    def _pairs(self, query: "sa.Select[Any]") -> list[tuple[int, str]]:
+        with self.transactions.begin() as db:
+            rows = db.execute(query.where(leases.c.study_id == self.study_id))
+            return [(number, text) for number, text in rows]
+
+
+# --- rows
+
+
+def insert(db: Connection, study_id: int, trial: int, **columns: Any) -> int:
+    """Adds the lease of a trial; returns its id."""
+    done = db.execute(leases.insert().values(study_id=study_id, trial=trial, **columns))
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+def enqueue(db: Connection, study_id: int, trial: int, digest: str | None) -> None:
+    """Adds the lease of a trial that waits for its first attempt."""
+    row = {"digest": digest, "state": "waiting", "attempt": 0, "owner": "", "deadline": 0.0}
+    insert(db, study_id, trial, **row)
+
+
+def update(db: Connection, *where: "sa.ColumnElement[bool]", **columns: Any) -> int:
+    """Changes leases; returns how many."""
+    return db.execute(leases.update().where(*where).values(**columns)).rowcount
+
+
+def exists(db: Connection, *where: "sa.ColumnElement[bool]") -> bool:
+    """True where any lease is so."""
+    return db.execute(sa.select(leases.c.lease_id).where(*where)).first() is not None
+
+
+def is_lease(lease_id: int) -> "sa.ColumnElement[bool]":
+    """Of one lease, whatever its attempt."""
+    return leases.c.lease_id == lease_id
+
+
+def same_attempt(lease: Lease) -> tuple["sa.ColumnElement[bool]", ...]:
+    """Of a lease while no later attempt has begun."""
+    return (leases.c.lease_id == lease.id, leases.c.attempt == lease.attempt)
+
+
+def held(lease: Lease, worker: str) -> tuple["sa.ColumnElement[bool]", ...]:
+    """Of a lease that the worker still has."""
+    return (*same_attempt(lease), leases.c.owner == worker, leases.c.state.in_(LIVE))
+
+
+def still_owned(row: sa.RowMapping, lease: Lease, worker: str) -> bool:
+    """True while no other worker has begun the trial anew, even after the lease's deadline."""
+    same = (row["attempt"], row["owner"]) == (lease.attempt, worker)
+    return same and row["state"] in (*LIVE, "waiting")
+
+
+def is_free(row: sa.RowMapping, now_s: float, worker: str = "") -> bool:
+    """True for a lease of `worker` itself, or of no living worker."""
+    return row["owner"] == worker or row["deadline"] < now_s or is_dead(row["owner"])
+
+
+# --- trials without a worker
+
+
+def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> list[sa.RowMapping]:
+    """Leases that no living worker has, locked, by trial.
+
+    A worker that crashed on a trial may not reclaim it before the trial's deadline.
+    """
+    candidates = leases.c.state.in_((*LIVE, "waiting"))
+    query = of_study(leases, study_id).where(candidates).order_by(leases.c.trial)
+    rows = db.execute(query).mappings().all()
+    return [r for r in rows if _may_take(r, worker, now_s) and _lock_unchanged(db, r)]
+
+
+def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:
+    if row["state"] == "waiting":
+        return bool(row["owner"] != worker or row["deadline"] < now_s)
+    return is_free(row, now_s)
+
+
+def _lock_unchanged(db: Connection, row: sa.RowMapping) -> bool:
+    """Locks a lease that was read; False if its worker has renewed or ended it since."""
+    query = sa.select(leases).where(leases.c.lease_id == row["lease_id"])
+    return bool(db.execute(query.with_for_update()).mappings().first() == row)
+
+
+def lease_of(row: sa.RowMapping) -> Lease:
+    """The lease that a row stores."""
+    return Lease(row["lease_id"], row["trial"], row["attempt"])
+
+
+def with_duplicates(
+    db: Connection, study_id: int, lease: Lease, digest: str
+) -> sa.RowMapping | None:
+    """A lease's row, locked, with the time (`now`) and how many trials await its result
+    (`duplicates`)."""
+    other = leases.alias()
+    same = (other.c.study_id == study_id, other.c.digest == digest)
+    count = sa.select(sa.func.count()).where(*same, other.c.state == "following")
+    columns = (clock(db).label("now"), count.scalar_subquery().label("duplicates"))
+    query = sa.select(leases, *columns).where(is_lease(lease.id))
+    return db.execute(query.with_for_update(of=leases)).mappings().first()
+
+
+def requeue(
+    db: Connection,
+    study_id: int,
+    lease: Lease,
+    reason: str,
+    max_attempts: int,
+    deadline: float = 0.0,
+) -> bool:
+    """Leaves a trial to the next claim, or fails it after too many failed attempts.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        lease: the attempt that failed.
+        reason: of the failure.
+        max_attempts: failed attempts after which the trial fails.
+        deadline: before which the worker that has failed may not reclaim it.
+
+    Returns:
+        True where the trial is left to the next claim.
+    """
+    count = attempts.failed(db, lease.id)
+    if count >= max_attempts:
+        fail(db, study_id, lease.id, f"quarantined: {reason}, {count} times over")
+        return False
+    update(db, is_lease(lease.id), state="waiting", deadline=deadline)
+    return True
+
+
+def fail(db: Connection, study_id: int, lease_id: int, reason: str) -> None:
+    """Ends a trial without a result, and with it those that await the same one."""
+    this = is_lease(lease_id)
+    digest = db.execute(sa.select(leases.c.digest).where(this)).scalar_one()
+    duplicate = sa.and_(leases.c.state == "following", leases.c.digest == digest)
+    values = {"state": "failed", "outcome": "failed", "reason": reason[:REASON]}
+    update(db, leases.c.study_id == study_id, this | duplicate, **values)
+
+
+# --- results that Optuna does not know
+
+
+def unreported(study_id: int) -> "sa.Select[Any]":
+    """Leases whose result or failure Optuna may not know."""
+    known = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
+    results = leases.c.state.in_(("archived", "following")) & leases.c.digest.in_(known)
+    failures = (leases.c.state == "failed") & (leases.c.deadline >= 0)
+    return of_study(leases, study_id).where(results | failures)
+
+
+def unreported_of(row: sa.RowMapping) -> Unreported:
+    """The trial of such a lease; one that has awaited another trial's result has no outcome yet."""
+    outcome = row["outcome"] or "cached"
+    return Unreported(row["lease_id"], row["trial"], row["digest"], outcome, row["reason"])

@@ -1,0 +1,116 @@
+"""How far a study is: what its budget has paid for, which limit it has reached, what is promoted.
+
+The functions here run in the caller's transaction.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from nas_service.store.archive import rung_results
+from nas_service.store.records import (
+    CONTINUED,
+    LIVE,
+    PAID,
+    STATES,
+    UNFINISHED,
+    Ended,
+    Limits,
+    Promote,
+    Promotion,
+)
+from nas_service.store.studies import elapsed_s
+from nas_service.store.tables import archive, leases
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is at one moment."""
+
+    states: Counter[str]  # of its leases
+    trainings: int  # paid from the budget
+    begun: int  # unfinished trials that may take from the budget
+    continued: int  # trials of promoted candidates, which no sampler has proposed
+    budget: int
+    elapsed_s: float  # 0 where it was not asked for
+
+    @property
+    def idle(self) -> bool:
+        """True where no trial is unfinished."""
+        return not any(self.states[state] for state in UNFINISHED)
+
+    @property
+    def has_room(self) -> bool:
+        """True where the budget has room for one more training."""
+        return self.trainings + self.begun < self.budget
+
+    def closed(self, limits: Limits) -> bool:
+        """True where no training is begun or continued any more."""
+        return self._late(limits) or self.states["failed"] > limits.failures
+
+    def end(self, limits: Limits) -> Ended | None:
+        """Which limit the study has reached; None where it has reached none."""
+        trainings, failed = self.trainings, self.states["failed"]
+        if trainings >= self.budget:
+            return Ended("budget", {"trainings": trainings})
+        if failed > limits.failures:
+            return Ended("failures", {"failed": failed})
+        if (proposals := self.states.total() - self.continued) >= limits.proposals:
+            return Ended("proposals", {"proposals": proposals, "trainings": trainings})
+        if limits.seconds is not None and self._late(limits):
+            figures = {"elapsed_s": self.elapsed_s, "seconds": limits.seconds}
+            return Ended("time", {**figures, "trainings": trainings})
+        return None
+
+    def _late(self, limits: Limits) -> bool:
+        return limits.seconds is not None and self.elapsed_s >= limits.seconds
+
+
+def read_progress(db: Connection, study_id: int, budget: int, *, timed: bool = False) -> Progress:
+    """How far a study is, by one statement, so that a trial that moves on meanwhile counts once.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        budget: trainings that the study may spend.
+        timed: read the study's clock, too.
+    """
+    row: dict[str, Any] = dict(db.execute(_COUNTS, {"study_id": study_id}).mappings().one())
+    others = {name: row.pop(name) for name in ("trainings", "begun", "continued")}
+    elapsed = elapsed_s(db, study_id) if timed else 0.0
+    return Progress(Counter(row), **others, budget=budget, elapsed_s=elapsed)
+
+
+def _counts() -> "sa.Select[Any]":
+    """Counts of the leases of the study `study_id`, as `Progress` names them."""
+    study_id: Any = sa.bindparam("study_id")
+    lease, count = leases.c, sa.func.count()
+    paid = sa.and_(archive.c.study_id == study_id, archive.c.outcome.in_(PAID))
+    known = lease.digest.in_(sa.select(archive.c.digest).where(paid))
+    new = lease.digest.is_(None) | ~known
+    columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
+    columns["begun"] = count.filter(lease.state.in_((*LIVE, "waiting")), new)
+    columns["continued"] = count.filter(lease.outcome == CONTINUED)
+    columns["trainings"] = sa.select(count).select_from(archive).where(paid).scalar_subquery()
+    named = [column.label(name) for name, column in columns.items()]
+    return sa.select(*named).where(lease.study_id == study_id)
+
+
+_COUNTS = _counts()
+
+
+def promotion(
+    db: Connection, study_id: int, promote: Promote, nothing_else: bool
+) -> Promotion | None:
+    """The candidate that `promote` chooses now; `nothing_else` is left to do in the study."""
+    unfinished = sa.select(leases.c.digest).where(
+        leases.c.study_id == study_id, leases.c.digest.is_not(None), leases.c.state != "told"
+    )
+    diverged = sa.select(archive.c.digest).where(
+        archive.c.study_id == study_id, archive.c.outcome == "diverged"
+    )
+    excluded = {*db.execute(unfinished).scalars(), *db.execute(diverged).scalars()}
+    return promote(rung_results(db, study_id), excluded, nothing_else)

@@ -1,0 +1,147 @@
+"""What the store knows of each study: its specification, budget, first trials and clock."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import BaseStorage
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from nas_service.errors import StudyError
+from nas_service.store.records import StudyRow
+from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, starts, studies
+from nas_service.store.transactions import Transactions
+
+IDLE_s = 60.0  # a longer gap between two heartbeats does not count as work on the study
+
+
+class Studies:
+    """The studies of one store."""
+
+    def __init__(self, transactions: Transactions, storage: BaseStorage, shown: str) -> None:
+        """`storage` is Optuna's; `shown` is the store's address in messages."""
+        self._transactions, self._optuna, self._shown = transactions, storage, shown
+
+    def names(self) -> list[str]:
+        """All studies in Optuna's tables, also those of other programs, in order."""
+        return sorted(optuna.get_all_study_names(self._optuna))
+
+    def has(self, name: str) -> bool:
+        """True for a study that is in our tables as well as in Optuna's."""
+        try:
+            study_id = self._optuna.get_study_id_from_name(name)
+        except KeyError:
+            return False
+        with self._transactions.begin() as db:
+            return db.execute(of_study(studies, study_id)).first() is not None
+
+    def add(
+        self,
+        study_id: int,
+        spec: str,
+        data_digest: str,
+        trainings: int,
+        initial_trials: Sequence[dict[str, int | str]] = (),
+    ) -> None:
+        """Adds a study of Optuna's to our tables; does nothing if it is there.
+
+        Args:
+            study_id: Optuna's.
+            spec: JSON of the specification.
+            data_digest: of the data that candidates are trained on.
+            trainings: the budget.
+            initial_trials: parameters of the study's first trials.
+        """
+        row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
+        row |= {"data_digest": data_digest, "trainings": trainings}
+        first = [
+            {"study_id": study_id, "place": n, "parameters": json.dumps(p)}
+            for n, p in enumerate(initial_trials)
+        ]
+        with suppress(IntegrityError), self._transactions.exclusive(study_id) as db:
+            if db.execute(of_study(studies, study_id)).first() is None:
+                db.execute(studies.insert().values(row))
+                if first:
+                    db.execute(starts.insert(), first)
+
+    def initial_trials(self, study_id: int) -> list[dict[str, int | str]]:
+        """Parameters of the study's first trials, in their order."""
+        query = of_study(starts, study_id).order_by(starts.c.place)
+        with self._transactions.begin() as db:
+            return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
+
+    def get(self, name: str) -> StudyRow:
+        """The study of that name.
+
+        Raises:
+            StudyError: there is none, or it is another program's or another release's.
+        """
+        try:
+            study_id = self._optuna.get_study_id_from_name(name)
+        except KeyError:
+            known = ", ".join(self.names()[:20]) or "none"
+            raise StudyError(f"no study {name!r} in {self._shown} (there: {known})") from None
+        with self._transactions.begin() as db:
+            row = db.execute(of_study(studies, study_id)).mappings().first()
+        if row is None:
+            raise StudyError(f"study {name!r} in {self._shown} was not made by this service")
+        if row["schema_version"] != SCHEMA_VERSION:
+            raise StudyError(
+                f"study {name!r} has schema {row['schema_version']}, this release {SCHEMA_VERSION}"
+            )
+        return StudyRow(study_id, name, row["spec"], row["data_digest"], row["trainings"])
+
+    def spec(self, study_id: int) -> str:
+        """JSON of the specification."""
+        with self._transactions.begin() as db:
+            return str(self.row(db, study_id)["spec"])
+
+    def change_spec(self, study_id: int, before: str, after: str) -> bool:
+        """Replaces the specification `before`; False if another one is stored by now."""
+        with self._transactions.begin() as db:
+            this = (studies.c.study_id == study_id, studies.c.spec == before)
+            return db.execute(studies.update().where(*this).values(spec=after)).rowcount == 1
+
+    def budget(self, study_id: int) -> int:
+        """Number of trainings that the study may spend."""
+        with self._transactions.begin() as db:
+            return int(self.row(db, study_id)["trainings"])
+
+    def set_budget(self, study_id: int, trainings: int) -> None:
+        """Sets the number of trainings that the study may spend."""
+        with self._transactions.begin() as db:
+            this = studies.c.study_id == study_id
+            db.execute(studies.update().where(this).values(trainings=trainings))
+
+    def row(self, db: Connection, study_id: int) -> sa.RowMapping:
+        """The study's row, without a question where this transaction has locked it."""
+        locked = self._transactions.row(study_id)
+        if locked is not None:
+            return locked
+        return db.execute(of_study(studies, study_id)).mappings().one()
+
+    def advance_clock(self, study_id: int) -> None:
+        """Counts the time since the study's last heartbeat as time worked."""
+        with self._transactions.exclusive(study_id) as db:
+            advance_clock(db, study_id, now(db))
+
+
+def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
+    """Counts the time since the last heartbeat, unless it is so long that no worker was there."""
+    this = clocks.c.study_id == study_id
+    row = db.execute(of_study(clocks, study_id)).mappings().first()
+    if row is None:
+        db.execute(clocks.insert().values(study_id=study_id, spent_s=0.0, beat=now_s))
+        return
+    gap = now_s - row["beat"]
+    elapsed = row["spent_s"] + (gap if 0 < gap < IDLE_s else 0.0)
+    db.execute(clocks.update().where(this).values(spent_s=elapsed, beat=now_s))
+
+
+def elapsed_s(db: Connection, study_id: int) -> float:
+    """Seconds in which any worker has worked on the study."""
+    query = sa.select(clocks.c.spent_s).where(clocks.c.study_id == study_id)
+    return float(db.execute(query).scalar() or 0.0)
