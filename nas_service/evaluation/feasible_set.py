@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
 from nas_service.snn.workload_cache import Composition
-from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, sampled
+from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, digits_of, sampled
 from nas_service.spaces.cell import EDGES
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.sections import Constraint
@@ -167,6 +167,5 @@ def _within(budgets: Budgets, classes: Classes, leaves: Ints, sizes: Ints) -> ND
 
 def _codes(composition: Composition, cells: Ints, sizes: Ints) -> Ints:
     """Codes of candidates from the numbers of their cells [N, K] and the rest [N, P']."""
-    base = len(composition.space.states)
-    digits = cells[..., None] // base ** np.arange(len(EDGES))[::-1] % base
+    digits = digits_of(cells, len(composition.space.states))
     return np.concatenate([digits.reshape(len(cells), -1), sizes], axis=1)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.spaces.cell import EDGES, OUTPUT
+from nas_service.spaces.batch import live_edges
 from nas_service.spaces.operations import BACK, operation
 
 Floats = NDArray[np.float64]
@@ -25,30 +25,13 @@ def live_codes(codes: Ints, states: tuple[str, ...]) -> Ints:
     """Codes [N, 6] with every edge at 0 that is on no path; of two cells whose inner nodes only
     have other names, one."""
     zero = states.index("zeroize") if "zeroize" in states else len(states)
-    live = np.where(_live(codes, states), codes, zero)
+    live = np.where(live_edges(codes, states), codes, zero)
     other = live[:, MIRROR]
     differs = live != other
     first = np.argmax(differs, 1)
     rows = np.arange(len(codes))
     swap = (live[:, 3] == zero) & (other[rows, first] < live[rows, first])
     return np.asarray(np.where(swap[:, None], other, live))
-
-
-def _live(codes: Ints, states: tuple[str, ...]) -> Flags:
-    """Edges on a path from node 0 to node 3 [N, 6]."""
-    carries = np.array([operation(s).carries for s in states])[codes]
-    back = np.array([s.startswith(BACK) for s in states])[codes]
-    reached, reaching = np.zeros((2, len(codes), OUTPUT + 1), dtype=np.bool_)
-    reached[:, 0] = reaching[:, OUTPUT] = True
-    found = np.zeros(codes.shape, dtype=np.bool_)
-    for _ in range(OUTPUT + 1):
-        for e, (a, b) in enumerate(EDGES):
-            ahead, behind = carries[:, e] & ~back[:, e], carries[:, e] & back[:, e]
-            for used, source, target in ((ahead, a, b), (behind, b, a)):
-                reached[:, target] |= used & reached[:, source]
-                reaching[:, source] |= used & reaching[:, target]
-                found[:, e] |= used & reached[:, source] & reaching[:, target]
-    return found
 
 
 @dataclass(frozen=True, eq=False)

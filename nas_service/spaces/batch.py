@@ -114,8 +114,8 @@ class CellTable:
         What `Cell.live`, `wiring` and `additions` tell of one cell, for all cells at once.
         """
         ways = tuple(slot for slot in slots if slot.matrix == 0)
-        carried = _carried(numbers, states, ways)
-        names = tuple(name for name in states if not name.startswith(BACK))
+        carried = _carried(digits_of(numbers, len(states)), states, ways)
+        names = _forward(states)
         carried[~_live(carried < len(names), ways)] = len(names)
         matrices = np.array([*(len(OPERATIONS[name].matrices) for name in names), 0])[carried]
         wiring = _wired(carried < len(names), matrices > 0, ways)
@@ -135,19 +135,50 @@ class CellTable:
 Bools = NDArray[np.bool_]
 
 
-def _carried(numbers: Index, states: tuple[str, ...], ways: tuple[Slot, ...]) -> Index:
+def digits_of(numbers: Index, base: int) -> Index:
+    """States of the pairs of nodes of cells, from the numbers of the cells.
+
+    Args:
+        numbers: Numbers in the order in which a space is iterated [...].
+        base: Number of states of a pair.
+
+    Returns:
+        Positions among the states, in the order of EDGES [..., 6].
+    """
+    return np.asarray(numbers[..., None] // base ** np.arange(len(EDGES))[::-1] % base)
+
+
+def live_edges(digits: Index, states: tuple[str, ...]) -> Bools:
+    """Pairs of nodes whose edge is on a path from a cell's input to its output.
+
+    Args:
+        digits: Positions of the edges' states [C, 6].
+        states: All states that a pair of nodes can be in.
+
+    Returns:
+        True for live edges, whatever their direction [C, 6].
+    """
+    ways = tuple(Slot(pair, back, 0) for back in (False, True) for pair in range(len(EDGES)))
+    carried = _carried(digits, states, ways)
+    live = _live(carried < len(_forward(states)), ways)
+    return np.asarray(live.reshape(-1, 2, len(EDGES)).any(1))
+
+
+def _forward(states: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in states if not name.startswith(BACK))
+
+
+def _carried(digits: Index, states: tuple[str, ...], ways: tuple[Slot, ...]) -> Index:
     """Number of the operation on each way of each cell [C, W], that of `states` for nothing."""
-    base = len(states)
-    digits = numbers[:, None] // base ** np.arange(len(EDGES))[::-1] % base
-    names = [name for name in states if not name.startswith(BACK)]
-    found = np.full((len(numbers), len(ways)), len(names), dtype=np.intp)
+    names = _forward(states)
+    found = np.full((len(digits), len(ways)), len(names), dtype=np.intp)
     for w, way in enumerate(ways):
         at = [_place(state, names, way.backward) for state in states]
         found[:, w] = np.array(at)[digits[:, way.pair]]
     return found
 
 
-def _place(state: str, names: list[str], backward: bool) -> int:
+def _place(state: str, names: tuple[str, ...], backward: bool) -> int:
     name = state.removeprefix(BACK)
     carries = OPERATIONS[name].carries and state.startswith(BACK) == backward
     return names.index(name) if carries else len(names)
