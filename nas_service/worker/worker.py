@@ -20,7 +20,7 @@ from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError, T
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
-from nas_service.samplers import GENERATIONS, derived_seed, sampler_of
+from nas_service.samplers import SAMPLERS, derived_seed, sampler_of
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.searches.optuna_trial import Measured, line, report_trial
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, Search, continuation
@@ -97,7 +97,8 @@ class Worker:
         self._training = False
         space = search.spec.build_space()
         search.study.sampler = sampler_of(search.spec)
-        score_by(search.study.sampler, bench)
+        if SAMPLERS[search.spec.search.sampler].uses_scores:
+            score_by(search.study.sampler, bench)
         self._starts = search.store.studies.initial_trials(search.id)
         self._all = {a.digest for a in space} if space.size <= ENUMERABLE else None
 
@@ -345,7 +346,7 @@ class Worker:
                 self.queue.complete_from_archive(lease)
                 self._tell(trial, known, "cached")
                 return None
-            if goes_on and s.spec.search.sampler in GENERATIONS:
+            if goes_on and SAMPLERS[s.spec.search.sampler].generations:
                 _ = trial.relative_params  # without, a trial that drew nothing has none
             self._storage.flush(trial._trial_id)
             return (known or screened) if alone else None

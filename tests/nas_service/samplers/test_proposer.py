@@ -195,7 +195,7 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
         ("tpe", ["parameters"], "sampler 'tpe' has no order of checks"),
         ("spikenas", ["parameters"], "sampler 'spikenas' has no order of checks"),
         ("neuronas", ["area_mm2"], "no budget on 'area_mm2'"),
-        ("neuronas", ["proxy_depth"], "'proxy_depth' is no cost that is known before"),
+        ("neuronas", ["proxy_depth"], "'proxy_depth' is not a cost that is known beforehand"),
     ],
 )
 def test_checks_that_mean_nothing_are_refused(sampler, checks, said):

@@ -1,0 +1,103 @@
+"""Optuna's own samplers, each made anew for every trial from study seed and trial number."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+POPULATION = 20  # candidates of a generation
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """A seed of 31 bits for trial `number` of a study, unrelated to those of its neighbours."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+
+
+class SeededSampler(BaseSampler):
+    """A sampler that keeps nothing between trials, so that a resumed study proposes the same.
+
+    Args:
+        make: Builds the inner sampler from a seed.
+        seed: The study's seed.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._inner = make(derived_seed(seed, 0))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Replace the inner sampler by that of this trial."""
+        self._inner = self._make(derived_seed(self._seed, trial.number))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The inner sampler's."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The inner sampler's."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The inner sampler's."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """The inner sampler's."""
+        self._inner.after_trial(study, trial, state, values)
+
+
+def tpe(seed: int) -> BaseSampler:
+    """Multivariate TPE; running trials repel, so that workers do not propose alike."""
+    return _experimental(TPESampler, multivariate=True, constant_liar=True, seed=seed)
+
+
+def nsga2(seed: int) -> BaseSampler:
+    """NSGA-II with small generations."""
+    return NSGAIISampler(population_size=POPULATION, seed=seed)
+
+
+def nsga3(seed: int) -> BaseSampler:
+    """NSGA-III with small generations."""
+    return _experimental(NSGAIIISampler, population_size=POPULATION, seed=seed)
+
+
+def gp(seed: int) -> BaseSampler:
+    """Optuna's Gaussian process; it takes about a second per proposal."""
+    return _experimental(GPSampler, seed=seed)
+
+
+def uniform(seed: int) -> BaseSampler:
+    """Random search."""
+    return RandomSampler(seed=seed)
+
+
+def _experimental(make: Callable[..., BaseSampler], **settings: Any) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return make(**settings)
