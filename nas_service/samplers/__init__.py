@@ -53,12 +53,14 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
     """
     search = spec.search
     entry = pick(SAMPLERS, search.sampler, "sampler")
-    if search.warm_start_from and not entry.learns_from_other_studies:
-        raise SpecError(f"search.warm_start_from: sampler {search.sampler!r} learns from no other study")
-    if search.reduction_factor and not entry.successive_halving:
-        raise SpecError(f"search.reduction_factor: sampler {search.sampler!r} compares finished scores only")
-    if search.constraint_order is not None and not entry.orders_constraints:
-        raise SpecError(f"search.constraint_order: sampler {search.sampler!r} has no order of checks")
+    capabilities = {
+        "warm_start_from": ("learns from no other study", entry.learns_from_other_studies),
+        "reduction_factor": ("compares finished scores only", entry.successive_halving),
+        "constraint_order": ("has no order of checks", entry.orders_constraints),
+    }
+    for key, (reason, is_capable) in capabilities.items():
+        if getattr(search, key) not in (None, ()) and not is_capable:
+            raise SpecError(f"search.{key}: sampler {search.sampler!r} {reason}")
     return entry.make(spec)
 
 

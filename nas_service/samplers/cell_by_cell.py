@@ -198,7 +198,9 @@ def neuronas(spec: StudySpec) -> CellByCell:
     if missing := [metric for metric in checks or () if metric not in bounded]:
         raise SpecError(f"search.constraint_order: the study has no budget on {missing[0]!r}")
     if unknown := [metric for metric in checks or () if not METRICS[metric].costed]:
-        raise SpecError(f"search.constraint_order: {unknown[0]!r} is not a cost that is known beforehand")
+        raise SpecError(
+            f"search.constraint_order: {unknown[0]!r} is not a cost that is known beforehand"
+        )
     return CellByCell(spec, HARDWARE if checks is None else checks)
 
 

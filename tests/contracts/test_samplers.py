@@ -8,7 +8,7 @@ import pytest
 from nas_service import samplers
 from nas_service.errors import SpecError
 from nas_service.samplers import SAMPLERS, SamplerEntry, derived_seed, sampler_of
-from nas_service.study.spec import parse_spec
+from nas_service.study.loading import parse_spec
 
 SPACE = {
     "operations": ["zeroize", "skip", "conv1x1", "conv3x3"],
