@@ -9,8 +9,8 @@ from optuna.trial import FixedTrial
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.samplers.cell_by_cell import CellByCell
+from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.searches.creation import check, create
 from nas_service.searches.initial_trials import resolve
 from nas_service.searches.session import open_search
