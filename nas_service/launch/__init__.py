@@ -1,5 +1,5 @@
-"""Workers started elsewhere: one module an engine. What they start is always `nas worker`.
+"""Workers on other machines: one module for each engine that starts them.
 
-The workers know of each other only through the store, so an engine has nothing to coordinate: it
-starts N equal processes, and may kill and start them again as it likes.
+Every engine starts `nas worker`. Workers communicate through the store alone, so an engine has
+nothing to coordinate: it starts N equal processes, and may kill and restart them at any time.
 """

@@ -1,8 +1,9 @@
 """Workers as tasks of a Dask cluster: each task is one `nas worker`, a child of a Dask worker.
 
-A task's arguments, which the cluster's dashboard shows, hold no secret: every Dask worker finds the
-store in its own environment, NAS_STORAGE_FILE or NAS_STORAGE. A child ends with its Dask worker,
-as its standard input closes; Dask gives the task to another one, and the store the trial.
+The arguments of a task, which the cluster's dashboard shows, hold no secret: every Dask worker
+finds the store in its own environment, by NAS_STORAGE_FILE or NAS_STORAGE. A child ends with its
+Dask worker, because its standard input closes. Then Dask gives the task to another Dask worker,
+and the store gives the trial to another worker.
 """
 
 import contextlib
@@ -35,18 +36,22 @@ from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 CONNECT_s = 20
-LISTEN_s = 2.0  # how long a child goes on after the client asked all to end
-ASKED = "asked to end"
+POLL_s = 2.0  # seconds between two checks whether the child has ended
+STOPPED = "stopped by the client"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One worker's command, as the cluster's dashboard may show it. Paths are the Dask worker's."""
+    """The command of one worker. It holds no secret; paths are those of the Dask worker.
+
+    Raises:
+        SpecError: A path is not absolute, or the study's name is not valid.
+    """
 
     study: str
     data: str
-    end: str  # name of the event that asks for an end
-    storage_file: str | None = None  # if the Dask worker's environment names none
+    stop: str  # name of the event that stops all workers
+    storage_file: str | None = None  # replaces the one in the Dask worker's environment
     any_disk: bool = False
 
     def __post_init__(self) -> None:
@@ -57,26 +62,34 @@ class Task:
 
     @property
     def command(self) -> list[str]:
-        words = [sys.executable, "-m", "nas_service", "worker", "--study", self.study]
-        words += ["--data", self.data, "--end-with-stdin"]
-        return [*words, "--any-disk"] if self.any_disk else words
+        """The command line of the worker."""
+        arguments = [sys.executable, "-m", "nas_service", "worker", "--study", self.study]
+        arguments += ["--data", self.data, "--end-with-stdin"]
+        return [*arguments, "--any-disk"] if self.any_disk else arguments
 
-    def environment(self, given: dict[str, str]) -> dict[str, str]:
-        """That of the child; StoreError where the Dask worker's own names no store."""
-        found = given | WORKER_ENVIRONMENT
+    def environment(self, own: dict[str, str]) -> dict[str, str]:
+        """The environment of the child.
+
+        Args:
+            own: Environment of the Dask worker.
+
+        Raises:
+            StoreError: Neither the task nor the Dask worker's environment names a store.
+        """
+        variables = own | WORKER_ENVIRONMENT
         if self.storage_file is not None:
-            found.pop("NAS_STORAGE", None)  # it would go before the file
-            found["NAS_STORAGE_FILE"] = self.storage_file
-        if not (found.get("NAS_STORAGE") or found.get("NAS_STORAGE_FILE")):
+            variables.pop("NAS_STORAGE", None)  # it would be used instead of the file
+            variables["NAS_STORAGE_FILE"] = self.storage_file
+        if not (variables.get("NAS_STORAGE") or variables.get("NAS_STORAGE_FILE")):
             raise StoreError("this Dask worker has neither NAS_STORAGE_FILE nor NAS_STORAGE")
-        return found
+        return variables
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a worker ended that is not to be started again."""
+class Finished:
+    """The end of a worker that is not to be restarted."""
 
-    place: str  # of the Dask worker
+    address: str  # of the Dask worker
     code: int
     reason: str
 
@@ -84,11 +97,15 @@ class Ended:
 # --- on a Dask worker
 
 
-def work(task: Task) -> Ended:
-    """Runs one worker until the study ends. NasError where another Dask worker may do better."""
-    here, asked = get_worker().address, Event(task.end, client=get_client())
+def work(task: Task) -> Finished:
+    """Runs one worker until the study ends.
+
+    Raises:
+        NasError: The worker failed, and may succeed on another Dask worker.
+    """
+    address, asked = get_worker().address, Event(task.stop, client=get_client())
     if asked.is_set():
-        return Ended(here, 0, ASKED)
+        return Finished(address, 0, STOPPED)
     child = subprocess.Popen(  # noqa: S603  our own interpreter and module
         task.command,
         stdin=subprocess.PIPE,
@@ -96,18 +113,18 @@ def work(task: Task) -> Ended:
         text=True,
         env=task.environment(dict(os.environ)),
     )
-    threading.Thread(target=_end_when_asked, args=(asked, child), daemon=True).start()
-    reason = _heard(child)
+    threading.Thread(target=_stop_when_asked, args=(asked, child), daemon=True).start()
+    reason = _read_reason(child)
     code = child.wait()
     if code in (0, TooManyFailures.exit_code) and not reason.startswith("interrupted"):
-        return Ended(here, code, reason)
+        return Finished(address, code, reason)
     if asked.is_set():
-        return Ended(here, 0, ASKED)
-    raise NasError(f"the worker on {here} ended with exit code {code}; its log says why")
+        return Finished(address, 0, STOPPED)
+    raise NasError(f"the worker on {address} ended with exit code {code}; its log says why")
 
 
-def _heard(child: "subprocess.Popen[str]") -> str:
-    """The reason that a worker ends with; its lines go to the Dask worker's log."""
+def _read_reason(child: "subprocess.Popen[str]") -> str:
+    """The reason that a worker gives for its end; its lines go to the Dask worker's log."""
     reason = ""
     assert child.stdin is not None  # noqa: S101  asked for
     assert child.stdout is not None  # noqa: S101  asked for
@@ -119,11 +136,11 @@ def _heard(child: "subprocess.Popen[str]") -> str:
     return reason
 
 
-def _end_when_asked(asked: Event, child: "subprocess.Popen[str]") -> None:
-    """A client that is gone asks for nothing: its workers go on until the study ends."""
+def _stop_when_asked(asked: Event, child: "subprocess.Popen[str]") -> None:
+    """Ends the child once the event is set. If the client is gone, the child continues."""
     with contextlib.suppress(OSError):
         while child.poll() is None:
-            if asked.wait(timeout=LISTEN_s):
+            if asked.wait(timeout=POLL_s):
                 return child.terminate()
 
 
@@ -134,62 +151,85 @@ def launch(
     client: Client,
     task: Task,
     workers: int,
-    heard: Callable[[str], None],
+    on_line: Callable[[str], None],
     restarts: int = 10,
 ) -> str:
-    """Runs workers on a cluster until the study ends; why it ended.
+    """Runs workers on a cluster until the study ends.
 
-    A worker that fails, or whose Dask worker is lost, is started again elsewhere, `restarts` times.
+    Args:
+        client: Client of the cluster.
+        task: Command of every worker.
+        workers: Their number.
+        on_line: Called with each message about a worker.
+        restarts: How often a worker is restarted elsewhere that fails or whose Dask worker is lost.
+
+    Returns:
+        Why the study ended.
+
+    Raises:
+        NasError: No worker reached the end of the study.
+        TooManyFailures: Too many trials failed.
+        Interrupted: Ctrl-C was pressed; all workers have been asked to stop.
     """
-    left = {_submit(client, task, restarts): restarts for _ in range(workers)}
+    remaining = {_submit(client, task, restarts): restarts for _ in range(workers)}
     reasons, errors = [], []
-    running = as_completed(list(left))
+    running = as_completed(list(remaining))
     try:
         for future in running:
-            error, again = future.exception(), left.pop(future)
-            if isinstance(error, KilledWorker) and again:
-                heard("the Dask workers of a task were lost, one after the other; it starts again")
-                fresh = _submit(client, task, again - 1)
-                left[fresh] = again - 1
-                running.add(fresh)
+            error, restarts_left = future.exception(), remaining.pop(future)
+            if isinstance(error, KilledWorker) and restarts_left:
+                on_line(
+                    "the Dask workers of a task were lost, one after the other; it is restarted"
+                )
+                again = _submit(client, task, restarts_left - 1)
+                remaining[again] = restarts_left - 1
+                running.add(again)
             elif error is not None:
-                heard(f"a worker gave up: {error}")
+                on_line(f"a worker gave up: {error}")
                 errors.append(error)
             else:
-                reasons.append(_told(future.result(), heard))
+                reasons.append(_reason(future.result(), on_line))
     except KeyboardInterrupt:
-        _ask_all_to_end(client, task, list(left))
+        _stop_all(client, task, list(remaining))
         raise Interrupted("interrupted: run the same command again to continue") from None
     if not reasons:
-        raise NasError(f"no worker came to the study's end: {errors[0]}")
+        raise NasError(f"no worker reached the end of the study: {errors[0]}")
     return reasons[-1]
 
 
-def _submit(client: Client, task: Task, restarts: int) -> "Future[Ended]":
+def _submit(client: Client, task: Task, restarts: int) -> "Future[Finished]":
     key = f"nas-{task.study}-{uuid.uuid4().hex[:8]}"
     return client.submit(work, task, key=key, retries=restarts, pure=False)
 
 
-def _told(ended: Ended, heard: Callable[[str], None]) -> str:
-    if ended.code:
-        raise TooManyFailures(ended.reason or "too many failures: `nas status` lists them")
-    heard(f"worker on {ended.place}: {ended.reason}")
-    return ended.reason
+def _reason(finished: Finished, on_line: Callable[[str], None]) -> str:
+    if finished.code:
+        raise TooManyFailures(finished.reason or "too many failures: `nas status` lists them")
+    on_line(f"worker on {finished.address}: {finished.reason}")
+    return finished.reason
 
 
-def _ask_all_to_end(client: Client, task: Task, futures: "list[Future[Ended]]") -> None:
-    """Workers release their trials; those that have not begun do not begin."""
-    Event(task.end, client=client).set()
+def _stop_all(client: Client, task: Task, futures: "list[Future[Finished]]") -> None:
+    """Lets workers release their trials, and waits for them; tasks not yet started end at once."""
+    Event(task.stop, client=client).set()
     with contextlib.suppress(TimeoutError):
         wait(futures, timeout=GRACE_s)
 
 
 def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) -> Task:
+    """A task with a stop event of its own; see `Task`."""
     return Task(study, data, f"nas-end-{uuid.uuid4().hex[:16]}", storage_file, any_disk)
 
 
 def connected(scheduler: str) -> Client:
-    """A client of a running scheduler: its address, or the JSON file that it wrote."""
+    """A client of a running scheduler.
+
+    Args:
+        scheduler: Its address, or the JSON file that it wrote.
+
+    Raises:
+        NasError: It is neither, or the scheduler does not answer.
+    """
     scheme, separated, _ = scheduler.partition("://")
     try:
         if separated and scheme in SCHEMES:
@@ -199,16 +239,23 @@ def connected(scheduler: str) -> Client:
     except (OSError, ValueError) as error:
         raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({error})") from None
     raise NasError(
-        f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 is meant, "
-        "or the scheduler's own JSON file"
+        f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 "
+        "or the JSON file of the scheduler is needed"
     )
 
 
 def local(workers: int, environment: dict[str, str]) -> LocalCluster:
-    """A cluster on this machine that nobody else on it can talk to; its workers' environment.
+    """A cluster on this machine that no other user of it can connect to.
 
-    Whoever reaches a scheduler runs code there, so this one asks for a certificate that is made
-    now and kept in memory.
+    A client of a scheduler can run code, so this one requires a certificate, which is created now
+    and kept in memory.
+
+    Args:
+        workers: Number of Dask workers.
+        environment: Further variables of their environment.
+
+    Raises:
+        NasError: The package cryptography is missing.
     """
     try:
         security = Security.temporary()
@@ -218,7 +265,7 @@ def local(workers: int, environment: dict[str, str]) -> LocalCluster:
         n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",  # by default these pages are for everyone
+        dashboard_address="127.0.0.1:0",  # by default other machines could open these pages
         worker_dashboard_address="127.0.0.1:0",
         security=security,
         env=environment,

@@ -1,4 +1,4 @@
-"""What every engine is told: how many workers of which study, and what each of them may use."""
+"""What every engine needs to know: the study, the number of workers, and what each may use."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,18 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,:@/+-]{0,127}")
 
 @dataclass(frozen=True)
 class Job:
-    """`workers` processes of one study."""
+    """A number of equal workers of one study.
+
+    Raises:
+        SpecError: A value is out of its range, or the study's name is not valid.
+    """
 
     study: str
     workers: int = 1
-    cpus: int = 1  # of each worker, which computes in one thread
-    memory_GiB: int = 4  # of each worker
+    cpus: int = 1  # for each worker, which computes in one thread
+    memory_GiB: int = 4  # for each worker
     gpu: bool = False  # one for each worker
-    grace_s: int = 120  # between SIGTERM, which releases the trial in hand, and SIGKILL
+    grace_s: int = 120  # between SIGTERM, after which a worker releases its trial, and SIGKILL
 
     def __post_init__(self) -> None:
         study_name(self.study)
@@ -31,20 +35,34 @@ class Job:
 
 
 def within(option: str, value: float, low: float, high: float) -> None:
-    """SpecError unless the value of an option lies in low..high."""
+    """Checks the value of an option.
+
+    Raises:
+        SpecError: The value is not in low..high.
+    """
     if not low <= value <= high:
-        raise SpecError(f"{option} {value:g}: {low:g}..{high:g} are possible")
+        raise SpecError(f"{option} {value:g}: must be in {low:g}..{high:g}")
 
 
 def word(option: str, text: str) -> str:
-    """The text, if it is one plain word that no shell and no scheduler reads anything into."""
+    """The text of an option, which no shell and no scheduler can misread.
+
+    Raises:
+        SpecError: The text is not one word of letters, digits and a few signs.
+    """
     if not WORD.fullmatch(text):
-        raise SpecError(f"{option} {text!r:.80}: one word of letters, digits and ._,:@/+- is meant")
+        raise SpecError(
+            f"{option} {text!r:.80}: one word of letters, digits and ._,:@/+- is needed"
+        )
     return text
 
 
 def whole_path(option: str, path: str) -> str:
-    """The path, if it means the same in every folder and has no control characters."""
+    """The path of an option, which means the same in every folder.
+
+    Raises:
+        SpecError: The path is not absolute, or has control characters.
+    """
     if not PurePosixPath(path).is_absolute() or not path.isprintable():
-        raise SpecError(f"{option} {path!r:.200}: an absolute path is meant")
+        raise SpecError(f"{option} {path!r:.200}: an absolute path is needed")
     return path

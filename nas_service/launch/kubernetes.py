@@ -1,6 +1,6 @@
-"""Workers as an indexed Job of Kubernetes: a manifest in JSON, which kubectl reads as it is.
+"""Workers as an indexed Job of Kubernetes: a manifest in JSON for kubectl.
 
-The manifest names the Secret that holds the store's URL, and never holds it. The pods run as one
+The manifest holds no secret; it names the Secret that holds the store's URL. The pods run as an
 unprivileged user on a read-only file system, without a token of the cluster.
 """
 
@@ -14,32 +14,36 @@ from nas_service.errors import SpecError
 from nas_service.launch.job import Job, within
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
-USER = 10001  # any but root: the image's files are readable by all
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, as names of objects are
+USER = 10001  # any user but root: everyone can read the files of the image
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123
 SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
-NAME_LENGTH = 52  # a pod's host name is the Job's, a dash and its index, 63 in all
+NAME_LENGTH = 52  # a pod's host name has 63 characters: the Job's name, a dash and an index
 URL_KEY = "storage_url"
 PULSE = "/tmp/pulse"  # noqa: S108  a volume of the pod's own
-PULSE_s = 120  # a worker whose last sign of life is older is restarted
-CANNOT_WORK = [2]  # exit code of a worker that no new start would help
+PULSE_s = 120  # a worker without a sign of life for longer is restarted
+CANNOT_WORK = [2]  # exit code of a worker that a restart cannot help
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What only Kubernetes asks for: names of objects that are in the namespace."""
+    """Settings of Kubernetes: names of objects in the namespace, and limits.
+
+    Raises:
+        SpecError: A name is not valid in Kubernetes, or a value is out of its range.
+    """
 
     image: str
     secret: str
-    artifacts_claim: str  # of volumes that all pods may mount
+    artifacts_claim: str  # claim of a volume that all pods may mount
     data_claim: str | None = None
     namespace: str | None = None
-    restarts: int = 10  # of one worker
-    hours: float | None = None  # after which the Job is ended
+    restarts: int = 10  # of each worker
+    hours: float | None = None  # time limit of the Job
 
     def __post_init__(self) -> None:
         if not IMAGE.fullmatch(self.image):
-            raise SpecError(f"--image {self.image!r:.80}: a name such as registry/nas:1 is meant")
+            raise SpecError(f"--image {self.image!r:.80}: a name such as registry/nas:1 is needed")
         _object_name("--secret", self.secret)
         _object_name("--artifacts-claim", self.artifacts_claim)
         if self.data_claim is not None:
@@ -51,23 +55,28 @@ class Cluster:
             within("--hours", self.hours, 1 / 60, 24 * 365)
 
 
-_LABEL = "lower-case letters, digits and dashes are meant, 63 at most"
+_LABEL = "at most 63 lower-case letters, digits and dashes are allowed"
 
 
 def _object_name(option: str, name: str) -> None:
     if len(name) > 253 or not SUBDOMAIN.fullmatch(name):
-        raise SpecError(f"{option} {name!r:.80}: {_LABEL}, perhaps more after a dot")
+        raise SpecError(f"{option} {name!r:.80}: {_LABEL}, and more parts of this kind after dots")
 
 
 def manifest(job: Job, cluster: Cluster) -> str:
-    """The Job as JSON."""
+    """The Job as JSON.
+
+    Args:
+        job: The study and its workers.
+        cluster: Settings of Kubernetes.
+    """
     return json.dumps(_job(job, cluster), indent=2) + "\n"
 
 
 def job_name(study: str) -> str:
-    """A Job's name for the study, another one for every study.
+    """The name of the Job of a study; different studies have different names.
 
-    Studies' names may have capitals, dots and underscores, which these may not.
+    Names of studies may have capitals, dots and underscores, which names of Jobs may not.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")
     mark = hashlib.sha256(study.encode()).hexdigest()[:8]
@@ -75,10 +84,10 @@ def job_name(study: str) -> str:
 
 
 def secret_command(cluster: Cluster) -> str:
-    """How the Secret is made out of the file with the store's URL."""
-    into = f" --namespace {cluster.namespace}" if cluster.namespace else ""
-    made = f"kubectl create secret generic {cluster.secret}{into}"
-    return f"{made} --from-file={URL_KEY}=FILE"
+    """The command that creates the Secret from FILE, which holds the store's URL."""
+    namespace = f" --namespace {cluster.namespace}" if cluster.namespace else ""
+    command = f"kubectl create secret generic {cluster.secret}{namespace}"
+    return f"{command} --from-file={URL_KEY}=FILE"
 
 
 def _job(job: Job, cluster: Cluster) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def _job(job: Job, cluster: Cluster) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-# A pod that the cluster took away is no failure of ours; a study file that is wrong stays wrong.
+# A pod that the cluster evicts is no failure. After a usage error a restart cannot help.
 _FAILURES = [
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     {
@@ -118,7 +127,7 @@ _FAILURES = [
 
 def _pod(job: Job, cluster: Cluster) -> dict[str, Any]:
     return {
-        "restartPolicy": "Never",  # as backoffLimitPerIndex asks for
+        "restartPolicy": "Never",  # backoffLimitPerIndex requires it
         "terminationGracePeriodSeconds": job.grace_s,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -172,7 +181,7 @@ MOUNTS = (
 
 
 def _environment(job: Job) -> dict[str, str]:
-    found = WORKER_ENVIRONMENT | {
+    variables = WORKER_ENVIRONMENT | {
         "NAS_STORAGE_FILE": f"/run/secrets/nas/{URL_KEY}",
         "NAS_DATA": "/data",
         "NAS_ARTIFACTS": "/artifacts",
@@ -180,7 +189,7 @@ def _environment(job: Job) -> dict[str, str]:
         "NAS_PULSE": PULSE,
         "HOME": "/tmp",  # noqa: S108  a volume of the pod's own
     }
-    return found | ({"NAS_DEVICE": "cuda:0"} if job.gpu else {})
+    return variables | ({"NAS_DEVICE": "cuda:0"} if job.gpu else {})
 
 
 def _volumes(cluster: Cluster) -> list[dict[str, Any]]:

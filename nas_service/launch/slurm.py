@@ -1,7 +1,7 @@
-"""Workers as a SLURM job array: a script for sbatch, which needs no other file of ours.
+"""Workers as a SLURM job array: a script for sbatch, complete in itself.
 
-The script holds no secret: it names the file with the store's URL, which lies on a disk that the
-nodes share and which only its owner may read.
+The script holds no secret. It names the file with the store's URL, which is on a disk that the
+nodes share, and which only its owner may read.
 """
 
 import re
@@ -13,21 +13,36 @@ from nas_service.launch.job import Job, whole_path, within, word
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 DIRECTIVE = re.compile(r"[a-z][a-z-]{1,30}")
-OURS = ("array", "job-name", "time", "signal", "requeue", "export", "chdir", "wrap", "uid", "gid")
+RESERVED = (
+    "array",
+    "job-name",
+    "time",
+    "signal",
+    "requeue",
+    "export",
+    "chdir",
+    "wrap",
+    "uid",
+    "gid",
+)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What only SLURM asks for, and where things lie on its nodes. Paths are absolute."""
+    """Settings of SLURM, and paths on its nodes, which are absolute.
+
+    Raises:
+        SpecError: A path is not absolute, or a value is out of its range.
+    """
 
     storage_file: str
-    python: str  # an interpreter that has this package
+    python: str  # interpreter in whose environment this package is installed
     data: str
     artifacts: str
     hours: float = 4.0
     partition: str | None = None
     account: str | None = None
-    directives: tuple[str, ...] = ()  # more of them, as KEY=VALUE
+    directives: tuple[str, ...] = ()  # further options of sbatch, as KEY=VALUE
 
     def __post_init__(self) -> None:
         whole_path("--storage-file", self.storage_file)
@@ -38,15 +53,23 @@ class Cluster:
 
 
 def script(job: Job, cluster: Cluster) -> str:
-    """The array's script, for bash."""
+    """The script of the array, for bash.
+
+    Args:
+        job: The study and its workers.
+        cluster: Settings of SLURM.
+
+    Raises:
+        SpecError: A partition, account or directive is not a plain word.
+    """
     lines = ["#!/bin/bash", *(f"#SBATCH --{d}" for d in _directives(job, cluster)), ""]
     lines += [f"# {job.workers} workers of one study: each takes trials until the study ends."]
-    lines += ["set -euo pipefail", "unset NAS_STORAGE  # it would go before the file"]
+    lines += ["set -euo pipefail", "unset NAS_STORAGE  # it would be used instead of the file"]
     return "\n".join([*lines, *_exports(job, cluster), *_start(job, cluster), ""])
 
 
 def _directives(job: Job, cluster: Cluster) -> list[str]:
-    found = [
+    directives = [
         f"job-name=nas-{job.study}",
         f"array=1-{job.workers}",
         f"time={_time(cluster.hours)}",
@@ -59,26 +82,26 @@ def _directives(job: Job, cluster: Cluster) -> list[str]:
         "output=%x-%A_%a.log",
     ]
     if job.gpu:
-        found.append("gres=gpu:1")
+        directives.append("gres=gpu:1")
     if cluster.partition is not None:
-        found.append(f"partition={word('--partition', cluster.partition)}")
+        directives.append(f"partition={word('--partition', cluster.partition)}")
     if cluster.account is not None:
-        found.append(f"account={word('--account', cluster.account)}")
-    return found + [_directive(text) for text in cluster.directives]
+        directives.append(f"account={word('--account', cluster.account)}")
+    return directives + [_directive(text) for text in cluster.directives]
 
 
 def _directive(text: str) -> str:
     key, equals, value = text.partition("=")
-    if not DIRECTIVE.fullmatch(key) or key in OURS:
+    if not DIRECTIVE.fullmatch(key) or key in RESERVED:
         raise SpecError(
-            f"--directive {text!r:.80}: an option of sbatch is meant, such as qos=long, "
-            f"and none of {', '.join(OURS)}"
+            f"--directive {text!r:.80}: an option of sbatch is needed, such as qos=long, "
+            f"and none of {', '.join(RESERVED)}"
         )
     return f"{key}={word('--directive', value)}" if equals else key
 
 
 def _time(hours: float) -> str:
-    """D-HH:MM:SS, whole minutes, rounded up."""
+    """The time as D-HH:MM:SS, rounded up to whole minutes."""
     minutes = -int(-hours * 60 // 1)
     return f"{minutes // 1440}-{minutes // 60 % 24:02d}:{minutes % 60:02d}:00"
 
@@ -94,7 +117,7 @@ def _exports(job: Job, cluster: Cluster) -> list[str]:
 
 
 def _start(job: Job, cluster: Cluster) -> list[str]:
-    """The worker in the shell's own place, so that the signal is the worker's."""
+    """Lines that replace the shell by the worker, so that the worker gets the signals."""
     command = [cluster.python, "-m", "nas_service", "worker", "--study", job.study]
-    said = 'echo "worker ${SLURM_ARRAY_TASK_ID:-alone} on $(hostname)"'
-    return [said, f"exec {shlex.join([*command, '--data', cluster.data])}"]
+    greeting = 'echo "worker ${SLURM_ARRAY_TASK_ID:-alone} on $(hostname)"'
+    return [greeting, f"exec {shlex.join([*command, '--data', cluster.data])}"]
