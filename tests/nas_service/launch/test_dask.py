@@ -1,0 +1,120 @@
+"""`nas launch dask`: workers on a Dask cluster whose processes are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+from launched_study import TRAINED, TRAINING, StudyInStore, wait_until
+
+from nas_service.cli.main import main
+from nas_service.errors import NasError
+from nas_service.launch import dask
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two Dask workers, each a process that is replaced when it is lost."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as made:
+        yield made
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
+    """The nanny starts another Dask worker, Dask gives it the task, the store the trial."""
+    study = StudyInStore(tmp_path, epochs=8, trainings=3)
+    killed, said = [], []
+
+    def kill() -> None:
+        wait_until(lambda: study.rows(TRAINING))
+        killed.append(parent(int(study.rows(TRAINING)[0][0].split("/")[2])))
+        os.kill(killed[0], signal.SIGKILL)
+
+    with Client(cluster) as client:
+        pids = set(client.run(os.getpid).values())
+        killer = threading.Thread(target=kill)
+        killer.start()
+        task = dask.new_task("tiny", str(tmp_path), str(study.url), False)
+        reason = dask.launch(client, task, 2, said.append)
+        killer.join()
+    assert killed
+    assert set(killed) <= pids
+    assert "budget" in reason
+    assert sum(text.startswith("worker on tcp://") for text in said) == 2
+    assert study.rows(TRAINED) == [(3, 3)]
+
+
+def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
+    study = StudyInStore(tmp_path, epochs=2000, trainings=1)
+    words = ["launch", "dask", "tiny", "--scheduler", cluster.scheduler_address]
+    words += ["--workers", "1", "--storage-file", str(study.url), "--data", str(tmp_path)]
+    client = subprocess.Popen([sys.executable, "-m", "nas_service", *words], cwd=tmp_path)
+    wait_until(lambda: study.rows(TRAINING))
+    client.send_signal(signal.SIGINT)
+    assert client.wait(timeout=60) == 130
+    assert study.rows("select state from nas_leases where state != 'told'") == [("waiting",)]
+
+
+def test_a_worker_that_cannot_start_is_told_of(tmp_path, cluster):
+    task = dask.new_task("tiny", str(tmp_path), str(tmp_path / "none"), False)
+    with Client(cluster) as client, pytest.raises(NasError, match="exit code 4"):
+        dask.launch(client, task, 1, print, restarts=1)
+
+
+def test_what_the_cluster_is_shown_is_no_secret(tmp_path):
+    task = dask.new_task("tiny", "/data", "/home/me/url", True)
+    given = {"NAS_STORAGE": "postgresql://u:canary@h/d", "PATH": "/bin"}
+    assert "canary" not in repr(task) + repr(task.command)
+    found = task.environment(given)
+    assert "NAS_STORAGE" not in found
+    assert found["NAS_STORAGE_FILE"] == "/home/me/url"
+    assert found["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(NasError, match="neither"):
+        dask.new_task("tiny", "/data", None, True).environment({"PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "one of --scheduler and --local"),
+        (("--scheduler", "tcp://127.0.0.1:1", "--local", "2"), "one of --scheduler and --local"),
+        (("--scheduler", "host:8786"), "--scheduler 'host:8786': an address"),
+        (("--scheduler", "tcp://h:1", "--storage", "sqlite:///x.db"), "--storage: is for --local"),
+        (("--local", "2", "--storage", "postgresql://u:canary@h/d"), "command line"),
+    ],
+)
+def test_dask_s_options(words, said):
+    done = CliRunner().invoke(main, ["launch", "dask", "tiny", *words])
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "canary" not in done.output
+
+
+def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
+    pytest.importorskip("cryptography")
+    study = StudyInStore(tmp_path, epochs=1, trainings=2)
+    code, said = study.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
+    assert code == 0, said
+    assert said.count("worker on tls://127.0.0.1:") == 2
+    assert said.endswith("end: budget spent: 2 trainings\n")
+    assert study.rows(TRAINED) == [(2, 2)]
+
+
+def test_a_cluster_that_others_could_talk_to_is_not_made(tmp_path, monkeypatch):
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
+    code, said = study.nas("launch", "dask", "tiny", "--local", "1")
+    assert code == 2
+    assert "--local: needs the package cryptography" in said
+    code, said = study.nas("launch", "dask", "other", "--local", "1")
+    assert code == 2
+    assert "other" in said

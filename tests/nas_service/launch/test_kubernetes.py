@@ -1,0 +1,119 @@
+"""`nas launch kubernetes`: manifests that keep the schema of Kubernetes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from launched_study import HOSTILE
+
+from nas_service.cli.main import main
+from nas_service.errors import SpecError
+from nas_service.launch import kubernetes
+from nas_service.launch.job import Job
+
+
+def kubernetes_cluster(**given: object) -> kubernetes.Cluster:
+    names = {"image": "registry/nas:1", "secret": "nas-store", "artifacts_claim": "weights"}
+    return kubernetes.Cluster(**{**names, **given})  # type: ignore[arg-type]
+
+
+def paths_of(tree: object, path: str = "") -> dict[str, object]:
+    """Every leaf of a JSON tree by its path."""
+    if isinstance(tree, dict | list) and tree:
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for key, value in items for k, v in paths_of(value, f"{path}/{key}").items()}
+    return {path: tree}
+
+
+def test_a_manifest_s_parts():
+    job = Job("My_Study.2", 8, cpus=2, memory_GiB=6, gpu=True, grace_s=90)
+    where = kubernetes_cluster(data_claim="sets", namespace="lab", restarts=3, hours=1.5)
+    tree = json.loads(kubernetes.manifest(job, where))
+    assert (tree["apiVersion"], tree["kind"]) == ("batch/v1", "Job")
+    assert tree["metadata"]["namespace"] == "lab"
+    spec = tree["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 8, 8)
+    assert (spec["backoffLimitPerIndex"], spec["activeDeadlineSeconds"]) == (3, 5400)
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never", "as backoffLimitPerIndex demands"
+    assert pod["terminationGracePeriodSeconds"] == 90
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    (container,) = pod["containers"]
+    assert container["args"] == ["worker", "--study", "My_Study.2", "--term-exit", "143"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["resources"]["requests"] == {"cpu": "2", "memory": "6Gi"}
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    writable = {m["mountPath"] for m in container["volumeMounts"] if not m["readOnly"]}
+    environment = {e["name"]: e["value"] for e in container["env"]}
+    for name in ("NAS_ARTIFACTS", "NAS_CACHE", "HOME"):
+        assert environment[name] in writable
+    assert str(Path(environment["NAS_PULSE"]).parent) in writable
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if len(v) == 2
+              and "persistentVolumeClaim" in v]  # fmt: skip
+    assert claims == ["sets", "weights"]
+    assert "://" not in json.dumps(tree), "no URL of the store"
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_manifest_keeps_kubernetes_own_schema(gpu, version):
+    """Strictly: a key that Kubernetes does not know is one that it would drop without a word."""
+    schemas = pytest.importorskip("kubernetes_validate")
+    where = kubernetes_cluster(data_claim="sets", namespace="lab", hours=2) if gpu else None
+    text = kubernetes.manifest(Job("My_Study", 8, gpu=gpu), where or kubernetes_cluster())
+    assert schemas.validate(json.loads(text), version, strict=True)
+    broken = json.loads(text.replace("backoffLimitPerIndex", "backoffLimitperIndex"))
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(broken, version, strict=True)
+
+
+def test_a_secret_s_file_can_be_read_by_the_worker_alone():
+    """Kubernetes hands it to the group of the pod's user, which the worker allows."""
+    tree = json.loads(kubernetes.manifest(Job("tiny"), kubernetes_cluster()))
+    secrets = [v["secret"] for v in tree["spec"]["template"]["spec"]["volumes"] if "secret" in v]
+    assert [s["defaultMode"] for s in secrets] == [0o440]
+
+
+@given(name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", fullmatch=True))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_every_study_has_a_legal_job_name_of_its_own(name):
+    found = kubernetes.job_name(name)
+    assert kubernetes.LABEL.fullmatch(found)
+    assert len(f"{found}-9999") <= 63, "a pod's host name"
+    assert found != kubernetes.job_name(name.swapcase()) or name == name.swapcase()
+
+
+@pytest.mark.parametrize("value", [v for v in HOSTILE if v != "--wrap"] + ["UP", "a_b", "-a"])
+@pytest.mark.parametrize(
+    "option", ["image", "secret", "artifacts_claim", "data_claim", "namespace"]
+)
+def test_a_manifest_takes_no_hostile_name(option, value):
+    if option == "image" and value == "a_b":
+        return  # images may
+    with pytest.raises(SpecError, match="--" + option.replace("_", "-")):
+        kubernetes_cluster(**{option: value})
+
+
+def test_a_manifest_alone_is_printed():
+    words = [
+        "launch",
+        "kubernetes",
+        "tiny",
+        "--image",
+        "nas",
+        "--artifacts-claim",
+        "weights",
+        "--workers",
+        "3",
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["spec"]["completions"] == 3
+    assert "kubectl create secret generic nas-store --from-file=storage_url=FILE" in done.stderr

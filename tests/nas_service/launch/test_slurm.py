@@ -1,0 +1,153 @@
+"""`nas launch slurm`: scripts that bash runs."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from launched_study import HOSTILE, TRAINED, TRAINING, StudyInStore, wait_until
+
+from nas_service.cli.main import main
+from nas_service.errors import SpecError
+from nas_service.launch import slurm
+from nas_service.launch.job import Job
+
+
+def bash(script: str, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", *words],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def slurm_cluster(**given: object) -> slurm.Cluster:
+    paths = {"storage_file": "/home/me/url", "python": "/usr/bin/python3"}
+    paths |= {"data": "/data", "artifacts": "/artifacts"}
+    return slurm.Cluster(**{**paths, **given})  # type: ignore[arg-type]
+
+
+@given(folder=st.text(min_size=1, max_size=30), workers=st.integers(1, 10_000))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_script_passes_any_path_on_as_it_is(folder, workers):
+    """Run by bash, `exec` replaced by a word that prints what the worker would be given."""
+    path = f"/{folder}"
+    if not path.isprintable():
+        with pytest.raises(SpecError, match="--data"):
+            slurm_cluster(data=path)
+        return
+    text = slurm.script(Job("tiny", workers), slurm_cluster(data=path, storage_file=path))
+    assert f"#SBATCH --array=1-{workers}\n" in text
+    shown = text.replace("exec /usr/bin/python3", "printf '%s\\0' \"$NAS_STORAGE_FILE\"")
+    done = subprocess.run(["bash"], input=shown.encode(), capture_output=True, check=True)
+    _, _, told = done.stdout.partition(b"\n")
+    words = ["-m", "nas_service", "worker", "--study", "tiny", "--data", path]
+    assert told.decode().split("\0") == [path, *words, ""]
+
+
+def test_a_script_s_directives():
+    job = Job("tiny", 8, cpus=2, memory_GiB=6, gpu=True, grace_s=90)
+    more = ("qos=long", "exclusive")
+    where = slurm_cluster(hours=25.51, partition="a,b", account="lab-1", directives=more)
+    text = slurm.script(job, where)
+    head, body = text.split("\n\n", 1)
+    assert set(head.splitlines()[1:]) == {
+        f"#SBATCH --{d}"
+        for d in (
+            *("job-name=nas-tiny", "array=1-8", "time=1-01:31:00", "ntasks=1", "cpus-per-task=2"),
+            *("mem=6G", "signal=B:TERM@90", "requeue", "open-mode=append", "gres=gpu:1"),
+            *("output=%x-%A_%a.log", "partition=a,b", "account=lab-1", "qos=long", "exclusive"),
+        )
+    }
+    assert "export OMP_NUM_THREADS=1\n" in body
+    assert "export NAS_DEVICE=cuda:0\n" in body
+    assert bash(text, "-n").returncode == 0
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("option", ["--partition", "--account", "--directive"])
+def test_a_script_takes_no_hostile_word(option, value):
+    given = {"--directive": {"directives": (f"qos={value}",)}}
+    given = given.get(option, {option[2:]: value})
+    with pytest.raises(SpecError, match=option):
+        slurm.script(Job("tiny"), slurm_cluster(**given))
+
+
+@pytest.mark.parametrize("text", ["wrap=id", "array=1-9", "x y=1", "", "=1", "--qos=long", "uid=0"])
+def test_a_directive_that_is_ours_or_none_is_refused(text):
+    with pytest.raises(SpecError, match="--directive"):
+        slurm.script(Job("tiny"), slurm_cluster(directives=(text,)))
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
+def test_shellcheck_has_nothing_to_say():
+    text = slurm.script(Job("tiny", 3, gpu=True), slurm_cluster(data="/it's here"))
+    done = subprocess.run(
+        ["shellcheck", "-s", "bash", "-"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_two_tasks_of_an_array_do_a_study(tmp_path):
+    study = StudyInStore(tmp_path, epochs=1, trainings=2)
+    path = tmp_path / "job.sh"
+    words = ("--workers", "2", "--data", str(tmp_path), "-o", str(path))
+    code, said = study.nas("launch", "slurm", "tiny", *words)
+    assert code == 0, said
+    assert os.access(path, os.X_OK)
+    assert "sqlite" not in path.read_text(), "the URL stays in its file"
+    tasks = [
+        subprocess.Popen(
+            ["bash", str(path)],
+            cwd=tmp_path,
+            env={**os.environ, "SLURM_ARRAY_TASK_ID": str(i), "NAS_STORAGE": "sqlite:///wrong.db"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in (1, 2)
+    ]
+    for i, task in enumerate(tasks, 1):
+        out, err = task.communicate(timeout=120)
+        assert task.returncode == 0, err
+        assert out.startswith(f"worker {i} on ")
+        assert "end: " in out
+    assert study.rows(TRAINED) == [(2, 2)]
+
+
+def test_the_signal_to_end_reaches_the_worker(tmp_path):
+    """The shell gives its place to the worker, which releases the trial in hand."""
+    study = StudyInStore(tmp_path, epochs=200, trainings=1)
+    code, text = study.nas("launch", "slurm", "tiny")
+    assert code == 0, text
+    (tmp_path / "job.sh").write_text(text)
+    task = subprocess.Popen(["bash", str(tmp_path / "job.sh")], cwd=tmp_path)
+    wait_until(lambda: study.rows(TRAINING))
+    task.send_signal(signal.SIGTERM)
+    assert task.wait(timeout=60) >= 0, "it ended by itself"
+    assert study.rows("select state from nas_leases where state != 'told'") == [("waiting",)]
+
+
+@pytest.mark.parametrize("rights", [0o644, 0o660])
+def test_a_file_with_the_url_that_others_may_read_is_refused(tmp_path, rights):
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    study.url.chmod(rights)
+    code, said = study.nas("launch", "slurm", "tiny")
+    assert code == 4
+    assert "chmod 600" in said
+
+
+def test_a_script_needs_a_file_with_the_url():
+    environment = {"NAS_STORAGE_FILE": "", "NAS_STORAGE": "postgresql://u:canary@h/d"}
+    done = CliRunner().invoke(main, ["launch", "slurm", "tiny"], env=environment)
+    assert done.exit_code == 2
+    assert "--storage-file" in done.output
+    assert "canary" not in done.output
