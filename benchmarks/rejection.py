@@ -17,7 +17,7 @@ import numpy as np
 from nas_service.evaluation.feasible_set import counted
 from nas_service.evaluation.repair import repair
 from nas_service.evaluation.screening import Budgets
-from nas_service.spaces.batch import numbered, sampled
+from nas_service.spaces.batch import batch_of_numbers, sample_batch
 from nas_service.study.loading import load_spec
 
 
@@ -30,8 +30,8 @@ def ms(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def repairs(budgets: Budgets, candidates: int, seed: int) -> dict[str, Any]:
     """Of the rejected among random candidates."""
-    space = budgets.composition.space
-    drawn = sampled(space, candidates, seed)
+    space = budgets.workloads.space
+    drawn = sample_batch(space, candidates, seed)
     rejected = np.flatnonzero(budgets.excess(budgets.costed(drawn)) > 0).tolist()
     done = [ms(lambda n=n: repair(budgets, drawn.architecture(space, n))) for n in rejected]
     times = sorted(t for t, _ in done)
@@ -49,12 +49,12 @@ def repairs(budgets: Budgets, candidates: int, seed: int) -> dict[str, Any]:
 def one_size(budgets: Budgets, rounds: int) -> dict[str, Any]:
     """Cells of the middle sizes: counted by classes, against costing candidates one batch after
     another, of which 15 625 stand for all."""
-    space = budgets.composition.space
+    space = budgets.workloads.space
     counts = [len(v) for v in list(space.choices.values())[6 * space.drawn_cells :]]
     middle = np.array([[n // 2 for n in counts]])
     stride = space.size // space.cell_count**space.drawn_cells
     cells = np.linspace(0, space.cell_count**space.drawn_cells - 1, 15_625).astype(np.int64)
-    batch = numbered(space, cells * stride)
+    batch = batch_of_numbers(space, cells * stride)
     budgets.costed(batch)
     found, costed = [], []
     for _ in range(rounds):
@@ -76,7 +76,7 @@ def whole(budgets: Budgets) -> dict[str, Any]:
     t, found = ms(lambda: counted(budgets))
     if found is None:
         return {"counted": None}
-    size = budgets.composition.space.size
+    size = budgets.workloads.space.size
     return {"space": size, "kept": found.count, "share": found.count / size, "count_s": t / 1e3}
 
 

@@ -51,9 +51,9 @@ from nas_service.samplers.greybox.pareto import hypervolume
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.searches.optuna_trial import TRAINABLE
 from nas_service.snn.proxies import score
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import Drawn, sampled
+from nas_service.spaces.batch import CandidateBatch, sample_batch
 from nas_service.statistics import spearman
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
@@ -121,16 +121,16 @@ class Question:
         return Budgets.of(self._free)
 
     @property
-    def _composition(self) -> Composition:
-        return self._unbounded.composition
+    def _workload_cache(self) -> WorkloadCache:
+        return self._unbounded.workloads
 
     @cached_property
     def box(self) -> CellProblem:
         return CellProblem(self.study("random", 0))
 
-    def _draws(self, seed: int) -> tuple[Drawn, dict[str, Floats], Flags]:
+    def _draws(self, seed: int) -> tuple[CandidateBatch, dict[str, Floats], Flags]:
         """Draws, their costs, and which of them have a path."""
-        drawn = sampled(self._composition.space, self.draws, seed)
+        drawn = sample_batch(self._workload_cache.space, self.draws, seed)
         costed = self._unbounded.costed(drawn)
         return drawn, costed.metrics, costed.connected
 
@@ -149,12 +149,12 @@ class Question:
         """Those of so many draws that keep the budgets."""
         drawn, costs, path = self._draws(seed)
         rows = np.flatnonzero(_within(costs, path, self.budgets)).tolist()
-        return [drawn.architecture(self._composition.space, n) for n in rows]
+        return [drawn.architecture(self._workload_cache.space, n) for n in rows]
 
     def facts(self) -> dict[str, Any]:
         """Size of the space, the share within the budgets, and what its scores go along with."""
         found = self.feasible_draws(seed=1)
-        part = self.box.columns([self._composition.space.parameters(a) for a in found[:RANKED]])
+        part = self.box.columns([self._workload_cache.space.parameters(a) for a in found[:RANKED]])
         scores = [self.score(a) for a in found[:RANKED]]
         known = {
             "depth_and_width": self.box.describe(part).score,
@@ -162,7 +162,7 @@ class Question:
         }
         ranks = {name: spearman(values.tolist(), scores) for name, values in known.items()}
         return {
-            "candidates": self._composition.space.size,
+            "candidates": self._workload_cache.space.size,
             "budgets": self.budgets,
             "feasible": list(wilson(len(found), self.draws)),
             "ranked": len(scores),

@@ -33,7 +33,7 @@ from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import Evaluation
 from nas_service.samplers import derived_seed, sampler_of
 from nas_service.searches.optuna_trial import report_by_number
-from nas_service.spaces.batch import sampled
+from nas_service.spaces.batch import sample_batch
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
@@ -85,7 +85,7 @@ class Question:
         """Costs of random candidates, and which of them have a path."""
         spec = self.study("snasnet", 0, {})
         budgets = Budgets.of(spec)
-        costed = budgets.costed(sampled(budgets.composition.space, RANDOM, seed=0))
+        costed = budgets.costed(sample_batch(budgets.workloads.space, RANDOM, seed=0))
         return costed.metrics, costed.connected
 
     @cached_property
@@ -116,7 +116,7 @@ class Question:
         scored: dict[str, Evaluation] = {}
         while len(found) < self.samples and not enough(best):
             trial = run.ask()
-            a = bench.composition.space.draw(trial)
+            a = bench.workloads.space.draw(trial)
             outcome = "cached"
             if a.digest not in scored or name == "snasnet":
                 screened = bench.screen(a, derived_seed(seed, trial.number))

@@ -58,10 +58,10 @@ def print_candidate(evaluation: Evaluation, operations: tuple[str, ...]) -> None
 
 
 def _print_cells(evaluation: Evaluation, operations: tuple[str, ...]) -> None:
-    cells, numbered = evaluation.architecture.cells, operations[:DIGITS]
-    if not {o.removeprefix(BACK) for c in cells for o in c.operations} <= set(numbered):
+    cells, batch_of_numbers = evaluation.architecture.cells, operations[:DIGITS]
+    if not {o.removeprefix(BACK) for c in cells for o in c.operations} <= set(batch_of_numbers):
         return
-    key = ", ".join(f"{i} {name}" for i, name in enumerate(numbered))
+    key = ", ".join(f"{i} {name}" for i, name in enumerate(batch_of_numbers))
     for k, cell in enumerate(cells):
         out.print(f"cell {k}: {cell.text(operations)}   ({key})", markup=False)
 

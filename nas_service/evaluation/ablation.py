@@ -16,7 +16,7 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import sampled
+from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS
@@ -109,7 +109,7 @@ def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
 
 def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
     """Pairs for every operation but zeroize; SpecError where the budgets leave none."""
-    space = bench.composition.space
+    space = bench.workloads.space
     asked = tuple(n for n in space.operations if OPERATIONS[n].carries)
     holding: dict[str, list[Evaluation]] = {name: [] for name in asked}
     drawn = refused = 0
@@ -140,7 +140,7 @@ def _draws(space: CellSpace, seed: int, count: int) -> Iterator[Architecture]:
     """Architectures by so many independent throws, each distinct network once."""
     seen = set()
     for start in range(0, count, CHUNK):
-        drawn = sampled(space, CHUNK, seed * DRAWS + start)
+        drawn = sample_batch(space, CHUNK, seed * DRAWS + start)
         for n in range(min(CHUNK, count - start)):
             architecture = drawn.architecture(space, n)
             if architecture.digest not in seen:
@@ -178,7 +178,7 @@ def _variant(
     """A variant within the budgets, and how many were refused before it."""
     die = np.random.default_rng(seed)
     for tries in range(REDRAWS):
-        drawn = without(sample.architecture, dropped, bench.composition.space, die)
+        drawn = without(sample.architecture, dropped, bench.workloads.space, die)
         screened = bench.screen(drawn, sample.seed)
         if not screened.reason:
             return screened, tries

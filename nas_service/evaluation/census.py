@@ -14,7 +14,7 @@ from nas_service.evaluation.feasible_set import Counted, counted, leaves
 from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import MEMORY
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import Drawn, numbered, sampled
+from nas_service.spaces.batch import CandidateBatch, batch_of_numbers, sample_batch
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import StudySpec
 
@@ -50,10 +50,10 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
     everything is told by as many draws among them.
     """
     budgets = Budgets.of(spec)
-    space = budgets.composition.space
+    space = budgets.workloads.space
     exhaustive = space.size <= limit
     chunks = _all(space) if exhaustive else _drawn(space, limit, seed)
-    parts = [_judge(budgets, drawn) for drawn in chunks]
+    parts = [_judge(budgets, batch) for batch in chunks]
     kept = {name: np.concatenate([p.kept[name] for p in parts]) for name in parts[0].kept}
     values = {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values}
     connected = np.concatenate([p.connected for p in parts])
@@ -87,10 +87,10 @@ def _share_of(found: Counted, count: int, seed: int) -> float:
 def feasible(spec: StudySpec) -> Iterator[Architecture]:
     """Every connected candidate of the space that keeps the budgets, in the space's order."""
     budgets = Budgets.of(spec)
-    space = budgets.composition.space
-    for drawn in _all(space):
-        for n in np.flatnonzero(_judge(budgets, drawn).feasible).tolist():
-            yield drawn.architecture(space, n)
+    space = budgets.workloads.space
+    for batch in _all(space):
+        for n in np.flatnonzero(_judge(budgets, batch).feasible).tolist():
+            yield batch.architecture(space, n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +104,8 @@ class _Judged:
         return np.asarray(np.all([self.connected, *self.kept.values()], axis=0))
 
 
-def _judge(budgets: Budgets, drawn: Drawn) -> _Judged:
-    spec, costed = budgets.spec, budgets.costed(drawn)
+def _judge(budgets: Budgets, batch: CandidateBatch) -> _Judged:
+    spec, costed = budgets.spec, budgets.costed(batch)
     costs = costed.metrics
     bounded = [c for c in spec.constraints if c.measure in costs]
     kept = {spec.constraint_name(c): c.violation(costs[c.measure]) <= 0 for c in bounded}
@@ -116,11 +116,11 @@ def _judge(budgets: Budgets, drawn: Drawn) -> _Judged:
     )
 
 
-def _all(space: CellSpace) -> Iterator[Drawn]:
+def _all(space: CellSpace) -> Iterator[CandidateBatch]:
     for start in range(0, space.size, CHUNK):
-        yield numbered(space, np.arange(start, min(start + CHUNK, space.size)))
+        yield batch_of_numbers(space, np.arange(start, min(start + CHUNK, space.size)))
 
 
-def _drawn(space: CellSpace, count: int, seed: int) -> Iterator[Drawn]:
+def _drawn(space: CellSpace, count: int, seed: int) -> Iterator[CandidateBatch]:
     for start in range(0, count, CHUNK):
-        yield sampled(space, min(CHUNK, count - start), seed + start)
+        yield sample_batch(space, min(CHUNK, count - start), seed + start)

@@ -24,7 +24,7 @@ from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
 from nas_service.snn.trace import spike_rates
 from nas_service.snn.training import Diverged, firing_rate
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import StudySpec
@@ -38,7 +38,7 @@ class Evaluator:
 
     spec: StudySpec
     images: StudyImages
-    composition: Composition
+    workloads: WorkloadCache
     device: torch.device
     _ensembles: Ensembles = field(default_factory=dict, repr=False)
 
@@ -65,8 +65,8 @@ class Evaluator:
         warn_of_memory(spec.training.memory_GiB)
         images = StudyImages.open(spec, folder, source)
         space = spec.build_space() if space is None else space
-        composition = Composition(space, images.source.task, spec.network.votes)
-        return cls(spec, images, composition, device())
+        workloads = WorkloadCache(space, images.source.task, spec.network.votes)
+        return cls(spec, images, workloads, device())
 
     @property
     def folder(self) -> Path:
@@ -80,7 +80,7 @@ class Evaluator:
 
     def workload(self, architecture: Architecture) -> Workload:
         """The layers of a candidate; their spike rates are not known yet."""
-        return self.composition.workload(architecture)
+        return self.workloads.workload(architecture)
 
     def network(self, architecture: Architecture) -> Network:
         """The untrained network, on the device of this process."""
@@ -89,11 +89,11 @@ class Evaluator:
     @cached_property
     def budgets(self) -> Budgets:
         """The budgets that `screen` checks, for many candidates at once."""
-        return Budgets(self.spec, self.composition)
+        return Budgets(self.spec, self.workloads)
 
     @cached_property
     def _screener(self) -> Screener:
-        return Screener(self.spec, self.composition, self._ensembles)
+        return Screener(self.spec, self.workloads, self._ensembles)
 
     def screen(
         self, architecture: Architecture, seed: int, repairs: Budgets | None = None

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
-from nas_service.snn.workload_cache import Composition
-from nas_service.spaces.batch import ALL_CELLS, Drawn, coded, digits_of, sampled
+from nas_service.snn.workload_cache import WorkloadCache
+from nas_service.spaces.batch import CandidateBatch, batch_of_codes, digits_of, sample_batch
 from nas_service.spaces.cell import EDGES
+from nas_service.spaces.cell_table import ALL_CELLS
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.sections import Constraint
 
@@ -40,13 +41,13 @@ class Classes:
     empty: int  # number of a cell that costs nothing
 
     @classmethod
-    def of(cls, composition: Composition) -> "Classes":
+    def of(cls, workloads: WorkloadCache) -> "Classes":
         """ValueError where a cell has too many states, or an edge cannot be empty."""
-        space = composition.space
+        space = workloads.space
         if space.cell_count > ALL_CELLS or "zeroize" not in space.states:
             raise ValueError("no classes of cells")
         numbers = np.arange(space.cell_count)
-        cells = composition.carried_by(numbers)
+        cells = workloads.live_operations_of(numbers)
         weighted = [i for i, n in enumerate(space.operations) if OPERATIONS[n].weighted]
         uses = np.stack([(cells == i).sum(-1) for i in weighted], -1)
         connected = np.flatnonzero((cells < len(space.operations)).any(-1))
@@ -88,10 +89,10 @@ class Counted:
         for (n, k), q in np.ndenumerate(self.leaves[at]):
             members = self.classes.members[q]
             cells[n, k] = members[die.integers(len(members))]
-        return _codes(self.budgets.composition, cells, self.sizes[at])
+        return _codes(self.budgets.workloads, cells, self.sizes[at])
 
-    def drawn(self, count: int, die: np.random.Generator) -> Drawn:
-        return coded(self.budgets.composition.space, self.draw(count, die))
+    def drawn(self, count: int, die: np.random.Generator) -> CandidateBatch:
+        return batch_of_codes(self.budgets.workloads.space, self.draw(count, die))
 
 
 def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
@@ -99,10 +100,10 @@ def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
 
     None where the study bounds nothing that is counted, or the space has too many classes.
     """
-    space = budgets.composition.space
+    space = budgets.workloads.space
     names = [c.metric for c in _asked(budgets)]
     try:
-        classes = Classes.of(budgets.composition)
+        classes = Classes.of(budgets.workloads)
     except ValueError:
         return None
     if not names or math.prod(_sizes(budgets)) > LEAVES:
@@ -125,7 +126,7 @@ def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
 
 def share_counted(budgets: Budgets) -> float:
     """Share of fair draws that keep the counted budgets; 1 where there are none."""
-    costed = budgets.costed(sampled(budgets.composition.space, PROBED, 0))
+    costed = budgets.costed(sample_batch(budgets.workloads.space, PROBED, 0))
     kept = costed.connected
     for c in _asked(budgets):
         kept = kept & (c.violation(costed.metrics[c.measure]) <= 0)
@@ -139,33 +140,33 @@ def _asked(budgets: Budgets) -> list[Constraint]:
 
 def leaves(budgets: Budgets) -> int:
     """All choices of sizes and classes, the most that `counted` may have to look at."""
-    weighted = sum(OPERATIONS[name].weighted for name in budgets.composition.space.operations)
+    weighted = sum(OPERATIONS[name].weighted for name in budgets.workloads.space.operations)
     classes = math.comb(weighted + len(EDGES), weighted)
-    return int(classes**budgets.composition.space.drawn_cells * math.prod(_sizes(budgets)))
+    return int(classes**budgets.workloads.space.drawn_cells * math.prod(_sizes(budgets)))
 
 
 def _sizes(budgets: Budgets) -> list[int]:
     """Choices of each parameter behind the cells."""
-    space = budgets.composition.space
+    space = budgets.workloads.space
     counts = [len(values) for values in space.choices.values()]
     return counts[len(EDGES) * space.drawn_cells :]
 
 
 def _within(budgets: Budgets, classes: Classes, leaves: Ints, sizes: Ints) -> NDArray[np.bool_]:
     """Beginnings that keep the budgets with all later cells empty [N]."""
-    space, kept = budgets.composition.space, np.ones(len(leaves), dtype=np.bool_)
+    space, kept = budgets.workloads.space, np.ones(len(leaves), dtype=np.bool_)
     cells = np.full((len(leaves), space.drawn_cells), classes.empty, dtype=np.intp)
     cells[:, : leaves.shape[1]] = classes.first[leaves]
     for start in range(0, len(leaves), CHUNK):
         part = slice(start, start + CHUNK)
-        rows = coded(space, _codes(budgets.composition, cells[part], sizes[part]))
+        rows = batch_of_codes(space, _codes(budgets.workloads, cells[part], sizes[part]))
         metrics = budgets.costed(rows).metrics
         for c in _asked(budgets):
             kept[part] &= c.violation(metrics[c.measure]) <= 0
     return kept
 
 
-def _codes(composition: Composition, cells: Ints, sizes: Ints) -> Ints:
+def _codes(workloads: WorkloadCache, cells: Ints, sizes: Ints) -> Ints:
     """Codes of candidates from the numbers of their cells [N, K] and the rest [N, P']."""
-    digits = digits_of(cells, len(composition.space.states))
+    digits = digits_of(cells, len(workloads.space.states))
     return np.concatenate([digits.reshape(len(cells), -1), sizes], axis=1)

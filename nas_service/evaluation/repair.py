@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas_service.evaluation.screening import Budgets
 from nas_service.spaces.architecture import GLOBAL, Architecture
-from nas_service.spaces.batch import coded
+from nas_service.spaces.batch import batch_of_codes
 
 MOST = 6  # parameters changed
 WHOLE = 20_000  # candidates: a step up to this size is costed whole
@@ -55,9 +55,9 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
     the candidates that are least over the budgets. None where nothing is found. SpecError for a
     candidate that is not of the space.
     """
-    space = budgets.composition.space
+    space = budgets.workloads.space
     start = np.array(space.codes(architecture), dtype=np.intp)
-    own = budgets.costed(coded(space, start[None])).work[0]
+    own = budgets.costed(batch_of_codes(space, start[None])).work[0]
     moves = _moves(space.choices, start)
     drawn = any(c.confidence is not None for c in budgets.spec.constraints)
     limit = WHOLE_DRAWN if drawn else WHOLE
@@ -66,7 +66,7 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
         rows = _changed(rows, start, moves, whole)
         if not len(rows):
             return None
-        costed = budgets.costed(coded(space, rows))
+        costed = budgets.costed(batch_of_codes(space, rows))
         excess = budgets.excess(costed)
         if (excess <= 0).any():
             away = np.where(excess <= 0, np.abs(costed.work - own), np.inf)
@@ -99,7 +99,7 @@ def _changed(rows: Codes, start: Codes, moves: Codes, whole: bool) -> Codes:
 
 
 def _repair(budgets: Budgets, start: Codes, row: Codes) -> Repair:
-    space = budgets.composition.space
+    space = budgets.workloads.space
     changes = [
         Change(name, values[before], values[after])
         for (name, values), before, after in zip(
@@ -107,4 +107,4 @@ def _repair(budgets: Budgets, start: Codes, row: Codes) -> Repair:
         )
         if before != after
     ]
-    return Repair(coded(space, row[None]).architecture(space, 0), tuple(changes))
+    return Repair(batch_of_codes(space, row[None]).architecture(space, 0), tuple(changes))

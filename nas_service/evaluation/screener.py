@@ -12,7 +12,7 @@ from nas_service.evaluation.screening import Budgets, profile_of
 from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.study.spec import StudySpec
 
@@ -24,7 +24,7 @@ class Screener:
     """The costs of candidates one by one, each on its own chip, and the budgets of a study."""
 
     spec: StudySpec
-    composition: Composition
+    workloads: WorkloadCache
     ensembles: Ensembles = field(default_factory=dict, repr=False)  # by settings of the chip
 
     def screen(self, architecture: Architecture, seed: int, repairs: Budgets) -> Evaluation:
@@ -39,7 +39,7 @@ class Screener:
             Exact sizes, and costs at the study's assumed spike rate. `reason` is empty where the
             candidate deserves its training.
         """
-        workload = self.composition.workload(architecture)
+        workload = self.workloads.workload(architecture)
         hardware, bounds = self.costs(
             architecture, workload.at_rate(self.spec.hardware.assumed_rate)
         )
@@ -47,7 +47,7 @@ class Screener:
             architecture,
             "rejected",
             hardware,
-            chance=self.composition.task.chance,
+            chance=self.workloads.task.chance,
             seed=seed,
             bounds=bounds,
             versions=versions(),
@@ -105,5 +105,5 @@ def with_repair(screened: Evaluation, rejection: Rejection, budgets: Budgets) ->
         return rejected
     if repaired is None:
         return replace(rejected, reason=f"{reason}; no repair found by up to {MOST} changes")
-    parameters = budgets.composition.space.parameters(repaired.architecture)
+    parameters = budgets.workloads.space.parameters(repaired.architecture)
     return replace(rejected, reason=f"{reason}; fits with {repaired}", repair=parameters)

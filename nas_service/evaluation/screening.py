@@ -16,9 +16,9 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.training_memory import training_memories_B
 from nas_service.metrics import metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import ChipSettings
-from nas_service.spaces.batch import Drawn
+from nas_service.spaces.batch import CandidateBatch
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
@@ -37,14 +37,14 @@ def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
         raise SpecError(f"hardware: {error}") from error
 
 
-def composition_of(spec: StudySpec) -> Composition:
+def workload_cache_of(spec: StudySpec) -> WorkloadCache:
     """The workloads of a study's space; equal spaces share one, with all that it has traced."""
-    return _composition(spec.build_space(), source_of(spec.data).task, spec.network.votes)
+    return _workload_cache(spec.build_space(), source_of(spec.data).task, spec.network.votes)
 
 
 @lru_cache(maxsize=4)
-def _composition(space: CellSpace, task: Task, votes: int) -> Composition:
-    return Composition(space, task, votes)
+def _workload_cache(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
+    return WorkloadCache(space, task, votes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,26 +69,26 @@ class Budgets:
     """A study's budgets on what is known before a training."""
 
     spec: StudySpec
-    composition: Composition
+    workloads: WorkloadCache
     _ensembles: dict[int, Ensemble] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, spec: StudySpec) -> "Budgets":
-        return cls(spec, composition_of(spec))
+        return cls(spec, workload_cache_of(spec))
 
-    def costed(self, drawn: Drawn) -> Costed:
+    def costed(self, batch: CandidateBatch) -> Costed:
         """Candidates, each on its own chip."""
-        table = self.composition.table(drawn).at_rate(self.spec.hardware.assumed_rate)
-        memory = training_memories_B(self.composition, drawn, table, self.spec.training.batch_size)
-        connected = self.composition.connected(drawn)
-        return Costed(table, self._metrics(drawn, table), memory / 2**30, connected)
+        table = self.workloads.table(batch).at_rate(self.spec.hardware.assumed_rate)
+        memory = training_memories_B(self.workloads, batch, table, self.spec.training.batch_size)
+        connected = self.workloads.connected(batch)
+        return Costed(table, self._metrics(batch, table), memory / 2**30, connected)
 
-    def _metrics(self, drawn: Drawn, table: LayerTable) -> dict[str, Floats]:
+    def _metrics(self, batch: CandidateBatch, table: LayerTable) -> dict[str, Floats]:
         found: dict[str, Floats] = {}
-        for number in np.unique(drawn.chips).tolist():
-            these = np.flatnonzero(drawn.chips == number)
+        for number in np.unique(batch.chips).tolist():
+            these = np.flatnonzero(batch.chips == number)
             for name, values in self._on_chip(number, table.part(these)).items():
-                found.setdefault(name, np.empty(len(drawn.chips)))[these] = values
+                found.setdefault(name, np.empty(len(batch.chips)))[these] = values
         return found
 
     def _on_chip(self, number: int, table: LayerTable) -> dict[str, Floats]:
@@ -105,7 +105,7 @@ class Budgets:
 
     def _ensemble(self, chip: int) -> Ensemble:
         if chip not in self._ensembles:
-            profile = profile_of(self.spec, self.composition.space.chip_at(chip))
+            profile = profile_of(self.spec, self.workloads.space.chip_at(chip))
             self._ensembles[chip] = Ensemble(profile)
         return self._ensembles[chip]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models import LayerTable, Workload
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import Drawn
+from nas_service.spaces.batch import CandidateBatch
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, Operation
 
@@ -46,23 +46,23 @@ def copies_of(operation: Operation) -> int:
 
 
 def training_memories_B(
-    composition: Composition, drawn: Drawn, table: LayerTable, batch_size: int
+    workloads: WorkloadCache, batch: CandidateBatch, table: LayerTable, batch_size: int
 ) -> NDArray[np.float64]:
     """The same of candidates by the batch [N]; `table` is theirs."""
     each = OUTPUT_COPIES * (table.out_channels * table.pixels).sum(-1)
-    maps = np.maximum(table.neurons[:, composition.behind_cells], 0)  # [N, K]
-    each += (maps * (MAP_COPIES + _all_edge_copies(composition, drawn))).sum(-1)
+    maps = np.maximum(table.neurons[:, workloads.layers_after_cells], 0)  # [N, K]
+    each += (maps * (MAP_COPIES + _all_edge_copies(workloads, batch))).sum(-1)
     each *= table.time_steps[:, 0] * max(batch_size, SCORED_AS)
     return np.asarray(4.0 * (PARAMETER_COPIES * table.trained_numbers.sum(-1) + each))
 
 
-def _all_edge_copies(composition: Composition, drawn: Drawn) -> NDArray[np.float64]:
+def _all_edge_copies(workloads: WorkloadCache, batch: CandidateBatch) -> NDArray[np.float64]:
     """`_edge_copies` of every cell of candidates [N, K]."""
-    own = [copies_of(OPERATIONS[name]) for name in composition.space.operations]
-    carried = composition.carried(drawn)
-    live = carried < len(own)
-    backward = [way.backward for way in composition.ways]
+    own = [copies_of(OPERATIONS[name]) for name in workloads.space.operations]
+    live_operations = workloads.live_operations(batch)
+    live = live_operations < len(own)
+    backward = [edge.backward for edge in workloads.directed_edges]
     stepped = STEPPED_COPIES * live.sum(-1)
-    plain = np.array([*own, 0])[carried].sum(-1)
+    plain = np.array([*own, 0])[live_operations].sum(-1)
     found = np.where(live[..., backward].any(-1), stepped, plain)
     return np.asarray(found, dtype=np.float64)

@@ -40,7 +40,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class CandidateBatch:
     """A candidate with its pictures."""
 
     candidate: Candidate
@@ -136,9 +136,9 @@ def _shown_metrics(result: Result) -> list[str]:
     return [metric for metric in dict.fromkeys([*asked, *METRICS]) if metric in {*asked, *known}]
 
 
-def _draw(candidate: Candidate, evaluation: Evaluation) -> Drawn:
+def _draw(candidate: Candidate, evaluation: Evaluation) -> CandidateBatch:
     cells = [cell(c) for c in evaluation.architecture.cells]
-    return Drawn(candidate, evaluation, cells, charts(evaluation.hardware))
+    return CandidateBatch(candidate, evaluation, cells, charts(evaluation.hardware))
 
 
 def _tip(result: Result, c: Candidate) -> str:
@@ -185,7 +185,7 @@ def _history(result: Result) -> Markup:
     return plot(marks, "trial", "hypervolume", [], joined=True)
 
 
-def _bars(name: str, drawn: list[Drawn]) -> tuple[str, Markup]:
+def _bars(name: str, drawn: list[CandidateBatch]) -> tuple[str, Markup]:
     attribute, unit, factor = QUANTITIES[name]
     rows: list[tuple[str, dict[str, float]]] = []
     for d in drawn:

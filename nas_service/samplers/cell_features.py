@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.spaces.batch import live_edges
+from nas_service.spaces.cell_table import live_edges
 from nas_service.spaces.operations import BACK, operation
 
 Floats = NDArray[np.float64]

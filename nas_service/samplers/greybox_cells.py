@@ -34,7 +34,7 @@ from nas_service.samplers.greybox import (
 )
 from nas_service.samplers.greybox.encoding import Codes, Columns, Params
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import Drawn
+from nas_service.spaces.batch import CandidateBatch
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.sections import Constraint
@@ -193,7 +193,7 @@ class CellProblem:
         path = costed.connected.astype(np.float64)
         return {**known, **at_rest, MEMORY: costed.memory_GiB, PATH: path}
 
-    def drawn(self, candidates: Columns) -> Drawn:
+    def drawn(self, candidates: Columns) -> CandidateBatch:
         """Candidates as arrays of cells, sizes and chips."""
         base = len(self.space.states)
         digits = base ** np.arange(len(EDGE_NAMES))[::-1]
@@ -203,7 +203,7 @@ class CellProblem:
         chips = np.zeros(len(cells), dtype=np.intp)
         for key, values in self.space.chip:
             chips = chips * len(values) + self._places(candidates, f"chip_{key}")
-        return Drawn(cells, sizes, chips)
+        return CandidateBatch(cells, sizes, chips)
 
     def _states(self, candidates: Columns) -> Ints:
         """Codes of states by cell and edge [N, K, 6]."""

@@ -10,7 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas_service.samplers.greybox_cells import CellProblem
-from nas_service.spaces.batch import sampled
+from nas_service.spaces.batch import sample_batch
 from nas_service.study.spec import StudySpec
 
 Params = dict[str, Any]  # a candidate as an Optuna trial stores it
@@ -38,7 +38,7 @@ class Proposer(BaseSampler):
 
     def drawn(self, rng: np.random.Generator) -> Params:
         """A candidate drawn uniformly from the space."""
-        drawn = sampled(self.space, 1, int(rng.integers(2**31)))
+        drawn = sample_batch(self.space, 1, int(rng.integers(2**31)))
         return self.space.parameters(drawn.architecture(self.space, 0))
 
     def infer_relative_search_space(

@@ -12,7 +12,7 @@ from nas_service.metrics import METRICS
 from nas_service.searches.results import read
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import sampled
+from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.spaces.cell_space import CellSpace, Number
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
@@ -157,7 +157,7 @@ def _weight(name: str) -> int:
 def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
     """Of SAMPLE candidates that of the least product of the costs that the study bounds or
     minimises, at the assumed spike rate."""
-    drawn = sampled(space, SAMPLE, spec.seed)
+    drawn = sample_batch(space, SAMPLE, spec.seed)
     budgets = Budgets.of(spec)
     costed = budgets.costed(drawn)
     costs, inside = costed.metrics, budgets.excess(costed) <= 0

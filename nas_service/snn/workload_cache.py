@@ -17,9 +17,10 @@ from hw_models import Layer, LayerTable, Workload
 from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
 from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import ALL_CELLS, CellTable, Drawn, Index, Slot
+from nas_service.spaces.batch import CandidateBatch, Index
 from nas_service.spaces.cell import EDGE_NAMES, EDGES, Cell
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.cell_table import ALL_CELLS, CellTable, Slot
 from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.spaces.task import Task
 
@@ -28,7 +29,7 @@ Block = tuple[str, str]  # name of a block, and the operation it was traced with
 
 
 @dataclass(frozen=True, eq=False)
-class Composition:
+class WorkloadCache:
     """Layers of every candidate of a space, from a few traced networks."""
 
     space: CellSpace
@@ -41,7 +42,7 @@ class Composition:
     )
 
     def workload(self, architecture: Architecture) -> Workload:
-        """The same as `trace`, without a network."""
+        """The workload of one candidate: what `trace` returns, without building a network."""
         a = architecture
         blocks, maps = self._blocks((a.channels, a.head_pool, a.hidden))
         layers = {name: layer for (name, operation), layer in blocks.items() if not operation}
@@ -64,15 +65,15 @@ class Composition:
         return self._traced[shape]
 
     def _body(self, channels: int | tuple[int, ...]) -> tuple[dict[Block, Layer], Maps]:
-        """Everything in front of the head, which depends on the channels alone."""
+        """Layers before the head, which depend on the channels alone."""
         if channels not in self._bodies:
             shape = (channels, self.space.head_pool[0], self.space.hidden[0])
-            found: dict[Block, Layer] = {}
+            body: dict[Block, Layer] = {}
             for operation in ("skip", *self._weighted):
                 layers, maps = self._trace(operation, shape)
                 for name, layer in layers.items():
-                    found[name, operation if name.startswith("cell") else ""] = layer
-            self._bodies[channels] = found, maps
+                    body[name, operation if name.startswith("cell") else ""] = layer
+            self._bodies[channels] = body, maps
         return self._bodies[channels]
 
     def _trace(self, operation: str, shape: Shape) -> tuple[dict[str, Layer], Maps]:
@@ -95,12 +96,18 @@ class Composition:
 
     # --- many candidates ---------------------------------------------------------------------
 
-    def table(self, drawn: Drawn) -> LayerTable:
-        """Candidates as arrays, in the order of layers of `workload`; edges without weights are
-        empty layers. Spike rates are 0: the least that a candidate can cost.
+    def table(self, batch: CandidateBatch) -> LayerTable:
+        """The workloads of many candidates, as arrays.
+
+        Args:
+            batch: N candidates of the space.
+
+        Returns:
+            Layers in the order of `workload` [N, L]; edges without weights are empty layers.
+            Spike rates are 0, so that costs are the least that a candidate can have.
         """
-        shapes, which = self._shapes(drawn)
-        cells, picked = self._cells_of(drawn)
+        shapes, which = self._shapes(batch)
+        cells, picked = self._cells_of(batch)
         count, slots, width = len(which), self._slots, len(self.slots) + 1
         operations = np.zeros((count, slots), dtype=np.intp)
         sources = np.full((count, slots, cells.reads.shape[-1]), -1, dtype=np.intp)
@@ -117,48 +124,48 @@ class Composition:
         place = (which[:, None], np.arange(slots), operations)
         columns = {name: column[place] for name, column in shapes.numbers.items()}
         columns["input_adds"] += adds
-        columns["weight_bits"] = np.where(columns["out_channels"] > 0, self._bits(drawn), 1)
+        columns["weight_bits"] = np.where(columns["out_channels"] > 0, self._bits(batch), 1)
         return LayerTable(
             **columns,
             rates=np.zeros((count, slots, 1)),
             sources=sources,
             loops=loops,
-            time_steps=drawn.sizes["time_steps"][:, None].astype(np.float64),
+            time_steps=batch.sizes["time_steps"][:, None].astype(np.float64),
         )
 
-    def connected(self, drawn: Drawn) -> NDArray[np.bool_]:
+    def connected(self, batch: CandidateBatch) -> NDArray[np.bool_]:
         """Candidates whose every cell lets its input through [N]."""
-        cells, picked = self._cells_of(drawn)
+        cells, picked = self._cells_of(batch)
         return np.asarray(cells.connected[picked].all(-1))
 
-    def carried(self, drawn: Drawn) -> Index:
-        """Number of the operation on each live way, that of all operations for none [N, K, W]."""
-        cells, picked = self._cells_of(drawn)
-        return np.asarray(cells.carried[picked])
+    def live_operations(self, batch: CandidateBatch) -> Index:
+        """Numbers of the operations on live edges, one more than any for none [N, K, E]."""
+        cells, picked = self._cells_of(batch)
+        return np.asarray(cells.live_operations[picked])
 
-    def carried_by(self, cells: Index) -> Index:
-        """The same of cells by their numbers [C, W]."""
+    def live_operations_of(self, cells: Index) -> Index:
+        """The same of cells by their numbers [C, E]."""
         if self.space.cell_count <= ALL_CELLS:
-            return np.asarray(self._all_cells.carried[cells])
-        return CellTable.of(cells, self.space.states, self.slots).carried
+            return np.asarray(self._all_cells.live_operations[cells])
+        return CellTable.of(cells, self.space.states, self.slots).live_operations
 
     @cached_property
-    def ways(self) -> tuple[Slot, ...]:
-        """W: edges in each direction that they can have."""
+    def directed_edges(self) -> tuple[Slot, ...]:
+        """Edges in each direction that they can have in the space, E of them."""
         return tuple(slot for slot in self.slots if slot.matrix == 0)
 
     @property
-    def behind_cells(self) -> list[int]:
+    def layers_after_cells(self) -> list[int]:
         """Positions of the layers that read the cells [K]."""
         return [(len(self.slots) + 1) * (k + 1) for k in range(self.space.cells)]
 
-    def _bits(self, drawn: Drawn) -> NDArray[np.float64]:
+    def _bits(self, batch: CandidateBatch) -> NDArray[np.float64]:
         """Weight bits of every slot [N, L], or of all slots [N, 1]."""
         if not self.space.bit_names:
-            return drawn.sizes["weight_bits"][:, None]
+            return batch.sizes["weight_bits"][:, None]
         parts = self.space.bits_of == "part"
         names = [_bit_name(block, parts) for block in self._block_names]
-        return np.stack([drawn.sizes[f"weight_bits_{n}"] for n in names], -1)
+        return np.stack([batch.sizes[f"weight_bits_{n}"] for n in names], -1)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -170,7 +177,7 @@ class Composition:
 
     @property
     def _slots(self) -> int:
-        """L: the stem, every cell's slots and what follows them, the readout."""
+        """L: the stem, every cell's slots and the layer after them, the readout."""
         return (len(self.slots) + 1) * self.space.cells + 2
 
     @cached_property
@@ -182,23 +189,23 @@ class Composition:
             names.append(f"reduction{k}" if k + 1 < self.space.cells else "hidden")
         return [*names, "readout"]
 
-    def _cells_of(self, drawn: Drawn) -> tuple[CellTable, Index]:
+    def _cells_of(self, batch: CandidateBatch) -> tuple[CellTable, Index]:
         """Cells as arrays, and which of them each candidate has [N, K]."""
         if self.space.cell_count <= ALL_CELLS:
-            return self._all_cells, drawn.cells
-        numbers, picked = np.unique(drawn.cells, return_inverse=True)
+            return self._all_cells, batch.cells
+        numbers, picked = np.unique(batch.cells, return_inverse=True)
         table = CellTable.of(numbers, self.space.states, self.slots)
-        return table, picked.reshape(drawn.cells.shape)
+        return table, picked.reshape(batch.cells.shape)
 
     @cached_property
     def _all_cells(self) -> CellTable:
         numbers = np.arange(self.space.cell_count)
         return CellTable.of(numbers, self.space.states, self.slots)
 
-    def _shapes(self, drawn: Drawn) -> tuple["ShapeTable", Index]:
+    def _shapes(self, batch: CandidateBatch) -> tuple["ShapeTable", Index]:
         """Numbers of every shape that was drawn, and which one each candidate has [N]."""
-        names = [n for n in drawn.sizes if n.startswith("channels")]
-        keys = np.stack([drawn.sizes[name] for name in (*names, "head_pool", "hidden")], -1)
+        names = [n for n in batch.sizes if n.startswith("channels")]
+        keys = np.stack([batch.sizes[name] for name in (*names, "head_pool", "hidden")], -1)
         distinct, which = np.unique(keys, axis=0, return_inverse=True)
         shapes = [(*channels, pool, hidden) for *channels, pool, hidden in distinct.tolist()]
         if "channels" not in names:
@@ -206,29 +213,34 @@ class Composition:
         return self._shape_table(tuple(shapes)), which.reshape(-1)
 
     def _shape_table(self, shapes: tuple[Any, ...]) -> "ShapeTable":
-        found = [self._shape_numbers(shape) for shape in shapes]
-        numbers = np.stack([numbers for numbers, _ in found])  # [S, L, O + 1, F]
+        each = [self._shape_numbers(shape) for shape in shapes]
+        numbers = np.stack([numbers for numbers, _ in each])  # [S, L, O + 1, F]
         columns = {name: np.ascontiguousarray(numbers[..., i]) for i, name in enumerate(NUMBERS)}
-        return ShapeTable(columns, np.array([maps for _, maps in found], dtype=np.float64))
+        return ShapeTable(columns, np.array([maps for _, maps in each], dtype=np.float64))
 
     def _shape_numbers(self, shape: Shape) -> tuple[NDArray[np.float64], Maps]:
         """Numbers of each slot under each operation [L, O + 1, F]; the last is no operation."""
         if shape not in self._numbers:
             blocks, maps = self._blocks(shape)
-            found = np.empty((self._slots, len(self.space.operations) + 1, len(NUMBERS)))
-            found[:] = NOTHING
+            numbers = np.empty((self._slots, len(self.space.operations) + 1, len(NUMBERS)))
+            numbers[:] = NOTHING
             width = len(self.slots) + 1
             for i, name in enumerate(self._block_names):
-                slot = self.slots[(i - 1) % width] if name.startswith("cell") else None
-                for at, operation in enumerate(self.space.operations if slot else ()):
-                    matrices = OPERATIONS[operation].suffixes
-                    if slot and slot.matrix < len(matrices):
-                        layer = blocks[name + matrices[slot.matrix], operation]
-                        found[i, at] = numbers_of(layer)
-                if not slot:
-                    found[i] = numbers_of(blocks[name, ""])
-            self._numbers[shape] = found, maps
+                if name.startswith("cell"):
+                    self._fill_slot(numbers[i], blocks, name, self.slots[(i - 1) % width].matrix)
+                else:
+                    numbers[i] = numbers_of(blocks[name, ""])
+            self._numbers[shape] = numbers, maps
         return self._numbers[shape]
+
+    def _fill_slot(
+        self, numbers: NDArray[np.float64], blocks: dict[Block, Layer], name: str, matrix: int
+    ) -> None:
+        """Numbers of one slot of an edge, under each operation that has so many matrices."""
+        for at, operation in enumerate(self.space.operations):
+            suffixes = OPERATIONS[operation].suffixes
+            if matrix < len(suffixes):
+                numbers[at] = numbers_of(blocks[name + suffixes[matrix], operation])
 
 
 def _bit_name(block: str, parts: bool) -> str:

@@ -21,7 +21,7 @@ from nas_service.metrics import (
     values_with_fallbacks,
 )
 from nas_service.samplers.greybox_cells import CellProblem
-from nas_service.spaces.batch import numbered
+from nas_service.spaces.batch import batch_of_numbers
 from nas_service.study.loading import parse_spec
 
 NEW = "parameters_per_crossbar"  # an entry that only this test makes
@@ -51,10 +51,10 @@ def spec_of(*constraints, proxies=(), **objective):
 
 
 BUDGETS = Budgets.of(spec_of())
-SPACE = BUDGETS.composition.space
-CANDIDATES = numbered(SPACE, np.arange(SPACE.size // 2, SPACE.size, 97))
+SPACE = BUDGETS.workloads.space
+CANDIDATES = batch_of_numbers(SPACE, np.arange(SPACE.size // 2, SPACE.size, 97))
 WORKLOADS = [
-    BUDGETS.composition.workload(CANDIDATES.architecture(SPACE, n)).at_rate(0.0)
+    BUDGETS.workloads.workload(CANDIDATES.architecture(SPACE, n)).at_rate(0.0)
     for n in range(len(CANDIDATES.cells))
 ]
 PROFILE = load_profile("corrected")
@@ -81,7 +81,7 @@ def alike_for_one_many_and_a_draw(name):
     one = np.array([PROFILE.estimate(w).metrics()[name] for w in WORKLOADS], dtype=np.float64)
     many = BUDGETS.costed(CANDIDATES).metrics[name]
     assert np.allclose(many, one, rtol=1e-12, atol=0)
-    ensemble, table = Ensemble(PROFILE, DRAWS), BUDGETS.composition.table(CANDIDATES)
+    ensemble, table = Ensemble(PROFILE, DRAWS), BUDGETS.workloads.table(CANDIDATES)
     drawn = ensemble.metrics_batch(table)[name]
     assert drawn.shape == (len(WORKLOADS), DRAWS)
     for row, workload in zip(drawn, WORKLOADS, strict=True):
@@ -113,7 +113,7 @@ def test_a_new_hardware_metric_is_one_entry():
 
 @pytest.mark.parametrize("name", [n for n in HARDWARE_METRICS if METRICS[n].grows_with_rate])
 def test_what_grows_with_the_spike_rate_does(name):
-    table = BUDGETS.composition.table(CANDIDATES)
+    table = BUDGETS.workloads.table(CANDIDATES)
     low, high = (PROFILE.estimate_batch(table.at_rate(r)).metrics()[name] for r in (0.1, 0.9))
     assert (low <= high).all()
     assert (low < high).any()
@@ -121,7 +121,7 @@ def test_what_grows_with_the_spike_rate_does(name):
 
 @pytest.mark.parametrize("name", [n for n in HARDWARE_METRICS if not METRICS[n].grows_with_rate])
 def test_what_does_not_grow_with_the_spike_rate_ignores_it(name):
-    table = BUDGETS.composition.table(CANDIDATES)
+    table = BUDGETS.workloads.table(CANDIDATES)
     low, high = (PROFILE.estimate_batch(table.at_rate(r)).metrics()[name] for r in (0.1, 0.9))
     assert np.array_equal(low, high)
 

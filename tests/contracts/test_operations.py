@@ -21,9 +21,9 @@ from nas_service.snn.network import Network
 from nas_service.snn.operations import Style, build, conv_bn
 from nas_service.snn.quantization import Rounding
 from nas_service.snn.trace import spike_rates, trace
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import coded
+from nas_service.spaces.batch import batch_of_codes
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import BACK, OPERATIONS, states_of
@@ -133,7 +133,7 @@ def images(count=10):
 def cache_of(name, backward=False):
     names = tuple(dict.fromkeys(["zeroize", "skip", "conv1x1", name]))
     space = CellSpace(names, 2, (6,), (2,), (20,), (3,), (4,), threshold=(0.5,), backward=backward)
-    return Composition(space, TASK, votes=2)
+    return WorkloadCache(space, TASK, votes=2)
 
 
 def spec_of(name):
@@ -160,7 +160,7 @@ def test_costs_follow_from_the_network(name, backward):
     assert inner == len(OPERATIONS[name].matrices)
     chip = load_profile("corrected")
     one = chip.estimate(traced.at_rate(0.2)).metrics()
-    batch = coded(cache.space, np.array([cache.space.codes(a)]))
+    batch = batch_of_codes(cache.space, np.array([cache.space.codes(a)]))
     many = chip.estimate_batch(cache.table(batch).at_rate(0.2)).metrics()
     for metric, value in one.items():
         assert math.isclose(value, many[metric].item(), rel_tol=1e-12), metric
@@ -213,8 +213,8 @@ def test_sums_of_a_deployed_network_keep_the_bound_of_its_operation(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_memory_of_a_training_is_bounded_alike_for_one_and_many(name):
     budgets, a = Budgets.of(spec_of(name)), architecture(name)
-    cache = budgets.composition
-    batch = coded(cache.space, np.array([cache.space.codes(a)]))
+    cache = budgets.workloads
+    batch = batch_of_codes(cache.space, np.array([cache.space.codes(a)]))
     one = training_memory_B(a, cache.workload(a), budgets.spec.training.batch_size) / 2**30
     assert budgets.costed(batch).memory_GiB == pytest.approx(one, rel=1e-12)
 

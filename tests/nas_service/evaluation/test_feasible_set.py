@@ -10,7 +10,7 @@ from nas_service.evaluation.census import census
 from nas_service.evaluation.feasible_set import Classes, counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
-from nas_service.spaces.batch import coded, numbered, sampled
+from nas_service.spaces.batch import batch_of_codes, batch_of_numbers, sample_batch
 from nas_service.study.loading import parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -46,7 +46,7 @@ CHIPS = {
 def at_most(share, metrics=("parameters",), **space):
     """Budgets that this share of the connected candidates keeps, each of them."""
     budgets = Budgets.of(spec_of(**space))
-    drawn = sampled(budgets.composition.space, 3000, 0)
+    drawn = sample_batch(budgets.workloads.space, 3000, 0)
     costed = budgets.costed(drawn)
     known = {m: costed.metrics[m][costed.connected] for m in metrics}
     return [{"metric": m, "at_most": 1.000001 * np.quantile(x, share)} for m, x in known.items()]
@@ -66,13 +66,13 @@ def drawn_codes(space, count, seed, empty=0.4):
 @pytest.mark.parametrize("chip", CHIPS)
 def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
     budgets = Budgets.of(spec_of(mode=mode, **CHIPS[chip]))
-    space = budgets.composition.space
+    space = budgets.workloads.space
     below, die = drawn_codes(space, 600, seed=1)
     at = np.arange(len(below)), die.integers(12, size=len(below))
     below[at] = space.states.index("zeroize")
     above = below.copy()
     above[at] = die.integers(1, len(space.states), size=len(below))
-    less, more = (budgets.costed(coded(space, rows)) for rows in (below, above))
+    less, more = (budgets.costed(batch_of_codes(space, rows)) for rows in (below, above))
     names = [*COUNTED, "latency_ms", "energy_uJ", "energy_dense_uJ"]
     changed = [(more.metrics[n] > less.metrics[n] * (1 + 1e-12)).mean() for n in names]
     fallen = [(more.metrics[n] < less.metrics[n] * (1 - 1e-12)).any() for n in names]
@@ -84,12 +84,12 @@ def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
 def test_a_skip_that_turns_back_may_lower_a_cost():
     """So only an empty edge is a bound: turned back, the edge leaves a path, and others die."""
     budgets = Budgets.of(spec_of(mode="backward"))
-    space = budgets.composition.space
+    space = budgets.workloads.space
     cell = [space.states.index(s) for s in
             ("skip", "zeroize", "zeroize", "zeroize", "conv3x3", "zeroize")]  # fmt: skip
     rows = np.array([[*cell, *cell, *[0] * (len(space.choices) - 12)]] * 2)
     rows[1, 0] = space.states.index("back:conv3x3")
-    parameters = budgets.costed(coded(space, rows)).metrics["parameters"]
+    parameters = budgets.costed(batch_of_codes(space, rows)).metrics["parameters"]
     assert parameters[1] < parameters[0]
 
 
@@ -99,8 +99,8 @@ def test_cells_of_a_class_cost_alike(chip, mode):
     """Up to the rounding of sums in another order."""
     spec = spec_of(operations=OPERATIONS[:5], shared=mode == "shared", **CHIPS[chip])
     budgets = Budgets.of(spec)
-    space = budgets.composition.space
-    classes, (rows, die) = Classes.of(budgets.composition), drawn_codes(space, 300, seed=2)
+    space = budgets.workloads.space
+    classes, (rows, die) = Classes.of(budgets.workloads), drawn_codes(space, 300, seed=2)
     digits = len(space.states) ** np.arange(6)[::-1]
     for _ in range(2):
         pairs = []
@@ -109,7 +109,7 @@ def test_cells_of_a_class_cost_alike(chip, mode):
                 which = np.random.default_rng(k).integers(len(classes.members), size=len(rows))
                 cells = [classes.members[q][die.integers(len(classes.members[q]))] for q in which]
                 rows[:, 6 * k : 6 * k + 6] = np.array(cells)[:, None] // digits % len(space.states)
-            pairs.append(budgets.costed(coded(space, rows)).metrics)
+            pairs.append(budgets.costed(batch_of_codes(space, rows)).metrics)
         for name in COUNTED:
             assert pairs[0][name] == pytest.approx(pairs[1][name], rel=1e-12)
         if chip != "script":  # which knows no paths
@@ -122,8 +122,8 @@ def test_cells_of_a_class_cost_alike(chip, mode):
 @pytest.mark.parametrize("share", [0.02, 0.3])
 def test_the_count_is_that_of_all_candidates(cells, operations, share):
     everything = Budgets.of(spec_of(operations=operations, cells=cells))
-    space = everything.composition.space
-    all_of_it = numbered(space, np.arange(space.size))
+    space = everything.workloads.space
+    all_of_it = batch_of_numbers(space, np.arange(space.size))
     costed = everything.costed(all_of_it)
     limits = at_most(share, ("parameters", "area_mm2"), operations=operations, cells=cells)
     spec = spec_of(limits, operations=operations, cells=cells)
@@ -155,7 +155,7 @@ def test_given_sizes_alone():
     space = {"operations": OPERATIONS[:4], "cells": 1}
     spec = spec_of(at_most(0.9, **space), **space)
     budgets = Budgets.of(spec)
-    counts = [len(v) for v in list(budgets.composition.space.choices.values())[6:]]
+    counts = [len(v) for v in list(budgets.workloads.space.choices.values())[6:]]
     ends = [np.array([[0] * len(counts)]), np.array([[n - 1 for n in counts]])]
     small, large = (counted(budgets, end).count for end in ends)
     assert 0 < large < small <= 4**6

@@ -15,7 +15,7 @@ from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import MEMORY, PATH, checks_named
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.batch import coded, numbered, sampled
+from nas_service.spaces.batch import batch_of_codes, batch_of_numbers, sample_batch
 from nas_service.spaces.cell import Cell
 from nas_service.study.loading import load_spec, parse_spec
 
@@ -58,8 +58,8 @@ KINDS = {
 def at_share(share, metrics=("parameters", "latency_ms", "energy_uJ"), **settings):
     """Budgets that this share of the candidates keeps, each of them."""
     budgets = Budgets.of(spec_of(**settings))
-    space = budgets.composition.space
-    values = budgets.costed(sampled(space, 2000, 0)).metrics
+    space = budgets.workloads.space
+    values = budgets.costed(sample_batch(space, 2000, 0)).metrics
     return [{"metric": m, "at_most": 1.000001 * np.quantile(values[m], share)} for m in metrics]
 
 
@@ -81,7 +81,7 @@ def test_of_equal_many_changes_the_one_that_takes_least_away():
     budgets = Budgets.of(spec)
     conv = Cell(("zeroize", "zeroize", "conv3x3", "zeroize", "zeroize", "zeroize"))
     a = Architecture((conv,), 6, 4, 8, 2, 8)
-    one = coded(budgets.composition.space, np.array([budgets.composition.space.codes(a)]))
+    one = batch_of_codes(budgets.workloads.space, np.array([budgets.workloads.space.codes(a)]))
     kept = float(budgets.costed(one).metrics["memory_KiB"][0])
     tight = spec_of([{"metric": "memory_KiB", "at_most": 0.99 * kept}], space)
     assert str(repair(Budgets.of(tight), a)) == "weight_bits 8 -> 7"
@@ -96,8 +96,8 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
         bounds[2]["confidence"] = 0.9
     space = SMALL | ({"weight_bits": 8, "channels": [2, 4]} if kind == "sure" else {})
     bench = Evaluator.open(spec_of(bounds, space, **hardware), Path())
-    budgets, space = bench.budgets, bench.composition.space
-    everything = numbered(space, np.arange(space.size))
+    budgets, space = bench.budgets, bench.workloads.space
+    everything = batch_of_numbers(space, np.arange(space.size))
     kept = np.flatnonzero(budgets.excess(budgets.costed(everything)) <= 0)
     assert 0 < len(kept) < 0.5 * space.size
     codes = np.stack(np.unravel_index(kept, [len(v) for v in space.choices.values()]), -1)
@@ -116,9 +116,9 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
         if least <= 2:
             assert len(found.changes) == least
             near = codes[(codes != np.array(space.codes(a))).sum(1) == least]
-            work = budgets.costed(coded(space, near)).work
-            own = budgets.costed(coded(space, np.array([space.codes(a)]))).work[0]
-            repaired = coded(space, np.array([space.codes(found.architecture)]))
+            work = budgets.costed(batch_of_codes(space, near)).work
+            own = budgets.costed(batch_of_codes(space, np.array([space.codes(a)]))).work[0]
+            repaired = batch_of_codes(space, np.array([space.codes(found.architecture)]))
             away = abs(budgets.costed(repaired).work[0] - own)
             assert away == np.abs(work - own).min()
         assert bench.screen(found.architecture, 0).reason == ""
@@ -132,12 +132,12 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
 @given(st.integers(0, 10**6), st.sampled_from(["digits", "cifar10", "backward"]))
 def test_the_shipped_studies(seed, name):
     bench = SHIPPED[name]
-    drawn = sampled(bench.composition.space, 5, seed)
+    drawn = sample_batch(bench.workloads.space, 5, seed)
     for n in range(5):
-        a = drawn.architecture(bench.composition.space, n)
+        a = drawn.architecture(bench.workloads.space, n)
         screened = bench.screen(a, 0)
         if screened.repair:
-            fits = parameters_drawn(bench.composition.space, screened.repair)
+            fits = parameters_drawn(bench.workloads.space, screened.repair)
             assert bench.screen(fits, 0).reason == ""
         elif screened.reason:
             assert "; no repair found by up to 6 changes" in screened.reason
@@ -175,13 +175,13 @@ def test_batches_are_screened_as_one_by_one():
     bounds[2]["at_least"] = bounds[2].pop("at_most") / 1.1
     bounds += [{"metric": "energy_delay_nJs", "at_least": 1e-9}]
     bench = Evaluator.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
-    drawn = sampled(bench.composition.space, 16, seed=1)
+    drawn = sample_batch(bench.workloads.space, 16, seed=1)
     costed = bench.budgets.costed(drawn)
     found, over = bench.budgets.violations(costed), bench.budgets.excess(costed)
     assert list(found) == ["connected", MEMORY, "energy_uJ@0.9", "area_mm2@0.8",
                            "throughput_per_s"]  # fmt: skip
     for n in range(16):
-        a = drawn.architecture(bench.composition.space, n)
+        a = drawn.architecture(bench.workloads.space, n)
         screened = bench.screen(a, 0)
         assert (over[n] > 0) == bool(screened.reason)
         for name, value in screened.bounds.items():
@@ -203,14 +203,14 @@ def test_batches_are_screened_as_one_by_one():
 
 def test_what_cannot_be_repaired_says_so():
     bench = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
-    a = next(iter(bench.composition.space))
+    a = next(iter(bench.workloads.space))
     reason = bench.screen(a, 0).reason
     assert reason == "no path from input to output; no repair found by up to 6 changes"
 
 
 def test_a_path_is_a_repair():
     bench = Evaluator.open(spec_of([]), Path())
-    a = next(iter(bench.composition.space))
+    a = next(iter(bench.workloads.space))
     found = bench.screen(a, 0)
     assert found.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
 
@@ -222,7 +222,7 @@ def test_beyond_pairs_a_beam_looks_on():
     full = Budgets.of(spec_of([], space))
     skip = Cell(("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
     large, small = (Architecture((skip,), c, 4, h, 1, b) for c, h, b in ((8, 64, 8), (2, 8, 2)))
-    drawn = coded(full.composition.space, np.array([full.composition.space.codes(small)]))
+    drawn = batch_of_codes(full.workloads.space, np.array([full.workloads.space.codes(small)]))
     least = float(full.costed(drawn).metrics["memory_KiB"][0])
     shut = {**space, "head_pool": 4, "time_steps": 1}
     spec = spec_of([{"metric": "memory_KiB", "at_most": 1.01 * least}], shut)
@@ -246,7 +246,7 @@ def test_codes_are_the_order_of_the_space():
     space = spec_of(space=SMALL | {"operations": ["skip", "conv3x3"]}).build_space()
     counts = [range(len(v)) for v in space.choices.values()]
     rows = list(itertools.islice(itertools.product(*counts), 0, None, 7))
-    drawn = coded(space, np.array(rows))
+    drawn = batch_of_codes(space, np.array(rows))
     for n, row in enumerate(rows):
         a = drawn.architecture(space, n)
         assert space.codes(a) == row

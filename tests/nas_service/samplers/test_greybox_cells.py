@@ -22,8 +22,8 @@ from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
 from nas_service.samplers.greybox_cells import AT_REST, CellProblem, score_by
 from nas_service.snn.proxies import depth, edges_of
-from nas_service.snn.workload_cache import Composition
-from nas_service.spaces.batch import sampled
+from nas_service.snn.workload_cache import WorkloadCache
+from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS, states_of
 from nas_service.study.loading import load_spec, parse_spec
@@ -56,7 +56,7 @@ SPACES = {
 def test_costs_are_those_of_the_screening(tmp_path, kind):
     spec = spec_of(tmp_path, **SPACES[kind])
     box = CellProblem(spec)
-    composition = Composition(box.space, source_of(spec.data).task, spec.network.votes)
+    workloads = WorkloadCache(box.space, source_of(spec.data).task, spec.network.votes)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(8)]
     drawn = [box.space.draw(trial) for trial in trials]
@@ -64,7 +64,7 @@ def test_costs_are_those_of_the_screening(tmp_path, kind):
         assert trial.distributions == box.distributions
     costs = box.costs(box.columns([t.params for t in trials]))
     for n, a in enumerate(drawn):
-        workload = composition.workload(a).at_rate(spec.hardware.assumed_rate)
+        workload = workloads.workload(a).at_rate(spec.hardware.assumed_rate)
         told = profile_of(spec, a.chip).estimate(workload).metrics()
         assert costs[PATH][n] == a.connected
         if a.connected:
@@ -271,14 +271,14 @@ def test_nothing_is_proposed_that_the_screening_would_reject(tmp_path):
     tree["constraints"][1] = {"metric": "area_mm2", "at_most": 5.5, "confidence": 0.9}
     bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
     spec = bench.spec
-    drawn = sampled(bench.composition.space, 300, 0)
+    drawn = sample_batch(bench.workloads.space, 300, 0)
     over = bench.budgets.violations(bench.budgets.costed(drawn))
     assert 0.1 < (over[MEMORY] > 0).mean() < 0.9
     assert 0.1 < (over["area_mm2@0.9"] > 0).mean() < 0.9
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec))
     for n in range(3):
         trial = study.ask()
-        a = bench.composition.space.draw(trial)
+        a = bench.workloads.space.draw(trial)
         assert bench.screen(a, 0).reason == ""
         trial.set_user_attr("outcome", "trained")
         study.tell(trial, [0.9 + n / 100, 0.5])
@@ -297,7 +297,7 @@ def test_proxies_of_the_study_are_looked_at(tmp_path):
     drawn = []
     for n in range(6):
         trial = study.ask()
-        drawn.append(bench.composition.space.draw(trial))
+        drawn.append(bench.workloads.space.draw(trial))
         found = bench.proxies(drawn[-1])
         assert scores["proxy_sahd"]([trial.params]) == [found["sahd"]]
         told = {"outcome": "trained", "accuracy": 0.9 + n / 100, "energy_uJ": 0.5 - n / 50}

@@ -7,7 +7,7 @@ import pytest
 
 from hw_models import load_profile
 from nas_service.errors import SpecError
-from nas_service.evaluation.screening import composition_of
+from nas_service.evaluation.screening import workload_cache_of
 from nas_service.samplers import PASSED_OVER, sampler_of
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
@@ -138,8 +138,8 @@ def test_no_choice_is_for_the_worse():
 
 
 def costs_of(spec, architectures):
-    composition, profile = composition_of(spec), load_profile("corrected")
-    at_rest = (composition.workload(a).at_rate(0) for a in architectures)
+    workloads, profile = workload_cache_of(spec), load_profile("corrected")
+    at_rest = (workloads.workload(a).at_rate(0) for a in architectures)
     return [profile.estimate(workload).metrics() for workload in at_rest]
 
 

@@ -14,7 +14,7 @@ def die(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def numbered(*shape, dtype=torch.uint8):
+def batch_of_numbers(*shape, dtype=torch.uint8):
     """1, 2, ... so that the border, 0, is none of them."""
     return (torch.arange(torch.Size(shape).numel()) % 250 + 1).view(shape).to(dtype)
 
@@ -29,7 +29,7 @@ def windows(image, border):
 
 
 def test_as_it_is():
-    pixels = numbered(3, 1, 2, 2)
+    pixels = batch_of_numbers(3, 1, 2, 2)
     assert AS_IS(pixels, die()) is pixels
 
 
@@ -45,13 +45,13 @@ def test_crop_of_two_pixels_a_side():
 
 
 def test_crop_moves_all_channels_of_an_image_alike():
-    pixels = numbered(20, 3, 4, 4)
+    pixels = batch_of_numbers(20, 3, 4, 4)
     for before, after in zip(pixels, Augmentation(crop=2)(pixels, die()), strict=True):
         assert any(torch.equal(after, window) for window in windows(before, 2))
 
 
 def test_flip_turns_left_to_right_every_other_image():
-    pixels = numbered(400, 2, 3, 3)
+    pixels = batch_of_numbers(400, 2, 3, 3)
     moved = Augmentation(flip=True)(pixels, die())
     mirrored = pixels[..., [2, 1, 0]]
     flipped = torch.tensor([torch.equal(a, b) for a, b in zip(moved, mirrored, strict=True)])
@@ -62,7 +62,7 @@ def test_flip_turns_left_to_right_every_other_image():
 @pytest.mark.parametrize("augmentation", [Augmentation(2), Augmentation(0, True)])
 def test_frames_of_a_recording_are_moved_alike(augmentation):
     """Equal frames stay equal, and each recording is moved by itself."""
-    recording = numbered(1, 1, 2, 5, 5).expand(30, 6, 2, 5, 5)
+    recording = batch_of_numbers(1, 1, 2, 5, 5).expand(30, 6, 2, 5, 5)
     moved = augmentation(recording, die())
     assert moved.shape == recording.shape
     assert torch.equal(moved, moved[:, :1].expand_as(moved))
@@ -70,7 +70,7 @@ def test_frames_of_a_recording_are_moved_alike(augmentation):
 
 
 def test_frames_keep_their_order():
-    recordings = numbered(8, 3, 2, 4, 4)
+    recordings = batch_of_numbers(8, 3, 2, 4, 4)
     moved = Augmentation(crop=1)(recordings, die())
     for before, after in zip(recordings, moved, strict=True):
         assert any(torch.equal(after.flatten(0, 1), w) for w in windows(before.flatten(0, 1), 1))
@@ -78,7 +78,7 @@ def test_frames_keep_their_order():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32])
 def test_the_die_alone_decides_and_the_type_is_kept(dtype):
-    pixels, both = numbered(16, 1, 4, 4, dtype=dtype), Augmentation(2, True)
+    pixels, both = batch_of_numbers(16, 1, 4, 4, dtype=dtype), Augmentation(2, True)
     before = pixels.clone()
     one, two, other = both(pixels, die(1)), both(pixels, die(1)), both(pixels, die(2))
     assert one.dtype == dtype

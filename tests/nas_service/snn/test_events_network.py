@@ -11,7 +11,7 @@ from nas_service.snn.network import Network
 from nas_service.snn.quantization import matrix_of
 from nas_service.snn.trace import spike_rates, trace
 from nas_service.snn.training import firing_rate
-from nas_service.snn.workload_cache import Composition
+from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
@@ -77,7 +77,7 @@ def test_the_stem_is_multiplied_in_every_step():
 def test_composed_is_traced():
     space = CellSpace(NAMES, 2, (6,), (2,), (24,), (T,), (8,))
     a = Architecture((FORWARD, FORWARD), 6, 2, 24, T, 8)
-    assert Composition(space, TASK).workload(a) == trace(a, TASK)
+    assert WorkloadCache(space, TASK).workload(a) == trace(a, TASK)
 
 
 def test_rates_of_the_stem_are_those_of_the_frames():

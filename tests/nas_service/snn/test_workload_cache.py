@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from hw_models import load_profile
 from nas_service.evaluation.census import census, feasible
-from nas_service.evaluation.screening import composition_of, profile_of
+from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.snn.trace import trace
-from nas_service.snn.workload_cache import Composition
-from nas_service.spaces.batch import CellTable, numbered, sampled
+from nas_service.snn.workload_cache import WorkloadCache
+from nas_service.spaces.batch import batch_of_numbers, sample_batch
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.cell_table import CellTable
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 from nas_service.study.loading import parse_spec
@@ -31,13 +32,13 @@ SPACE = CellSpace(
     time_steps=(2, 3),
     weight_bits=(4, 8),
 )
-COMPOSITION = Composition(SPACE, TASK, votes=2)
+COMPOSITION = WorkloadCache(SPACE, TASK, votes=2)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(0, SPACE.size - 1))
 def test_composed_is_traced(number):
-    architecture = numbered(SPACE, np.array([number])).architecture(SPACE, 0)
+    architecture = batch_of_numbers(SPACE, np.array([number])).architecture(SPACE, 0)
     assert COMPOSITION.workload(architecture) == trace(architecture, TASK, 2)
 
 
@@ -47,7 +48,7 @@ def test_composed_is_traced(number):
 )
 def test_a_batch_of_a_space_is_its_candidates(name, changes):
     chip = load_profile(name).with_values(changes)
-    drawn = sampled(SPACE, 60, seed=1)
+    drawn = sample_batch(SPACE, 60, seed=1)
     batch = chip.estimate_batch(COMPOSITION.table(drawn)).metrics()
     for n in range(60):
         workload = COMPOSITION.workload(drawn.architecture(SPACE, n)).at_rate(0)
@@ -70,13 +71,13 @@ WIDE = {
     "still": (CellSpace(("zeroize", "skip", "avgpool3x3"), 1, (4,), (2,), (16,), (2,), (8,),
                         backward=True), IMAGES),
 }  # fmt: skip
-COMPOSITIONS = {name: Composition(space, task) for name, (space, task) in WIDE.items()}
+COMPOSITIONS = {name: WorkloadCache(space, task) for name, (space, task) in WIDE.items()}
 
 
 @pytest.mark.parametrize("name", WIDE)
 def test_composed_is_traced_in_every_space(name):
     space, task = WIDE[name]
-    drawn = sampled(space, 12, seed=2)
+    drawn = sample_batch(space, 12, seed=2)
     looped = 0
     for n in range(12):
         a = drawn.architecture(space, n)
@@ -99,12 +100,12 @@ def test_composed_is_traced_in_every_space(name):
 @pytest.mark.parametrize("name", WIDE)
 def test_a_batch_of_every_space_is_its_candidates(name, profile, changes):
     space, _ = WIDE[name]
-    chip, composition = load_profile(profile).with_values(changes), COMPOSITIONS[name]
+    chip, workloads = load_profile(profile).with_values(changes), COMPOSITIONS[name]
     numbers = np.random.default_rng(0).integers(min(space.size, 2**62), size=12)
-    for drawn in (sampled(space, 12, seed=5), numbered(space, numbers)):
-        batch = chip.estimate_batch(composition.table(drawn)).metrics()
+    for drawn in (sample_batch(space, 12, seed=5), batch_of_numbers(space, numbers)):
+        batch = chip.estimate_batch(workloads.table(drawn)).metrics()
         for n in range(12):
-            workload = composition.workload(drawn.architecture(space, n)).at_rate(0)
+            workload = workloads.workload(drawn.architecture(space, n)).at_rate(0)
             alone = chip.estimate(workload).metrics()
             assert {k: v[n] for k, v in batch.items()} == pytest.approx(alone, rel=1e-12)
 
@@ -118,7 +119,7 @@ def test_a_batch_of_every_space_is_its_candidates(name, profile, changes):
 def test_arrays_of_cells_say_what_each_cell_says(operations, backward):
     """Live edges, order, what is read, loops, additions: against the cell's own methods."""
     space = CellSpace(operations, 1, (4,), (2,), (16,), (2,), (8,), backward=backward)
-    slots = Composition(space, IMAGES).slots
+    slots = WorkloadCache(space, IMAGES).slots
     numbers = np.random.default_rng(3).integers(space.cell_count, size=400)
     table = CellTable.of(numbers, space.states, slots)
     recurrent = 0
@@ -164,7 +165,7 @@ def test_numbers_give_back_channels_by_cell():
     space = CellSpace(("skip", "conv1x1"), 2, ((4, 6), (5, 8, 9)), (1, 2), (16,), (2,), (4, 8),
                       bits_of="part", shared=True)  # fmt: skip
     listed = list(space)
-    drawn = numbered(space, np.arange(space.size))
+    drawn = batch_of_numbers(space, np.arange(space.size))
     assert [drawn.architecture(space, n) for n in range(0, space.size, 41)] == listed[::41]
     assert list(drawn.sizes) == list(space.sizes)
 
@@ -172,7 +173,7 @@ def test_numbers_give_back_channels_by_cell():
 @pytest.mark.parametrize("name", WIDE)
 def test_every_drawn_number_is_inside(name):
     space, _ = WIDE[name]
-    drawn = sampled(space, 200, seed=0)
+    drawn = sample_batch(space, 200, seed=0)
     assert all((values >= 0).all() for values in drawn.sizes.values())
     for size, values in space.sizes.items():
         assert set(drawn.sizes[size].tolist()) == set(values)
@@ -196,13 +197,13 @@ def test_numbers_follow_the_order_of_the_space():
         chip=(("adc_bits", (4, 5)),),
     )
     listed = list(small)
-    drawn = numbered(small, np.arange(small.size))
+    drawn = batch_of_numbers(small, np.arange(small.size))
     assert [drawn.architecture(small, n) for n in range(small.size)] == listed
     assert len(set(listed)) == small.size == 2**6 * 2 * 2 * 2
 
 
 def test_connected_is_what_cells_say():
-    drawn = sampled(SPACE, 300, seed=3)
+    drawn = sample_batch(SPACE, 300, seed=3)
     found = COMPOSITION.connected(drawn)
     assert found.tolist() == [drawn.architecture(SPACE, n).connected for n in range(300)]
     assert 0 < found.mean() < 1
@@ -231,7 +232,7 @@ def test_a_census_counts_every_candidate(hardware):
     """Against each candidate costed alone."""
     study = spec(**hardware)
     rate = hardware.get("assumed_rate", 0.0)
-    kept, connected, both, space = [], [], [], composition_of(study)
+    kept, connected, both, space = [], [], [], workload_cache_of(study)
     for a in study.build_space():
         workload = space.workload(a).at_rate(rate)
         metrics = profile_of(study, a.chip).estimate(workload).metrics()
