@@ -2,7 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: search test check setup
+# The tests by lane: quick (no server, no process, no training), test (all but the nightly ones),
+# stress (processes and servers alone) and chaos (the nightly ones).
+PROCESSES ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
+
+.PHONY: search quick test stress chaos check lint setup
 
 setup: $(BIN)/.ready
 
@@ -15,11 +20,21 @@ $(BIN)/.ready: pyproject.toml constraints.txt tests/peers.txt
 search: setup
 	$(BIN)/nas run studies/digits.toml
 
-test: setup
-	$(BIN)/pytest
-
-check: setup
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+quick: lint
+	$(PYTEST) -m "not process and not server and not training and not nightly"
+
+test: setup
+	$(PYTEST)
+
+stress: setup
+	$(PYTEST) -m "(process or server) and not nightly"
+
+chaos: setup
+	$(PYTEST) -m nightly
+
+check: lint test

@@ -148,15 +148,17 @@ def work(url: str, plan: Plan, folder: Path, place: int) -> None:
     disguised(place)
     joining_storage.FROZEN_s = plan.lease_s
     say = functools.partial(print, flush=True)
-    say("end:", simulated.work(hired(url, plan, training(plan, folder), say)))
+    say("end:", simulated.work(make_worker(url, plan, training(plan, folder), say)))
 
 
-def hired(url: str, plan: Plan, train: Callable[..., Evaluation], say: Callable[..., Any]) -> Any:
+def make_worker(
+    url: str, plan: Plan, train: Callable[..., Evaluation], say: Callable[..., Any]
+) -> Any:
     """A worker, as soon as the server is there."""
     end = time.monotonic() + PATIENCE_s
     while True:
         try:
-            return simulated.hired(url, NAME, train, REJECTED, plan.lease_s, say)
+            return simulated.make_worker(url, NAME, train, REJECTED, plan.lease_s, say)
         except (StoreError, SQLAlchemyError):
             if time.monotonic() > end:
                 raise
@@ -276,7 +278,7 @@ def one_run(
     url: str, plan: Plan, seed: int, server: postgres.Server | None = None
 ) -> dict[str, Any]:
     """One study from its beginning to its end, in an empty store; what became of it."""
-    simulated.made(
+    simulated.make_study(
         url,
         simulated.spec(NAME, plan.trials, plan.sampler, SPACE, seed, max_failures=plan.trials),
     )

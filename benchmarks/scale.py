@@ -77,8 +77,13 @@ class Held:
 
 
 def work(url: str, folder: Path, ready: int, go: int) -> None:
+<<<<<<< HEAD
     hand = simulated.hired(url, NAME, rejected=REJECTED)
     hand.search.store.release_connections()
+=======
+    hand = simulated.make_worker(url, NAME, rejected=REJECTED)
+    hand.search.store.rest()
+>>>>>>> 0f79aea (Tests in lanes; guarantees with a worker harness that waits for events, not for seconds)
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
     counts: Counter[str] = Counter()
@@ -112,7 +117,7 @@ def begin(url: str, workers: int, folder: Path) -> tuple[list[int], int]:
 
 def shared(url: str, workers: int, trials: int) -> dict[str, float]:
     """So many workers on one study, from when all have opened it until its end."""
-    simulated.made(url, simulated.spec(NAME, trials, proposals_per_training=1))
+    simulated.make_study(url, simulated.spec(NAME, trials, proposals_per_training=1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["NAS_SPOOL"] = str(folder / "spool")
@@ -220,13 +225,13 @@ def _cpu_s(server: int) -> float:
 
 def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
     """One worker's claims and draws, in a study that grows in between."""
-    simulated.made(url, simulated.spec(NAME, 10**6, proposals_per_training=10))
+    simulated.make_study(url, simulated.spec(NAME, 10**6, proposals_per_training=10))
     seen = 0
     for count in grown:
         store = Store(url)
         search = open_search(store, NAME)
         if not seen:
-            simulated.hired(url, NAME).run(max_trials=1)
+            simulated.make_worker(url, NAME).run(max_trials=1)
             seen = 1
         grow(search, count - seen)
         store.close()
@@ -235,7 +240,7 @@ def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
 
 
 def asked(url: str) -> dict[str, float]:
-    hand = simulated.hired(url, NAME)
+    hand = simulated.make_worker(url, NAME)
     claims, rests = timed(hand, "_claim"), timed(hand, "_evaluate")
     looks = timed(hand, "_keep_house")  # before all else
     hand.run(max_trials=ASKS + 1)

@@ -127,14 +127,14 @@ def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluati
     return train
 
 
-def made(url: str, asked: StudySpec) -> None:
-    """The study in an empty store."""
+def make_study(url: str, asked: StudySpec) -> None:
+    """Creates a study, and the store's tables where there are none."""
     store = Store(url, create=True)
     create(store, check(asked), DATA)
     store.close()
 
 
-def hired(
+def make_worker(
     url: str,
     name: str,
     train: Callable[..., Evaluation] | None = None,
@@ -142,7 +142,7 @@ def hired(
     lease_s: float = 60.0,
     report: Callable[[str], None] = lambda text: None,
 ) -> Worker:
-    """A worker of this process, on a study that is there."""
+    """A worker in this process, on a study of the store."""
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)

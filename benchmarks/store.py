@@ -48,7 +48,7 @@ def ours(url: str, share: int, sampler: str, folder: Path) -> None:
     counts: Counter[str] = Counter()
     counted(counts)
     with contextlib.suppress(SystemExit):
-        simulated.work(simulated.hired(url, "x", rejected=REJECTED))
+        simulated.work(simulated.make_worker(url, "x", rejected=REJECTED))
     _keep(folder, counts)
 
 
@@ -86,7 +86,7 @@ def _driver(url: str) -> str:
 
 def begin_ours(url: str, trials: int, sampler: str) -> None:
     proposals = simulated.spec("x", trials, sampler, proposals_per_training=1)
-    simulated.made(url, proposals)
+    simulated.make_study(url, proposals)
     simulated.costed()
 
 

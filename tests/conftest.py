@@ -80,11 +80,25 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def own_postgres(postgres_programs: None) -> Iterator[postgres.Server]:
-    """A server of the test's own, which it may stop and start."""
+@pytest.fixture(scope="session")
+def restarted_postgres(postgres_programs: None) -> Iterator[postgres.Server]:
     with postgres.running() as server:
         yield server
+
+
+@pytest.fixture
+def own_postgres(restarted_postgres: postgres.Server) -> Iterator[postgres.Server]:
+    """A server that no other process of the run uses: the test may stop and start it."""
+    yield restarted_postgres
+    if not restarted_postgres.is_running:
+        restarted_postgres.start()
+
+
+@pytest.fixture
+def own_postgres_url(own_postgres: postgres.Server) -> Iterator[str]:
+    """An empty database of that server."""
+    with postgres.database(own_postgres.url) as url:
+        yield url
 
 
 @pytest.fixture

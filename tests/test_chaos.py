@@ -6,6 +6,7 @@ import pytest
 PLAN = chaos.Plan(
     workers=4, trials=16, lease_s=4.0, kill_s=2.0, stop_s=5.0, training_s=(0.1, 0.6), limit_s=240.0
 )
+MANY_SEEDS = [pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 22)]
 
 
 def check(found, asked):
@@ -16,15 +17,16 @@ def check(found, asked):
     assert found["quarantined"] >= 1
 
 
-def test_on_postgresql_with_a_restart_of_its_own_server(own_postgres):
-    found = chaos.one_run(own_postgres.url, PLAN, 0, own_postgres)
-    check(found, PLAN.trials)
-    assert found["restarts"] == 1
+@pytest.mark.parametrize("seed", [0, *MANY_SEEDS])
+def test_on_postgresql_with_a_restart_of_its_own_server(own_postgres, own_postgres_url, seed):
+    result = chaos.one_run(own_postgres_url, PLAN, seed, own_postgres)
+    check(result, PLAN.trials)
+    assert result["restarts"] == 1
 
 
-def test_on_sqlite(tmp_path):
-    found = chaos.one_run(f"sqlite:///{tmp_path}/nas.db", PLAN, 1)
-    check(found, PLAN.trials)
+@pytest.mark.parametrize("seed", [1, *MANY_SEEDS])
+def test_on_sqlite(sqlite_url, seed):
+    check(chaos.one_run(sqlite_url, PLAN, seed), PLAN.trials)
 
 
 def test_what_nobody_struck_must_lose_nothing():

@@ -21,8 +21,8 @@ def whole(tmp_path_factory):
     """The file of a study of five trainings, some of its candidates rejected."""
     file = tmp_path_factory.mktemp("whole") / "nas.db"
     url = f"sqlite:///{file}"
-    simulated.made(url, simulated.spec("chaos", TRAININGS, space=chaos.SPACE, seed=1))
-    hand = simulated.hired(url, "chaos", rejected=0.7)
+    simulated.make_study(url, simulated.spec("chaos", TRAININGS, space=chaos.SPACE, seed=1))
+    hand = simulated.make_worker(url, "chaos", rejected=0.7)
     hand.run()
     hand.search.store.close()
     return file

@@ -39,6 +39,10 @@ class Server:
         word = f":{quote(self.password, safe='')}" if self.password else ""
         return f"postgresql://nas{word}@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def is_running(self) -> bool:
+        return (self.folder / "data" / "postmaster.pid").exists()
+
     def start(self) -> None:
         flags = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         self._run("pg_ctl", "-o", flags, "-l", str(self.folder / "log"), "-w", "start")
@@ -87,8 +91,8 @@ def started(folder: Path, password: str = "") -> Server:
 
 def remove(folder: Path) -> None:
     """Stops the server whose files are there, if it runs, and deletes them."""
-    if (folder / "data" / "postmaster.pid").exists():
-        Server(folder, port=0).stop("immediate")
+    if (server := Server(folder, port=0)).is_running:
+        server.stop("immediate")
     shutil.rmtree(folder, ignore_errors=True)
 
 

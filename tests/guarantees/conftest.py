@@ -1,12 +1,12 @@
-"""Workers are forked by a process that finds what they run."""
+"""A fork server for workers, started once."""
 
-import hands
 import pytest
+import worker_harness
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nursery() -> None:
+def fork_server() -> None:
     """The process that forks workers finds the modules of the tests and of the benchmarks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", hands.PLACES)  # its own: no other program's
-        hands.prepare()
+        patch.setenv("PYTHONPATH", worker_harness.PYTHONPATH)
+        worker_harness.start_fork_server()

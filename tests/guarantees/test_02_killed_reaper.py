@@ -1,23 +1,24 @@
-"""Who takes a lost trial up again may be killed at it: the trial is offered again, once."""
+"""A worker that takes a lost trial over may be killed at that: the trial is offered again, once."""
 
-import hands
-from hands import History, Orders, WorkerProcess
+import worker_harness as harness
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
 CLAIM = range(12, 42)  # moments from before a worker's claim to its training
 
 
 def test_02_killed_while_it_takes_a_trial_up(store_url, tmp_path):
     """At every moment from the first one to the training, one after the other."""
-    hands.study(store_url, 6, max_attempts=100)
-    deaths = tuple((moment,) for moment in CLAIM)
-    killed = WorkerProcess(Orders(store_url, tmp_path, deaths=deaths), hands.die)
-    assert killed.end() == 0, killed.said
-    halfway = History.of(store_url)
+    harness.make_study(store_url, 6, max_attempts=100)
+    kills = tuple((moment,) for moment in CLAIM)
+    killed = WorkerProcess(Plan(store_url, tmp_path, kills=kills), harness.work_and_be_killed)
+    assert killed.wait() == 0, killed.log
+    halfway = StudyHistory.read(store_url)
     drawn = {t.number: t.params for t in halfway.trials if t.params}
-    last = WorkerProcess(Orders(store_url, tmp_path))
-    assert last.end() == 0, last.said
-    found = History.of(store_url)
-    found.check(6)
-    assert len(found.trials) == 6, "no trial stands in place of another"
-    assert all(found.trials[number].params == params for number, params in drawn.items())
-    assert sum(a["ending"] == "lost" for a in found.attempts) >= 5
+    last = WorkerProcess(Plan(store_url, tmp_path))
+    assert last.wait() == 0, last.log
+    history = StudyHistory.read(store_url)
+    history.check(6)
+    assert len(history.trials) == 6, "no trial replaces another"
+    assert all(history.trials[number].params == params for number, params in drawn.items())
+    assert sum(a["ending"] == "lost" for a in history.attempts) >= 5

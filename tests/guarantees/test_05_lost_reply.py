@@ -1,27 +1,28 @@
-"""The reply to a commit is lost: what went through is found out, and nothing is done twice."""
+"""The reply to a commit is lost: the worker finds out what succeeded and does nothing twice."""
 
 import random
 
-import hands
-from hands import History, Orders, WorkerProcess
+import worker_harness as harness
 from servers.proxy import Proxy
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
-TRIALS = 16
+TRIALS = 12
 
 
 def test_05_lost_reply(postgres_url, tmp_path):
-    """Of one commit in three, by chance: of claims, beginnings and results."""
-    hands.study(postgres_url, TRIALS)
+    """Of one commit in three, at random: of claims, beginnings and results."""
+    harness.make_study(postgres_url, TRIALS)
     with (
         Proxy(postgres_url) as proxy,
-        hands.crew(WorkerProcess(Orders(proxy.url, tmp_path, gates=("run",)))) as (hand,),
+        harness.running(WorkerProcess(Plan(proxy.url, tmp_path, gates=("run",)))) as (worker,),
     ):
-        hand.at("run")
+        worker.wait_at("run")
         draw = random.Random(7)
         proxy.loses = lambda: draw.random() < 1 / 3
-        hand.pass_on("run")
-        assert hand.end() == 0, hand.said
+        worker.open_gate("run")
+        assert worker.wait() == 0, worker.log
     assert proxy.lost >= TRIALS
-    found = History.of(postgres_url)
-    found.check(TRIALS)
-    assert len(found.attempts) == len(found.trials), "nothing was done again"
+    history = StudyHistory.read(postgres_url)
+    history.check(TRIALS)
+    assert len(history.attempts) == len(history.trials), "nothing was done again"

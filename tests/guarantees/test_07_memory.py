@@ -1,35 +1,35 @@
-"""A training for which memory runs out: its child alone ends, and it is tried once more."""
+"""A training that runs out of memory: its child alone ends, and it is tried once more."""
 
-import hands
-from hands import History, Orders, WorkerProcess
-
-
-def worked(folder, ends):
-    """A study of two trainings whose first candidate's end so; what it left."""
-    url = f"sqlite:///{folder}/nas.db"
-    (folder / "ends").write_text(ends)
-    hands.study(url, 2)
-    hand = WorkerProcess(Orders(url, folder), hands.employ)
-    assert hand.end() == 0, hand.said
-    found = History.of(url)
-    found.check(2)
-    return found
+import worker_harness as harness
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
 
-def test_07_once_is_tried_again(tmp_path):
-    found = worked(tmp_path, "first oom 1")
-    crashed, won = found.of_trial(0)
+def history_of(url, folder, crashes):
+    """The history of two trainings, some of whose children crash as the file says."""
+    (folder / "crashes").write_text(crashes)
+    harness.make_study(url, 2)
+    worker = WorkerProcess(Plan(url, folder), harness.work_with_children)
+    assert worker.wait() == 0, worker.log
+    history = StudyHistory.read(url)
+    history.check(2)
+    return history
+
+
+def test_07_once_is_tried_again(sqlite_url, tmp_path):
+    history = history_of(sqlite_url, tmp_path, "first oom 1")
+    crashed, won = history.attempts_at(0)
     assert (crashed["ending"], won["ending"]) == ("crashed", "won")
     assert crashed["reason"].startswith("oom:")
-    assert found.trials[0].user_attrs["outcome"] == "trained"
+    assert history.trials[0].user_attrs["outcome"] == "trained"
 
 
-def test_07_twice_is_too_large(tmp_path):
+def test_07_twice_is_too_large(sqlite_url, tmp_path):
     """A result of its own: not feasible, not of the budget, and with its real costs."""
-    found = worked(tmp_path, "first oom 99")
-    assert [a["ending"] for a in found.of_trial(0)] == ["crashed", "won"]
-    told = found.trials[0]
-    assert told.user_attrs["outcome"] == "rejected"
-    assert "too large to train: twice oom" in told.user_attrs["reason"]
-    assert max(told.constraints.values()) > 0
-    assert told.user_attrs["energy_uJ"] > 0
+    history = history_of(sqlite_url, tmp_path, "first oom 99")
+    assert [a["ending"] for a in history.attempts_at(0)] == ["crashed", "won"]
+    trial = history.trials[0]
+    assert trial.user_attrs["outcome"] == "rejected"
+    assert "too large to train: twice oom" in trial.user_attrs["reason"]
+    assert max(trial.constraints.values()) > 0
+    assert trial.user_attrs["energy_uJ"] > 0

@@ -5,11 +5,12 @@ import signal
 import sqlite3
 from contextlib import contextmanager
 
-import hands
 import pytest
 import simulated
 import torch
-from hands import History, Orders, WorkerProcess
+import worker_harness as harness
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
 from nas_service.snn.checkpoint import save_weights
 from nas_service.spaces.architecture import Architecture
@@ -19,20 +20,19 @@ from nas_service.worker.spool import Spool
 from nas_service.worker.training_process.failures import kind_of
 
 
-def test_10_full_disk(tmp_path):
-    url = f"sqlite:///{tmp_path}/nas.db"
-    hands.study(url, 20)
-    full = WorkerProcess(Orders(url, tmp_path, before=hands.fill_up))
-    assert full.end() == 4, full.said
-    assert "disk is full" in full.said
-    assert "unreachable" not in full.said, "no waiting helps"
+def test_10_full_disk(sqlite_url, tmp_path):
+    harness.make_study(sqlite_url, 20)
+    full = WorkerProcess(Plan(sqlite_url, tmp_path, prepare_store=harness.fill_disk))
+    assert full.wait() == 4, full.log
+    assert "disk is full" in full.log
+    assert "unreachable" not in full.log, "waiting would not help"
     with sqlite3.connect(tmp_path / "nas.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    done = len([a for a in History.of(url).attempts if a["ending"] == "won"])
-    assert done < 20
-    later = WorkerProcess(Orders(url, tmp_path))
-    assert later.end() == 0, later.said
-    History.of(url).check(20)
+    won = [a for a in StudyHistory.read(sqlite_url).attempts if a["ending"] == "won"]
+    assert len(won) < 20
+    later = WorkerProcess(Plan(sqlite_url, tmp_path))
+    assert later.wait() == 0, later.log
+    StudyHistory.read(sqlite_url).check(20)
 
 
 @contextmanager

@@ -5,15 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import hands
 import pytest
-from hands import History, Orders, WorkerProcess
+import worker_harness as harness
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
 from nas_service.store.store import Store
 
-LEASE_s = 3.0
+LEASE_s = 2.0
 HOUR_s = 3600
 SOURCE = """
 #define _GNU_SOURCE
@@ -35,9 +35,9 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 WORKER = """
 import sys
 from pathlib import Path
-import hands
+from worker_harness import Plan, work
 url, folder, lease_s, training_s = sys.argv[1:]
-hands.work(hands.Orders(url, Path(folder), float(lease_s), float(training_s), max_trials=2))
+work(Plan(url, Path(folder), float(lease_s), float(training_s), max_trials=1))
 """
 
 
@@ -58,28 +58,28 @@ def library(tmp_path_factory):
 
 def skewed(library, hours, *words):
     skew = {"LD_PRELOAD": str(library), "TEST_SKEW_s": str(hours * HOUR_s)}
-    env = {**os.environ, "PYTHONPATH": hands.PLACES, **skew}
+    env = {**os.environ, "PYTHONPATH": harness.PYTHONPATH, **skew}
     return subprocess.Popen([sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_11_clock_skew(postgres_url, tmp_path, library, hours):
-    """It keeps its trials beside another worker, who takes none of them, and it takes none."""
-    seen = skewed(library, hours, "-c", "import time; print(time.time())").communicate()[0]
-    assert abs(float(seen) - time.time() - hours * HOUR_s) < HOUR_s / 10, "the clock is wrong"
-    hands.study(postgres_url, 6)
+    """Beside another worker it keeps its trial, which is longer than a lease, and takes none."""
+    shown = skewed(library, hours, "-c", "import time; print(time.time())").communicate()[0]
+    assert abs(float(shown) - time.time() - hours * HOUR_s) < HOUR_s / 10, "the clock is wrong"
+    harness.make_study(postgres_url, 2)
     words = (str(x) for x in (postgres_url, tmp_path, LEASE_s, 1.3 * LEASE_s))
     wrong = skewed(library, hours, "-c", WORKER, *words)
     store = Store(postgres_url)
-    hands.until(lambda: store.leases(1).workers(), "its first trial")
+    harness.wait_until(lambda: store.leases(1).workers(), "its first trial")
     store.close()
-    right = WorkerProcess(Orders(postgres_url, Path(tmp_path), LEASE_s, training_s=1.3 * LEASE_s))
-    said, _ = wrong.communicate(timeout=hands.WAIT_s)
-    assert "2 trials done" in said
-    assert right.end() == 0, right.said
-    found = History.of(postgres_url)
-    found.check(6)
-    assert [a["ending"] for a in found.attempts] == ["won"] * len(found.attempts)
-    assert len({a["owner"] for a in found.attempts}) == 2
-    times = [a[key] for a in found.attempts for key in ("began", "ended")]
+    right = WorkerProcess(Plan(postgres_url, tmp_path, LEASE_s, training_s=1.3 * LEASE_s))
+    output, _ = wrong.communicate(timeout=harness.WAIT_s)
+    assert "1 trials done" in output
+    assert right.wait() == 0, right.log
+    history = StudyHistory.read(postgres_url)
+    history.check(2)
+    assert [a["ending"] for a in history.attempts] == ["won"] * 2
+    assert len({a["owner"] for a in history.attempts}) == 2
+    times = [a[key] for a in history.attempts for key in ("began", "ended")]
     assert max(times) - min(times) < HOUR_s / 2, "one clock"

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hands
 import pytest
+import worker_harness as harness
+from click.testing import CliRunner
+
+from nas_service.cli.main import main
 
 STUDY = """
 name = "s"
@@ -23,6 +26,7 @@ time_steps = [2]
 weight_bits = [8]
 [data]
 name = "digits"
+train_samples = 512
 [training]
 epochs = 12
 [search]
@@ -32,7 +36,7 @@ trainings = 1
 metric = "accuracy"
 direction = "maximize"
 """
-GRACE_s = 5.0  # in which a trial is released; containers are killed behind ten
+GRACE_s = 5.0  # in which a trial is released; containers are killed after ten
 
 
 class Place:
@@ -42,18 +46,25 @@ class Place:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         (folder / "s.toml").write_text(STUDY)
-        assert self.nas("create", "s.toml").wait() == 0
+        self.storage = f"sqlite:///{folder}/nas.db"
+        self.nas("create", str(folder / "s.toml"))
 
-    def nas(self, *words: str) -> "subprocess.Popen[bytes]":
+    def nas(self, *words: str) -> None:
+        """Runs a command in this process."""
+        result = CliRunner().invoke(main, words, env={"NAS_STORAGE": self.storage})
+        assert result.exit_code == 0, result.output
+
+    def finish(self) -> None:
+        """Works until the study is done."""
+        self.nas("worker", "--study", "s")
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [sys.executable, "-m", "nas_service", *words],
+            [sys.executable, "-m", "nas_service", "worker", "--study", "s"],
             cwd=self.folder,
-            env={**os.environ, "NAS_STORAGE": f"sqlite:///{self.folder}/nas.db"},
+            env={**os.environ, "NAS_STORAGE": self.storage},
             stdout=subprocess.DEVNULL,
         )
-
-    def worker(self) -> "subprocess.Popen[bytes]":
-        return self.nas("worker", "--study", "s")
 
     def rows(self, query: str, *values: object) -> list[tuple]:
         with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
@@ -84,34 +95,36 @@ def place(tmp_path):
 
 
 def test_asked_to_end(place, tmp_path):
-    worker = place.worker()
-    hands.until(place.checkpoints, "the first epoch")
+    worker = place.start_worker()
+    harness.wait_until(place.checkpoints, "the first epoch")
     worker.terminate()
     assert worker.wait(2 * GRACE_s) == 0
     assert place.trained() == ("waiting", ["released"])
     assert len(place.checkpoints()) == 1
-    assert place.worker().wait() == 0
+    place.finish()
     assert place.trained() == ("told", ["released", "won"])
     whole = Place(tmp_path / "whole")
-    assert whole.worker().wait() == 0
+    whole.finish()
     assert place.result() == whole.result()
     assert 0.01 < whole.result()["spike_rate"] < 0.9
     assert place.weights() == whole.weights()
 
 
 def test_asked_twice(place):
-    """It ends at once, and what its lease leaves is another one's."""
-    worker = place.worker()
-    hands.until(lambda: place.rows("select 1 from nas_leases where state = 'training'"), "training")
+    """It ends at once, and its lease is left to another worker."""
+    worker = place.start_worker()
+    harness.wait_until(
+        lambda: place.rows("select 1 from nas_leases where state = 'training'"), "training"
+    )
     (child,) = children(worker.pid)
-    os.kill(child, signal.SIGSTOP)  # nothing below it can answer
+    os.kill(child, signal.SIGSTOP)  # the training cannot answer
     worker.terminate()
-    hands.until(lambda: asked(worker.pid), "the first signal")
+    harness.wait_until(lambda: is_delivered(worker.pid), "the first signal")
     worker.terminate()
     assert worker.wait(GRACE_s) == 128 + signal.SIGTERM
     os.kill(child, signal.SIGCONT)
     assert place.trained() == ("training", [None])
-    assert place.worker().wait() == 0
+    place.finish()
     assert place.trained() == ("told", ["lost", "won"])
 
 
@@ -119,8 +132,8 @@ def children(pid: int) -> list[int]:
     return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def asked(pid: int) -> bool:
-    """No signal of the kind waits to be heard."""
+def is_delivered(pid: int) -> bool:
+    """True when no SIGTERM is pending."""
     status = Path(f"/proc/{pid}/status").read_text()
     lines = dict(line.split(":\t", 1) for line in status.splitlines())
     pending = int(lines["ShdPnd"], 16) | int(lines["SigPnd"], 16)

@@ -6,7 +6,6 @@ import threading
 import pytest
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
-from servers import postgres
 
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store.store import Store
@@ -28,24 +27,23 @@ def store_of(url):
     return made
 
 
-def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres):
-    with postgres.database(own_postgres.url) as url:
-        store, said = store_of(url), []
-        assert store.studies.budget(ID) == 4
-        own_postgres.stop("immediate")
-        with pytest.raises(sa.exc.OperationalError) as found:
-            store.studies.budget(ID)
-        assert is_transient(found.value)
-        tries = []
+def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres, own_postgres_url):
+    store, said = store_of(own_postgres_url), []
+    assert store.studies.budget(ID) == 4
+    own_postgres.stop("immediate")
+    with pytest.raises(sa.exc.OperationalError) as found:
+        store.studies.budget(ID)
+    assert is_transient(found.value)
+    tries = []
 
-        def act(again):
-            tries.append(again)
-            if len(tries) == 2:
-                own_postgres.start()
-            return store.studies.budget(ID)
+    def act(again):
+        tries.append(again)
+        if len(tries) == 2:
+            own_postgres.start()
+        return store.studies.budget(ID)
 
-        assert patience(store, said).call(act) == 4
-        store.close()
+    assert patience(store, said).call(act) == 4
+    store.close()
     assert tries[:2] == [False, True]
     assert "unreachable" in said[0]
     assert said[-1].endswith("reachable again")
