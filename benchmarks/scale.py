@@ -77,13 +77,8 @@ class Held:
 
 
 def work(url: str, folder: Path, ready: int, go: int) -> None:
-<<<<<<< HEAD
-    hand = simulated.hired(url, NAME, rejected=REJECTED)
-    hand.search.store.release_connections()
-=======
     hand = simulated.make_worker(url, NAME, rejected=REJECTED)
-    hand.search.store.rest()
->>>>>>> 0f79aea (Tests in lanes; guarantees with a worker harness that waits for events, not for seconds)
+    hand.search.store.release_connections()
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
     counts: Counter[str] = Counter()
