@@ -24,9 +24,11 @@ from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.results import read
 from nas_service.searches.stopping import at_first_rung, end_reason, stalled
 from nas_service.snn.checkpoint import Place as Checkpoint
+from nas_service.store.process_id import worker_name
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.study.sections import EarlyStop
+from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.worker import Worker
 
 TREE = {
@@ -409,7 +411,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
 
 def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
     """Its trial and its lease are made in one transaction: who ends inside leaves neither."""
-    plain = Worker._promoted
+    plain = TrialClaims._promoted
     ended = Counter()
 
     def before(self, p):
@@ -422,12 +424,11 @@ def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
             raise Gone
         return trial
 
-    monkeypatch.setattr(Worker, "_promoted", before)
+    monkeypatch.setattr(TrialClaims, "_promoted", before)
     search, bench = api.prepare(spec(search={"trainings": 4}), lambda: store, Path())
-    gone = "/".join([*Worker(search, bench, print).queue.worker.split("/")[:2], "999999", "1"])
+    gone = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
     for _ in range(2):
-        hand = Worker(search, bench, lambda text: None)
-        hand.queue = replace(hand.queue, worker=gone)  # of this machine, and dead
+        hand = Worker(search, bench, lambda text: None, name=gone)
         with pytest.raises(Gone):
             hand.run()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))

@@ -75,8 +75,9 @@ def worker(
     from nas_service.searches.session import check_data, open_search
     from nas_service.worker.health import keep_beating
     from nas_service.worker.local_pool import end_on_signals, end_with_stdin
+    from nas_service.worker.training import train_in_children
     from nas_service.worker.training_process import TrainingClient
-    from nas_service.worker.worker import Worker, in_children
+    from nas_service.worker.worker import Worker
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
     torch.set_num_threads(1)
@@ -90,7 +91,7 @@ def worker(
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
     with TrainingClient(device or own) as trainer:
         trainer.start()
-        train = in_children(trainer, training_seconds)
+        train = train_in_children(trainer, training_seconds)
         process = Worker(search, evaluator, _print_line, train=train, telemetry=telemetry)
         by_signal = end_on_signals(process.asked_to_end)
         keep_beating(process.asked_to_end, os.environ)

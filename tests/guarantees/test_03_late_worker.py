@@ -50,22 +50,22 @@ def test_03_stood_still_while_it_tells(store_url):
     architecture = slow.search.spec.build_space().draw(trial)
     queue = TrialQueue(store, slow.search.id, OTHER_MACHINE)
     lease = queue.claim(Limits(100, 10, 3), lambda _: trial.number).lease
-    screened = slow.bench.screen(architecture, 1)
-    trained = simulated.training(lambda a: 0.0)(slow.bench, screened, None, None)
+    screened = slow.evaluator.screen(architecture, 1)
+    trained = simulated.training(lambda a: 0.0)(slow.evaluator, screened, None, None)
     queue.begin_training(lease, architecture.digest)
     assert queue.archive_result(lease, trained)
 
     class OvertakenQueue(TrialQueue):
         def unreported(self):
             taken = super().unreported()
-            quick._settle()
+            quick.reporter.report_unreported()
             return taken
 
-    own = slow.queue
-    slow.queue = OvertakenQueue(store, slow.search.id, own.worker)
-    slow._settle()
+    own = slow.assignment.queue
+    slow.assignment.queue = OvertakenQueue(store, slow.search.id, own.worker)
+    slow.reporter.report_unreported()
     assert store.leases(slow.search.id).outcomes() == {0: "trained"}
-    slow.queue, store.lease_s = own, 60.0
+    slow.assignment.queue, store.lease_s = own, 60.0
     assert simulated.work(slow) == "budget spent: 2 trainings"
     quick.search.store.close()
     StudyHistory.read(store_url).check(2)

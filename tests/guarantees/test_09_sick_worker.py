@@ -4,7 +4,7 @@ import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
 
-from nas_service.worker.worker import SICK
+from nas_service.worker.trial_run import MOST_CRASHES
 
 TRAININGS = 8
 
@@ -14,9 +14,9 @@ def test_09_sick_worker(sqlite_url, tmp_path):
     harness.make_study(sqlite_url, TRAININGS)
     sick = WorkerProcess(Plan(sqlite_url, tmp_path), harness.work_with_children)
     assert sick.wait() == 5, sick.log
-    assert f"{SICK} trainings in a row ended their process" in sick.log
+    assert f"{MOST_CRASHES} trainings in a row ended their process" in sick.log
     history = StudyHistory.read(sqlite_url)
-    assert [a["ending"] for a in history.attempts] == ["crashed"] * SICK
+    assert [a["ending"] for a in history.attempts] == ["crashed"] * MOST_CRASHES
     assert {r["state"] for r in history.leases} == {"waiting"}, "nothing is given up"
     healthy = WorkerProcess(Plan(sqlite_url, tmp_path))
     assert healthy.wait() == 0, healthy.log

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,13 @@ from nas_service.store.records import LIVE
 from nas_service.store.store import Store
 from nas_service.store.tables import leases
 from nas_service.store.trial_queue import TrialQueue
-from nas_service.worker import worker as workers
+from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.local_pool import end_on_signals
+from nas_service.worker.reporting import ResultReporter
+from nas_service.worker.training import train_in_children
 from nas_service.worker.training_process import TrainingClient
+from nas_service.worker.trial_run import TrialRunner
+from nas_service.worker.worker import Worker
 
 NAME = "s"  # of every study in these tests
 WAIT_s = 60.0  # limit for every wait of a test
@@ -162,11 +166,11 @@ def work_with_children(plan: Plan) -> None:
     search = _open(plan)
     evaluator: Any = simulated.Evaluator(search.spec, folder=plan.folder)
     with TrainingClient(target="crashing_target") as trainer:
-        train = workers.in_children(trainer)
-        _run_worker(workers.Worker(search, evaluator, _print, train=train), plan)
+        train = train_in_children(trainer)
+        _run_worker(Worker(search, evaluator, _print, train=train), plan)
 
 
-def _run_worker(worker: workers.Worker, plan: Plan) -> None:
+def _run_worker(worker: Worker, plan: Plan) -> None:
     for gate in plan.gates:
         GATES[gate](_gate(plan.folder, gate))
     end_on_signals(worker.asked_to_end)
@@ -229,12 +233,9 @@ def _open(plan: Plan) -> Search:
     return open_search(store, NAME)
 
 
-def _make_worker(search: Search, plan: Plan) -> workers.Worker:
+def _make_worker(search: Search, plan: Plan) -> Worker:
     evaluator: Any = simulated.Evaluator(search.spec)
-    worker = workers.Worker(search, evaluator, _print, train=_training(plan))
-    if plan.owner:
-        worker.queue = replace(worker.queue, worker=plan.owner)
-    return worker
+    return Worker(search, evaluator, _print, train=_training(plan), name=plan.owner)
 
 
 def _print(text: str) -> None:
@@ -284,12 +285,12 @@ def _before(owner: type, name: str) -> Callable[[Callable[[], None]], None]:
 
 
 GATES: dict[str, Callable[[Callable[[], None]], None]] = {
-    "run": _before(workers.Worker, "run"),  # the study is open
-    "ask": _before(workers.Worker, "_ask"),  # inside the claim's transaction
-    "begin": _before(workers.Worker, "_begin"),
+    "run": _before(Worker, "run"),  # the study is open
+    "ask": _before(TrialClaims, "_ask"),  # inside the claim's transaction
+    "begin": _before(TrialRunner, "_begin"),
     "training": lambda gate: None,
     "beat": _before(TrialQueue, "renew"),
-    "tell": _before(workers.Worker, "_archive"),
+    "tell": _before(ResultReporter, "archive"),
 }
 
 _moments_left = [0]  # of this process; 0 or less is no limit

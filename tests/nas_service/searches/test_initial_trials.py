@@ -5,7 +5,6 @@ import logging
 import math
 import re
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -250,10 +249,11 @@ def test_workers_that_start_at_once_begin_each_once(store_url):
     asked = spec("published", "extremes", TABLE, search={"trainings": 9})
     _, bench = begin(store, asked)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(4)]
-    hands = [Worker(open_search(s, "x"), bench, lambda text: None) for s in others]
-    for n, hand in enumerate(hands):  # as if of as many processes
-        hand.queue = replace(hand.queue, worker=f"elsewhere/boot/{n}/1")
-    threads = [threading.Thread(target=hand.run) for hand in hands]
+    workers = [  # as if of as many processes
+        Worker(open_search(s, "x"), bench, lambda text: None, name=f"elsewhere/boot/{n}/1")
+        for n, s in enumerate(others)
+    ]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,8 @@ from nas_service.spaces.cell import Cell
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
-from nas_service.worker.worker import REPAIRS, Worker
+from nas_service.worker.claiming import REPAIRS
+from nas_service.worker.worker import Worker
 
 TREE = {
     "space": {
@@ -61,10 +61,10 @@ def close(store):
     store.close()
 
 
-def begin(store, asked, kind=Worker):
+def begin(store, asked, name=None):
     bench = Evaluator.open(asked, Path())
     create(store, check(asked), bench.data_digest)
-    return kind(open_search(store, asked.name), bench, lambda text: None)
+    return Worker(open_search(store, asked.name), bench, lambda text: None, name=name)
 
 
 def followed(search):
@@ -113,23 +113,23 @@ def test_more_is_trained(store, sampler):
         assert {t.number for t in repairs if t.number < 20} <= population
 
 
-class Lost(Worker):
-    """A worker that is lost at one moment of the first repair."""
+def lose_first_repair(worker, moment, monkeypatch):
+    """The worker is lost before or after it has enqueued its first repair."""
+    enqueue = worker.reporter.enqueue_repair
 
-    moment = "before"
-
-    def _propose(self, parameters, rejected):
-        if self.moment == "before":
-            raise KeyboardInterrupt
-        super()._propose(parameters, rejected)
+    def lost(parameters, rejected):
+        if moment == "after":
+            enqueue(parameters, rejected)
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker.reporter, "enqueue_repair", lost)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_lost_worker_loses_and_doubles_no_repair(store, moment):
+def test_a_lost_worker_loses_and_doubles_no_repair(store, moment, monkeypatch):
     asked = spec()
-    lost = begin(store, asked, Lost)
-    lost.moment, lost.queue = moment, replace(lost.queue, worker=GONE)
+    lost = begin(store, asked, name=GONE)
+    lose_first_repair(lost, moment, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         lost.run()
     worker = begin(store, asked)
@@ -178,7 +178,7 @@ def test_two_workers_at_once_enqueue_a_repair_once(store_url):
     """The second one took its look at the study before the first one enqueued."""
     first_store, second_store = Store(store_url), Store(store_url)
     first = begin(first_store, spec())
-    second = Worker(open_search(second_store, "x"), first.bench, lambda text: None)
+    second = Worker(open_search(second_store, "x"), first.evaluator, lambda text: None)
     candidate = Architecture((Cell(("skip",) * 6),) * 2, 4, 4, 16, 2, 4)
     repair = spec().build_space().parameters(candidate)
     ready, looked = threading.Event(), threading.Event()
@@ -188,13 +188,13 @@ def test_two_workers_at_once_enqueue_a_repair_once(store_url):
         looked.set()
         ready.wait()
         with second_store.transactions.writing():
-            second._propose(repair, 1)
+            second.reporter.enqueue_repair(repair, 1)
 
     thread = threading.Thread(target=propose_second)
     thread.start()
     looked.wait()
     with first_store.transactions.writing():
-        first._propose(repair, 0)
+        first.reporter.enqueue_repair(repair, 0)
         ready.set()
         thread.join(0.3)  # the second one waits, or has enqueued it too
     thread.join()
@@ -211,10 +211,13 @@ def test_many_workers_share_the_queue(store_url):
     asked = spec(trainings=8)
     first = begin(store, asked)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(2)]
-    hands = [Worker(open_search(s, "x"), first.bench, lambda text: None) for s in others]
-    for n, hand in enumerate(hands):
-        hand.queue = replace(hand.queue, worker=f"elsewhere/boot/{n}/1")
-    threads = [threading.Thread(target=hand.run) for hand in hands]
+    workers = [
+        Worker(
+            open_search(s, "x"), first.evaluator, lambda text: None, name=f"elsewhere/boot/{n}/1"
+        )
+        for n, s in enumerate(others)
+    ]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:

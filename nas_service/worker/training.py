@@ -1,0 +1,35 @@
+"""Where a worker's trainings run: in its own process, or each in a child process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nas_service.evaluation.evaluator import Evaluator
+from nas_service.metrics import Evaluation
+from nas_service.worker.training_process import Job, TrainingClient
+
+Train = Callable[[Evaluator, Evaluation, Path, Callable[[], None]], Evaluation]
+"""Trains a candidate, screened or trained before: evaluator, candidate, file of its weights, and
+`check_interrupt`, which is called between batches and may raise."""
+
+
+def train_in_process(
+    evaluator: Evaluator, candidate: Evaluation, weights: Path, check_interrupt: Callable[[], None]
+) -> Evaluation:
+    """Trains in this process, which ends if the training ends it."""
+    train = evaluator.resume_training if candidate.trained else evaluator.train
+    return train(candidate, weights, check_interrupt)
+
+
+def train_in_children(client: TrainingClient, seconds: float | None = None) -> Train:
+    """Trains each candidate in a child process, for at most `seconds`."""
+
+    def train(
+        evaluator: Evaluator,
+        candidate: Evaluation,
+        weights: Path,
+        check_interrupt: Callable[[], None],
+    ) -> Evaluation:
+        job = Job(evaluator.spec, evaluator.folder, candidate, weights, resume=candidate.trained)
+        return client.run(job, check_interrupt, seconds)
+
+    return train
