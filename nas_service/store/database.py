@@ -149,12 +149,9 @@ def optuna_storage(url: sa.URL) -> JoiningStorage:
     logging.getLogger("optuna").setLevel(logging.WARNING)
     storage = JoiningStorage(
         url.render_as_string(hide_password=False),
-        engine_kwargs=engine_settings(url),
-        skip_compatibility_check=True,
-        skip_table_creation=True,
+        engine_settings(url),
     )
     if url.get_backend_name() == "sqlite":
-        storage.engine.dispose()  # its connections so far do not know the next line
         sa.event.listen(storage.engine, "connect", _prepare_sqlite)
     return storage
 

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Container, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel, TrialValueModel
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.storages._rdb.storage import _create_scoped_session, _VersionManager
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
@@ -32,20 +33,36 @@ FROZEN_s = 20.0  # a process that is silent for so long inside a transaction los
 class JoiningStorage(RDBStorage):
     """Optuna's storage in a transaction that our tables share.
 
+    Optuna would check its tables' revision with Alembic, which loads slowly; `schema` has checked
+    it before.
+
     Attributes:
         transactions: of its database.
         new_trial: the trial that was made last.
     """
 
-    def __init__(self, url: str, **settings: Any) -> None:
-        """As `RDBStorage`."""
-        super().__init__(url, **settings)
+    def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
+        """Opens the storage of a database whose tables are those of this release.
+
+        Args:
+            url: URL of the database.
+            engine_kwargs: Settings of SQLAlchemy's engine.
+        """
+        self.url, self.engine_kwargs = url, engine_kwargs
+        self.skip_compatibility_check = True
+        self.heartbeat_interval = self.grace_period = None
+        self.heartbeat_stale_trial_callback = self.failed_trial_callback = None
         self.new_trial: FrozenTrial | None = None
         self._join()
 
+    @cached_property
+    def _version_manager(self) -> _VersionManager:  # type: ignore[override]
+        """Optuna's, for what it is asked for."""
+        return _VersionManager(self.url, self.engine, self.scoped_session)
+
     def _join(self) -> None:
+        self.engine = sa.create_engine(self.url, **self.engine_kwargs)
         if self.engine.dialect.name == "postgresql":
-            self.engine.dispose()  # connections so far were made without the next line
             sa.event.listen(self.engine, "connect", _end_when_silent)
             # several rows are written by one statement, not one by one
             self.engine.dialect.use_insertmanyvalues_wo_returning = True
@@ -53,12 +70,11 @@ class JoiningStorage(RDBStorage):
         self.scoped_session = _Sessions(self.transactions)  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        del state["transactions"]
-        return state
+        ours = ("engine", "scoped_session", "transactions", "_version_manager")
+        return {key: value for key, value in vars(self).items() if key not in ours}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(state)
+        vars(self).update(state)
         self._join()
 
     def _get_trials(

@@ -4,11 +4,10 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-import sqlalchemy.dialects.postgresql
-import sqlalchemy.dialects.sqlite
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb.models import (
     TrialModel,
@@ -95,9 +94,8 @@ class SharedSession(Session):
         """Writes rows of trials, in place of those with the same key."""
         if not rows:
             return
-        sqlite = self.get_bind().dialect.name == "sqlite"
-        insert = sa.dialects.sqlite.insert if sqlite else sa.dialects.postgresql.insert
-        statement: Any = insert(model.__table__)
+        dialect = import_module(f"sqlalchemy.dialects.{self.get_bind().dialect.name}")
+        statement = dialect.insert(model.__table__)
         new = {name: statement.excluded[name] for name in rows[0].keys() - {"trial_id", key}}
         index = ["trial_id", key]
         self.execute(statement.on_conflict_do_update(index_elements=index, set_=new), rows)

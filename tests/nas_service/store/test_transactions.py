@@ -5,8 +5,10 @@ import threading
 import optuna
 import pytest
 import sqlalchemy as sa
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from nas_service.store.database import optuna_storage
 from nas_service.store.store import Store
 from nas_service.store.tables import studies
 
@@ -81,3 +83,14 @@ def test_threads_have_transactions_of_their_own(store):
         order.append("first")
     thread.join()
     assert order == ["first", "second", 6]
+
+
+def test_optunas_storage_is_opened_whole_without_its_version_check(store):
+    """`JoiningStorage` sets every attribute that `RDBStorage` sets, and makes the manager lazily."""
+    ours = optuna_storage(store.url)
+    theirs = RDBStorage(store.url.render_as_string(hide_password=False))
+    assert vars(theirs).keys() - vars(ours).keys() == {"_version_manager"}
+    assert ours.get_current_version() == theirs.get_head_version()
+    assert "_version_manager" in vars(ours)
+    for storage in (ours, theirs):
+        storage.engine.dispose()
