@@ -86,7 +86,7 @@ def test_threads_have_transactions_of_their_own(store):
 
 
 def test_optunas_storage_is_opened_whole_without_its_version_check(store):
-    """`JoiningStorage` sets every attribute that `RDBStorage` sets, and makes the manager lazily."""
+    """Ours sets every attribute that `RDBStorage` sets; the version manager is made when used."""
     ours = optuna_storage(store.url)
     theirs = RDBStorage(store.url.render_as_string(hide_password=False))
     assert vars(theirs).keys() - vars(ours).keys() == {"_version_manager"}
