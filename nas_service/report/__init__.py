@@ -1,4 +1,4 @@
-"""One self-contained HTML file about a study: no script, nothing fetched."""
+"""A report as one HTML file without scripts, which loads nothing else."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.searches.results import Candidate, Result
 from nas_service.spaces.architecture import Architecture
 
-CHOSEN = 6  # candidates of the front whose cells and hardware are drawn
+DRAWN = 6  # candidates whose cells and hardware are drawn
 QUANTITIES = {
     "area": ("area_m2", "mm²", 1e6),
     "energy": ("energy_J", "uJ", 1e6),
@@ -34,13 +34,13 @@ OUTCOMES = {
     "cached": "answered from the archive",
     "continued": "trained further",
     "failed": "failed",
-    "running": "under way",
+    "running": "running",
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
-class CandidateBatch:
+class DrawnCandidate:
     """A candidate with its pictures."""
 
     candidate: Candidate
@@ -50,6 +50,7 @@ class CandidateBatch:
 
     @property
     def sizes(self) -> str:
+        """Everything of the architecture but its cells, in words."""
         a = self.evaluation.architecture
         return (
             f"{', '.join(map(str, a.widths))} channels, T = {a.time_steps}, {_bits(a)} weights, "
@@ -59,34 +60,44 @@ class CandidateBatch:
 
 
 def _bits(a: Architecture) -> str:
-    """`8-bit`, or the least and most of the parts."""
+    """`8-bit`, or the range if parts of the network differ."""
     least, most = min(a.all_bits), max(a.all_bits)
     return f"{least}-bit" if least == most else f"{least}- to {most}-bit"
 
 
 def write(result: Result, path: Path) -> Path:
-    """The report, written beside its place and renamed into it."""
+    """Writes the report about a study.
+
+    The file appears complete or not at all.
+
+    Args:
+        result: The study.
+        path: The HTML file. Missing folders are created.
+
+    Returns:
+        The path.
+    """
     return _written(render(result), path)
 
 
 def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
-    """One hardware report as a page of its own."""
+    """Writes one hardware report as an HTML file; see `write`."""
     return _written(render_hardware(report, title), path)
 
 
 def _written(text: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    Path(beside).replace(path)
+    Path(part).replace(path)
     return path
 
 
 def render(result: Result) -> str:
-    """The report as HTML; every text of the store is escaped."""
-    chosen = (result.front or result.nearest_misses)[:CHOSEN]
-    drawn = [_draw(c, result.evaluation(c)) for c in chosen]
+    """The report about a study as HTML. Every text of the store is escaped."""
+    rows = result.front or result.nearest_misses
+    drawn = [_draw(c, result.evaluation(c)) for c in rows[:DRAWN]]
     return (
         _pages()
         .get_template("report.html")
@@ -98,7 +109,7 @@ def render(result: Result) -> str:
             checks={PATH: NO_PATH, MEMORY: "memory of a training"},
             metrics=_shown_metrics(result),
             units={name: metric.unit for name, metric in METRICS.items()},
-            rows=result.front or result.nearest_misses,
+            rows=rows,
             fronts=_fronts(result),
             history=_history(result),
             drawn=drawn,
@@ -130,15 +141,16 @@ def _metric(value: float | None, name: str) -> str:
 
 
 def _shown_metrics(result: Result) -> list[str]:
+    """Metrics of objectives and constraints, then all others that a candidate has."""
     asked = [o.metric for o in result.spec.objectives]
     asked += [c.metric for c in result.spec.constraints]
     known = {metric for c in result.candidates for metric in c.metrics}
     return [metric for metric in dict.fromkeys([*asked, *METRICS]) if metric in {*asked, *known}]
 
 
-def _draw(candidate: Candidate, evaluation: Evaluation) -> CandidateBatch:
+def _draw(candidate: Candidate, evaluation: Evaluation) -> DrawnCandidate:
     cells = [cell(c) for c in evaluation.architecture.cells]
-    return CandidateBatch(candidate, evaluation, cells, charts(evaluation.hardware))
+    return DrawnCandidate(candidate, evaluation, cells, charts(evaluation.hardware))
 
 
 def _tip(result: Result, c: Candidate) -> str:
@@ -152,7 +164,7 @@ def _label(metric: str) -> str:
 
 
 def _fronts(result: Result) -> list[Markup]:
-    """The front in the plane of the first objective and each other one."""
+    """The first objective over each of the others; a single one over the trials."""
     first, *others = [o.metric for o in result.spec.objectives]
     if not others:
         marks = [_mark(result, c, c.trial, c.metrics.get(first)) for c in result.candidates]
@@ -185,7 +197,7 @@ def _history(result: Result) -> Markup:
     return plot(marks, "trial", "hypervolume", [], joined=True)
 
 
-def _bars(name: str, drawn: list[CandidateBatch]) -> tuple[str, Markup]:
+def _bars(name: str, drawn: list[DrawnCandidate]) -> tuple[str, Markup]:
     attribute, unit, factor = QUANTITIES[name]
     rows: list[tuple[str, dict[str, float]]] = []
     for d in drawn:

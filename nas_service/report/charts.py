@@ -1,4 +1,4 @@
-"""One hardware report as pictures: costs by layer, the layers in time, how full the arrays are."""
+"""Charts of one hardware report: costs by layer, a timeline, and the use of the crossbars."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ from nas_service.report.drawing import (
     svg_text,
 )
 
-LABEL = 150  # room for the names of layers
-ROW = 20
-DRAWN = 60  # layers; deeper networks show their costliest
+LABEL = 150  # width of the column with the names of layers, in pixels
+ROW = 20  # height of a row, in pixels
+DRAWN = 60  # deeper networks show this many of their costliest layers
 
 
 def charts(report: HardwareReport) -> list[tuple[str, Markup]]:
-    """Captions and pictures of one report."""
+    """Captions and charts of one report."""
     return [
         (
-            "Energy in uJ by layer and component; dashed: every input spiking; estimated",
+            "Energy in uJ by layer and component, estimated. Dashed: if every input spiked",
             _layer_bars(report, report.energy_J, "uJ", 1e6, report.dense_energy_J),
         ),
         (
@@ -33,13 +33,13 @@ def charts(report: HardwareReport) -> list[tuple[str, Markup]]:
             _layer_bars(report, report.area_m2, "mm²", 1e6),
         ),
         (
-            "Layers in time: from the first output of the first time step to the last of the last; "
-            "orange: on the longest path, with its share of the latency; estimated",
+            "Timeline: each layer from its first output to its last one, estimated. Orange: layers "
+            "of the longest path, with their share of the latency",
             timeline(report),
         ),
         (
-            "How full the crossbars are: share of their cells that hold a weight, number of "
-            "crossbars, and the converter bits that would lose nothing of a sum",
+            "Use of the crossbars: share of cells that hold a weight, number of crossbars, and the "
+            "converter bits that would represent every sum exactly",
             utilisation(report),
         ),
     ]
@@ -64,13 +64,13 @@ def _layer_bars(
 
 
 def _shown(costs: Sequence[float]) -> list[int]:
-    """Rows in order: all, or the costliest of a deep network."""
+    """Indices of the rows that are drawn, in order: all, or the costliest of a deep network."""
     ranked = sorted(range(len(costs)), key=lambda i: -costs[i])[:DRAWN]
     return sorted(ranked)
 
 
 def timeline(report: HardwareReport) -> Markup:
-    """Layers as bars over time; the ones that make up the latency stand out."""
+    """Layers as bars over time. Those of the longest path are marked."""
     shares = report.latency_s.by_row()
     shown = _shown(list(report.mapping.end_s))
     last = max(report.mapping.end_s)
@@ -98,7 +98,7 @@ def timeline(report: HardwareReport) -> Markup:
 
 
 def utilisation(report: HardwareReport) -> Markup:
-    """A strip for each layer, filled by its share of used cells."""
+    """For each layer a bar, filled by the share of cells that hold a weight."""
     m = report.mapping
     shown = _shown([float(n) for n in m.crossbars])
     width = 220
@@ -107,12 +107,12 @@ def utilisation(report: HardwareReport) -> Markup:
     for row, i in enumerate(shown):
         y = TOP + ROW * row
         filled = round(width * m.utilisation[i], 2)
-        said = f"{m.utilisation[i]:.0%} of {m.crossbars[i]} crossbars"
+        text = f"{m.utilisation[i]:.0%} of {m.crossbars[i]} crossbars"
         parts += [
             name_of_row(LABEL - 6, y + 11, report.rows[i]),
-            tag.format(LABEL, y, width, "empty", f"{report.rows[i]}: {said}"),
-            tag.format(LABEL, y, filled, "busy", f"{report.rows[i]}: {said}"),
-            svg_text(LABEL + width + 8, y + 11, said, "tick"),
+            tag.format(LABEL, y, width, "empty", f"{report.rows[i]}: {text}"),
+            tag.format(LABEL, y, filled, "busy", f"{report.rows[i]}: {text}"),
+            svg_text(LABEL + width + 8, y + 11, text, "tick"),
             svg_text(WIDTH - 20, y + 11, f"{m.lossless_adc_bits[i]} bits lossless", "tick end"),
         ]
     return svg(WIDTH, TOP + ROW * len(shown) + 6, parts)

@@ -1,4 +1,4 @@
-"""Pictures as SVG text: scatter plots with budgets, stacked bars, cells. Lengths in pixels."""
+"""Drawings as SVG text: scatter plots with budgets, stacked bars, cells. Lengths are in pixels."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from nas_service.spaces.operations import BACK
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 48
-RUG = 10  # height of the strip for candidates without a measured value
-# Colours that the colour-blind tell apart (Paul Tol's muted scheme); a component keeps its own.
+RUG = 10  # height of the strip at the bottom for candidates without a measured value
+# Colours for colour-blind readers (Paul Tol's muted scheme), one for each component.
 COLOURS = {
     "crossbar": "#332288", "adc": "#cc6677", "mux": "#ddcc77", "subtractor": "#997700",
     "adder": "#aa4499", "temp_buffer": "#6699cc", "tile_buffer": "#88ccee", "h_tree": "#44aa99",
@@ -26,7 +26,7 @@ OTHER = "#bbbbbb"
 
 @dataclass(frozen=True)
 class Mark:
-    """One candidate in a plot; y is None while it is not measured."""
+    """One candidate in a plot; y is None if it is not measured."""
 
     x: float
     y: float | None
@@ -44,11 +44,13 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
+        """The pixel of a value."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
     @property
     def ticks(self) -> list[float]:
+        """Values of the tick marks."""
         return ticks(self.low, self.high)
 
 
@@ -63,7 +65,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """A scale around the values, with a margin, that never crosses 0 for positive ones."""
+    """A scale around the values, with a margin that does not pass 0 if all are positive."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
     bottom = low - margin
@@ -79,7 +81,16 @@ def plot(
     *,
     joined: bool = False,
 ) -> Markup:
-    """A scatter of marks, budgets as dashed lines; unmeasured marks on a strip at the foot."""
+    """A scatter plot with budgets as dashed lines.
+
+    Args:
+        marks: The candidates. Unmeasured ones are drawn on a strip at the bottom.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        y_bounds: Budgets of y.
+        x_bounds: Budgets of x. Marks beyond twice the largest are only counted.
+        joined: Draw a staircase through the marks of kind `step` instead of the front.
+    """
     if not any(mark.y is not None for mark in marks):
         return Markup("<p class='none'>Nothing to draw yet.</p>")
     near = _near([mark.x for mark in marks], x_bounds)
@@ -93,26 +104,29 @@ def plot(
     parts += [_steps(ranked, x, y, "step" if joined else "front")]
     parts += [_dot(mark, x, y) for mark in ranked]
     if left_out := len(marks) - len(inside):
-        parts.append(svg_text(WIDTH - RIGHT, TOP + 10, f"{left_out} further right", "note end"))
+        parts.append(svg_text(WIDTH - RIGHT, TOP + 10, f"{left_out} more to the right", "note end"))
     return svg(WIDTH, HEIGHT, parts)
 
 
 def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
-    """Values within two budgets: what lies far outside would press the rest together."""
+    """Values up to twice the largest budget: far ones would leave little space for the others."""
     limit = 2 * max(bounds) if bounds else math.inf
     return [v for v in values if v <= limit] + list(bounds)
 
 
 def svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
+    """An SVG element of these parts."""
     head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
 def svg_text(x: float, y: float, text: str, kind: str) -> Markup:
+    """Text at a point; `kind` is its CSS class."""
     return Markup('<text x="{}" y="{}" class="{}">{}</text>').format(x, y, kind, text)
 
 
 def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    """A line between two points; `kind` is its CSS class."""
     tag = Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>')
     return tag.format(x1, y1, x2, y2, kind)
 
@@ -138,12 +152,12 @@ def _budget(x1: float, y1: float, x2: float, y2: float, value: float) -> Markup:
 
 
 def _steps(marks: Sequence[Mark], x: Axis, y: Axis, kind: str) -> Markup:
-    """Marks of a kind joined by steps: right first, then up."""
-    found = sorted((m.x, m.y) for m in marks if m.kind == kind and m.y is not None)
-    if len(found) < 2:
+    """Marks of a kind joined by steps, first to the right, then up."""
+    points = sorted((m.x, m.y) for m in marks if m.kind == kind and m.y is not None)
+    if len(points) < 2:
         return Markup("")
-    path = f"M{x.at(found[0][0])} {y.at(found[0][1])}"
-    path += "".join(f"H{x.at(px)}V{y.at(py)}" for px, py in found[1:])
+    path = f"M{x.at(points[0][0])} {y.at(points[0][1])}"
+    path += "".join(f"H{x.at(px)}V{y.at(py)}" for px, py in points[1:])
     return Markup('<path d="{}" class="joined"/>').format(path)
 
 
@@ -163,9 +177,14 @@ def bars(
     outlines: Sequence[float] = (),
     label: float = 80,
 ) -> Markup:
-    """Stacked horizontal bars, one a row; components below 2 % of the largest row are `other`.
+    """Stacked horizontal bars.
 
-    `outlines` draws a second total around each bar; `label` is the room for the rows' names.
+    Args:
+        rows: Name and values by component of each bar. Components below 2 % of the largest bar
+            are drawn together as `other`.
+        unit: Unit of the values.
+        outlines: A second total for each bar, drawn as a dashed frame.
+        label: Width of the column with the names.
     """
     totals = [math.fsum(parts.values()) for _, parts in rows]
     largest = max([*totals, *outlines])
@@ -177,7 +196,8 @@ def bars(
     scale = Axis(0, largest or 1, label, WIDTH - 90)
     ends = [max(pair) for pair in zip(totals, outlines or totals, strict=True)]
     parts = [
-        _bar(i, name, found, colours, scale, unit, ends[i]) for i, (name, found) in enumerate(rows)
+        _bar(i, name, values, colours, scale, unit, ends[i])
+        for i, (name, values) in enumerate(rows)
     ]
     frame = Markup('<rect x="{}" y="{}" width="{}" height="18" class="outline"/>')
     parts += [
@@ -189,7 +209,7 @@ def bars(
 
 
 def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
-    """A row's name, cut in its middle where it is long; the whole name shows on hovering."""
+    """A row's name. A long one is cut in its middle, and whole as the tooltip."""
     cut = name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
     tag = Markup('<text x="{}" y="{}" class="tick end">{}<title>{}</title></text>')
     return tag.format(x, y, cut, name)
@@ -198,14 +218,14 @@ def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
 def _bar(
     row: int,
     label: str,
-    found: dict[str, float],
+    values: dict[str, float],
     colours: dict[str, str],
     scale: Axis,
     unit: str,
     end: float,
 ) -> Markup:
-    shown = {n: v for n, v in found.items() if n in colours}
-    shown["other"] = math.fsum(v for n, v in found.items() if n not in colours)
+    shown = {n: v for n, v in values.items() if n in colours}
+    shown["other"] = math.fsum(v for n, v in values.items() if n not in colours)
     top, at, parts = 24 * row + 2, 0.0, [name_of_row(scale.start - 6, 24 * row + 16, label)]
     tag = Markup('<rect x="{}" y="{}" width="{}" height="18" fill="{}"><title>{}</title></rect>')
     for name, value in shown.items():
@@ -213,7 +233,7 @@ def _bar(
         tip = f"{label}: {name} {value:.4g} {unit}"
         parts.append(tag.format(scale.at(at), top, width, colours.get(name, OTHER), tip))
         at += value
-    total = f"{math.fsum(found.values()):.4g} {unit}"
+    total = f"{math.fsum(values.values()):.4g} {unit}"
     return Markup("").join([*parts, svg_text(scale.at(end) + 6, top + 14, total, "tick")])
 
 
@@ -236,12 +256,12 @@ def _legend(
 
 CELL_WIDTH, CELL_HEIGHT, GAP = 420, 190, 116
 MIDDLE = 120
-# Height of each edge's arc over the line of nodes: longer edges pass above and below shorter ones.
+# Height of each edge's arc above the line of nodes, so that no two edges overlap.
 ARCS = {(0, 1): 0, (1, 2): 0, (2, 3): 0, (0, 2): -52, (1, 3): 52, (0, 3): -96}
 
 
 def cell(drawn: Cell) -> Markup:
-    """A cell's live edges from the input, left, to the output, right; those backward dashed."""
+    """The live edges of a cell, from its input (left) to its output; backward ones are dashed."""
     edges = drawn.live().edges
     used = {node for edge in edges for node in (edge.source, edge.target)} | {0, 3}
     parts = [_edge(edge, drawn.operations[edge.pair]) for edge in edges]
@@ -264,7 +284,7 @@ def _edge(edge: Edge, state: str) -> Markup:
     a, b = _node_x(ends[0]), _node_x(ends[1])
     rise = ARCS[ends]
     name = f"\N{LEFTWARDS ARROW} {state.removeprefix(BACK)}" if edge.backward else state
-    control = MIDDLE + rise * 4 / 3  # the curve's middle lies three quarters of the way up
+    control = MIDDLE + rise * 4 / 3  # a cubic curve reaches three quarters of its control points
     path = f"M{a} {MIDDLE}C{a + 30} {control},{b - 30} {control},{b} {MIDDLE}"
     kind = "skip" if edge.operation.passes else "pooling" if edge.operation.pooling else "conv"
     kind += " backward" if edge.backward else ""

@@ -131,7 +131,7 @@ def test_front_is_drawn_and_tabled(opened, tmp_path):
 
 def test_nothing_feasible_says_so(opened):
     text = report.render(opened([evaluation(4, 0.9)], energy=1e-9))
-    assert "Nothing is feasible" in text
+    assert "No candidate is feasible" in text
     assert "Nearest misses" in text
 
 
