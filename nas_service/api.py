@@ -7,6 +7,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
+from nas_service.searches.stopping import end_reason
 from nas_service.store.store import Store
 from nas_service.study.loading import load_spec
 from nas_service.study.spec import StudySpec
@@ -59,13 +60,13 @@ def run(
     continued: set[str] = set()
     while True:
         continued |= set(resume_training(read(search), top))
-        command = ("worker", "--study", search.name)
+        command = ("worker", "--study", search.name, "--no-end-line")
         pool = LocalWorkerPool(search.store, command, evaluator.folder, workers or cores())
-        reason = pool.run(on_line, on_tick)
+        pool.run(on_line, on_tick)
         if continued.issuperset(c.digest for c in read(search).unfinished(top)):
             break
     measure_test(read(search), evaluator)
-    return read(search), reason
+    return read(search), end_reason(search) or "the workers of this machine have ended"
 
 
 def resume_training(result: Result, top: int | None = None) -> list[str]:

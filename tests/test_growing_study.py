@@ -221,7 +221,7 @@ def test_a_study_only_grows(store):
 
 def test_other_images_do_not_grow_a_study(store):
     create(store, check(spec(until=1)), "of other images")
-    with pytest.raises(StudyError, match="was begun on other images"):
+    with pytest.raises(StudyError, match="began with other images"):
         api.prepare(spec(until=2), lambda: store, Path())
     assert open_search(store, "x").spec.training.last == 1
 

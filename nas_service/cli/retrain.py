@@ -151,7 +151,6 @@ def _train(
         print(text, flush=True)
 
     retraining.train(search, evaluator, finalists, seeds, check_interrupt, print_line)
-    print("end: all trained", flush=True)
 
 
 def _print(result: "Retraining") -> None:

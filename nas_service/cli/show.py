@@ -51,7 +51,7 @@ def front(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None
 def print_front(result: "Result") -> None:
     """The front of a result as a table, or its nearest misses, with counts and notes."""
     rows = result.front or result.nearest_misses
-    for text in result.words:
+    for text in result.summary:
         out.print(f"{result.spec.name}: {plain(text)}", markup=False)
     if not result.front:
         feasible = sum(c.feasible for c in result.candidates)
@@ -111,7 +111,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
     document = _status(result)
     if as_json:
         return print_json(document)
-    for text in result.words:
+    for text in result.summary:
         out.print(plain(text), markup=False)
     lines = {k: v for k, v in document.items() if k not in SENTENCES} | _sentences(result)
     for key, value in lines.items():

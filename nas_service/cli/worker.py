@@ -46,6 +46,7 @@ from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
     help="Exit code after SIGTERM. A Kubernetes Job replaces a pod that exits with another than 0.",
 )
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
+@click.option("--no-end-line", "end_line", flag_value=False, default=True, hidden=True)
 @options("storage", "data", "any_disk", "log_format", "log_level", "metrics_port", "metrics_host")
 def worker(
     name: str,
@@ -56,6 +57,7 @@ def worker(
     lease_s: float,
     term_exit: int,
     stdin: bool,
+    end_line: bool,
     storage: str | None,
     data: Path,
     any_disk: bool,
@@ -98,7 +100,9 @@ def worker(
         if stdin:
             end_with_stdin(process.asked_to_end)
         try:
-            _print_line(f"end: {process.run(max_trials, max_seconds)}")
+            reason = process.run(max_trials, max_seconds)
+            if end_line:  # else the process that started it asks the store
+                _print_line(f"end: {reason}")
         except Interrupted as ended:
             if not by_signal.is_set():
                 raise

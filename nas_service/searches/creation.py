@@ -68,7 +68,9 @@ def _check_sizes(spec: StudySpec, task: Task) -> None:
     except SpecError as error:
         raise SpecError(f"space.{error}") from None
     if {GLOBAL, side} <= set(s.head_pool):
-        raise SpecError(f"space.head_pool: 'global' is {side} here, which stands there as well")
+        raise SpecError(
+            f"space.head_pool: 'global' means {side} for these images, which is listed as well"
+        )
 
 
 def _check_whole_sums(spec: StudySpec, task: Task) -> None:
@@ -158,6 +160,6 @@ def _is_foreign(store: Store, spec: StudySpec) -> bool:
     if spec.name not in store.studies.names() or store.studies.has(spec.name):
         return False
     study = optuna.load_study(study_name=spec.name, storage=store.optuna)
-    asked = [objective.direction for objective in spec.objectives]
-    alike = [direction.name.lower() for direction in study.directions] == asked
+    directions = [objective.direction for objective in spec.objectives]
+    alike = [direction.name.lower() for direction in study.directions] == directions
     return bool(study.get_trials(deepcopy=False)) or not alike

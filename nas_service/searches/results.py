@@ -104,7 +104,7 @@ class Result:
         return {k: n / total for k, n in self.proposals.items()} if total else {}
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         """Lines for a person: proposals by outcome, and how many each check rejected."""
         n = self.proposals
         each = [f"{n[k]} {k} ({100 * x:.3g} %)" for k, x in self.shares.items() if n[k]]

@@ -65,8 +65,8 @@ def check_data(search: Search, data_digest: str) -> None:
     recorded = search.store.studies.get(search.name).data_digest
     if recorded != data_digest:
         raise StudyError(
-            f"study {search.name!r} was begun on other images (digest {recorded}, here "
-            f"{data_digest}): results would not compare"
+            f"study {search.name!r} began with other images (digest {recorded}, on this machine "
+            f"{data_digest}): results could not be compared"
         )
 
 

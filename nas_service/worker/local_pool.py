@@ -35,8 +35,8 @@ class LocalWorkerPool:
     _lines: "queue.Queue[tuple[int, str | None]]" = field(default_factory=queue.Queue)
     _processes: dict[int, "subprocess.Popen[str]"] = field(default_factory=dict)
 
-    def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> str:
-        """Runs the workers to the study's end; returns the reason that they give.
+    def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
+        """Runs the workers until all of them have ended.
 
         Args:
             on_line: Called with each line that a worker prints.
@@ -46,16 +46,13 @@ class LocalWorkerPool:
             Interrupted: By Ctrl-C, after the workers have released their trials.
             NasError: What ended a worker.
         """
-        started, reasons = 0, [""]
+        started = 0
         try:
             for started in range(self.size):
                 self._start(started)
             while self._processes:
                 on_tick()
                 for key, text in self._drain():
-                    if text is not None and text.startswith("end: "):
-                        reasons.append(text.removeprefix("end: "))
-                        continue
                     if text is not None:
                         on_line(text)
                         continue
@@ -66,12 +63,11 @@ class LocalWorkerPool:
                         on_line(f"a worker was killed ({name}); another starts")
                         self._start(started)
                     elif code:
-                        raise _error(code, reasons[-1])
+                        raise _error(code)
         except KeyboardInterrupt:
             raise Interrupted("interrupted: run the same command again to continue") from None
         finally:
             self._end()
-        return reasons[-1]
 
     def _start(self, key: int) -> None:
         """Starts a worker that ends when its standard input closes: none outlives this process."""
@@ -88,7 +84,7 @@ class LocalWorkerPool:
         threading.Thread(target=self._read_lines, args=(key, process), daemon=True).start()
 
     def _read_lines(self, key: int, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None  # noqa: S101  asked for above
+        assert process.stdout is not None  # noqa: S101  piped above
         with process.stdout as lines:
             for text in lines:
                 self._lines.put((key, text.rstrip("\n")))
@@ -118,7 +114,7 @@ class LocalWorkerPool:
 def _exit_code(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> int:
     """Waits for a worker's end; raises TimeoutExpired."""
     code = process.wait(timeout_s)
-    assert process.stdin is not None  # noqa: S101  asked for at its start
+    assert process.stdin is not None  # noqa: S101  piped at its start
     process.stdin.close()
     return code
 
@@ -157,10 +153,10 @@ def _until_closed(asked_to_end: threading.Event) -> None:
     asked_to_end.set()
 
 
-def _error(code: int, reason: str) -> NasError:
+def _error(code: int) -> NasError:
     kinds = {4: StoreError, 5: TooManyFailures, 130: Interrupted}
     if code < 0:
         return TooManyFailures(
             f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}"
         )
-    return kinds.get(code, NasError)(reason or f"a worker ended with exit code {code}")
+    return kinds.get(code, NasError)(f"a worker ended with exit code {code}")

@@ -1,4 +1,4 @@
-"""How results get into the archive and into Optuna's trials, each once, whoever measured them."""
+"""How results get into the archive and into Optuna's trials, each of them once."""
 
 import contextlib
 from dataclasses import replace
@@ -115,9 +115,9 @@ class ResultReporter:
     def archive_spooled(self, spool: Spool) -> None:
         """Archives results of this machine's workers that ended before the store had them."""
         a = self._assignment
-        for waiting in spool.left(a.search.id):
-            queue = replace(a.queue, worker=waiting.owner)
-            receipt = queue.archive_result(waiting.lease, waiting.evaluation, at_rung=a.at_rung)
-            how = "late" if receipt is None else "kept"
-            a.on_line(f"trial {waiting.lease.trial}: a result from this machine's spool, {how}")
-            spool.drop(waiting.file)
+        for spooled in spool.results(a.search.id):
+            queue = replace(a.queue, worker=spooled.worker)
+            receipt = queue.archive_result(spooled.lease, spooled.evaluation, at_rung=a.at_rung)
+            fate = "archived" if receipt else "too late"
+            a.on_line(f"trial {spooled.lease.trial}: a result from this machine's spool, {fate}")
+            spool.drop(spooled.file)

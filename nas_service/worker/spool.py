@@ -1,4 +1,4 @@
-"""Results on this machine's own disk until the store has them: an outage loses no training."""
+"""Results on the disk of this machine until the store has them: no outage loses a training."""
 
 import json
 import logging
@@ -19,24 +19,28 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A result that its worker could not tell."""
+class SpooledResult:
+    """A result whose worker has ended before the store had it."""
 
     file: Path
     lease: Lease
-    owner: str
+    worker: str  # name of the worker that measured it
     evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class Spool:
-    """A folder of results, one file each, of one store."""
+    """A folder with the results of one store, one file each."""
 
     folder: Path
 
     @classmethod
     def of(cls, store: Store) -> "Spool":
-        """NAS_SPOOL, else the user's folder for state; StoreError where it cannot be written."""
+        """The spool of a store, below NAS_SPOOL or else the user's folder for state.
+
+        Raises:
+            StoreError: The folder cannot be made.
+        """
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         place = Path(os.environ.get("NAS_SPOOL") or state / "nas" / "spool") / store.name
         try:
@@ -49,53 +53,55 @@ class Spool:
 
     @contextmanager
     def keeping(
-        self, study_id: int, lease: Lease, owner: str, evaluation: Evaluation
+        self, study_id: int, lease: Lease, worker: str, evaluation: Evaluation
     ) -> Iterator[None]:
-        """Keeps a result until what happens inside has told it; on a full disk tells it at once."""
+        """Keeps a result until the block has archived it. On a full disk there is no copy."""
         file = self.folder / f"{uuid.uuid4().hex}.json"
-        head = {"study_id": study_id, "owner": owner}
+        head = {"study_id": study_id, "owner": worker}
         head |= {"lease": lease.id, "trial": lease.trial, "attempt": lease.attempt}
         text = json.dumps(head | {"evaluation": evaluation.to_json()}, allow_nan=False)
         try:
             _write(file, text)
         except OSError as error:
-            log.warning("spool %s: %s; the result has no copy here", file, error.strerror)
+            log.warning("spool %s: %s; the result has no copy on this disk", file, error.strerror)
         yield
         self.drop(file)
 
-    def left(self, study_id: int) -> Iterator[Waiting]:
-        """Results of a study whose workers have ended. What is damaged stays, and is named."""
+    def results(self, study_id: int) -> Iterator[SpooledResult]:
+        """Results of a study whose workers have ended; StoreError names a damaged file."""
         for file in sorted(self.folder.glob("*.json")):
-            found = _read(file, study_id)
-            if found is not None and is_dead(found.owner):
-                yield found
+            result = _read(file, study_id)
+            if result is not None and is_dead(result.worker):
+                yield result
 
     def drop(self, file: Path) -> None:
+        """Deletes a result that the store has."""
         file.unlink(missing_ok=True)
 
 
 def _write(file: Path, text: str) -> None:
-    beside = file.with_suffix(".part")
+    part = file.with_suffix(".part")
     try:
-        with beside.open("w", encoding="utf-8") as out:
+        with part.open("w", encoding="utf-8") as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
-        beside.rename(file)
+        part.rename(file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
-def _read(file: Path, study_id: int) -> Waiting | None:
-    """None for another study's, and for what another worker has taken up this moment."""
+def _read(file: Path, study_id: int) -> SpooledResult | None:
+    """None for the result of another study, and for one that another worker has just archived."""
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
         if tree["study_id"] != study_id:
             return None
         number, trial, attempt = (_whole(tree[key]) for key in ("lease", "trial", "attempt"))
         lease = Lease(number, trial, attempt)
-        return Waiting(file, lease, str(tree["owner"]), Evaluation.from_json(tree["evaluation"]))
+        evaluation = Evaluation.from_json(tree["evaluation"])
+        return SpooledResult(file, lease, str(tree["owner"]), evaluation)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, NasError) as error:

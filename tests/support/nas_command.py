@@ -31,12 +31,12 @@ class InProcessPool:
     def __init__(self, store: Store, words: tuple[str, ...], data: Path, size: int) -> None:
         self.store, self.name, self.data = store, words[words.index("--study") + 1], data
 
-    def run(self, on_line: Callable[[str], None], tick: Callable[[], None]) -> str:
-        """Runs the study to its end; returns the worker's reason."""
+    def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
+        """Runs the study to its end."""
         search = open_search(self.store, self.name)
         worker = Worker(search, Evaluator.open(search.spec, self.data), on_line)
         try:
-            return worker.run()
+            worker.run()
         finally:
             worker.asked_to_end.set()  # its heartbeat ends
 

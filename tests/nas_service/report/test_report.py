@@ -144,7 +144,7 @@ def test_proposals_are_counted_by_what_became_of_them(opened):
     assert result.rejected_by == {"energy_uJ": 2, "area_mm2": 1}
     assert result.shares["trained"] == result.shares["rejected"] == 0.5
     assert sum(result.shares.values()) == 1
-    assert result.words == (
+    assert result.summary == (
         "4 proposals: 2 trained (50 %), 2 rejected (50 %)",
         "rejected by: energy_uJ 2, area_mm2 1",
     )

@@ -1,4 +1,4 @@
-"""Results on a machine's own disk, of workers that ended before they could tell them."""
+"""Results on the disk of a machine, of workers that ended before the store had them."""
 
 import pytest
 
@@ -13,30 +13,30 @@ from nas_service.worker.spool import Spool
 
 GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
 REPORT = load_profile("corrected").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
-FOUND = Evaluation(Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8), "rejected", REPORT, 0.1, 1)
+RESULT = Evaluation(Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8), "rejected", REPORT, 0.1, 1)
 
 
-def kept(spool, trial, study_id=1):
+def spooled_result(spool, trial, study_id=1):
     """A result whose worker is gone."""
-    with pytest.raises(RuntimeError), spool.keeping(study_id, Lease(trial, trial, 1), GONE, FOUND):
-        raise RuntimeError("the store is away")
+    with pytest.raises(RuntimeError), spool.keeping(study_id, Lease(trial, trial, 1), GONE, RESULT):
+        raise RuntimeError("the store is unreachable")
 
 
-def test_a_result_that_was_told_is_not_left(tmp_path):
+def test_a_result_that_was_archived_is_dropped(tmp_path):
     spool = Spool(tmp_path)
-    with spool.keeping(1, Lease(4, 4, 1), GONE, FOUND):
-        assert [w.lease.trial for w in spool.left(1)] == [4]
+    with spool.keeping(1, Lease(4, 4, 1), GONE, RESULT):
+        assert [w.lease.trial for w in spool.results(1)] == [4]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_another_worker_has_taken_up_meanwhile_is_passed_over(tmp_path):
+def test_a_result_that_another_worker_has_archived_meanwhile_is_skipped(tmp_path):
     spool = Spool(tmp_path)
     for trial in range(3):
-        kept(spool, trial)
-    kept(spool, 9, study_id=2)
+        spooled_result(spool, trial)
+    spooled_result(spool, 9, study_id=2)
     seen = []
-    for waiting in spool.left(1):
-        seen.append(waiting.lease.trial)
+    for spooled in spool.results(1):
+        seen.append(spooled.lease.trial)
         for file in tmp_path.iterdir():
             spool.drop(file)
     assert len(seen) == 1
@@ -46,4 +46,4 @@ def test_a_damaged_result_is_named(tmp_path):
     spool = Spool(tmp_path)
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(StoreError, match=r"a\.json: damaged"):
-        list(spool.left(1))
+        list(spool.results(1))
