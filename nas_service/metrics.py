@@ -1,4 +1,4 @@
-"""What is known of a candidate, and the numbers that a study can ask about it."""
+"""Evaluations of candidates, and the metrics that a study can optimise or bound."""
 
 import itertools
 import math
@@ -12,13 +12,13 @@ from hw_models import HARDWARE_METRICS, HardwareMetric, HardwareReport
 from nas_service.errors import SpecError
 from nas_service.spaces.architecture import Architecture
 
-Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: free of training
+Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: without training
 OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
-MEASURED = ("trained", "scored")  # all that their study asks for is known
+MEASURED = ("trained", "scored")  # outcomes with all metrics that the study asks for
 
-PROXY = "proxy_"  # in front of a proxy's name, its metric
+PROXY = "proxy_"  # before the name of a proxy in the name of its metric
 PROXY_NAMES = {"sahd", "sahd_n", "hamming", "convolutions", "depth", "threshold_depth"}
-WORST_PROXY = -1e6  # below every score: of what has none
+WORST_PROXY = -1e6  # below every score: of a candidate that has none
 
 
 Rate = float | tuple[float, ...]  # of a layer's inputs: over all time steps, or in each
@@ -40,17 +40,17 @@ class Evaluation:
     on_chip: tuple[float, ...] = ()  # validation accuracy on each simulated, imperfect chip
     bounds: dict[str, float] = field(default_factory=dict)  # metrics at a confidence, by name
     proxies: dict[str, float] = field(default_factory=dict)  # training-free scores, by name
-    curve: tuple[tuple[int, float], ...] = ()  # epoch, accuracy, where it was scored on the way
-    inherited: float = 0.0  # share of its parameters that began as another candidate's
+    curve: tuple[tuple[int, float], ...] = ()  # epochs and the accuracies after them
+    inherited: float = 0.0  # share of its parameters that started as another candidate's
     seconds: float = 0.0  # of training and scoring, wall clock
     reason: str = ""  # why it was not trained, or what went wrong
     rejected_by: tuple[str, ...] = ()  # the checks that it failed, see `Rejection`
-    repair: dict[str, int | str] = field(default_factory=dict)  # parameters that keep all budgets
+    repair: dict[str, int | str] = field(default_factory=dict)  # parameters within all budgets
     versions: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def hardware_metrics(self) -> dict[str, float]:
-        """Totals of the hardware report by metric."""
+        """Metrics of the hardware report, by name."""
         return self.hardware.metrics()
 
     @property
@@ -59,10 +59,11 @@ class Evaluation:
 
     @property
     def measured(self) -> bool:
-        """True where all that its study asks for is known."""
+        """True where every metric that the study asks for is measured."""
         return self.outcome in MEASURED
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
         flat = {f.name: getattr(self, f.name) for f in fields(self)}
         return flat | {
             "architecture": self.architecture.to_json(),
@@ -71,7 +72,11 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: Any) -> "Evaluation":
-        """The inverse of `to_json`; raises SpecError where stored text is not an evaluation."""
+        """The inverse of `to_json`.
+
+        Raises:
+            SpecError: The data are not those of an evaluation.
+        """
         try:
             values = dict(data)
             values["architecture"] = Architecture.from_json(values["architecture"])

@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals: means, differences and rank correlations of few samples."""
+"""Means, differences and rank correlations of few samples, with 95 % intervals."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and the ends between which it lies at LEVEL."""
+    """An estimate with its confidence interval at LEVEL."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means: Welch's statistic."""
+    """The difference of two means, for Welch's test."""
 
     value: float
     error: float  # standard error
@@ -34,7 +34,7 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """Probability of one so large, either way, between equal means."""
+        """Two-sided p-value of equal means."""
         from scipy.special import stdtr
 
         if not self.error:
@@ -42,15 +42,20 @@ class Difference:
         return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
 
     def interval(self, level: float = LEVEL) -> Interval:
+        """The difference with its confidence interval at a level."""
         half = _quantile(self.freedom, level) * self.error
         return Interval(self.value, self.value - half, self.value + half)
 
 
 def mean(values: Sequence[float], least: float = 0.0) -> Interval | None:
-    """Mean of independent values with Student's interval; None for fewer than two.
+    """Mean of independent values with Student's confidence interval.
 
-    Their standard deviation is taken as `least` or more: whole counts that happen to be equal
-    do not show that there is no spread.
+    Args:
+        values: The sample.
+        least: Lower bound of the standard deviation: equal counts do not show zero spread.
+
+    Returns:
+        The mean, or None for fewer than two values.
     """
     if len(values) < 2:
         return None
@@ -60,9 +65,15 @@ def mean(values: Sequence[float], least: float = 0.0) -> Interval | None:
 
 
 def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Difference | None:
-    """Mean of a minus mean of b, whose spreads may differ (Welch, Biometrika 34, 1947).
+    """Mean of a minus mean of b, for unequal variances (Welch, Biometrika 34, 1947).
 
-    None where one has fewer than two values; `least` as for `mean`.
+    Args:
+        a: A sample.
+        b: Another sample.
+        least: Lower bound of both standard deviations, as for `mean`.
+
+    Returns:
+        The difference, or None where a sample has fewer than two values.
     """
     if min(len(a), len(b)) < 2:
         return None
@@ -75,41 +86,54 @@ def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Di
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[tuple[float, float]]:
-    """(corrected p, level of its interval) of each of several tests (Holm, 1979).
+    """Holm's correction for several tests (Scandinavian Journal of Statistics 6, 1979).
 
-    Corrected values below 1 - level are those that stand together. An interval at its level
-    excludes 0 exactly where its test stands: those from the first that does not stand on are
-    tested no more, and keep the level of that one.
+    An interval at its level excludes 0 exactly where its test is significant. Tests after the
+    first that is not significant are not carried out, and have the level of that one.
+
+    Args:
+        p_values: One of each test.
+        level: Confidence level of all tests together.
+
+    Returns:
+        For each test its corrected p-value, significant below 1 - level, and the level of its
+        confidence interval.
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    found = [(0.0, 0.0)] * len(p_values)
+    results = [(0.0, 0.0)] * len(p_values)
     corrected, left, stands = 0.0, len(p_values), True
     for place, i in enumerate(order):
         corrected = max(corrected, min(1.0, (len(order) - place) * p_values[i]))
         left = len(order) - place if stands else left
         stands = stands and corrected < 1 - level
-        found[i] = (corrected, 1 - (1 - level) / left)
-    return found
+        results[i] = (corrected, 1 - (1 - level) / left)
+    return results
 
 
 def _moments(values: Sequence[float], least: float) -> tuple[float, float]:
-    """Mean and variance of a sample, this `least` squared or more."""
-    found = np.asarray(values, dtype=np.float64)
-    return float(found.mean()), max(float(found.var(ddof=1)), least**2)
+    """Mean and variance of a sample, the variance at least `least` squared."""
+    sample = np.asarray(values, dtype=np.float64)
+    return float(sample.mean()), max(float(sample.var(ddof=1)), least**2)
 
 
 def _quantile(freedom: float, level: float) -> float:
-    from scipy.special import stdtrit  # not where nothing is asked of it: it loads slowly
+    from scipy.special import stdtrit  # imported here because it loads slowly
 
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def spearman(scores: Sequence[float], truth: Sequence[float]) -> Interval | None:
-    """Rank correlation with its interval by Fisher's transformation.
+    """Spearman's rank correlation with a confidence interval by Fisher's transformation.
 
     The variance is that of Bonett and Wright (Psychometrika 65, 2000): (1 + r^2 / 2) / (n - 3).
-    Perfect ranks are taken half a swap of neighbours short of it, so that few pairs say little.
-    None for fewer than four pairs, or where all are alike.
+    A correlation of 1 is lowered by half a swap of neighbours, so that its interval is finite.
+
+    Args:
+        scores: Values of one ranking [n].
+        truth: Values of the other [n].
+
+    Returns:
+        The correlation, or None for fewer than four pairs or where all values are equal.
     """
     n = len(truth)
     if n < 4 or min(len(set(scores)), len(set(truth))) < 2:
@@ -123,7 +147,7 @@ def spearman(scores: Sequence[float], truth: Sequence[float]) -> Interval | None
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Ranks from 1; equal values have the mean of their ranks."""
     _, place, count = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    found: NDArray[np.float64] = (np.cumsum(count) - (count - 1) / 2)[place]
-    return found
+    ranked: NDArray[np.float64] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranked

@@ -1,9 +1,9 @@
-"""What each operation of a space is worth: networks with it, paired with the same without it.
+"""The effect of each operation of a space on accuracy and costs, from paired trainings.
 
-K architectures that hold the operation are drawn among those that keep the study's budgets before
-training. In the variant of each, every edge that holds the operation carries another one of the
-space, drawn anew until the budgets are kept; sizes stay. All networks are trained alike, each
-distinct one once.
+Samples that use the operation are drawn among the architectures that keep the study's budgets
+before training. In the variant of a sample, every edge that carries the operation carries another
+one of the space, drawn again until the budgets are kept; the sizes are those of the sample. All
+networks are trained alike, each distinct one once.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.statistics import LEVEL, Interval, mean
 from nas_service.study.spec import StudySpec
 
-DRAWS = 5000  # architectures looked at, at most, for the samples
-REDRAWS = 200  # of a variant that breaks a budget
+DRAWS = 5000  # architectures that are screened for samples, at most
+REDRAWS = 200  # of a variant that breaks a budget, at most
 CHUNK = 100
-COSTS = ("energy_uJ", "parameters", "latency_ms")  # whose change is told
+COSTS = ("energy_uJ", "parameters", "latency_ms")  # whose change is reported
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample that holds an operation, and its variant without it, both still untrained."""
+    """A sample that uses an operation, and its variant without it, both untrained."""
 
     operation: str
     sample: Evaluation
@@ -40,13 +40,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained and compared."""
+    """The networks to train and compare."""
 
     pairs: tuple[Pair, ...]
     operations: tuple[str, ...]
-    drawn: int  # architectures looked at
-    refused: int  # of these, for a broken budget or no path
-    redrawn: int  # variants refused for the same
+    drawn: int  # architectures screened for samples
+    refused: int  # of these, rejected
+    redrawn: int  # variants rejected
     alone: dict[str, int]  # by operation, samples that have no variant within the budgets
 
     @property
@@ -58,18 +58,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Effect:
-    """What dropping one operation changes, over its pairs."""
+    """The changes that dropping one operation makes, over its pairs."""
 
     operation: str
     pairs: int
-    diverged: int  # pairs left out, since one of both networks diverged
+    diverged: int  # pairs left out because a network of them diverged
     accuracy: float | None  # mean with the operation, 0..1
     difference: Interval | None  # of accuracy, without minus with
     costs: dict[str, Interval | None]  # relative differences, without / with - 1
 
     @property
     def verdict(self) -> str:
-        """What the interval of the accuracy says, if it says anything."""
+        """`helps` or `hurts` where the interval of the difference excludes 0, else `none seen`."""
         if self.difference is None or not self.difference.excludes_zero:
             return "none seen"
         return "helps" if self.difference.value < 0 else "hurts"
@@ -77,7 +77,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A whole table, with what it was measured under."""
+    """The effects of all operations, with the settings of their measurement."""
 
     study: str
     seed: int
@@ -97,7 +97,11 @@ class Ablation:
 
 
 def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
-    """The study without what only a search needs, its trainings ended after so many epochs."""
+    """The study without the settings of a search, its trainings ending after `epochs` epochs.
+
+    Raises:
+        SpecError: The recipe has no such epoch.
+    """
     most = spec.training.epochs
     if most == 0:
         raise SpecError("training.epochs = 0: an ablation compares trained networks")
@@ -107,17 +111,27 @@ def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
     return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
 
 
-def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
-    """Pairs for every operation but zeroize; SpecError where the budgets leave none."""
-    space = bench.workloads.space
+def plan(evaluator: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
+    """Draws samples and variants for every operation that carries something.
+
+    Args:
+        evaluator: Screens the architectures.
+        samples: Samples for each operation.
+        seed: Seed of the draws.
+        draws: Architectures that are screened for samples, at most.
+
+    Raises:
+        SpecError: No architecture that was drawn keeps the budgets.
+    """
+    space = evaluator.workloads.space
     asked = tuple(n for n in space.operations if OPERATIONS[n].carries)
     holding: dict[str, list[Evaluation]] = {name: [] for name in asked}
     drawn = refused = 0
     for architecture in _draws(space, seed, draws):
-        if all(len(found) == samples for found in holding.values()):
+        if all(len(held) == samples for held in holding.values()):
             break
         drawn += 1
-        screened = bench.screen(architecture, seed)
+        screened = evaluator.screen(architecture, seed)
         refused += bool(screened.reason)
         for name in used(architecture) if not screened.reason else ():
             if len(holding[name]) < samples:
@@ -125,9 +139,9 @@ def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
     if not any(holding.values()):
         raise SpecError(f"none of {drawn} architectures keeps the budgets: there is no sample")
     pairs, redrawn, alone = [], 0, dict.fromkeys(asked, 0)
-    for name, found in holding.items():
-        for number, sample in enumerate(found):
-            variant, tries = _variant(bench, sample, name, [seed, asked.index(name), number])
+    for name, held in holding.items():
+        for number, sample in enumerate(held):
+            variant, tries = _variant(evaluator, sample, name, [seed, asked.index(name), number])
             redrawn += tries
             if variant is None:
                 alone[name] += 1
@@ -137,7 +151,7 @@ def plan(bench: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> Plan:
 
 
 def _draws(space: CellSpace, seed: int, count: int) -> Iterator[Architecture]:
-    """Architectures by so many independent throws, each distinct network once."""
+    """Architectures of `count` independent draws, each distinct network once."""
     seen = set()
     for start in range(0, count, CHUNK):
         drawn = sample_batch(space, CHUNK, seed * DRAWS + start)
@@ -156,14 +170,14 @@ def used(architecture: Architecture) -> tuple[str, ...]:
 
 
 def without(
-    architecture: Architecture, dropped: str, space: CellSpace, die: np.random.Generator
+    architecture: Architecture, dropped: str, space: CellSpace, rng: np.random.Generator
 ) -> Architecture:
-    """Every edge that holds the operation carries another one of the space; sizes stay."""
+    """The architecture with another operation on every edge that carries the dropped one."""
     others = [s for s in space.states if s.removeprefix(BACK) != dropped]
     cells = [
         Cell(
             tuple(
-                others[die.integers(len(others))] if state.removeprefix(BACK) == dropped else state
+                others[rng.integers(len(others))] if state.removeprefix(BACK) == dropped else state
                 for state in cell.operations
             )
         )
@@ -173,26 +187,26 @@ def without(
 
 
 def _variant(
-    bench: Evaluator, sample: Evaluation, dropped: str, seed: list[int]
+    evaluator: Evaluator, sample: Evaluation, dropped: str, seed: list[int]
 ) -> tuple[Evaluation | None, int]:
-    """A variant within the budgets, and how many were refused before it."""
-    die = np.random.default_rng(seed)
+    """A variant that keeps the budgets, and the number of those rejected before it."""
+    rng = np.random.default_rng(seed)
     for tries in range(REDRAWS):
-        drawn = without(sample.architecture, dropped, bench.workloads.space, die)
-        screened = bench.screen(drawn, sample.seed)
+        variant = without(sample.architecture, dropped, evaluator.workloads.space, rng)
+        screened = evaluator.screen(variant, sample.seed)
         if not screened.reason:
             return screened, tries
     return None, REDRAWS
 
 
-def trained(bench: Evaluator, planned: Plan) -> Iterator[Evaluation]:
-    """Every distinct network, measured."""
+def trained(evaluator: Evaluator, planned: Plan) -> Iterator[Evaluation]:
+    """Trains every distinct network of a plan; yields each evaluation."""
     for network in planned.networks:
-        yield bench.train(network)
+        yield evaluator.train(network)
 
 
 def effects(planned: Plan, measured: dict[str, Evaluation]) -> tuple[Effect, ...]:
-    """One for each operation, from what was measured by digest."""
+    """The effect of each operation, from evaluations by digest."""
     return tuple(
         _effect(name, [p for p in planned.pairs if p.operation == name], measured)
         for name in planned.operations
@@ -225,7 +239,7 @@ def _effect(name: str, pairs: list[Pair], measured: dict[str, Evaluation]) -> Ef
 def ablation(
     spec: StudySpec, planned: Plan, samples: int, seed: int, measured: list[Evaluation]
 ) -> Ablation:
-    """The table of trained networks."""
+    """The effects of a plan whose networks are trained."""
     by_digest = {e.architecture.digest: e for e in measured}
     return Ablation(
         spec.name,

@@ -1,6 +1,6 @@
-"""Which part of a study's space keeps its budgets: every candidate costed, none built or trained.
+"""Share of a study's space that keeps its budgets, from costs alone. N candidates.
 
-Costs are those at the study's assumed spike rate, as before a training. N candidates.
+Costs are those at the study's assumed spike rate, as before a training.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.spec import StudySpec
 
 CHUNK = 20_000  # candidates costed at once
-WORTH = 10  # leaves of a count that are worth a draw
+WORTH = 10  # leaves that may be counted for each draw
 SHARES = (0.1, 0.5, 0.9)
 
 Flags = NDArray[np.bool_]  # [N]
@@ -27,27 +27,32 @@ Flags = NDArray[np.bool_]  # [N]
 
 @dataclass(frozen=True)
 class Census:
-    """Shares of the candidates that were counted, 0..1."""
+    """Shares of a space, or of a sample of it, 0..1."""
 
     candidates: int
-    exhaustive: bool  # all of the space, or a sample of it
+    exhaustive: bool  # True for the whole space, False for a sample
     connected: float  # with a path from input to output
     within: dict[str, float]  # by constraint, and the memory of a training
     feasible: float  # connected and within every budget
     quantiles: dict[str, list[float]]  # of each bounded measure, at SHARES
-    counted: tuple[str, ...] = ()  # budgets of which the whole space was counted all the same
-    survivors: int | None = None  # connected candidates of the space that keep these, exactly
+    counted: tuple[str, ...] = ()  # metrics whose budgets were counted over the whole space
+    survivors: int | None = None  # exact number of connected candidates that keep these budgets
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"shares_of_quantiles": list(SHARES)}
 
 
 def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
-    """Counts the whole space, or `limit` independent draws from one that is larger.
+    """Counts the whole space, or a sample of a larger one.
 
-    Of a larger space those that keep the budgets on what operations are counted for are known
-    exactly, if that takes no more than WORTH leaves for each draw; what share of these keeps
-    everything is told by as many draws among them.
+    Of a larger space the candidates that keep the budgets on counted metrics are counted exactly,
+    if that takes no more than WORTH leaves for each draw; the share of these that keeps every
+    budget is estimated from as many draws among them.
+
+    Args:
+        spec: The study.
+        limit: The most candidates that are costed.
+        seed: Seed of the sample.
     """
     budgets = Budgets.of(spec)
     space = budgets.workloads.space
@@ -58,9 +63,9 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
     values = {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values}
     connected = np.concatenate([p.connected for p in parts])
     feasible = float(np.concatenate([p.feasible for p in parts]).mean())
-    found = None if exhaustive or leaves(budgets) > WORTH * limit else counted(budgets)
-    if found is not None:
-        feasible = found.count / space.size * _share_of(found, limit, seed)
+    subset = None if exhaustive or leaves(budgets) > WORTH * limit else counted(budgets)
+    if subset is not None:
+        feasible = subset.count / space.size * _share_of(subset, limit, seed)
     return Census(
         candidates=len(connected),
         exhaustive=exhaustive,
@@ -68,19 +73,21 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
         within={name: float(ok.mean()) for name, ok in kept.items()},
         feasible=feasible,
         quantiles={name: np.quantile(x, SHARES).tolist() for name, x in values.items()},
-        counted=() if found is None else found.names,
-        survivors=None if found is None else found.count,
+        counted=() if subset is None else subset.names,
+        survivors=None if subset is None else subset.count,
     )
 
 
-def _share_of(found: Counted, count: int, seed: int) -> float:
-    """Of those that keep the counted budgets, the share that keeps all."""
-    if not found.count:
+def _share_of(subset: Counted, count: int, seed: int) -> float:
+    """Share of a counted subset that keeps every budget, from draws."""
+    if not subset.count:
         return 0.0
-    die = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     sizes = (min(CHUNK, count - start) for start in range(0, count, CHUNK))
     return float(
-        np.concatenate([_judge(found.budgets, found.drawn(n, die)).feasible for n in sizes]).mean()
+        np.concatenate(
+            [_judge(subset.budgets, subset.batch(n, rng)).feasible for n in sizes]
+        ).mean()
     )
 
 

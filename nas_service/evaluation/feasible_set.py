@@ -1,11 +1,12 @@
-"""Candidates within the budgets that count operations alone: how many there are, and fair draws.
+"""The set of candidates that keep the budgets on counted metrics: its size, and uniform draws.
 
-What a cell adds to these costs depends on how often it uses each weighted operation and not on
-where, so its cells fall into a few classes and one of each is costed. No cost falls when an edge
-that carries nothing gets an operation, so a choice of the first cells that is over a budget with
-all later cells empty rejects every candidate that begins so: branch and bound over cells.
+A counted metric depends on how often each cell uses each weighted operation, not on where. The
+cells of a space therefore fall into a few classes, and one cell of each class is costed. These
+metrics never fall when an empty edge gets an operation, so a choice of the first cells that breaks
+a budget with all later cells empty excludes every candidate that begins with it: branch and bound
+over the cells.
 
-K cells that are drawn, P parameters, N leaves: choices of sizes and of a class for each cell.
+K cells that are drawn, P parameters, N leaves: choices of sizes and of one class for each cell.
 """
 
 import itertools
@@ -26,7 +27,7 @@ from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.sections import Constraint
 
 LEAVES = 500_000  # a space with more of them is not counted
-PROBED = 2000  # fair draws that tell how rare they are
+PROBED = 2000  # uniform draws from which the share of the set is estimated
 CHUNK = 20_000  # candidates costed at once
 
 Ints = NDArray[np.intp]
@@ -34,15 +35,19 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """Connected cells of a space by how often they use each weighted operation."""
+    """Connected cells of a space, by how often they use each weighted operation."""
 
-    first: Ints  # [Q] number of one cell of each class
-    members: tuple[Ints, ...]  # numbers of all cells of each class
-    empty: int  # number of a cell that costs nothing
+    first: Ints  # [Q] the number of one cell of each class
+    members: tuple[Ints, ...]  # the numbers of all cells of each class
+    empty: int  # the number of a cell that costs nothing
 
     @classmethod
     def of(cls, workloads: WorkloadCache) -> "Classes":
-        """ValueError where a cell has too many states, or an edge cannot be empty."""
+        """The classes of a space.
+
+        Raises:
+            ValueError: The space has too many cells, or an edge cannot be empty.
+        """
         space = workloads.space
         if space.cell_count > ALL_CELLS or "zeroize" not in space.states:
             raise ValueError("no classes of cells")
@@ -62,43 +67,49 @@ class Classes:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """Every choice of sizes and classes that keeps the counted budgets."""
+    """Every choice of sizes and classes that keeps the budgets on counted metrics."""
 
     budgets: Budgets
-    names: tuple[str, ...]  # of the budgets that are counted
+    names: tuple[str, ...]  # of the counted metrics that have a budget
     classes: Classes
     leaves: Ints  # [N, K] classes
-    sizes: Ints  # [N, P'] codes of sizes and chip
+    sizes: Ints  # [N, P'] the codes of sizes and chip
 
     @property
     def count(self) -> int:
-        """Connected candidates of the space that keep them, exactly."""
+        """Exact number of connected candidates of the space that keep these budgets."""
         return sum(self._weights.astype(object).tolist())
 
     @cached_property
     def _weights(self) -> NDArray[np.int64]:
-        """Candidates of each leaf [N]."""
+        """Number of candidates of each leaf [N]."""
         each = np.array([len(m) for m in self.classes.members], dtype=np.int64)
         return np.asarray(each[self.leaves].prod(-1))
 
-    def draw(self, count: int, die: np.random.Generator) -> Ints:
-        """Codes of so many of them, all as likely [count, P]."""
+    def draw(self, count: int, rng: np.random.Generator) -> Ints:
+        """Codes of `count` uniform draws from the set, with replacement [count, P]."""
         shares = self._weights / self._weights.sum(dtype=np.float64)
-        at = die.choice(len(shares), count, p=shares)
+        at = rng.choice(len(shares), count, p=shares)
         cells = np.empty((count, self.leaves.shape[1]), dtype=np.intp)
         for (n, k), q in np.ndenumerate(self.leaves[at]):
             members = self.classes.members[q]
-            cells[n, k] = members[die.integers(len(members))]
+            cells[n, k] = members[rng.integers(len(members))]
         return _codes(self.budgets.workloads, cells, self.sizes[at])
 
-    def drawn(self, count: int, die: np.random.Generator) -> CandidateBatch:
-        return batch_of_codes(self.budgets.workloads.space, self.draw(count, die))
+    def batch(self, count: int, rng: np.random.Generator) -> CandidateBatch:
+        """The candidates of `draw`."""
+        return batch_of_codes(self.budgets.workloads.space, self.draw(count, rng))
 
 
 def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
-    """All that keep the counted budgets, with any sizes or with `given` ones [S, P'] alone.
+    """Counts the candidates that keep the budgets on counted metrics.
 
-    None where the study bounds nothing that is counted, or the space has too many classes.
+    Args:
+        budgets: The budgets, and the space.
+        given: Codes of the sizes to count, where not all [S, P'].
+
+    Returns:
+        The set, or None where no counted metric has a budget or the space has too many classes.
     """
     space = budgets.workloads.space
     names = [c.metric for c in _asked(budgets)]
@@ -125,7 +136,7 @@ def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
 
 
 def share_counted(budgets: Budgets) -> float:
-    """Share of fair draws that keep the counted budgets; 1 where there are none."""
+    """Share of uniform draws that keep the budgets on counted metrics; 1 where there are none."""
     costed = budgets.costed(sample_batch(budgets.workloads.space, PROBED, 0))
     kept = costed.connected
     for c in _asked(budgets):
@@ -139,21 +150,21 @@ def _asked(budgets: Budgets) -> list[Constraint]:
 
 
 def leaves(budgets: Budgets) -> int:
-    """All choices of sizes and classes, the most that `counted` may have to look at."""
+    """Number of all choices of sizes and classes, the most that `counted` may have to cost."""
     weighted = sum(OPERATIONS[name].weighted for name in budgets.workloads.space.operations)
     classes = math.comb(weighted + len(EDGES), weighted)
     return int(classes**budgets.workloads.space.drawn_cells * math.prod(_sizes(budgets)))
 
 
 def _sizes(budgets: Budgets) -> list[int]:
-    """Choices of each parameter behind the cells."""
+    """Number of choices of each parameter after the cells."""
     space = budgets.workloads.space
     counts = [len(values) for values in space.choices.values()]
     return counts[len(EDGES) * space.drawn_cells :]
 
 
 def _within(budgets: Budgets, classes: Classes, leaves: Ints, sizes: Ints) -> NDArray[np.bool_]:
-    """Beginnings that keep the budgets with all later cells empty [N]."""
+    """Choices of the first cells that keep the budgets with all later cells empty [N]."""
     space, kept = budgets.workloads.space, np.ones(len(leaves), dtype=np.bool_)
     cells = np.full((len(leaves), space.drawn_cells), classes.empty, dtype=np.intp)
     cells[:, : leaves.shape[1]] = classes.first[leaves]

@@ -14,9 +14,9 @@ from nas_service.spaces.architecture import GLOBAL, Architecture
 from nas_service.spaces.batch import batch_of_codes
 
 MOST = 6  # parameters changed
-WHOLE = 20_000  # candidates: a step up to this size is costed whole
-WHOLE_DRAWN = 1000  # the same where each has bounds at a confidence, which take draws
-BEAM = 16  # candidates that a larger step, or one beyond pairs, goes on from
+WHOLE = 20_000  # candidates: up to so many are costed exhaustively
+WHOLE_DRAWN = 1000  # the same where bounds at a confidence need draws
+BEAM = 16  # candidates from which a larger search continues
 
 Codes = NDArray[np.intp]
 
@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Repair:
-    """A candidate that keeps the budgets, and how it differs from one that does not."""
+    """A candidate that keeps the budgets, and its changes from the one that does not."""
 
     architecture: Architecture
     changes: tuple[Change, ...]
@@ -48,19 +48,28 @@ class Repair:
 
 
 def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
-    """The cheapest repair of a candidate: the fewest changed parameters, and among these what
-    changes its bit operations (multiplications times bits of their weights) by least.
+    """The cheapest repair of a candidate that breaks a budget.
 
-    Exact up to two changes, unless the pairs are more than the limit; from there to MOST a beam of
-    the candidates that are least over the budgets. None where nothing is found. SpecError for a
-    candidate that is not of the space.
+    It changes the fewest parameters, and among these repairs changes the bit operations
+    (multiplications times bits of their weights) least. The search is exhaustive up to two
+    changes, unless there are more than WHOLE pairs, and a beam search from there to MOST changes.
+
+    Args:
+        budgets: What to keep, and the space to search.
+        architecture: The candidate.
+
+    Returns:
+        The repair, or None where none is found.
+
+    Raises:
+        SpecError: The candidate is not of the space.
     """
     space = budgets.workloads.space
     start = np.array(space.codes(architecture), dtype=np.intp)
     own = budgets.costed(batch_of_codes(space, start[None])).work[0]
     moves = _moves(space.choices, start)
-    drawn = any(c.confidence is not None for c in budgets.spec.constraints)
-    limit = WHOLE_DRAWN if drawn else WHOLE
+    draws = any(c.confidence is not None for c in budgets.spec.constraints)
+    limit = WHOLE_DRAWN if draws else WHOLE
     rows, whole = start[None], True
     for _ in range(min(MOST, len(start))):
         rows = _changed(rows, start, moves, whole)
@@ -78,24 +87,24 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
 
 
 def _moves(choices: dict[str, tuple[Any, ...]], start: Codes) -> Codes:
-    """Every other value of every parameter: parameter, code [M, 2]."""
+    """Every other value of every parameter, as pairs of parameter and code [M, 2]."""
     counts = [len(values) for values in choices.values()]
-    found = [(p, v) for p, n in enumerate(counts) for v in range(n) if v != start[p]]
-    return np.array(found, dtype=np.intp).reshape(-1, 2)
+    pairs = [(p, v) for p, n in enumerate(counts) for v in range(n) if v != start[p]]
+    return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
 
 def _changed(rows: Codes, start: Codes, moves: Codes, whole: bool) -> Codes:
     """Rows with one more parameter changed, each once [N, P]."""
     parameters, values = moves.T
     allowed = rows[:, parameters] == start[parameters]
-    if whole:  # in ascending order of parameters no two ways lead to the same
+    if whole:  # in ascending order of parameters each row is made once
         changed = rows != start
         last = np.where(changed.any(1), len(start) - 1 - np.argmax(changed[:, ::-1], 1), -1)
         allowed &= parameters > last[:, None]
     which, move = np.nonzero(allowed)
-    found = rows[which]
-    found[np.arange(len(found)), parameters[move]] = values[move]
-    return found if whole else np.unique(found, axis=0)
+    changed_rows = rows[which]
+    changed_rows[np.arange(len(which)), parameters[move]] = values[move]
+    return changed_rows if whole else np.unique(changed_rows, axis=0)
 
 
 def _repair(budgets: Budgets, start: Codes, row: Codes) -> Repair:

@@ -1,4 +1,4 @@
-"""One recorded training run again, alone, from its record."""
+"""One recorded training, run again by itself."""
 
 from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
@@ -7,10 +7,11 @@ from nas_service.metrics import Evaluation
 COMPARED = ("outcome", "accuracy", "spike_rate", "spike_rates")
 
 
-def replay(bench: Evaluator, recorded: Evaluation) -> Evaluation:
-    """The candidate trained with the same recipe and seed to the same epoch.
+def replay(evaluator: Evaluator, recorded: Evaluation) -> Evaluation:
+    """The candidate trained again with the recorded recipe and seed, to the recorded epoch.
 
-    StudyError where nothing was trained, or began with weights that have changed since.
+    Raises:
+        StudyError: Nothing was trained, or the training began with weights of other candidates.
     """
     if recorded.outcome not in ("trained", "diverged"):
         raise StudyError(f"it was {recorded.outcome}: there is no training to run again")
@@ -21,18 +22,18 @@ def replay(bench: Evaluator, recorded: Evaluation) -> Evaluation:
             "a training of inherited weights cannot be run again"
         )
     if recorded.trained:
-        bench = bench.with_last_epoch(recorded.fidelity)
-    return bench.train(bench.screen(recorded.architecture, recorded.seed))
+        evaluator = evaluator.with_last_epoch(recorded.fidelity)
+    return evaluator.train(evaluator.screen(recorded.architecture, recorded.seed))
 
 
 def differences(recorded: Evaluation, again: Evaluation) -> dict[str, tuple[object, object]]:
-    """What is compared and not the same, by name: as it is recorded, and now."""
+    """Values that differ, by name: the recorded one and the new one."""
     pairs = {name: (getattr(recorded, name), getattr(again, name)) for name in COMPARED}
     return {name: (was, now) for name, (was, now) in pairs.items() if was != now}
 
 
 def changed_versions(recorded: Evaluation, again: Evaluation) -> dict[str, tuple[str, str]]:
-    """Of what decides a number; empty where all is as it was."""
+    """Package versions that differ, by name: the recorded one and the new one."""
     names = recorded.versions.keys() | again.versions.keys()
     pairs = {n: (recorded.versions.get(n, ""), again.versions.get(n, "")) for n in sorted(names)}
     return {name: (was, now) for name, (was, now) in pairs.items() if was != now}

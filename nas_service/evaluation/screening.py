@@ -1,6 +1,6 @@
-"""What is known of candidates before a training, and which budgets they keep, by the batch.
+"""Costs of many candidates before a training, and the budgets that they keep. N candidates.
 
-Costs are those at the study's assumed spike rate. N candidates.
+Costs are those at the study's assumed spike rate.
 """
 
 from dataclasses import dataclass, field
@@ -24,13 +24,17 @@ from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
 
 ROUNDING = 1e-12  # relative difference of costs that are no counts from those of one alone
-DRAWN = 1000  # candidates whose draws are in memory at once
+CHUNK = 1000  # candidates whose draws are in memory at once
 
 Floats = NDArray[np.float64]  # [N]
 
 
 def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
-    """The study's chip, with the settings that were drawn for a candidate."""
+    """The study's chip, with the settings that were drawn for a candidate.
+
+    Raises:
+        SpecError: The profile is unknown, or a setting is out of its range.
+    """
     try:
         return load_profile(spec.hardware.profile).with_values(spec.hardware.overrides | dict(chip))
     except HardwareError as error:
@@ -38,7 +42,7 @@ def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
 
 
 def workload_cache_of(spec: StudySpec) -> WorkloadCache:
-    """The workloads of a study's space; equal spaces share one, with all that it has traced."""
+    """The workloads of a study's space; equal spaces share one cache."""
     return _workload_cache(spec.build_space(), source_of(spec.data).task, spec.network.votes)
 
 
@@ -49,16 +53,16 @@ def _workload_cache(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
 
 @dataclass(frozen=True, eq=False)
 class Costed:
-    """Candidates with what is known of them."""
+    """Candidates with their costs before a training."""
 
     table: LayerTable
-    metrics: dict[str, Floats]  # of the hardware, and its bounds `metric@confidence`
-    memory_GiB: Floats  # of a training
+    metrics: dict[str, Floats]  # by metric of the hardware, and by `metric@confidence`
+    memory_GiB: Floats  # that a training takes at most
     connected: NDArray[np.bool_]
 
     @cached_property
     def work(self) -> Floats:
-        """Bit operations of an inference: multiplications, each as often as its weight has bits."""
+        """Bit operations of an inference [N]: multiplications times bits of their weights."""
         x = self.table
         weights = x.group_channels * x.kernel2 * x.out_channels
         return np.asarray((weights * x.pixels * x.steps * x.weight_bits).sum(-1))
@@ -66,7 +70,7 @@ class Costed:
 
 @dataclass(frozen=True, eq=False)
 class Budgets:
-    """A study's budgets on what is known before a training."""
+    """The budgets of a study on costs that are known before a training."""
 
     spec: StudySpec
     workloads: WorkloadCache
@@ -74,34 +78,39 @@ class Budgets:
 
     @classmethod
     def of(cls, spec: StudySpec) -> "Budgets":
+        """The budgets of a study, over its own space."""
         return cls(spec, workload_cache_of(spec))
 
     def costed(self, batch: CandidateBatch) -> Costed:
-        """Candidates, each on its own chip."""
+        """Costs of candidates, each on its own chip.
+
+        Args:
+            batch: N candidates of the space.
+        """
         table = self.workloads.table(batch).at_rate(self.spec.hardware.assumed_rate)
         memory = training_memories_B(self.workloads, batch, table, self.spec.training.batch_size)
         connected = self.workloads.connected(batch)
         return Costed(table, self._metrics(batch, table), memory / 2**30, connected)
 
     def _metrics(self, batch: CandidateBatch, table: LayerTable) -> dict[str, Floats]:
-        found: dict[str, Floats] = {}
+        metrics: dict[str, Floats] = {}
         for number in np.unique(batch.chips).tolist():
             these = np.flatnonzero(batch.chips == number)
             for name, values in self._on_chip(number, table.part(these)).items():
-                found.setdefault(name, np.empty(len(batch.chips)))[these] = values
-        return found
+                metrics.setdefault(name, np.empty(len(batch)))[these] = values
+        return metrics
 
     def _on_chip(self, number: int, table: LayerTable) -> dict[str, Floats]:
         """Metrics, and bounds where the study asks for a confidence."""
         ensemble = self._ensemble(number)
-        found = ensemble.profile.estimate_batch(table).metrics()
+        metrics = ensemble.profile.estimate_batch(table).metrics()
         if not (asked := [c for c in self.spec.constraints if c.confidence is not None]):
-            return found
-        parts = [table.part(slice(i, i + DRAWN)) for i in range(0, len(table), DRAWN)]
+            return metrics
+        parts = [table.part(slice(i, i + CHUNK)) for i in range(0, len(table), CHUNK)]
         samples = map(ensemble.metrics_batch, parts)
         bounds = [[c.bound(each[c.metric]) for c in asked] for each in samples]
         joined = np.concatenate(bounds, axis=-1)
-        return found | {c.measure: values for c, values in zip(asked, joined, strict=True)}
+        return metrics | {c.measure: values for c, values in zip(asked, joined, strict=True)}
 
     def _ensemble(self, chip: int) -> Ensemble:
         if chip not in self._ensembles:
@@ -110,19 +119,24 @@ class Budgets:
         return self._ensembles[chip]
 
     def violations(self, costed: Costed) -> dict[str, Floats]:
-        """By how much each budget is broken, relative; <= 0 is within."""
+        """Relative violation of each budget; <= 0 where it is kept.
+
+        Returns:
+            Arrays [N] for PATH, MEMORY, and every constraint that a cost before the training can
+            break for good.
+        """
         limit = self.spec.training.memory_GiB
-        found = {
+        violations = {
             PATH: np.where(costed.connected, 0.0, 1.0),
             MEMORY: costed.memory_GiB / limit - 1,
         }
         for c in self.spec.constraints:
             if c.grows and c.measure in costed.metrics:
-                found[c.measure] = np.asarray(c.violation(costed.metrics[c.measure]))
-        return found
+                violations[c.measure] = np.asarray(c.violation(costed.metrics[c.measure]))
+        return violations
 
     def excess(self, costed: Costed) -> Floats:
-        """Sum of what is over the budgets; 0 where one by one a training is deserved as well."""
+        """Sum of the violations [N]; 0 for every candidate that `Evaluator.screen` would train."""
         violations = self.violations(costed).items()
         return np.asarray(total_violation(over + _tolerance(name) for name, over in violations))
 

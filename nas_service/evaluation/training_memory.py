@@ -1,7 +1,7 @@
-"""What a training keeps in memory: a bound from the workload alone. N candidates, K cells.
+"""Memory of a training, bounded from the workload alone. N candidates, K cells.
 
-Numbers that live at once in a training, from peaks of resident memory of 32 architectures (batch
-64, 8x8 to 28x28, T 2 to 16): they come to 1.07 to 2.37 times what was measured.
+The bound counts the numbers that live at once. Over 32 architectures (batch 64, 8x8 to 28x28
+pixels, 2 to 16 time steps) it was 1.07 to 2.37 times the measured peak of resident memory.
 """
 
 import numpy as np
@@ -15,16 +15,25 @@ from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, Operation
 
 PARAMETER_COPIES = 10  # of each: itself, rounded, gradient, optimizer
-OUTPUT_COPIES = 5  # of each layer's outputs: before and behind its norm, potentials, gradient
-MAP_COPIES = 6  # of what a cell gives: summed, normed, potentials, spikes, gradients
-EDGE_COPIES = 2  # of what an edge brings to its node
-MAXPOOL_COPIES = 4  # it remembers places of 8 bytes
-STEPPED_COPIES = 8  # of every edge of a cell with backward edges: all steps stay apart
-SCORED_AS = 160  # images of a training batch that take as much as those scored at once
+OUTPUT_COPIES = 5  # of each layer's outputs: before and after its norm, potentials, gradient
+MAP_COPIES = 6  # of a cell's output: sum, norm, potentials, spikes, gradients
+EDGE_COPIES = 2  # of an edge's output
+MAXPOOL_COPIES = 4  # it keeps the places of the maxima, 8 bytes each
+STEPPED_COPIES = 8  # of every edge of a cell with backward edges, which runs step by step
+SCORED_AS = 160  # images of a training batch that take as much memory as one scoring batch
 
 
 def training_memory_B(architecture: Architecture, workload: Workload, batch_size: int) -> float:
-    """Bound on what training and scoring keep: parameters, every layer's and edge's outputs."""
+    """Bound on the memory of training and scoring one candidate.
+
+    Args:
+        architecture: The candidate.
+        workload: Its layers.
+        batch_size: Images of a training batch.
+
+    Returns:
+        Bytes for parameters and the outputs of every layer and edge.
+    """
     each = sum(OUTPUT_COPIES * x.out_channels * x.out_size**2 for x in workload.layers)
     follow = [x for x in workload.layers if x.name == "hidden" or x.name.startswith("reduction")]
     for cell, layer in zip(architecture.cells, follow, strict=True):  # it reads the cell's map
@@ -34,7 +43,7 @@ def training_memory_B(architecture: Architecture, workload: Workload, batch_size
 
 
 def _edge_copies(cell: Cell) -> int:
-    """Maps that the edges of a cell keep, beside the outputs of their layers."""
+    """Maps that the edges of a live cell keep, beside the outputs of their layers."""
     if cell.recurrent:
         return STEPPED_COPIES * len(cell.edges)
     return sum(copies_of(edge.operation) for edge in cell.edges)
@@ -48,7 +57,17 @@ def copies_of(operation: Operation) -> int:
 def training_memories_B(
     workloads: WorkloadCache, batch: CandidateBatch, table: LayerTable, batch_size: int
 ) -> NDArray[np.float64]:
-    """The same of candidates by the batch [N]; `table` is theirs."""
+    """Bounds on the memory of training and scoring many candidates.
+
+    Args:
+        workloads: The workloads of their space.
+        batch: The candidates.
+        table: Their layers [N, L].
+        batch_size: Images of a training batch.
+
+    Returns:
+        Bytes [N], equal to `training_memory_B` of each.
+    """
     each = OUTPUT_COPIES * (table.out_channels * table.pixels).sum(-1)
     maps = np.maximum(table.neurons[:, workloads.layers_after_cells], 0)  # [N, K]
     each += (maps * (MAP_COPIES + _all_edge_copies(workloads, batch))).sum(-1)
@@ -64,5 +83,5 @@ def _all_edge_copies(workloads: WorkloadCache, batch: CandidateBatch) -> NDArray
     backward = [edge.backward for edge in workloads.directed_edges]
     stepped = STEPPED_COPIES * live.sum(-1)
     plain = np.array([*own, 0])[live_operations].sum(-1)
-    found = np.where(live[..., backward].any(-1), stepped, plain)
-    return np.asarray(found, dtype=np.float64)
+    copies = np.where(live[..., backward].any(-1), stepped, plain)
+    return np.asarray(copies, dtype=np.float64)

@@ -16,7 +16,7 @@ ChipSettings = tuple[tuple[str, int | str], ...]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that defines a candidate; equal architectures are equal networks untrained."""
+    """Everything that defines a candidate: equal architectures are equal untrained networks."""
 
     cells: tuple[Cell, ...]  # from image to head; the map halves in between
     channels: int | tuple[int, ...]  # of the first cell, doubling from cell to cell; or of each
@@ -27,7 +27,7 @@ class Architecture:
     threshold: float = 1.0  # of all neurons whose operation sets none
     stem_stride: int = 1
     chip: tuple[tuple[str, int | str], ...] = ()  # settings of its chip that were drawn with it
-    literal: bool = False  # its digest is of its cells as they are written, not of their functions
+    literal: bool = False  # the digest covers the cells as written, not their functions
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -59,12 +59,12 @@ class Architecture:
 
     @property
     def all_bits(self) -> tuple[int, ...]:
-        """Every number of bits that is used."""
+        """The weight bits of all parts, or the one number for all."""
         bits = self.weight_bits
         return tuple(b for _, b in bits) if isinstance(bits, tuple) else (bits,)
 
     def bits(self, block: str) -> int:
-        """Weight bits of a block: its own, those of its edge, of its cell, or of the network."""
+        """Weight bits of a block: its own, those of its edge, its cell or the network."""
         if isinstance(self.weight_bits, int):
             return self.weight_bits
         known, (part, _, edge) = dict(self.weight_bits), block.partition(".edge")
@@ -84,9 +84,9 @@ class Architecture:
         return all(cell.connected for cell in self.cells)
 
     def canonical(self) -> dict[str, Any]:
-        """Sizes, canonical cells and chip settings: what the digest is made of.
+        """Sizes, canonical cells and chip settings, of which the digest is made.
 
-        Bits of edges are written at their operations, so those of dead edges do not count.
+        Weight bits of edges are part of their operations, so those of dead edges do not matter.
         """
         values = self._plain()
         if isinstance(self.weight_bits, tuple):
@@ -105,7 +105,7 @@ class Architecture:
         return cell.canonical(tokens=tuple(marked))
 
     def _plain(self) -> dict[str, Any]:
-        """Fields as JSON has them; what has a default and keeps it is not there."""
+        """Fields as JSON values, without those that have their default."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for f in fields(self):
             if values[f.name] == f.default:
@@ -119,8 +119,8 @@ class Architecture:
 
     @functools.cached_property
     def digest(self) -> str:
-        """16 hex digits, equal only for functionally equal candidates; if literal, for
-        those that are written the same."""
+        """16 hex digits, equal only for functionally equal candidates; for literal ones, only
+        where the cells are written alike."""
         text = json.dumps(self.to_json() if self.literal else self.canonical(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -132,9 +132,14 @@ class Architecture:
     def from_json(
         cls, data: object, names: tuple[str, ...] = PRESETS["snasnet5"]
     ) -> "Architecture":
-        """The inverse of `to_json`; raises SpecError naming the key that is wrong.
+        """The inverse of `to_json`.
 
-        A cell may also be text in SNASNet's form, its digits the positions in `names`.
+        Args:
+            data: Parsed JSON. A cell may also be text in SNASNet's form.
+            names: Operations by their digit in such text.
+
+        Raises:
+            SpecError: A key is missing, unknown or has a wrong value; the message names it.
         """
         optional = {f.name for f in fields(cls) if f.default is not MISSING}
         values = dict(_mapping(data, {f.name for f in fields(cls)}, "architecture", optional))
@@ -156,13 +161,13 @@ SIZES = ("channels", "head_pool", "hidden", "time_steps", "weight_bits")
 
 
 def parts_of(cells: int) -> tuple[str, ...]:
-    """The parts of a network that can have bits of their own, in the order they run."""
+    """Parts of a network of so many cells that can have weight bits of their own, in order."""
     inner = [n for k in range(cells) for n in (f"cell{k}", f"reduction{k}")][:-1]
     return ("stem", *inner, "hidden", "readout")
 
 
 def layers_of(cells: int) -> tuple[str, ...]:
-    """The same with each edge of a cell by itself."""
+    """Layers of a network that can have weight bits of their own: each edge by itself, in order."""
     names: list[str] = []
     for part in parts_of(cells):
         inner = [f"{part}.edge{edge}" for edge in EDGE_NAMES]
@@ -171,11 +176,11 @@ def layers_of(cells: int) -> tuple[str, ...]:
 
 
 def _in_order(bits: dict[str, Any], cells: int) -> tuple[tuple[str, Any], ...]:
-    """Bits by part or layer, in the order they run whatever the order of the table."""
+    """Weight bits by part or layer, in the order in which these run."""
     for names in (parts_of(cells), layers_of(cells)):
         if bits.keys() == set(names):
             return tuple((name, bits[name]) for name in names)
-    return tuple(bits.items())  # which the architecture refuses
+    return tuple(bits.items())  # the architecture rejects it
 
 
 def _float(name: str, value: int) -> float:

@@ -19,7 +19,7 @@ EDGE_NAMES = tuple(f"{source}{target}" for source, target in EDGES)
 
 OUTPUT = 3
 
-IN, OUT = "in", "out"  # a cell's ends beside the names of its edges
+IN, OUT = "in", "out"  # a cell's input and output, beside the names of its edges
 
 # A term of a node's sum: (operation, edge that holds its weights or -1, what it is applied to).
 # The cell's input is the term ("x", -1, ()).
@@ -44,18 +44,18 @@ class Edge:
 
 @dataclass(frozen=True)
 class Reads:
-    """What a weighted edge, or a cell's output, is fed: names of weighted edges, or IN."""
+    """What a weighted edge, or a cell's output, reads: names of weighted edges, or IN."""
 
-    now: tuple[str, ...] = ()  # what they give in the same time step
-    late: tuple[str, ...] = ()  # what they gave in the step before
+    now: tuple[str, ...] = ()  # whose outputs of the same time step are read
+    late: tuple[str, ...] = ()  # whose outputs of the time step before are read
 
 
 @dataclass(frozen=True)
 class Cell:
     """One operation per pair of nodes, in the order of EDGES.
 
-    `back:NAME` leads from the later node to the earlier one: what the later node sends at time t
-    arrives at t + 1, and is added to what the earlier node sends (SNASNet's backward mode).
+    `back:NAME` leads from the later node to the earlier one: the output of the later node at time
+    step t is added to that of the earlier node at t + 1 (SNASNet's backward mode).
     """
 
     operations: tuple[str, ...]
@@ -69,14 +69,14 @@ class Cell:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The edges that carry something."""
-        found = []
+        """The edges that carry something, in the order of EDGES."""
+        edges = []
         for pair, (state, ends) in enumerate(zip(self.operations, EDGES, strict=True)):
             if operation(state).carries:
                 backward = state.startswith(BACK)
                 source, target = reversed(ends) if backward else ends
-                found.append(Edge(pair, source, target, operation(state), backward))
-        return tuple(found)
+                edges.append(Edge(pair, source, target, operation(state), backward))
+        return tuple(edges)
 
     @property
     def recurrent(self) -> bool:
@@ -84,7 +84,7 @@ class Cell:
         return any(edge.backward for edge in self.live().edges)
 
     def live(self) -> "Cell":
-        """The same cell with every edge zeroized that is on no path from node 0 to node 3."""
+        """The cell without the edges that are on no path from node 0 to node 3."""
         edges = self.edges
         from_input = _reached({0}, [(e.source, e.target) for e in edges])
         to_output = _reached({OUTPUT}, [(e.target, e.source) for e in edges])
@@ -93,10 +93,12 @@ class Cell:
         return Cell(tuple(names))
 
     def wiring(self) -> dict[str, Reads]:
-        """What each weighted edge, and the output, reads. Keys are edge names and OUT, in an order
-        in which they can run.
+        """What each weighted edge, and the cell's output, reads.
 
-        Skips and poolings pass on what they read; over a backward edge it comes a step late.
+        Skips and poolings pass on what they read, over a backward edge one time step late.
+
+        Returns:
+            Reads by the name of the edge, or OUT, in an order in which they can run.
         """
         nodes: list[set[tuple[str, bool]]] = [{(IN, False)}, set(), set(), set()]
         while True:
@@ -108,12 +110,12 @@ class Cell:
                 break
         weighted = [e for e in self.edges if e.operation.weighted and nodes[e.source]]
         weighted.sort(key=lambda e: (not e.backward, e.pair))
-        found = {e.name: _reads(nodes[e.source], e.backward) for e in weighted}
-        return {**found, OUT: _reads(nodes[OUTPUT], False)}
+        reads = {e.name: _reads(nodes[e.source], e.backward) for e in weighted}
+        return {**reads, OUT: _reads(nodes[OUTPUT], False)}
 
     @property
     def additions(self) -> int:
-        """Additions (or comparisons) of whole maps: branches that meet, windows of poolings."""
+        """Additions, or comparisons, of whole maps: where edges meet, and in pooling windows."""
         used = self.edges
         first = len({e.target for e in used} - {0})  # into node 0 the cell's input comes first
         return sum(e.operation.additions for e in used) + len(used) - first
@@ -128,9 +130,11 @@ class Cell:
     ) -> tuple[Term, ...]:
         """Node 3 as a sum of terms over the input: skips are copies, zeroized edges are nothing.
 
-        With `linear`, operations that are linear are applied to each term of a sum alone.
-        `tokens` stand for the operations where those alone do not say what an edge does. Cells
-        with backward edges have no finite expression.
+        Cells with backward edges have no finite expression.
+
+        Args:
+            linear: Apply linear operations to each term of a sum by itself.
+            tokens: Texts of the edges, where the names of the operations are not enough.
         """
         tokens = tokens or self.operations
         sums: list[tuple[Term, ...]] = [(_INPUT,), (), (), ()]
@@ -141,9 +145,13 @@ class Cell:
     def canonical(self, *, linear: bool = True, tokens: tuple[str, ...] | None = None) -> str:
         """Text that is equal for two cells only if they compute the same function.
 
-        Exactly then without backward edges. A weighted operation used by several terms is marked
-        `#0`, `#1`, ...: one convolution counted twice is not the same function as two
+        Without backward edges it is equal exactly then. A weighted operation that several terms
+        use is marked `#0`, `#1`, ...: one convolution counted twice is another function than two
         convolutions of the same shape.
+
+        Args:
+            linear: Treat operations as linear that are.
+            tokens: Texts of the edges, where the names of the operations are not enough.
         """
         live, tokens = self.live(), tokens or self.operations
         if any(edge.backward for edge in live.edges):
@@ -154,7 +162,7 @@ class Cell:
         return min(_write(expression, m) for m in marks)
 
     def _recurrent_canonical(self, tokens: tuple[str, ...]) -> str:
-        """Live edges one by one; nodes 1 and 2 change names where no edge is between them."""
+        """Live edges one by one; nodes 1 and 2 are interchangeable where no edge joins them."""
         plain = {e.name: tokens[e.pair] for e in self.edges}
         texts = [plain]
         if not plain.keys() & {"12", "21"}:
@@ -166,8 +174,14 @@ class Cell:
         return _write(self.expression(linear=linear), {})
 
     def text(self, names: tuple[str, ...]) -> str:
-        """SNASNet's form `0302 0030 3003 0000`: rows are sources, columns targets, digits the
-        position of the operation in `names`. Raises SpecError for one that is not there."""
+        """SNASNet's form, like `0302 0030 3003 0000`: rows are sources, columns are targets.
+
+        Args:
+            names: Operations by their digit; only the first ten have one.
+
+        Raises:
+            SpecError: An operation has no digit.
+        """
         rows = [["0"] * (OUTPUT + 1) for _ in range(OUTPUT + 1)]
         for edge in self.edges:
             name = self.operations[edge.pair].removeprefix(BACK)
@@ -178,7 +192,11 @@ class Cell:
 
     @classmethod
     def from_text(cls, text: str, names: tuple[str, ...]) -> "Cell":
-        """The inverse of `text`; raises SpecError naming what is wrong."""
+        """The inverse of `text`.
+
+        Raises:
+            SpecError: The text is not of this form; the message names the part that is wrong.
+        """
         rows = text.split()
         if len(rows) != OUTPUT + 1 or any(len(r) != OUTPUT + 1 or not _digits(r) for r in rows):
             raise SpecError(f"cell {text!r:.60}: four rows of four digits are needed")
@@ -204,16 +222,16 @@ def _state(text: str, forward: str, back: str, names: tuple[str, ...]) -> str:
     return (BACK if back != "0" else "") + names[digit]
 
 
-def _reached(start: set[int], ways: list[tuple[int, int]]) -> set[int]:
-    """Nodes that lie on some way from the start."""
-    found = set(start)
-    while more := {b for a, b in ways if a in found} - found:
-        found |= more
-    return found
+def _reached(start: set[int], edges: list[tuple[int, int]]) -> set[int]:
+    """Nodes that some path leads to from the start."""
+    nodes = set(start)
+    while more := {b for a, b in edges if a in nodes} - nodes:
+        nodes |= more
+    return nodes
 
 
 def _sent(edge: Edge, read: set[tuple[str, bool]]) -> set[tuple[str, bool]]:
-    """What an edge brings to its target: itself where it has weights, else what it reads."""
+    """What the target of an edge reads: the edge where it has weights, else what the edge reads."""
     if edge.operation.weighted:  # a backward edge's own matrix runs when its output is needed
         return {(edge.name, False)}
     return {(name, late or edge.backward) for name, late in read}

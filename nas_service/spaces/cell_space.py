@@ -1,7 +1,7 @@
 """The space `cells`: cells of four nodes and the sizes around them.
 
-Every parameter is always present (no conditional ones), so that every sampler sees one static
-space: a categorical per cell and edge, and ordered numbers for the sizes.
+Every parameter is always present, so that every sampler sees one static space: a categorical
+parameter for each edge of each cell, and ordered numbers for the sizes.
 """
 
 import itertools
@@ -20,7 +20,7 @@ Number = int | float
 
 
 class Suggest(Protocol):
-    """What a space asks of a trial: optuna.Trial, FixedTrial and a seeded die all fit."""
+    """What a space needs of a trial: optuna.Trial and FixedTrial have it."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str: ...
 
@@ -29,7 +29,7 @@ class Suggest(Protocol):
 
 @dataclass(frozen=True)
 class CellSpace:
-    """Which architectures can be drawn. Sizes are given as ascending values."""
+    """The set of architectures that can be drawn. Sizes are given as ascending values."""
 
     operations: tuple[str, ...]
     cells: int
@@ -48,25 +48,25 @@ class CellSpace:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        """What a pair of nodes can carry."""
+        """The states that a pair of nodes can be in: an operation, in either direction."""
         return states_of(self.operations, self.backward)
 
     @cached_property
     def sizes(self) -> dict[str, tuple[Number, ...]]:
-        """Every size that is drawn, by the name of its parameter, with its ascending values."""
-        found: dict[str, tuple[Number, ...]] = {}
+        """The ascending values of every size, by the name of its parameter."""
+        sizes: dict[str, tuple[Number, ...]] = {}
         for k, values in enumerate(self.channels):
             if isinstance(values, tuple):
-                found[f"channels_cell{k}"] = values
-        if not found:
-            found["channels"] = self.channels  # type: ignore[assignment]
-        found |= {n: getattr(self, n) for n in ("head_pool", "hidden", "time_steps")}
+                sizes[f"channels_cell{k}"] = values
+        if not sizes:
+            sizes["channels"] = self.channels  # type: ignore[assignment]
+        sizes |= {n: getattr(self, n) for n in ("head_pool", "hidden", "time_steps")}
         names = [f"weight_bits_{n.replace('.', '_')}" for n in self.bit_names] or ["weight_bits"]
-        return found | dict.fromkeys(names, self.weight_bits) | {"threshold": self.threshold}
+        return sizes | dict.fromkeys(names, self.weight_bits) | {"threshold": self.threshold}
 
     @property
     def bit_names(self) -> tuple[str, ...]:
-        """Parts or layers with bits of their own; none where all are alike."""
+        """Parts or layers with weight bits of their own; empty where all have the same."""
         known = {"part": parts_of(self.cells), "layer": layers_of(self.cells)}
         return known.get(self.bits_of, ())
 
@@ -76,7 +76,13 @@ class CellSpace:
         sizes: Mapping[str, Number],
         chip: tuple[tuple[str, int | str], ...] = (),
     ) -> Architecture:
-        """The architecture of the drawn cells, and of sizes by the names of their parameters."""
+        """The architecture of some cells.
+
+        Args:
+            cells: All cells.
+            sizes: Sizes by the names of their parameters.
+            chip: Settings of the chip that are searched.
+        """
         values: dict[str, Any] = dict(sizes)
         if "channels" not in values:
             each = (values.pop(f"channels_cell{k}") for k in range(self.cells))
@@ -88,7 +94,7 @@ class CellSpace:
         return Architecture(cells, chip=chip, **values)
 
     def draw(self, trial: Suggest) -> Architecture:
-        """One architecture, chosen by the trial."""
+        """The architecture that a trial suggests."""
         kinds = [self._draw_cell(trial, name) for name in self.cell_names]
         cells = tuple(kinds * self.cells if self.shared else kinds)
         sizes = {name: _draw_ordered(trial, name, values) for name, values in self.sizes.items()}
@@ -96,34 +102,36 @@ class CellSpace:
         return self.assemble(cells, sizes, chip)
 
     def parameters(self, architecture: Architecture) -> dict[str, int | str]:
-        """What a trial must have drawn for `draw` to give this architecture.
+        """The parameters of a trial for which `draw` returns this architecture.
 
-        SpecError names what of it the space does not hold.
+        Raises:
+            SpecError: The space does not contain the architecture; the message names the part.
         """
         self._check_shape(architecture)
-        found: dict[str, int | str] = {}
+        parameters: dict[str, int | str] = {}
         for name, cell in zip(self.cell_names, architecture.cells, strict=False):
             for edge, state in zip(EDGE_NAMES, cell.operations, strict=True):
                 _demand(f"{name}_edge{edge}", state, self.states)
-                found[f"{name}_edge{edge}"] = state
+                parameters[f"{name}_edge{edge}"] = state
         own = self._sizes_of(architecture)
         for name, values in self.sizes.items():
-            found |= _place_ordered(name, own[name], values)
+            parameters |= _place_ordered(name, own[name], values)
         drawn = dict(architecture.chip)
         for key, settings in self.chip:
-            found |= _place_setting(key, drawn[key], settings)
-        return found
+            parameters |= _place_setting(key, drawn[key], settings)
+        return parameters
 
     @cached_property
     def choices(self) -> dict[str, tuple[Any, ...]]:
-        """Values of every parameter, by a name for readers, in the order of iteration."""
+        """The values of every parameter by a readable name, in the order of iteration."""
         edges = {f"{cell} edge{e}": self.states for cell in self.cell_names for e in EDGE_NAMES}
         return edges | self.sizes | {f"chip {key}": values for key, values in self.chip}
 
     def codes(self, architecture: Architecture) -> tuple[int, ...]:
         """Positions of an architecture's values among the choices.
 
-        SpecError names what of it the space does not hold.
+        Raises:
+            SpecError: The space does not contain the architecture; the message names the part.
         """
         self.parameters(architecture)
         sizes, chip = self._sizes_of(architecture), dict(architecture.chip)
@@ -148,18 +156,18 @@ class CellSpace:
         """An architecture's sizes by the names of their parameters: the inverse of `assemble`."""
         a = architecture
         names = ("head_pool", "hidden", "time_steps", "threshold")
-        found: dict[str, Number] = {name: getattr(a, name) for name in names}
+        sizes: dict[str, Number] = {name: getattr(a, name) for name in names}
         if isinstance(a.channels, tuple):
-            found |= {f"channels_cell{k}": width for k, width in enumerate(a.channels)}
+            sizes |= {f"channels_cell{k}": width for k, width in enumerate(a.channels)}
         else:
-            found["channels"] = a.channels
+            sizes["channels"] = a.channels
         if isinstance(a.weight_bits, tuple):
-            return found | {f"weight_bits_{n.replace('.', '_')}": b for n, b in a.weight_bits}
-        return found | {"weight_bits": a.weight_bits}
+            return sizes | {f"weight_bits_{n.replace('.', '_')}": b for n, b in a.weight_bits}
+        return sizes | {"weight_bits": a.weight_bits}
 
     @property
     def cell_names(self) -> tuple[str, ...]:
-        """Of the cells that are drawn, in front of the names of their edges."""
+        """Prefixes of the parameters of the cells that are drawn."""
         return ("cell",) if self.shared else tuple(f"cell{k}" for k in range(self.cells))
 
     def _draw_cell(self, trial: Suggest, cell: str) -> Cell:
@@ -168,12 +176,12 @@ class CellSpace:
 
     @property
     def drawn_cells(self) -> int:
-        """Cells that are drawn: one where all are alike."""
+        """Number of cells that are drawn: one where all are alike."""
         return len(self.cell_names)
 
     @property
     def cell_count(self) -> int:
-        """Different choices of operations for one cell."""
+        """Number of different choices of operations for one cell."""
         return int(len(self.states) ** len(EDGES))
 
     def cell(self, number: int) -> Cell:
@@ -190,15 +198,15 @@ class CellSpace:
 
     def chip_at(self, number: int) -> tuple[tuple[str, int | str], ...]:
         """A choice of chip settings by its number in the order of `chips`."""
-        found: list[tuple[str, int | str]] = []
+        settings: list[tuple[str, int | str]] = []
         for key, values in reversed(self.chip):
             number, at = divmod(number, len(values))
-            found.append((key, values[at]))
-        return tuple(reversed(found))
+            settings.append((key, values[at]))
+        return tuple(reversed(settings))
 
     @property
     def chip_count(self) -> int:
-        """Different choices of chip settings."""
+        """Number of different choices of chip settings."""
         return math.prod(len(values) for _, values in self.chip)
 
     def __iter__(self) -> Iterator[Architecture]:
@@ -211,7 +219,7 @@ class CellSpace:
             yield self.assemble(cells, dict(zip(self.sizes, values, strict=True)), chip)
 
     def chips(self) -> Iterator[tuple[tuple[str, int | str], ...]]:
-        """Every choice of chip settings; one empty choice where none are searched."""
+        """Every choice of chip settings; one empty choice where none is searched."""
         keys = [key for key, _ in self.chip]
         for values in itertools.product(*(values for _, values in self.chip)):
             yield tuple(zip(keys, values, strict=True))  # type: ignore[arg-type]
@@ -227,10 +235,10 @@ def _draw_setting(trial: Suggest, key: str, values: tuple[int, ...] | tuple[str,
 
 
 def _draw_ordered(trial: Suggest, name: str, values: tuple[Number, ...]) -> Number:
-    """A value of an ascending list, drawn so that the sampler knows the order.
+    """A value of an ascending list, suggested so that the sampler knows the order.
 
-    Evenly spaced whole values are drawn as they are; others (2, 4, 8) by their position, under
-    the name `<name>_index`. A single value is no parameter.
+    Evenly spaced whole values are suggested as they are; others (2, 4, 8) by their position, as
+    the parameter `<name>_index`. A single value is no parameter.
     """
     if len(values) == 1:
         return values[0]
@@ -268,7 +276,7 @@ def _place_setting(
 def _demand(name: str, value: Number | str, values: Sequence[Number | str]) -> None:
     if value not in values:
         known = ", ".join(_shown(name, v) for v in values)
-        raise SpecError(f"{name} = {_shown(name, value)}: the space holds {known}")
+        raise SpecError(f"{name} = {_shown(name, value)}: the space has {known}")
 
 
 def _shown(name: str, value: Number | str) -> str:

@@ -129,7 +129,11 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 
 def operations_of(choice: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Names of a preset, or the given names checked: known, distinct, at least two."""
+    """The names of a preset, or the given names.
+
+    Raises:
+        SpecError: A name is unknown, or there are not at least two different ones.
+    """
     if isinstance(choice, str):
         return pick(PRESETS, choice, "operation preset")
     for name in choice:
@@ -140,11 +144,11 @@ def operations_of(choice: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def operation(state: str) -> Operation:
-    """What an edge carries, in either direction; raises SpecError on unknown names."""
+    """The operation of a state, in either direction; raises SpecError for an unknown name."""
     return pick(OPERATIONS, state.removeprefix(BACK), "operation")
 
 
 def states_of(names: tuple[str, ...], backward: bool) -> tuple[str, ...]:
-    """What a pair of nodes can carry: the operations, and with `backward` each the other way."""
+    """The states of a pair of nodes: the operations, with `backward` in the other direction too."""
     other = (BACK + name for name in names if OPERATIONS[name].carries)
     return (*names, *other) if backward else names

@@ -24,11 +24,15 @@ class Task:
 
     @property
     def chance(self) -> float:
-        """Accuracy of a guess, 0..1: what an untrained candidate is credited with."""
+        """Accuracy of a guess, 0..1: the fallback for a candidate that is not trained."""
         return 1 / self.classes
 
     def last_side(self, cells: int, stem_stride: int = 1) -> int:
-        """Side of the last cell's map; SpecError where an odd side would be halved."""
+        """Side of the last cell's map in pixels.
+
+        Raises:
+            SpecError: An odd side would be halved.
+        """
         side = (self.size - 1) // stem_stride + 1
         halvings = int(2 ** (cells - 1))
         if side % halvings:
@@ -39,9 +43,10 @@ class Task:
         return side // halvings
 
     def head_side(self, cells: int, head_pool: int, stem_stride: int = 1) -> int:
-        """Side of the map that the classifier sees; SpecError where the sizes do not divide.
+        """Side in pixels of the map that the classifier reads; head_pool 0 pools the whole map.
 
-        head_pool 0 pools the whole map.
+        Raises:
+            SpecError: The sizes do not divide.
         """
         side = self.last_side(cells, stem_stride)
         if side % (head_pool or side):
