@@ -156,7 +156,7 @@ def test_each_network_once():
         (["publish"], "search.initial.0: 'publish', did you mean 'published'?"),
         (["front:../x"], "name '../x'"),
         (["published", "0300"], "search.initial.1: cell '0300'"),
-        ([TABLE | {"channels": 6}], "search.initial.0: channels = 6: the space holds 4, 8, 12"),
+        ([TABLE | {"channels": 6}], "search.initial.0: channels = 6: the space has 4, 8, 12"),
         ([TABLE | {"bits": 6}], "search.initial.0: architecture: unknown key 'bits'"),
         (["0005 0000 0000 0000"], "search.initial.0: cell .*: digit 5"),
         (["missing.json"], "search.initial.0: .*missing.json: cannot be read"),
@@ -187,7 +187,7 @@ def test_files_lie_beside_the_study_file(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps({"trial": 3, "architecture": TABLE}))
     assert load_spec(tmp_path / "x.toml").search.initial == (TABLE, TABLE, "published")
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
-    assert "cell0_edge02 = back:conv1x1: the space holds zeroize" in done.output
+    assert "cell0_edge02 = back:conv1x1: the space has zeroize" in done.output
     backward = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
     (tmp_path / "x.toml").write_text(backward)
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])

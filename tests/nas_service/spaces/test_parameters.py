@@ -94,12 +94,12 @@ def test_parameters_by_hand():
 @pytest.mark.parametrize(
     ("cells", "sizes", "named"),
     [
-        ((CELL,), {}, "cells = 1: the space holds 2"),
-        ((CELL, Cell(("conv1x1",) * 6)), {}, "cell1_edge01 = conv1x1: the space holds zeroize"),
+        ((CELL,), {}, "cells = 1: the space has 2"),
+        ((CELL, Cell(("conv1x1",) * 6)), {}, "cell1_edge01 = conv1x1: the space has zeroize"),
         ((CELL, Cell(("back:skip",) * 6)), {}, "cell1_edge01 = back:skip"),
-        ((CELL, CELL), {"channels": 6}, "channels = 6: the space holds 4, 8"),
+        ((CELL, CELL), {"channels": 6}, "channels = 6: the space has 4, 8"),
         ((CELL, CELL), {"channels": (4, 8)}, "channels: "),
-        ((CELL, CELL), {"head_pool": 4}, "head_pool = 4: the space holds 2, global"),
+        ((CELL, CELL), {"head_pool": 4}, "head_pool = 4: the space has 2, global"),
         ((CELL, CELL), {"stem_stride": 2}, "stem_stride = 2"),
         ((CELL, CELL), {"threshold": 0.5}, "threshold = 0.5"),
         ((CELL, CELL), {"chip": (("crossbar_size", 64),)}, "chip: sets"),
