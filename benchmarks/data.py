@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from nas_service.data import source_of
-from nas_service.data.batches import batch, whole
+from nas_service.data.batches import all_images, batch
 from nas_service.data.images import Images, split
 from nas_service.errors import DataError
 from nas_service.study.sections import Data
@@ -58,7 +58,7 @@ def in_a_process_of_its_own(number: int, folder: Path, rounds: int) -> dict[str,
     for _ in range(rounds):
         mapped.append(epoch(lambda some: batch(train, some), generator.permutation(len(train))))
     shared = resident_MiB("RssAnon") - before
-    pixels, labels = whole(train)
+    pixels, labels = all_images(train)
     for _ in range(rounds):
         order = generator.permutation(len(train))
         copied.append(epoch(lambda some: (pixels[some], labels[some]), order))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas_service.data.batches import Ready, whole
+from nas_service.data.batches import ImageTensors, all_images
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.training import accuracy, fit
@@ -32,15 +32,17 @@ def measure(bench: Evaluator, seed: int) -> dict[str, float | None]:
     torch.manual_seed(seed)
     network = bench.network(ARCHITECTURE)
     start, reached = time.process_time(), None
-    for _ in fit(network, Ready(*whole(bench.images.data.train)), recipe_of(bench.spec), seed):
-        score = accuracy(network, Ready(*whole(bench.images.data.validation)))
+    for _ in fit(
+        network, ImageTensors(*all_images(bench.images.data.train)), recipe_of(bench.spec), seed
+    ):
+        score = accuracy(network, ImageTensors(*all_images(bench.images.data.validation)))
         if reached is None and score >= TARGET:
             reached = time.process_time() - start
     seconds = time.process_time() - start
     test = bench.images.source.read_test(bench.folder).scaled(
         bench.images.data.mean, bench.images.data.deviation
     )
-    score = accuracy(network, Ready(*whole(test)))
+    score = accuracy(network, ImageTensors(*all_images(test)))
     return {"cpu_s_to_95": reached, "cpu_s": seconds, "accuracy": score}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hw_models import load_profile
-from nas_service.data.batches import Ready, whole
+from nas_service.data.batches import ImageTensors, all_images
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.analog import accuracy_on_chip
@@ -53,17 +53,17 @@ def main() -> None:
     bench = Evaluator.open(load_spec(args.study), Path())
     network = Network(ARCHITECTURE, bench.images.source.task)
     train, held_out = (
-        whole(part) for part in (bench.images.data.train, bench.images.data.validation)
+        all_images(part) for part in (bench.images.data.train, bench.images.data.validation)
     )
-    for _ in fit(network, Ready(*train), recipe_of(bench.spec), args.seed):
+    for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), args.seed):
         pass
-    digital, chip = accuracy(network, Ready(*held_out)), load_profile(args.profile)
+    digital, chip = accuracy(network, ImageTensors(*held_out)), load_profile(args.profile)
     assert 0.01 < firing_rate(network, held_out[0]) < 0.9
     rows = []
     for changes in FAULTS:
         start = time.process_time()
         found = accuracy_on_chip(
-            network, Ready(*held_out), chip.with_values(changes).chip, args.chips, args.seed
+            network, ImageTensors(*held_out), chip.with_values(changes).chip, args.chips, args.seed
         )
         rows.append(
             {

@@ -107,17 +107,17 @@ class WholeCell(CellNetwork):
 
     def __init__(self, cell: Cell, channels: int, style: Style) -> None:
         super().__init__(cell, channels, style, {edge.name: 8 for edge in cell.edges})
-        self.wires = tuple(sorted(cell.edges, key=lambda e: e.target))
-        for wire in self.wires:
-            if f"edge{wire.name}" not in self.edges:
-                self.edges[f"edge{wire.name}"] = build(wire.operation, channels, style)
+        self.ordered_edges = tuple(sorted(cell.edges, key=lambda e: e.target))
+        for edge in self.ordered_edges:
+            if f"edge{edge.name}" not in self.edges:
+                self.edges[f"edge{edge.name}"] = build(edge.operation, channels, style)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         nodes = [x, *(torch.zeros_like(x) for _ in range(OUTPUT))]
         fired: dict[tuple[int, Neuron], torch.Tensor] = {}
-        for wire in self.wires:
-            sent = self._send(wire, nodes[wire.source], fired)
-            nodes[wire.target] = nodes[wire.target] + sent
+        for edge in self.ordered_edges:
+            sent = self._send(edge, nodes[edge.source], fired)
+            nodes[edge.target] = nodes[edge.target] + sent
         return nodes[OUTPUT]
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nas_service.data.batches import Ready, Stored, batch, whole
+from nas_service.data.batches import ImageTensors, StoredImages, all_images, batch
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.deployed import deployed, fold, quantize_after
@@ -83,14 +83,16 @@ def accuracies(
     found = {}
     for rounding in (None, *TRAINED):
         network = build(bench, rounding, seed)
-        for _ in fit(network, Ready(*train), recipe_of(bench.spec), seed):
+        for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), seed):
             pass
         assert 0.01 < firing_rate(network, held_out[0]) < 0.9
-        found[name_of(rounding)] = accuracy(network, Ready(*held_out))
+        found[name_of(rounding)] = accuracy(network, ImageTensors(*held_out))
         if rounding is None:
-            after = {name_of(r): accuracy(everywhere(network, r), Ready(*held_out)) for r in AFTER}
+            after = {
+                name_of(r): accuracy(everywhere(network, r), ImageTensors(*held_out)) for r in AFTER
+            }
         else:
-            assert accuracy(deployed(network), Ready(*held_out)) == found[name_of(rounding)]
+            assert accuracy(deployed(network), ImageTensors(*held_out)) == found[name_of(rounding)]
     return found | after
 
 
@@ -142,7 +144,7 @@ def sums_in_int8(channels: int, side: int, rounds: int) -> float:
 def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, rounds: int) -> float:
     """Time to score the trained network over that of its deployed twin on bytes."""
     network = build(bench, Rounding(8), seed=0)
-    for _ in fit(network, Ready(*train), recipe_of(bench.spec), 0):
+    for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), 0):
         pass
     twin = deployed(network)
     other = in_int8(twin)
@@ -150,7 +152,8 @@ def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, round
         assert torch.equal(other(held_out[0]), twin(held_out[0]))
     calls = {"float": network, "int8": other}
     seconds = medians(
-        {name: lambda n=n: accuracy(n, Ready(*held_out)) for name, n in calls.items()}, rounds
+        {name: lambda n=n: accuracy(n, ImageTensors(*held_out)) for name, n in calls.items()},
+        rounds,
     )
     return seconds["float"] / seconds["int8"]
 
@@ -159,7 +162,7 @@ def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
     """By channels of the first cell: times faster in int8, and the accuracies of both ways."""
     found = {}
     train, held_out = (
-        Stored(part) for part in (bench.images.data.train, bench.images.data.validation)
+        StoredImages(part) for part in (bench.images.data.train, bench.images.data.validation)
     )
     for width in WIDTHS:
         torch.manual_seed(0)
@@ -212,7 +215,7 @@ def main() -> None:
         print(json.dumps(found, indent=2) if args.json else scoring_table(found))
         return
     train, held_out = (
-        whole(part) for part in (bench.images.data.train, bench.images.data.validation)
+        all_images(part) for part in (bench.images.data.train, bench.images.data.validation)
     )
     ratios = step_ratios(bench, train, args.rounds)
     rows = [accuracies(bench, train, held_out, seed) for seed in range(args.seeds)]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nas_service.data.batches import Stored
+from nas_service.data.batches import StoredImages
 from nas_service.errors import DataError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.networks import recipe_of
@@ -77,15 +77,15 @@ def measure(bench: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     images = bench.images.split(a.time_steps)
     network, start = bench.network(a), time.process_time()
-    for _ in fit(network, Stored(images.train), recipe_of(bench.spec), seed):
+    for _ in fit(network, StoredImages(images.train), recipe_of(bench.spec), seed):
         pass
     seconds = time.process_time() - start
     test = bench.images.source.read_test(bench.folder, a.time_steps)
     test = test.scaled(images.mean, images.deviation)
     return {
         "seed": seed,
-        "validation": accuracy(network, Stored(images.validation)),
-        "test": accuracy(network, Stored(test)),
+        "validation": accuracy(network, StoredImages(images.validation)),
+        "test": accuracy(network, StoredImages(test)),
         "cpu_s": seconds,
     }
 

@@ -24,7 +24,7 @@ DAMAGED = (
 )  # fmt: skip
 
 
-class Tree(Protocol):
+class FileTree(Protocol):
     """Files below `root` by their relative names; hidden files are not seen."""
 
     @property
@@ -39,11 +39,11 @@ class Tree(Protocol):
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Each file with its bytes, in any order; DataError names what is missing or damaged."""
 
-    def below(self, root: str) -> "Tree":
+    def below(self, root: str) -> "FileTree":
         """The same files, named from `root` on."""
 
 
-def open_tree(path: Path, root: str = "") -> Tree:
+def open_tree(path: Path, root: str = "") -> FileTree:
     """A folder, a zip or a tar archive (plain or gzip), told apart by what is in the file."""
     if path.is_dir():
         return Folder(path, root)

@@ -48,7 +48,7 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredImages:
     """Images whose pixels stay where they are until a batch of them is needed."""
 
     images: Images
@@ -65,7 +65,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
+class ImageTensors:
     """Images as tensors of numbers [N, ...]: for few of them."""
 
     values: Tensor
@@ -84,6 +84,6 @@ def batch(images: Images, index: Index) -> tuple[Tensor, Tensor]:
     return scale(images, raw(images, places)), torch.from_numpy(images.labels[places])
 
 
-def whole(images: Images) -> tuple[Tensor, Tensor]:
+def all_images(images: Images) -> tuple[Tensor, Tensor]:
     """All images of a part at once, as float32: for small sets."""
     return batch(images, slice(None))

@@ -174,7 +174,7 @@ def _opened(entry: Path) -> Images | None:
         return None
     if not len(pixels) == len(labels) == len(sums):
         return None
-    return Images.whole(Stock(pixels, sums, digest), labels)
+    return Images.of(Stock(pixels, sums, digest), labels)
 
 
 def _unchanged(entry: Path, facts: dict[str, Any], name: str, array: NDArray[Any]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from nas_service.data.archive import Folder, Tree, open_tree
+from nas_service.data.archive import FileTree, Folder, open_tree
 from nas_service.data.cache import Samples, cached, folder_of_cache, key_of
 from nas_service.data.images import Images
 from nas_service.errors import DataError
@@ -19,7 +19,7 @@ from nas_service.spaces.task import Task
 PARTS = ("train", "test")  # the search sees the first alone
 CHUNK_B = 2**20  # of a file that is hashed
 
-Reader = Callable[[Tree, str, Task, int], Samples]  # files, part, task, frames
+Reader = Callable[[FileTree, str, Task, int], Samples]  # files, part, task, frames
 
 
 class Source(Protocol):
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A folder or archive below the data folder, and where in it the files begin."""
 
     path: str
@@ -55,7 +55,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedFile:
     """A file that was compared with its published hash, if it has one."""
 
     path: Path
@@ -71,7 +71,7 @@ class Files:
     validation_samples: int
     home: str
     licence: str
-    places: tuple[Place, ...]
+    places: tuple[Location, ...]
     uses: Mapping[str, tuple[str, ...]]  # by part: the files and folders that are read
     read: Reader
     published: Mapping[str, str]  # hashes of official files by their names
@@ -85,9 +85,9 @@ class Files:
 
     def in_archive(self, path: str) -> "Files":
         """The same data set in a file or folder of another name."""
-        return replace(self, places=(Place(path),))
+        return replace(self, places=(Location(path),))
 
-    def place(self, folder: Path, part: str) -> Place | None:
+    def place(self, folder: Path, part: str) -> Location | None:
         """The first place that has files of a part."""
         for place in (p for p in self.places if part in p.parts):
             path = folder / place.path
@@ -95,7 +95,7 @@ class Files:
                 return place
         return None
 
-    def find(self, folder: Path, part: str) -> Place:
+    def find(self, folder: Path, part: str) -> Location:
         """The same; DataError says where the files could lie, and where they are to be had."""
         if (place := self.place(folder, part)) is not None:
             return place
@@ -106,24 +106,24 @@ class Files:
             f"{self.home}"
         )
 
-    def tree(self, folder: Path, part: str) -> Tree:
+    def tree(self, folder: Path, part: str) -> FileTree:
         """The files of a part, named from the folder on that holds them."""
         place = self.find(folder, part)
         path = folder / place.path
         tree = open_tree(path, "" if path.is_dir() else place.root)
         return _rooted(tree, self.uses[part])
 
-    def check(self, folder: Path, part: str) -> list[Checked]:
+    def check(self, folder: Path, part: str) -> list[CheckedFile]:
         """The files of a part, with their published hashes; DataError for one that differs."""
         path = folder / self.find(folder, part).path
         inside = [path / name for name in self.uses[part]] if path.is_dir() else [path]
         return [self._checked(file) for file in inside if file.is_file()]
 
-    def _checked(self, path: Path) -> Checked:
+    def _checked(self, path: Path) -> CheckedFile:
         published = self.published.get(path.name, "")
         if published:
             demand_hash(path, published)
-        return Checked(path, published)
+        return CheckedFile(path, published)
 
     def samples(self, folder: Path, part: str, time_steps: int = 1) -> Samples:
         """What is there, before any pixel is read."""
@@ -155,7 +155,7 @@ class Files:
         return images
 
 
-def _rooted(tree: Tree, uses: tuple[str, ...]) -> Tree:
+def _rooted(tree: FileTree, uses: tuple[str, ...]) -> FileTree:
     """The files from the folder on in which they lie: the top, or one folder below it."""
     anything = uses == ("",)
     if tree.root or (tree.path.is_dir() and not anything):

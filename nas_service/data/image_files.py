@@ -11,7 +11,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -25,7 +25,7 @@ TOGETHER = 256  # pictures in a chunk
 
 
 @dataclass(frozen=True)
-class Named:
+class LabelledFile:
     """A picture file and its class."""
 
     name: str
@@ -36,13 +36,15 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def samples(tree: Tree, named: Sequence[Named], task: Task, resize: bool) -> Samples:
+def samples(tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: bool) -> Samples:
     """Pictures in the given order; DataError names one that is damaged or of another size."""
     shape = (task.channels, task.size, task.size)
     return Samples(len(named), shape, _chunks(tree, named, task, resize))
 
 
-def _chunks(tree: Tree, named: Sequence[Named], task: Task, resize: bool) -> Iterator[Chunk]:
+def _chunks(
+    tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: bool
+) -> Iterator[Chunk]:
     """Pictures that follow one another come together, in whatever order the files do."""
     place = {picture.name: i for i, picture in enumerate(named)}
     labels = np.array([picture.label for picture in named], dtype=np.int64)

@@ -48,7 +48,7 @@ class Images:
     deviation: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))  # [C]
 
     @classmethod
-    def whole(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
+    def of(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
         return cls(stock, np.arange(len(labels)), labels)
 
     def __len__(self) -> int:

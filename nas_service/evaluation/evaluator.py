@@ -185,7 +185,7 @@ class Evaluator:
         result is stored."""
         over = self.spec.training.last == self.spec.training.epochs
         if over or measured.outcome == "diverged":
-            checkpoint_of(self.spec, self.data_digest, measured, weights).forget()
+            checkpoint_of(self.spec, self.data_digest, measured, weights).delete()
 
     def proxies(self, architecture: Architecture) -> dict[str, float]:
         """Training-free scores of a candidate with weights drawn by the study's seed."""

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hw_models.chip import Chip
-from nas_service.data.batches import Stored, batch
+from nas_service.data.batches import StoredImages, batch
 from nas_service.data.images import Images
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.deployed import deployed
@@ -29,7 +29,7 @@ def accuracy_of(network: Network, images: Images, device: torch.device, int8: bo
     Raises:
         Diverged: A class score is not finite.
     """
-    return accuracy(in_int8(deployed(network)) if int8 else network, Stored(images), device)
+    return accuracy(in_int8(deployed(network)) if int8 else network, StoredImages(images), device)
 
 
 def chip_accuracies(
@@ -39,7 +39,7 @@ def chip_accuracies(
     if not count:
         return ()
     first = images.take(np.arange(min(CHIP_SAMPLES, len(images))))
-    return accuracy_on_chip(network, Stored(first), chip, count, seed)
+    return accuracy_on_chip(network, StoredImages(first), chip, count, seed)
 
 
 def proxy_scores(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nas_service.data.batches import Stored
+from nas_service.data.batches import StoredImages
 from nas_service.data.images import Images, Split
 from nas_service.metrics import Evaluation
 from nas_service.snn import checkpoint, inheritance
@@ -30,7 +30,7 @@ class TrainingRun:
     images: Split
     device: torch.device
     accuracy: Callable[[Network, Images], float]  # as the study scores networks
-    saved: checkpoint.Place | None = None
+    saved: checkpoint.CheckpointFile | None = None
     pool: Path | None = None  # weights that the candidates of a study share
 
     def train(
@@ -54,7 +54,7 @@ class TrainingRun:
         Raises:
             Diverged: The loss or a weight is not finite any more.
         """
-        plan, train = self.plan, Stored(self.images.train)
+        plan, train = self.plan, StoredImages(self.images.train)
         notes = {} if self.saved is None else self.saved.notes
         if self.pool:  # a training that is continued began with what its notes say
             notes["inherited"] = inheritance.inherit(network, candidate.architecture, self.pool)
@@ -74,7 +74,7 @@ class TrainingRun:
 
     def _so_far(self, network: Network) -> float:
         """Validation accuracy in the midst of the training, which is not disturbed."""
-        train = Stored(self.images.train)
+        train = StoredImages(self.images.train)
         settled = recalibrated(network, train, self.plan.batch_size, self.device)
         return self.accuracy(settled, self.images.validation)
 
@@ -87,11 +87,11 @@ def _joined(earlier: Curve, noted: Any, last: int) -> Curve:
 
 def checkpoint_of(
     spec: StudySpec, data_digest: str, candidate: Evaluation, weights: Path
-) -> checkpoint.Place:
+) -> checkpoint.CheckpointFile:
     """The checkpoint of a training, beside its weights."""
     digest = candidate.architecture.digest
     identity = training_identity(spec, data_digest, digest, candidate.seed)
-    return checkpoint.Place(weights.with_suffix(".training.safetensors"), identity)
+    return checkpoint.CheckpointFile(weights.with_suffix(".training.safetensors"), identity)
 
 
 def training_identity(spec: StudySpec, data_digest: str, digest: str, seed: int) -> str:

@@ -1,9 +1,9 @@
-"""A trained network on imperfect chips: its matrices read as crossbars and converters read them.
+"""A trained network on simulated, imperfect chips: crossbars and converters compute its products.
 
-T*B folded steps and images, C channels, L output pixels, G arrays that make up one output, R rows
-of an array, O outputs, S slices, D columns of a sign. Spikes are read in one go; a mean of spikes
-(average pooling in front of a matrix) bit by bit. Pixels of a directly coded image meet the same
-imperfect cells but no converter: they are no whole numbers.
+T*B folded time steps and images, C channels, P pixels of a kernel, L output pixels, G arrays that
+add up to one output, R rows of an array, O outputs, S slices of a weight, D columns of a sign.
+Spikes are read in one step; means of spikes (average pooling before a matrix) bit by bit. Pixels
+of a directly coded image see the same imperfect cells but no converter: they are no integers.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,34 +20,45 @@ from hw_models.nonideality import Cells, merge, off_steps, tile_rows
 from nas_service.data.batches import Examples
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import integer_weights, matrix_of, quantizer_of
-from nas_service.snn.trace import pooled_in_front
+from nas_service.snn.trace import pooling_before
 from nas_service.snn.training import accuracy
 
-SUMS_AT_ONCE = 2**25  # partial sums held at a time: 128 MiB
+SUMS_AT_ONCE = 2**25  # partial sums in memory at a time: 128 MiB
+TOLERANCE = 1e-3  # distance of a mean of spikes from an integer number of spikes
 
 
 def accuracy_on_chip(
     network: Network, images: Examples, chip: Chip, draws: int, seed: int
 ) -> tuple[float, ...]:
-    """Accuracy on each of `draws` simulated chips, from labelled images.
+    """Accuracy of a trained network on simulated chips.
 
-    The network is as before afterwards, and no global random number is drawn.
+    Args:
+        network: Unchanged afterwards; no global random number is drawn.
+        images: Labelled images.
+        chip: The chip, with its imperfections.
+        draws: The number of chips that are drawn.
+        seed: Seed of the draws.
+
+    Returns:
+        The accuracy on each chip, 0..1.
     """
-    found = []
+    accuracies = []
     for draw in range(draws):
         with simulated(network, chip, np.random.default_rng([seed, draw])):
-            found.append(accuracy(network, images))
-    return tuple(found)
+            accuracies.append(accuracy(network, images))
+    return tuple(accuracies)
 
 
 @contextmanager
-def simulated(network: Network, chip: Chip, die: np.random.Generator) -> Iterator[None]:
-    """Inside, every matrix of the network is read from one simulated chip."""
+def simulated(network: Network, chip: Chip, generator: np.random.Generator) -> Iterator[None]:
+    """A context in which one simulated chip computes all matrix products of a network."""
     replaced: list[nn.Module] = []
     try:
         for block in network.blocks().values():
             matrix = matrix_of(block)
-            vars(matrix)["forward"] = _reader(matrix, pooled_in_front(block, matrix), chip, die)
+            vars(matrix)["forward"] = _reader(
+                matrix, pooling_before(block, matrix), chip, generator
+            )
             replaced.append(matrix)
         yield
     finally:
@@ -56,22 +67,27 @@ def simulated(network: Network, chip: Chip, die: np.random.Generator) -> Iterato
 
 
 def _reader(
-    matrix: nn.Conv2d | nn.Linear, window: int, chip: Chip, die: np.random.Generator
+    matrix: nn.Conv2d | nn.Linear, window: int, chip: Chip, generator: np.random.Generator
 ) -> Callable[[Tensor], Tensor]:
-    """What the matrix gives when one chip holds it; inputs are multiples of 1 / window^2."""
-    whole, scale = integer_weights(matrix)
+    """The product with a matrix that is programmed into a chip.
+
+    Its inputs are multiples of 1 / window^2, or pixels.
+    """
+    integers, scale = integer_weights(matrix)
     bits = quantizer_of(matrix).rounding.bits
     cells = Cells.of(
-        whole.flatten(2).numpy() if whole.dim() == 4 else whole.numpy()[..., None], bits, chip
+        integers.flatten(2).numpy() if integers.dim() == 4 else integers.numpy()[..., None],
+        bits,
+        chip,
     )
-    held = cells.conductances(die, 1)
-    weights = torch.from_numpy(cells.weights(held)[0]).float().reshape(whole.shape)
+    conductances = cells.conductances(generator, 1)
+    weights = torch.from_numpy(cells.weights(conductances)[0]).float().reshape(integers.shape)
     groups = matrix.groups if isinstance(matrix, nn.Conv2d) else 1
-    arrays = [Arrays.of(part, cells) for part in np.split(held[0], groups)]
+    arrays = [Arrays.of(part, cells) for part in np.split(conductances[0], groups)]
     steps = window**2
 
     def sums(levels: Tensor) -> Tensor:
-        """Every group of channels is read from arrays of its own [T*B, L, O]."""
+        """Sums [T*B, L, O]; every group of channels has arrays of its own."""
         parts = _windows(matrix, levels).chunk(groups, 1)
         read = (own.read(part, steps) for own, part in zip(arrays, parts, strict=True))
         return torch.cat(list(read), -1)
@@ -87,9 +103,6 @@ def _reader(
         return y if matrix.bias is None else y + _along_channels(matrix.bias, x)
 
     return read
-
-
-TOLERANCE = 1e-3  # of a mean of spikes from a whole number of spikes
 
 
 def _product(matrix: nn.Conv2d | nn.Linear, x: Tensor, weights: Tensor) -> Tensor:
@@ -116,7 +129,7 @@ def _windows(matrix: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
 
 
 def _unfolded(matrix: nn.Conv2d | nn.Linear, x: Tensor, sums: Tensor) -> Tensor:
-    """Sums [T*B, L, O] as the matrix would give them."""
+    """Sums [T*B, L, O] in the shape of the matrix's outputs."""
     if isinstance(matrix, nn.Linear):
         return sums[:, 0]
     window = matrix.dilation[0] * (matrix.kernel_size[0] - 1) + 1
@@ -132,19 +145,21 @@ def _along_channels(values: Tensor, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """One layer on one chip."""
+    """The arrays of one layer on one chip."""
 
     conductances: Tensor  # [G, R, O * S * D]
     cells: Cells
 
     @classmethod
-    def of(cls, held: NDArray[np.float64], cells: Cells) -> "Arrays":
-        """From conductances [O, C, P, S, D]."""
-        rows = torch.from_numpy(held).float().permute(1, 2, 0, 3, 4).flatten(2)  # [C, P, O S D]
+    def of(cls, conductances: NDArray[np.float64], cells: Cells) -> "Arrays":
+        """Arrays with conductances [O, C, P, S, D]."""
+        rows = (
+            torch.from_numpy(conductances).float().permute(1, 2, 0, 3, 4).flatten(2)
+        )  # [C, P, O S D]
         return cls(_tiled(rows, cells), cells)
 
     def read(self, windows: Tensor, most: int) -> Tensor:
-        """Whole inputs 0 .. most [T*B, C, P, L] to sums of whole weights [T*B, L, O]."""
+        """Sums of integer products [T*B, L, O] of integers 0 .. most [T*B, C, P, L]."""
         per_pixel = self.conductances.shape[0] * self.conductances.shape[2] * windows.shape[-1]
         parts = windows.split(max(1, SUMS_AT_ONCE // per_pixel))
         return torch.cat([self._read_part(part, most) for part in parts])
@@ -173,9 +188,14 @@ class Arrays:
 
 
 def converted(sums: Tensor, bits: int) -> Tensor:
-    """Sums in steps as a converter of so many bits gives them: whole, 0 .. 2^b - 1; in place.
+    """Sums as an analog-to-digital converter gives them: integers 0 .. 2^bits - 1.
 
-    A step of the converter is a level of a cell: it is lossless from `lossless_adc_bits` on.
+    A step of the converter is one level of a cell, so no information is lost with
+    `lossless_adc_bits` or more.
+
+    Args:
+        sums: In levels of a cell; changed in place.
+        bits: Resolution of the converter.
     """
     return sums.round_().clamp_(0, 2**bits - 1)
 

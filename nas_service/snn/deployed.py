@@ -1,9 +1,9 @@
-"""A trained network as it is deployed: whole weights, a scale and a bias per output channel.
+"""A trained network as it is deployed: integer weights, a scale and a bias per output channel.
 
-Nothing is rounded again: the batch norm behind a matrix is a factor and a shift of its channel. A
-batch norm of its own, where branches meet, stays as a scale and a bias of the currents. The
-integers meet spikes, so sums are whole numbers below 2^24, which float32 adds exactly: they do
-not depend on batch, layout or threads. Pixels meet the integers of the stem as they are.
+Nothing is rounded again: the batch norm after a matrix becomes a factor and a shift of its channel.
+A separate batch norm, where branches meet, becomes a scale and a bias of the currents. Integer
+weights are multiplied by spikes, so sums are integers below 2^24, which float32 adds exactly: they
+do not depend on batch, layout or threads. The stem multiplies its integers by unrounded pixels.
 """
 
 import copy
@@ -26,16 +26,17 @@ from nas_service.snn.quantization import (
     quantize,
     quantizer_of,
 )
-from nas_service.snn.trace import pooled_in_front
+from nas_service.snn.trace import pooling_before
 
 FORMAT = {"format": "nas-deployed-1"}
-EXACT = 2**24  # whole numbers up to here are float32 numbers
+EXACT = 2**24  # float32 holds all integers up to this one
 
 
 class Affine(nn.Module):
-    """Currents [T*B, C, ...] times a scale plus a bias of their channel: a batch norm at rest.
+    """Currents [T*B, C, ...] times a scale plus a bias of their channel: a folded batch norm.
 
-    Two roundings, one after each: fused to one, they would depend on how a layout is vectorised.
+    Product and sum are rounded separately: a fused operation would give results that depend on
+    how a layout is vectorised.
     """
 
     scale: Tensor
@@ -57,7 +58,17 @@ class Affine(nn.Module):
 
 
 class IntegerMatrix(Affine):
-    """Spikes, or their sums over a window, to currents [T*B, C_out, ...] through whole sums."""
+    """Currents [T*B, C_out, ...] from spikes or their sums over a window, by integer sums.
+
+    Args:
+        weight: Integers [C_out, ...], int8.
+        scale: [C_out]: the current of one integer step.
+        bias: [C_out]: added to the currents.
+        convolution: stride, padding, dilation and groups; None for a linear layer.
+        bits: Bits of a weight.
+        inputs: The largest input, in spikes.
+        spikes: False where inputs are pixels or currents, which are no integers.
+    """
 
     weight: Tensor
 
@@ -72,21 +83,21 @@ class IntegerMatrix(Affine):
         spikes: bool = True,
     ) -> None:
         super().__init__(scale, bias)
-        self.register_buffer("weight", weight)  # [C_out, ...] int8
-        self.convolution = convolution  # stride, padding, dilation, groups; None: vectors
+        self.register_buffer("weight", weight)
+        self.convolution = convolution
         self.bits = bits
-        self.inputs = inputs  # largest input, in spikes
-        self.spikes = spikes  # False: it meets pixels, or currents that are no whole numbers
+        self.inputs = inputs
+        self.spikes = spikes
 
     def sums(self, x: Tensor) -> Tensor:
-        """Whole inputs to whole sums, exact while `largest_sum` is below 2^24."""
+        """Integer sums of integer inputs, exact while `largest_sum` is below 2^24."""
         weight = self.weight.to(x.dtype)
         if self.convolution is None:
             return nn.functional.linear(x, weight)
         return nn.functional.conv2d(x, weight, **self.convolution)
 
     def largest_sum(self) -> int:
-        """Bound on a sum of spikes, and on all that is added up on the way to it."""
+        """Upper bound of a sum over spikes and of all its partial sums."""
         per_channel = self.weight.to(torch.int64).abs().flatten(1).sum(1)
         return int(per_channel.max()) * self.inputs
 
@@ -104,11 +115,22 @@ def fold(
     window: int = 1,
     spikes: bool = True,
 ) -> IntegerMatrix:
-    """A quantised matrix with the batch norm behind it and the mean over a window before it."""
+    """Folds the batch norm after a quantized matrix, and the mean before it, into the matrix.
+
+    Args:
+        matrix: The matrix.
+        norm: The batch norm right after it, if there is one.
+        window: Side of the average pooling right before it; 1 for none. The deployed matrix reads
+            sums over this window.
+        spikes: False where the inputs are no spikes.
+
+    Raises:
+        SpecError: The matrix or its batch norm cannot be deployed.
+    """
     weight, scale = integer_weights(matrix)
     bias = torch.zeros_like(scale) if matrix.bias is None else matrix.bias.detach().clone()
     if norm is not None:
-        factor, shift = at_rest(norm)
+        factor, shift = affine_of(norm)
         scale, bias = scale * factor, bias * factor + shift
     convolution = None
     if isinstance(matrix, nn.Conv2d):
@@ -119,8 +141,12 @@ def fold(
     return IntegerMatrix(weight, scale / window**2, bias, convolution, bits, window**2, spikes)
 
 
-def at_rest(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Factor and shift [C] of a batch norm with its running statistics."""
+def affine_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Factor and shift [C] of a batch norm with its running statistics.
+
+    Raises:
+        SpecError: It has no running statistics.
+    """
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise SpecError("batch norm without running statistics: it cannot be deployed")
@@ -132,81 +158,102 @@ def at_rest(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def deployed(network: Network) -> Network:
-    """The network in evaluation with whole weights; the one given is left as it is."""
+    """A deployed copy of a trained network.
+
+    Args:
+        network: Left unchanged.
+
+    Returns:
+        The copy in evaluation mode, its weights integers.
+
+    Raises:
+        SpecError: A part of the network cannot be deployed.
+    """
     twin = copy.deepcopy(network).eval().requires_grad_(False)
     for block in twin.blocks().values():
         _fold(block, matrix_of(block))
     for parent in list(twin.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, BatchNormLIF):
-                setattr(parent, name, nn.Sequential(Affine(*at_rest(norm)), norm.lif))
+                setattr(parent, name, nn.Sequential(Affine(*affine_of(norm)), norm.lif))
             elif isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, name, Affine(*at_rest(norm)))
+                setattr(parent, name, Affine(*affine_of(norm)))
     return twin
 
 
 def _fold(block: nn.Module, matrix: nn.Conv2d | nn.Linear) -> None:
-    """A block's matrix becomes integers, the batch norm right behind it nothing.
+    """Replaces a block's matrix by its integers and the batch norm right after it by nothing.
 
-    An average pooling in front becomes a sum, so that the matrix meets whole numbers.
+    An average pooling before the matrix becomes a sum, so that its inputs are integers.
     """
     parts = dict(block.named_children())
     names = list(parts)
-    at = list(parts.values()).index(matrix)
-    front = list(parts.values())[:at]
-    behind = parts[names[at + 1]] if at + 1 < len(names) else None
-    norm = behind if isinstance(behind, nn.BatchNorm2d) else None
-    window, spikes = (
-        pooled_in_front(block, matrix),
-        any(isinstance(m, LIF | BatchNormLIF) for m in front),
-    )
-    setattr(block, names[at], fold(matrix, norm, window, spikes))
+    position = list(parts.values()).index(matrix)
+    before = list(parts.values())[:position]
+    after = parts[names[position + 1]] if position + 1 < len(names) else None
+    norm = after if isinstance(after, nn.BatchNorm2d) else None
+    spikes = any(isinstance(m, LIF | BatchNormLIF) for m in before)
+    folded = fold(matrix, norm, pooling_before(block, matrix), spikes)
+    setattr(block, names[position], folded)
     if norm is not None:
-        setattr(block, names[at + 1], nn.Identity())
-    for name, pool in zip(names, front, strict=False):
+        setattr(block, names[position + 1], nn.Identity())
+    for name, pool in zip(names, before, strict=False):
         if isinstance(pool, nn.AvgPool2d):
             setattr(block, name, summing(pool))
 
 
 def summing(pool: nn.AvgPool2d) -> nn.AvgPool2d:
-    """The pooling without its division."""
+    """The pooling without its division: sums over its windows.
+
+    Raises:
+        SpecError: Its windows are not all of one size.
+    """
     if pool.ceil_mode or not pool.count_include_pad or pool.divisor_override is not None:
-        raise SpecError(f"{pool}: only means over whole windows can be deployed")
+        raise SpecError(f"{pool}: only means over complete windows can be deployed")
     return nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, divisor_override=1)
 
 
 def integer_matrices(twin: nn.Module) -> dict[str, IntegerMatrix]:
-    """Every matrix of a deployed network, by the name of its module."""
+    """All matrices of a deployed network, by the name of their module."""
     return {n: m for n, m in twin.named_modules() if isinstance(m, IntegerMatrix)}
 
 
 def quantize_after(network: Network, roundings: Mapping[str, Rounding]) -> Network:
-    """A copy of a trained network, its blocks' matrices rounded as given by name.
+    """A copy of a trained network whose weights are quantized anew.
 
-    Blocks that are not named keep their rounding. Raises SpecError for an unknown name, and for
-    steps that would have to be learned.
+    Args:
+        network: Left unchanged.
+        roundings: By the name of a block; the other blocks keep theirs.
+
+    Raises:
+        SpecError: A block is unknown, or a rounding needs training.
     """
     copied = copy.deepcopy(network)
     blocks = copied.blocks()
     for name, rounding in roundings.items():
         if name not in blocks:
-            raise SpecError(f"no block {name!r} to round{did_you_mean(name, blocks)}")
+            raise SpecError(f"no block {name!r} to quantize{did_you_mean(name, blocks)}")
         if rounding.step_size == "learned":
-            raise SpecError(f"block {name!r}: learned steps need training, not only rounding")
+            raise SpecError(f"block {name!r}: step_size = 'learned' needs a training")
         quantize(matrix_of(blocks[name]), rounding)
     return copied
 
 
 def save_deployed(twin: Network, path: Path) -> None:
-    """A deployed network as safetensors, written beside its place and renamed into it."""
+    """Writes a deployed network as safetensors."""
     write(twin.state_dict(), path, FORMAT)
 
 
 def load_deployed(network: Network, path: Path) -> Network:
-    """The deployed twin of an untrained network of the same architecture, its numbers from a file.
+    """Reads a deployed network.
 
-    Raises DataError naming the file and the tensor that is missing, unknown, of another shape or
-    type, not finite, or no integer of so many bits.
+    Args:
+        network: An untrained network of the same architecture; left unchanged.
+        path: A file that `save_deployed` wrote.
+
+    Raises:
+        DataError: A tensor is missing, unknown, of another shape or type, not finite, or needs
+            more bits than the architecture has.
     """
     twin = deployed(network)
     tensors = _read(path)
@@ -218,12 +265,13 @@ def load_deployed(network: Network, path: Path) -> Network:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            found, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            metadata = file.metadata()
     except Exception as error:  # safetensors raises several unrelated types
         raise DataError(f"{path}: not a safetensors file ({error})") from error
     if metadata != FORMAT:
         raise DataError(f"{path}: format {metadata}, must be {FORMAT}")
-    return found
+    return tensors
 
 
 def _demand_fitting(twin: Network, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -231,14 +279,14 @@ def _demand_fitting(twin: Network, tensors: Mapping[str, Tensor], path: Path) ->
     if odd := set(expected) ^ set(tensors):
         raise DataError(f"{path}: of another architecture, differs in {sorted(odd)}")
     for name, own in expected.items():
-        said, found = f"{path}: {name}", tensors[name]
-        if (found.shape, found.dtype) != (own.shape, own.dtype):
+        stored = tensors[name]
+        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
             raise DataError(
-                f"{said} is {found.dtype} {tuple(found.shape)}, must be "
+                f"{path}: {name} is {stored.dtype} {tuple(stored.shape)}, must be "
                 f"{own.dtype} {tuple(own.shape)}"
             )
-        if not torch.isfinite(found).all():
-            raise DataError(f"{said} holds numbers that are not finite")
+        if not torch.isfinite(stored).all():
+            raise DataError(f"{path}: {name} holds numbers that are not finite")
     for name, matrix in integer_matrices(twin).items():
         largest = int(tensors[f"{name}.weight"].to(torch.int64).abs().max())
         if largest > (limit := 2 ** (matrix.bits - 1) - 1):

@@ -1,8 +1,8 @@
-"""Weights that candidates of a study share: each starts from what others have trained.
+"""Weights that the candidates of a study share: each starts from what others have trained.
 
-The pool holds the tensors of every block that was trained last, by place, operation and shape; a
-new network takes what fits it, edge by edge. Ranks among candidates that were trained briefly
-are then those of the pool as well as their own: benchmarks/inheritance.py measures how much.
+The pool holds the latest tensors of every block that was trained, by name, operation and shape; a
+new network takes those that fit it, edge by edge. The ranking of candidates that were trained
+briefly then depends on the pool too: benchmarks/inheritance.py measures how much.
 """
 
 import fcntl
@@ -22,27 +22,40 @@ POOL = "shared.safetensors"
 
 
 def inherit(network: Network, architecture: Architecture, pool: Path) -> float:
-    """Puts the pool's weights into the network; returns the share of its numbers that they are.
+    """Copies the pool's weights into a network.
 
-    Raises DataError for a pool that cannot be read.
+    Args:
+        network: Changed in place.
+        architecture: The architecture of the network.
+        pool: The file of shared weights; it may be missing.
+
+    Returns:
+        The share of the network's numbers that were inherited, 0..1.
+
+    Raises:
+        DataError: The pool cannot be read.
     """
-    known, state = _read(pool), network.state_dict()
+    shared, state = _read(pool), network.state_dict()
     keys = _keys(network, architecture)
-    taken = {name: known[key] for name, key in keys.items() if key in known}
-    network.load_state_dict({**state, **taken})
-    numbers = {name: state[name].numel() for name in keys}
-    share: float = sum(numbers[name] for name in taken) / sum(numbers.values())
+    inherited = {name: shared[key] for name, key in keys.items() if key in shared}
+    network.load_state_dict({**state, **inherited})
+    sizes = {name: state[name].numel() for name in keys}
+    share: float = sum(sizes[name] for name in inherited) / sum(sizes.values())
     return share
 
 
 def contribute(network: Network, architecture: Architecture, pool: Path) -> None:
-    """Puts the network's weights into the pool; whoever writes at the same time waits."""
+    """Puts a network's weights into the pool; processes that write at the same time queue.
+
+    Raises:
+        DataError: The pool cannot be read.
+    """
     state = network.state_dict()
-    mine = {key: state[name] for name, key in _keys(network, architecture).items()}
+    own = {key: state[name] for name, key in _keys(network, architecture).items()}
     pool.parent.mkdir(parents=True, exist_ok=True)
     with pool.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write(_read(pool) | mine, pool)
+        write(_read(pool) | own, pool)
 
 
 def _read(pool: Path) -> dict[str, Tensor]:
@@ -54,18 +67,18 @@ def _read(pool: Path) -> dict[str, Tensor]:
         raise DataError(f"{pool}: not the shared weights of a study ({error})") from error
 
 
-def _keys(network: Network, a: Architecture) -> dict[str, str]:
-    """For every tensor of floats of the network, its name in the pool."""
+def _keys(network: Network, architecture: Architecture) -> dict[str, str]:
+    """The name in the pool of every tensor of floats of the network."""
     operations = {
         f"body.cell{k}.edges.edge{name}": operation
-        for k, cell in enumerate(a.cells)
+        for k, cell in enumerate(architecture.cells)
         for pair, operation in zip(EDGE_NAMES, cell.operations, strict=True)
         for name in (pair, pair[::-1])
     }
-    found = {}
+    keys = {}
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():
             edge = ".".join(name.split(".")[:4])
             sizes = "x".join(map(str, tensor.shape))
-            found[name] = f"{name} {operations.get(edge, '')} {sizes}"
-    return found
+            keys[name] = f"{name} {operations.get(edge, '')} {sizes}"
+    return keys

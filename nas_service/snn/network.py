@@ -1,8 +1,12 @@
 """The spiking network of an architecture. T time steps, B batch, C channels, H W pixels.
 
-Time is folded into the batch: [T*B, C, H, W], time outermost. A still image is the same at every
-step (direct encoding), so the stem runs once and is repeated. In training the batch norm sees
-all time steps together, or each by itself where the style asks for it.
+Time is folded into the batch: [T*B, C, H, W], with time as the outer dimension. A still image is
+the same at every step (direct encoding), so the stem runs once and its output is repeated. In
+training a batch norm computes its statistics over all time steps together, or over each step
+separately where the style asks for it.
+
+Names of modules are names of stored tensors, and the order in which modules are made decides their
+random initial weights and their numbers in an optimizer: neither may change.
 """
 
 from collections import OrderedDict
@@ -26,60 +30,66 @@ Nodes = list[Tensor | None]
 
 
 class CellNetwork(nn.Module):
-    """A cell's live edges; node j is the sum of its incoming edges, the output is node 3.
+    """The live edges of a cell; a node is the sum of its incoming edges, node 3 the output.
 
-    Edges out of one node whose neurons are alike fire alike: their spikes are computed once.
+    Edges that leave one node with equal neurons have equal spikes, which are computed once.
+
+    Args:
+        cell: The cell.
+        channels: Channels C of its maps.
+        style: Settings of all modules.
+        bits: Weight bits by the name of an edge.
     """
 
     def __init__(self, cell: Cell, channels: int, style: Style, bits: dict[str, int]) -> None:
         super().__init__()
-        self.wires = cell.live().edges  # by source: what a node holds is complete when it sends
+        self.ordered_edges = cell.live().edges  # by source: a node is complete before it is read
         self.edges = nn.ModuleDict()
-        for wire in self.wires:
-            own = style.with_bits(bits[wire.name])
-            self.edges[f"edge{wire.name}"] = build(wire.operation, channels, own)
+        for edge in self.ordered_edges:
+            own = style.with_bits(bits[edge.name])
+            self.edges[f"edge{edge.name}"] = build(edge.operation, channels, own)
 
     def forward(self, x: Tensor) -> Tensor:  # [T*B, C, H, W] to the same
         nodes: Nodes = [x, None, None, None]
-        fired: dict[tuple[int, Neuron], Tensor] = {}
-        for wire in self.wires:
-            value = nodes[wire.source]
+        spikes: dict[tuple[int, Neuron], Tensor] = {}
+        for edge in self.ordered_edges:
+            value = nodes[edge.source]
             if value is not None:
-                _add(nodes, wire.target, self._send(wire, value, fired))
+                _add(nodes, edge.target, self._send(edge, value, spikes))
         output = nodes[OUTPUT]
         return torch.zeros_like(x) if output is None else output
 
     def blocks(self) -> dict[str, nn.Module]:
-        """The modules that hold one weight matrix each, in the order they run."""
-        wires = sorted(self.wires, key=lambda e: (not e.backward, e.pair))
+        """The modules that hold one weight matrix each, by name, in the order they run."""
+        edges = sorted(self.ordered_edges, key=lambda e: (not e.backward, e.pair))
         return {
-            f"edge{w.name}{matrix}": self.edges.get_submodule(f"edge{w.name}{matrix}")
-            for w in wires
-            for matrix in w.operation.suffixes
+            f"edge{edge.name}{matrix}": self.edges.get_submodule(f"edge{edge.name}{matrix}")
+            for edge in edges
+            for matrix in edge.operation.suffixes
         }
 
     def _send(
-        self, wire: CellEdge, value: Tensor, fired: dict[tuple[int, Neuron], Tensor]
+        self, edge: CellEdge, value: Tensor, spikes: dict[tuple[int, Neuron], Tensor]
     ) -> Tensor:
-        edge = self.edges[f"edge{wire.name}"]
-        if not wire.operation.weighted:
-            return edge(value)  # type: ignore[no-any-return]
-        neurons, *rest = _stages(edge)
-        key = wire.source, cast(Neuron, neurons.neuron)
-        if key not in fired:
-            fired[key] = neurons(value)
-        y = fired[key]
+        """The output of an edge; `spikes` holds those of all nodes and kinds of neurons so far."""
+        operation = self.edges[f"edge{edge.name}"]
+        if not edge.operation.weighted:
+            return operation(value)  # type: ignore[no-any-return]
+        neurons, *rest = _stages(operation)
+        key = edge.source, cast(Neuron, neurons.neuron)
+        if key not in spikes:
+            spikes[key] = neurons(value)
+        y = spikes[key]
         for module in rest:
             y = module(y)
         return y
 
 
 class RecurrentCell(CellNetwork):
-    """A cell with backward edges, one time step after the other.
+    """A cell with backward edges, which runs one time step after the other.
 
-    What a node sends over a backward edge is added to what its target sends a step later. In the
-    first step nothing has come: a node that has no other input holds zeros, as in SNASNet. Batch
-    norms see each step by itself.
+    The output of a backward edge is added to its target in the next step. In the first step a node
+    without other input is zero, as in SNASNet. Batch norms compute statistics of each step.
     """
 
     def __init__(self, cell: Cell, channels: int, style: Style, bits: dict[str, int]) -> None:
@@ -88,14 +98,14 @@ class RecurrentCell(CellNetwork):
 
     def forward(self, x: Tensor) -> Tensor:  # [T*B, C, H, W] to the same
         states: dict[nn.Module, LIFBoxFeedForwardState] = {}
-        late: Nodes = [None] * (OUTPUT + 1)
+        delayed: Nodes = [None] * (OUTPUT + 1)
         outputs = []
         for t, current in enumerate(x.unflatten(0, (self.time_steps, -1))):
-            nodes, late = late, [None] * (OUTPUT + 1)
+            nodes, delayed = delayed, [None] * (OUTPUT + 1)
             _add(nodes, 0, current)
             self._run(nodes, nodes, states, backward=False)
             if t + 1 < self.time_steps:
-                self._run(nodes, late, states, backward=True)
+                self._run(nodes, delayed, states, backward=True)
             output = nodes[OUTPUT]
             outputs.append(torch.zeros_like(current) if output is None else output)
         return torch.cat(outputs)
@@ -108,19 +118,19 @@ class RecurrentCell(CellNetwork):
         *,
         backward: bool,
     ) -> None:
-        """Sends over all edges of one direction what their sources hold in this step."""
-        for wire in self.wires:
-            if wire.backward == backward:
-                value = nodes[wire.source]
+        """Runs all edges of one direction for one time step."""
+        for edge in self.ordered_edges:
+            if edge.backward == backward:
+                value = nodes[edge.source]
                 if value is None:
                     value = torch.zeros_like(cast(Tensor, nodes[0]))
-                for module in _stages(self.edges[f"edge{wire.name}"]):
+                for module in _stages(self.edges[f"edge{edge.name}"]):
                     value = _stepped(module, value, states)
-                _add(targets, wire.target, value)
+                _add(targets, edge.target, value)
 
 
 def _stages(edge: nn.Module) -> list[nn.Module]:
-    """The modules of an edge, one after the other: neurons, matrix, norm; twice if separable."""
+    """The modules of an edge in order: neurons, matrix, norm; twice if separable."""
     if not isinstance(edge, nn.Sequential):
         return [edge]
     return [module for part in edge for module in _stages(part)]
@@ -129,7 +139,7 @@ def _stages(edge: nn.Module) -> list[nn.Module]:
 def _stepped(
     module: nn.Module, x: Tensor, states: dict[nn.Module, LIFBoxFeedForwardState]
 ) -> Tensor:
-    """One time step of a module [B, ...]; neurons keep their state in `states`."""
+    """One time step [B, ...] of a module; `states` holds the membrane potentials of neurons."""
     if not isinstance(module, LIF):
         return module(x)  # type: ignore[no-any-return]
     state = states.get(module) or LIFBoxFeedForwardState(v=torch.zeros_like(x))
@@ -137,9 +147,9 @@ def _stepped(
     return cast(Tensor, spikes)
 
 
-def _add(nodes: Nodes, at: int, value: Tensor) -> None:
-    before = nodes[at]
-    nodes[at] = value if before is None else before + value
+def _add(nodes: Nodes, node: int, value: Tensor) -> None:
+    before = nodes[node]
+    nodes[node] = value if before is None else before + value
 
 
 class StepDropout(nn.Module):
@@ -153,22 +163,32 @@ class StepDropout(nn.Module):
         if not self.training or self.share == 0:
             return x
         steps = x.unflatten(0, (self.time_steps, -1))
-        kept = nn.functional.dropout(torch.ones_like(steps[0]), self.share)
-        dropped: Tensor = steps * kept
+        mask = nn.functional.dropout(torch.ones_like(steps[0]), self.share)
+        dropped: Tensor = steps * mask
         return dropped.flatten(0, 1)
 
 
 def _reduction(channels: int, wider: int, style: Style) -> nn.Sequential:
-    """Between two cells: the channels of the next, half the side."""
+    """The block between two cells: it changes the channels and halves the side."""
     return nn.Sequential(
         *style.norm_lif(channels), *conv_bn(channels, wider, 3, style), nn.AvgPool2d(2)
     )
 
 
 class Network(nn.Module):
-    """Stem, cells with reductions between them, classifier with a vote per class.
+    """Stem, cells with reductions between them, and a classifier.
 
     Each entry of `blocks` holds exactly one weight matrix and every parameter that belongs to it.
+
+    Args:
+        architecture: The candidate.
+        task: Shape and classes of the images.
+        votes: Outputs that are averaged for each class.
+        dropout: Share of the classifier's inputs that is dropped in training, 0..1.
+        neuron: The neurons; the architecture sets their threshold.
+        rounding: How weights are quantized; the architecture sets their bits.
+        norm_each_step: Batch norms compute statistics of each time step in training.
+        momentum: Of the running statistics of batch norms.
     """
 
     def __init__(
@@ -209,37 +229,38 @@ class Network(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class scores [B, classes] of images [B, C, H, W], or of frames [B, T, C, H, W]."""
+        """Class scores [B, classes] of images [B, C, H, W], or of recordings [B, T, C, H, W]."""
         if images.dim() == 5:
-            x = self.stem(_fast(images.transpose(0, 1).flatten(0, 1)))
+            x = self.stem(_channels_last(images.transpose(0, 1).flatten(0, 1)))
         else:
-            x = torch.cat([self.stem(_fast(images))] * self.time_steps)  # the same at every step
+            x = torch.cat([self.stem(_channels_last(images))] * self.time_steps)
         scores: Tensor = self.readout(self.hidden(self.body(x)))  # [T*B, classes * votes]
         votes: Tensor = scores.unflatten(0, (self.time_steps, -1)).unflatten(-1, (-1, self.votes))
         return votes.mean((0, -1))
 
     @property
     def cells(self) -> list[CellNetwork]:
+        """The cells in the order they run."""
         return [part for part in self.body if isinstance(part, CellNetwork)]
 
     def blocks(self) -> dict[str, nn.Module]:
         """The modules that hold one weight matrix each, by name, in the order they run."""
-        found: dict[str, nn.Module] = {"stem": self.stem}
+        blocks: dict[str, nn.Module] = {"stem": self.stem}
         for name, part in self.body.named_children():
             if isinstance(part, CellNetwork):
-                found |= {f"{name}.{edge}": block for edge, block in part.blocks().items()}
+                blocks |= {f"{name}.{edge}": block for edge, block in part.blocks().items()}
             else:
-                found[name] = part
-        return found | {"hidden": self.hidden, "readout": self.readout}
+                blocks[name] = part
+        return blocks | {"hidden": self.hidden, "readout": self.readout}
 
 
-def _fast(images: Tensor) -> Tensor:
-    """In the layout that convolutions of spikes are fast in."""
+def _channels_last(images: Tensor) -> Tensor:
+    """The layout in which convolutions of spikes are fast."""
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def _body(a: Architecture, style: Style) -> Iterator[tuple[str, nn.Module]]:
-    """Cells, and the reductions between them, by name."""
+    """Cells and the reductions between them, with their names."""
     for k, (cell, width) in enumerate(zip(a.cells, a.widths, strict=True)):
         if k:
             name = f"reduction{k - 1}"
@@ -250,5 +271,5 @@ def _body(a: Architecture, style: Style) -> Iterator[tuple[str, nn.Module]]:
 
 
 def lif_layers(network: nn.Module) -> Sequence[LIF]:
-    """Every layer of neurons, in the order of construction."""
+    """All layers of neurons of a network, in the order in which they were made."""
     return [module for module in network.modules() if isinstance(module, LIF)]

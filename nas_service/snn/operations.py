@@ -1,4 +1,4 @@
-"""Operations as modules: from the table of a space to what runs on an edge."""
+"""The module that computes an operation on an edge. T time steps, B batch, C channels."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from nas_service.snn.neurons.scan import in_cpp
 from nas_service.snn.quantization import Rounding, quantize
 from nas_service.spaces.operations import Matrix, Operation
 
-BN_MOMENTUM = 0.3  # with the usual 0.1 the running statistics lag a short training by epochs
+BN_MOMENTUM = 0.3  # with the usual 0.1, running statistics of a short training are epochs old
 
 
 class StepNorm(nn.BatchNorm2d):
-    """A batch norm with the statistics of each time step by itself, over folded time [T*B, ...].
+    """A batch norm of folded time [T*B, C, H, W] with separate statistics of each time step.
 
-    SNASNet trains so, step by step; folded statistics see all steps together.
+    This is how SNASNet trains; `nn.BatchNorm2d` computes statistics over all steps together.
     """
 
     def __init__(self, channels: int, time_steps: int, momentum: float) -> None:
@@ -31,7 +31,10 @@ class StepNorm(nn.BatchNorm2d):
 
 
 class SmoothPool2d(nn.AvgPool2d):
-    """nn.AvgPool2d with stride 1; beside C++ a depthwise convolution, several times faster."""
+    """nn.AvgPool2d with stride 1.
+
+    On a CPU it is a depthwise convolution, several times faster, where the C++ backend runs.
+    """
 
     def __init__(self, kernel: int) -> None:
         super().__init__(kernel, stride=1, padding=kernel // 2)
@@ -47,7 +50,7 @@ class SmoothPool2d(nn.AvgPool2d):
 
 @dataclass(frozen=True)
 class Style:
-    """What all modules of a network share."""
+    """Settings that all modules of a network share."""
 
     time_steps: int
     rounding: Rounding
@@ -56,22 +59,24 @@ class Style:
     momentum: float = BN_MOMENTUM
 
     def lif(self, threshold: float | None = None) -> LIF:
-        """A layer of neurons, with a threshold of its own if one is given."""
+        """A layer of neurons, with its own threshold if one is given."""
         own = self.neuron.threshold if threshold is None else threshold
         return LIF(self.time_steps, replace(self.neuron, threshold=own))
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
+        """A batch norm of maps with these channels."""
         if self.norm_each_step:
             return StepNorm(channels, self.time_steps, self.momentum)
         return nn.BatchNorm2d(channels, momentum=self.momentum)
 
     def norm_lif(self, channels: int) -> list[nn.Module]:
-        """A batch norm and neurons right behind it, in one where time is folded."""
+        """A batch norm followed by neurons, as one module where time is folded."""
         if self.norm_each_step:
             return [self.norm(channels), self.lif()]
         return [BatchNormLIF(channels, self.time_steps, self.neuron, self.momentum)]
 
     def with_bits(self, bits: int) -> "Style":
+        """The same settings with another number of weight bits."""
         return replace(self, rounding=replace(self.rounding, bits=bits))
 
 
@@ -84,7 +89,7 @@ def conv_bn(
     stride: int = 1,
     dilation: int = 1,
 ) -> list[nn.Module]:
-    """A quantised convolution that keeps the size of its map, and its batch norm."""
+    """A quantized convolution and its batch norm; with stride 1 it keeps the size of its map."""
     padding = dilation * (kernel // 2)
     conv = SpikeConv2d(
         c_in, c_out, kernel, stride, padding=padding, dilation=dilation, groups=groups, bias=False
@@ -93,7 +98,19 @@ def conv_bn(
 
 
 def build(operation: Operation, channels: int, style: Style) -> nn.Module:
-    """The module of one edge; every operation keeps the shape [T*B, C, H, W]."""
+    """Makes the module of one edge.
+
+    Args:
+        operation: The operation.
+        channels: Channels C of its maps.
+        style: Settings of all modules.
+
+    Returns:
+        A module that keeps the shape [T*B, C, H, W].
+
+    Raises:
+        ValueError: The operation transmits nothing.
+    """
     if operation.weighted:
         return _convolutions(operation, channels, style)
     if operation.pooling == "mean":
@@ -102,7 +119,7 @@ def build(operation: Operation, channels: int, style: Style) -> nn.Module:
         return nn.MaxPool2d(operation.window, stride=1, padding=operation.window // 2)
     if operation.passes:
         return nn.Identity()
-    raise ValueError(f"{operation}: an edge that carries nothing has no module")
+    raise ValueError(f"{operation}: an operation that transmits nothing has no module")
 
 
 def _convolutions(operation: Operation, channels: int, style: Style) -> nn.Module:

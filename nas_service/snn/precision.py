@@ -13,26 +13,33 @@ CPU_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86 and of ARM, as Linux n
 
 @functools.cache
 def native_bf16(kind: str = "cpu") -> bool:
-    """Whether a kind of device computes in bf16: emulation is ten times slower than fp32."""
+    """True where a kind of device has bf16 instructions; emulation is ten times slower than fp32.
+
+    Args:
+        kind: `cpu` or `cuda`.
+    """
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
-        words = Path("/proc/cpuinfo").read_text().split()
+        flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
         return False
-    return kind == "cpu" and not set(CPU_FLAGS).isdisjoint(words)
+    return kind == "cpu" and not set(CPU_FLAGS).isdisjoint(flags)
 
 
 @functools.cache
-def _say_fp32(kind: str) -> None:
-    log.warning("bf16 was asked for, but this %s has no instructions for it: fp32", kind)
+def _warn_of_fp32(kind: str) -> None:
+    log.warning("precision = 'bf16', but this %s has no bf16 instructions: fp32 is used", kind)
 
 
 def autocast(bf16: bool, kind: str = "cpu") -> torch.autocast:
-    """A context in which convolutions and matrices run in bf16, if asked for and at hand.
+    """A context in which convolutions and matrix products run in bf16.
 
-    Where bf16 is not at hand it changes nothing, and says so once in the log.
+    Args:
+        bf16: Whether bf16 is asked for. A device without bf16 instructions computes in fp32, which
+            is reported in the log once.
+        kind: `cpu` or `cuda`.
     """
     if bf16 and not native_bf16(kind):
-        _say_fp32(kind)
+        _warn_of_fp32(kind)
     return torch.autocast(kind, torch.bfloat16, enabled=bf16 and native_bf16(kind))

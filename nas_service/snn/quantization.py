@@ -1,7 +1,8 @@
-"""Weights of b bits: trained through their rounding or rounded after training.
+"""Weights of b bits: quantization-aware training, or quantization after the training.
 
-G grids of a matrix (one per output channel, or one), n weights of a grid, C_out output channels.
-A grid is symmetric: whole steps -L .. L with L = 2^(b-1) - 1.
+A matrix has G grids (one for each output channel, or one), a grid has n weights; C_out is the
+number of output channels. A grid is symmetric: integers -L .. L with L = 2^(b-1) - 1, times a
+step size.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from torch.nn.utils import parametrize
 from nas_service.errors import SpecError, pick
 
 TINY = torch.finfo(torch.float32).tiny
-LARGEST_LOG = 80.0  # of a learned step: its inverse and its multiples are float32 numbers
+LARGEST_LOG = 80.0  # of a learned step: its inverse and its multiples stay finite in float32
 BITS = range(2, 9)
 CLIPPINGS = 32  # candidates of the search for the least squared error
 
@@ -26,11 +27,14 @@ Mode = Literal["qat", "ptq"]
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the weights of a matrix are rounded; raises SpecError for what does not go together.
+    """How the weights of a matrix are quantized.
 
-    `step_size` sets the step of a grid: `absmax` from its largest weight, `mse` with the least
-    squared error, `learned` with the weights (LSQ). `mode`: `qat` trains and scores through the
-    same rounding; `ptq` trains in float and rounds wherever the network is scored.
+    `step_size`: `absmax` takes it from the largest weight of a grid, `mse` minimises the squared
+    error, `learned` trains it with the weights (LSQ). `mode`: `qat` trains and scores with
+    quantized weights; `ptq` trains in floating point and quantizes wherever the network is scored.
+
+    Raises:
+        SpecError: A value is unknown, or two of them exclude each other.
     """
 
     bits: int
@@ -59,20 +63,20 @@ class Rounding:
 
 
 def absmax(weights: Tensor, limit: int) -> Tensor:
-    """Steps [G] of weights [G, n] whose outermost level is the largest weight."""
+    """Step sizes [G] of weights [G, n] so that the largest integer is the largest weight."""
     return torch.clamp(weights.abs().amax(1) / limit, min=TINY)
 
 
 def least_squares(weights: Tensor, limit: int) -> Tensor:
-    """Steps [G] of weights [G, n] with the least squared error.
+    """Step sizes [G] of weights [G, n] with the least squared error.
 
-    Clippings are tried from the largest weight downwards; each gives integers q, and these their
-    best step <w, q> / <q, q>.
+    Clipping values are tried from the largest weight downwards; each gives integers q, whose best
+    step size is <w, q> / <q, q>.
     """
     best = absmax(weights, limit)
     least = squared_error(weights, best, limit)
     for clipping in torch.arange(CLIPPINGS, 0, -1, device=weights.device) / CLIPPINGS:
-        q = whole(weights, absmax(weights, limit) * clipping, limit)
+        q = to_integers(weights, absmax(weights, limit) * clipping, limit)
         step = ((weights * q).sum(1) / (q * q).sum(1).clamp(min=1)).clamp(min=TINY)
         error = squared_error(weights, step, limit)
         best, least = torch.where(error < least, step, best), torch.minimum(error, least)
@@ -80,7 +84,10 @@ def least_squares(weights: Tensor, limit: int) -> Tensor:
 
 
 def initial_step(weights: Tensor, limit: int) -> Tensor:
-    """Steps [G] from which LSQ starts, 2 <|w|> / sqrt(L); 1 where all weights are 0."""
+    """Step sizes [G] from which LSQ starts, 2 <|w|> / sqrt(L); 1 where all weights are 0.
+
+    Source: Esser et al., Learned Step Size Quantization, ICLR 2020, section 2.1.
+    """
     step = 2 * weights.abs().mean(1) / limit**0.5
     return torch.where(step > 0, step, torch.ones_like(step)).clamp(min=TINY)
 
@@ -92,57 +99,60 @@ STEP_SIZES: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
-def whole(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """Weights [G, ...] in whole steps [G], float; as torch rounds: times the step's inverse."""
+def to_integers(weights: Tensor, step: Tensor, limit: int) -> Tensor:
+    """Integers [G, ...], as floats, of weights [G, ...] on grids with step sizes [G].
+
+    Weights are multiplied by the inverse of the step, as torch's fake quantization does.
+    """
     inverse = (1 / step).view(-1, *[1] * (weights.dim() - 1))
     return (weights * inverse).round().clamp(-limit, limit)
 
 
 def squared_error(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """What rounding does to weights [G, n], summed over n: [G]."""
-    return (weights - whole(weights, step, limit) * step[:, None]).square().sum(1)
+    """Squared error of quantized weights [G, n], summed over n: [G]."""
+    return (weights - to_integers(weights, step, limit) * step[:, None]).square().sum(1)
 
 
 def rounded(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """Weights [G, ...] on grids of steps [G]; gradients pass inside the grid."""
+    """Quantized weights [G, ...] on grids with step sizes [G]; gradients pass inside the grid."""
     zero = torch.zeros(len(weights), dtype=torch.int32, device=weights.device)
     return torch.fake_quantize_per_channel_affine(weights, step, zero, 0, -limit, limit)
 
 
 class _LearnedSteps(torch.autograd.Function):
-    """Rounds weights [G, n] to steps [G] with LSQ's gradients (Esser et al., ICLR 2020).
+    """Quantizes weights [G, n] with step sizes [G] and LSQ's gradients (Esser et al., ICLR 2020).
 
-    Inside the grid a weight's gradient passes and its step's is q - w / s; outside the weight's is
-    0 and its step's is q, the limit with w's sign. A step's sum is scaled by 1 / sqrt(n L). To the
-    step's logarithm it is s times that.
+    Inside the grid, the gradient of a weight w passes, and that of its step s is q - w / s; outside
+    of it they are 0 and q, the limit with the sign of w. The sum over a grid is scaled by
+    1 / sqrt(n L); the gradient of log s is s times that.
     """
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, log_step: Tensor, limit: int) -> Tensor:
         step = from_log(log_step)
-        found = rounded(weights, step, limit)
-        ctx.save_for_backward(weights, step, found)
+        quantized = rounded(weights, step, limit)
+        ctx.save_for_backward(weights, step, quantized)
         ctx.limit = limit
-        return found
+        return quantized
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        weights, step, found = ctx.saved_tensors  # found is q s
+        weights, step, quantized = ctx.saved_tensors  # quantized = q s
         inside = weights.abs() <= ctx.limit * step[:, None]
-        to_log = (found - weights * inside).mul_(grad).sum(1)
+        to_log = (quantized - weights * inside).mul_(grad).sum(1)
         return grad * inside, to_log / (weights.shape[1] * ctx.limit) ** 0.5, None
 
 
 def from_log(log_step: Tensor) -> Tensor:
-    """Steps from their logarithms, within what float32 can divide and multiply by."""
+    """Step sizes from their logarithms, limited to what float32 can divide and multiply by."""
     return log_step.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
 
 
 class FakeQuantize(nn.Module):
-    """Rounds weights [C_out, ...]; gradients pass unchanged.
+    """Quantizes weights [C_out, ...]; gradients pass unchanged.
 
-    The batch norm behind a matrix is a factor per channel, which goes into the channel's scale, so
-    no weight is rounded twice.
+    The batch norm after a matrix is a factor per channel, which becomes part of the channel's
+    scale when the network is deployed, so no weight is rounded twice.
     """
 
     def __init__(self, rounding: Rounding) -> None:
@@ -156,11 +166,11 @@ class FakeQuantize(nn.Module):
         )
 
     def step(self, weight: Tensor) -> Tensor:
-        """Steps of the grids [G]."""
+        """Step sizes of the grids [G]."""
         return STEP_SIZES[self.rounding.step_size](self.grids(weight.detach()), self.rounding.limit)
 
     def forward(self, weight: Tensor) -> Tensor:
-        if weight.is_meta:  # torch has no rounding kernel for tensors without numbers
+        if weight.is_meta:  # torch cannot quantize tensors without numbers
             return weight
         if self.training and self.rounding.mode == "ptq":
             return weight
@@ -168,10 +178,10 @@ class FakeQuantize(nn.Module):
 
 
 class LearnedQuantize(FakeQuantize):
-    """Rounds weights [C_out, ...] to steps that are learned with them (LSQ).
+    """Quantizes weights [C_out, ...] with step sizes that are trained with them (LSQ).
 
-    A step is kept as its logarithm: it stays positive, and any optimizer moves it by a share of
-    itself. It starts from the weights given.
+    The parameter is the logarithm of the step size, which stays positive then; its first value is
+    computed from the weights.
     """
 
     def __init__(self, rounding: Rounding, weight: Tensor) -> None:
@@ -185,48 +195,66 @@ class LearnedQuantize(FakeQuantize):
         if weight.is_meta:
             return weight
         grids, limit = self.grids(weight), self.rounding.limit
-        found: Tensor = _LearnedSteps.apply(grids, self.log_step, limit)  # type: ignore[no-untyped-call]
-        return found.view_as(weight)
+        quantized: Tensor = _LearnedSteps.apply(grids, self.log_step, limit)  # type: ignore[no-untyped-call]
+        return quantized.view_as(weight)
 
 
 def quantize(module: nn.Module, rounding: Rounding) -> nn.Module:
-    """The module, its `weight` seen through this rounding from now on, in place of any before."""
-    seen = _seen_through(module)
-    weight: Tensor = module.weight if seen is None else seen.original  # type: ignore[assignment]
+    """Quantizes the `weight` of a module whenever it is read.
+
+    Args:
+        module: Changed in place; a rounding that it has already is replaced.
+        rounding: How its weights are quantized.
+
+    Returns:
+        The module.
+    """
+    installed = _parametrization(module)
+    weight: Tensor = module.weight if installed is None else installed.original  # type: ignore[assignment]
     learned = rounding.step_size == "learned"
     quantizer = LearnedQuantize(rounding, weight) if learned else FakeQuantize(rounding)
     quantizer.train(module.training)
-    if seen is None:
+    if installed is None:
         return parametrize.register_parametrization(module, "weight", quantizer)
-    seen[0] = quantizer  # taking it off would take it off all copies of the module: one class
+    installed[0] = quantizer  # copies of a module share its class: torch cannot remove it from one
     return module
 
 
 def quantizer_of(matrix: nn.Module) -> FakeQuantize:
-    """The rounding of a matrix; SpecError where there is none."""
-    seen = _seen_through(matrix)
-    quantizer = None if seen is None else seen[0]
+    """The quantizer of a matrix.
+
+    Raises:
+        SpecError: The matrix is not quantized.
+    """
+    installed = _parametrization(matrix)
+    quantizer = None if installed is None else installed[0]
     if not isinstance(quantizer, FakeQuantize):
-        raise SpecError(f"weight of {type(matrix).__name__}: not quantised, `quantize` it first")
+        raise SpecError(f"weight of {type(matrix).__name__}: not quantized, `quantize` it first")
     return quantizer
 
 
-def _seen_through(module: nn.Module) -> parametrize.ParametrizationList | None:
+def _parametrization(module: nn.Module) -> parametrize.ParametrizationList | None:
     if not parametrize.is_parametrized(module, "weight"):
         return None
     return module.parametrizations.weight  # type: ignore[union-attr,return-value]
 
 
 def integer_weights(matrix: nn.Module) -> tuple[Tensor, Tensor]:
-    """Integers [C_out, ...] int8 and scales [C_out] whose product is what the matrix multiplies
-    by when it is scored. Raises ValueError for weights that are not finite."""
+    """Integers [C_out, ...] (int8) and scales [C_out] of a quantized matrix.
+
+    Their product is the weight that the matrix is scored with.
+
+    Raises:
+        SpecError: The matrix is not quantized.
+        ValueError: A weight is not finite.
+    """
     quantizer = quantizer_of(matrix)
     weight: Tensor = matrix.parametrizations.weight.original  # type: ignore[union-attr,assignment]
     if not torch.isfinite(weight).all():
         raise ValueError(f"weight of {type(matrix).__name__}: not finite, it has no integers")
     with torch.no_grad():
         scale = quantizer.step(weight).expand(len(weight)).clone()
-        return whole(weight, scale, quantizer.rounding.limit).to(torch.int8), scale
+        return to_integers(weight, scale, quantizer.rounding.limit).to(torch.int8), scale
 
 
 def matrix_of(block: nn.Module) -> nn.Conv2d | nn.Linear:
@@ -235,11 +263,11 @@ def matrix_of(block: nn.Module) -> nn.Conv2d | nn.Linear:
 
 
 def steps_of(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Learned steps: trained with a network, but gone into its scales when it is deployed."""
+    """Learned step sizes: trained with a network, part of its scales when it is deployed."""
     return (m.log_step for m in module.modules() if isinstance(m, LearnedQuantize))
 
 
 def network_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """All parameters but the steps of grids."""
+    """All parameters except learned step sizes."""
     steps = {id(step) for step in steps_of(module)}
     return (p for p in module.parameters() if id(p) not in steps)

@@ -1,4 +1,4 @@
-"""From a network to what the chip must do: the network is the only source of shapes."""
+"""The workload of a network, and its spike rates: shapes are read from a run of the network."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,21 +12,33 @@ from torch import Tensor, nn
 from hw_models import Layer, Workload
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
-from nas_service.snn.quantization import network_parameters
+from nas_service.snn.quantization import matrix_of, network_parameters
 from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import Task
 
-PIXEL_BITS = 8  # of a directly coded image, or of counts of events
+PIXEL_BITS = 8  # of a pixel of an image, or of a count of events
 
 
 def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:
-    """Workload of an architecture, from a run on the meta device: no numbers, only shapes."""
+    """The workload of an architecture.
+
+    Args:
+        architecture: The candidate.
+        task: The shape of its images, and its classes.
+        votes: Outputs that are averaged for each class.
+
+    Returns:
+        Its layers, from a run on torch's meta device, which computes shapes but no numbers.
+    """
     return wired(architecture, *traced_blocks(architecture, task, votes))
 
 
 def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str, Layer], Maps]:
-    """Layers by block, and the size of each cell's nodes."""
+    """Layers by the name of their block, and the values of each cell's node [K].
+
+    The arguments are those of `trace`.
+    """
     with torch.device("meta"), torch.inference_mode():
         network = Network(a, task, votes).eval()
         layers, maps = _run(network, a, task)
@@ -48,7 +60,7 @@ def _run(network: Network, a: Architecture, task: Task) -> tuple[dict[str, Layer
         for cell in network.cells
     ]
     frames = (a.time_steps,) if task.events else ()
-    with _watching(network, record):
+    with _recording(network, record):
         network(torch.empty(1, *frames, task.channels, task.size, task.size))
     for hook in hooks:
         hook.remove()
@@ -57,11 +69,11 @@ def _run(network: Network, a: Architecture, task: Task) -> tuple[dict[str, Layer
 
 
 @contextmanager
-def _watching(network: Network, record: Callable[..., None]) -> Iterator[None]:
+def _recording(network: Network, record: Callable[..., None]) -> Iterator[None]:
     """Calls `record(name, block, matrix, input, output)` for the weight matrix of each block."""
     hooks = []
     for name, block in network.blocks().items():
-        matrix = next(m for m in block.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+        matrix = matrix_of(block)
 
         def hook(m: nn.Module, x: Any, y: Tensor, name: str = name, block: Any = block) -> None:
             record(name, block, m, x[0], y)
@@ -95,18 +107,19 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
 
 
 def _neurons(before: list[nn.Module], x: Tensor) -> int:
-    """Potentials kept in front of a matrix that reads x [T*B, ...], before any pooling."""
-    found = sum(isinstance(m, LIF | BatchNormLIF) for m in before)
-    return found * x[0].numel() * _window(before) ** 2
+    """Neurons whose spikes a matrix reads as x [T*B, ...], counted before any pooling."""
+    lif_layers = sum(isinstance(m, LIF | BatchNormLIF) for m in before)
+    return lif_layers * x[0].numel() * _window(before) ** 2
 
 
 def _around(block: nn.Module, matrix: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The modules of a block before and after its matrix."""
     modules = list(block.children())
-    at = modules.index(matrix)
-    return modules[:at], modules[at + 1 :]
+    position = modules.index(matrix)
+    return modules[:position], modules[position + 1 :]
 
 
-def pooled_in_front(block: nn.Module, matrix: nn.Module) -> int:
+def pooling_before(block: nn.Module, matrix: nn.Module) -> int:
     """Side of the average pooling between a block's neurons and its matrix; 1 for none."""
     return _window(_around(block, matrix)[0])
 
@@ -123,23 +136,28 @@ def _bits_of_mean(window: int) -> int:
 
 
 def spike_rates(network: Network, images: Tensor) -> dict[str, float | tuple[float, ...]]:
-    """Share of non-zero inputs of each weight matrix in each time step, over images [B, C, H, W].
+    """Share of non-zero inputs of each weight matrix.
 
-    One number for a matrix that is multiplied once; 0 in the first step of a backward edge, over
-    which nothing has come yet.
+    Args:
+        network: Put into evaluation mode.
+        images: Scaled images [B, C, H, W], or recordings [B, T, C, H, W].
+
+    Returns:
+        For each block, the share in each time step [T], 0..1; one number for a matrix that is
+        multiplied once. It is 0 in the first step of a backward edge, which transmits nothing yet.
     """
-    found: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
 
     def record(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor) -> None:
-        busy = (x != 0).unflatten(0, (-1, len(images))).flatten(1).double().mean(1)
-        found.setdefault(name, []).extend(busy.tolist())
+        share = (x != 0).unflatten(0, (-1, len(images))).flatten(1).double().mean(1)
+        shares.setdefault(name, []).extend(share.tolist())
 
-    with torch.inference_mode(), _watching(network.eval(), record):
+    with torch.inference_mode(), _recording(network.eval(), record):
         network(images)
-    return {name: _in_each_step(name, busy, network.time_steps) for name, busy in found.items()}
+    return {name: _in_each_step(name, each, network.time_steps) for name, each in shares.items()}
 
 
-def _in_each_step(name: str, busy: list[float], time_steps: int) -> float | tuple[float, ...]:
-    if name == "stem" and len(busy) == 1:
-        return busy[0]
-    return (*[0.0] * (time_steps - len(busy)), *busy)
+def _in_each_step(name: str, shares: list[float], time_steps: int) -> float | tuple[float, ...]:
+    if name == "stem" and len(shares) == 1:
+        return shares[0]
+    return (*[0.0] * (time_steps - len(shares)), *shares)

@@ -24,14 +24,14 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class Diverged(Exception):
-    """The loss is no number any more. `evaluate` closes the candidate as diverged."""
+    """The loss, a weight or a class score is not finite; the candidate's outcome is `diverged`."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, and for how long at most."""
+    """How a network is trained."""
 
-    epochs: int  # of the whole schedule; a training may end before
+    epochs: int  # of the complete schedule; a training may end before
     batch_size: int
     learning_rate: float
     weight_decay: float
@@ -44,7 +44,11 @@ class Recipe:
     augmentation: Augmentation = AS_IS
 
     def optimizer_of(self, network: nn.Module) -> torch.optim.Optimizer:
-        """For all parameters; learned steps of grids do not decay."""
+        """The optimizer of a network: group 0 holds its parameters, group 1 its learned steps.
+
+        Learned quantization steps have no weight decay. Checkpoints number parameters in this
+        order.
+        """
         groups: list[dict[str, Any]] = [{"params": list(network_parameters(network))}]
         if steps := list(steps_of(network)):
             groups.append({"params": steps, "weight_decay": 0.0})
@@ -56,11 +60,17 @@ class Recipe:
     def schedule_of(
         self, optimizer: torch.optim.Optimizer, steps: int, done: int
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """The learning rate over `steps`, of which some are done.
+        """The schedule of the learning rate.
 
-        `cosine` falls to 1 % (SNASNet); `onecycle` rises first and ends at 1 / 250 000 of the top.
+        `cosine` falls to 1 % (SNASNet); `onecycle` rises first and ends at 1 / 250 000 of its
+        maximum.
+
+        Args:
+            optimizer: Its learning rate is set.
+            steps: Steps of the complete schedule.
+            done: Steps that were done before.
         """
-        if done:  # a schedule that begins behind its first step asks for what the first one set
+        if done:  # a schedule that starts later reads what its first step sets in the optimizer
             self.schedule_of(optimizer, steps, 0)
         if self.schedule == "cosine":
             return torch.optim.lr_scheduler.LambdaLR(
@@ -71,24 +81,36 @@ class Recipe:
         )
 
 
-FINAL_SHARE = 0.01  # of the learning rate that `cosine` leaves
+FINAL_SHARE = 0.01  # of the learning rate, at the end of `cosine`
 
 
 def cosine(done: float) -> float:
-    """Share of the learning rate at a share of the steps, 0..1."""
+    """Share of the learning rate, 1 to 0.01, after a share of the steps, 0..1."""
     return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True)
 class Epoch:
-    number: int
+    """One pass over the training images."""
+
+    number: int  # from 1
     loss: float  # mean over the epoch's batches
 
 
 def batches(
     images: Examples, order: Tensor, steps: int, device: torch.device = CPU
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Raw pixels and labels of `steps` equal batches, on the device."""
+    """Batches of images.
+
+    Args:
+        images: The images.
+        order: Numbers of the images [n], in the order of the batches.
+        steps: The number of batches, which are of equal size.
+        device: Where the batches are put.
+
+    Yields:
+        Raw pixels [B, ...] and labels [B].
+    """
     labels = images.labels
     for index in order.chunk(steps):
         yield images.pixels(index).to(device), labels[index].to(device)
@@ -102,34 +124,47 @@ def fit(
     *,
     until: int | None = None,
     check_interrupt: Callable[[], None] = lambda: None,
-    saved: checkpoint.Place | None = None,
+    saved: checkpoint.CheckpointFile | None = None,
     device: torch.device = CPU,
 ) -> Iterator[Epoch]:
-    """Trains for the recipe's epochs, or `until` one of them; yields after each; raises Diverged.
+    """Trains a network, epoch by epoch.
 
-    `check_interrupt` is called before every batch and may raise to end the training. With `saved`,
-    every epoch is kept there once its receiver is done with it, and a training that was ended
-    continues after its last one: the same weights come out as without a break.
+    Args:
+        network: Changed in place.
+        images: The training images.
+        recipe: How it is trained.
+        seed: Seed of the order of the images and of their augmentation.
+        until: The last epoch, where the training ends before the recipe's schedule.
+        check_interrupt: Called before every batch; may raise to end the training.
+        saved: The checkpoint, written after every epoch. A training that was interrupted continues
+            after the epoch of its checkpoint, with the same result as without the interruption.
+        device: Where the network is.
+
+    Yields:
+        Each epoch, before its checkpoint is written.
+
+    Raises:
+        Diverged: The loss or a weight is not finite.
     """
-    die = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     steps = max(1, len(images.labels) // recipe.batch_size)
     optimizer = recipe.optimizer_of(network)
     last = recipe.epochs if until is None else until
-    done = saved.resume(network, optimizer, die, last) if saved else 0
+    done = saved.resume(network, optimizer, generator, last) if saved else 0
     schedule = recipe.schedule_of(optimizer, steps * recipe.epochs, steps * done)
     for number in range(done + 1, last + 1):
         network.train()
-        order = torch.randperm(len(images.labels), generator=die)[: steps * recipe.batch_size]
+        order = torch.randperm(len(images.labels), generator=generator)[: steps * recipe.batch_size]
         total = 0.0
         for pixels, labels in batches(images, order, steps, device):
             check_interrupt()
-            x = images.scaled(recipe.augmentation(pixels, die))
+            x = images.scaled(recipe.augmentation(pixels, generator))
             total += _step(network, x, labels, optimizer, recipe, number)
             schedule.step()
         _demand_finite(network, number)
         yield Epoch(number, total / steps)
         if saved:
-            saved.keep(network, optimizer, die, number)
+            saved.save(network, optimizer, generator, number)
 
 
 def _step(
@@ -140,7 +175,7 @@ def _step(
     recipe: Recipe,
     epoch: int,
 ) -> float:
-    """One step downhill; returns the loss before it."""
+    """One step of the optimizer; returns the loss before it."""
     with autocast(recipe.precision == "bf16", x.device.type):
         scores = network(x)
     loss = nn.functional.cross_entropy(scores.float(), labels)
@@ -155,7 +190,10 @@ def _step(
 
 
 def _demand_finite(network: nn.Module, epoch: int) -> None:
-    """Neurons hide what is no number: it never reaches a threshold, so the loss stays finite."""
+    """Diverged where a weight is not finite.
+
+    The loss does not show it: a current that is not a number never reaches a threshold.
+    """
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise Diverged(f"{name} is not finite after epoch {epoch}")
@@ -165,16 +203,22 @@ def _demand_finite(network: nn.Module, epoch: int) -> None:
 def recalibrate(
     network: nn.Module, images: Examples, batch_size: int, device: torch.device = CPU
 ) -> None:
-    """Batch norms' statistics anew, as means over the first images: running ones lag behind.
+    """Computes the statistics of all batch norms anew, as means over the first batches.
 
-    After few epochs the running mean of a batch norm is that of weights long gone, and the
-    network may be silent where it fired in training.
+    After few epochs the running statistics of a batch norm still reflect weights of earlier steps,
+    and the network may be silent where it fired in training.
+
+    Args:
+        network: Changed in place.
+        images: The training images.
+        batch_size: Images in a batch.
+        device: Where the network is.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    kept = [m.momentum for m in norms]
+    momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over all calls: of a norm in each time step, over these too
+        norm.momentum = None  # the mean over all calls, of a `StepNorm` also over its time steps
     network.train()
     count = max(1, min(RECALIBRATION_BATCHES, len(images.labels) // batch_size))
     order = torch.arange(min(len(images.labels), count * batch_size))
@@ -182,14 +226,18 @@ def recalibrate(
         for pixels, _ in batches(images, order, count, device):
             network(images.scaled(pixels))
     finally:
-        for norm, momentum in zip(norms, kept, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
 
 def recalibrated(
     network: Net, images: Examples, batch_size: int, device: torch.device = CPU
 ) -> Net:
-    """A copy for scoring in the midst of a training, which stays as it is, and so do all dice."""
+    """A recalibrated copy, to score a network during its training.
+
+    The network and the global random generators keep their state. The arguments are those of
+    `recalibrate`.
+    """
     copied = copy.deepcopy(network)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         recalibrate(copied, images, batch_size, device)
@@ -198,22 +246,36 @@ def recalibrated(
 
 @torch.inference_mode()
 def accuracy(network: nn.Module, images: Examples, device: torch.device = CPU) -> float:
-    """Share of images whose highest class score is their label; raises Diverged."""
+    """Share of images whose highest class score is that of their label, 0..1.
+
+    Args:
+        network: Put into evaluation mode.
+        images: The images.
+        device: Where the network is.
+
+    Raises:
+        Diverged: A class score is not finite.
+    """
     network.eval()
-    right = 0
+    correct = 0
     count = -(-len(images.labels) // SCORING_BATCH)
-    with parametrize.cached():  # weights are rounded once
+    with parametrize.cached():  # weights are quantized once for all batches
         for pixels, labels in batches(images, torch.arange(len(images.labels)), count, device):
             scores = network(images.scaled(pixels))
             if not torch.isfinite(scores).all():
                 raise Diverged("class scores are not finite")
-            right += int((scores.argmax(1) == labels).sum())
-    return right / len(images.labels)
+            correct += int((scores.argmax(1) == labels).sum())
+    return correct / len(images.labels)
 
 
 @torch.inference_mode()
 def firing_rate(network: nn.Module, images: Tensor) -> float:
-    """Share of neurons that fire in a time step, over all layers of neurons; images [N, ...]."""
+    """Share of neurons that fire in a time step, 0..1, over all layers of neurons.
+
+    Args:
+        network: Put into evaluation mode.
+        images: Scaled images [N, ...].
+    """
     fired, possible = 0.0, 0
 
     def count(_: nn.Module, __: object, spikes: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""How the layers of an architecture read each other: a workload from shapes, without a network."""
+"""Which layer reads which: the workload of an architecture from the shapes of its layers."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ Ends = dict[str, tuple[str, ...]]  # by edge, or a cell's input: the layers that
 
 
 def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
-    """The workload of an architecture whose layers' shapes are known.
+    """Connects the layers of an architecture to its workload.
 
     Args:
         a: The architecture; only its live edges are counted.

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Place, Reader
+from nas_service.data.dataset import Files, Location, Reader
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -23,7 +23,7 @@ COARSE_CLASSES = 20  # of CIFAR-100
 def reader(uses: Mapping[str, tuple[str, ...]], records: Mapping[str, int]) -> Reader:
     """Reads the files of a part, all of the same number of records."""
 
-    def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+    def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         shape = (task.channels, task.size, task.size)
         each = records[part] // len(uses[part])
         return Samples(records[part], shape, _chunks(tree, uses[part], each, task))
@@ -42,14 +42,14 @@ def _source(
         validation_samples=5000,
         home=HOME,
         licence="not stated there",
-        places=(Place(folder), Place(archive, folder), Place(name)),
+        places=(Location(folder), Location(archive, folder), Location(name)),
         uses=uses,
         read=reader(uses, RECORDS),
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},
     )
 
 
-def _chunks(tree: Tree, files: tuple[str, ...], count: int, task: Task) -> Iterator[Chunk]:
+def _chunks(tree: FileTree, files: tuple[str, ...], count: int, task: Task) -> Iterator[Chunk]:
     for name, content in tree.read(files):
         where = f"{tree.path}: {name}"
         label_B = 2 if task.classes == 100 else 1

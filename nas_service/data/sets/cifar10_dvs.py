@@ -6,12 +6,12 @@ Li, Liu, Ji, Li, Shi, Frontiers in Neuroscience 11:309, 2017.
 
 from collections.abc import Iterator
 
-from nas_service.data.archive import Tree, open_tree
+from nas_service.data.archive import FileTree, open_tree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Place
+from nas_service.data.dataset import Files, Location
 from nas_service.data.event_files import chunks
 from nas_service.data.events import read_aedat2
-from nas_service.data.image_files import Named
+from nas_service.data.image_files import LabelledFile
 from nas_service.data.sets.image_folder import natural
 from nas_service.spaces.task import Task
 
@@ -32,7 +32,7 @@ CLASSES = dict(line.split() for line in HASHES.strip().splitlines())
 USES = (*CLASSES, *(f"{name}.zip" for name in CLASSES))
 
 
-def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
+def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
     classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
     total = sum(len(named) for _, named in classes)
     shape = (count, task.channels, task.size, task.size)
@@ -46,7 +46,7 @@ def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
     return Samples(total, shape, each())
 
 
-def _class(tree: Tree, name: str, label: int, part: str) -> tuple[Tree, list[Named]]:
+def _class(tree: FileTree, name: str, label: int, part: str) -> tuple[FileTree, list[LabelledFile]]:
     """A class's recordings of a part, from its folder or its zip archive."""
     inner = tree
     found = [n for n in tree.names((name,)) if n.endswith(".aedat")]
@@ -56,7 +56,7 @@ def _class(tree: Tree, name: str, label: int, part: str) -> tuple[Tree, list[Nam
     ordered = sorted(found, key=natural)
     last = len(ordered) - len(ordered) // TEST_SHARE
     chosen = ordered[:last] if part == "train" else ordered[last:]
-    return inner, [Named(n, label) for n in chosen]
+    return inner, [LabelledFile(n, label) for n in chosen]
 
 
 SOURCE = Files(
@@ -65,7 +65,7 @@ SOURCE = Files(
     validation_samples=1000,
     home="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
     licence="CC BY 4.0",
-    places=(Place("CIFAR10-DVS"), Place("cifar10_dvs")),
+    places=(Location("CIFAR10-DVS"), Location("cifar10_dvs")),
     uses={"train": USES, "test": USES},
     read=read,
     published={f"{name}.zip": f"md5:{value}" for name, value in CLASSES.items()},

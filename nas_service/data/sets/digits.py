@@ -24,7 +24,7 @@ def _parts() -> tuple[Images, Images]:
 
     bunch = load_digits()
     pixels = bunch.images.astype(np.uint8)[:, None]  # [N, 1, 8, 8], 0..16
-    whole = Images.whole(Stock.of(pixels), bunch.target.astype(np.int64))
+    whole = Images.of(Stock.of(pixels), bunch.target.astype(np.int64))
     train, test = train_test_split(
         np.arange(len(whole)),
         test_size=TEST_SAMPLES,

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Place
+from nas_service.data.dataset import Files, Location
 from nas_service.data.events import Events, frames, read_aedat3
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -28,7 +28,7 @@ class Gesture:
     end_us: int
 
 
-def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
+def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
     listed = _text(tree, LISTS[part]).split()
     if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
         raise DataError(f"{tree.path}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
@@ -38,12 +38,12 @@ def read(tree: Tree, part: str, task: Task, count: int) -> Samples:
     return Samples(total, shape, _chunks(tree, gestures, task, count))
 
 
-def _text(tree: Tree, name: str) -> str:
+def _text(tree: FileTree, name: str) -> str:
     _, content = next(tree.read([name]))
     return content.decode("ascii", errors="replace")
 
 
-def _gestures(tree: Tree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
+def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
     """What each recording holds, by its name."""
     tables = {f"{name.removesuffix('.aedat')}_labels.csv": name for name in recordings}
     found = {
@@ -72,7 +72,7 @@ def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
 
 
 def _chunks(
-    tree: Tree, gestures: dict[str, list[Gesture]], task: Task, count: int
+    tree: FileTree, gestures: dict[str, list[Gesture]], task: Task, count: int
 ) -> Iterator[Chunk]:
     counts = [len(found) for found in gestures.values()]
     first = dict(zip(gestures, np.cumsum([0, *counts]).tolist(), strict=False))
@@ -94,7 +94,7 @@ SOURCE = Files(
     validation_samples=192,
     home="https://research.ibm.com/interactive/dvsgesture",
     licence="CC BY 4.0",
-    places=(Place("DvsGesture"), Place("DvsGesture.tar.gz", "DvsGesture")),
+    places=(Location("DvsGesture"), Location("DvsGesture.tar.gz", "DvsGesture")),
     uses=dict.fromkeys(LISTS, ("",)),
     read=read,
     published={"DvsGesture.tar.gz": "md5:8a5c71fb11e24e5ca5b11866ca6c00a1"},

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Samples
-from nas_service.data.dataset import Files, Place
-from nas_service.data.image_files import DECODER, Named, is_picture, samples, size_of
+from nas_service.data.dataset import Files, Location
+from nas_service.data.image_files import DECODER, LabelledFile, is_picture, samples, size_of
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 from nas_service.study.sections import Data
@@ -24,7 +24,7 @@ TEST_SHARE = 5  # one in so many, where the folder has no test part
 
 
 def source(archive: str, size: int, classes: int, channels: int, resize: bool) -> Files:
-    def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+    def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         return samples(tree, named(tree, part, task.classes), task, resize)
 
     return Files(
@@ -33,7 +33,7 @@ def source(archive: str, size: int, classes: int, channels: int, resize: bool) -
         validation_samples=0,
         home="your own pictures",
         licence="theirs",
-        places=(Place(archive),),
+        places=(Location(archive),),
         uses=dict.fromkeys(("train", "test"), ("",)),
         read=read,
         published={},
@@ -65,7 +65,7 @@ def natural(name: str) -> list[Any]:
     return [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", name)]
 
 
-def named(tree: Tree, part: str, classes: int) -> list[Named]:
+def named(tree: FileTree, part: str, classes: int) -> list[LabelledFile]:
     """Pictures of a part with the place of their class among the sorted names of classes."""
     pictures = [name for name in tree.names(("",)) if is_picture(name)]
     tops = {name.split("/")[0] for name in pictures}
@@ -78,20 +78,24 @@ def named(tree: Tree, part: str, classes: int) -> list[Named]:
     found = _by_class(pictures, folder)
     if foreign := sorted(found.keys() - labels.keys()):
         raise DataError(f"{tree.path}: {folder}/{foreign[0]} is no class of train")
-    return [Named(name, labels[c]) for c in sorted(found) for name in sorted(found[c], key=natural)]
+    return [
+        LabelledFile(name, labels[c])
+        for c in sorted(found)
+        for name in sorted(found[c], key=natural)
+    ]
 
 
-def _of_whole(tree: Tree, pictures: list[str], part: str, classes: int) -> list[Named]:
+def _of_whole(tree: FileTree, pictures: list[str], part: str, classes: int) -> list[LabelledFile]:
     found = _by_class(pictures, "")
     labels = _labels(tree, found, classes)
-    chosen: list[Named] = []
+    chosen: list[LabelledFile] = []
     for name in sorted(found):
         ordered = sorted(found[name], key=natural)
         held = len(ordered) // TEST_SHARE
         those = (
             ordered[: len(ordered) - held] if part == "train" else ordered[len(ordered) - held :]
         )
-        chosen += [Named(picture, labels[name]) for picture in those]
+        chosen += [LabelledFile(picture, labels[name]) for picture in those]
     return chosen
 
 
@@ -107,7 +111,7 @@ def _by_class(pictures: Iterable[str], folder: str) -> dict[str, list[str]]:
     return dict(found)
 
 
-def _labels(tree: Tree, found: dict[str, list[str]], classes: int) -> dict[str, int]:
+def _labels(tree: FileTree, found: dict[str, list[str]], classes: int) -> dict[str, int]:
     if len(found) != classes:
         raise DataError(f"{tree.path}: {len(found)} folders of classes, data.classes = {classes}")
     return {name: label for label, name in enumerate(sorted(found))}

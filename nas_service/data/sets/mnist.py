@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Place
+from nas_service.data.dataset import Files, Location
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -62,7 +62,7 @@ def _uses(part: str) -> tuple[str, ...]:
     return tuple(name + end for name in _names(part) for end in (".gz", ""))
 
 
-def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     images, labels = (_parsed(tree, name, task) for name in _names(part))
     if len(images) != len(labels):
         raise DataError(f"{tree.path}: {len(labels)} labels for {len(images)} {part} images")
@@ -76,7 +76,7 @@ def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
     return Samples(len(images), (1, task.size, task.size), chunks())
 
 
-def _parsed(tree: Tree, name: str, task: Task) -> NDArray[np.uint8]:
+def _parsed(tree: FileTree, name: str, task: Task) -> NDArray[np.uint8]:
     there = tree.names((f"{name}.gz", name))
     if not there:
         raise DataError(f"{tree.path}: {name}.gz is missing")
@@ -93,7 +93,7 @@ def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence
         validation_samples=5000,
         home=home,
         licence=licence,
-        places=tuple(Place(folder) for folder in folders),
+        places=tuple(Location(folder) for folder in folders),
         uses={part: _uses(part) for part in PREFIX},
         read=read,
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},

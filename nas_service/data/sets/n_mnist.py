@@ -3,12 +3,12 @@
 Source: Orchard, Jayawant, Cohen, Thakor, Frontiers in Neuroscience 9:437, 2015.
 """
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Samples
-from nas_service.data.dataset import Files, Place
+from nas_service.data.dataset import Files, Location
 from nas_service.data.event_files import samples
 from nas_service.data.events import read_atis
-from nas_service.data.image_files import Named
+from nas_service.data.image_files import LabelledFile
 from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -16,13 +16,13 @@ from nas_service.spaces.task import Task
 FOLDER = {"train": "Train", "test": "Test"}
 
 
-def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     names = (name for name in tree.names((FOLDER[part],)) if name.endswith(".bin"))
-    named = [Named(name, _digit(tree, name)) for name in sorted(names, key=natural)]
+    named = [LabelledFile(name, _digit(tree, name)) for name in sorted(names, key=natural)]
     return samples(tree, named, read_atis, task, frames)
 
 
-def _digit(tree: Tree, name: str) -> int:
+def _digit(tree: FileTree, name: str) -> int:
     digit = name.split("/")[-2]
     if len(digit) != 1 or digit not in "0123456789":
         raise DataError(f"{tree.path}: {name}: {digit!r:.30} is no digit")
@@ -37,12 +37,12 @@ SOURCE = Files(
     licence="CC BY-SA 4.0",
     places=(
         *(
-            Place(f"{folder}{FOLDER[part]}.zip", "", (part,))
+            Location(f"{folder}{FOLDER[part]}.zip", "", (part,))
             for folder in ("N-MNIST/", "n_mnist/")
             for part in FOLDER
         ),
-        Place("N-MNIST"),
-        Place("n_mnist"),
+        Location("N-MNIST"),
+        Location("n_mnist"),
     ),
     uses={part: (FOLDER[part],) for part in FOLDER},
     read=read,

@@ -4,10 +4,10 @@ Its own test pictures have no labels, so the validation pictures are the test pa
 search's validation images are held out of the training ones. Source: Stanford CS231n.
 """
 
-from nas_service.data.archive import Tree
+from nas_service.data.archive import FileTree
 from nas_service.data.cache import Samples
-from nas_service.data.dataset import Files, Place
-from nas_service.data.image_files import DECODER, Named, is_picture, samples
+from nas_service.data.dataset import Files, Location
+from nas_service.data.image_files import DECODER, LabelledFile, is_picture, samples
 from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -15,7 +15,7 @@ from nas_service.spaces.task import Task
 ANNOTATIONS = "val/val_annotations.txt"  # name, class and box of each validation picture
 
 
-def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
+def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     wnids = sorted(_text(tree, "wnids.txt").split())
     if len(set(wnids)) != task.classes:
         raise DataError(f"{tree.path}: wnids.txt has {len(set(wnids))} classes, not {task.classes}")
@@ -24,7 +24,7 @@ def read(tree: Tree, part: str, task: Task, frames: int) -> Samples:
     return samples(tree, named, task, resize=False)
 
 
-def _text(tree: Tree, name: str) -> str:
+def _text(tree: FileTree, name: str) -> str:
     _, content = next(tree.read([name]))
     try:
         return content.decode("utf-8")
@@ -32,12 +32,12 @@ def _text(tree: Tree, name: str) -> str:
         raise DataError(f"{tree.path}: {name}: no text ({error.reason})") from error
 
 
-def _train(tree: Tree, labels: dict[str, int]) -> list[Named]:
+def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
     names = sorted((n for n in tree.names(("train",)) if is_picture(n)), key=natural)
-    return [Named(name, _label(tree, labels, name.split("/")[1], name)) for name in names]
+    return [LabelledFile(name, _label(tree, labels, name.split("/")[1], name)) for name in names]
 
 
-def _annotated(tree: Tree, labels: dict[str, int]) -> list[Named]:
+def _annotated(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
     lines = [line.split("\t") for line in _text(tree, ANNOTATIONS).splitlines() if line.strip()]
     if bad := [i for i, line in enumerate(lines, 1) if len(line) < 2]:
         raise DataError(f"{tree.path}: {ANNOTATIONS}: line {bad[0]} has no class")
@@ -45,10 +45,10 @@ def _annotated(tree: Tree, labels: dict[str, int]) -> list[Named]:
     there = [name for name in tree.names(("val/images",)) if is_picture(name)]
     if differ := sorted(set(there) ^ set(found)):
         raise DataError(f"{tree.path}: {differ[0]} is only in one of val/images and {ANNOTATIONS}")
-    return [Named(n, _label(tree, labels, found[n], n)) for n in sorted(found, key=natural)]
+    return [LabelledFile(n, _label(tree, labels, found[n], n)) for n in sorted(found, key=natural)]
 
 
-def _label(tree: Tree, labels: dict[str, int], wnid: str, name: str) -> int:
+def _label(tree: FileTree, labels: dict[str, int], wnid: str, name: str) -> int:
     if wnid not in labels:
         raise DataError(f"{tree.path}: {name}: class {wnid!r:.30} is not in wnids.txt")
     return labels[wnid]
@@ -61,7 +61,7 @@ SOURCE = Files(
     validation_samples=10000,
     home="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     licence="ImageNet's terms: research only, not to be passed on",
-    places=(Place(ROOT), Place(f"{ROOT}.zip", ROOT)),
+    places=(Location(ROOT), Location(f"{ROOT}.zip", ROOT)),
     uses={"train": ("wnids.txt", "train"), "test": ("wnids.txt", "val")},
     read=read,
     published={

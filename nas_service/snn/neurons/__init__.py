@@ -1,4 +1,4 @@
-"""Spiking neurons: what they are, Norse's step, and the faster scans that equal it."""
+"""Spiking neurons: their parameters, Norse's step, and faster backends that give its results."""
 
 from nas_service.snn.neurons.layers import LIF
 from nas_service.snn.neurons.neuron import SNASNET, SURROGATES, TAU, THRESHOLD, Neuron

@@ -1,4 +1,7 @@
-"""C++ for CPU tensors: built once on a machine, kept in the user's cache, called by pointers."""
+"""The C++ backend for CPU tensors: built once on a machine, cached, called with pointers.
+
+T time steps, B batch, C channels, H W pixels, N images or neurons of all steps.
+"""
 
 import ctypes
 import functools
@@ -31,11 +34,15 @@ TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
 
 class Unavailable(Exception):
-    """The C++ scan cannot be built or loaded here. The neurons run in Python instead."""
+    """The C++ library cannot be built or loaded; neurons are computed in Python instead."""
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Where built libraries are kept: NAS_CACHE, else the user's cache folder."""
+    """The folder of built libraries: NAS_CACHE, else the user's cache folder.
+
+    Args:
+        environment: The environment variables.
+    """
     if given := environment.get("NAS_CACHE"):
         return Path(given) / "neurons"
     user = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -43,19 +50,19 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def _private(folder: Path) -> Path:
-    """The folder, made if need be; what lies in it gets executed, so it must be ours alone."""
+    """The folder, made if need be; its files are executed, so only this user may write to it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise Unavailable(f"{folder} is not a folder that only this user can write to")
     return folder
 
 
 def _compiler() -> str:
-    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if found is None:
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler is None:
         raise Unavailable(f"no C++ compiler ({', '.join(COMPILERS)})")
-    return found
+    return compiler
 
 
 def _run(command: list[str]) -> str:
@@ -69,7 +76,7 @@ def _run(command: list[str]) -> str:
 
 
 def _processor() -> str:
-    """What -march=native depends on: libraries may lie on a disk that many machines share."""
+    """The processor that -march=native compiles for: machines may share the cache folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -79,9 +86,19 @@ def _processor() -> str:
 
 
 def build(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path:
-    """The library, compiled unless the folder has it. Raises Unavailable.
+    """Compiles the library unless the folder has it.
 
-    Built beside and renamed, so that several workers may build it at once.
+    It is built in a temporary folder and renamed, so that several workers may build it at once.
+
+    Args:
+        folder: Where the library is kept.
+        flags: Flags of the compiler.
+
+    Returns:
+        The path of the library.
+
+    Raises:
+        Unavailable: There is no compiler, it fails, or others may write to the folder.
     """
     compiler = _compiler()
     sources = [source.read_text() for source in SOURCES]
@@ -89,10 +106,10 @@ def build(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path:
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     library = _private(folder) / f"scan-{key}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as beside:
-            fresh = Path(beside) / library.name
-            _run([compiler, *flags, *map(str, SOURCES), "-o", str(fresh)])
-            fresh.replace(library)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            built = Path(temporary) / library.name
+            _run([compiler, *flags, *map(str, SOURCES), "-o", str(built)])
+            built.replace(library)
     return library
 
 
@@ -138,44 +155,53 @@ SIGNATURES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The functions of scan.cpp. Raises Unavailable."""
+    """The functions of scan.cpp and spike_conv.cpp.
+
+    Raises:
+        Unavailable: They cannot be built or loaded.
+    """
     try:
-        found = ctypes.CDLL(str(build(cache_folder(os.environ))))
+        functions = ctypes.CDLL(str(build(cache_folder(os.environ))))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise Unavailable(str(error)) from error
     for name, signature in SIGNATURES.items():
-        function = getattr(found, name)
+        function = getattr(functions, name)
         function.argtypes, function.restype = signature, None
-    found.spike_list.restype = I64
-    return found
+    functions.spike_list.restype = I64
+    return functions
 
 
 def runs(x: Tensor) -> bool:
-    """Whether the C++ scan can read the tensor."""
+    """True where the C++ functions can read the tensor."""
     return x.device.type == "cpu" and x.dtype in TYPES and x.layout is torch.strided
 
 
 def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
+    """Spikes [T*B, ...] and the dense currents; the arguments are those of `python_forward`."""
     x = dense(current)
     spikes = room_for_spikes(x, T, constant)
     N = spikes.numel() // T
-    into = (x.data_ptr(), 0 if constant else N, spikes.data_ptr(), T, N)
-    library().lif_forward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *into)
+    arguments = (x.data_ptr(), 0 if constant else N, spikes.data_ptr(), T, N)
+    library().lif_forward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *arguments)
     return spikes, x
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
+    """The gradient of the currents x from that of the spikes [T*B, ...]."""
     g = dense_as(x, to_spikes)
     to_current = torch.empty_like(x)
     N = g.numel() // T
-    into = (x.data_ptr(), 0 if constant else N, g.data_ptr(), to_current.data_ptr(), T, N)
-    library().lif_backward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *into)
+    arguments = (x.data_ptr(), 0 if constant else N, g.data_ptr(), to_current.data_ptr(), T, N)
+    library().lif_backward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *arguments)
     return to_current
 
 
 @dataclass(frozen=True)
 class Norm:
-    """What batch norm does to a channel [C]: numbers of the batch in training, else given."""
+    """The numbers of a batch norm, each [C].
+
+    In training, mean and inverse deviation are empty: `norm_forward` fills in those of the batch.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -199,9 +225,17 @@ def _shape(x: Tensor, T: int, constant: bool) -> _Shape:
 def norm_forward(
     current: Tensor, norm: Norm, neuron: Neuron, T: int, constant: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes, the dense currents [.., C, H, W], and in training their unbiased variance [C].
+    """Batch norm and neurons as one operation.
 
-    In training it fills `norm.mean` and `norm.inverse_deviation`.
+    Args:
+        current: Currents [T*B, C, H, W], or [B, C, H, W] where they are constant.
+        norm: The batch norm; in training its mean and inverse deviation are filled in.
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        Spikes [T*B, C, H, W], the dense currents, and in training their unbiased variance [C].
     """
     x = dense(current)
     spikes, variance = room_for_spikes(x, T, constant), torch.empty_like(norm.mean)
@@ -222,9 +256,9 @@ def norm_forward(
 def norm_backward(
     x: Tensor, norm: Norm, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the currents, the weight and the bias."""
+    """Gradients of the dense currents x, of the weight [C] and of the bias [C]."""
     g = dense_as(x, to_spikes)
-    found = torch.empty_like(x), torch.empty_like(norm.weight), torch.empty_like(norm.bias)
+    gradients = torch.empty_like(x), torch.empty_like(norm.weight), torch.empty_like(norm.bias)
     library().norm_lif_backward(
         ctypes.byref(_native(neuron)),
         ctypes.byref(_shape(x, T, constant)),
@@ -233,9 +267,9 @@ def norm_backward(
         x.data_ptr(),
         *norm.pointers(),
         g.data_ptr(),
-        *(value.data_ptr() for value in found),
+        *(value.data_ptr() for value in gradients),
     )
-    return found
+    return gradients
 
 
 class _Map(ctypes.Structure):
@@ -246,21 +280,29 @@ class _Map(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Spikes:
-    """Where the ones are in [N, C, H, W]: places in their image, and their number up to each."""
+    """The positions of the ones in a tensor [N, C, H, W] of spikes."""
 
-    places: Tensor  # int32
-    ends: Tensor  # int64 [N]
+    positions: Tensor  # int32, within the image of each
+    ends: Tensor  # int64 [N]: the number of spikes up to the end of each image
 
 
 def spikes_of(x: Tensor, at_most: float) -> Spikes | None:
-    """Spikes of a channels_last tensor; None if it has other values, or too large a share."""
+    """The spikes of a tensor.
+
+    Args:
+        x: A channels_last tensor [N, C, H, W].
+        at_most: The largest share of spikes, 0..1.
+
+    Returns:
+        None where it has other values than 0 and 1, or a larger share of spikes.
+    """
     room = int(at_most * x.numel())
-    places = torch.empty(room, dtype=torch.int32)
+    positions = torch.empty(room, dtype=torch.int32)
     ends = torch.empty(len(x), dtype=torch.int64)
     size = x.numel() // len(x)
-    into = (places.data_ptr(), room, ends.data_ptr())
-    found = library().spike_list(x.data_ptr(), len(x), size, *into)
-    return None if found < 0 else Spikes(places[:found].clone(), ends)
+    arguments = (positions.data_ptr(), room, ends.data_ptr())
+    count = library().spike_list(x.data_ptr(), len(x), size, *arguments)
+    return None if count < 0 else Spikes(positions[:count].clone(), ends)
 
 
 def _map(shape: torch.Size, weight: Tensor) -> _Map:
@@ -269,18 +311,29 @@ def _map(shape: torch.Size, weight: Tensor) -> _Map:
 
 
 def spike_conv_forward(spikes: Spikes, shape: torch.Size, weight: Tensor) -> Tensor:
-    """Convolution [N, C_out, H, W] of spikes with weights [C_out, C_in, k, k]."""
+    """Convolution with stride 1 that keeps the size of its map.
+
+    Args:
+        spikes: Those of a tensor [N, C_in, H, W].
+        shape: Its shape.
+        weight: Weights [C_out, C_in, k, k].
+
+    Returns:
+        The outputs [N, C_out, H, W].
+    """
     y = torch.empty((shape[0], len(weight), *shape[2:]), memory_format=torch.channels_last)
     turned = weight.flip(2, 3).permute(1, 2, 3, 0).contiguous()
-    into = (spikes.places.data_ptr(), spikes.ends.data_ptr(), turned.data_ptr(), y.data_ptr())
-    library().spike_conv_forward(ctypes.byref(_map(shape, weight)), *into)
+    arguments = (spikes.positions, spikes.ends, turned, y)
+    pointers = (tensor.data_ptr() for tensor in arguments)
+    library().spike_conv_forward(ctypes.byref(_map(shape, weight)), *pointers)
     return y
 
 
 def spike_conv_backward(spikes: Spikes, shape: torch.Size, weight: Tensor, to_y: Tensor) -> Tensor:
-    """Gradient of the weights."""
+    """The gradient of the weights [C_out, C_in, k, k] from that of the outputs."""
     g = to_y.contiguous(memory_format=torch.channels_last)
     turned = torch.zeros(weight.permute(1, 2, 3, 0).shape)
-    into = (spikes.places.data_ptr(), spikes.ends.data_ptr(), g.data_ptr(), turned.data_ptr())
-    library().spike_conv_backward(ctypes.byref(_map(shape, weight)), *into)
+    arguments = (spikes.positions, spikes.ends, g, turned)
+    pointers = (tensor.data_ptr() for tensor in arguments)
+    library().spike_conv_backward(ctypes.byref(_map(shape, weight)), *pointers)
     return turned.permute(3, 0, 1, 2).flip(2, 3)

@@ -1,9 +1,9 @@
-"""The spiking neuron as data, and its surrogate derivatives.
+"""The parameters of a spiking neuron, and its surrogate derivatives.
 
 LIF as in SNASNet (Kim et al., ECCV 2022): one state v, an input current x, time constant tau,
     u = v + (x - v) / tau,    spike z = 1 where u > v_th,    v = 0 where z else u,
-with the reset kept out of the gradient and a surrogate derivative for the spike. A soft reset
-takes the threshold off instead, v = u - z v_th; a neuron may fire at the threshold, u >= v_th.
+with the reset detached from the gradient and a surrogate derivative for the spike. A soft reset
+subtracts the threshold instead, v = u - z v_th; a neuron may also fire at the threshold, u >= v_th.
 """
 
 import math
@@ -19,14 +19,16 @@ THRESHOLD = 1.0
 
 @dataclass(frozen=True)
 class Neuron:
-    """What a layer's neurons are like; the defaults are SNASNet's."""
+    """Parameters of the neurons of a layer; the defaults are SNASNet's."""
 
     threshold: float = THRESHOLD
     tau: float = TAU  # membrane time constant, in time steps
     surrogate: str = "atan"
-    reset: Literal["zero", "subtract"] = "zero"  # hard, or soft: the threshold is taken off
-    detach_reset: bool = True  # keep the reset out of the gradient
-    fires_at_threshold: bool = False  # u >= threshold as SpikingJelly has it, or Norse's u >
+    reset: Literal["zero", "subtract"] = "zero"  # hard, or soft: v = u - threshold
+    detach_reset: bool = True  # no gradient flows through the reset
+    fires_at_threshold: bool = (
+        False  # u >= threshold as in SpikingJelly; else u > threshold as in Norse
+    )
 
 
 SNASNET = Neuron()

@@ -1,6 +1,6 @@
-"""Batch norm and the neurons behind it as one node of the graph: each value is read once less.
+"""A batch norm and the neurons after it as one operation, which reads every value once less.
 
-T time steps folded into the batch, [T*B, C, H, W], or a constant current [B, C, H, W].
+T time steps are folded into the batch, [T*B, C, H, W], or a constant current is [B, C, H, W].
 """
 
 from typing import Any, cast
@@ -16,7 +16,7 @@ from nas_service.snn.neurons.scan import demand_whole_steps, in_cpp
 
 
 class _NormScan(torch.autograd.Function):
-    """nn.functional.batch_norm and Scan in one; returns spikes and statistics of the batch."""
+    """nn.functional.batch_norm followed by Scan; returns spikes and variances of the batch [C]."""
 
     @staticmethod
     def forward(
@@ -41,15 +41,15 @@ class _NormScan(torch.autograd.Function):
         x, weight, bias, mean, inverse_deviation = ctx.saved_tensors
         training, neuron, T, constant = ctx.call
         norm = native.Norm(weight, bias, mean, inverse_deviation, training)
-        found = native.norm_backward(x, norm, to_spikes, neuron, T, constant)
-        return *found, None, None, None, None
+        gradients = native.norm_backward(x, norm, to_spikes, neuron, T, constant)
+        return *gradients, None, None, None, None
 
 
 class BatchNormLIF(nn.BatchNorm2d):
-    """nn.BatchNorm2d and LIF: currents [T*B, C, H, W] to spikes [T*B, C, H, W], 0 or 1.
+    """nn.BatchNorm2d followed by LIF: currents [T*B, C, H, W] to spikes [T*B, C, H, W], 0 or 1.
 
-    Its state_dict is that of nn.BatchNorm2d. The C++ backend runs both in one; with any other,
-    and while somebody watches `lif`, they run one after the other.
+    Its state_dict is that of nn.BatchNorm2d. The C++ backend runs both as one operation; with any
+    other backend, and while `lif` has hooks, they run one after the other.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class BatchNormLIF(nn.BatchNorm2d):
         return spikes
 
     def _fusible(self, current: Tensor) -> bool:
-        watched = self.lif._forward_hooks or self.lif._forward_pre_hooks
-        if watched or current.shape[1] != self.num_features:
+        hooked = self.lif._forward_hooks or self.lif._forward_pre_hooks
+        if hooked or current.shape[1] != self.num_features:
             return False
         fp32 = self.weight.dtype == torch.float32 and self.weight.device == current.device
         return fp32 and in_cpp(current)
@@ -85,7 +85,7 @@ class BatchNormLIF(nn.BatchNorm2d):
             current, self.weight, self.bias, norm, lif.neuron, lif.time_steps, lif.constant
         )
         if self.training:
-            self._remember(norm.mean, variance)
+            self._update_statistics(norm.mean, variance)
         return spikes  # type: ignore[no-any-return]
 
     def _norm(self, current: Tensor) -> native.Norm:
@@ -95,11 +95,11 @@ class BatchNormLIF(nn.BatchNorm2d):
             return native.Norm(self.weight, self.bias, mean, inverse, False)
         if current.numel() <= self.num_features:
             raise ValueError(f"batch norm of one value per channel: {tuple(current.shape)}")
-        fresh = torch.empty_like(mean), torch.empty_like(mean)
-        return native.Norm(self.weight, self.bias, *fresh, True, self.eps)
+        computed = torch.empty_like(mean), torch.empty_like(mean)
+        return native.Norm(self.weight, self.bias, *computed, True, self.eps)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
         calls = cast(Tensor, self.num_batches_tracked).add_(1)
         momentum = 1 / float(calls) if self.momentum is None else self.momentum
         cast(Tensor, self.running_mean).lerp_(mean, momentum)

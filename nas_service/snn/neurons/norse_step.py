@@ -1,4 +1,4 @@
-"""Norse's step of the neuron, differentiated by autograd: the reference of every scan."""
+"""Norse's step of the neuron, differentiated by autograd: the reference of every backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,12 +33,12 @@ class Spike(torch.autograd.Function):
 
 
 def detached(reset: Reset) -> Reset:
-    """The reset with the spike kept out of the graph, as SNASNet trains."""
+    """The reset without a gradient through the spike, as SNASNet trains."""
     return lambda z, v, v_reset, v_th: reset(z.detach(), v, v_reset, v_th)
 
 
 def norse_parameters(neuron: Neuron) -> LIFBoxParameters:
-    """A neuron in Norse's terms, for a step of dt = 1."""
+    """Norse's parameters of a neuron, for a step of dt = 1."""
     reset = pick(RESETS, neuron.reset, "reset")
     return LIFBoxParameters(
         tau_mem_inv=torch.as_tensor(1 / neuron.tau),
@@ -48,7 +48,11 @@ def norse_parameters(neuron: Neuron) -> LIFBoxParameters:
 
 
 def lif_step(neuron: Neuron = SNASNET) -> Callable[..., tuple[Tensor, LIFBoxFeedForwardState]]:
-    """Norse's LIFBox step with the neuron's own surrogate and rule at the threshold."""
+    """Norse's LIFBox step with the surrogate of a neuron and its rule at the threshold.
+
+    Raises:
+        SpecError: The surrogate is unknown.
+    """
     derivative = pick(SURROGATES, neuron.surrogate, "surrogate")
 
     def step(

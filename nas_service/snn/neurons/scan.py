@@ -1,7 +1,8 @@
-"""All time steps of a layer of neurons as one node of the graph, by one of several backends.
+"""All time steps of a layer of neurons as one operation, computed by one of several backends.
 
-Currents are folded, [T*B, ...], or `constant`: [B, ...], the same at each of the T steps. The
-potential is fp32 or wider in every backend; spikes have the type and layout of the currents.
+T time steps, B batch. Currents are folded, [T*B, ...], or constant: [B, ...], the same at each
+step. The membrane potential is fp32 or wider in every backend; spikes have the type and layout of
+the currents.
 """
 
 import functools
@@ -30,12 +31,12 @@ Backward = Callable[[Tensor, Tensor, Neuron, int, bool], Tensor]
 
 @dataclass(frozen=True)
 class Backend:
-    """`forward` gives spikes and what `backward` needs; `runs` says for which tensors."""
+    """One implementation of the neurons."""
 
     name: str
-    runs: Callable[[Tensor], bool]
-    forward: Forward
-    backward: Backward
+    runs: Callable[[Tensor], bool]  # True for tensors that it can compute
+    forward: Forward  # currents to spikes [T*B, ...], and a tensor that `backward` needs
+    backward: Backward  # that tensor and the gradient of the spikes to that of the currents
 
 
 def _fires(u: Tensor, neuron: Neuron) -> Tensor:
@@ -52,6 +53,14 @@ def _reset(u: Tensor, neuron: Neuron) -> Tensor:
 def python_forward(
     current: Tensor, neuron: Neuron, T: int, constant: bool
 ) -> tuple[Tensor, Tensor]:
+    """Spikes [T*B, ...] and membrane potentials before their reset [T, B, ...].
+
+    Args:
+        current: Currents [T*B, ...], or [B, ...] where they are constant.
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+    """
     folded = torch.cat([current] * T) if constant else current
     currents = folded.unflatten(0, (T, -1))
     if currents.dtype in (torch.bfloat16, torch.float16):
@@ -68,6 +77,15 @@ def python_forward(
 def python_backward(
     potential: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
 ) -> Tensor:
+    """The gradient of the currents: backpropagation through time with the surrogate derivative.
+
+    Args:
+        potential: As `python_forward` returned it [T, B, ...].
+        to_spikes: The gradient of the spikes [T*B, ...].
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+    """
     rate, hard = 1 / neuron.tau, neuron.reset == "zero"
     to_current = SURROGATES[neuron.surrogate](potential - neuron.threshold)
     grad = to_spikes.unflatten(0, (T, -1))
@@ -84,12 +102,6 @@ def python_backward(
     to_current.mul_(rate)
     summed = to_current.sum(0) if constant else to_current.flatten(0, 1)
     return summed.to(to_spikes.dtype)
-
-
-@functools.cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call: seconds, once for each neuron, T and number of dimensions."""
-    return torch.compile(function, dynamic=True)
 
 
 def _triton(x: Tensor) -> bool:
@@ -111,12 +123,6 @@ def _triton_backward(*call: Any) -> Tensor:
 BACKENDS = {
     "cpp": Backend("cpp", native.runs, native.forward, native.backward),
     "triton": Backend("triton", _triton, _triton_forward, _triton_backward),
-    "compiled": Backend(
-        "compiled",
-        lambda x: x.device.type in ("cpu", "cuda"),
-        lambda *a: _compiled(python_forward)(*a),
-        lambda *a: _compiled(python_backward)(*a),
-    ),
     "python": Backend("python", lambda x: True, python_forward, python_backward),
 }
 PREFERENCE = ("cpp", "triton", "python")
@@ -128,7 +134,7 @@ _forced: ContextVar[str | None] = ContextVar("forced", default=None)
 
 @contextmanager
 def forced(name: str) -> Iterator[None]:
-    """Inside, this backend runs, whatever the environment asks for."""
+    """A context in which this backend runs, whatever NAS_NEURONS is."""
     token = _forced.set(name)
     try:
         yield
@@ -136,10 +142,11 @@ def forced(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def asked() -> str:
-    """The backend that is forced, else the one that the environment asks for.
+def requested() -> str:
+    """The backend that is forced, else that of NAS_NEURONS.
 
-    Raises SpecError for one that is unknown.
+    Raises:
+        SpecError: NAS_NEURONS names no backend.
     """
     return _forced.get() or pick(
         dict(zip(CHOICES, CHOICES, strict=True)),
@@ -150,45 +157,50 @@ def asked() -> str:
 
 @functools.cache
 def _cpp_fails() -> str | None:
-    """Why there is no C++ scan on this machine, said once in the log; None where there is one."""
+    """Why this machine has no C++ backend, which is logged once; None where it has one."""
     try:
         native.library()
     except native.Unavailable as error:
-        log.warning("neurons run in Python, several times slower: %s", error)
+        log.warning("neurons are computed in Python, several times slower: %s", error)
         return str(error)
     return None
 
 
 def backend_name(device: Literal["cpu", "cuda"] = "cpu") -> str:
-    """The backend that runs fp32 and bf16 tensors of a device."""
-    return "norse" if asked() == "norse" else choose(torch.empty(0, device=device)).name
+    """The backend that computes fp32 and bf16 tensors on a device."""
+    return "norse" if requested() == "norse" else choose(torch.empty(0, device=device)).name
 
 
 def choose(x: Tensor) -> Backend:
-    """The backend that runs a tensor: the one asked for if it can, else the best that can."""
-    name = asked()
-    for each in (name, *PREFERENCE):
-        if each in BACKENDS and BACKENDS[each].runs(x):
-            failure = _cpp_fails() if each == "cpp" else None
+    """The backend that computes a tensor: the requested one if it can, else the fastest that can.
+
+    Raises:
+        SpecError: The C++ backend is requested, but cannot be built on this machine.
+    """
+    name = requested()
+    for candidate in (name, *PREFERENCE):
+        if candidate in BACKENDS and BACKENDS[candidate].runs(x):
+            failure = _cpp_fails() if candidate == "cpp" else None
             if failure is None:
-                return BACKENDS[each]
+                return BACKENDS[candidate]
             if name == "cpp":
-                raise SpecError(f"NAS_NEURONS=cpp, but there is no C++ scan here: {failure}")
-    raise AssertionError("the Python scan runs any tensor")
+                raise SpecError(f"NAS_NEURONS=cpp, but the C++ backend cannot be built: {failure}")
+    raise AssertionError("the Python backend computes any tensor")
 
 
 def in_cpp(x: Tensor) -> bool:
-    """Whether C++ runs a tensor, and what stands beside the neurons may take its short cuts."""
-    return asked() != "norse" and choose(x).name == "cpp"
+    """True where C++ computes a tensor, so that other layers may use its functions too."""
+    return requested() != "norse" and choose(x).name == "cpp"
 
 
 def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
+    """ValueError where folded currents are no multiple of T steps."""
     if not constant and len(current) % T:
         raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")
 
 
 class Scan(torch.autograd.Function):
-    """Currents to spikes, 0 or 1; backward is the neuron's surrogate gradient through time."""
+    """Currents to spikes, 0 or 1; its gradient is the surrogate gradient through time."""
 
     @staticmethod
     def forward(

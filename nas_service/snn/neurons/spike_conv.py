@@ -1,8 +1,8 @@
-"""Convolutions that cost what their spikes cost: on a CPU, silent inputs are passed over.
+"""Sparse convolutions: on a CPU, inputs that are 0 are skipped.
 
-A dense convolution spends as many multiplications on a 0 as on a spike. Where the input is
-spikes, and few, forward and the weights' gradient add up weights at the spikes alone. The list of
-spikes is kept for backward in the place of the input. The gradient of the input is dense.
+A dense convolution spends as many multiplications on a 0 as on a spike. Where the input consists of
+few spikes, the forward pass and the gradient of the weights only add up at the spikes. The backward
+pass uses the list of spikes instead of the input. The gradient of the input is dense.
 """
 
 from typing import Any
@@ -14,14 +14,20 @@ from torch.autograd.function import once_differentiable
 from nas_service.snn.neurons import native
 from nas_service.snn.neurons.scan import in_cpp
 
-# Share of inputs that spike above which a dense convolution is faster, for many channels; with
-# fewer it is less. As measured with fp32 and AVX2, 16 to 64 channels, kernels 3 and 5.
+# Share of non-zero inputs above which a dense convolution is faster, for many output channels; the
+# share is half of that for HALF channels. Measured with fp32 and AVX2, 16 to 64 channels, kernels 3
+# and 5.
 AT_MOST = {"infer": 0.42, "train": 0.54}
-HALF = 32  # channels at which it is half of that
+HALF = 32
 
 
 def worthwhile(c_out: int, training: bool) -> float:
-    """The largest share of spikes in the input for which adding them up is faster."""
+    """The largest share of spikes in the input, 0..1, for which the sparse convolution is faster.
+
+    Args:
+        c_out: Output channels.
+        training: True where the gradient of the weights is computed too.
+    """
     return AT_MOST["train" if training else "infer"] * c_out / (c_out + HALF)
 
 
@@ -47,7 +53,7 @@ class _SpikeConv(torch.autograd.Function):
 
 
 class SpikeConv2d(nn.Conv2d):
-    """nn.Conv2d, faster where its input [N, C, H, W] is few spikes in channels_last on a CPU."""
+    """nn.Conv2d, faster where its input [N, C, H, W] has few spikes, in channels_last on a CPU."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)

@@ -1,7 +1,7 @@
-"""The scan as Triton kernels for CUDA tensors: a program takes some neurons through all steps.
+"""The Triton backend for CUDA tensors: a program computes all time steps of a block of neurons.
 
-T time steps, N neurons in the order they lie in memory. The potential is fp32. Pointers walk from
-step to step, as T * N may be more than an int32 holds.
+T time steps, N neurons in memory order. The membrane potential is fp32. Pointers advance from step
+to step, as T * N may be more than an int32 holds.
 """
 # mypy: disable-error-code="import-not-found, untyped-decorator, no-untyped-def"
 
@@ -119,6 +119,7 @@ def _backward(
 
 
 def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
+    """Spikes [T*B, ...] and the dense currents; the arguments are those of `python_forward`."""
     x = dense(current)
     spikes = room_for_spikes(x, T, constant)
     N = spikes.numel() // T
@@ -139,6 +140,7 @@ def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Te
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
+    """The gradient of the currents x from that of the spikes [T*B, ...]."""
     g = dense_as(x, to_spikes)
     to_current = torch.empty_like(x)
     N = g.numel() // T

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from nas_service.data import DATASETS
-from nas_service.data.batches import batch, raw, scale, whole
+from nas_service.data.batches import all_images, batch, raw, scale
 from nas_service.data.images import Images, Stock, digest_of, split
 from nas_service.errors import DataError
 
 
 def images_of(pixels, labels=None):
     labels = np.zeros(len(pixels), dtype=np.int64) if labels is None else labels
-    return Images.whole(Stock.of(pixels), labels)
+    return Images.of(Stock.of(pixels), labels)
 
 
 def tagged(n=100):
@@ -35,7 +35,7 @@ def test_digits_split_once():
     test = DATASETS["digits"].read_test(Path())
     parts = split(train, None, 360, seed=0)
     assert (len(parts.train), len(parts.validation), len(test)) == (1077, 360, 360)
-    pixels, _ = whole(parts.train)
+    pixels, _ = all_images(parts.train)
     assert abs(pixels.mean()) < 1e-5
     assert pixels.std() == pytest.approx(1, abs=1e-4)
     for part in (parts.validation, test):
@@ -110,7 +110,7 @@ def test_scaling_by_hand():
     """Two channels, means 1 and 10, deviations 2 and 5."""
     pixels = np.array([[[[1, 3]], [[10, 20]]]], dtype=np.uint8)  # [1, 2, 1, 2]
     scaled = images_of(pixels).scaled([1, 10], [2, 5])
-    shown, _ = whole(scaled)
+    shown, _ = all_images(scaled)
     assert shown.tolist() == [[[[0, 1]], [[0, 2]]]]
     assert shown.dtype == torch.float32
 
@@ -172,7 +172,7 @@ def test_raw_pixels_stay_bytes_and_are_a_copy():
 
 def test_counts_beyond_a_byte():
     pixels = np.array([[[[[0, 256]], [[65535, 1]]]]], dtype=np.uint16)  # [1, 1, 2, 1, 2]
-    shown, _ = whole(images_of(pixels))
+    shown, _ = all_images(images_of(pixels))
     assert shown.ravel().tolist() == [0, 256, 65535, 1]
     sums = [[256, 256**2], [65536, 65535**2 + 1]]
     assert images_of(pixels).stock.sums[0].tolist() == sums

@@ -18,7 +18,7 @@ from nas_service.evaluation.training_run import training_identity
 from nas_service.samplers import derived_seed
 from nas_service.searches.retraining import in_full, repeat_seed
 from nas_service.snn import inheritance
-from nas_service.snn.checkpoint import Place, load_weights
+from nas_service.snn.checkpoint import CheckpointFile, load_weights
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import Task
@@ -112,7 +112,7 @@ def test_stored_checkpoints_are_continued(
     fresh = network(name, architecture)
     optimizer = recipe_of(study(name)).optimizer_of(fresh)
     path = STORE / f"artifacts/{name}/{digest}.training.safetensors"
-    saved = Place(path, stored_identity(name, digest))
+    saved = CheckpointFile(path, stored_identity(name, digest))
     with torch.random.fork_rng(), caplog.at_level(logging.WARNING):
         assert saved.resume(fresh, optimizer, torch.Generator(), 6) == epoch
     assert not caplog.records

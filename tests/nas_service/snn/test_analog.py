@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hw_models import load_profile
-from nas_service.data.batches import Ready
+from nas_service.data.batches import ImageTensors
 from nas_service.snn.analog import _reader, accuracy_on_chip, converted, simulated
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, matrix_of, quantize
@@ -120,10 +120,10 @@ def test_chips_are_drawn_from_the_seed_alone(network, images):
     labels = torch.arange(30) % 10
     poor = chip(conductance_spread=0.6)
     before = torch.random.get_rng_state()
-    found = accuracy_on_chip(network, Ready(images, labels), poor, draws=4, seed=7)
+    found = accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7)
     assert len(found) == 4
     torch.manual_seed(99)
-    assert accuracy_on_chip(network, Ready(images, labels), poor, draws=4, seed=7) == found
+    assert accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7) == found
     torch.random.set_rng_state(before)
     one, other = (scores(network, images, poor, seed) for seed in (1, 2))
     assert not torch.equal(one, other)

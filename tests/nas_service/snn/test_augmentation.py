@@ -10,7 +10,7 @@ from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.training import Recipe, fit
 
 
-def die(seed=0):
+def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
@@ -30,14 +30,14 @@ def windows(image, border):
 
 def test_as_it_is():
     pixels = batch_of_numbers(3, 1, 2, 2)
-    assert AS_IS(pixels, die()) is pixels
+    assert AS_IS(pixels, generator()) is pixels
 
 
 def test_crop_of_two_pixels_a_side():
     """One pixel of border around [[1, 2], [3, 4]]: nine windows, all of which come up."""
     pixels = torch.tensor([[[[1, 2], [3, 4]]]]).expand(400, 1, 2, 2)
-    found = {tuple(image.flatten().tolist()) for image in Augmentation(crop=1)(pixels, die())}
-    assert found == {
+    windows_seen = {tuple(image.flatten().tolist()) for image in Augmentation(crop=1)(pixels, generator())}
+    assert windows_seen == {
         (0, 0, 0, 1), (0, 0, 1, 2), (0, 0, 2, 0),
         (0, 1, 0, 3), (1, 2, 3, 4), (2, 0, 4, 0),
         (0, 3, 0, 0), (3, 4, 0, 0), (4, 0, 0, 0),
@@ -46,13 +46,13 @@ def test_crop_of_two_pixels_a_side():
 
 def test_crop_moves_all_channels_of_an_image_alike():
     pixels = batch_of_numbers(20, 3, 4, 4)
-    for before, after in zip(pixels, Augmentation(crop=2)(pixels, die()), strict=True):
+    for before, after in zip(pixels, Augmentation(crop=2)(pixels, generator()), strict=True):
         assert any(torch.equal(after, window) for window in windows(before, 2))
 
 
 def test_flip_turns_left_to_right_every_other_image():
     pixels = batch_of_numbers(400, 2, 3, 3)
-    moved = Augmentation(flip=True)(pixels, die())
+    moved = Augmentation(flip=True)(pixels, generator())
     mirrored = pixels[..., [2, 1, 0]]
     flipped = torch.tensor([torch.equal(a, b) for a, b in zip(moved, mirrored, strict=True)])
     assert torch.equal(moved[~flipped], pixels[~flipped])
@@ -63,7 +63,7 @@ def test_flip_turns_left_to_right_every_other_image():
 def test_frames_of_a_recording_are_moved_alike(augmentation):
     """Equal frames stay equal, and each recording is moved by itself."""
     recording = batch_of_numbers(1, 1, 2, 5, 5).expand(30, 6, 2, 5, 5)
-    moved = augmentation(recording, die())
+    moved = augmentation(recording, generator())
     assert moved.shape == recording.shape
     assert torch.equal(moved, moved[:, :1].expand_as(moved))
     assert len({tuple(r.flatten().tolist()) for r in moved}) > 1
@@ -71,16 +71,16 @@ def test_frames_of_a_recording_are_moved_alike(augmentation):
 
 def test_frames_keep_their_order():
     recordings = batch_of_numbers(8, 3, 2, 4, 4)
-    moved = Augmentation(crop=1)(recordings, die())
+    moved = Augmentation(crop=1)(recordings, generator())
     for before, after in zip(recordings, moved, strict=True):
         assert any(torch.equal(after.flatten(0, 1), w) for w in windows(before.flatten(0, 1), 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32])
-def test_the_die_alone_decides_and_the_type_is_kept(dtype):
+def test_the_generator_alone_decides_and_the_type_is_kept(dtype):
     pixels, both = batch_of_numbers(16, 1, 4, 4, dtype=dtype), Augmentation(2, True)
     before = pixels.clone()
-    one, two, other = both(pixels, die(1)), both(pixels, die(1)), both(pixels, die(2))
+    one, two, other = both(pixels, generator(1)), both(pixels, generator(1)), both(pixels, generator(2))
     assert one.dtype == dtype
     assert torch.equal(one, two)
     assert not torch.equal(one, other)

@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nas_service.data.batches import Ready
+from nas_service.data.batches import ImageTensors
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import Augmentation
-from nas_service.snn.checkpoint import Place
+from nas_service.snn.checkpoint import CheckpointFile
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Rounding, steps_of
 from nas_service.snn.training import Recipe, accuracy, firing_rate, fit, recalibrate
@@ -39,7 +39,7 @@ def stripes(n=48):
     images = 0.3 * torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for i, label in enumerate(labels.tolist()):
         images[i, 0, 2 * label : 2 * label + 2] += 2
-    return Ready(images, labels)
+    return ImageTensors(images, labels)
 
 
 def network(architecture=A, dropout=0.0, rounding=None, seed=7):
@@ -99,12 +99,12 @@ def equal(one, other):
 def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
     """Ended in the middle of every epoch once; each part begins with other weights and dice."""
     recipe, kind = CASES[case]
-    whole, model = Place(tmp_path / "a", "x"), network(**kind)
+    whole, model = CheckpointFile(tmp_path / "a", "x"), network(**kind)
     losses = run(model, recipe, whole, rungs=rungs)
-    broken, found = Place(tmp_path / "b", "x"), {}
+    broken, found = CheckpointFile(tmp_path / "b", "x"), {}
     for attempt in EPOCHS:
         other = network(**kind, seed=7 if attempt == 1 else attempt)
-        broken = Place(broken.path, "x")
+        broken = CheckpointFile(broken.path, "x")
         try:
             found |= run(other, recipe, broken, after=1 if attempt < 4 else None, rungs=rungs)
         except Ended:
@@ -125,7 +125,7 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
 def test_until_and_further_is_one_go(tmp_path):
     whole = network()
     losses = run(whole, SGD, None)
-    place, parts = Place(tmp_path / "a", "x"), {}
+    place, parts = CheckpointFile(tmp_path / "a", "x"), {}
     for until in (1, 3, 4):
         model = network()
         parts |= run(model, SGD, place, until=until)
@@ -137,9 +137,9 @@ def test_until_and_further_is_one_go(tmp_path):
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_checkpoint import ADAMW, Place, fit, network, stripes
+from test_checkpoint import ADAMW, CheckpointFile, fit, network, stripes
 from pathlib import Path
-for epoch in fit(network(), stripes(), ADAMW, 3, saved=Place(Path(sys.argv[2]), "x")):
+for epoch in fit(network(), stripes(), ADAMW, 3, saved=CheckpointFile(Path(sys.argv[2]), "x")):
     print(epoch.number, epoch.loss.hex(), flush=True)
     if epoch.number == 2:
         sys.stdin.read()  # until it is killed
@@ -162,13 +162,15 @@ def test_a_killed_process_is_continued(tmp_path):
     alone, model = network(), network(seed=8)
     losses = run(alone, ADAMW, None)
     assert said == [f"{n} {losses[n].hex()}" for n in (1, 2)]
-    assert run(model, ADAMW, Place(tmp_path / "a", "x")) == {n: losses[n] for n in (2, 3, 4)}
+    assert run(model, ADAMW, CheckpointFile(tmp_path / "a", "x")) == {
+        n: losses[n] for n in (2, 3, 4)
+    }
     assert equal(alone.state_dict(), model.state_dict())
 
 
 def kept(path, recipe=ADAMW, identity="x"):
     """A training ended behind its second epoch."""
-    run(network(), recipe, Place(path, identity), until=2)
+    run(network(), recipe, CheckpointFile(path, identity), until=2)
 
 
 def rewritten(path, change, facts=None, digest=True):
@@ -225,17 +227,17 @@ FILES = {
 
 def refused(path, caplog, architecture=A, recipe=ADAMW, identity="x", last=4):
     """Nothing of the training is changed by a file, and the log says which file it was."""
-    model, die = network(architecture), torch.Generator().manual_seed(11)
+    model, generator = network(architecture), torch.Generator().manual_seed(11)
     optimizer, content = recipe.optimizer_of(model), path.read_bytes()
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    dice = die.get_state(), torch.get_rng_state()
+    dice = generator.get_state(), torch.get_rng_state()
     groups = json.dumps(optimizer.state_dict())
-    place = Place(path, identity)
+    place = CheckpointFile(path, identity)
     with caplog.at_level(logging.WARNING):
-        assert place.resume(model, optimizer, die, last) == 0
+        assert place.resume(model, optimizer, generator, last) == 0
     assert equal(before, model.state_dict())
     assert json.dumps(optimizer.state_dict()) == groups
-    assert torch.equal(dice[0], die.get_state())
+    assert torch.equal(dice[0], generator.get_state())
     assert torch.equal(dice[1], torch.get_rng_state())
     assert place.notes == {}
     assert path.read_bytes() == content
@@ -271,7 +273,7 @@ def test_a_whole_file_is_taken(tmp_path):
     rewritten(tmp_path / "a", lambda t: None)
     model = network()
     optimizer = ADAMW.optimizer_of(model)
-    assert Place(tmp_path / "a", "x").resume(model, optimizer, torch.Generator(), 4) == 2
+    assert CheckpointFile(tmp_path / "a", "x").resume(model, optimizer, torch.Generator(), 4) == 2
     tensors, _ = state(tmp_path / "a")
     assert equal({f"network.{n}": t for n, t in model.state_dict().items()},
                  {n: t for n, t in tensors.items() if n.startswith("network.")})  # fmt: skip
@@ -303,7 +305,7 @@ def test_a_refused_training_starts_from_its_beginning(tmp_path):
     """Bit for bit the one that found no file, and its own file is put in place of the other."""
     kept(tmp_path / "a")
     rewritten(tmp_path / "a", EDITS["moment of other shape"])
-    place, model, alone = Place(tmp_path / "a", "x"), network(), network()
+    place, model, alone = CheckpointFile(tmp_path / "a", "x"), network(), network()
     assert run(model, ADAMW, place) == run(alone, ADAMW, None)
     assert equal(model.state_dict(), alone.state_dict())
     assert json.loads(state(place.path)[1]["training"])["epoch"] == 4
@@ -313,10 +315,10 @@ def test_learned_steps_are_kept(tmp_path):
     """A step is a parameter of the network and of the optimizer, in a group of its own."""
     model = network(rounding=LEARNED)
     first = [step.clone() for step in steps_of(model)]
-    run(model, ADAMW, Place(tmp_path / "a", "x"), until=1)
+    run(model, ADAMW, CheckpointFile(tmp_path / "a", "x"), until=1)
     other = network(rounding=LEARNED)
     optimizer = ADAMW.optimizer_of(other)
-    Place(tmp_path / "a", "x").resume(other, optimizer, torch.Generator(), 4)
+    CheckpointFile(tmp_path / "a", "x").resume(other, optimizer, torch.Generator(), 4)
     pairs = list(zip(first, steps_of(model), steps_of(other), strict=True))
     assert pairs
     assert not torch.equal(pairs[0][0], pairs[0][1])
@@ -326,6 +328,6 @@ def test_learned_steps_are_kept(tmp_path):
 
 def test_forgotten(tmp_path):
     kept(tmp_path / "a")
-    Place(tmp_path / "a", "x").forget()
+    CheckpointFile(tmp_path / "a", "x").delete()
     assert list(tmp_path.iterdir()) == []
-    Place(tmp_path / "a", "x").forget()  # nothing is there: nothing to forget
+    CheckpointFile(tmp_path / "a", "x").delete()  # nothing is there: nothing to delete

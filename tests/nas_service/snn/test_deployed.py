@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas_service.data import DATASETS
-from nas_service.data.batches import Ready, whole
+from nas_service.data.batches import ImageTensors, all_images
 from nas_service.data.images import split
 from nas_service.errors import DataError, SpecError
 from nas_service.snn.deployed import (
@@ -56,7 +56,7 @@ ROUNDINGS = [
 def digits():
     """Training and validation digits [N, 1, 8, 8] with labels."""
     data = split(DATASETS["digits"].read_train(Path()), None, 360, seed=0)
-    return [whole(part) for part in (data.train, data.validation)]
+    return [all_images(part) for part in (data.train, data.validation)]
 
 
 @pytest.fixture(scope="module", params=ROUNDINGS, ids=str)
@@ -67,10 +67,10 @@ def live(request):
     for block in network.blocks().values():
         quantize(matrix_of(block), request.param)
     (images, labels), held_out = digits()
-    for _ in fit(network, Ready(images, labels), RECIPE, seed=0):
+    for _ in fit(network, ImageTensors(images, labels), RECIPE, seed=0):
         pass
     assert 0.01 < firing_rate(network, held_out[0]) < 0.9
-    assert accuracy(network, Ready(*held_out)) > 0.4
+    assert accuracy(network, ImageTensors(*held_out)) > 0.4
     return network
 
 
@@ -240,7 +240,7 @@ def test_a_depthwise_network_is_deployed():
     depthwise = quantize(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), Rounding(3))
     network.body[0].edges["edge01"][1] = depthwise
     (images, labels), held_out = digits()
-    for _ in fit(network, Ready(images, labels), RECIPE, seed=0):
+    for _ in fit(network, ImageTensors(images, labels), RECIPE, seed=0):
         pass
     twin = deployed(network)
     assert 0.01 < firing_rate(twin, held_out[0]) < 0.9
@@ -277,20 +277,20 @@ def test_rounding_nothing_anew_changes_nothing(live):
 
 
 def test_what_cannot_be_rounded_after_training_is_refused(live):
-    with pytest.raises(SpecError, match=r"no block 'hiden' to round, did you mean 'hidden'"):
+    with pytest.raises(SpecError, match=r"no block 'hiden' to quantize, did you mean 'hidden'"):
         quantize_after(live, {"hiden": Rounding(4)})
-    with pytest.raises(SpecError, match="'hidden': learned steps need training"):
+    with pytest.raises(SpecError, match="'hidden': step_size = 'learned' needs a training"):
         quantize_after(live, {"hidden": Rounding(4, step_size="learned")})
 
 
 def test_float_weights_and_partial_means_are_not_deployed():
     network = untrained()
     network.stem[0] = nn.Conv2d(1, 8, 3, padding=1)
-    with pytest.raises(SpecError, match="Conv2d: not quantised"):
+    with pytest.raises(SpecError, match="Conv2d: not quantized"):
         deployed(network)
     network = untrained()
     network.hidden[2] = nn.AvgPool2d(2, ceil_mode=True)
-    with pytest.raises(SpecError, match="only means over whole windows"):
+    with pytest.raises(SpecError, match="only means over complete windows"):
         deployed(network)
     network = untrained()
     network.stem[1] = nn.BatchNorm2d(8, track_running_stats=False)

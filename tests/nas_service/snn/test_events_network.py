@@ -40,8 +40,8 @@ def network(cell, task=TASK):
 
 def frames(seed=0, count=6):
     """Counts of events [B, T, 2, 8, 8], most of them 0."""
-    die = torch.Generator().manual_seed(seed)
-    return torch.poisson(torch.full((count, T, 2, 8, 8), 0.6), generator=die)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.poisson(torch.full((count, T, 2, 8, 8), 0.6), generator=generator)
 
 
 @pytest.mark.parametrize("cell", [FORWARD, BACKWARD], ids=["forward", "backward"])

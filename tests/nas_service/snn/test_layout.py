@@ -37,12 +37,12 @@ def test_every_map_of_a_network_is_channels_last(cell, norm_each_step):
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("last", [True, False])
 def test_smooth_pool_is_an_average_pool(kernel, last):
-    die = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 5, 7, 6, generator=die)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 7, 6, generator=generator)
     x = x.contiguous(memory_format=torch.channels_last) if last else x
     x.requires_grad_()
     pool = SmoothPool2d(kernel)
-    weight = torch.randn(3, 5, 7, 6, generator=die)
+    weight = torch.randn(3, 5, 7, 6, generator=generator)
     results = []
     for y in (pool(x), nn.AvgPool2d.forward(pool, x)):
         (gradient,) = torch.autograd.grad(y, x, weight)

@@ -28,7 +28,7 @@ def say_backend(**environment):
         timeout=300,
     )
     return done.stdout.split(), [
-        x for x in done.stderr.splitlines() if "neurons run" in x or "Error" in x
+        x for x in done.stderr.splitlines() if "neurons are computed" in x or "Error" in x
     ]
 
 
@@ -78,14 +78,14 @@ def test_no_compiler_is_one_line_of_log(tmp_path):
     names, log = say_backend(PATH=str(tmp_path), NAS_CACHE=str(tmp_path), NAS_NEURONS="auto")
     assert names == ["python", "python"]
     assert len(log) == 1
-    assert "neurons run in Python" in log[0]
+    assert "neurons are computed in Python" in log[0]
     assert "no C++ compiler (g++, clang++, c++)" in log[0]
 
 
 def test_the_cpp_scan_by_choice_without_a_compiler_is_an_error(tmp_path):
     names, log = say_backend(PATH=str(tmp_path), NAS_CACHE=str(tmp_path), NAS_NEURONS="cpp")
     assert names == []
-    assert log[-1].endswith("there is no C++ scan here: no C++ compiler (g++, clang++, c++)")
+    assert log[-1].endswith("the C++ backend cannot be built: no C++ compiler (g++, clang++, c++)")
 
 
 @pytest.fixture(scope="module")

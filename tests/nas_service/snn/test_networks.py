@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas_service.data import DATASETS
-from nas_service.data.batches import Ready, batch
+from nas_service.data.batches import ImageTensors, batch
 from nas_service.data.images import split
 from nas_service.errors import DataError
 from nas_service.snn import operations
@@ -48,7 +48,7 @@ def live():
     """A network whose batch norms have seen data, so that it fires in evaluation."""
     torch.manual_seed(0)
     network = Network(ARCHITECTURE, TASK)
-    for _ in fit(network, Ready(*images()), RECIPE, seed=0):
+    for _ in fit(network, ImageTensors(*images()), RECIPE, seed=0):
         pass
     assert 0.01 < firing_rate(network, images()[0]) < 0.9
     return network.eval()
@@ -78,8 +78,8 @@ def test_training_repeats_itself(live):
     for _ in range(2):
         torch.manual_seed(3)
         network = Network(ARCHITECTURE, TASK)
-        losses = [epoch.loss for epoch in fit(network, Ready(*images()), RECIPE, seed=3)]
-        scores.append((losses, accuracy(network, Ready(*images()))))
+        losses = [epoch.loss for epoch in fit(network, ImageTensors(*images()), RECIPE, seed=3)]
+        scores.append((losses, accuracy(network, ImageTensors(*images()))))
     assert scores[0] == scores[1]
     assert scores[0][0][1] < scores[0][0][0]
 
@@ -88,7 +88,7 @@ def test_training_on_no_numbers_diverges():
     """The neurons swallow them: the loss stays finite, the network would be silent for ever."""
     x, y = images()
     with pytest.raises(Diverged, match="not finite after epoch 1"):
-        list(fit(Network(ARCHITECTURE, TASK), Ready(x * float("nan"), y), RECIPE, seed=0))
+        list(fit(Network(ARCHITECTURE, TASK), ImageTensors(x * float("nan"), y), RECIPE, seed=0))
 
 
 def test_loss_without_a_value_diverges():
@@ -96,7 +96,7 @@ def test_loss_without_a_value_diverges():
     with torch.no_grad():
         network.readout[1].bias.fill_(float("inf"))
     with pytest.raises(Diverged, match="loss nan in epoch 1"):
-        list(fit(network, Ready(*images()), RECIPE, seed=0))
+        list(fit(network, ImageTensors(*images()), RECIPE, seed=0))
 
 
 def test_spike_rates_are_shares_of_every_matrix(live):

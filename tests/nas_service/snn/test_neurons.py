@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import shutil
 
 import norse.torch as norse
 import pytest
@@ -123,29 +122,6 @@ def test_scan_equals_steps_in_any_layout(layout, steps, backend):
         assert torch.equal(ours, theirs), kind
         assert our_gradient.abs().max() > 0.01, kind
         assert torch.allclose(our_gradient, their_gradient, atol=1e-6), kind
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
-@pytest.mark.parametrize(
-    ("kind", "layout", "steps"),
-    [
-        ("atan-zero-detached", "plain", 3),
-        ("atan-zero-detached", "channels_last", 3),
-        ("atan-zero-detached", "strided", 1),
-        ("triangle-subtract-at", "expanded", 3),
-    ],
-)
-def test_compiled_loop_equals_steps(kind, layout, steps, monkeypatch):
-    monkeypatch.setenv("NAS_NEURONS", "compiled")
-    assert backend_name() == "compiled"
-    for shape in ((6, 5, 7, 19), (9, 6, 4, 3)):
-        x, lif = LAYOUTS[layout](noise(*shape)), LIF(steps, KINDS[kind])
-        weight = noise(*x.shape, seed=2)
-        ours, our_gradient = run("forward", lif, x, weight)
-        theirs, their_gradient = run("forward_stepwise", lif, x, weight)
-        assert 0.01 < ours.mean() < 0.9
-        assert torch.equal(ours, theirs)
-        assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 40])

@@ -58,7 +58,7 @@ def pairs(network, other):
     yield network.stem[0], other.stem[0]
     yield network.stem[1], other.stem[1]
     for mine, yours in zip(network.cells, (other.cell1, other.cell2), strict=True):
-        for wire in mine.wires:
+        for wire in mine.ordered_edges:
             low, high = sorted((wire.source, wire.target))
             if not wire.operation.weighted:
                 continue

@@ -12,7 +12,7 @@ from nas_service.snn import precision
 def native(request, monkeypatch):
     """A processor with bf16 and one without."""
     monkeypatch.setattr(precision, "native_bf16", lambda kind="cpu": request.param)
-    precision._say_fp32.cache_clear()
+    precision._warn_of_fp32.cache_clear()
     return request.param
 
 

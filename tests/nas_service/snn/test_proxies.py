@@ -38,8 +38,8 @@ DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
 
 
 def images(n=12, seed=0):
-    die = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 3, 8, 8, generator=die)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 3, 8, 8, generator=generator)
 
 
 def network(*cells, seed=0, bits=8):
@@ -96,8 +96,8 @@ def test_log_determinant_by_hand():
 @QUICK
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 40), st.floats(0.0, 1.0))
 def test_one_product_counts_pair_by_pair(seed, batch, neurons, rate):
-    die = torch.Generator().manual_seed(seed)
-    codes = (torch.rand(2, batch, neurons, generator=die) < rate).float()
+    generator = torch.Generator().manual_seed(seed)
+    codes = (torch.rand(2, batch, neurons, generator=generator) < rate).float()
     one, other = hamming_kernels(codes), sparsity_aware_kernels(codes, 0.7)
     for t, i, j in itertools.product(range(2), range(batch), range(batch)):
         d = int((codes[t, i] != codes[t, j]).sum())
@@ -131,8 +131,8 @@ def test_kernel_is_the_mean_over_layers_and_steps(channels_last):
 
 def test_spikes_with_several_readers_count_for_each():
     """The same spikes seen twice and others once, over 2 time steps: a sum of three kernels."""
-    die = torch.Generator().manual_seed(0)
-    one, other = ((torch.rand(2 * 3, 7, generator=die) < 0.4).float() for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    one, other = ((torch.rand(2 * 3, 7, generator=generator) < 0.4).float() for _ in range(2))
     products = []
     seen = proxies._Sum(lambda c: products.append(c) or hamming_kernels(c), images=3)
     for spikes in (one, other, one):

@@ -338,7 +338,7 @@ def test_low_precision_around_it_leaves_the_weights_whole(rounding):
 def test_the_matrix_of_a_block():
     block = nn.Sequential(nn.BatchNorm2d(3), quantize(nn.Conv2d(3, 4, 1), Rounding(4)))
     assert matrix_of(block) is block[1]
-    with pytest.raises(SpecError, match="Conv2d: not quantised"):
+    with pytest.raises(SpecError, match="Conv2d: not quantized"):
         integer_weights(nn.Conv2d(3, 4, 1))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas_service.data.batches import Stored, whole
+from nas_service.data.batches import StoredImages, all_images
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check
@@ -78,10 +78,10 @@ def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     load_weights(network, tmp_path / "a")
     held_out = there.images.data.validation
     twin = deployed(network)
-    assert found.accuracy == accuracy(twin, Stored(held_out)) > 0.2
+    assert found.accuracy == accuracy(twin, StoredImages(held_out)) > 0.2
     test = there.images.test(SMALL.time_steps)
-    assert there.test_accuracy(architecture, tmp_path / "a") == accuracy(twin, Stored(test))
-    images, labels = whole(held_out)
+    assert there.test_accuracy(architecture, tmp_path / "a") == accuracy(twin, StoredImages(test))
+    images, labels = all_images(held_out)
     with torch.inference_mode():
         answers, deployed_, trained = (n(images) for n in (in_int8(twin), twin, network.eval()))
     assert torch.equal(answers, deployed_)
@@ -90,7 +90,9 @@ def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     # the trained network rounds its sums otherwise: where that turns a spike, scores move
     same = answers.argmax(1) == trained.argmax(1)
     assert same.float().mean() > 0.98
-    assert abs(found.accuracy - accuracy(network, Stored(held_out))) <= 1 - same.double().mean()
+    assert (
+        abs(found.accuracy - accuracy(network, StoredImages(held_out))) <= 1 - same.double().mean()
+    )
 
 
 @exact_here

@@ -124,7 +124,7 @@ import os, resource, sys, torch
 sys.path.insert(0, sys.argv[1])
 torch.set_num_threads(1)
 from test_screening import BIG, SMALL, bench, training_memory_B
-from nas_service.data.batches import Ready
+from nas_service.data.batches import ImageTensors
 from nas_service.snn.trace import trace
 from nas_service.snn.training import Recipe, accuracy, fit
 
@@ -133,7 +133,7 @@ def peak_B():
 
 def train(a, count):
     network = there.network(a)
-    images = Ready(torch.rand(count, 1, 8, 8), torch.arange(count) % 10)
+    images = ImageTensors(torch.rand(count, 1, 8, 8), torch.arange(count) % 10)
     list(fit(network, images, Recipe(1, 64, 0.01, 0.0), 0))
     accuracy(network, images)
 

@@ -43,7 +43,7 @@ def test_places_by_hand():
     x = torch.zeros(2, 2, 1, 3)
     x[0, 1, 0, 2] = x[1, 0, 0, 0] = x[1, 1, 0, 0] = 1
     found = spikes_of(last(x), 1.0)
-    assert found.places.tolist() == [5, 0, 1]  # channels innermost
+    assert found.positions.tolist() == [5, 0, 1]  # channels innermost
     assert found.ends.tolist() == [1, 3]
     assert spikes_of(last(x), 0.2) is None  # 3 of 12 are too many
     assert spikes_of(last(x / 2), 1.0) is None

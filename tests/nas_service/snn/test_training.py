@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas_service.data.batches import Ready
+from nas_service.data.batches import ImageTensors
 from nas_service.errors import DataError
 from nas_service.snn import precision
 from nas_service.snn.checkpoint import load_weights, save_weights
@@ -41,7 +41,7 @@ def network(seed=0, architecture=A, **kind):
 
 def trained(seed, recipe=RECIPE):
     model = network()
-    losses = [epoch.loss for epoch in fit(model, Ready(*stripes()), recipe, seed)]
+    losses = [epoch.loss for epoch in fit(model, ImageTensors(*stripes()), recipe, seed)]
     return model, losses
 
 
@@ -57,25 +57,27 @@ def test_training_lowers_the_loss():
     model, losses = trained(1, replace(RECIPE, epochs=8))
     assert len(losses) == 8
     assert losses[-1] < 0.7 * losses[0]
-    assert accuracy(model, Ready(*stripes())) > 0.5
+    assert accuracy(model, ImageTensors(*stripes())) > 0.5
     assert 0.01 < firing_rate(model, stripes()[0]) < 0.9
 
 
 def test_epochs_are_numbered_from_one():
-    assert [e.number for e in fit(network(), Ready(*stripes()), RECIPE, 0)] == [1, 2]
+    assert [e.number for e in fit(network(), ImageTensors(*stripes()), RECIPE, 0)] == [1, 2]
 
 
 def test_pause_comes_before_every_batch_and_can_end_it():
     """64 images in batches of 16, two epochs: eight calls."""
     calls = []
-    list(fit(network(), Ready(*stripes()), RECIPE, 0, check_interrupt=lambda: calls.append(1)))
+    list(
+        fit(network(), ImageTensors(*stripes()), RECIPE, 0, check_interrupt=lambda: calls.append(1))
+    )
     assert len(calls) == 8
 
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(fit(network(), Ready(*stripes()), RECIPE, 0, check_interrupt=stop))
+        next(fit(network(), ImageTensors(*stripes()), RECIPE, 0, check_interrupt=stop))
 
 
 class Line(nn.Module):
@@ -91,7 +93,7 @@ class Line(nn.Module):
 
 def test_absurd_learning_rate_diverges():
     with pytest.raises(Diverged):
-        list(fit(Line(), Ready(*stripes()), replace(RECIPE, learning_rate=1e9), 0))
+        list(fit(Line(), ImageTensors(*stripes()), replace(RECIPE, learning_rate=1e9), 0))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -99,7 +101,7 @@ def test_pixels_that_are_no_numbers_diverge(bad):
     images, labels = stripes()
     images[3, 0, 0, 0] = bad
     with pytest.raises(Diverged):
-        list(fit(network(), Ready(images, labels), RECIPE, 0))
+        list(fit(network(), ImageTensors(images, labels), RECIPE, 0))
 
 
 def test_scores_that_are_no_numbers_are_not_scored():
@@ -107,7 +109,7 @@ def test_scores_that_are_no_numbers_are_not_scored():
     with torch.no_grad():
         model.readout[1].bias[0] = math.nan
     with pytest.raises(Diverged, match="class scores"):
-        accuracy(model, Ready(*stripes()))
+        accuracy(model, ImageTensors(*stripes()))
 
 
 class Fixed(nn.Module):
@@ -120,7 +122,7 @@ class Fixed(nn.Module):
 @pytest.mark.parametrize("n", [4, 256, 600])
 def test_accuracy_of_a_fixed_answer(n):
     """One label in four is a 2, whatever the size of the batches."""
-    assert accuracy(Fixed(), Ready(*stripes(n))) == 0.25
+    assert accuracy(Fixed(), ImageTensors(*stripes(n))) == 0.25
 
 
 def test_weights_come_back(tmp_path):
@@ -213,7 +215,7 @@ def test_clip_bounds_the_gradient(monkeypatch, clip, bounded):
     kept = []
     of = Recipe.optimizer_of
     monkeypatch.setattr(Recipe, "optimizer_of", lambda *a: kept.append(of(*a)) or kept[-1])
-    list(fit(network(), Ready(*stripes()), replace(SGD, epochs=1, clip=clip), 0))
+    list(fit(network(), ImageTensors(*stripes()), replace(SGD, epochs=1, clip=clip), 0))
     (optimizer,) = kept
     assert len(optimizer.norms) == 4
     if bounded:
@@ -253,7 +255,7 @@ def test_decay_alone_shrinks_weights_but_no_step():
 def test_sgd_is_the_same_from_the_same_seed(kind):
     def weights(seed):
         model = network(**kind)
-        list(fit(model, Ready(*stripes()), SGD, seed))
+        list(fit(model, ImageTensors(*stripes()), SGD, seed))
         return model.state_dict()
 
     one, two, other = weights(1), weights(1), weights(2)
@@ -264,10 +266,10 @@ def test_sgd_is_the_same_from_the_same_seed(kind):
 def test_bf16_falls_back_with_one_line(monkeypatch, caplog):
     """Where there is no bf16 the very same weights come out as in fp32."""
     monkeypatch.setattr(precision, "native_bf16", lambda kind="cpu": False)
-    precision._say_fp32.cache_clear()
+    precision._warn_of_fp32.cache_clear()
     with caplog.at_level(logging.WARNING):
         half, losses = trained(1, replace(RECIPE, precision="bf16"))
-    assert caplog.messages == ["bf16 was asked for, but this cpu has no instructions for it: fp32"]
+    assert caplog.messages == ["precision = 'bf16', but this cpu has no bf16 instructions: fp32 is used"]
     full, others = trained(1)
     assert losses == others
     assert all(torch.equal(t, full.state_dict()[n]) for n, t in half.state_dict().items())
@@ -284,13 +286,13 @@ def test_every_training_diverges_on_no_number(recipe, kind, bad):
     images, labels = stripes()
     images[3, 0, 0, 0] = bad
     with pytest.raises(Diverged):
-        list(fit(network(**kind), Ready(images, labels), recipe, 0))
+        list(fit(network(**kind), ImageTensors(images, labels), recipe, 0))
 
 
 @pytest.mark.parametrize("kind", [{}, LEARNED])
 def test_absurd_steps_of_sgd_diverge(kind):
     with pytest.raises(Diverged):
-        list(fit(network(**kind), Ready(*stripes()), replace(SGD, learning_rate=1e38), 0))
+        list(fit(network(**kind), ImageTensors(*stripes()), replace(SGD, learning_rate=1e38), 0))
 
 
 def norms(model):
@@ -308,7 +310,7 @@ STYLES = {
 @pytest.mark.parametrize("style", STYLES)
 def test_recalibrated_statistics_are_means_over_the_batches(style):
     """Three batches of 16; a norm that runs in every time step is the mean over these as well."""
-    model, images = network(**STYLES[style]), Ready(*stripes(50))
+    model, images = network(**STYLES[style]), ImageTensors(*stripes(50))
     calls = {norm: [] for norm in norms(model)}
 
     def watch(norm, inputs, _):
@@ -336,13 +338,13 @@ def test_recalibrated_statistics_are_means_over_the_batches(style):
 def test_momentum_comes_back_when_it_fails():
     model = network()
     with pytest.raises(RuntimeError):
-        recalibrate(model, Ready(torch.zeros(32, 5, 8, 8), torch.zeros(32).long()), 16)
+        recalibrate(model, ImageTensors(torch.zeros(32, 5, 8, 8), torch.zeros(32).long()), 16)
     assert {norm.momentum for norm in norms(model)} == {0.3}
 
 
 def test_a_silent_network_fires_when_it_is_recalibrated():
     """Statistics of other weights, far from those of these."""
-    model, images = network(), Ready(*stripes())
+    model, images = network(), ImageTensors(*stripes())
     for norm in norms(model):
         norm.running_mean.fill_(9.0)
     assert firing_rate(model, images.values) == 0

@@ -254,7 +254,7 @@ def outputs(c, weights, images):
     mirror = c.canonical() != " ".join(
         sorted(f"{e.name}:{c.operations[e.pair]}" for e in c.live().edges)
     )
-    for edge in network.cells[0].wires:
+    for edge in network.cells[0].ordered_edges:
         name = edge.name.translate(MIRROR) if mirror else edge.name
         module = network.cells[0].edges[f"edge{edge.name}"]
         for key, value in module.state_dict().items():
