@@ -36,7 +36,9 @@ def test_as_it_is():
 def test_crop_of_two_pixels_a_side():
     """One pixel of border around [[1, 2], [3, 4]]: nine windows, all of which come up."""
     pixels = torch.tensor([[[[1, 2], [3, 4]]]]).expand(400, 1, 2, 2)
-    windows_seen = {tuple(image.flatten().tolist()) for image in Augmentation(crop=1)(pixels, generator())}
+    windows_seen = {
+        tuple(image.flatten().tolist()) for image in Augmentation(crop=1)(pixels, generator())
+    }
     assert windows_seen == {
         (0, 0, 0, 1), (0, 0, 1, 2), (0, 0, 2, 0),
         (0, 1, 0, 3), (1, 2, 3, 4), (2, 0, 4, 0),
@@ -80,7 +82,11 @@ def test_frames_keep_their_order():
 def test_the_generator_alone_decides_and_the_type_is_kept(dtype):
     pixels, both = batch_of_numbers(16, 1, 4, 4, dtype=dtype), Augmentation(2, True)
     before = pixels.clone()
-    one, two, other = both(pixels, generator(1)), both(pixels, generator(1)), both(pixels, generator(2))
+    one, two, other = (
+        both(pixels, generator(1)),
+        both(pixels, generator(1)),
+        both(pixels, generator(2)),
+    )
     assert one.dtype == dtype
     assert torch.equal(one, two)
     assert not torch.equal(one, other)

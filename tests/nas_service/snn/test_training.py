@@ -269,7 +269,9 @@ def test_bf16_falls_back_with_one_line(monkeypatch, caplog):
     precision._warn_of_fp32.cache_clear()
     with caplog.at_level(logging.WARNING):
         half, losses = trained(1, replace(RECIPE, precision="bf16"))
-    assert caplog.messages == ["precision = 'bf16', but this cpu has no bf16 instructions: fp32 is used"]
+    assert caplog.messages == [
+        "precision = 'bf16', but this cpu has no bf16 instructions: fp32 is used"
+    ]
     full, others = trained(1)
     assert losses == others
     assert all(torch.equal(t, full.state_dict()[n]) for n, t in half.state_dict().items())
