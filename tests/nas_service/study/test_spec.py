@@ -533,7 +533,7 @@ def test_sizes_of_a_space(space, name, value):
         ({"head_pool": []}, "space.head_pool"),
         ({"head_pool": [-1]}, "space.head_pool"),
         ({"head_pool": [True]}, "space.head_pool"),
-        ({"head_pool": ["global", 4], "cells": 2}, "'global' is 4 here"),
+        ({"head_pool": ["global", 4], "cells": 2}, "'global' means 4"),
         ({"channels": [[8, 16]]}, "channels: 1 lists for 2 cells"),
         ({"channels": [[8], [8], [8]]}, "channels: 3 lists for 2 cells"),
         ({"channels": [[8], []]}, "space.channels"),
