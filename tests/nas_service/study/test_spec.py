@@ -570,7 +570,7 @@ def test_a_stride_makes_maps_that_divide():
     check(spaced(stem_stride=2, head_pool=[1, 2]))
     with pytest.raises(SpecError, match="head_pool = 4"):
         check(spaced(stem_stride=2, head_pool=4))
-    with pytest.raises(SpecError, match="'global' is 2 here"):
+    with pytest.raises(SpecError, match="'global' means 2"):
         check(spaced(stem_stride=2, head_pool=[2, "global"]))
 
 
