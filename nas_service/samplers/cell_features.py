@@ -1,4 +1,4 @@
-"""What a model of accuracy sees of cells: counts along their paths, and operations edge by edge.
+"""Features of cells for a model of accuracy: counts along paths, and operations by edge.
 
 N cells, S states that an edge can be in, as codes 0 .. S - 1.
 """
@@ -16,27 +16,32 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 PATHS = ((2,), (0, 4), (1, 5), (0, 3, 5))  # from input to output, as positions in EDGES
-DEPTH = 1  # column of `Ways.counts`: the proxy `depth` of one cell
-PER_DOUBLING = 0.5  # what twice the channels, or epochs, promise in the unit of `promise`
-MIRROR = (1, 0, 2, 3, 5, 4)  # positions in EDGES when nodes 1 and 2 change names
+DEPTH = 1  # column of `Paths.counts`: the proxy `depth` of one cell
+PER_DOUBLING = 0.5  # what doubling the channels or the epochs adds to `promise`
+MIRROR = (1, 0, 2, 3, 5, 4)  # positions in EDGES when nodes 1 and 2 are exchanged
 
 
 def live_codes(codes: Ints, states: tuple[str, ...]) -> Ints:
-    """Codes [N, 6] with every edge at 0 that is on no path; of two cells whose inner nodes only
-    have other names, one."""
+    """Cells with dead edges switched off, the same for cells that differ in names of nodes only.
+
+    Args:
+        codes: States of the edges [N, 6], positions in `states`.
+        states: What an edge can be.
+
+    Returns:
+        Codes [N, 6]; where no state is "zeroize", a dead edge has the code S.
+    """
     zero = states.index("zeroize") if "zeroize" in states else len(states)
     live = np.where(live_edges(codes, states), codes, zero)
-    other = live[:, MIRROR]
-    differs = live != other
-    first = np.argmax(differs, 1)
-    rows = np.arange(len(codes))
-    swap = (live[:, 3] == zero) & (other[rows, first] < live[rows, first])
-    return np.asarray(np.where(swap[:, None], other, live))
+    mirrored = live[:, MIRROR]
+    rows, first = np.arange(len(codes)), np.argmax(live != mirrored, 1)
+    swap = (live[:, 3] == zero) & (mirrored[rows, first] < live[rows, first])
+    return np.asarray(np.where(swap[:, None], mirrored, live))
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Ways of live cells from input to output that lead ahead, W of them."""
+    """Forward paths of live cells from input to output, the W = 4 of PATHS."""
 
     live: Ints  # [N, 6]
     states: tuple[str, ...]
@@ -47,50 +52,67 @@ class Paths:
         return np.array([operation(s).weighted for s in self.states])
 
     @cached_property
-    def there(self) -> Flags:
-        """[N, W]"""
+    def exists(self) -> Flags:
+        """Whether each path carries a signal [N, W]."""
         carries = [operation(s).carries and not s.startswith(BACK) for s in self.states]
-        ahead = np.array([*carries, False])[self.live]  # a state that is not one stands for none
-        return np.stack([ahead[:, path].all(1) for path in PATHS], -1)
+        forward = np.array([*carries, False])[self.live]  # the last for the code of a dead edge
+        return np.stack([forward[:, path].all(1) for path in PATHS], -1)
 
     @cached_property
     def convolutions(self) -> Ints:
-        """[N, W]"""
-        convolves = np.append(self.weighted, False)[self.live]
-        return np.stack([convolves[:, path].sum(1) for path in PATHS], -1)
+        """Convolutions on each path [N, W]."""
+        return np.stack([self._convolves[:, path].sum(1) for path in PATHS], -1)
+
+    @property
+    def _convolves(self) -> Flags:
+        """Edges that are convolutions [N, 6]."""
+        return np.append(self.weighted, False)[self.live]
 
     def counts(self) -> Floats:
-        """Convolutions, the most on one way, whether there are ways with 0, 1, 2, 3 of them, and
-        edges in each of the S' states that do something [N, 6 + S'].
+        """Counts of a cell.
 
-        How often a way is there twice, by skips, is left out: a sum of equal terms is one function
-        behind its norm.
+        How often a path exists twice, by skips, is left out: a sum of equal terms is one function
+        after its normalisation.
+
+        Returns:
+            [N, 6 + S']: convolutions, the most on one path, whether there are paths with 0, 1, 2,
+            3 of them, and edges in each of the S' states that act on a signal.
         """
-        does = [k for k, s in enumerate(self.states) if operation(s).acts]
-        edges = [(self.live == s).sum(1) for s in does]
-        total = np.append(self.weighted, False)[self.live].sum(1)
-        most = np.where(self.there, self.convolutions, 0).max(1)
-        ways = [(self.there & (self.convolutions == k)).any(1) for k in range(4)]
-        return np.stack([total, most, *ways, *edges], -1).astype(np.float64)
+        acting = [k for k, state in enumerate(self.states) if operation(state).acts]
+        edges = [(self.live == state).sum(1) for state in acting]
+        total = self._convolves.sum(1)
+        most = np.where(self.exists, self.convolutions, 0).max(1)
+        with_count = [(self.exists & (self.convolutions == k)).any(1) for k in range(4)]
+        return np.stack([total, most, *with_count, *edges], -1).astype(np.float64)
 
     def places(self) -> Ints:
-        """Whether some way has a convolution of each kind as its first, second, third from the
-        input, and from the output: 1 or 0 [N, 6 V] for V kinds."""
+        """Positions of convolutions on paths.
+
+        Returns:
+            [N, 6 V] for V kinds of convolutions: 1 where some path has one of a kind as its
+            first, second or third from the input, then from the output; else 0.
+        """
         kinds = np.flatnonzero(self.weighted)
-        found = np.zeros((len(self.live), 2, 3, len(kinds)), dtype=np.intp)
-        for there, path in zip(self.there.T, PATHS, strict=True):
-            on = self.live[:, path]
-            for side, order in enumerate((on, on[:, ::-1])):
-                place = np.zeros(len(on), dtype=np.intp)
+        flags = np.zeros((len(self.live), 2, 3, len(kinds)), dtype=np.intp)
+        for exists, path in zip(self.exists.T, PATHS, strict=True):
+            states = self.live[:, path]
+            for side, order in enumerate((states, states[:, ::-1])):
+                place = np.zeros(len(states), dtype=np.intp)
                 for state in order.T:
                     for k, kind in enumerate(kinds):
-                        here = np.flatnonzero(there & (state == kind))
-                        found[here, side, place[here], k] = 1
+                        cells = np.flatnonzero(exists & (state == kind))
+                        flags[cells, side, place[cells], k] = 1
                     place += np.append(self.weighted, False)[state]
-        return found.reshape(len(found), -1)
+        return flags.reshape(len(flags), -1)
 
 
 def promise(counts: Floats) -> Floats:
-    """How good cells promise to be [N], before anything is trained: deep ones, and beside that
-    large ones, each further convolution less."""
+    """How good cells are expected to be before anything is trained.
+
+    Args:
+        counts: As `Paths.counts` gives them [N, 6 + S'].
+
+    Returns:
+        sqrt(depth) + 0.5 sqrt(convolutions) [N].
+    """
     return np.asarray(np.sqrt(counts[:, DEPTH]) + 0.5 * np.sqrt(counts[:, 0]))

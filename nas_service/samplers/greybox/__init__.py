@@ -1,4 +1,8 @@
-"""A sampler for searches whose costs are known while accuracy is not; it knows nothing of cells."""
+"""A sampler for searches whose costs are known while accuracy is not.
+
+It needs NumPy, SciPy and Optuna only, and imports nothing of this project outside of its folder,
+which works as a package under any name.
+"""
 
 from .candidate_pool import Description, DomainKnowledge
 from .history import Observation

@@ -1,4 +1,4 @@
-"""What is known of candidates so far: trained ones, those under way, and those of other studies."""
+"""What is known of candidates so far: trained ones, running ones, and those of other studies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidate_pool import CandidatePool
+from .candidates import Candidates, Observations
 from .encoding import Params
-from .expected_gain import Candidates, Observations, leading
+from .expected_gain import leading
 from .problem import Problem
 
 Ints = NDArray[np.intp]
@@ -16,7 +17,7 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Observation:
-    """A candidate that was trained, here or elsewhere."""
+    """The result of a trained candidate, of this study or another one."""
 
     params: Params
     values: Mapping[str, float]  # by metric
@@ -27,68 +28,87 @@ class Observation:
 class History:
     """Candidates by their codes; those that are not of the space are left out."""
 
-    codes: Ints  # [n, D] of what was seen
-    seen: Observations  # [n]
-    under_way: Ints  # [R, D]
-    begun: Ints  # [B, D] seen here, but not in full yet
-    known: Ints  # [K, D] whatever was proposed here
-    scores: Mapping[str, NDArray[np.float64]]  # slow ones of what was seen [n], nan where unknown
+    codes: Ints  # [n, D] of the observations
+    observed: Observations  # [n]
+    under_way: Ints  # [R, D] running
+    begun: Ints  # [B, D] observed in this study, but not fully trained
+    known: Ints  # [K, D] all that were proposed in this study
+    scores: Mapping[str, NDArray[np.float64]]  # slow scores of the observations [n], nan if unknown
 
     @classmethod
     def of(
         cls,
         problem: Problem,
-        world: CandidatePool,
+        pool: CandidatePool,
         own: Sequence[Observation],
         warm: Sequence[Observation],
         running: Sequence[Params],
         known: Sequence[Params],
     ) -> "History":
-        seen = [*own, *warm]
-        names = ["", *sorted({s.context for s in seen} - {""})]
-        ours = [s for s in seen if world.places(s.params) is not None]
-        codes = world.encoded([s.params for s in ours])
+        """The history of a study.
+
+        Args:
+            problem: Objectives and bounds.
+            pool: The space.
+            own: Results of this study.
+            warm: Results of other studies.
+            running: Candidates in training.
+            known: All candidates that were proposed in this study.
+        """
+        results = [*own, *warm]
+        names = ["", *sorted({r.context for r in results} - {""})]
+        usable = [r for r in results if pool.places(r.params) is not None]
+        codes = pool.encoded([r.params for r in usable])
         values, scores = (
-            {n: np.array([s.values.get(n, np.nan) for s in ours], dtype=np.float64) for n in asked}
-            for asked in (problem.learned, world.knowledge.scores)
+            {
+                n: np.array([r.values.get(n, np.nan) for r in usable], dtype=np.float64)
+                for n in wanted
+            }
+            for wanted in (problem.learned, pool.domain.scores)
         )
-        contexts = np.array([names.index(s.context) for s in ours], dtype=np.intp)
+        contexts = np.array([names.index(r.context) for r in usable], dtype=np.intp)
         return cls(
             codes,
-            Observations(world.seen(codes), values, contexts),
-            world.encoded(running),
-            _begun(codes[: len(world.encoded([s.params for s in own]))], contexts),
-            world.encoded(known),
+            Observations(pool.proposed(codes), values, contexts),
+            pool.encoded(running),
+            _begun(codes[: len(pool.encoded([r.params for r in own]))], contexts),
+            pool.encoded(known),
             scores,
         )
 
-    def running(self, world: CandidatePool) -> Candidates:
-        return world.seen(self.under_way)
+    def running(self, pool: CandidatePool) -> Candidates:
+        """Candidates in training."""
+        return pool.proposed(self.under_way)
 
-    def unfinished(self, world: CandidatePool) -> Candidates:
-        return world.seen(self.begun)
+    def unfinished(self, pool: CandidatePool) -> Candidates:
+        """Candidates that are not fully trained."""
+        return pool.proposed(self.begun)
 
     def leading(self, problem: Problem) -> Ints:
-        """Codes of the best [P, D]: worth having children."""
-        return self.codes[leading(problem, self.seen)]
+        """Codes of the best observations [P, D], to breed children from."""
+        return self.codes[leading(problem, self.observed)]
 
     def fresh(self, problem: Problem, codes: Ints, candidates: Candidates) -> Ints:
-        """Which candidates were not proposed yet and keep the exact bounds; if none does, the
-        nearest; if all were proposed, all."""
+        """Positions of candidates that were not proposed yet and keep the exact bounds.
+
+        If none keeps them, the nearest; if all were proposed, all are considered.
+        """
         new = self.unknown(codes)
         new = new if new.any() else np.ones(len(codes), dtype=np.bool_)
         excess = problem.excess(candidates.costs, problem.exact_bounds, len(codes))
         return np.flatnonzero(new & (excess <= excess[new].min()))
 
     def unknown(self, codes: Ints) -> NDArray[np.bool_]:
-        """Which candidates were not proposed yet."""
+        """Which candidates [N, D] were not proposed yet [N]."""
         known = {row.tobytes() for row in self.known}
         return np.array([row.tobytes() not in known for row in codes], dtype=np.bool_)
 
 
 def _begun(own: Ints, contexts: Ints) -> Ints:
-    """Codes [B, D] of what was seen here in other contexts alone, each once; own codes [n, D]
-    stand before all others."""
-    whole = {tuple(row) for row in own[contexts[: len(own)] == 0].tolist()}
-    left = dict.fromkeys(tuple(row) for row in own.tolist() if tuple(row) not in whole)
-    return np.array(list(left), dtype=np.intp).reshape(len(left), own.shape[1])
+    """Codes [B, D] of own results in other contexts only, each once.
+
+    `contexts` begins with those of the own results [n, D].
+    """
+    full = {tuple(row) for row in own[contexts[: len(own)] == 0].tolist()}
+    rows = dict.fromkeys(tuple(row) for row in own.tolist() if tuple(row) not in full)
+    return np.array(list(rows), dtype=np.intp).reshape(len(rows), own.shape[1])

@@ -1,4 +1,4 @@
-"""What is asked of candidates: objectives and bounds on named metrics."""
+"""The optimisation problem: objectives and bounds on named metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ Values = Mapping[str, Floats]
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to optimise. `reference`: the worst value that still counts."""
+    """A metric to optimise.
+
+    Args:
+        name: The metric.
+        direction: Whether less or more is better.
+        reference: The worst value that still counts for the hypervolume; None: from observations.
+    """
 
     name: str
     direction: Literal["minimize", "maximize"] = "minimize"
@@ -21,13 +27,17 @@ class Objective:
 
     @property
     def sign(self) -> float:
-        """What the metric is multiplied with to be minimised."""
+        """Factor that makes the metric one to minimise."""
         return 1.0 if self.direction == "minimize" else -1.0
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A budget on a metric, from above or from below."""
+    """A budget on a metric, from above or from below.
+
+    Raises:
+        ValueError: Not exactly one of both is given.
+    """
 
     name: str
     at_most: float | None = None
@@ -52,7 +62,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Problem:
-    """Objectives, bounds, and which of their metrics only a training can tell."""
+    """Objectives, bounds, and which of their metrics only a training gives."""
 
     objectives: tuple[Objective, ...]
     bounds: tuple[Bound, ...] = ()
@@ -61,35 +71,47 @@ class Problem:
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Every metric with an objective or a bound."""
         return tuple(
             dict.fromkeys([*(o.name for o in self.objectives), *(b.name for b in self.bounds)])
         )
 
     def optimises(self, name: str) -> bool:
+        """Whether a metric is an objective."""
         return any(o.name == name for o in self.objectives)
 
     def samples(self, name: str) -> bool:
-        """Whether the metric is measured on a sample, of what a training gives."""
+        """Whether a metric is measured on a finite validation sample."""
         return self.measurement_variance > 0 and self.learned[:1] == (name,)
 
     def sign(self, name: str) -> float:
-        """What the metric is multiplied with so that less is better; of one that is only bounded
-        from below -1."""
+        """Factor that makes less of a metric better; -1 for one that is only bounded from below."""
         signs = [o.sign for o in self.objectives if o.name == name]
         signs += [-1.0 for b in self.bounds if b.name == name and b.at_least is not None]
         return (signs or [1.0])[0]
 
     @property
     def exact_bounds(self) -> tuple[Bound, ...]:
+        """Bounds on metrics that are known without a training."""
         return tuple(b for b in self.bounds if b.name not in self.learned)
 
     @property
     def learned_bounds(self) -> tuple[Bound, ...]:
+        """Bounds on metrics that only a training gives."""
         return tuple(b for b in self.bounds if b.name in self.learned)
 
     def excess(self, values: Values, bounds: tuple[Bound, ...], count: int) -> Floats:
-        """Sum of positive violations of `count` candidates [N]; 0 where all bounds are kept."""
-        found = np.zeros(count)
+        """Sum of positive relative violations of each candidate.
+
+        Args:
+            values: metric -> [N].
+            bounds: Budgets.
+            count: Number N of candidates.
+
+        Returns:
+            [N]; 0 where all bounds are kept.
+        """
+        total = np.zeros(count)
         for bound in bounds:
-            found += np.maximum(bound.violation(values[bound.name]), 0.0)
-        return found
+            total += np.maximum(bound.violation(values[bound.name]), 0.0)
+        return total

@@ -1,4 +1,4 @@
-"""Training-free scores that take too long to be measured of every candidate.
+"""Training-free scores that take too long to be measured for every candidate.
 
 n observations, N candidates, S scores.
 """
@@ -10,39 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-TELLING = 4  # observations that make a score worth measuring
+FEWEST = 4  # observations that make a score worth measuring
 FARTHEST = 3.0  # deviations from the middle: a dead network scores -1e6, and is no worse than bad
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What makes a score standard: its median, and its quartiles' distance as that of a normal."""
+    """Median of a score, and its deviation from the distance of its quartiles."""
 
     middle: float
     deviation: float
 
     @classmethod
     def of(cls, values: Floats) -> "Unit | None":
-        """From observed values [n]; None where they say nothing."""
+        """The unit of observed values [n]; None if they are too few or all equal."""
         known = values[np.isfinite(values)]
-        if len(known) < TELLING:
+        if len(known) < FEWEST:
             return None
         low, middle, high = np.quantile(known, (0.25, 0.5, 0.75)).tolist()
         deviation = (high - low) / 1.349 or float(known.std())
         return cls(middle, deviation) if deviation > 0 else None
 
     def standard(self, values: Floats) -> Floats:
-        """0 where there is none."""
-        bound = np.clip((values - self.middle) / self.deviation, -FARTHEST, FARTHEST)
-        return np.where(np.isfinite(values), bound, 0.0)
+        """Standardised values, clipped; 0 where there is none."""
+        clipped = np.clip((values - self.middle) / self.deviation, -FARTHEST, FARTHEST)
+        return np.where(np.isfinite(values), clipped, 0.0)
 
 
 def units(observed: Mapping[str, Floats]) -> dict[str, Unit]:
-    """Of the scores whose observed values say something."""
-    found = {name: Unit.of(values) for name, values in observed.items()}
-    return {name: unit for name, unit in found.items() if unit is not None}
+    """Units of the scores that have one, by name.
+
+    Args:
+        observed: score -> values of the observations [n].
+    """
+    all_units = {name: Unit.of(values) for name, values in observed.items()}
+    return {name: unit for name, unit in all_units.items() if unit is not None}
 
 
 def columns(units: Mapping[str, Unit], values: Mapping[str, Floats]) -> Floats:
-    """Standard scores [N, S]."""
+    """Standardised scores [N, S] of values [N] by name."""
     return np.stack([unit.standard(values[name]) for name, unit in units.items()], -1)

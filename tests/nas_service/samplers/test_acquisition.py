@@ -24,11 +24,11 @@ def test_improvement_by_hand():
 
 
 def test_improvement_against_throws():
-    die = np.random.default_rng(1)
-    throws = 0.3 + 0.2 * die.normal(size=1_000_000)
+    rng = np.random.default_rng(1)
+    throws = 0.3 + 0.2 * rng.normal(size=1_000_000)
     expected = np.maximum(0.25 - throws, 0).mean()
-    found = expected_below(0.25, np.array([0.3]), np.array([0.2]))
-    assert found == pytest.approx(expected, rel=5e-3)
+    gain = expected_below(0.25, np.array([0.3]), np.array([0.2]))
+    assert gain == pytest.approx(expected, rel=5e-3)
 
 
 def test_what_is_certain_is_its_gain():
@@ -42,18 +42,18 @@ def test_probability_by_hand():
 
 @pytest.mark.parametrize("objectives", [2, 3, 4])
 def test_hypervolume_gain_against_throws(objectives):
-    die = np.random.default_rng(objectives)
+    rng = np.random.default_rng(objectives)
     front = np.array(FRONT[objectives])
     mean, deviation = np.array([0.3, 0.6, 1.2]), np.array([0.2, 0.4, 0.3])
-    known = die.random((3, objectives - 1)) * 0.6
-    found = expected_hypervolume_gain(mean, deviation, known, front)
-    throws = mean[:, None] + deviation[:, None] * die.normal(size=(3, 100_000))
+    known = rng.random((3, objectives - 1)) * 0.6
+    gain = expected_hypervolume_gain(mean, deviation, known, front)
+    throws = mean[:, None] + deviation[:, None] * rng.normal(size=(3, 100_000))
     for n in range(3):
         each = np.column_stack([throws[n], np.broadcast_to(known[n], (100_000, objectives - 1))])
-        assert found[n] == pytest.approx(exclusive(each, front).mean(), rel=0.03)
+        assert gain[n] == pytest.approx(exclusive(each, front).mean(), rel=0.03)
 
 
 def test_one_objective_is_the_expected_improvement():
     mean, deviation = np.array([0.3, 0.6]), np.array([0.2, 0.4])
-    found = expected_hypervolume_gain(mean, deviation, np.zeros((2, 0)), np.array([[0.5]]))
-    assert found == pytest.approx(expected_below(0.5, mean, deviation))
+    gain = expected_hypervolume_gain(mean, deviation, np.zeros((2, 0)), np.array([[0.5]]))
+    assert gain == pytest.approx(expected_below(0.5, mean, deviation))

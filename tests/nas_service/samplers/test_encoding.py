@@ -37,7 +37,7 @@ def test_there_and_back():
 def test_candidates_of_another_space_have_no_codes(params):
     codes = Codes(MIXED)
     assert codes.places(params) is None
-    with pytest.raises(ValueError, match="no candidate of n, k, x"):
+    with pytest.raises(ValueError, match="not a candidate of n, k, x"):
         codes.encode([params])
 
 
@@ -51,22 +51,22 @@ def costs(columns):
     return {"weight": np.sum(list(columns.values()), axis=0)}
 
 
-def world(**more):
+def pool(**more):
     return CandidatePool(Codes(MANY), DomainKnowledge(costs, columns=True, **more))
 
 
 def test_a_pool_keeps_the_bounds_and_repeats_nothing():
     """4^20 candidates; less than 1 in 10 000 weighs 12 or less, the mean is 30."""
-    found, candidates = world().pool(PROBLEM, np.zeros((0, 20), np.intp), np.random.default_rng(0))
-    assert len(found) == len(candidates) == len(np.unique(found, axis=0)) > 20
-    assert (found.sum(1) <= 12).all()
-    assert (candidates.costs["weight"] == found.sum(1)).all()
+    rows, candidates = pool().pool(PROBLEM, np.zeros((0, 20), np.intp), np.random.default_rng(0))
+    assert len(rows) == len(candidates) == len(np.unique(rows, axis=0)) > 20
+    assert (rows.sum(1) <= 12).all()
+    assert (candidates.costs["weight"] == rows.sum(1)).all()
 
 
 def test_children_of_the_best_are_in_the_pool():
     parent = np.tile(np.arange(2), 10)[None]  # weighs 10
-    found, _ = world().pool(PROBLEM, parent, np.random.default_rng(0))
-    assert ((found != parent).sum(1) <= 2).sum() > 20
+    rows, _ = pool().pool(PROBLEM, parent, np.random.default_rng(0))
+    assert ((rows != parent).sum(1) <= 2).sum() > 20
 
 
 def test_what_was_seen_is_looked_at_once():
@@ -78,17 +78,17 @@ def test_what_was_seen_is_looked_at_once():
 
     mine = CandidatePool(Codes(MANY), DomainKnowledge(noted, columns=True))
     codes = np.random.default_rng(0).integers(4, size=(30, 20))
-    mine.seen(codes[:10])
-    both = mine.seen(codes[::-1])
-    plain = world().candidates(codes[::-1])
+    mine.proposed(codes[:10])
+    both = mine.proposed(codes[::-1])
+    plain = pool().candidates(codes[::-1])
     assert looked == [10, 20]
     assert (both.costs["weight"] == plain.costs["weight"]).all()
     assert (both.features.numbers == plain.features.numbers).all()
-    assert len(mine.seen(codes[:0])) == 0
+    assert len(mine.proposed(codes[:0])) == 0
 
 
 def test_parameters_are_looked_up_once_and_again_after_a_change():
-    mine, params = world(), {f"d{i}": 0 for i in range(19)}
+    mine, params = pool(), {f"d{i}": 0 for i in range(19)}
     assert mine.places(params) is None
     params["d19"] = 3
     assert mine.places(params) == (0,) * 19 + (3,) == mine.places(params)
@@ -96,9 +96,9 @@ def test_parameters_are_looked_up_once_and_again_after_a_change():
 
 
 def test_children_of_the_best_keep_the_bounds_and_are_new():
-    mine, die = world(), np.random.default_rng(0)
-    codes, _ = mine.pool(PROBLEM, np.zeros((0, 20), np.intp), die)
-    children, candidates = mine.children(PROBLEM, codes, np.arange(5), die)
+    mine, rng = pool(), np.random.default_rng(0)
+    codes, _ = mine.pool(PROBLEM, np.zeros((0, 20), np.intp), rng)
+    children, candidates = mine.children(PROBLEM, codes, np.arange(5), rng)
     assert len(children) == len(candidates) > 20
     assert (children.sum(1) <= 12).all()
     assert len(np.unique(np.concatenate([codes, children]), axis=0)) == len(codes) + len(children)
@@ -108,10 +108,10 @@ def test_children_of_the_best_keep_the_bounds_and_are_new():
 
 def test_no_child_where_none_keeps_the_bounds():
     impossible = Problem((Objective("weight"),), (Bound("weight", at_most=-1.0),))
-    mine, die = world(), np.random.default_rng(0)
-    codes, _ = mine.pool(impossible, np.zeros((0, 20), np.intp), die)
+    mine, rng = pool(), np.random.default_rng(0)
+    codes, _ = mine.pool(impossible, np.zeros((0, 20), np.intp), rng)
     assert codes.tolist() == [[0] * 20]
-    children, candidates = mine.children(impossible, codes, np.arange(1), die)
+    children, candidates = mine.children(impossible, codes, np.arange(1), rng)
     assert (len(children), len(candidates)) == (0, 0)
 
 
@@ -125,5 +125,5 @@ def test_a_pool_reaches_what_the_best_are_far_from():
     mine = CandidatePool(Codes(MANY), DomainKnowledge(apart, columns=True))
     near = Problem((Objective("weight"),), (Bound("weight", at_most=3.0),))
     parents = np.concatenate([[0, 1], np.tile([0, 2], 9)])[None]
-    found, _ = mine.pool(near, parents, np.random.default_rng(0))
-    assert (found[:, 0] == 3).mean() > 0.05
+    rows, _ = mine.pool(near, parents, np.random.default_rng(0))
+    assert (rows[:, 0] == 3).mean() > 0.05

@@ -16,28 +16,28 @@ from nas_service.samplers.greybox.gaussian_process import (
 
 
 def features(count, seed):
-    die = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return Features(
-        die.normal(size=(count, 3)),
-        one_hot(die.integers(4, size=(count, 5)), 4),
-        one_hot(die.integers(3, size=(count, 2)), 3),
-        die.normal(size=count),
-        die.normal(size=(count, 2)),
+        rng.normal(size=(count, 3)),
+        one_hot(rng.integers(4, size=(count, 5)), 4),
+        one_hot(rng.integers(3, size=(count, 2)), 3),
+        rng.normal(size=count),
+        rng.normal(size=(count, 2)),
     )
 
 
 def dense(a, b, belief):
     """The covariance, entry by entry."""
-    found = np.empty((len(a), len(b)))
+    covariance = np.empty((len(a), len(b)))
     for i in range(len(a)):
         for j in range(len(b)):
             squares = np.mean((a.numbers[i] - b.numbers[j]) ** 2)
-            found[i, j] = np.exp(belief.numbers - squares / 2 * np.exp(-2 * belief.length))
-            found[i, j] += np.exp(belief.kinds) * (a.kinds[i] @ b.kinds[j])
-            found[i, j] += np.exp(belief.details) * (a.details[i] @ b.details[j])
-            found[i, j] += process.SLOPE_DEVIATION**2 * a.score[i] * b.score[j]
-            found[i, j] += process.SLOPE_DEVIATION**2 * (a.measured[i] @ b.measured[j])
-    return found
+            covariance[i, j] = np.exp(belief.numbers - squares / 2 * np.exp(-2 * belief.length))
+            covariance[i, j] += np.exp(belief.kinds) * (a.kinds[i] @ b.kinds[j])
+            covariance[i, j] += np.exp(belief.details) * (a.details[i] @ b.details[j])
+            covariance[i, j] += process.SLOPE_DEVIATION**2 * a.score[i] * b.score[j]
+            covariance[i, j] += process.SLOPE_DEVIATION**2 * (a.measured[i] @ b.measured[j])
+    return covariance
 
 
 def test_one_hot_counts_what_agrees():
@@ -51,23 +51,23 @@ def test_one_hot_counts_what_agrees():
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("scored", [False, True])
 def test_posterior_against_dense_algebra(split, noisy, scored):
-    seen, asked = features(12, 0), features(5, 1)
+    observed, asked = features(12, 0), features(5, 1)
     belief = (NOISY if noisy else SCORED).weights
     if not scored:
-        seen, asked = seen.blind, asked.blind
+        observed, asked = observed.blind, asked.blind
         belief = belief if noisy else BELIEF.weights
     values = np.random.default_rng(2).normal(size=12)
     contexts = np.array([0] * 7 + [1] * 5) if split else np.zeros(12, dtype=int)
     shared = np.where(contexts[:, None] == contexts, 1.0, process.CORRELATION)
-    here = np.where(contexts == 0, 1.0, process.CORRELATION)
+    correlations = np.where(contexts == 0, 1.0, process.CORRELATION)
     loudness = np.linspace(0.5, 2.0, 12)
     noise = np.exp(belief.noise) * loudness**2 + process.JITTER
-    inverse = np.linalg.inv(dense(seen, seen, belief) * shared + np.diag(noise))
-    cross = dense(asked, seen, belief) * here
-    mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * seen.score)
+    inverse = np.linalg.inv(dense(observed, observed, belief) * shared + np.diag(noise))
+    cross = dense(asked, observed, belief) * correlations
+    mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * observed.score)
     variance = np.diag(dense(asked, asked, belief) - cross @ inverse @ cross.T)
-    found = Process.believed(seen, values, contexts, loudness, noisy)
-    got, deviation = found.posterior(asked, Similarity.of(asked, seen))
+    fitted = Process.believed(observed, values, contexts, loudness, noisy)
+    got, deviation = fitted.posterior(asked, Similarity.of(asked, observed))
     assert got == pytest.approx(mean)
     assert deviation == pytest.approx(np.sqrt(variance))
 
@@ -77,43 +77,45 @@ def test_posterior_against_dense_algebra(split, noisy, scored):
 )
 def test_what_is_believed_has_about_the_variance_of_standardised_values(scored, noisy, variance):
     drawn = features(500, 10)
-    seen = Features(drawn.numbers, drawn.kinds, drawn.details, drawn.score, np.zeros((500, 0)))
-    seen = seen if scored else seen.blind
-    found = Process.believed(seen, np.zeros(500), np.zeros(500, dtype=int), np.ones(500), noisy)
-    own = found.prior_variance(seen) + (process.SLOPE * seen.score) ** 2
-    assert np.mean(own) + np.exp(found.weights.noise) == pytest.approx(variance, abs=0.05)
+    observed = Features(drawn.numbers, drawn.kinds, drawn.details, drawn.score, np.zeros((500, 0)))
+    observed = observed if scored else observed.blind
+    fitted = Process.believed(
+        observed, np.zeros(500), np.zeros(500, dtype=int), np.ones(500), noisy
+    )
+    own = fitted.prior_variance(observed) + (process.SLOPE * observed.score) ** 2
+    assert np.mean(own) + np.exp(fitted.weights.noise) == pytest.approx(variance, abs=0.05)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_slopes_of_the_loss_against_differences(noisy):
-    seen = features(20, 3)
+    observed = features(20, 3)
     values = np.random.default_rng(4).normal(size=20)
     contexts = np.array([0] * 8 + [1] * 6 + [2] * 6)
-    found = Process.believed(seen, values, contexts, np.linspace(0.5, 2.0, 20), noisy)
-    alike = Similarity.of(seen, seen)
-    at = np.concatenate([found.weights.vector + 0.1, [0.3, -0.4]])
-    _, slopes = found._loss(at, alike)
+    fitted = Process.believed(observed, values, contexts, np.linspace(0.5, 2.0, 20), noisy)
+    alike = Similarity.of(observed, observed)
+    at = np.concatenate([fitted.weights.vector + 0.1, [0.3, -0.4]])
+    _, slopes = fitted._loss(at, alike)
     for i, slope in enumerate(slopes):
         step = np.zeros(len(at))
         step[i] = 1e-5
-        rise = found._loss(at + step, alike)[0] - found._loss(at - step, alike)[0]
+        rise = fitted._loss(at + step, alike)[0] - fitted._loss(at - step, alike)[0]
         assert slope == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6)
 
 
 def test_learning_finds_what_matters():
-    """Values that follow the kinds alone: their weight is learned, and unseen ones are foretold."""
-    die = np.random.default_rng(5)
-    seen, asked = features(80, 6), features(200, 7)
-    effects = die.normal(size=seen.kinds.shape[1]) * 3
-    values, truth = seen.kinds @ effects, asked.kinds @ effects
+    """Values that follow the kinds alone: their weight is learned and predicts others."""
+    rng = np.random.default_rng(5)
+    observed, asked = features(80, 6), features(200, 7)
+    effects = rng.normal(size=observed.kinds.shape[1]) * 3
+    values, truth = observed.kinds @ effects, asked.kinds @ effects
     none = np.zeros(80)
-    plain = seen.blind
+    plain = observed.blind
     standard = (values - values.mean()) / values.std()
-    found = Process.fit(plain, standard, none.astype(int), np.ones(80))
-    assert found.weights.kinds > found.weights.numbers
-    assert found.weights.noise < BELIEF.weights.noise
+    fitted = Process.fit(plain, standard, none.astype(int), np.ones(80))
+    assert fitted.weights.kinds > fitted.weights.numbers
+    assert fitted.weights.noise < BELIEF.weights.noise
     blind = asked.blind
-    mean, _ = found.posterior(blind, Similarity.of(blind, plain))
+    mean, _ = fitted.posterior(blind, Similarity.of(blind, plain))
     assert np.corrcoef(mean, truth)[0, 1] > 0.95
 
 
@@ -122,10 +124,10 @@ def test_few_trainings_do_not_talk_the_noise_away():
     hundreds of them are."""
 
     def heard(count, noisy):
-        seen = features(count, 12)
-        values = np.tanh(seen.numbers[:, 0])
+        observed = features(count, 12)
+        values = np.tanh(observed.numbers[:, 0])
         standard = (values - values.mean()) / values.std()
-        fitted = Process.fit(seen, standard, np.zeros(count, dtype=int), np.ones(count), noisy)
+        fitted = Process.fit(observed, standard, np.zeros(count, dtype=int), np.ones(count), noisy)
         return np.exp(fitted.weights.noise - fitted.belief.weights.noise)
 
     assert heard(25, noisy=False) < 0.5
@@ -134,9 +136,9 @@ def test_few_trainings_do_not_talk_the_noise_away():
 
 
 def test_a_foreign_study_that_disagrees_is_not_believed():
-    seen = features(60, 8)
-    own, contexts = np.tanh(seen.numbers[:, 0]) * 2, np.array([0] * 30 + [1] * 30)
-    alike = Process.fit(seen, own, contexts, np.ones(60))
+    observed = features(60, 8)
+    own, contexts = np.tanh(observed.numbers[:, 0]) * 2, np.array([0] * 30 + [1] * 30)
+    alike = Process.fit(observed, own, contexts, np.ones(60))
     other = np.where(contexts == 0, own, np.random.default_rng(9).normal(size=60))
-    unlike = Process.fit(seen, other, contexts, np.ones(60))
+    unlike = Process.fit(observed, other, contexts, np.ones(60))
     assert alike.correlations[1] > process.CORRELATION > unlike.correlations[1]

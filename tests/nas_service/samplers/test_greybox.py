@@ -18,14 +18,13 @@ from nas_service.samplers.greybox import (
     GreyBoxSampler,
     Objective,
     Observation,
-)
-from nas_service.samplers.greybox import (
-    expected_gain as choice,
+    expected_gain,
 )
 from nas_service.samplers.greybox.candidate_pool import CandidatePool
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.gaussian_process import BELIEF, NOISY, Process
 from nas_service.samplers.greybox.history import History
+from nas_service.samplers.greybox.metric_model import Metric
 from nas_service.samplers.greybox.problem import Problem
 
 DIGITS = {f"d{i}": CategoricalDistribution((0, 1, 2, 3)) for i in range(5)}
@@ -82,8 +81,8 @@ def test_restarts_change_nothing():
 
 def test_what_was_learned_before_changes_nothing(monkeypatch):
     """Covariances of the first 6, 8, 12, ... trials, remembered or not."""
-    monkeypatch.setattr(choice, "FEW_TO_LEARN", 6)
-    monkeypatch.setattr(choice, "LEARNED_AGAIN", 1.4)
+    monkeypatch.setattr(expected_gain, "FEW_TO_LEARN", 6)
+    monkeypatch.setattr(expected_gain, "LEARNED_AGAIN", 1.4)
     fitted = []
     learn = Process._learned
     monkeypatch.setattr(Process, "_learned", lambda p: fitted.append(len(p.residuals)) or learn(p))
@@ -106,25 +105,25 @@ def test_columns_are_the_same_candidates():
 
 def test_better_than_chance():
     """The best of 25 among 1024: chance needs about 400 for it."""
-    found = search(25, lambda: sampler(at_most=9.0))
-    assert min(t.values[0] for t in found.trials) <= 0.2
+    study = search(25, lambda: sampler(at_most=9.0))
+    assert min(t.values[0] for t in study.trials) <= 0.2
 
 
 def test_bounds_are_kept_from_the_first_trial_on():
-    found = search(20, lambda: sampler(at_most=4.0))  # 8 % of the space
-    assert all(weight(t.params) <= 4 for t in found.trials)
+    study = search(20, lambda: sampler(at_most=4.0))  # 8 % of the space
+    assert all(weight(t.params) <= 4 for t in study.trials)
 
 
 def test_rare_candidates_are_bred():
     """4^20 candidates, of which less than 1 in 10 000 keep the bound."""
-    found = search(8, lambda: sampler(space=MANY, at_most=12.0, startup=2), MANY)
-    assert all(weight(t.params) <= 12 for t in found.trials)
-    assert len(set(proposed(found))) == 8
+    study = search(8, lambda: sampler(space=MANY, at_most=12.0, startup=2), MANY)
+    assert all(weight(t.params) <= 12 for t in study.trials)
+    assert len(set(proposed(study))) == 8
 
 
 def test_the_nearest_is_proposed_where_nothing_keeps_the_bound():
-    found = search(3, lambda: sampler(at_most=-1.0))
-    assert proposed(found)[0] == (0,) * 5
+    study = search(3, lambda: sampler(at_most=-1.0))
+    assert proposed(study)[0] == (0,) * 5
 
 
 def test_workers_do_not_gather():
@@ -147,16 +146,18 @@ def test_same_keys_are_one_candidate():
             DomainKnowledge(costs, key=key), objectives, distributions=DIGITS, seed=0
         )
 
-    found = search(40, make)  # there are 56 multisets
-    assert len({key(t.params) for t in found.trials}) == 40
+    study = search(40, make)  # there are 56 multisets
+    assert len({key(t.params) for t in study.trials}) == 40
 
 
 def test_another_study_helps_from_the_first_trial_on():
     """Seen elsewhere, on another scale: errors ten times as large, and an offset."""
-    die = np.random.default_rng(0)
-    rows = die.integers(4, size=(60, 5)).tolist()
-    told = [dict(zip(sorted(DIGITS), row, strict=True)) for row in rows]
-    warm = [Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    rng = np.random.default_rng(0)
+    rows = rng.integers(4, size=(60, 5)).tolist()
+    candidates = [dict(zip(sorted(DIGITS), row, strict=True)) for row in rows]
+    warm = [
+        Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in candidates
+    ]
     first = [
         search(1, lambda s=seed: sampler(seed=s, warm=lambda study: warm)).trials[0]
         for seed in range(3)
@@ -166,21 +167,23 @@ def test_another_study_helps_from_the_first_trial_on():
 
 
 def test_another_study_helps_where_few_trials_are_there():
-    """Six trials, each on the other study's shoulders: nearer than six of a study alone."""
-    die = np.random.default_rng(1)
-    told = [
-        dict(zip(sorted(DIGITS), r, strict=True)) for r in die.integers(4, size=(60, 5)).tolist()
+    """Six trials, each helped by the other study: nearer than six without it."""
+    rng = np.random.default_rng(1)
+    candidates = [
+        dict(zip(sorted(DIGITS), r, strict=True)) for r in rng.integers(4, size=(60, 5)).tolist()
     ]
-    warm = [Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in told]
+    warm = [
+        Observation(params, {"error": 5 + 10 * error(params)}, "elsewhere") for params in candidates
+    ]
     helped = [search(6, lambda s=s: sampler(seed=s, warm=lambda study: warm)) for s in range(3)]
-    alone = [search(6, lambda s=s: sampler(seed=s)) for s in range(3)]
-    means = [np.mean([t.values[0] for study in x for t in study.trials]) for x in (helped, alone)]
+    unaided = [search(6, lambda s=s: sampler(seed=s)) for s in range(3)]
+    means = [np.mean([t.values[0] for study in x for t in study.trials]) for x in (helped, unaided)]
     assert means[0] < 0.7 * means[1]
 
 
 def test_what_was_begun_and_is_not_in_full_yet():
     """Rows 0 and 1 on a rung, 0 in full too; the other study's rows count for neither."""
-    world = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
+    pool = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, n) for n in range(4)]
     own = [
         Observation(rows[0], {"error": 1.0}, "epoch 1"),
@@ -192,9 +195,9 @@ def test_what_was_begun_and_is_not_in_full_yet():
         Observation(rows[3], {"error": 1.0}, "theirs"),
     ]
     problem = Problem((Objective("error"),), (), ("error",))
-    history = History.of(problem, world, own, warm, [], [])
-    assert world.codes.decode(history.begun) == [rows[1]]
-    assert History.of(problem, world, [], warm, [], []).begun.shape == (0, 5)
+    history = History.of(problem, pool, own, warm, [], [])
+    assert pool.codes.decode(history.begun) == [rows[1]]
+    assert History.of(problem, pool, [], warm, [], []).begun.shape == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -204,17 +207,17 @@ def test_what_was_begun_and_is_not_in_full_yet():
 def test_what_is_believed_of_trainings_alone_with_others_and_of_exact_values(
     variance, elsewhere, belief
 ):
-    world = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
+    pool = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, 0) | {"d0": n % 4, "d1": n // 4} for n in range(8)]
     own = [Observation(row, {"error": error(row)}) for row in rows]
     warm = [Observation(row, {"error": error(row)}, "theirs") for row in rows if elsewhere]
     problem = Problem((Objective("error"),), (), ("error",), variance)
-    seen = History.of(problem, world, own, warm, [], []).seen
-    assert choice.Metric.fit("error", problem, seen).process.belief is belief
+    observed = History.of(problem, pool, own, warm, [], []).observed
+    assert Metric.fit("error", problem, observed).process.belief is belief
 
 
 def begun_weights(own):
-    """Weights of 12 candidates, each seen on a rung: by this sampler's trials, or as elsewhere."""
+    """Weights of 12 candidates, each observed on a rung, here or elsewhere."""
     rung: list[Observation] = []
     make = sampler(
         observe=lambda trial: [rung[trial.number]] if own else [],
@@ -229,8 +232,8 @@ def begun_weights(own):
 
 
 def test_what_was_begun_is_gained_upon():
-    """Nothing is in full: what is on a rung counts as found, so the next is elsewhere on the
-    front. Known from elsewhere alone, the heaviest gain is sought again and again."""
+    """Nothing is in full: what is on a rung counts as known, so the next is elsewhere on the
+    front. Known from another study only, the heaviest gain is sought again and again."""
     assert np.std(begun_weights(own=True)) > 2 * np.std(begun_weights(own=False))
 
 
@@ -311,11 +314,11 @@ def example():
 
 
 def test_the_example_of_the_documentation():
-    told = {}
-    exec(example(), told)  # noqa: S102  ours
-    found = told["study"].best_trials
-    assert found
-    assert all(t.values[1] <= 5000 and t.params["activation"] == "relu" for t in found)
+    namespace = {}
+    exec(example(), namespace)  # noqa: S102  ours
+    best = namespace["study"].best_trials
+    assert best
+    assert all(t.values[1] <= 5000 and t.params["activation"] == "relu" for t in best)
 
 
 def test_the_folder_alone_is_a_package_under_any_name(tmp_path):
@@ -330,6 +333,6 @@ def test_the_folder_alone_is_a_package_under_any_name(tmp_path):
     words = [sys.executable, "-I", "-W", "ignore", "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = {}
-    exec(example(), told)  # noqa: S102  ours
-    assert done.stdout == f"{[t.params for t in told['study'].best_trials]}\n"
+    namespace = {}
+    exec(example(), namespace)  # noqa: S102  ours
+    assert done.stdout == f"{[t.params for t in namespace['study'].best_trials]}\n"

@@ -1,4 +1,4 @@
-"""A study's cells as the grey box sees them: the space as drawn, costs as screened."""
+"""A study's cells as the grey cell_problem sees them: the space as drawn, costs as screened."""
 
 import json
 from pathlib import Path
@@ -55,37 +55,38 @@ SPACES = {
 @pytest.mark.parametrize("kind", SPACES)
 def test_costs_are_those_of_the_screening(tmp_path, kind):
     spec = spec_of(tmp_path, **SPACES[kind])
-    box = CellProblem(spec)
-    workloads = WorkloadCache(box.space, source_of(spec.data).task, spec.network.votes)
+    cell_problem = CellProblem(spec)
+    workloads = WorkloadCache(cell_problem.space, source_of(spec.data).task, spec.network.votes)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(8)]
-    drawn = [box.space.draw(trial) for trial in trials]
+    drawn = [cell_problem.space.draw(trial) for trial in trials]
     for trial in trials:
-        assert trial.distributions == box.distributions
-    costs = box.costs(box.columns([t.params for t in trials]))
+        assert trial.distributions == cell_problem.distributions
+    costs = cell_problem.costs(cell_problem.columns([t.params for t in trials]))
     for n, a in enumerate(drawn):
         workload = workloads.workload(a).at_rate(spec.hardware.assumed_rate)
-        told = profile_of(spec, a.chip).estimate(workload).metrics()
+        metrics = profile_of(spec, a.chip).estimate(workload).metrics()
         assert costs[PATH][n] == a.connected
         if a.connected:
             for name in ("parameters", "area_mm2", "latency_ms", "energy_uJ"):
-                assert costs[name][n] == pytest.approx(told[name])
-            assert costs["energy_uJ" + AT_REST][n] == pytest.approx(told["energy_uJ"])
-        assert box.drawn(box.columns([trials[n].params])).architecture(box.space, 0) == a
-        assert box.key(trials[n].params) == a.digest
+                assert costs[name][n] == pytest.approx(metrics[name])
+            assert costs["energy_uJ" + AT_REST][n] == pytest.approx(metrics["energy_uJ"])
+        single = cell_problem.drawn(cell_problem.columns([trials[n].params]))
+        assert single.architecture(cell_problem.space, 0) == a
+        assert cell_problem.key(trials[n].params) == a.digest
 
 
 @pytest.mark.parametrize("kind", SPACES)
 def test_a_candidate_costs_the_same_in_any_company(tmp_path, kind):
-    box = CellProblem(spec_of(tmp_path, **SPACES[kind]))
-    codes = Codes(box.distributions)
+    cell_problem = CellProblem(spec_of(tmp_path, **SPACES[kind]))
+    codes = Codes(cell_problem.distributions)
     drawn = codes.draws(40, np.random.default_rng(0))
-    whole = box.costs(codes.columns(drawn))
+    whole = cell_problem.costs(codes.columns(drawn))
     for part in (drawn[:7], drawn[7:8], drawn[::-1]):
-        alone = box.costs(codes.columns(part))
+        part_costs = cell_problem.costs(codes.columns(part))
         rows = [(drawn == row).all(1).argmax() for row in part]
         for name, values in whole.items():
-            assert (values[rows] == alone[name]).all(), name
+            assert (values[rows] == part_costs[name]).all(), name
 
 
 def test_without_a_training_energy_is_known(tmp_path):
@@ -110,8 +111,8 @@ def test_only_a_training_tells_accuracy_and_energy(tmp_path):
 
 def test_features_do_not_know_names_of_inner_nodes_nor_dead_edges():
     states = states_of(PRESETS["snasnet5"], backward=True)
-    die = np.random.default_rng(0)
-    codes = die.integers(len(states), size=(300, 6))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(len(states), size=(300, 6))
     live = live_codes(codes, states)
     for row, alive in zip(codes, live, strict=True):
         cell = Cell(tuple(states[c] for c in row))
@@ -126,11 +127,11 @@ def test_depth_is_the_proxy():
     states = PRESETS["bench-threshold"]
     codes = np.random.default_rng(1).integers(len(states), size=(300, 6))
     counts = Paths(live_codes(codes, states), states).counts()
-    for row, found in zip(codes, counts, strict=True):
+    for row, row_counts in zip(codes, counts, strict=True):
         cell = Cell(tuple(states[c] for c in row))
-        assert found[DEPTH] == depth(edges_of(cell, 1.0))
+        assert row_counts[DEPTH] == depth(edges_of(cell, 1.0))
         live = cell.live().operations
-        assert found[0] == sum(name.startswith("conv") for name in live)
+        assert row_counts[0] == sum(name.startswith("conv") for name in live)
 
 
 def test_counts_by_hand():
@@ -141,10 +142,10 @@ def test_counts_by_hand():
     one = [none, none, skip, none, none, none]
     twice = [skip, none, skip, none, skip, none]
     deep = [conv, none, skip, none, conv, none]
-    found = Paths(np.array([one, twice, deep]), states).counts()
-    assert found[0].tolist() == found[1].tolist() == [0, 0, 1, 0, 0, 0, 0]
-    assert found[2].tolist() == [2, 2, 1, 0, 1, 0, 2]
-    assert promise(found) == pytest.approx([0, 0, 1.5 * 2**0.5])
+    counts = Paths(np.array([one, twice, deep]), states).counts()
+    assert counts[0].tolist() == counts[1].tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert counts[2].tolist() == [2, 2, 1, 0, 1, 0, 2]
+    assert promise(counts) == pytest.approx([0, 0, 1.5 * 2**0.5])
 
 
 def test_places_by_hand():
@@ -154,40 +155,40 @@ def test_places_by_hand():
     none, skip, a, b = (states.index(s) for s in ("zeroize", "skip", *states[2:4]))
     cell = [a, none, none, none, b, none]
     past = [a, skip, none, none, b, b]  # 01-13 and 02-23
-    found = Paths(np.array([cell, past]), states).places().reshape(2, 2, 3, 3)
-    assert found[0].tolist() == [
+    places = Paths(np.array([cell, past]), states).places().reshape(2, 2, 3, 3)
+    assert places[0].tolist() == [
         [[1, 0, 0], [0, 1, 0], [0, 0, 0]],  # from the input
         [[0, 1, 0], [1, 0, 0], [0, 0, 0]],  # from the output
     ]
-    assert found[1].tolist() == [
+    assert places[1].tolist() == [
         [[1, 1, 0], [0, 1, 0], [0, 0, 0]],
         [[0, 1, 0], [1, 0, 0], [0, 0, 0]],
     ]
 
 
 def test_rejected_trials_say_nothing(tmp_path):
-    box = CellProblem(spec_of(tmp_path))
+    cell_problem = CellProblem(spec_of(tmp_path))
     study = optuna.create_study(directions=["maximize", "minimize"])
-    for outcome, told in (
+    for outcome, values in (
         ("rejected", {"energy_uJ": 9.0}),
         ("trained", {"accuracy": 0.9, "energy_uJ": 0.5}),
         ("cached", {"energy_uJ": 9.0}),
     ):
-        trial = study.ask(box.distributions)
-        for key, value in {"outcome": outcome, **told}.items():
+        trial = study.ask(cell_problem.distributions)
+        for key, value in {"outcome": outcome, **values}.items():
             trial.set_user_attr(key, value)
-        study.tell(trial, [0.1, told["energy_uJ"]])
-    seen = [s.values for t in study.trials for s in box.observe(t)]
-    assert seen == [{"accuracy": 0.9, "energy_uJ": 0.5}]
+        study.tell(trial, [0.1, values["energy_uJ"]])
+    observed = [s.values for t in study.trials for s in cell_problem.observe(t)]
+    assert observed == [{"accuracy": 0.9, "energy_uJ": 0.5}]
 
 
 def test_rungs_are_contexts_of_their_own(tmp_path):
-    """Each a trial of its own; here, and in a study that is learned from."""
+    """Each a trial of its own; in this study, and in a study that is learned from."""
     changes = {
         "training": "rungs = [1, 3]",
         "search": 'reduction_factor = 3\nwarm_start_from = ["theirs"]',
     }
-    box = CellProblem(spec_of(tmp_path, **changes))
+    cell_problem = CellProblem(spec_of(tmp_path, **changes))
     for name, expected in (
         ("ours", ["epoch 1", "epoch 3", ""]),
         ("theirs", ["theirs epoch 1", "theirs epoch 3", "theirs"]),
@@ -197,17 +198,22 @@ def test_rungs_are_contexts_of_their_own(tmp_path):
             directions=["maximize", "minimize"], study_name=name, storage=storage
         )
         for epochs, outcome in ((1, "trained"), (3, "continued"), (6, "continued")):
-            trial = study.ask(box.distributions)
-            told = {"outcome": outcome, "accuracy": 0.9, "energy_uJ": 0.5, "epochs": float(epochs)}
-            for key, value in told.items():
+            trial = study.ask(cell_problem.distributions)
+            values = {
+                "outcome": outcome,
+                "accuracy": 0.9,
+                "energy_uJ": 0.5,
+                "epochs": float(epochs),
+            }
+            for key, value in values.items():
                 trial.set_user_attr(key, value)
             study.tell(trial, [0.9, 0.5])
-        seen = (
-            box.warm(study)
+        observed = (
+            cell_problem.warm(study)
             if name == "theirs"
-            else (s for t in study.trials for s in box.observe(t))
+            else (s for t in study.trials for s in cell_problem.observe(t))
         )
-        assert [s.context for s in seen] == expected
+        assert [s.context for s in observed] == expected
     plain = CellProblem(spec_of(tmp_path, training="rungs = [1, 3]"))
     assert [s.context for t in study.trials for s in plain.observe(t)] == [""] * 3
 
@@ -215,17 +221,19 @@ def test_rungs_are_contexts_of_their_own(tmp_path):
 def test_ours_keeps_every_exact_budget(tmp_path):
     """Few candidates keep these; all that are proposed do."""
     spec = spec_of(tmp_path)
-    box, study = (
+    cell_problem, study = (
         CellProblem(spec),
         optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec)),
     )
     for n in range(6):
         trial = study.ask()
-        a = box.space.draw(trial)
-        costs = {k: v[0] for k, v in box.costs(box.columns([trial.params])).items()}
+        a = cell_problem.space.draw(trial)
+        costs = {
+            k: v[0] for k, v in cell_problem.costs(cell_problem.columns([trial.params])).items()
+        }
         assert a.connected
-        for bound in box.bounds:
-            if bound.name not in box.learned:
+        for bound in cell_problem.bounds:
+            if bound.name not in cell_problem.learned:
                 assert bound.violation(np.array(costs[bound.name])) <= 0, bound
         trial.set_user_attr("outcome", "trained")
         trial.set_user_attr("accuracy", 0.9 + 0.01 * n)
@@ -246,20 +254,28 @@ def test_where_fair_draws_hardly_fit_those_that_do_are_drawn(tmp_path):
     assert CellProblem(spec_of(tmp_path)).draws(5, np.random.default_rng(0)) is None
     tree["constraints"][0]["at_most"] = 6000
     tree["hardware"]["search_space"] = {"crossbar_size": [64, 128], "adc_bits": [4, 5, 7]}
-    box = CellProblem(parse_spec(json.dumps(tree), "x"))
-    assert share_counted(box.budgets) < 0.05
-    draws = box.draws(200, np.random.default_rng(0))
-    assert box.draws(200, np.random.default_rng(0)) == draws
-    costs = box.costs(box.columns(draws))
+    cell_problem = CellProblem(parse_spec(json.dumps(tree), "x"))
+    assert share_counted(cell_problem.budgets) < 0.05
+    draws = cell_problem.draws(200, np.random.default_rng(0))
+    assert cell_problem.draws(200, np.random.default_rng(0)) == draws
+    costs = cell_problem.costs(cell_problem.columns(draws))
     assert costs["parameters"].max() <= 6000
     assert costs["area_mm2"].max() <= 5.5
     assert costs[PATH].all()
-    assert all(params.keys() == box.distributions.keys() for params in draws)
-    knowledge = DomainKnowledge(box.costs, box.describe, box.key, columns=True, draws=box.draws)
-    world = CandidatePool(Codes(box.distributions), knowledge)
-    problem = Problem((Objective("accuracy", "maximize"),), box.bounds, box.learned)
-    none = np.zeros((0, len(box.distributions)), dtype=np.intp)
-    codes, candidates = world.pool(problem, none, np.random.default_rng(0))
+    assert all(params.keys() == cell_problem.distributions.keys() for params in draws)
+    knowledge = DomainKnowledge(
+        cell_problem.costs,
+        cell_problem.describe,
+        cell_problem.key,
+        columns=True,
+        draws=cell_problem.draws,
+    )
+    pool = CandidatePool(Codes(cell_problem.distributions), knowledge)
+    problem = Problem(
+        (Objective("accuracy", "maximize"),), cell_problem.bounds, cell_problem.learned
+    )
+    none = np.zeros((0, len(cell_problem.distributions)), dtype=np.intp)
+    codes, candidates = pool.pool(problem, none, np.random.default_rng(0))
     assert len(codes) > 300
     assert problem.excess(candidates.costs, problem.exact_bounds, len(codes)).max() == 0
 
@@ -291,21 +307,21 @@ def test_proxies_of_the_study_are_looked_at(tmp_path):
     bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
     sampler = sampler_of(bench.spec)
     score_by(sampler, bench)
-    scores = sampler._knowledge.scores
+    scores = sampler._domain.scores
     assert list(scores) == ["proxy_sahd"]  # the other is asked itself
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     drawn = []
     for n in range(6):
         trial = study.ask()
         drawn.append(bench.workloads.space.draw(trial))
-        found = bench.proxies(drawn[-1])
-        assert scores["proxy_sahd"]([trial.params]) == [found["sahd"]]
-        told = {"outcome": "trained", "accuracy": 0.9 + n / 100, "energy_uJ": 0.5 - n / 50}
-        for key, value in (told | {f"proxy_{k}": v for k, v in found.items()}).items():
+        proxies = bench.proxies(drawn[-1])
+        assert scores["proxy_sahd"]([trial.params]) == [proxies["sahd"]]
+        values = {"outcome": "trained", "accuracy": 0.9 + n / 100, "energy_uJ": 0.5 - n / 50}
+        for key, value in (values | {f"proxy_{k}": v for k, v in proxies.items()}).items():
             trial.set_user_attr(key, value)
-        study.tell(trial, [told["accuracy"], told["energy_uJ"]])
+        study.tell(trial, [values["accuracy"], values["energy_uJ"]])
     assert len({a.digest for a in drawn}) == 6
-    measured = sampler._world[1]._scores
+    measured = sampler._pool[1]._scores
     assert len(measured) > 6
     assert all(np.isfinite(v) for v in measured.values())
     state = torch.get_rng_state()

@@ -133,6 +133,6 @@ def test_ranks_are_those_of_optunas_constrained_domination(rows):
     table = np.array(rows)
     points, excess = table[:, :3], table[:, 3]
     ranks = _fast_non_domination_rank(points, penalty=excess)
-    found = constrained_order(points, excess)
-    assert sorted(found) == list(range(len(rows)))
-    assert np.all(np.diff(ranks[found]) >= 0)
+    order = constrained_order(points, excess)
+    assert sorted(order) == list(range(len(rows)))
+    assert np.all(np.diff(ranks[order]) >= 0)

@@ -54,15 +54,15 @@ def score(a: Architecture) -> float:
 def searched(spec, trials, score=score, running=1):
     """Architectures as proposed, `running` of them under way at a time."""
     study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
-    space, found, open_trials = spec.build_space(), [], []
+    space, proposed, open_trials = spec.build_space(), [], []
     for _ in range(trials):
         trial = study.ask()
-        found.append(space.draw(trial))
-        open_trials.append((trial, found[-1]))
+        proposed.append(space.draw(trial))
+        open_trials.append((trial, proposed[-1]))
         if len(open_trials) == running:
             first, a = open_trials.pop(0)
             study.tell(first, score(a))
-    return found
+    return proposed
 
 
 @pytest.mark.parametrize("sampler", ["snasnet", *BY_CELL])
@@ -70,15 +70,15 @@ def test_what_is_proposed_follows_from_seed_and_trials(sampler):
     """A sampler that is made anew in the midst of a study goes on as if nothing had been."""
     spec = spec_of(sampler, trainings=30)
     study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
-    space, found = spec.build_space(), []
+    space, proposed = spec.build_space(), []
     for n in range(34):
         if n % 9 == 4:
             study.sampler = sampler_of(spec)
         trial = study.ask()
-        found.append(space.draw(trial))
-        study.tell(trial, score(found[-1]))
-    assert found == searched(spec, 34)
-    assert len({a.digest for a in found}) > 20
+        proposed.append(space.draw(trial))
+        study.tell(trial, score(proposed[-1]))
+    assert proposed == searched(spec, 34)
+    assert len({a.digest for a in proposed}) > 20
 
 
 def test_snasnets_cells_are_alike_and_hold_edge_03():
@@ -96,30 +96,30 @@ def test_snasnets_cells_are_alike_and_hold_edge_03():
 def test_one_cell_after_the_other_then_the_sizes(sampler):
     """60 trainings: 4 values of sizes, and 28 functions of each cell; what is known is not
     proposed again."""
-    found = searched(spec_of(sampler), 60)
-    first = found[:28]
+    proposed = searched(spec_of(sampler), 60)
+    first = proposed[:28]
     straight = ("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize")
     assert {a.cells[1].operations for a in first} == {straight}
     assert len({a.cells[0].canonical() for a in first}) == 28
     best = max(first, key=score).cells[0]
-    assert found[27].cells[0] != found[28].cells[0] == best
-    narrow = [a for a in found[28:] if (a.channels, a.hidden) == (4, 16)]
+    assert proposed[27].cells[0] != proposed[28].cells[0] == best
+    narrow = [a for a in proposed[28:] if (a.channels, a.hidden) == (4, 16)]
     second = narrow[:28] if narrow[27].cells[0] == best else narrow[:27]
-    assert second == found[28 : 28 + len(second)]
+    assert second == proposed[28 : 28 + len(second)]
     assert {a.cells[0] for a in second} == {best}
     assert len({a.cells[1].canonical() for a in second}) == len(second)
     cells = max(first + second, key=score).cells
-    sizes = found[28 + len(second) :][:2]  # the smallest are known
+    sizes = proposed[28 + len(second) :][:2]  # the smallest are known
     assert {a.cells for a in sizes} == {cells}
     assert [(a.channels, a.hidden) for a in sizes] == [(8, 16), (8, 32)]
 
 
 def test_another_pass_begins_where_the_last_one_ended():
     spec = spec_of("spikenas", trainings=24)
-    found = searched(spec, 60)
+    proposed = searched(spec, 60)
     one_pass = 2 * 10 + 4 - 3
-    best = max(found[:one_pass], key=score)
-    later = found[one_pass + 1 : one_pass + 8]
+    best = max(proposed[:one_pass], key=score)
+    later = proposed[one_pass + 1 : one_pass + 8]
     assert {a.cells[1] for a in later} == {best.cells[1]}
     assert {(a.channels, a.hidden) for a in later} == {(best.channels, best.hidden)}
     assert len({a.cells[0].canonical() for a in later}) == len(later)
@@ -128,13 +128,13 @@ def test_another_pass_begins_where_the_last_one_ended():
 def test_no_choice_is_for_the_worse():
     """Whatever a pass compares by chance, what is kept is the best so far."""
     spec = spec_of("spikenas", trainings=16)
-    found = searched(spec, 120)
+    proposed = searched(spec, 120)
     for n in range(20, 120):
-        best = max(found[:n], key=score)
-        parts = [(a.cells[0], a.cells[1], a.channels, a.hidden) for a in (found[n], best)]
+        best = max(proposed[:n], key=score)
+        parts = [(a.cells[0], a.cells[1], a.channels, a.hidden) for a in (proposed[n], best)]
         same = sum(x == y for x, y in zip(*parts, strict=True))
         assert same >= 2, "the parts but one, and one that a later choice of this pass changed"
-    assert score(best) == max(map(score, found)) == 0.5
+    assert score(best) == max(map(score, proposed)) == 0.5
 
 
 def costs_of(spec, architectures):
@@ -179,18 +179,18 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
     listed = (["parameters", "energy_uJ"], ["energy_uJ", "parameters"], ["energy_uJ"])
     orders = (*({"constraint_order": names} for names in listed), {})
     specs = [spec_of("neuronas", constraints=bounds, search=o) for o in orders]
-    first, second, alone, default = (passed_over(spec, 1) for spec in specs)
+    first, second, only_energy, default = (passed_over(spec, 1) for spec in specs)
     heavy, hungry = ([c[m] > most[m] for c in costs] for m in ("parameters", "energy_uJ"))
     both = sum(a and b for a, b in zip(heavy, hungry, strict=True))
     assert both > 0
     assert first == {"parameters": sum(heavy), "energy_uJ": sum(hungry) - both}
     assert second == {"energy_uJ": sum(hungry), "parameters": sum(heavy) - both}
-    assert alone == {"energy_uJ": sum(hungry)}
+    assert only_energy == {"energy_uJ": sum(hungry)}
     assert default == first  # whatever the order of the study's budgets
 
 
 @pytest.mark.parametrize(
-    ("sampler", "checks", "said"),
+    ("sampler", "checks", "message"),
     [
         ("tpe", ["parameters"], "sampler 'tpe' has no order of checks"),
         ("spikenas", ["parameters"], "sampler 'spikenas' has no order of checks"),
@@ -198,19 +198,19 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
         ("neuronas", ["proxy_depth"], "'proxy_depth' is not a cost that is known beforehand"),
     ],
 )
-def test_checks_that_mean_nothing_are_refused(sampler, checks, said):
+def test_checks_that_mean_nothing_are_refused(sampler, checks, message):
     depth = {"metric": "proxy_depth", "at_least": 1}
     spec = spec_of(sampler, constraints=[*BUDGETS, depth], search={"constraint_order": checks})
-    with pytest.raises(SpecError, match=said):
+    with pytest.raises(SpecError, match=message):
         sampler_of(spec)
 
 
 def test_workers_that_wait_for_a_choice_look_further_without_changing_it():
     """Five at a time: the cell that is kept is the best of the same 28 as with one worker."""
     spec = spec_of("neuronas")
-    alone, together = searched(spec, 56), searched(spec, 60, running=5)
-    assert alone[:28] == together[:28]
-    best = max(alone[:28], key=score).cells[0]
+    single, together = searched(spec, 56), searched(spec, 60, running=5)
+    assert single[:28] == together[:28]
+    best = max(single[:28], key=score).cells[0]
     later = [a for a in together[28:] if a.cells[0] == best]
     assert len(later) >= 24
     assert len({a.digest for a in together}) >= 58
@@ -219,5 +219,5 @@ def test_workers_that_wait_for_a_choice_look_further_without_changing_it():
 def test_a_space_that_is_seen_whole_is_drawn_from():
     spec = spec_of("spikenas", trainings=200, operations=["zeroize", "skip"], hidden=16, channels=4)
     known = {a.digest for a in spec.build_space() if a.connected}
-    found = searched(spec, 40)
-    assert 1 < len({a.digest for a in found if a.connected}) <= len(known) < 40
+    proposed = searched(spec, 40)
+    assert 1 < len({a.digest for a in proposed if a.connected}) <= len(known) < 40

@@ -1,4 +1,4 @@
-"""Slow training-free scores: by hand, and what they are worth to the grey box."""
+"""Slow training-free scores: by hand, and what they are worth to the grey cell_problem."""
 
 import numpy as np
 import optuna
@@ -38,8 +38,8 @@ def test_units_by_hand():
     unit = Unit.of(values)
     assert unit.middle == 2.5
     assert unit.deviation == pytest.approx(2.5 / 1.349)
-    found = unit.standard(np.array([2.5, 5.0, np.nan, -1e6]))
-    assert found.tolist() == pytest.approx([0, 1.349, 0, -FARTHEST])
+    standard = unit.standard(np.array([2.5, 5.0, np.nan, -1e6]))
+    assert standard.tolist() == pytest.approx([0, 1.349, 0, -FARTHEST])
 
 
 def test_scores_that_say_nothing_are_no_columns():
@@ -51,8 +51,8 @@ def test_scores_that_say_nothing_are_no_columns():
 
 def test_a_score_that_foretells_finds_better_ones():
     best = {
-        told: np.mean([search(s, 20, seed)[0].best_value for seed in range(4)])
-        for told, s in (("scored", {"s": related}), ("blind", {}))
+        kind: np.mean([search(s, 20, seed)[0].best_value for seed in range(4)])
+        for kind, s in (("scored", {"s": related}), ("blind", {}))
     }
     assert best["scored"] > best["blind"] + 0.4
 
