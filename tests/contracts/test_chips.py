@@ -1,12 +1,20 @@
 """What every chip profile in hw_models/profiles fulfils; a new chip is one file there."""
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 
-from hw_models import Layer, Workload, known_profiles, load_profile
+from hw_models import Layer, Workload, known_profiles, load_profile, profile
 from hw_models.nonideality import Cells
 from hw_models.parameters import DEFECTS
 from hw_models.uncertainty import Ensemble
+from nas_service.snn.analog import simulated
+from nas_service.snn.network import Network
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
+from nas_service.spaces.task import Task
 
 CHIPS = {name: load_profile(name) for name in known_profiles()}
 RATES = (0.0, 0.1, 1.0)
@@ -91,3 +99,36 @@ def test_simulated_cells_hold_weights(chip):
     first, again = (real.weights(real.conductances(np.random.default_rng(5), 2)) for _ in "ab")
     assert np.isfinite(first).all()
     assert (first == again).all()
+
+
+def test_networks_run_on_simulated_chips(chip):
+    """Scores are finite, and the same again for the same random numbers."""
+    torch.manual_seed(0)
+    cell = Cell(("conv3x3", "skip", "conv1x1", "zeroize", "avgpool3x3", "conv3x3"))
+    architecture = Architecture((cell,), 4, 2, 16, time_steps=2, weight_bits=4)
+    network = Network(architecture, Task(1, 8, 10), votes=1).eval()
+    images = torch.rand(3, 1, 8, 8)
+
+    def scores():
+        with torch.inference_mode(), simulated(network, chip.chip, np.random.default_rng(1)):
+            return network(images)
+
+    first = scores()
+    assert first.shape == (3, 10)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, scores())
+
+
+def test_one_file_adds_a_chip(tmp_path, monkeypatch):
+    """A profile that is based on another one and changes one figure."""
+    folder = tmp_path / "profiles"
+    shutil.copytree(profile.FOLDER, folder)
+    head = dict.fromkeys(profile.HEAD, "a test") | {"base": "corrected", "model": profile.MODEL}
+    lines = [f'{key} = "{text}"' for key, text in head.items()]
+    figure = 'clock = { value = 500, unit = "MHz", source = "a test" }'
+    lines += ["[options]", "[switches]", "[values]", figure]
+    (folder / "fast.toml").write_text("\n".join(lines))
+    monkeypatch.setattr(profile, "FOLDER", folder)
+    assert "fast" in known_profiles()
+    slow, fast = (load_profile(name).estimate(NETWORKS[1]) for name in ("corrected", "fast"))
+    assert fast.latency_s.total < slow.latency_s.total

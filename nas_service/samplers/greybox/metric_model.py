@@ -64,7 +64,7 @@ class Metric:
         noisy = problem.samples(name) and not relative
         standard, scale = _standardised(fit_scale, features, values, part.contexts)
         loudness = scale.loudness(standard)
-        # with other contexts, as several rungs, noise can be told from the function
+        # other contexts, as several rungs, let noise be separated from the function
         one_context = noisy and not part.contexts.any()
         process = Process.fit(
             features, standard, part.contexts, loudness, one_context, like.process if like else None
