@@ -311,7 +311,7 @@ def judged(url: str, plan: Plan, crew: Crew, poison: dict[str, str]) -> dict[str
     store = Store(url)
     h = history.read(open_search(store, NAME))
     store.close()
-    endings = Counter(a["ending"] for a in h.attempts)
+    endings = Counter(a["result_kind"] for a in h.attempts)
     wrong = [*history.violations(h), *unexplained(h, crew), *unpoisoned(h, poison)]
     if any(crew.codes):
         wrong.append(f"workers that nobody killed ended with {sorted(set(crew.codes))}")
@@ -334,8 +334,8 @@ def judged(url: str, plan: Plan, crew: Crew, poison: dict[str, str]) -> dict[str
 
 def unexplained(h: history.History, crew: Crew) -> Iterator[str]:
     """Attempts that were lost by workers to whom nothing happened, or more than what happened."""
-    lost = [a for a in h.attempts if a["ending"] in ("lost", "late")]
-    counts = Counter(int(a["owner"].split("/")[2]) for a in lost)
+    lost = [a for a in h.attempts if a["result_kind"] in ("lost", "late")]
+    counts = Counter(int(a["worker"].split("/")[2]) for a in lost)
     for pid, count in counts.items():
         struck = (pid in crew.killed) + (pid in crew.crashed) + crew.long[pid]
         if count > struck:
@@ -349,7 +349,7 @@ def unpoisoned(h: history.History, poison: dict[str, str]) -> Iterator[str]:
     if not any(row["digest"] == poison["crash"] for row in failed):
         yield f"candidate {poison['crash']}: ends its worker, and was not quarantined"
     for row in failed:
-        spoiled = sum(a["ending"] in history.SPOILED for a in h.attempts_at(row))
+        spoiled = sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(row))
         if spoiled < limit and not leads(h, row, limit):
             yield f"trial {row['trial']}: failed after {spoiled} bad attempts, {limit} are allowed"
     reasons = {row["digest"]: json.loads(row["evaluation"])["reason"] for row in h.archive}
@@ -360,7 +360,7 @@ def unpoisoned(h: history.History, poison: dict[str, str]) -> Iterator[str]:
 def leads(h: history.History, row: dict[str, Any], limit: int) -> bool:
     """True where a trial waited for the result of one that was quarantined."""
     same = [r for r in h.leases if r["state"] == "failed" and r["digest"] == row["digest"]]
-    spoiled = [sum(a["ending"] in history.SPOILED for a in h.attempts_at(r)) for r in same]
+    spoiled = [sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(r)) for r in same]
     return max(spoiled) >= limit
 
 

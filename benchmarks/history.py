@@ -23,7 +23,7 @@ from nas_service.store.records import PAID
 from nas_service.store.tables import archive, attempts, leases
 from nas_service.study.spec import StudySpec
 
-COUNTS = ("won", "answered")  # endings behind which no attempt follows
+FINAL = ("won", "from_archive")  # kinds of result after which no attempt follows
 SPOILED = ("lost", "late", "crashed")
 
 
@@ -96,22 +96,20 @@ def _once(h: History) -> Iterator[str]:
 def _leases(h: History) -> Iterator[str]:
     for row in h.leases:
         trial = row["trial"]
-        if trial is None:
-            yield f"lease {row['lease_id']}: no trial"
-        if row["state"] not in ("told", "failed"):
+        if row["state"] not in ("reported", "failed"):
             yield f"trial {trial}: its lease has no end (state {row['state']!r})"
         if row["state"] == "failed" and row["deadline"] >= 0:
-            yield f"trial {trial}: its failure was not told"
+            yield f"trial {trial}: its failure was not reported"
 
 
 def _attempts(h: History) -> Iterator[str]:
     for row in h.leases:
         made, trial = h.attempts_at(row), row["trial"]
         yield from _in_turn(trial, made)
-        winners = [a for a in made if a["ending"] in COUNTS]
-        if row["state"] == "told" and len(winners) != 1:
+        winners = [a for a in made if a["result_kind"] in FINAL]
+        if row["state"] == "reported" and len(winners) != 1:
             yield f"trial {trial}: {len(winners)} of its attempts count, one should"
-        if row["state"] == "failed" and any(a["ending"] == "won" for a in winners):
+        if row["state"] == "failed" and any(a["result_kind"] == "won" for a in winners):
             yield f"trial {trial}: failed, and yet an attempt won"
         if any(a["attempt"] != made[-1]["attempt"] for a in winners):
             yield f"trial {trial}: an attempt follows the one that counts"
@@ -125,14 +123,14 @@ def _attempts(h: History) -> Iterator[str]:
 
 def _in_turn(trial: int, made: Sequence[dict[str, Any]]) -> Iterator[str]:
     for a in made:
-        if a["ended"] is None or a["ending"] is None:
+        if a["finished_at"] is None or a["result_kind"] is None:
             yield f"trial {trial}: attempt {a['attempt']} has no end"
-        elif a["ended"] < a["began"]:
+        elif a["finished_at"] < a["started_at"]:
             yield f"trial {trial}: attempt {a['attempt']} ends before it begins"
-    for a, following in itertools.pairwise(made):
-        over = a["ending"] == "late" or a["ended"] is None or a["ended"] <= following["began"]
-        if not over:
-            yield f"trial {trial}: attempts {a['attempt']} and {following['attempt']} overlap"
+    for a, b in itertools.pairwise(made):
+        finished = a["finished_at"]
+        if a["result_kind"] != "late" and finished is not None and finished > b["started_at"]:
+            yield f"trial {trial}: attempts {a['attempt']} and {b['attempt']} overlap"
 
 
 def _trials(h: History) -> Iterator[str]:
@@ -142,7 +140,7 @@ def _trials(h: History) -> Iterator[str]:
     for t in h.trials:
         if not t.state.is_finished():
             yield f"trial {t.number}: still {t.state.name} in Optuna"
-    for state, end in ((TrialState.COMPLETE, "told"), (TrialState.FAIL, "failed")):
+    for state, end in ((TrialState.COMPLETE, "reported"), (TrialState.FAIL, "failed")):
         theirs = {t.number for t in h.trials if t.state == state}
         ours = {row["trial"] for row in h.leases if row["state"] == end}
         for number in sorted(theirs ^ ours, key=str):
@@ -177,7 +175,7 @@ def _archive(h: History) -> Iterator[str]:
             yield f"candidate {row['digest']}: trial {row['trial']} did not end with it"
             continue
         digest = hashlib.sha256(row["evaluation"].encode()).hexdigest()
-        if [a["result"] for a in h.attempts_at(lease) if a["ending"] == "won"] != [digest]:
+        if [a["result"] for a in h.attempts_at(lease) if a["result_kind"] == "won"] != [digest]:
             yield f"trial {row['trial']}: what its attempt won with is not what the archive has"
 
 

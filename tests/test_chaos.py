@@ -40,7 +40,7 @@ def test_what_nobody_struck_must_lose_nothing():
 
 
 def history_of(lost):
-    attempts = tuple({"owner": owner, "ending": "lost"} for owner in lost)
+    attempts = tuple({"worker": owner, "result_kind": "lost"} for owner in lost)
     return chaos.history.History(None, 1, (), attempts, (), (), frozenset())
 
 

@@ -209,7 +209,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
     assert create.returncode == 0, said
     assert "study tiny is in postgresql" in said
     workers = [place.start("worker") for _ in range(3)]
-    training = "select owner from nas_leases where state = 'training'"
+    training = "select worker from nas_leases where state = 'training'"
     process = int(wait_for(lambda: rows(training))[0][0].split("/")[2])
     os.kill(process, signal.SIGKILL)
     assert place.health("worker") == 0
@@ -220,7 +220,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
         assert worker.returncode == expected, said
     counts = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
     assert rows(counts) == [(TRAININGS, TRAININGS)]
-    assert rows("select distinct state from nas_leases") == [("told",)]
+    assert rows("select distinct state from nas_leases") == [("reported",)]
     engine.dispose()
 
 

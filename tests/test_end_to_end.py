@@ -158,8 +158,8 @@ def test_an_interrupted_run_continues(tmp_path):
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    ((number,),) = folder.rows("select trial from nas_leases where state = 'waiting'")
-    others = "select count(*) from nas_leases where state not in ('waiting', 'told')"
+    ((number,),) = folder.rows("select trial from nas_leases where state = 'pending'")
+    others = "select count(*) from nas_leases where state not in ('pending', 'reported')"
     assert folder.rows(others) == [(0,)]
     code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err

@@ -236,5 +236,5 @@ def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
     assert queued == [c.digest for c in read(search).front]
     assert store.leases(search.id).unfinished() == set(queued)
     assert api.resume_training(read(search)) == queued, "still to be done, and not queued again"
-    waiting = [t for t, state in store.leases(search.id).outcomes().items() if state == "waiting"]
-    assert len(waiting) == len(queued)
+    pending = [t for t, state in store.leases(search.id).outcomes().items() if state == "pending"]
+    assert len(pending) == len(queued)

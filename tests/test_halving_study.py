@@ -349,7 +349,7 @@ class Processes:
     def wait_for_promotion(self, study_id, but=()):
         """(digest, owner) of a promoted training that has kept an epoch of its own."""
         limit = time.monotonic() + 90
-        query = """select l.digest, l.owner from nas_leases l where l.state = 'training' and
+        query = """select l.digest, l.worker from nas_leases l where l.state = 'training' and
             l.digest in (select digest from nas_rungs)"""
         while time.monotonic() < limit:
             with self.store.engine.connect() as db:

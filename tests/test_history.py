@@ -57,8 +57,9 @@ def test_a_whole_history_has_nothing_wrong(copied):
 LEASE = "(SELECT lease_id FROM nas_leases WHERE trial = {trial})"
 # A second attempt at a trial.
 ATTEMPT = (
-    "INSERT INTO nas_attempts (lease_id, attempt, study_id, owner, began, ended, ending) "
-    "SELECT lease_id, 2, study_id, owner, BEGAN, ended + 1, 'ENDING' FROM nas_attempts "
+    "INSERT INTO nas_attempts "
+    "(lease_id, attempt, study_id, worker, started_at, finished_at, result_kind) "
+    "SELECT lease_id, 2, study_id, worker, STARTED, finished_at + 1, 'KIND' FROM nas_attempts "
     "WHERE lease_id = LEASE"
 )
 BROKEN = {
@@ -68,45 +69,44 @@ BROKEN = {
         "UPDATE nas_leases SET digest = OTHER WHERE trial = {trial}",
         "candidate .* counted 2 times",
     ),
-    "no trial": ("UPDATE nas_leases SET trial = NULL WHERE trial = {trial}", "lease .*: no trial"),
     "no end": (
         "UPDATE nas_leases SET state = 'training' WHERE trial = {trial}",
         "trial {trial}: its lease has no end",
     ),
-    "failure not told": (
+    "failure not reported": (
         "UPDATE nas_leases SET state = 'failed', deadline = 1 WHERE trial = {trial}",
-        "trial {trial}: its failure was not told",
+        "trial {trial}: its failure was not reported",
     ),
     "failed and won": (
         "UPDATE nas_leases SET state = 'failed' WHERE trial = {trial}",
         "trial {trial}: failed, and yet an attempt won",
     ),
     "attempt without end": (
-        "UPDATE nas_attempts SET ended = NULL WHERE lease_id = LEASE",
+        "UPDATE nas_attempts SET finished_at = NULL WHERE lease_id = LEASE",
         "trial {trial}: attempt 1 has no end",
     ),
     "ends before it begins": (
-        "UPDATE nas_attempts SET ended = began - 1 WHERE lease_id = LEASE",
+        "UPDATE nas_attempts SET finished_at = started_at - 1 WHERE lease_id = LEASE",
         "trial {trial}: attempt 1 ends before it begins",
     ),
     "no winner": (
-        "UPDATE nas_attempts SET ending = 'lost' WHERE lease_id = LEASE",
+        "UPDATE nas_attempts SET result_kind = 'lost' WHERE lease_id = LEASE",
         "trial {trial}: 0 of its attempts count",
     ),
     "two winners": (
-        ATTEMPT.replace("BEGAN", "ended").replace("ENDING", "won"),
+        ATTEMPT.replace("STARTED", "finished_at").replace("KIND", "won"),
         "trial {trial}: 2 of its attempts count",
     ),
     "one more attempt": (
-        ATTEMPT.replace("BEGAN", "ended").replace("ENDING", "lost"),
+        ATTEMPT.replace("STARTED", "finished_at").replace("KIND", "lost"),
         "trial {trial}: an attempt follows the one that counts",
     ),
     "attempts that nobody gave": (
-        ATTEMPT.replace("BEGAN", "ended").replace("ENDING", "lost"),
+        ATTEMPT.replace("STARTED", "finished_at").replace("KIND", "lost"),
         "trial {trial}: 2 attempts, its lease knows of 1",
     ),
     "two at a time": (
-        ATTEMPT.replace("BEGAN", "ended - 0.001").replace("ENDING", "won"),
+        ATTEMPT.replace("STARTED", "finished_at - 0.001").replace("KIND", "won"),
         "trial {trial}: attempts 1 and 2 overlap",
     ),
     "attempt at nothing": (
@@ -118,13 +118,13 @@ BROKEN = {
         "UPDATE trials SET state = 'RUNNING' WHERE number = {trial}",
         "trial {trial}: still RUNNING in Optuna",
     ),
-    "told by nobody": (
+    "without a lease": (
         "DELETE FROM nas_leases WHERE trial = {trial}",
-        "trial {trial}: told in Optuna alone",
+        "trial {trial}: reported in Optuna alone",
     ),
-    "told to nobody": (
+    "failed in Optuna": (
         "UPDATE trials SET state = 'FAIL' WHERE number = {trial}",
-        "trial {trial}: told in our leases alone",
+        "trial {trial}: reported in our leases alone",
     ),
     "values": (
         "UPDATE trial_values SET value = 0.5 WHERE objective = 0 AND trial_id = "

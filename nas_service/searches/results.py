@@ -345,7 +345,7 @@ def count(outcomes: dict[int, str]) -> dict[str, int]:
         "cached": n["cached"],
         "continued": n[CONTINUED],
         "failed": n["failed"],
-        "running": n["proposing"] + n["training"] + n["waiting"] + n["following"],
+        "running": n["proposing"] + n["training"] + n["pending"] + n["awaiting_duplicate"],
     }
 
 

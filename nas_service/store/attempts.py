@@ -13,30 +13,30 @@ from nas_service.store.tables import attempts
 def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float) -> None:
     """Adds an attempt that begins now."""
     row = {"lease_id": lease.id, "attempt": lease.attempt, "study_id": study_id}
-    db.execute(attempts.insert().values(**row, owner=worker, began=now_s))
+    db.execute(attempts.insert().values(**row, worker=worker, started_at=now_s))
 
 
 def end(db: Connection, lease: Lease, kind: ResultKind, now_s: float, **facts: str | None) -> None:
     """Records how an attempt ended; `facts` are further columns."""
     this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
-    db.execute(attempts.update().where(*this).values(ending=kind, ended=now_s, **facts))
+    db.execute(attempts.update().where(*this).values(result_kind=kind, finished_at=now_s, **facts))
 
 
 def failed(db: Connection, lease_id: int) -> int:
     """Number of attempts at a trial in which its worker or its training process was lost."""
-    return _count(db, lease_id, attempts.c.ending.in_(("lost", "late", "crashed")))
+    return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "late", "crashed")))
 
 
 def crashes(db: Connection, lease_id: int, kind: str) -> int:
     """Number of attempts at a trial whose training process ended in this way."""
-    crashed = attempts.c.ending == "crashed"
+    crashed = attempts.c.result_kind == "crashed"
     return _count(db, lease_id, crashed, attempts.c.reason.startswith(f"{kind}:"))
 
 
 def result(db: Connection, lease: Lease) -> str | None:
     """Digest of the result that this attempt has won with."""
     these = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
-    won = attempts.c.ending == "won"
+    won = attempts.c.result_kind == "won"
     digest: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()
     return digest
 

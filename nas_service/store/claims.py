@@ -43,7 +43,7 @@ class OpenClaim:
 
     def given_before(self) -> Lease | None:
         """The lease that this worker holds already."""
-        ours = (table.c.owner == self.worker, table.c.state.in_(LIVE))
+        ours = (table.c.worker == self.worker, table.c.state.in_(LIVE))
         row = self.db.execute(of_study(table, self.study_id).where(*ours)).mappings().first()
         return None if row is None else leases.lease_of(row)
 
@@ -55,7 +55,7 @@ class OpenClaim:
             return None
         row = free[0]
         lease = Lease(row["lease_id"], row["trial"], row["attempt"] + 1)
-        values = {"state": "proposing", "owner": self.worker, "attempt": lease.attempt}
+        values = {"state": "proposing", "worker": self.worker, "attempt": lease.attempt}
         deadline = self.now_s + self.lease_s
         leases.update(self.db, leases.is_lease(lease.id), **values, deadline=deadline)
         attempts.begin(self.db, self.study_id, lease, self.worker, self.now_s)
@@ -63,7 +63,7 @@ class OpenClaim:
 
     def _requeue_lost(self, row: sa.RowMapping, max_attempts: int) -> bool:
         """True for a trial to be tried again; one that has lost its worker too often fails."""
-        if row["state"] == "waiting":
+        if row["state"] == "pending":
             return True
         lease = leases.lease_of(row)
         attempts.end(self.db, lease, "lost", self.now_s)
@@ -90,7 +90,7 @@ class OpenClaim:
 
     def _begin(self, trial: int, promotion: Promotion | None = None) -> Claimed:
         """The first attempt at a new trial."""
-        row = {"owner": self.worker, "attempt": 1, "deadline": self.now_s + self.lease_s}
+        row = {"worker": self.worker, "attempt": 1, "deadline": self.now_s + self.lease_s}
         state = {"state": "proposing"}
         if promotion is not None:
             state = {"state": "training", "digest": promotion.digest}

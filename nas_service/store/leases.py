@@ -38,7 +38,7 @@ class Leases:
         """Live workers that have a trial."""
         with self.transactions.begin() as db:
             live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
-            query = sa.select(leases.c.owner).where(leases.c.study_id == self.study_id, live)
+            query = sa.select(leases.c.worker).where(leases.c.study_id == self.study_id, live)
             return sorted({w for w in db.execute(query).scalars() if not is_dead(w)})
 
     def unfinished(self) -> set[str]:
@@ -46,7 +46,7 @@ class Leases:
         query = sa.select(leases.c.digest).where(
             leases.c.study_id == self.study_id,
             leases.c.digest.is_not(None),
-            leases.c.state.not_in(("told", "failed")),
+            leases.c.state.not_in(("reported", "failed")),
         )
         with self.transactions.begin() as db:
             return set(db.execute(query).scalars())
@@ -68,7 +68,7 @@ def insert(db: Connection, study_id: int, trial: int, **columns: Any) -> int:
 
 def enqueue(db: Connection, study_id: int, trial: int, digest: str | None) -> None:
     """Adds the lease of a trial that waits for its first attempt."""
-    row = {"digest": digest, "state": "waiting", "attempt": 0, "owner": "", "deadline": 0.0}
+    row = {"digest": digest, "state": "pending", "attempt": 0, "worker": "", "deadline": 0.0}
     insert(db, study_id, trial, **row)
 
 
@@ -94,18 +94,18 @@ def same_attempt(lease: Lease) -> tuple["sa.ColumnElement[bool]", ...]:
 
 def held(lease: Lease, worker: str) -> tuple["sa.ColumnElement[bool]", ...]:
     """Of a lease that the worker still has."""
-    return (*same_attempt(lease), leases.c.owner == worker, leases.c.state.in_(LIVE))
+    return (*same_attempt(lease), leases.c.worker == worker, leases.c.state.in_(LIVE))
 
 
 def still_owned(row: sa.RowMapping, lease: Lease, worker: str) -> bool:
     """True while no other worker has begun the trial anew, even after the lease's deadline."""
-    same = (row["attempt"], row["owner"]) == (lease.attempt, worker)
-    return same and row["state"] in (*LIVE, "waiting")
+    same = (row["attempt"], row["worker"]) == (lease.attempt, worker)
+    return same and row["state"] in (*LIVE, "pending")
 
 
 def is_free(row: sa.RowMapping, now_s: float, worker: str = "") -> bool:
     """True for a lease of `worker` itself, or of no living worker."""
-    return row["owner"] == worker or row["deadline"] < now_s or is_dead(row["owner"])
+    return row["worker"] == worker or row["deadline"] < now_s or is_dead(row["worker"])
 
 
 # --- trials without a worker
@@ -116,15 +116,15 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
 
     A worker that crashed on a trial may not reclaim it before the trial's deadline.
     """
-    candidates = leases.c.state.in_((*LIVE, "waiting"))
+    candidates = leases.c.state.in_((*LIVE, "pending"))
     query = of_study(leases, study_id).where(candidates).order_by(leases.c.trial)
     rows = db.execute(query).mappings().all()
     return [r for r in rows if _may_take(r, worker, now_s) and _lock_unchanged(db, r)]
 
 
 def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:
-    if row["state"] == "waiting":
-        return bool(row["owner"] != worker or row["deadline"] < now_s)
+    if row["state"] == "pending":
+        return bool(row["worker"] != worker or row["deadline"] < now_s)
     return is_free(row, now_s)
 
 
@@ -146,7 +146,7 @@ def with_duplicates(
     (`duplicates`)."""
     other = leases.alias()
     same = (other.c.study_id == study_id, other.c.digest == digest)
-    count = sa.select(sa.func.count()).where(*same, other.c.state == "following")
+    count = sa.select(sa.func.count()).where(*same, other.c.state == "awaiting_duplicate")
     columns = (clock(db).label("now"), count.scalar_subquery().label("duplicates"))
     query = sa.select(leases, *columns).where(is_lease(lease.id))
     return db.execute(query.with_for_update(of=leases)).mappings().first()
@@ -177,7 +177,7 @@ def requeue(
     if count >= max_attempts:
         fail(db, study_id, lease.id, f"quarantined: {reason}, {count} times over")
         return False
-    update(db, is_lease(lease.id), state="waiting", deadline=deadline)
+    update(db, is_lease(lease.id), state="pending", deadline=deadline)
     return True
 
 
@@ -185,7 +185,7 @@ def fail(db: Connection, study_id: int, lease_id: int, reason: str) -> None:
     """Ends a trial without a result, and with it those that await the same one."""
     this = is_lease(lease_id)
     digest = db.execute(sa.select(leases.c.digest).where(this)).scalar_one()
-    duplicate = sa.and_(leases.c.state == "following", leases.c.digest == digest)
+    duplicate = sa.and_(leases.c.state == "awaiting_duplicate", leases.c.digest == digest)
     values = {"state": "failed", "outcome": "failed", "reason": reason[:REASON]}
     update(db, leases.c.study_id == study_id, this | duplicate, **values)
 
@@ -196,7 +196,7 @@ def fail(db: Connection, study_id: int, lease_id: int, reason: str) -> None:
 def unreported(study_id: int) -> "sa.Select[Any]":
     """Leases whose result or failure Optuna may not know."""
     known = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
-    results = leases.c.state.in_(("archived", "following")) & leases.c.digest.in_(known)
+    results = leases.c.state.in_(("archived", "awaiting_duplicate")) & leases.c.digest.in_(known)
     failures = (leases.c.state == "failed") & (leases.c.deadline >= 0)
     return of_study(leases, study_id).where(results | failures)
 

@@ -92,7 +92,7 @@ def _counts() -> "sa.Select[Any]":
     known = lease.digest.in_(sa.select(archive.c.digest).where(paid))
     new = lease.digest.is_(None) | ~known
     columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
-    columns["begun"] = count.filter(lease.state.in_((*LIVE, "waiting")), new)
+    columns["begun"] = count.filter(lease.state.in_((*LIVE, "pending")), new)
     columns["continued"] = count.filter(lease.outcome == CONTINUED)
     columns["trainings"] = sa.select(count).select_from(archive).where(paid).scalar_subquery()
     named = [column.label(name) for name, column in columns.items()]
@@ -107,7 +107,7 @@ def promotion(
 ) -> Promotion | None:
     """The candidate that `promote` chooses now; `nothing_else` is left to do in the study."""
     unfinished = sa.select(leases.c.digest).where(
-        leases.c.study_id == study_id, leases.c.digest.is_not(None), leases.c.state != "told"
+        leases.c.study_id == study_id, leases.c.digest.is_not(None), leases.c.state != "reported"
     )
     diverged = sa.select(archive.c.digest).where(
         archive.c.study_id == study_id, archive.c.outcome == "diverged"

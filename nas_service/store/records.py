@@ -6,19 +6,21 @@ from typing import Literal, get_args
 
 from nas_service.metrics import MEASURED, Evaluation
 
-State = Literal["proposing", "training", "waiting", "following", "archived", "told", "failed"]
-"""A lease's life: proposing -> training -> archived -> told. It is `following` while another trial
-of the same digest is evaluated, and `waiting` for a worker after its own one is gone."""
+State = Literal[
+    "proposing", "training", "pending", "awaiting_duplicate", "archived", "reported", "failed"
+]
+"""A lease's life: proposing -> training -> archived -> reported. It is `awaiting_duplicate` while
+another trial of the same digest is evaluated, and `pending` after its worker is gone."""
 STATES: tuple[State, ...] = get_args(State)
 LIVE: tuple[State, ...] = ("proposing", "training")  # a worker has the trial
-UNFINISHED: tuple[State, ...] = (*LIVE, "waiting", "following", "archived")
+UNFINISHED: tuple[State, ...] = (*LIVE, "pending", "awaiting_duplicate", "archived")
 PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
 CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
 REASON = 1000  # characters kept of why a trial failed
 
-ResultKind = Literal["won", "answered", "lost", "late", "released", "crashed", "failed"]
-"""How an attempt at a trial ended. Of all attempts at one trial at most one is `won` or `answered`
-(its candidate was evaluated by another trial)."""
+ResultKind = Literal["won", "from_archive", "lost", "late", "released", "crashed", "failed"]
+"""How an attempt at a trial ended. Of all attempts at one trial at most one is `won` or
+`from_archive` (its candidate was evaluated by another trial)."""
 
 EndKind = Literal["budget", "failures", "proposals", "time", "stalled", "exhausted"]
 SENTENCES: dict[EndKind, str] = {

@@ -1,7 +1,7 @@
-"""The store's tables by revision: made, checked, and brought to this release's revision.
+"""The store's tables by revision: created, checked, and migrated to this release's revision.
 
-Optuna makes and upgrades its own tables; ours follow `migrations/`, in one transaction that also
-writes down the revision. Nobody else makes tables meanwhile, and whoever dies at it lets go.
+Optuna creates and upgrades its own tables; ours follow `migrations/`, in one transaction that also
+records the revision. A lock excludes other processes meanwhile, and ends with its process.
 """
 
 import fcntl
@@ -26,64 +26,78 @@ from sqlalchemy.engine import Connection, Engine
 
 from nas_service.errors import StoreError
 from nas_service.store.database import BUSY_s, engine_settings, network_disk, store_errors
-from nas_service.store.tables import leases, studies, tables
+from nas_service.store.tables import tables
 
 VERSION_TABLE = "nas_alembic_version"  # Optuna's is alembic_version
-UNKEPT = "0"  # of a store that did not keep its revision
 MIGRATIONS = Path(__file__).with_name("migrations")
 SCRIPT = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
 HEAD = str(SCRIPT.get_current_head())
 _OPTUNAS = Path(optuna.storages._rdb.__file__).with_name("alembic")
 OPTUNA_HEAD = str(ScriptDirectory(str(_OPTUNAS)).get_current_head())
-LOCK = int.from_bytes(b"nas make", "big")  # PostgreSQL's advisory lock of whoever makes tables
+LOCK = int.from_bytes(b"nas make", "big")  # PostgreSQL's advisory lock while tables are created
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 WRITTEN = (*tables.tables, "studies", "trials")
 COUNTED = ("nas_leases_lease_id_seq", "trials_trial_id_seq")
-LAST_FOREIGN = 4  # major version of Optuna whose databases are not ours to go on with
+LAST_FOREIGN = 4  # major version of Optuna whose databases this release cannot continue
 
 
 @dataclass(frozen=True)
-class Found:
+class Revisions:
     """Which tables a database has; a revision is empty where there are none."""
 
     ours: str
-    optuna: str  # revision of Optuna's tables
-    optuna_release: str  # that made them
-    strange: bool  # tables of Optuna's names, but not Optuna's
+    optuna: str  # of Optuna's tables
+    optuna_release: str  # that created them
+    foreign: bool  # another program's tables have names of Optuna's
 
 
 def check(url: sa.URL, *, write: bool = False) -> None:
-    """StoreError unless all tables are this release's; with `write`, unless they can be written."""
+    """Checks that all tables are this release's.
+
+    Args:
+        url: of the database.
+        write: check that they can be written, too.
+
+    Raises:
+        StoreError: they are not, or the database cannot be reached.
+    """
     with _engine(url) as engine, store_errors(url):
-        _check(engine, _look(engine), write)
+        _check(engine, _revisions(engine), write)
 
 
 def create(url: sa.URL) -> None:
-    """Makes all tables where there are none of ours, then as `check`."""
-    with _engine(url) as engine, store_errors(url), _alone(engine):
-        _make_file(url)
-        if not (found := _look(engine)).ours:
-            _make(engine, found, upgrade=False)
-        _check(engine, _look(engine), write=True)
+    """Creates all tables where there are none of ours, then does as `check`."""
+    with _engine(url) as engine, store_errors(url), _exclusive(engine):
+        _create_file(url)
+        if not (revisions := _revisions(engine)).ours:
+            _create(engine, revisions, upgrade=False)
+        _check(engine, _revisions(engine), write=True)
 
 
 def migrate(url: sa.URL) -> str:
-    """Makes all tables, or brings those of an earlier release to this one; says what it did."""
-    with _engine(url) as engine, store_errors(url), _alone(engine):
-        new = _make_file(url)
-        found = _look(engine)
-        _refuse_later(found)
-        _make(engine, found, upgrade=True)
-        _check(engine, _look(engine), write=True)
-    if new or not found.ours:
-        return f"made, revision {HEAD}"
-    if found.ours != HEAD:
-        return f"brought from revision {found.ours} to {HEAD}"
+    """Creates all tables, or migrates those of an earlier release to this one.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        StoreError: the database cannot be used, or is of a later release or another program.
+    """
+    with _engine(url) as engine, store_errors(url), _exclusive(engine):
+        new = _create_file(url)
+        revisions = _revisions(engine)
+        _refuse_later(revisions)
+        _create(engine, revisions, upgrade=True)
+        _check(engine, _revisions(engine), write=True)
+    if new or not revisions.ours:
+        return f"created, revision {HEAD}"
+    if revisions.ours != HEAD:
+        return f"migrated from revision {revisions.ours} to {HEAD}"
     return f"up to date, revision {HEAD}"
 
 
 def differences(db: Connection) -> list[Any]:
-    """How our tables there differ from `tables`, as Alembic names it."""
+    """How our tables in a database differ from `tables`, in Alembic's terms."""
     options = {"version_table": VERSION_TABLE, "include_name": _ours}
     return list(compare_metadata(MigrationContext.configure(db, opts=options), tables))
 
@@ -97,24 +111,25 @@ def _ours(name: str | None, kind: str, _: object) -> bool:
 
 @contextmanager
 def _engine(url: sa.URL) -> Iterator[Engine]:
-    """An engine whose connections end with their use, and in which SQLite's transactions are begun
-    by us alone."""
+    """An engine without a pool, in which SQLite begins no transaction of its own."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, **engine_settings(url))
     if url.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _begin_nothing)
+        sa.event.listen(engine, "connect", _no_own_transactions)
     yield engine
 
 
-def _begin_nothing(connection: Any, _: object) -> None:
+def _no_own_transactions(connection: Any, _: object) -> None:
     connection.isolation_level = None
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Nobody else makes tables there meanwhile. The lock is the system's or the server's, so that
-    it ends with its process, however that ends."""
+def _exclusive(engine: Engine) -> Iterator[None]:
+    """Excludes other processes that create tables there.
+
+    The lock is the system's or the server's, so that it ends with its process.
+    """
     if engine.dialect.name == "sqlite":
-        with _locked(Path(str(engine.url.database)).absolute()):
+        with _folder_lock(Path(str(engine.url.database)).absolute()):
             yield
         return
     with engine.begin() as db:
@@ -125,25 +140,29 @@ def _alone(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Locks the folder, as a lock file would stay and the database's own locks are SQLite's.
-    Network disks lock files that are open for writing, and nothing else."""
+def _folder_lock(path: Path) -> Iterator[None]:
+    """Locks the folder of an SQLite file, which needs no lock file of its own.
+
+    Network disks lock nothing but files that are open for writing, so that one is needed there.
+    """
     if network_disk(path.parent):
         handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     else:
         handle = os.open(path.parent, os.O_RDONLY)
     try:
         end = time.monotonic() + BUSY_s
-        while not _lock(handle):
+        while not _try_lock(handle):
             if time.monotonic() > end:
-                raise StoreError(f"another process makes tables since {BUSY_s} s: is it alive?")
+                raise StoreError(
+                    f"another process has been creating tables for {BUSY_s} s: is it alive?"
+                )
             time.sleep(0.02)
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -151,24 +170,22 @@ def _lock(handle: int) -> bool:
     return True
 
 
-# --- what is there
+# --- what a database has
 
 
-def _look(engine: Engine) -> Found:
+def _revisions(engine: Engine) -> Revisions:
     with engine.connect() as db:
         inspector = sa.inspect(db)
         names = set(inspector.get_table_names())
         release = _cell(db, "version_info", "library_version", names)
         optuna_revision = _cell(db, "alembic_version", "version_num", names)
         ours = _cell(db, VERSION_TABLE, "version_num", names)
-        if not ours and {studies.name, leases.name} & names:
-            ours = UNKEPT
         columns = {
             c["name"] for c in (inspector.get_columns("studies") if "studies" in names else ())
         }
-    strange = bool(columns) and "study_name" not in columns
-    strange |= bool(optuna_revision) and not release  # Optuna writes its revision last
-    return Found(ours, optuna_revision, release, strange)
+    foreign = bool(columns) and "study_name" not in columns
+    foreign |= bool(optuna_revision) and not release  # Optuna writes its revision last
+    return Revisions(ours, optuna_revision, release, foreign)
 
 
 def _cell(db: Connection, table: str, column: str, names: set[str]) -> str:
@@ -177,46 +194,46 @@ def _cell(db: Connection, table: str, column: str, names: set[str]) -> str:
     return str(db.execute(sa.select(sa.column(column)).select_from(sa.table(table))).scalar() or "")
 
 
-def _check(engine: Engine, found: Found, write: bool) -> None:
-    _refuse_foreign(found)
-    if not found.ours:
-        raise StoreError("holds no studies of ours yet: `nas migrate` makes its tables")
-    _refuse_later(found)
-    if found.ours != HEAD:
+def _check(engine: Engine, revisions: Revisions, write: bool) -> None:
+    _refuse_foreign(revisions)
+    if not revisions.ours:
+        raise StoreError("holds no studies of ours yet: `nas migrate` creates its tables")
+    _refuse_later(revisions)
+    if revisions.ours != HEAD:
         raise StoreError(
-            f"its tables are of an earlier release (revision {found.ours}, this one's is {HEAD}): "
-            "end its workers, then run `nas migrate`"
+            f"its tables are of an earlier release (revision {revisions.ours}, this one's is "
+            f"{HEAD}): end its workers, then run `nas migrate`"
         )
-    if not found.optuna:
-        raise StoreError("its tables of Optuna are missing: `nas migrate` makes them")
-    if found.optuna != OPTUNA_HEAD:
+    if not revisions.optuna:
+        raise StoreError("its tables of Optuna are missing: `nas migrate` creates them")
+    if revisions.optuna != OPTUNA_HEAD:
         raise StoreError(
-            f"its tables of Optuna are of another release of it ({found.optuna}): end its workers, "
-            "then run `nas migrate`"
+            f"its tables of Optuna are of another release of it ({revisions.optuna}): end its "
+            "workers, then run `nas migrate`"
         )
     if write:
         _check_rights(engine)
 
 
-def _refuse_later(found: Found) -> None:
-    known = {"", UNKEPT, *(r.revision for r in SCRIPT.walk_revisions())}
-    if found.ours not in known:
+def _refuse_later(revisions: Revisions) -> None:
+    known = {"", *(r.revision for r in SCRIPT.walk_revisions())}
+    if revisions.ours not in known:
         raise StoreError(
-            f"its tables are of a later release (revision {found.ours}, this one's is {HEAD}): "
-            "install that release, as `nas migrate` does not lead back"
+            f"its tables are of a later release (revision {revisions.ours}, this one's is {HEAD}): "
+            "install that release, as `nas migrate` only leads forward"
         )
 
 
-def _refuse_foreign(found: Found) -> None:
-    if found.strange:
+def _refuse_foreign(revisions: Revisions) -> None:
+    if revisions.foreign:
         raise StoreError(
             "another program's tables have names of Optuna's: the store needs a database of its own"
         )
-    major = re.match(r"\d+", found.optuna_release)
-    if not found.ours and major and int(major[0]) <= LAST_FOREIGN:
+    major = re.match(r"\d+", revisions.optuna_release)
+    if not revisions.ours and major and int(major[0]) <= LAST_FOREIGN:
         raise StoreError(
-            f"its studies are of Optuna {found.optuna_release}, whose times and constraints Optuna "
-            f"{optuna.__version__} reads differently: the store needs a database of its own"
+            f"its studies are of Optuna {revisions.optuna_release}, whose times and constraints "
+            f"Optuna {optuna.__version__} reads differently: the store needs a database of its own"
         )
 
 
@@ -238,13 +255,14 @@ def _check_rights(engine: Engine) -> None:
             )
 
 
-# --- what is made
+# --- what is created
 
 
-def _make_file(url: sa.URL) -> bool:
-    """Makes an SQLite file that is not there, whole or not at all; False where there is one.
+def _create_file(url: sa.URL) -> bool:
+    """Creates a missing SQLite file, complete or not at all; False where there is one.
 
-    Optuna makes its tables on SQLite one by one, and would not complete what a kill left.
+    Optuna creates its tables on SQLite one by one, and would not complete those that a killed
+    process has left.
     """
     if url.get_backend_name() != "sqlite":
         return False
@@ -252,19 +270,19 @@ def _make_file(url: sa.URL) -> bool:
     if path.exists() and path.stat().st_size:
         return False
     new = path.with_name(f"{path.name}.new")
-    for name in (new, path):  # what is left of a file that is gone, as SQLite itself would
+    for name in (new, path):  # remains of a file that is gone, which SQLite deletes, too
         for end in ("", "-wal", "-shm", "-journal"):
             name.with_name(name.name + end).unlink(missing_ok=True)
     with _engine(url.set(database=str(new))) as engine:
-        _make(engine, _look(engine), upgrade=False)
+        _create(engine, _revisions(engine), upgrade=False)
     new.replace(path)
     return True
 
 
-def _make(engine: Engine, found: Found, *, upgrade: bool) -> None:
-    """Optuna's tables first: where ours have a revision, Optuna's are complete."""
-    _refuse_foreign(found)
-    _make_optuna(engine, upgrade)
+def _create(engine: Engine, revisions: Revisions, *, upgrade: bool) -> None:
+    """Creates Optuna's tables first: where ours have a revision, Optuna's are complete."""
+    _refuse_foreign(revisions)
+    _create_optuna(engine, upgrade)
     with engine.connect() as db:
         if engine.dialect.name == "sqlite":  # readers beside one writer; the file keeps it
             db.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -275,23 +293,23 @@ def _make(engine: Engine, found: Found, *, upgrade: bool) -> None:
         db.commit()
 
 
-def _make_optuna(engine: Engine, upgrade: bool) -> None:
+def _create_optuna(engine: Engine, upgrade: bool) -> None:
     storage = _optuna(engine, skip_compatibility_check=upgrade)
     if upgrade and (there := storage.get_current_version()) != storage.get_head_version():
         if there not in storage.get_all_versions():
-            raise StoreError(f"Optuna's tables there ({there}) are of a later release of it")
+            raise StoreError(f"its tables of Optuna ({there}) are of a later release of Optuna")
         storage.upgrade()
 
 
 def _optuna(engine: Engine, **settings: Any) -> RDBStorage:
-    """Optuna's storage, which checks its tables; no connection outlives its use."""
+    """Optuna's storage, which checks its tables, without a pool of connections."""
     text = engine.url.render_as_string(hide_password=False)
     pool = {"poolclass": sa.NullPool, **engine_settings(engine.url)}
     return RDBStorage(text, pool, **settings)
 
 
 def _upgrade(db: Connection) -> None:
-    """Our tables to the last revision, in the transaction that is open."""
+    """Migrates our tables to the last revision, in the transaction that is open."""
 
     def steps(revision: Any, _: object) -> Any:
         return SCRIPT._upgrade_revs("head", revision)

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from nas_service.errors import StudyError
 from nas_service.store.records import StudyRow
-from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, starts, studies
+from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, studies
+from nas_service.store.tables import initial_trials as first_trials
 from nas_service.store.transactions import Transactions
 
 IDLE_s = 60.0  # a longer gap between two heartbeats does not count as work on the study
@@ -58,18 +59,18 @@ class Studies:
         row = {"study_id": study_id, "schema_version": SCHEMA_VERSION, "spec": spec}
         row |= {"data_digest": data_digest, "trainings": trainings}
         first = [
-            {"study_id": study_id, "place": n, "parameters": json.dumps(p)}
+            {"study_id": study_id, "position": n, "parameters": json.dumps(p)}
             for n, p in enumerate(initial_trials)
         ]
         with suppress(IntegrityError), self._transactions.exclusive(study_id) as db:
             if db.execute(of_study(studies, study_id)).first() is None:
                 db.execute(studies.insert().values(row))
                 if first:
-                    db.execute(starts.insert(), first)
+                    db.execute(first_trials.insert(), first)
 
     def initial_trials(self, study_id: int) -> list[dict[str, int | str]]:
         """Parameters of the study's first trials, in their order."""
-        query = of_study(starts, study_id).order_by(starts.c.place)
+        query = of_study(first_trials, study_id).order_by(first_trials.c.position)
         with self._transactions.begin() as db:
             return [json.loads(row["parameters"]) for row in db.execute(query).mappings()]
 
@@ -134,14 +135,14 @@ def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
     this = clocks.c.study_id == study_id
     row = db.execute(of_study(clocks, study_id)).mappings().first()
     if row is None:
-        db.execute(clocks.insert().values(study_id=study_id, spent_s=0.0, beat=now_s))
+        db.execute(clocks.insert().values(study_id=study_id, elapsed_s=0.0, last_beat=now_s))
         return
-    gap = now_s - row["beat"]
-    elapsed = row["spent_s"] + (gap if 0 < gap < IDLE_s else 0.0)
-    db.execute(clocks.update().where(this).values(spent_s=elapsed, beat=now_s))
+    gap = now_s - row["last_beat"]
+    elapsed = row["elapsed_s"] + (gap if 0 < gap < IDLE_s else 0.0)
+    db.execute(clocks.update().where(this).values(elapsed_s=elapsed, last_beat=now_s))
 
 
 def elapsed_s(db: Connection, study_id: int) -> float:
     """Seconds in which any worker has worked on the study."""
-    query = sa.select(clocks.c.spent_s).where(clocks.c.study_id == study_id)
+    query = sa.select(clocks.c.elapsed_s).where(clocks.c.study_id == study_id)
     return float(db.execute(query).scalar() or 0.0)

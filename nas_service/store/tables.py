@@ -22,12 +22,12 @@ leases = sa.Table(
     tables,
     sa.Column("lease_id", sa.Integer, primary_key=True),
     sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("trial", sa.Integer),  # number; none until the trial stands in Optuna's tables
+    sa.Column("trial", sa.Integer, nullable=False),  # number
     sa.Column("digest", sa.String(16)),
-    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
     sa.Column("outcome", sa.String(12)),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("worker", sa.String(200), nullable=False),
     sa.Column("deadline", sa.Float, nullable=False),
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("study_id", "trial"),
@@ -39,11 +39,11 @@ attempts = sa.Table(
     sa.Column("lease_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("owner", sa.String(200), nullable=False),
-    sa.Column("began", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-    sa.Column("ending", sa.String(12)),  # won, lost, late, released, crashed or failed
-    sa.Column("result", sa.String(64)),  # digest of what it found
+    sa.Column("worker", sa.String(200), nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("result_kind", sa.String(12)),  # a ResultKind
+    sa.Column("result", sa.String(64)),  # digest of the evaluation
     sa.Column("evaluation", sa.Text),  # of a late one, which counts nowhere
     sa.Column("reason", sa.Text),
 )
@@ -75,19 +75,19 @@ repeats = sa.Table(
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("test_accuracy", sa.Float),
 )
-starts = sa.Table(
-    "nas_starts",
+initial_trials = sa.Table(
+    "nas_initial_trials",
     tables,
     sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("parameters", sa.Text, nullable=False),
 )
 clocks = sa.Table(
     "nas_clocks",
     tables,
     sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("spent_s", sa.Float, nullable=False),
-    sa.Column("beat", sa.Float, nullable=False),  # until when it is counted
+    sa.Column("elapsed_s", sa.Float, nullable=False),
+    sa.Column("last_beat", sa.Float, nullable=False),  # until when time is counted
 )
 
 

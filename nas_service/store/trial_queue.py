@@ -151,15 +151,15 @@ class TrialQueue:
             LeaseLost: another worker has the trial.
         """
         with self.store.transactions.candidate_lock(self.study_id, digest) as db:
-            unfinished = table.c.state.in_((*LIVE, "waiting", "archived"))
+            unfinished = table.c.state.in_((*LIVE, "pending", "archived"))
             same = (table.c.study_id == self.study_id, table.c.digest == digest)
             first = not leases.exists(db, *same, table.c.lease_id != lease.id, unfinished)
-            state = "training" if first else "following"
-            this = (*leases.same_attempt(lease), table.c.state.in_((*LIVE, "following")))
+            state = "training" if first else "awaiting_duplicate"
+            this = (*leases.same_attempt(lease), table.c.state.in_((*LIVE, "awaiting_duplicate")))
             if not leases.update(db, *this, state=state, digest=digest):
                 raise LeaseLost(f"trial {lease.trial}: its lease is lost")
             if not first:
-                attempts.end(db, lease, "answered", now(db))
+                attempts.end(db, lease, "from_archive", now(db))
             return first, archive.evaluation(db, self.study_id, digest)
 
     def renew(self, lease: Lease) -> bool:
@@ -174,7 +174,7 @@ class TrialQueue:
             held = leases.held(lease, self.worker)
             if leases.exists(db, *held):
                 attempts.end(db, lease, "released", now(db))
-                leases.update(db, *held, state="waiting", deadline=0.0)
+                leases.update(db, *held, state="pending", deadline=0.0)
 
     def crashed(self, lease: Lease, reason: str, max_attempts: int) -> None:
         """The trial has ended its training process: another worker tries it again.
@@ -232,8 +232,8 @@ class TrialQueue:
                 attempts.end(db, lease, "late", now(db), result=result, evaluation=text)
                 return None
             outcome = archive.keep(db, self.study_id, lease.trial, evaluation, text, at_rung)
-            values = {"outcome": outcome, "digest": digest, "owner": self.worker}
-            state = "told" if reported else "archived"
+            values = {"outcome": outcome, "digest": digest, "worker": self.worker}
+            state = "reported" if reported else "archived"
             leases.update(db, leases.is_lease(lease.id), state=state, **values)
             attempts.end(db, lease, "won", row["now"], result=result)
             return ArchiveReceipt(outcome, followed)
@@ -241,9 +241,9 @@ class TrialQueue:
     def complete_from_archive(self, lease: Lease) -> None:
         """Ends a trial whose candidate is known, in the transaction that reports it to Optuna."""
         with self.store.transactions.writing() as db:
-            values = {"state": "told", "outcome": "cached", "owner": self.worker}
+            values = {"state": "reported", "outcome": "cached", "worker": self.worker}
             leases.update(db, leases.is_lease(lease.id), **values)
-            attempts.end(db, lease, "answered", now(db))
+            attempts.end(db, lease, "from_archive", now(db))
 
     def unreported(self) -> list[Unreported]:
         """Trials whose result or failure Optuna may not know, for this worker to report.
@@ -259,13 +259,13 @@ class TrialQueue:
             rows = db.execute(query).mappings().all()
             rows = [r for r in rows if leases.is_free(r, now_s, self.worker)]
             these = table.c.lease_id.in_([r["lease_id"] for r in rows])
-            leases.update(db, these, owner=self.worker, deadline=now_s + self.store.lease_s)
+            leases.update(db, these, worker=self.worker, deadline=now_s + self.store.lease_s)
         return [leases.unreported_of(r) for r in rows]
 
     def result_reported(self, lease_id: int, outcome: str) -> None:
         """Optuna knows the result of this trial now."""
         with self.store.transactions.begin() as db:
-            leases.update(db, leases.is_lease(lease_id), state="told", outcome=outcome)
+            leases.update(db, leases.is_lease(lease_id), state="reported", outcome=outcome)
 
     def failure_reported(self, lease_id: int) -> None:
         """Optuna knows the failure of this trial now; a negative deadline says so."""

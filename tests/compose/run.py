@@ -158,7 +158,7 @@ def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
 
 def training(trial: Trial) -> list[tuple[str, str]]:
     """Containers, by their short ids, and processes in them, that train now."""
-    rows = trial.query("select owner from nas_leases where state = 'training'")
+    rows = trial.query("select worker from nas_leases where state = 'training'")
     return [(owner.split("/")[0], owner.split("/")[2]) for (owner,) in rows if owner]
 
 
@@ -283,7 +283,7 @@ def wrong(found: dict[str, Any], port: int) -> list[str]:
               if found[key] != value]  # fmt: skip
     faults += [] if found["front"] else ["front: empty"]
     faults += [] if found["retried"] else ["retried: no lost trial was trained again"]
-    return faults + [f"leases: {s}" for s in found["leases"] if s not in ("told",)]
+    return faults + [f"leases: {s}" for s in found["leases"] if s not in ("reported",)]
 
 
 def main() -> None:

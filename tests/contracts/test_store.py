@@ -204,14 +204,14 @@ def test_no_more_trials_are_adopted_than_the_budget_has_room_for(store):
     assert claimed(store) == Wait()
 
 
-@pytest.mark.parametrize("state", ["training", "waiting"])
+@pytest.mark.parametrize("state", ["training", "pending"])
 def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state):
     """Between a claim's look at the leases, behind their deadlines, and its taking one."""
     late, other = opened(postgres_url), Store(postgres_url)
     late.lease_s = -1.0
     lease, e = claim(late), evaluation()
     queue_of(late).begin_training(lease, e.architecture.digest)
-    if state == "waiting":
+    if state == "pending":
         with late.transactions.begin() as db:
             db.execute(leases.update().values(state=state))
     kept = []
@@ -501,7 +501,7 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
     thread.join()
     with store.transactions.begin() as db:
         first, second_ = db.execute(sa.select(attempts).order_by(attempts.c.attempt)).mappings()
-    assert first["began"] <= first["ended"] <= second_["began"]
+    assert first["started_at"] <= first["finished_at"] <= second_["started_at"]
 
 
 def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):

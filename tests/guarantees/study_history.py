@@ -57,8 +57,8 @@ class StudyHistory:
         assert trial.state.name == "COMPLETE"
         assert trial.user_attrs["digest"] == lease["digest"]
         assert [a["attempt"] for a in own] == list(range(1, lease["attempt"] + 1))
-        endings = [a["ending"] for a in own]
+        endings = [a["result_kind"] for a in own]
         assert sum(e in ("won", "answered") for e in endings) == 1, endings
         for earlier, later in itertools.pairwise(own):
-            assert earlier["ending"] in ("lost", "late", "released", "crashed")
-            assert earlier["ending"] == "late" or earlier["ended"] <= later["began"], "overlap"
+            assert earlier["result_kind"] in ("lost", "late", "released", "crashed")
+            assert earlier["result_kind"] == "late" or earlier["finished_at"] <= later["started_at"], "overlap"

@@ -19,7 +19,7 @@ def test_01_killed_at_any_moment(store_url, tmp_path, kills):
     pairs = tuple((draw.randint(1, LONGEST), draw.randint(1, LONGEST)) for _ in range(kills // 2))
     killed = WorkerProcess(Plan(store_url, tmp_path, kills=pairs), harness.work_and_be_killed)
     assert killed.wait(60 + kills) == 0, killed.log
-    assert {a["ending"] for a in StudyHistory.read(store_url).attempts} >= {"won", "lost"}
+    assert {a["result_kind"] for a in StudyHistory.read(store_url).attempts} >= {"won", "lost"}
     last = WorkerProcess(Plan(store_url, tmp_path))
     assert last.wait(60 + kills) == 0, last.log
     StudyHistory.read(store_url).check(trainings)
@@ -39,9 +39,9 @@ def test_01_offered_again(store_url, tmp_path, owner, lease_s):
     history = StudyHistory.read(store_url)
     history.check(2)
     lost, won = history.attempts_at(0)
-    assert (lost["ending"], won["ending"]) == ("lost", "won")
+    assert (lost["result_kind"], won["result_kind"]) == ("lost", "won")
     assert history.trials[0].params == drawn
-    after_s = won["began"] - lost["began"]
+    after_s = won["started_at"] - lost["started_at"]
     assert after_s >= lease_s if owner else after_s < lease_s
 
 
@@ -55,6 +55,6 @@ def test_01_at_most_so_many_attempts(store_url, tmp_path):
     last = WorkerProcess(Plan(store_url, tmp_path))
     assert last.wait() == 0, last.log
     history = StudyHistory.read(store_url)
-    assert [a["ending"] for a in history.attempts_at(0)] == ["lost", "lost"]
+    assert [a["result_kind"] for a in history.attempts_at(0)] == ["lost", "lost"]
     assert [t.state.name for t in history.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert "quarantined: its worker was lost, 2 times over" in history.leases[0]["reason"]

@@ -21,4 +21,4 @@ def test_02_killed_while_it_takes_a_trial_up(store_url, tmp_path):
     history.check(6)
     assert len(history.trials) == 6, "no trial replaces another"
     assert all(history.trials[number].params == params for number, params in drawn.items())
-    assert sum(a["ending"] == "lost" for a in history.attempts) >= 5
+    assert sum(a["result_kind"] == "lost" for a in history.attempts) >= 5

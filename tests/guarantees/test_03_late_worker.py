@@ -31,9 +31,9 @@ def test_03_stood_still(store_url, tmp_path, gate):
     history = StudyHistory.read(store_url)
     history.check(5)
     late, won = history.attempts_at(0)
-    assert (late["ending"], won["ending"]) == ("late" if gate == "tell" else "lost", "won")
+    assert (late["result_kind"], won["result_kind"]) == ("late" if gate == "tell" else "lost", "won")
     others = [a for a in history.attempts if a is not late]
-    assert any(a["owner"] == late["owner"] for a in others), "the worker continued"
+    assert any(a["worker"] == late["worker"] for a in others), "the worker continued"
     line = "result came late" if gate == "tell" else "another worker may have it"
     assert line in first.log
     if gate == "tell":

@@ -31,7 +31,7 @@ def test_06_partition(postgres_url, tmp_path, end):
     history = StudyHistory.read(postgres_url)
     history.check(4)
     lost, won = history.attempts_at(0)
-    assert (lost["ending"], won["ending"]) == ("lost", "won")
+    assert (lost["result_kind"], won["result_kind"]) == ("lost", "won")
 
 
 def test_06_parted_inside_a_transaction(postgres_url, tmp_path):

@@ -25,8 +25,8 @@ def test_08_poison(sqlite_url, tmp_path):
     history = StudyHistory.read(sqlite_url)
     (poison,) = (r for r in history.leases if r["state"] == "failed")
     attempts = history.attempts_at(poison["trial"])
-    assert [a["ending"] for a in attempts] == ["crashed"] * 3
-    assert len({a["owner"] for a in attempts}) == 2, "both tried it"
+    assert [a["result_kind"] for a in attempts] == ["crashed"] * 3
+    assert len({a["worker"] for a in attempts}) == 2, "both tried it"
     assert history.trials[poison["trial"]].state.name == "FAIL"
     assert sum(r["outcome"] == "trained" for r in history.archive) == 6
 

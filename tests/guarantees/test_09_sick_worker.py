@@ -16,8 +16,8 @@ def test_09_sick_worker(sqlite_url, tmp_path):
     assert sick.wait() == 5, sick.log
     assert f"{MOST_CRASHES} trainings in a row ended their process" in sick.log
     history = StudyHistory.read(sqlite_url)
-    assert [a["ending"] for a in history.attempts] == ["crashed"] * MOST_CRASHES
-    assert {r["state"] for r in history.leases} == {"waiting"}, "nothing is given up"
+    assert [a["result_kind"] for a in history.attempts] == ["crashed"] * MOST_CRASHES
+    assert {r["state"] for r in history.leases} == {"pending"}, "nothing is given up"
     healthy = WorkerProcess(Plan(sqlite_url, tmp_path))
     assert healthy.wait() == 0, healthy.log
     StudyHistory.read(sqlite_url).check(TRAININGS)

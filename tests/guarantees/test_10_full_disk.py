@@ -28,7 +28,7 @@ def test_10_full_disk(sqlite_url, tmp_path):
     assert "unreachable" not in full.log, "waiting would not help"
     with sqlite3.connect(tmp_path / "nas.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    won = [a for a in StudyHistory.read(sqlite_url).attempts if a["ending"] == "won"]
+    won = [a for a in StudyHistory.read(sqlite_url).attempts if a["result_kind"] == "won"]
     assert len(won) < 20
     later = WorkerProcess(Plan(sqlite_url, tmp_path))
     assert later.wait() == 0, later.log

@@ -79,7 +79,7 @@ def test_11_clock_skew(postgres_url, tmp_path, library, hours):
     assert right.wait() == 0, right.log
     history = StudyHistory.read(postgres_url)
     history.check(2)
-    assert [a["ending"] for a in history.attempts] == ["won"] * 2
-    assert len({a["owner"] for a in history.attempts}) == 2
-    times = [a[key] for a in history.attempts for key in ("began", "ended")]
+    assert [a["result_kind"] for a in history.attempts] == ["won"] * 2
+    assert len({a["worker"] for a in history.attempts}) == 2
+    times = [a[key] for a in history.attempts for key in ("started_at", "finished_at")]
     assert max(times) - min(times) < HOUR_s / 2, "one clock"

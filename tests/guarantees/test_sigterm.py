@@ -73,7 +73,7 @@ class Place:
     def trained(self) -> tuple[str, list[str]]:
         """State of the trial that is trained, the last one, and the endings of its attempts."""
         ((lease, state),) = self.rows("select max(lease_id), state from nas_leases")
-        query = "select ending from nas_attempts where lease_id = ? order by attempt"
+        query = "select result_kind from nas_attempts where lease_id = ? order by attempt"
         return state, [ending for (ending,) in self.rows(query, lease)]
 
     def checkpoints(self) -> list[Path]:
@@ -99,10 +99,10 @@ def test_asked_to_end(place, tmp_path):
     harness.wait_until(place.checkpoints, "the first epoch")
     worker.terminate()
     assert worker.wait(2 * GRACE_s) == 0
-    assert place.trained() == ("waiting", ["released"])
+    assert place.trained() == ("pending", ["released"])
     assert len(place.checkpoints()) == 1
     place.finish()
-    assert place.trained() == ("told", ["released", "won"])
+    assert place.trained() == ("reported", ["released", "won"])
     whole = Place(tmp_path / "whole")
     whole.finish()
     assert place.result() == whole.result()
@@ -125,7 +125,7 @@ def test_asked_twice(place):
     os.kill(child, signal.SIGCONT)
     assert place.trained() == ("training", [None])
     place.finish()
-    assert place.trained() == ("told", ["lost", "won"])
+    assert place.trained() == ("reported", ["lost", "won"])
 
 
 def children(pid: int) -> list[int]:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from nas_service.cli.main import main
 
-TRAINING = "select owner from nas_leases where state = 'training'"
+TRAINING = "select worker from nas_leases where state = 'training'"
 TRAINED = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
 HOSTILE = [
     "; rm -rf ~",

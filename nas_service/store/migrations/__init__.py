@@ -1,1 +1,1 @@
-"""Revisions of our tables, each a file that leads from the one before it."""
+"""Revisions of our tables, one file each, which follows the one before it."""

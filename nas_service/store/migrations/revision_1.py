@@ -1,4 +1,4 @@
-"""The tables before the store kept its revision. What of them is there already stays as it is."""
+"""The first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -76,4 +76,5 @@ sa.Table(
 
 
 def upgrade() -> None:
-    tables.create_all(op.get_bind())
+    """Creates them."""
+    tables.create_all(op.get_bind(), checkfirst=False)

@@ -1,4 +1,4 @@
-"""A history of attempts, and leases found by their state."""
+"""A history of attempts, and an index of leases by state."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "1"
 
 
 def upgrade() -> None:
+    """Adds both."""
     op.create_table(
         "nas_attempts",
         sa.Column("lease_id", sa.Integer, primary_key=True, autoincrement=False),

@@ -61,7 +61,7 @@ def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
     wait_until(lambda: study.rows(TRAINING))
     client.send_signal(signal.SIGINT)
     assert client.wait(timeout=60) == 130
-    assert study.rows("select state from nas_leases where state != 'told'") == [("waiting",)]
+    assert study.rows("select state from nas_leases where state != 'reported'") == [("pending",)]
 
 
 def test_a_worker_that_cannot_start_is_told_of(tmp_path, cluster):

@@ -133,7 +133,7 @@ def test_the_signal_to_end_reaches_the_worker(tmp_path):
     wait_until(lambda: study.rows(TRAINING))
     task.send_signal(signal.SIGTERM)
     assert task.wait(timeout=60) >= 0, "it ended by itself"
-    assert study.rows("select state from nas_leases where state != 'told'") == [("waiting",)]
+    assert study.rows("select state from nas_leases where state != 'reported'") == [("pending",)]
 
 
 @pytest.mark.parametrize("rights", [0o644, 0o660])

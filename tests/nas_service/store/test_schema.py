@@ -15,24 +15,18 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-import torch
 from optuna.storages import RDBStorage
 from servers import postgres
 from servers.dump import connect, rows
 
 from nas_service.errors import StoreError
-from nas_service.evaluation.evaluator import Evaluator
-from nas_service.searches.results import read
-from nas_service.searches.session import open_search
 from nas_service.store import schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import tables
-from nas_service.worker.worker import Worker
 
 ROOT = Path(__file__).parents[3]
-OLD = Path(__file__).with_name("stores") / "unversioned.sql"  # made by the release before
-LATER = ("nas_rungs", "nas_repeats", "nas_starts", "nas_clocks")  # than the first stores
+REVISION_2 = ROOT / "tests/fixtures/store_revision_2/store.sql"  # of the version before
 
 
 def execute(url, *statements):
@@ -80,10 +74,10 @@ def opened():
 
 @pytest.fixture
 def old_url(store_url, tmp_path):
-    """A store of the release before revisions were kept, with a study that is done."""
+    """A store of the version before."""
     file = tmp_path / "nas.db"
     with sqlite3.connect(file) as db:
-        db.executescript(OLD.read_text())
+        db.executescript(REVISION_2.read_text())
     db.close()
     if not store_url.startswith("sqlite"):
         copy(f"sqlite:///{file}", store_url)
@@ -122,7 +116,7 @@ def migrated(url):
 
 
 def test_revisions_lead_to_the_tables(store_url, request, tmp_path):
-    assert migrated(store_url) == f"made, revision {schema.HEAD}"
+    assert migrated(store_url) == f"created, revision {schema.HEAD}"
     with connect(store_url).connect() as db:
         assert schema.differences(db) == []
     if store_url.startswith("sqlite"):
@@ -316,7 +310,7 @@ HOLDING = """
 import sys, time
 from nas_service.store import schema
 from nas_service.store.database import checked_url
-with schema._engine(checked_url(sys.argv[1])) as engine, schema._alone(engine):
+with schema._engine(checked_url(sys.argv[1])) as engine, schema._exclusive(engine):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -341,38 +335,85 @@ def test_a_lock_ends_with_its_process(store_url, opened):
 # --- other releases
 
 
-@pytest.mark.parametrize("missing", [(), LATER[-1:], LATER], ids=["all", "clocks", "four"])
-def test_an_old_store_is_refused_until_it_is_migrated(old_url, missing, opened):
-    execute(old_url, *(f"DROP TABLE {name}" for name in missing))
+def test_an_old_store_is_refused_until_it_is_migrated(old_url):
     before = rows(old_url)
     for how in ({}, {"write": True}, {"create": True}):
-        with pytest.raises(StoreError, match=r"earlier release \(revision 0.*`nas migrate`"):
+        with pytest.raises(
+            StoreError, match=r"earlier release \(revision 2.*`nas migrate`"
+        ) as told:
             Store(old_url, **how)
+        assert "\n" not in str(told.value)
     assert rows(old_url) == before
-    assert migrated(old_url) == f"brought from revision 0 to {schema.HEAD}"
+    assert migrated(old_url) == f"migrated from revision 2 to {schema.HEAD}"
+    with connect(old_url).connect() as db:
+        assert schema.differences(db) == []
     after = rows(old_url)
-    kept = before.keys() - {"nas_leases"}
-    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    assert after.keys() - before.keys() == {"nas_alembic_version", "nas_attempts", *missing}
-    assert len(opened(old_url).study("old").spec) > 100
+    renamed = {"nas_starts": "nas_initial_trials"}
+    assert {renamed.get(t, t): len(r) for t, r in before.items()} == {
+        t: len(r) for t, r in after.items()
+    }
 
 
-def test_an_old_study_goes_on(old_url, opened):
-    torch.set_num_threads(1)
+def test_an_old_store_keeps_its_facts(old_url, opened):
+    """Under the new names of columns and states; nothing else changes."""
+
+    def facts(table, *columns):
+        with connect(old_url).connect() as db:
+            query = sa.select(*map(sa.column, columns)).select_from(sa.table(table))
+            return sorted(db.execute(query).all(), key=repr)
+
+    attempt = ("lease_id", "attempt", "study_id", "result", "reason")
+    lease = ("lease_id", "study_id", "trial", "digest", "outcome", "attempt", "deadline", "reason")
+    before = [
+        facts("nas_attempts", *attempt, "owner", "began", "ended", "ending"),
+        facts("nas_leases", *lease, "owner", "state"),
+        facts("nas_clocks", "study_id", "spent_s", "beat"),
+        facts("nas_starts", "study_id", "place", "parameters"),
+    ]
     migrated(old_url)
+    after = [
+        facts("nas_attempts", *attempt, "worker", "started_at", "finished_at", "result_kind"),
+        facts("nas_leases", *lease, "worker", "state"),
+        facts("nas_clocks", "study_id", "elapsed_s", "last_beat"),
+        facts("nas_initial_trials", "study_id", "position", "parameters"),
+    ]
+    words = {"told": "reported", "waiting": "pending", "following": "awaiting_duplicate"}
+    words |= {"answered": "from_archive"}
+    assert after == [
+        sorted(((*row[:-1], words.get(row[-1], row[-1])) for row in table), key=repr)
+        for table in before
+    ]
+    assert {row[-1] for row in after[1]} >= {"reported", "pending", "awaiting_duplicate"}
     store = opened(old_url, write=True)
-    search = open_search(store, "old")
-    bench = Evaluator.open(search.spec, Path())
-    assert (store.studies.get("old").data_digest, store.studies.get("old").trainings) == (
-        bench.data_digest,
-        2,
+    outcomes = [store.leases(row[0]).outcomes() for row in after[2]]
+    assert any("trained" in found.values() for found in outcomes)
+
+
+def test_a_lease_without_a_trial_is_left_behind(old_url):
+    """The old version left one where a worker behind a proxy was killed."""
+    execute(
+        old_url,
+        "INSERT INTO nas_leases (lease_id, study_id, state, attempt, owner, deadline) "
+        "VALUES (9999, 1, 'proposing', 1, 'a/b/1/1', 0)",
+        "INSERT INTO nas_attempts (lease_id, attempt, study_id, owner, began) "
+        "VALUES (9999, 1, 1, 'a/b/1/1', 0)",
     )
-    trained = [c.digest for c in read(search).candidates if c.outcome == "trained"]
-    store.studies.set_budget(search.id, 3)
-    assert Worker(search, bench, lambda text: None).run() == "budget spent: 3 trainings"
-    found = read(open_search(store, "old"))
-    now = [c.digest for c in found.candidates if c.outcome == "trained"]
-    assert (len(trained), len(now), now[:2]) == (2, 3, trained)
+    migrated(old_url)
+    for table in ("nas_leases", "nas_attempts"):
+        with connect(old_url).connect() as db:
+            query = sa.select(sa.column("lease_id")).select_from(sa.table(table))
+            assert 9999 not in db.execute(query).scalars().all()
+
+
+def test_a_store_that_keeps_no_revision_is_left_as_it_was(old_url):
+    """Such were made before the first release."""
+    execute(old_url, "DROP TABLE nas_alembic_version")
+    before = rows(old_url)
+    for open_it in (Store, lambda u: Store(u, create=True), migrated):
+        with pytest.raises(StoreError) as refused:
+            open_it(old_url)
+        assert "\n" not in str(refused.value)
+    assert rows(old_url) == before
 
 
 def test_a_later_release_is_left_alone(store_url):

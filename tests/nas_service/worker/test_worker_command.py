@@ -45,4 +45,4 @@ def test_a_worker_that_nobody_listens_to_goes_on(tmp_path):
     with os.fdopen(writer, "wb") as pipe:
         subprocess.run(words, stdout=pipe, env=environment, cwd=tmp_path, check=False, timeout=120)
     assert study.rows(TRAINED) == [(2, 2)]
-    assert study.rows("select distinct state from nas_leases") == [("told",)]
+    assert study.rows("select distinct state from nas_leases") == [("reported",)]
