@@ -156,7 +156,7 @@ def ended(pid: int, pids: list[int]) -> int | None:
 
 def proposals(url: str) -> int:
     store = Store(url)
-    found = len(store.outcomes(open_search(store, NAME).id))
+    found = len(store.leases(open_search(store, NAME).id).outcomes())
     store.close()
     return found
 
