@@ -45,7 +45,7 @@ class StudyHistory:
         """Asserts that a finished study lost nothing and has nothing twice."""
         paid = [r for r in self.archive if r["outcome"] in PAID]
         assert len(paid) == trainings, "the budget, no more and no less"
-        assert {r["state"] for r in self.leases} == {"told"}
+        assert {r["state"] for r in self.leases} == {"reported"}
         assert sorted(r["trial"] for r in self.leases) == list(range(len(self.trials)))
         for lease in self.leases:
             self._check(lease)
@@ -58,7 +58,7 @@ class StudyHistory:
         assert trial.user_attrs["digest"] == lease["digest"]
         assert [a["attempt"] for a in own] == list(range(1, lease["attempt"] + 1))
         endings = [a["result_kind"] for a in own]
-        assert sum(e in ("won", "answered") for e in endings) == 1, endings
+        assert sum(e in ("won", "from_archive") for e in endings) == 1, endings
         for earlier, later in itertools.pairwise(own):
             assert earlier["result_kind"] in ("lost", "late", "released", "crashed")
             assert earlier["result_kind"] == "late" or earlier["finished_at"] <= later["started_at"], "overlap"
