@@ -31,7 +31,10 @@ def test_03_stood_still(store_url, tmp_path, gate):
     history = StudyHistory.read(store_url)
     history.check(5)
     late, won = history.attempts_at(0)
-    assert (late["result_kind"], won["result_kind"]) == ("late" if gate == "tell" else "lost", "won")
+    assert (late["result_kind"], won["result_kind"]) == (
+        "late" if gate == "tell" else "lost",
+        "won",
+    )
     others = [a for a in history.attempts if a is not late]
     assert any(a["worker"] == late["worker"] for a in others), "the worker continued"
     line = "result came late" if gate == "tell" else "another worker may have it"
