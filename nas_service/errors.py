@@ -1,4 +1,4 @@
-"""Errors of the service. Each says who raises it and what the catcher does."""
+"""Errors of the service: what each means, and what its catcher does."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -8,57 +8,70 @@ T = TypeVar("T")
 
 
 class NasError(Exception):
-    """Any error that is the user's to mend: the command line prints one line and exits."""
+    """An error that the user can correct. The command line prints one line and exits.
+
+    Attributes:
+        exit_code: Exit code of the command.
+    """
 
     exit_code = 2
 
 
 class SpecError(NasError):
-    """A study file or an architecture says something impossible. Nothing was touched."""
+    """A study file, an architecture or an option is invalid. Nothing was changed."""
 
 
 class DataError(NasError):
-    """A data file is missing or damaged. Raised before a trial is used."""
+    """A data file is missing or damaged. Raised before a trial begins."""
 
 
 class StoreError(NasError):
-    """The store cannot be reached, or must not be used as asked."""
+    """The store cannot be reached, or cannot be used in this way."""
 
     exit_code = 4
 
 
 class StudyError(NasError):
-    """A study that does not exist, or differs from the one in the store."""
+    """A study does not exist, or differs from the one in the store."""
 
 
 class TooManyFailures(NasError):
-    """So many trials failed that going on would burn the queue."""
+    """So many trials failed that the study is stopped."""
 
     exit_code = 5
 
 
 class SickWorker(TooManyFailures):
-    """Trainings end their processes one after the other here: this worker must not go on."""
+    """Several trainings in a row ended their processes on this worker, which stops."""
 
 
 class LeaseLost(NasError):
-    """Another worker may have the trial: its training ends here, and the worker goes on."""
+    """Another worker may have taken over the trial. The worker stops this training only."""
 
 
 class Interrupted(NasError):
-    """The user or the machine asked for an end: the trial in hand is released, not lost."""
+    """The user or the machine asked the process to stop. The worker releases its trial first."""
 
     exit_code = 130
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A half-sentence `, did you mean 'x'?`, or nothing when no known word is near."""
+    """The text `, did you mean 'x'?` with the most similar known word; empty if none is similar."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else ""
 
 
 def pick(table: Mapping[str, T], name: str, what: str) -> T:
-    """`table[name]`, or a SpecError that lists the known names."""
+    """The entry of a table.
+
+    Args:
+        table: Entries by name.
+        name: The requested name.
+        what: What the entries are, for the message.
+
+    Raises:
+        SpecError: No entry has this name. The message lists the known ones.
+    """
     if name in table:
         return table[name]
     known = ", ".join(sorted(table))
