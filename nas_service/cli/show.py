@@ -13,6 +13,7 @@ from nas_service.cli.terminal import (
     number,
     out,
     plain,
+    print_aligned,
     print_candidate,
     print_json,
 )
@@ -25,13 +26,6 @@ from nas_service.study.fields import study_name
 if TYPE_CHECKING:
     from nas_service.searches.results import Candidate, Result
     from nas_service.store.store import Store
-
-# `nas status` writes these as sentences; --json prints them as figures.
-SENTENCES = (
-    *("front_epochs", "full", "epochs", "rungs"),
-    *("counts", "shares", "rejected_by", "passed_over"),
-    "proxy_correlation",
-)
 
 
 @click.command()
@@ -93,7 +87,7 @@ def _print_front_notes(result: "Result") -> None:
         out.print(f"front: {result.note}", markup=False)
     out.print(
         f"hypervolume {result.hypervolume:.4f} (share of the box from reference to ideal); "
-        "accuracy on validation images, hardware figures estimated by "
+        "accuracy on validation images, hardware figures estimated by chip profile "
         f"{result.spec.hardware.profile}",
         markup=False,
     )
@@ -113,12 +107,12 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         return print_json(document)
     for text in result.summary:
         out.print(plain(text), markup=False)
-    lines = {k: v for k, v in document.items() if k not in SENTENCES} | _sentences(result)
-    for key, value in lines.items():
-        out.print(f"{key:12s} {'no' if value is None else plain(value)}", markup=False)
+    print_aligned(_status_lines(result, document))
     for proxy, correlation in result.proxy_correlation.items():
         text = f"rank correlation with accuracy {correlation}"
         out.print(f"proxy {proxy}: {text}", markup=False)
+    for trial, reason in document["failures"].items():
+        out.print(f"trial {trial} failed: {plain(reason)}", markup=False)
 
 
 def _status(result: "Result") -> dict[str, Any]:
@@ -143,13 +137,22 @@ def _status(result: "Result") -> dict[str, Any]:
     }
 
 
-def _sentences(result: "Result") -> dict[str, str]:
-    """Whether the front is final, the epochs spent and the rungs reached, in words."""
-    spent, whole = result.epochs["trained"], result.epochs["in_full"]
-    lines = {"front": result.note} if result.note else {}
-    if whole:
-        share = 100 * spent / whole
-        lines["epochs"] = f"{spent} trained, {whole} with all in full ({share:.0f} %)"
+def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
+    """What `nas status` prints for people, by its label."""
+    lines = {
+        "study": document["study"],
+        "trainings": f"{result.counts['trained']} of {document['budget']}",
+        "ended": document["ended"] or "no",
+        "workers": str(document["workers"]),
+        "feasible": str(document["feasible"]),
+        "hypervolume": f"{result.hypervolume:.4f}",
+    }
+    if result.note:
+        lines["front"] = result.note
+    trained, in_full = result.epochs["trained"], result.epochs["in_full"]
+    if in_full:
+        share = f"{100 * trained / in_full:.0f} %"
+        lines["epochs"] = f"{trained} of {in_full} for full trainings ({share})"
     if result.rungs:
         reached = (f"after {epochs}: {count}" for epochs, count in result.rungs.items())
         lines["rungs"] = ", ".join(reached)
@@ -205,7 +208,7 @@ def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
     rows = _studies(open_store(storage, any_disk=any_disk))
     if as_json:
         return print_json(rows)
-    table = Table("study", "budget", "trained", "rejected", "cached", "failed")
+    table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
     for row in rows:
         counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
         table.add_row(plain(row["study"]), str(row["budget"]), *counts)

@@ -30,6 +30,13 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
+def print_aligned(lines: dict[str, str]) -> None:
+    """Prints values below each other, each after its label."""
+    width = max(map(len, lines), default=0)
+    for label, text in lines.items():
+        out.print(f"{label:{width}s}  {plain(text)}", markup=False)
+
+
 def heading(metric: str) -> str:
     """A metric's name as the head of a column."""
     return metric.replace("_", " ")
@@ -49,11 +56,12 @@ def print_candidate(evaluation: Evaluation, operations: tuple[str, ...]) -> None
     """
     out.print_json(json.dumps(evaluation.architecture.to_json()))
     _print_cells(evaluation, operations)
+    lines = {}
     if len(evaluation.curve) > 1:
-        curve = ", ".join(f"{number('accuracy', a)} after {n}" for n, a in evaluation.curve)
-        out.print(f"{'by epochs':14s} {curve}", markup=False)
-    for metric, value in measure(evaluation).items():
-        out.print(f"{heading(metric):14s} {number(metric, value)}", markup=False)
+        points = (f"{number('accuracy', a)} after {n}" for n, a in evaluation.curve)
+        lines["by epochs"] = ", ".join(points)
+    metrics = measure(evaluation).items()
+    print_aligned(lines | {heading(name): number(name, value) for name, value in metrics})
     print_hardware(evaluation.hardware)
 
 
