@@ -55,6 +55,7 @@ class Evaluation:
 
     @property
     def trained(self) -> bool:
+        """True for a candidate that was trained and measured."""
         return self.outcome == "trained"
 
     @property

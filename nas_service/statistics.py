@@ -21,6 +21,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
+        """True where both ends of the interval have the same sign."""
         return self.low > 0 or self.high < 0
 
 

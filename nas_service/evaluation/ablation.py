@@ -90,6 +90,7 @@ class Ablation:
     seconds: float  # of all trainings
 
     def to_json(self) -> dict[str, Any]:
+        """The table as JSON values, with the counts of its plan."""
         numbers = {k: v for k, v in vars(self).items() if k not in ("plan", "effects")}
         drawn = {k: getattr(self.plan, k) for k in ("drawn", "refused", "redrawn", "alone")}
         effects = [asdict(e) | {"verdict": e.verdict} for e in self.effects]

@@ -39,6 +39,7 @@ class Census:
     survivors: int | None = None  # exact number of connected candidates that keep these budgets
 
     def to_json(self) -> dict[str, Any]:
+        """All shares as JSON values."""
         return vars(self) | {"shares_of_quantiles": list(SHARES)}
 
 
@@ -108,6 +109,7 @@ class _Judged:
 
     @property
     def feasible(self) -> Flags:
+        """Connected candidates that keep every budget [N]."""
         return np.asarray(np.all([self.connected, *self.kept.values()], axis=0))
 
 

@@ -125,6 +125,7 @@ class Architecture:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
+        """The architecture as JSON values, without fields that have their default."""
         cells = [dict(zip(EDGE_NAMES, cell.operations, strict=True)) for cell in self.cells]
         return {**self._plain(), "cells": cells}
 

@@ -39,6 +39,7 @@ class Edge:
 
     @property
     def name(self) -> str:
+        """Source and target, like `01`."""
         return f"{self.source}{self.target}"
 
 

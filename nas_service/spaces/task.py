@@ -20,6 +20,7 @@ class Task:
 
     @property
     def encoding(self) -> str:
+        """How images become spikes: `direct`, or `events` for recordings."""
         return "events" if self.events else "direct"
 
     @property

@@ -123,7 +123,7 @@ PEAK = """
 import os, resource, sys, torch
 sys.path.insert(0, sys.argv[1])
 torch.set_num_threads(1)
-from test_screening import BIG, SMALL, bench, training_memory_B
+from test_screener import BIG, SMALL, bench, training_memory_B
 from nas_service.data.batches import ImageTensors
 from nas_service.snn.trace import trace
 from nas_service.snn.training import Recipe, accuracy, fit
