@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nas_service.data.batches import Ready
+from nas_service.data.batches import ImageTensors
 from nas_service.snn.augmentation import AS_IS, Augmentation
 from nas_service.snn.training import Recipe, fit
 
@@ -109,7 +109,7 @@ class Spy(torch.nn.Module):
 def test_labels_stay_with_their_images():
     """Images of one value, which is their label: moved about, they are still told right."""
     labels = torch.arange(64) % 4
-    images = Ready(labels.float()[:, None, None, None].expand(64, 1, 6, 6), labels)
+    images = ImageTensors(labels.float()[:, None, None, None].expand(64, 1, 6, 6), labels)
     recipe = replace(Recipe(1, 16, 1e-9, 0.0), augmentation=Augmentation(2, True))
     spy = Spy()
     (epoch,) = fit(spy, images, recipe, 0)
