@@ -1,8 +1,9 @@
-"""Columns, states and the table of initial trials in the field's words."""
+"""Columns, states, the table of initial trials and stored keys in the field's words."""
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.engine import Connection
+
+from nas_service.store import renamed_keys
 
 revision = "3"
 down_revision = "2"
@@ -38,8 +39,4 @@ def upgrade() -> None:
         db.execute(leases.update().where(leases.c.state == old).values(state=new))
     known = attempts.c.result_kind == "answered"
     db.execute(attempts.update().where(known).values(result_kind="from_archive"))
-    _rewrite_documents(db)
-
-
-def _rewrite_documents(db: Connection) -> None:
-    """Renames keys inside the stored JSON documents."""
+    renamed_keys.rewrite(db)

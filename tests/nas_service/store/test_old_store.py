@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from nas_service import api
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.samplers import sampler_of
 from nas_service.searches.results import read
-from nas_service.searches.session import open_search
-from nas_service.store.migrations.documents import renamed_spec
-from nas_service.store.process_id import owner_name
+from nas_service.searches.session import extend_epochs, open_search
+from nas_service.store.process_id import worker_name
+from nas_service.store.renamed_keys import renamed_spec
 from nas_service.store.store import Store
 from nas_service.study.loading import load_spec, parse_spec
 from nas_service.worker.spool import Spool
@@ -104,7 +105,7 @@ def test_an_old_store_is_refused_with_the_command_that_helps(tmp_path):
 def test_nothing_is_lost_by_the_migration(template, tmp_path):
     before = unpack(tmp_path)
     for table in ("trials", "nas_attempts", "nas_archive", "nas_rungs", "nas_repeats"):
-        count = f"select count(*) from {table}"
+        count = f"select count(*) from {table}"  # noqa: S608
         assert rows(template, count) == rows(before, count) != [(0,)]
     states = rows(before, "select lease_id, state from nas_leases where trial is not null")
     renamed = {lease: STATES.get(state, state) for lease, state in states}
@@ -115,7 +116,7 @@ def test_nothing_is_lost_by_the_migration(template, tmp_path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_specifications_have_the_new_keys_in_both_tables(store, migrated, name):
     search = open_search(store, name)
-    text = store.study(name).spec
+    text = store.studies.get(name).spec
     assert text == search.spec.model_dump_json() == search.study.user_attrs["spec"]
 
 
@@ -187,15 +188,17 @@ def test_an_interrupted_training_continues_after_its_last_epoch(
     train = Evaluator.train
 
     def watched(evaluator, screened, weights=None, check_interrupt=lambda: None, **_):
-        heard = (lambda number, loss: epochs.append((screened.architecture.digest, number)))
-        return train(evaluator, screened, weights, check_interrupt, heard)
+        def on_epoch(number, loss):
+            epochs.append((screened.architecture.digest, number))
+
+        return train(evaluator, screened, weights, check_interrupt, on_epoch)
 
     monkeypatch.setattr(Evaluator, "train", watched)
     work(store, name)
     assert [number for which, number in epochs if which == digest] == [3, 4, 5, 6]
     assert "starts again" not in caplog.text
     expected = EXPECTED["continued"][name]["archive"][digest]
-    known = store.archive(open_search(store, name).id)[digest]
+    known = store.archive(open_search(store, name).id).entries()[digest]
     assert (known.trial, known.outcome) == (expected["trial"], expected["outcome"])
     weights = migrated / "nas.artifacts" / name / f"{digest}.safetensors"
     if same_processor:
@@ -206,9 +209,9 @@ def test_an_interrupted_training_continues_after_its_last_epoch(
 
 
 def test_trainings_of_an_old_study_are_extended(store, migrated, same_processor):
-    done = run(migrated, "resume", "growing", "--until", "4", "--workers", "1")
-    assert done.exit_code == 0, done.output
-    expected, result = EXPECTED["continued"]["growing"], read(open_search(store, "growing"))
+    search = extend_epochs(open_search(store, "growing"), 4)
+    assert len(api.resume_training(read(search))) == 3
+    expected, result = EXPECTED["continued"]["growing"], work(store, "growing")
     assert {key: result.counts[key] for key in expected["front"]["counts"]} == (
         expected["front"]["counts"]
     )
@@ -223,8 +226,10 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
     text = (FIXTURE / "studies" / "warmed.toml").read_text()
     for old, new in (
         ('candidates = "genotypes"', 'deduplicate_by = "genotype"'),
-        ('per = "tensor"\nscale = "learned"\nwhen = "training"',
-         'granularity = "tensor"\nstep_size = "learned"\nmode = "qat"'),
+        (
+            'per = "tensor"\nscale = "learned"\nwhen = "training"',
+            'granularity = "tensor"\nstep_size = "learned"\nmode = "qat"',
+        ),
         ("\nset = ", "\noverrides = "),
         ("\nspace = ", "\nsearch_space = "),
         ("\nchips = ", "\nmonte_carlo_chips = "),
@@ -237,7 +242,7 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
     path = tmp_path / "warmed.toml"
     path.write_text(text)
     search, evaluator = api.prepare(load_spec(path), lambda: store, Path())
-    seen = list(search.study.sampler._warm(search.study))  # all that it learns from
+    seen = list(sampler_of(search.spec)._warm(search.study))  # all that it learns from
     assert len(seen) >= 8
     Worker(search, evaluator, print).run()
     result = read(search)
@@ -247,7 +252,7 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
 
 def test_a_spooled_result_of_the_old_version_is_kept(store, migrated, monkeypatch, tmp_path):
     monkeypatch.setenv("NAS_SPOOL", str(tmp_path / "spool"))
-    ours, (host, boot, _, start) = owner_name(), owner_name().split("/")
+    ours, (host, boot, _, start) = worker_name(), worker_name().split("/")
     dead = f"{host}/{boot}/{2**22 + 1}/{start}"
     assert ours != dead
     with sqlite3.connect(migrated / "nas.db") as db:
@@ -259,7 +264,7 @@ def test_a_spooled_result_of_the_old_version_is_kept(store, migrated, monkeypatc
     entry = json.loads((FIXTURE / "spool" / "result.json").read_text()) | {"owner": dead}
     (folder / "0.json").write_text(json.dumps(entry))
     os.chmod(folder.parent, 0o700)
-    assert list(Spool.of(store).left())
+    assert list(Spool.of(store).left(open_search(store, "spooled").id))
     result = work(store, "spooled")
     (candidate,) = result.candidates
     expected = EXPECTED["continued"]["spooled"]["archive"][candidate.digest]
