@@ -50,7 +50,7 @@ def renamed_spec(text: str) -> str:
 def _renamed_section(section: str, values: Any) -> Any:
     if section not in KEYS or not isinstance(values, dict):
         return values
-    renamed = {KEYS[section].get(key, key): value for key, value in values.items()}
+    renamed = {KEYS[section].get(str(key), str(key)): value for key, value in values.items()}
     return {key: _renamed_value(section, key, value) for key, value in renamed.items()}
 
 
