@@ -208,7 +208,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
     said, _ = create.communicate(timeout=120)
     assert create.returncode == 0, said
     assert "study tiny is in postgresql" in said
-    workers = [place.start("worker") for _ in range(3)]
+    workers = [place.start("worker") for _ in range(2)]
     training = "select worker from nas_leases where state = 'training'"
     process = int(wait_for(lambda: rows(training))[0][0].split("/")[2])
     os.kill(process, signal.SIGKILL)
