@@ -23,6 +23,7 @@ from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.operations import PRESETS
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
     path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()

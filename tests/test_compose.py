@@ -197,6 +197,7 @@ def wait_for(true: Callable[[], Any], seconds: float = 90) -> Any:
     return found
 
 
+@pytest.mark.process
 def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
     engine = sa.create_engine(postgres_url)
 
@@ -224,6 +225,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
     engine.dispose()
 
 
+@pytest.mark.process
 def test_the_dashboard_answers_its_health_check(place):
     assert place.start("create").wait(timeout=120) == 0
     assert place.health("dashboard") == 1, "nothing listens yet"

@@ -15,6 +15,7 @@ import pytest
 import tiny
 from nas_command import Folder
 
+pytestmark = pytest.mark.training
 STUDY = f"""{tiny.SPACE}
 [data]
 name = "digits"
@@ -60,7 +61,7 @@ class StudyFolder(Folder):
         (self.path / "tiny.toml").write_text(text)
 
 
-TRAINING = "select owner, trial from nas_leases where state = 'training'"
+TRAINING = "select worker, trial from nas_leases where state = 'training'"
 EVALUATIONS = "select digest, evaluation from nas_archive order by digest"
 
 
@@ -135,6 +136,7 @@ def test_same_seed_and_one_worker_give_the_same_study(finished_search, folder):
     assert folder.json("front", "tiny") == finished_search[0].json("front", "tiny")
 
 
+@pytest.mark.process
 def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
     folder = StudyFolder(tmp_path, epochs=20, trainings=3)
     run = folder.start("run", "tiny.toml", "--workers", "2")
@@ -151,6 +153,7 @@ def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
     assert_no_trial_is_running(folder)
 
 
+@pytest.mark.process
 def test_an_interrupted_run_continues(tmp_path):
     folder = StudyFolder(tmp_path, epochs=20, trainings=2)
     run = folder.start("run", "tiny.toml", "--workers", "1")
@@ -337,6 +340,7 @@ def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
     assert "accuracy: training.epochs = 0 measures none" in err
 
 
+@pytest.mark.process
 def test_files_of_a_study_grow_on_the_command_line(tmp_path):
     """Run to 1 epoch, by the same file to 2 of 3 with a worker killed, and resumed to 3."""
     folder = StudyFolder(tmp_path, trainings=2)

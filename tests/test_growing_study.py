@@ -18,7 +18,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import read
 from nas_service.searches.session import extend_epochs, open_search, queue
-from nas_service.snn.checkpoint import Place as Checkpoint
+from nas_service.snn.checkpoint import CheckpointFile
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.store.store import Store
@@ -26,6 +26,7 @@ from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
+pytestmark = pytest.mark.training
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "conv1x1"))
 SMALL = Architecture((CELL, CELL), 4, 4, 16, 2, 8)
 TREE = {
@@ -158,20 +159,20 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
     (chosen, *_) = read(search).front
     search = extend_epochs(search, 3)
     queue(search, [chosen.digest])
-    kept, keep = [], Checkpoint.keep
+    epochs, save = [], CheckpointFile.save
 
-    def ended_behind_2(self, network, optimizer, die, epoch):
-        keep(self, network, optimizer, die, epoch)
-        kept.append(epoch)
-        if kept == [2]:
+    def interrupted_after_2(self, network, optimizer, generator, epoch):
+        save(self, network, optimizer, generator, epoch)
+        epochs.append(epoch)
+        if epochs == [2]:
             raise Interrupted("killed")
 
-    monkeypatch.setattr(Checkpoint, "keep", ended_behind_2)
+    monkeypatch.setattr(CheckpointFile, "save", interrupted_after_2)
     with pytest.raises(Interrupted):
         worker(store, bench(until=3)).run()
     assert read(search).evaluation(chosen).fidelity == 1, "the earlier result stands"
     worker(store, bench(until=3)).run()
-    assert kept == [2, 3]
+    assert epochs == [2, 3]
     found = read(search).evaluation(chosen)
     whole = bench(rungs=(1,))
     expected = whole.train(whole.screen(found.architecture, found.seed))
@@ -180,26 +181,26 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
 
 def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
     """Ended between the last epoch and the archive: only what is behind it is done again."""
-    there, kept, keep = bench(), [], Checkpoint.keep
+    there, epochs, save = bench(), [], CheckpointFile.save
     search = create(store, check(spec()), there.data_digest)
     files = search.weights("x").parent
     archive = TrialQueue.archive_result
 
-    def counted(self, network, optimizer, die, epoch):
-        keep(self, network, optimizer, die, epoch)
-        kept.append(epoch)
+    def counted(self, network, optimizer, generator, epoch):
+        save(self, network, optimizer, generator, epoch)
+        epochs.append(epoch)
 
     def ended(*_, **__):
         monkeypatch.setattr(TrialQueue, "archive_result", archive)
         raise Interrupted("killed")
 
-    monkeypatch.setattr(Checkpoint, "keep", counted)
+    monkeypatch.setattr(CheckpointFile, "save", counted)
     monkeypatch.setattr(TrialQueue, "archive_result", ended)
     with pytest.raises(Interrupted):
         worker(store, there).run()
     assert len(list(files.glob("*.training.safetensors"))) == 1
     worker(store, there).run(max_trials=1)
-    assert kept == [1, 2, 3]
+    assert epochs == [1, 2, 3]
     assert read(search).candidates[0].metrics["epochs"] == 3
     assert list(files.glob("*.training.safetensors")) == []
 

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import forked
+import nas_command
 import optuna
 import pytest
 import torch
@@ -23,7 +23,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.results import read
 from nas_service.searches.stopping import at_first_rung, end_reason, stalled
-from nas_service.snn.checkpoint import Place as Checkpoint
+from nas_service.snn.checkpoint import CheckpointFile
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
@@ -31,6 +31,7 @@ from nas_service.study.sections import EarlyStop
 from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.worker import Worker
 
+pytestmark = pytest.mark.training
 TREE = {
     "name": "x",
     "seed": 2,
@@ -332,19 +333,13 @@ def promotions(store, search):
 
 
 class Processes:
-    """Real workers on a store's file."""
+    """Real workers on a store's file, which train in their own process."""
 
-    def __init__(self, store, folder):
-        self.store, self.folder, self.all = store, folder, []
+    def __init__(self, store):
+        self.store, self.all = store, []
 
     def start(self):
-        words = [sys.executable, "-m", "nas_service", "worker", "--study", "x"]
-        environment = {**os.environ, "NAS_STORAGE": str(self.store.url)}
-        made = subprocess.Popen(
-            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        self.all.append(made)
-        return made
+        self.all.append(forked.start(nas_command.run_worker, str(self.store.url), "x"))
 
     def wait_for_promotion(self, study_id, but=()):
         """(digest, owner) of a promoted training that has kept an epoch of its own."""
@@ -371,7 +366,8 @@ def epoch_of(path):
         return 0
 
 
-def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_path):
+@pytest.mark.process
+def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store):
     """Two processes; each is killed when it has a promoted training in hand."""
     asked = spec(
         data={"train_samples": 160},
@@ -379,7 +375,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
         search={"trainings": 4},
     )
     search, bench = api.prepare(asked, lambda: store, Path())
-    there = Processes(store, tmp_path)
+    there = Processes(store)
     killed = []
     for _ in range(2):
         there.start()
@@ -388,9 +384,9 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store, tmp_pat
         os.kill(int(owner.split("/")[2]), signal.SIGKILL)
         killed.append(digest)
     there.start()
-    assert sorted(process.wait(120) for process in there.all) == [-9, -9, 0]
     for process in there.all:
-        process.stdout.close()
+        process.join(120)
+    assert sorted(process.exitcode for process in there.all) == [-9, -9, 0]
     counts = read(search).counts
     assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
     assert set(promotions(store, search).values()) == {1}
@@ -446,17 +442,17 @@ class Gone(BaseException):
 
 def test_an_ended_promotion_goes_on_from_its_last_epoch(store, monkeypatch):
     search, bench = api.prepare(spec(search={"trainings": 2}), lambda: store, Path())
-    kept, keep = [], Checkpoint.keep
+    epochs, save = [], CheckpointFile.save
 
-    def ended_behind_3(self, network, optimizer, die, epoch):
-        keep(self, network, optimizer, die, epoch)
-        kept.append(epoch)
-        if epoch == 3 and kept.count(3) == 1:
+    def interrupted_after_3(self, network, optimizer, generator, epoch):
+        save(self, network, optimizer, generator, epoch)
+        epochs.append(epoch)
+        if epoch == 3 and epochs.count(3) == 1:
             raise Interrupted("ended")
 
-    monkeypatch.setattr(Checkpoint, "keep", ended_behind_3)
+    monkeypatch.setattr(CheckpointFile, "save", interrupted_after_3)
     with pytest.raises(Interrupted):
         Worker(search, bench, print).run()
     Worker(search, bench, print).run()
-    assert kept == [1, 1, 2, 3, 4]
+    assert epochs == [1, 1, 2, 3, 4]
     assert read(search).front_is_final

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.worker.worker import Worker
+
+
+def run_worker(address: str, name: str) -> None:
+    """Runs a worker of the study to its end, with its trainings in this process."""
+    with closing(Store(address)) as store:
+        search = open_search(store, name)
+        Worker(search, Evaluator.open(search.spec, Path()), lambda line: None).run()
 
 
 class InProcessPool:
