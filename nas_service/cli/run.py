@@ -220,8 +220,8 @@ def migrate(storage: str | None, any_disk: bool) -> None:
 
     Stop all workers first. The contents of the store are kept.
     """
-    from nas_service.store import schema
+    from nas_service.store import migration
     from nas_service.store.database import database_url, redacted, storage_url
 
     url = database_url(storage_url(storage, os.environ), create=True, any_disk=any_disk)
-    out.print(f"{redacted(url)}: {schema.migrate(url)}", markup=False)
+    out.print(f"{redacted(url)}: {migration.migrate(url)}", markup=False)

@@ -53,7 +53,12 @@ class Store:
         self.address, self.lease_s = url, LEASE_s
         self.url = database_url(url, create=create, any_disk=any_disk)
         self.shown = redacted(self.url)
-        schema.create(self.url) if create else schema.check(self.url, write=write)
+        if create:
+            from nas_service.store.migration import create as create_tables  # loads Alembic
+
+            create_tables(self.url)
+        else:
+            schema.check(self.url, write=write)
         with store_errors(self.url):
             storage = optuna_storage(self.url)
         self.transactions = storage.transactions

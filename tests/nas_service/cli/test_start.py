@@ -19,7 +19,7 @@ def loaded(*arguments):
 
 LIBRARIES = "numpy", "optuna", "sqlalchemy", "pydantic"
 assert loaded("--help") == []
-LIBRARIES = "torch", "norse", "sklearn", "plotly", "optuna_dashboard"
+LIBRARIES = "torch", "norse", "sklearn", "alembic", "plotly", "optuna_dashboard"
 for arguments in ("status tiny", "front tiny", "show tiny 0", "studies", "report tiny",
                   "check tiny.toml"):
     assert loaded(*arguments.split()) == [], arguments

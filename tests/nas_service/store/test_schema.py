@@ -15,12 +15,13 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from servers import postgres
 from servers.dump import connect, rows
 
 from nas_service.errors import StoreError
-from nas_service.store import schema
+from nas_service.store import migration, schema
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 from nas_service.store.tables import tables
@@ -109,16 +110,25 @@ def copy(source, target):
 
 
 def migrated(url):
-    return schema.migrate(checked_url(url))
+    return migration.migrate(checked_url(url))
 
 
 # --- what is made
 
 
+def test_revisions_are_known_without_alembic():
+    """`schema` reads them from the files' text, because Alembic loads slowly."""
+    ours = ScriptDirectory(str(schema.MIGRATIONS), version_locations=[str(schema.MIGRATIONS)])
+    optunas = ScriptDirectory(str(schema.OPTUNA_MIGRATIONS))
+    assert ours.get_current_head() == schema.HEAD
+    assert {r.revision for r in ours.walk_revisions()} == schema.KNOWN
+    assert optunas.get_current_head() == schema.OPTUNA_HEAD
+
+
 def test_revisions_lead_to_the_tables(store_url, request, tmp_path):
     assert migrated(store_url) == f"created, revision {schema.HEAD}"
     with connect(store_url).connect() as db:
-        assert schema.differences(db) == []
+        assert migration.differences(db) == []
     if store_url.startswith("sqlite"):
         tables.create_all(connect(plain := f"sqlite:///{tmp_path}/plain.db"))
         assert structure(store_url) == structure(plain)
@@ -142,7 +152,7 @@ def test_differences_are_seen(store_url, change):
     migrated(store_url)
     execute(store_url, change)
     with connect(store_url).connect() as db:
-        assert len(schema.differences(db)) == 1
+        assert len(migration.differences(db)) == 1
 
 
 def test_tables_of_other_programs_are_none_of_ours(store_url):
@@ -150,7 +160,7 @@ def test_tables_of_other_programs_are_none_of_ours(store_url):
     migrated(store_url)
     assert rows(store_url)["others"] == ["(7,)"]
     with connect(store_url).connect() as db:
-        assert schema.differences(db) == []
+        assert migration.differences(db) == []
 
 
 def test_a_store_is_made_once(store_url, opened):
@@ -232,7 +242,7 @@ def test_sixteen_processes_make_one_store(store_url):
     assert found["nas_alembic_version"] == [repr((schema.HEAD,))]
     assert len(found["alembic_version"]) == len(found["version_info"]) == 1
     with connect(store_url).connect() as db:
-        assert schema.differences(db) == []
+        assert migration.differences(db) == []
 
 
 KILLED = """
@@ -240,7 +250,7 @@ import json, os, signal, sys
 import psycopg
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
-from nas_service.store import schema
+from nas_service.store import migration
 from nas_service.store.database import checked_url
 from nas_service.store.store import Store
 text, points = sys.argv[1], json.loads(sys.argv[2])
@@ -308,9 +318,9 @@ def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
 
 HOLDING = """
 import sys, time
-from nas_service.store import schema
+from nas_service.store import migration, schema
 from nas_service.store.database import checked_url
-with schema._engine(checked_url(sys.argv[1])) as engine, schema._exclusive(engine):
+with schema.open_engine(checked_url(sys.argv[1])) as engine, migration._exclusive(engine):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -329,7 +339,7 @@ def test_a_lock_ends_with_its_process(store_url, opened):
         maker.join(20)
         assert not maker.is_alive()
     with connect(store_url).connect() as db:
-        assert schema.differences(db) == []
+        assert migration.differences(db) == []
 
 
 # --- other releases
@@ -346,7 +356,7 @@ def test_an_old_store_is_refused_until_it_is_migrated(old_url):
     assert rows(old_url) == before
     assert migrated(old_url) == f"migrated from revision 2 to {schema.HEAD}"
     with connect(old_url).connect() as db:
-        assert schema.differences(db) == []
+        assert migration.differences(db) == []
     after = rows(old_url)
     renamed = {"nas_starts": "nas_initial_trials"}
     assert {renamed.get(t, t): len(r) for t, r in before.items()} == {
