@@ -56,8 +56,8 @@ class SuccessiveHalving:
         return [results[i] for i in constrained_order(points, excess)] if results else []
 
     def excess(self, result: RungResult) -> float:
-        """Sum of the violations of the budgets; 0 where all are kept."""
-        return sum(max(0.0, v) for v in self.spec.known_violations(result.metrics).values())
+        """Sum of the violations of the budgets; 0 where the candidate keeps all."""
+        return float(total_violation(self.spec.known_violations(result.metrics).values()))
         return float(total_violation(self.spec.known_violations(result.metrics).values()))
 
     def _promotable(

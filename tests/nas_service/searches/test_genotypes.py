@@ -1,4 +1,4 @@
-"""A study whose candidates are genotypes: dead edges and other names of nodes make another one."""
+"""A study that tells candidates apart by genotype: dead edges and node names count."""
 
 import json
 from collections import Counter
@@ -52,10 +52,10 @@ def small(candidates, sampler="random"):
 def run(folder, asked):
     store = Store(f"sqlite:///{folder}/nas.db", create=True)
     try:
-        bench = Evaluator.open(asked, Path())
-        create(store, check(asked), bench.data_digest)
+        evaluator = Evaluator.open(asked, Path())
+        create(store, check(asked), evaluator.data_digest)
         search = open_search(store, asked.name)
-        Worker(search, bench, lambda text: None).run()
+        Worker(search, evaluator, lambda text: None).run()
         return search.study.get_trials(deepcopy=False)
     finally:
         store.close()
@@ -67,7 +67,7 @@ def of(text, **more):
     return Architecture.from_json({**cells, "weight_bits": 8, **more}, names)
 
 
-def test_digests_are_of_what_is_written():
+def test_digests_cover_the_genotype():
     assert of(ALIVE).digest == of(DEAD).digest
     literal = [of(text, literal=True) for text in (ALIVE, DEAD)]
     assert len({of(ALIVE).digest, *(a.digest for a in literal)}) == 3
@@ -77,7 +77,7 @@ def test_digests_are_of_what_is_written():
     assert "literal" not in of(ALIVE).to_json()
 
 
-def test_what_is_no_flag_is_refused():
+def test_an_unknown_kind_of_candidates_is_refused():
     with pytest.raises(SpecError, match="literal = 1: true or false is needed"):
         of(ALIVE, literal=1)
     with pytest.raises(SpecError, match=r"space\.deduplicate_by: "):
@@ -85,13 +85,13 @@ def test_what_is_no_flag_is_refused():
 
 
 @pytest.mark.parametrize(("candidates", "count"), [("function", 1), ("genotype", 2)])
-def test_starts_are_each_candidate_once(candidates, count):
+def test_initial_trials_hold_each_candidate_once(candidates, count):
     asked = spec(candidates, initial=[ALIVE, DEAD, ALIVE])
     assert len(resolve(asked, asked.build_space()).parameters) == count
 
 
 def test_each_genotype_is_scored_by_itself(tmp_path):
-    """Another network of the same function: other weights at the beginning, another score."""
+    """Two genotypes of one function begin with other weights and have other scores."""
     first, second = run(tmp_path, spec("genotype", initial=[ALIVE, DEAD], trainings=2))
     assert [t.user_attrs["outcome"] for t in (first, second)] == ["scored", "scored"]
     assert first.values != second.values
@@ -115,8 +115,8 @@ def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sample
     assert len(set(drawn)) == expected
 
 
-def test_dead_edges_tell_genotypes_apart():
-    """Cells of one function differ in the model's details, and in nothing else."""
+def test_genotypes_with_other_dead_edges_differ():
+    """For the sampler's model cells of one function differ in their details alone."""
     listed = [spec("genotype").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
     box = CellProblem(spec("genotype"))
     found = box.describe(box.columns(listed))
@@ -128,7 +128,7 @@ def test_dead_edges_tell_genotypes_apart():
 
 
 @pytest.mark.parametrize("candidates", ["function", "genotype"])
-def test_the_seeds_look_at_each_candidate(candidates):
+def test_published_samplers_check_each_candidate(candidates):
     space = small(candidates).build_space()
     cells = [a.cells[0] for a in space if a.connected]
     texts = {cell.canonical() for cell in cells}
@@ -137,7 +137,7 @@ def test_the_seeds_look_at_each_candidate(candidates):
     assert {cell.canonical() for cell in found} == texts
 
 
-def test_a_genotype_alone_keeps_its_digest():
+def test_a_single_genotype_keeps_its_digest():
     a = of(DEAD, literal=True)
     asked = single_candidate(spec("function"), a, "FILE")
     (only,) = {x.digest for x in asked.build_space() if x.cells == a.cells}

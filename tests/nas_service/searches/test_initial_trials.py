@@ -1,4 +1,4 @@
-"""Where a search begins: entries by name, and the first trials that they become."""
+"""The candidates that a search begins with, by name, and the first trials that they become."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def spec(*start, space=(), search=(), **changes):
 
 
 def drawn(asked):
-    """The architectures that trials with these parameters are."""
+    """The architectures of the resolved initial trials."""
     space = asked.build_space()
     return [space.draw(optuna.trial.FixedTrial(p)) for p in resolved(asked).parameters]
 
@@ -71,14 +71,14 @@ def drawn(asked):
 # --- what the names mean
 
 
-def test_names_are_those_of_the_study_file():
+def test_names_are_the_ones_of_the_study_file():
     assert NAMED.keys() == set(INITIAL)
 
 
-def test_published_cells_stand_in_all_places_in_the_middle_of_the_sizes():
-    found = drawn(spec("published"))
-    assert [a.cells[0].text(TREE_OPERATIONS) for a in found] == list(PUBLISHED)
-    for a in found:
+def test_published_cells_fill_all_places_with_middle_sizes():
+    resolution = drawn(spec("published"))
+    assert [a.cells[0].text(TREE_OPERATIONS) for a in resolution] == list(PUBLISHED)
+    for a in resolution:
         assert a.cells[0] == a.cells[1]
         assert (a.channels, a.head_pool, a.hidden, a.time_steps) == (8, 2, 16, 2)
 
@@ -87,15 +87,15 @@ TREE_OPERATIONS = spec().build_space().operations
 
 
 @pytest.mark.parametrize("space", [{"mode": "forward"}, {"operations": "light3"}])
-def test_published_cells_that_do_not_fit_are_told(space):
-    found = resolved(spec("published", space=space))
-    assert len(found.parameters) == 2
-    assert len(found.notes) == 1
-    assert "2 of 4 left out of published: cell0_edge0" in found.notes[0]
+def test_published_cells_that_do_not_fit_are_named(space):
+    resolution = resolved(spec("published", space=space))
+    assert len(resolution.parameters) == 2
+    assert len(resolution.notes) == 1
+    assert "2 of 4 left out of published: cell0_edge0" in resolution.notes[0]
 
 
-def test_published_cells_ahead():
-    """ResNet's block: two convolutions in a row, and past both the input."""
+def test_published_forward_cells():
+    """ResNet's block: two convolutions in a row, and the input added to them."""
     asked = spec("published", space={"mode": "forward"})
     dense, residual = (a.cells[0].operations for a in drawn(asked))
     conv, skip, zero = "conv3x3", "skip", "zeroize"
@@ -114,27 +114,27 @@ def test_extremes():
     assert drawn(spec("extremes", space=pools))[0].cells[0].connected
 
 
-def test_the_cheapest_keeps_the_budgets_and_costs_least():
-    """Against every candidate of a space that the sample holds whole."""
+def test_the_cheapest_is_within_the_budgets_and_costs_least():
+    """Compared with every candidate of a space that is smaller than the sample."""
     sizes = {"operations": "light3", "mode": "forward", "shared": True, "channels": 8}
     sizes |= {"head_pool": 2, "hidden": 16, "time_steps": 2}
     budgets = [{"metric": "energy_uJ", "at_most": 0.3}, {"metric": "parameters", "at_least": 9000}]
     asked = spec("cheapest", space=sizes, constraints=budgets)
     assert asked.build_space().size < SAMPLE / 6
-    (found,) = drawn(asked)
-    bench = Evaluator.open(asked, Path())
+    (resolution,) = drawn(asked)
+    evaluator = Evaluator.open(asked, Path())
 
     def cost(a):
-        costs = bench.screen(a, 0).hardware_metrics
+        costs = evaluator.screen(a, 0).hardware_metrics
         return math.log(costs["parameters"]) + math.log(costs["energy_uJ"])
 
     able = list(census.feasible(asked))
     assert 50 < len(able) < asked.build_space().size / 2
-    assert found in able
-    assert cost(found) == pytest.approx(min(cost(a) for a in able))
+    assert resolution in able
+    assert cost(resolution) == pytest.approx(min(cost(a) for a in able))
 
 
-def test_the_cheapest_of_budgets_that_nothing_keeps():
+def test_the_cheapest_where_no_candidate_is_within_the_budgets():
     with pytest.raises(SpecError, match=r"search.initial.0: 'cheapest': none of 5000"):
         resolved(spec("cheapest", constraints=[{"metric": "parameters", "at_most": 10.0}]))
 
@@ -151,7 +151,7 @@ def test_each_network_once():
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("start", "message"),
     [
         (["publish"], "search.initial.0: 'publish', did you mean 'published'?"),
         (["front:../x"], "name '../x'"),
@@ -162,7 +162,7 @@ def test_each_network_once():
         (["missing.json"], "search.initial.0: .*missing.json: cannot be read"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
+def test_an_entry_that_does_not_fit_is_named(tmp_path, start, message):
     text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
     text = text.replace("channels = [8, 12, 16, 20, 24]", "channels = [4, 8, 12]")
     text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, start, said):
     (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\ninitial = [{words}]"))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert done.exit_code == 2
-    assert re.search(said, done.output), done.output
+    assert re.search(message, done.output), done.output
 
 
 def _toml(entry):
@@ -179,7 +179,7 @@ def _toml(entry):
     return "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in entry.items()) + "}"
 
 
-def test_files_lie_beside_the_study_file(tmp_path):
+def test_files_are_relative_to_the_study_file(tmp_path):
     text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
     text = text.replace("[search]", '[search]\ninitial = ["a.json", "b.json", "published"]')
     (tmp_path / "x.toml").write_text(text)
@@ -210,17 +210,17 @@ def close(store):
 
 
 def begin(store, asked):
-    bench = Evaluator.open(asked, Path())
-    return create(store, check(asked), bench.data_digest), bench
+    evaluator = Evaluator.open(asked, Path())
+    return create(store, check(asked), evaluator.data_digest), evaluator
 
 
 def run(store, asked, trials=None):
-    search, bench = begin(store, asked)
-    Worker(open_search(store, asked.name), bench, lambda text: None).run(trials)
+    search, evaluator = begin(store, asked)
+    Worker(open_search(store, asked.name), evaluator, lambda text: None).run(trials)
     return search
 
 
-def test_first_trials_are_what_was_named_and_later_ones_are_drawn(store):
+def test_first_trials_are_the_named_ones_and_later_ones_are_drawn(store):
     asked = spec("published", "extremes", search={"trainings": 8})
     search = run(store, asked)
     trials = search.study.get_trials(deepcopy=False)
@@ -232,7 +232,7 @@ def test_first_trials_are_what_was_named_and_later_ones_are_drawn(store):
     assert [t.params for t in trials[6:8]] == [t.params for t in after[6:8]]  # by their numbers
 
 
-def test_nsga2_breeds_from_them(store):
+def test_nsga2_takes_initial_trials_as_parents(store):
     asked = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
     search = run(store, asked)
     sampler = sampler_of(asked)._inner
@@ -243,14 +243,14 @@ def test_nsga2_breeds_from_them(store):
     assert parents & {0, 1, 2, 3}
 
 
-def test_workers_that_start_at_once_begin_each_once(store_url):
+def test_workers_that_start_together_propose_each_initial_trial_once(store_url):
     torch.set_num_threads(1)
     store = Store(store_url, create=True)
     asked = spec("published", "extremes", TABLE, search={"trainings": 9})
-    _, bench = begin(store, asked)
+    _, evaluator = begin(store, asked)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(4)]
     workers = [  # as if of as many processes
-        Worker(open_search(s, "x"), bench, lambda text: None, name=f"elsewhere/boot/{n}/1")
+        Worker(open_search(s, "x"), evaluator, lambda text: None, name=f"elsewhere/boot/{n}/1")
         for n, s in enumerate(others)
     ]
     threads = [threading.Thread(target=worker.run) for worker in workers]
@@ -266,7 +266,7 @@ def test_workers_that_start_at_once_begin_each_once(store_url):
         close(one)
 
 
-def test_a_worker_lost_before_it_drew_loses_no_start(store):
+def test_a_worker_lost_before_it_drew_loses_no_initial_trial(store):
     asked = spec(*PUBLISHED[:2], "extremes")
     search, _ = begin(store, asked)
     search.study.ask()  # and killed: no lease is bound to trial 0
@@ -276,7 +276,7 @@ def test_a_worker_lost_before_it_drew_loses_no_start(store):
     assert [t.params for t in trials[:6]] == list(resolved(asked).parameters)
 
 
-def test_trials_that_continue_others_take_no_place(store):
+def test_trials_that_continue_others_are_no_initial_trials(store):
     asked = spec("extremes", *PUBLISHED[:2])
     search = run(store, asked, trials=1)
     first = search.study.get_trials(deepcopy=False)[0]
@@ -310,7 +310,7 @@ def test_the_front_of_an_earlier_study(store, caplog):
     assert "other" not in store.studies.names()
 
 
-def test_what_a_study_began_with_stays(store):
+def test_initial_trials_of_a_study_stay(store):
     asked = spec("published")
     search, _ = begin(store, asked)
     before = store.studies.initial_trials(search.id)

@@ -1,4 +1,4 @@
-"""`repair = true`: what is rejected is followed by its repair, once, whoever is lost meanwhile."""
+"""`repair = true`: a rejected candidate is followed by its repair once, even if a worker is lost."""
 
 import json
 import threading
@@ -62,13 +62,13 @@ def close(store):
 
 
 def begin(store, asked, name=None):
-    bench = Evaluator.open(asked, Path())
-    create(store, check(asked), bench.data_digest)
-    return Worker(open_search(store, asked.name), bench, lambda text: None, name=name)
+    evaluator = Evaluator.open(asked, Path())
+    create(store, check(asked), evaluator.data_digest)
+    return Worker(open_search(store, asked.name), evaluator, lambda text: None, name=name)
 
 
 def followed(search):
-    """Of every rejected trial with a repair: how often that network was proposed or waits."""
+    """By rejected trial with a repair: how often the repaired network was proposed or enqueued."""
     trials = search.study.get_trials(deepcopy=False)
     space = search.spec.build_space()
     archive = search.store.archive(search.id).entries()
@@ -89,8 +89,8 @@ def followed(search):
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
-def test_more_is_trained(store, sampler):
-    """Of so many proposals; without repairs few keep the budgets."""
+def test_repairs_leave_more_to_train(store, sampler):
+    """Without repairs few of the proposals are within the budgets."""
     shares = {}
     for repair in (False, True):
         asked = spec(sampler=sampler, repair=repair, trainings=20, proposals_per_training=1)
@@ -126,7 +126,7 @@ def lose_first_repair(worker, moment, monkeypatch):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_lost_worker_loses_and_doubles_no_repair(store, moment, monkeypatch):
+def test_a_lost_worker_neither_loses_nor_repeats_a_repair(store, moment, monkeypatch):
     asked = spec()
     lost = begin(store, asked, name=GONE)
     lose_first_repair(lost, moment, monkeypatch)
@@ -139,13 +139,13 @@ def test_a_lost_worker_loses_and_doubles_no_repair(store, moment, monkeypatch):
     found = followed(worker.search)
     assert len(found) > 2
     assert set(found.values()) == {1}
-    told = [t for t in trials if t.state == TrialState.COMPLETE]
+    finished = [t for t in trials if t.state == TrialState.COMPLETE]
     outcomes = worker.search.store.leases(worker.search.id).outcomes()
-    assert set(outcomes) == {t.number for t in told}
+    assert set(outcomes) == {t.number for t in finished}
 
 
-def test_a_lost_worker_leaves_the_repair_it_had_taken(store):
-    """Taken from the queue, and killed before a lease was bound to it."""
+def test_a_repair_of_a_lost_worker_is_claimed_again(store):
+    """Its worker was killed between taking the trial from Optuna and getting its lease."""
     asked = spec()
     worker = begin(store, asked)
     while not any(t.state == TrialState.WAITING for t in
@@ -160,8 +160,8 @@ def test_a_lost_worker_leaves_the_repair_it_had_taken(store):
     assert set(followed(worker.search).values()) == {1}
 
 
-def test_starts_are_followed_by_their_repairs(store):
-    """A repair takes the place of no other start."""
+def test_initial_trials_are_followed_by_their_repairs(store):
+    """A repair does not take the position of an initial trial."""
     dear = {"cells": ["0222 0022 0002 0000"] * 2, "head_pool": 2, "hidden": 32, "time_steps": 3,
             "weight_bits": 8}  # fmt: skip
     asked = spec(initial=[dear | {"channels": 12}, dear | {"channels": 8}], trainings=4)
@@ -175,7 +175,7 @@ def test_starts_are_followed_by_their_repairs(store):
 
 
 def test_two_workers_at_once_enqueue_a_repair_once(store_url):
-    """The second one took its look at the study before the first one enqueued."""
+    """The second one read the study before the first one enqueued."""
     first_store, second_store = Store(store_url), Store(store_url)
     first = begin(first_store, spec())
     second = Worker(open_search(second_store, "x"), first.evaluator, lambda text: None)

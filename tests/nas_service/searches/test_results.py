@@ -1,4 +1,4 @@
-"""Fronts and rank correlations, by sums one can do in the head."""
+"""Fronts and rank correlations, calculated by hand."""
 
 import json
 
@@ -35,7 +35,7 @@ CELL = Cell(("skip",) * 6)
 
 @pytest.fixture
 def study(tmp_path):
-    """A study with two proxies, told of candidates of given accuracy and scores."""
+    """Makes a study with two proxies and candidates of given accuracies and scores."""
     url = f"sqlite:///{tmp_path}/nas.db"
     store = Store(url, create=True)
 
@@ -96,15 +96,15 @@ def test_only_trained_candidates_count(study):
     assert result.proxy_correlation["hamming"].candidates == 5
 
 
-def test_accuracies_after_other_epochs_are_not_compared(study):
-    """Two that went on are as good as others would be: among the five alike it is still 0.9."""
+def test_accuracies_after_other_epochs_are_not_correlated(study):
+    """Two were continued to a later epoch; among the other five the correlation is still 0.9."""
     rows = [*ROWS, ("trained", 0.99, scored(0.0), 3), ("trained", 0.98, scored(0.5), 3)]
     found = study(rows)[1].proxy_correlation["hamming"]
     assert (found.candidates, found.spearman.value) == (5, pytest.approx(0.9))
 
 
-def test_the_best_are_front_after_front(study):
-    """One objective: by accuracy, equal ones together; those that ended early can go on.
+def test_the_best_are_ordered_front_by_front(study):
+    """One objective: by accuracy, equal ones together; the unfinished ones can be continued.
 
     The front is of those that were trained the farthest, and says so.
     """
@@ -123,7 +123,7 @@ def test_the_best_are_front_after_front(study):
     assert result.unfinished(1) == ()
 
 
-def test_status_and_report_tell_it(study):
+def test_status_and_report_show_the_correlation(study):
     url, result = study(ROWS)
     asked = ["status", "ranked", "--storage", url]
     found = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)["proxy_correlation"]
@@ -138,7 +138,7 @@ def test_status_and_report_tell_it(study):
     assert "<td>none yet</td>" in page
 
 
-def test_without_proxies_nothing_is_told(study):
+def test_without_proxies_no_correlation_is_shown(study):
     url, result = study([], names=())
     assert result.proxy_correlation == {}
     assert "<h2>Proxies</h2>" not in report.render(result)

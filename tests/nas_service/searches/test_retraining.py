@@ -1,4 +1,4 @@
-"""`nas retrain`: repeats of finalists, kept one by one, and what may be said of them."""
+"""`nas retrain`: repeats of finalists are stored one by one and compared."""
 
 import json
 from pathlib import Path
@@ -50,16 +50,18 @@ class Place:
         folder.mkdir(exist_ok=True)
         self.url = f"sqlite:///{folder}/nas.db"
         store = Store(self.url, create=True)
-        self.bench = Evaluator.open(spec(), Path())
-        create(store, check(spec()), self.bench.data_digest)
+        self.evaluator = Evaluator.open(spec(), Path())
+        create(store, check(spec()), self.evaluator.data_digest)
         self.search = open_search(store, "x")
-        Worker(self.search, self.bench, lambda text: None).run()
+        Worker(self.search, self.evaluator, lambda text: None).run()
         self.best = read(self.search).best(2)
 
     def train(self, seeds, check_interrupt=lambda: None):
-        said = []
-        retraining.train(self.search, self.bench, self.best, seeds, check_interrupt, said.append)
-        return said
+        lines = []
+        retraining.train(
+            self.search, self.evaluator, self.best, seeds, check_interrupt, lines.append
+        )
+        return lines
 
     @property
     def kept(self):
@@ -84,8 +86,8 @@ def facts(place):
     return {key: (r.evaluation.accuracy, r.evaluation.seed) for key, r in place.kept.items()}
 
 
-def test_a_retraining_that_is_killed_goes_on_where_it_was(place, tmp_path):
-    """Killed within a training and between two; the same weights as without a break."""
+def test_a_killed_retraining_continues(place, tmp_path):
+    """Killed within a training and between two of them; ends with the same weights."""
     assert len(place.best) == 2
     calls = iter(range(80))  # 48 batches to a training of two epochs
 
@@ -97,8 +99,8 @@ def test_a_retraining_that_is_killed_goes_on_where_it_was(place, tmp_path):
         place.train(2, killed)
     assert 1 <= len(place.kept) < 4
     first = place.kept.keys()
-    said = place.train(2)
-    assert len(said) == 4 - len(first)
+    lines = place.train(2)
+    assert len(lines) == 4 - len(first)
     assert place.train(2) == []
     assert len(place.train(3)) == 2  # another seed: only what is new
 
@@ -110,7 +112,7 @@ def test_a_retraining_that_is_killed_goes_on_where_it_was(place, tmp_path):
     other.close()
 
 
-def test_repeats_are_full_trainings_of_seeds_of_their_own(place):
+def test_repeats_are_full_trainings_with_their_own_seeds(place):
     place.train(2)
     found = [r.evaluation for r in place.kept.values()]
     assert {e.fidelity for e in found} == {2}  # the study ends at 1
@@ -126,12 +128,12 @@ def test_repeats_are_full_trainings_of_seeds_of_their_own(place):
     assert repeat_seed(1, digest, 1) != repeat_seed(2, digest, 1)
 
 
-def test_test_images_are_read_behind_the_last_training(place):
+def test_test_images_are_read_after_the_last_training(place):
     place.train(2)
     assert [r.test_accuracy for r in place.kept.values()] == [None] * 4
     gone = sorted(place.search.store.artifacts.glob("x/*.repeat1.safetensors"))[0]
     gone.unlink()
-    args = (place.search, place.bench, place.best, 2)
+    args = (place.search, place.evaluator, place.best, 2)
     assert retraining.measure_test(*args) == [gone]
     found = retraining.read(*args)
     assert sorted(len(f.test_accuracies) for f in found.finalists) == [1, 2]
@@ -142,11 +144,11 @@ def test_test_images_are_read_behind_the_last_training(place):
             weights = place.search.weights(f.candidate.digest)
             at = weights.with_suffix(f".repeat{f.repeats.index(repeat)}.safetensors")
             if at.is_file():
-                there = place.bench.test_accuracy(repeat.evaluation.architecture, at)
+                there = place.evaluator.test_accuracy(repeat.evaluation.architecture, at)
                 assert repeat.test_accuracy == there
 
 
-def test_who_is_a_finalist(place):
+def test_choice_of_finalists(place):
     result = read(place.search)
     assert choose_finalists(result) == result.front
     assert choose_finalists(result, top=2) == place.best
@@ -163,7 +165,7 @@ def test_searches_without_training_have_nothing_to_repeat():
 
 
 def test_verdicts_by_hand():
-    """One far from two that are near; the third has one value, and no test."""
+    """One finalist differs from two similar ones; the fourth has one value and is not tested."""
     far, near, nearer = (0.95, 0.951, 0.952), (0.80, 0.81, 0.82), (0.79, 0.80, 0.81)
     found = comparisons([(7, far), (3, near), (5, nearer), (1, (0.7,))], 0.001)
     assert [c.verdict for c in found] == [
@@ -176,7 +178,7 @@ def test_verdicts_by_hand():
     assert found[3].p == pytest.approx(0.288, abs=1e-3)
 
 
-def test_one_image_more_in_every_repeat_is_not_told_apart():
+def test_one_image_more_in_every_repeat_is_not_significant():
     found = comparisons([(0, (0.95, 0.95, 0.95)), (1, (0.94, 0.94, 0.94))], 0.01)
     assert found[0].verdict == "no significant difference"
 
@@ -185,7 +187,7 @@ def nas(url, *words):
     return CliRunner().invoke(main, [*words, "--storage", url], env={"COLUMNS": "160"})
 
 
-def test_workers_train_each_repeat_once_and_the_table_says_what_is_real(place):
+def test_workers_train_each_repeat_once_and_the_table_shows_verdicts(place):
     trials = ",".join(str(c.trial) for c in place.best)
     words = ("retrain", "x", "--trial-numbers", trials, "--seeds", "2", "--workers", "2")
     done = nas(place.url, *words, "--json")

@@ -1,4 +1,4 @@
-"""When a search ends by its clock or by what it still finds, and how it goes on."""
+"""When a search ends by its clock, stalls or has exhausted its space, and how it continues."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_stall_by_hand(trainings, gain, ends):
         assert str(found).startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
 
 
-def test_nothing_stalls_before_something_is_found():
+def test_nothing_stalls_before_the_hypervolume_is_above_0():
     rows = [row(n, 1, 50000) for n in range(5)]
     assert stalled(spec(early_stop={"patience": 2}), rows) is None
     assert stalled(spec(), [row(n, 1, 5000) for n in range(5)]) is None
@@ -72,7 +72,7 @@ def test_diverged_trainings_count():
     assert stalled(spec(early_stop={"patience": 2}), rows)
 
 
-def test_limits_that_cannot_be_are_refused():
+def test_impossible_limits_are_refused():
     for wrong in (
         {"seconds": 0},
         {"early_stop": {"min_gain": 0.1}},
@@ -87,7 +87,7 @@ def test_limits_that_cannot_be_are_refused():
 # --- the clock
 
 
-def test_the_clock_counts_while_somebody_works(store_url):
+def test_the_clock_counts_while_a_worker_works(store_url):
     store = Store(store_url, create=True)
     store.studies.add(1, "{}", "data", trainings=4)
     for now in (100.0, 110.0, 110.0 + IDLE_s, 115.0 + IDLE_s):  # a break, as long as a lease
@@ -121,9 +121,9 @@ def store(tmp_path):
 
 
 def run(store, **limits):
-    search, bench = api.prepare(spec(**limits), lambda: store, Path())
+    search, evaluator = api.prepare(spec(**limits), lambda: store, Path())
     store.studies.set_budget(search.id, search.spec.search.trainings)
-    why = Worker(search, bench, lambda text: None).run(60)
+    why = Worker(search, evaluator, lambda text: None).run(60)
     return search, why
 
 
@@ -132,7 +132,7 @@ def status(store):
     return json.loads(done.output)["ended"]
 
 
-def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
+def test_a_stalled_search_ends_and_continues_with_a_larger_budget(store):
     search, why = run(store, early_stop={"patience": 3, "min_gain": 0.05})
     first = read(search)
     assert why.startswith("stalled: ")
@@ -153,7 +153,7 @@ def test_a_search_that_finds_nothing_more_ends_and_goes_on_when_told(store):
     assert "ended" in plain
 
 
-def test_a_search_whose_time_is_up_goes_on_with_more(store):
+def test_a_search_whose_time_is_up_continues_with_more_time(store):
     search, why = run(store, seconds=0.001)
     assert why.startswith("time is up: ")
     assert why.endswith(" of 0.001 seconds, 1 trainings")
@@ -164,26 +164,26 @@ def test_a_search_whose_time_is_up_goes_on_with_more(store):
     assert read(more).counts["trained"] == 4
 
 
-def test_limits_of_a_changed_file_reach_workers_that_run(store):
-    search, bench = api.prepare(spec(), lambda: store, Path())
-    hand = Worker(search, bench, lambda text: None)
-    assert hand.run(1) == "1 trials done"
+def test_limits_of_a_changed_file_reach_running_workers(store):
+    search, evaluator = api.prepare(spec(), lambda: store, Path())
+    worker = Worker(search, evaluator, lambda text: None)
+    assert worker.run(1) == "1 trials done"
     api.prepare(spec(seconds=0.001, proposals_per_training=2), lambda: store, Path())
-    assert hand.run(5).startswith("time is up")
-    assert hand.search.spec.search.proposals_per_training == 2
+    assert worker.run(5).startswith("time is up")
+    assert worker.search.spec.search.proposals_per_training == 2
 
 
-def test_a_small_space_that_is_known_is_told(store):
+def test_an_exhausted_space_ends_the_search(store):
     space = {"operations": ["zeroize", "conv3x3"], "shared": True, "channels": 4}
     space |= {"head_pool": 4, "hidden": 4, "time_steps": 1}
     small = parse_spec(json.dumps(TREE | {"space": space}), "x")
-    search, bench = api.prepare(small, lambda: store, Path())
+    search, evaluator = api.prepare(small, lambda: store, Path())
     assert end_reason(search) is None
     different = {a.digest: a for a in search.spec.build_space()}.values()
     for n, architecture in enumerate(different):
         queue = TrialQueue(store, search.id, "a/b/1/1")
         lease = queue.claim(Limits(10**9, 10, 3), lambda _, n=n: n).lease
-        queue.archive_result(lease, bench.screen(architecture, 0))
+        queue.archive_result(lease, evaluator.screen(architecture, 0))
         queue.result_reported(lease.id, "rejected")
     assert (
         end_reason(search)

@@ -1,4 +1,4 @@
-"""Who goes on in successive halving, by sums one can do in the head, and what a study may ask."""
+"""Which candidates successive halving promotes, calculated by hand, and what a study may ask."""
 
 import json
 
@@ -38,17 +38,17 @@ TABLE = [  # accuracy, energy, parameters
     (0.9, 0.8, 50),
     (0.5, 0.3, 50),
     (0.7, 0.4, 50),
-    (0.6, 0.5, 50),  # behind trial 2
-    (0.95, 0.1, 150),  # half a budget too much
-    (0.2, 0.9, 110),  # a tenth too much
-    (0.4, 1.2, 50),  # behind all feasible ones
+    (0.6, 0.5, 50),  # dominated by trial 2
+    (0.95, 0.1, 150),  # half over the budget
+    (0.2, 0.9, 110),  # a tenth over the budget
+    (0.4, 1.2, 50),  # dominated by all feasible ones
     (0.3, 0.2, 50),
 ]
 
 
 def test_the_order_by_hand():
-    """Front 0 1 2 7 with the boxes .18 .35 .42 .24: 2 first. Beside it 0 adds .04, 1 adds .05 and
-    7 adds .06; beside both 0 adds .04 and 1 adds .02. Then the fronts 3 and 6, then 5, then 4."""
+    """Front 0 1 2 7 with the boxes .18 .35 .42 .24: 2 is first. Then 0 adds .04, 1 adds .05 and 7
+    adds .06; then 0 adds .04 and 1 adds .02. Then the fronts 3 and 6, then 5, then 4."""
     found = LADDER.ranked([rung_result(n, 2, *row) for n, row in enumerate(TABLE)], 2)
     assert [s.trial for s in found] == [2, 7, 0, 1, 3, 6, 5, 4]
 
@@ -62,7 +62,7 @@ def by_accuracy(*accuracies):
     return [rung_result(n, 2, a) for n, a in enumerate(accuracies)]
 
 
-def test_one_in_three_goes_on():
+def test_one_in_three_is_promoted():
     assert promoted(by_accuracy(0.5, 0.6)) is None
     assert promoted(by_accuracy(0.5, 0.6, 0.4)) == (1, 6)
     assert promoted([*by_accuracy(0.5, 0.6, 0.4), rung_result(1, 6)]) is None
@@ -79,25 +79,25 @@ def test_the_highest_rung_comes_first():
     assert promoted([*nine, *there, rung_result(2, 18)]) == (8, 6)
 
 
-def test_those_that_went_further_count_with_what_they_had():
-    """Trial 0 was the best at 2 and is bad by now; it keeps its place, and 1 stays."""
+def test_promoted_candidates_keep_their_result_at_a_rung():
+    """Trial 0 was the best at 2 and is worse now; it keeps its rank, and 1 is not promoted."""
     measured = [*by_accuracy(0.9, 0.8, 0.7), rung_result(0, 6, 0.1), rung_result(0, 18, 0.1)]
     assert promoted(measured) is None
 
 
-def test_the_infeasible_go_on_only_behind_the_feasible():
+def test_infeasible_candidates_rank_after_feasible_ones():
     over = [rung_result(n, 2, 0.9, 0.1, 100 + n) for n in (1, 2)]
     assert promoted([*over, rung_result(3, 2, 0.1)]) == (3, 6)
     assert promoted([*over, rung_result(4, 2, 0.99, 0.01, 150)]) == (1, 6)
 
 
-def test_what_is_held_keeps_its_place():
-    """It is in hand, or failed, or diverged: nobody goes in its stead."""
+def test_held_candidates_keep_their_ranks():
+    """They are trained now, failed or diverged: no other candidate is promoted instead."""
     assert promoted(by_accuracy(0.5, 0.6, 0.4), held=["d1"]) is None
     assert promoted(by_accuracy(0.5, 0.6, 0.4, 0.7, 0.1, 0.2), held=["d3"]) == (1, 6)
 
 
-def test_at_the_end_somebody_is_trained_in_full():
+def test_at_the_end_one_candidate_is_trained_in_full():
     two = by_accuracy(0.5, 0.6)
     assert promoted(two, over=True) == (1, 6)
     assert promoted([*two, rung_result(1, 6)], over=True) == (1, 18)
@@ -107,7 +107,7 @@ def test_at_the_end_somebody_is_trained_in_full():
     assert promoted([], over=True) is None
 
 
-def test_at_the_end_those_that_were_feasible_are_tried_until_one_still_is():
+def test_at_the_end_feasible_candidates_are_tried_until_one_stays_feasible():
     two = by_accuracy(0.5, 0.6)
     tried = [*two, rung_result(1, 6, parameters=120)]
     assert promoted(tried, over=True) == (0, 6)
@@ -116,8 +116,8 @@ def test_at_the_end_those_that_were_feasible_are_tried_until_one_still_is():
     assert promoted([*tried, rung_result(0, 18, parameters=120)], over=True) is None
 
 
-def test_steps_of_other_ladders_are_no_rungs():
-    """Grown from 12 epochs to 18: what went to 12 counts at 6, and goes on."""
+def test_epochs_of_other_rungs_do_not_count():
+    """Extended from 12 epochs to 18: candidates at 12 count at 6, and are promoted."""
     measured = [rung_result(n, e, n / 10) for n in range(3) for e in (2, 6)]
     measured += [rung_result(2, 12, 0.2)]
     assert promoted(measured) == (2, 18)
@@ -127,7 +127,7 @@ def test_steps_of_other_ladders_are_no_rungs():
 
 
 @pytest.mark.parametrize(
-    ("tables", "said"),
+    ("tables", "message"),
     [
         (
             {"training": {"rungs": []}},
@@ -141,8 +141,8 @@ def test_steps_of_other_ladders_are_no_rungs():
         ({"training": {"epochs": 0, "rungs": []}}, "epochs = 0"),
     ],
 )
-def test_what_cannot_be_is_refused(tables, said):
-    with pytest.raises(SpecError, match=said):
+def test_impossible_settings_are_refused(tables, message):
+    with pytest.raises(SpecError, match=message):
         spec(**tables)
 
 
@@ -153,7 +153,7 @@ def test_epochs_are_neither_bounded_nor_optimised():
 
 
 @pytest.mark.parametrize("name", ["snasnet", "spikenas", "neuronas"])
-def test_samplers_of_one_score_are_refused(name):
+def test_samplers_with_one_score_are_refused(name):
     with pytest.raises(SpecError, match=f"search.reduction_factor: sampler '{name}'"):
         check(spec(search={"sampler": name}))
 

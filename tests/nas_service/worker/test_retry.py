@@ -1,4 +1,4 @@
-"""What is an outage, and what is not: real servers, real files."""
+"""Which errors are transient, with real servers and files."""
 
 import sqlite3
 import threading
@@ -16,9 +16,9 @@ from nas_service.worker.telemetry import Telemetry
 ID = 1
 
 
-def patience(store, said=None, ended=None):
-    heard = [] if said is None else said
-    return Retry(store, ended or threading.Event(), heard.append, Telemetry())
+def retrying(store, lines=None, ended=None):
+    shown = [] if lines is None else lines
+    return Retry(store, ended or threading.Event(), shown.append, Telemetry())
 
 
 def store_of(url):
@@ -27,8 +27,8 @@ def store_of(url):
     return made
 
 
-def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres, own_postgres_url):
-    store, said = store_of(own_postgres_url), []
+def test_a_crashed_server_is_unreachable_until_it_restarts(own_postgres, own_postgres_url):
+    store, lines = store_of(own_postgres_url), []
     assert store.studies.budget(ID) == 4
     own_postgres.stop("immediate")
     with pytest.raises(sa.exc.OperationalError) as found:
@@ -42,14 +42,14 @@ def test_a_server_that_crashes_is_away_until_it_is_there(own_postgres, own_postg
             own_postgres.start()
         return store.studies.budget(ID)
 
-    assert patience(store, said).call(act) == 4
+    assert retrying(store, lines).call(act) == 4
     store.close()
     assert tries[:2] == [False, True]
-    assert "unreachable" in said[0]
-    assert said[-1].endswith("reachable again")
+    assert "unreachable" in lines[0]
+    assert lines[-1].endswith("reachable again")
 
 
-def test_a_locked_file_is_away(tmp_path, monkeypatch):
+def test_a_locked_file_is_unreachable(tmp_path, monkeypatch):
     monkeypatch.setattr("nas_service.store.database.BUSY_s", 0.05)
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
     other = sqlite3.connect(tmp_path / "nas.db", isolation_level=None)
@@ -63,22 +63,22 @@ def test_a_locked_file_is_away(tmp_path, monkeypatch):
         store.studies.set_budget(ID, 5)
         return store.studies.budget(ID)
 
-    assert patience(store).call(act) == 5
+    assert retrying(store).call(act) == 5
     assert len(tries) >= 2
     store.close()
     other.close()
 
 
-def test_what_no_waiting_mends_ends_it_in_one_line(tmp_path):
+def test_a_permanent_error_ends_the_worker_in_one_line(tmp_path):
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
     with store.engine.begin() as db:
         db.execute(sa.text("DROP TABLE nas_studies"))
     with pytest.raises(StoreError, match=r"nas\.db: no such table: nas_studies"):
-        patience(store).call(lambda again: store.studies.budget(ID))
+        retrying(store).call(lambda again: store.studies.budget(ID))
     store.close()
 
 
-def test_patience_ends(tmp_path, monkeypatch):
+def test_waiting_is_limited(tmp_path, monkeypatch):
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
     gone = sa.exc.OperationalError("SELECT 1", {}, Exception("no route to host"))
 
@@ -87,30 +87,30 @@ def test_patience_ends(tmp_path, monkeypatch):
 
     monkeypatch.setattr(retry, "LIMIT_s", 0.0)
     with pytest.raises(StoreError, match="unreachable for 0 s"):
-        patience(store).call(act)
+        retrying(store).call(act)
     ended = threading.Event()
     ended.set()
     monkeypatch.undo()
     with pytest.raises(Interrupted, match="nothing is lost"):
-        patience(store, ended=ended).call(act)
-    patience(store).once(lambda: act(False))
+        retrying(store, ended=ended).call(act)
+    retrying(store).once(lambda: act(False))
     store.close()
 
 
-def test_faults_of_ours_are_none_of_the_database(tmp_path):
+def test_our_own_errors_are_not_retried(tmp_path):
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
 
     def act(again):
         raise KeyError("seven")
 
-    for call in (patience(store).call, lambda a: patience(store).once(lambda: a(False))):
+    for call in (retrying(store).call, lambda a: retrying(store).once(lambda: a(False))):
         with pytest.raises(KeyError, match="seven"):
             call(act)
     store.close()
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "transient", "permanent"),
+    ("text", "kind", "transient", "permanent"),
     [
         ("server closed the connection", sa.exc.OperationalError, True, False),
         ("database is locked", sa.exc.OperationalError, True, False),
@@ -120,11 +120,11 @@ def test_faults_of_ours_are_none_of_the_database(tmp_path):
         ("duplicate key", sa.exc.IntegrityError, False, False),
     ],
 )
-def test_kinds_of_errors(said, kind, transient, permanent):
-    error = kind("SELECT 1", {}, Exception(said))
+def test_kinds_of_errors(text, kind, transient, permanent):
+    error = kind("SELECT 1", {}, Exception(text))
     behind = StorageInternalError("in Optuna")
     behind.__cause__ = error
     for e in (error, behind):
         assert (is_transient(e), is_permanent(e)) == (transient, permanent)
-    assert not is_transient(ValueError(said))
+    assert not is_transient(ValueError(text))
     assert is_transient(sa.exc.PendingRollbackError("lost in the same transaction"))

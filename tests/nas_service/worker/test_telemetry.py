@@ -1,4 +1,4 @@
-"""Logs and figures for machines, read as machines read them."""
+"""Logs and figures, parsed as programs parse them."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def telemetry():
 
 
 def scraped(telemetry):
-    """Every sample that the port gives, by its name and its labels."""
+    """Every sample that the port serves, by name and labels."""
     url = telemetry._served.url
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(url) as answer:
@@ -35,7 +35,7 @@ def scraped(telemetry):
     return {(s.name, *sorted(s.labels.items())): s.value for s in samples}
 
 
-def test_figures_are_where_they_were_asked_for(telemetry):
+def test_figures_are_served(telemetry):
     telemetry.count("trials", outcome="trained")
     telemetry.count("trials", 2, outcome="rejected")
     telemetry.count("child_failures", kind="oom")
@@ -64,14 +64,14 @@ def test_figures_are_where_they_were_asked_for(telemetry):
     assert (again[("nas_up",)], again[("nas_lease_age_seconds",)]) == (0, 4)
 
 
-def test_what_raises_is_not_timed(telemetry):
+def test_a_block_that_raises_is_not_timed(telemetry):
     with pytest.raises(OSError, match="away"), telemetry.timed("ask_seconds"):
         raise OSError("away")
     assert scraped(telemetry)[("nas_ask_seconds_count",)] == 0
 
 
 @pytest.mark.parametrize("served", [False, True])
-def test_names_that_are_not_known_are_errors_asked_or_not(served):
+def test_unknown_names_are_errors_served_or_not(served):
     telemetry = Telemetry()
     if served:
         telemetry.serve(0)
@@ -88,7 +88,7 @@ def test_names_that_are_not_known_are_errors_asked_or_not(served):
     telemetry.close()
 
 
-def test_nothing_is_kept_where_nothing_was_asked_for():
+def test_nothing_is_recorded_unless_served():
     telemetry = Telemetry()
     telemetry.count("trials", outcome="trained")
     telemetry.observe("ask_seconds", 1.0)
@@ -99,7 +99,7 @@ def test_nothing_is_kept_where_nothing_was_asked_for():
     telemetry.close()
 
 
-def test_every_figure_says_what_it_is():
+def test_every_figure_has_a_help_text():
     names = [*COUNTERS, *HISTOGRAMS, *GAUGES]
     assert len(set(names)) == len(names)
     for name, found in {**COUNTERS, **HISTOGRAMS, **GAUGES}.items():
@@ -108,7 +108,7 @@ def test_every_figure_says_what_it_is():
         assert bool(found.bounds) == (name in HISTOGRAMS)
 
 
-def test_a_port_that_is_taken_is_said(telemetry):
+def test_a_taken_port_is_named(telemetry):
     with pytest.raises(NasError, match=r"no server at 127.0.0.1:\d+ \(Address already in use\)"):
         Telemetry().serve(telemetry._served.server.server_port)
 
@@ -154,7 +154,7 @@ def test_a_traceback_is_a_field():
     assert found["exception"].splitlines()[-1] == "ValueError: seven"
 
 
-def test_fields_hold_until_they_are_taken_away():
+def test_fields_hold_until_they_are_removed():
     telemetry = Telemetry({"study": "x"})
     form = JsonLines(telemetry.about)
     record = logging.makeLogRecord({"msg": "m"})
@@ -179,7 +179,7 @@ raise OSError("four")
 """
 
 
-def test_a_process_logs_json_lines_alone():
+def test_a_process_logs_only_json_lines():
     done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["level"] for line in lines] == ["info", "warning", "warning", "critical"]

@@ -1,4 +1,4 @@
-"""Trainings in children: the same to the bit, and whatever a child does, its worker goes on."""
+"""Trainings in child processes: bit-equal, and no end of a child harms its worker."""
 
 import errno
 import json
@@ -50,28 +50,28 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def bench():
+def evaluator():
     torch.set_num_threads(1)
     return Evaluator.open(parse_spec(json.dumps(TREE), "x"), Path())
 
 
 @pytest.fixture(scope="module")
-def screened(bench):
+def screened(evaluator):
     architecture = Architecture((CELL, CELL), 8, 2, 16, time_steps=2, weight_bits=6)
-    found = bench.screen(architecture, SEED)
-    assert found.reason == ""
-    return found
+    result = evaluator.screen(architecture, SEED)
+    assert result.reason == ""
+    return result
 
 
 @pytest.fixture(scope="module")
-def trainer():
+def client():
     with TrainingClient() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def findable():
-    """The target of the tests, to every process that is started."""
+    """Every process that is started can import the target of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
         yield
@@ -79,90 +79,90 @@ def findable():
 
 @pytest.fixture(scope="module")
 def ending(findable):
-    """A trainer whose children end as the tests ask."""
+    """A client whose children end as the tests ask."""
     with TrainingClient(target="child_target") as made:
         yield made
 
 
 def plain(evaluation):
-    """All but the clock."""
+    """The evaluation without its duration."""
     return replace(evaluation, seconds=0.0).to_json()
 
 
 # --- trainings
 
 
-def test_a_child_trains_to_the_same_bits(bench, screened, trainer, tmp_path):
-    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
-    own = bench.train(screened, here)
-    found = trainer.run(Job(bench.spec, bench.folder, screened, there))
-    assert plain(found) == plain(own)
+def test_a_child_trains_to_the_same_bits(evaluator, screened, client, tmp_path):
+    own_file, child_file = tmp_path / "own.safetensors", tmp_path / "child.safetensors"
+    own = evaluator.train(screened, own_file)
+    result = client.run(Job(evaluator.spec, evaluator.folder, screened, child_file))
+    assert plain(result) == plain(own)
     assert [epoch for epoch, _ in own.curve] == [1, 2]
     assert 0.01 < own.spike_rate < 0.9
-    assert there.read_bytes() == here.read_bytes()
+    assert child_file.read_bytes() == own_file.read_bytes()
 
 
-def test_what_a_machine_lacks_is_said_once(screened, trainer, tmp_path, caplog):
+def test_a_missing_feature_of_the_machine_is_logged_once(screened, client, tmp_path, caplog):
     tree = json.loads(json.dumps(TREE))
     tree["training"] |= {"precision": "bf16"}
-    tree["network"] = {"votes": 2}  # of another bench
+    tree["network"] = {"votes": 2}  # of another evaluator
     asked = Job(parse_spec(json.dumps(tree), "x"), Path(), screened, tmp_path / "w.safetensors")
     for seed in (1, 2):
-        trainer.run(replace(asked, candidate=replace(screened, seed=seed)))
-    said = [text for _, _, text in caplog.record_tuples if "no bf16 instructions" in text]
-    assert len(said) == (0 if native_bf16() else 1)
+        client.run(replace(asked, candidate=replace(screened, seed=seed)))
+    warnings = [text for _, _, text in caplog.record_tuples if "no bf16 instructions" in text]
+    assert len(warnings) == (0 if native_bf16() else 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by Linux")
-def test_the_fork_server_has_one_thread(bench, screened, trainer, tmp_path):
-    """Another one's locks would stay locked in a child for ever."""
-    trainer.run(Job(bench.spec, bench.folder, screened, tmp_path / "w.safetensors"))
-    assert len(list(Path(f"/proc/{trainer._server.process.pid}/task").iterdir())) == 1
+def test_the_fork_server_has_one_thread(evaluator, screened, client, tmp_path):
+    """Locks of another thread would stay locked in a child for ever."""
+    client.run(Job(evaluator.spec, evaluator.folder, screened, tmp_path / "w.safetensors"))
+    assert len(list(Path(f"/proc/{client._server.process.pid}/task").iterdir())) == 1
 
 
-def test_a_child_goes_on_with_a_training(bench, screened, trainer, tmp_path):
-    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
-    longer = bench.with_last_epoch(3)
-    own = longer.resume_training(bench.train(screened, here), here)
-    first = trainer.run(Job(bench.spec, bench.folder, screened, there))
-    found = trainer.run(Job(longer.spec, bench.folder, first, there, resume=True))
-    assert plain(found) == plain(own)
+def test_a_child_continues_a_training(evaluator, screened, client, tmp_path):
+    own_file, child_file = tmp_path / "own.safetensors", tmp_path / "child.safetensors"
+    longer = evaluator.with_last_epoch(3)
+    own = longer.resume_training(evaluator.train(screened, own_file), own_file)
+    first = client.run(Job(evaluator.spec, evaluator.folder, screened, child_file))
+    result = client.run(Job(longer.spec, evaluator.folder, first, child_file, resume=True))
+    assert plain(result) == plain(own)
     assert (own.fidelity, first.fidelity) == (3, 2)
     assert 0.01 < own.spike_rate < 0.9
-    assert there.read_bytes() == here.read_bytes()
+    assert child_file.read_bytes() == own_file.read_bytes()
 
 
-def test_a_pause_keeps_the_last_epoch_and_the_next_child_goes_on(
-    bench, screened, trainer, tmp_path
+def test_an_interrupt_keeps_the_last_epoch_and_the_next_child_continues(
+    evaluator, screened, client, tmp_path
 ):
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     kept = cut.with_suffix(".training.safetensors")
-    long = bench.with_last_epoch(12)
+    long = evaluator.with_last_epoch(12)
 
     def check_interrupt():
         if kept.exists():
             raise Interrupted("asked to end")
 
     with pytest.raises(Interrupted, match="asked to end"):
-        trainer.run(Job(long.spec, bench.folder, screened, cut), check_interrupt)
+        client.run(Job(long.spec, evaluator.folder, screened, cut), check_interrupt)
     with safe_open(kept, framework="pt") as file:
         assert 1 <= json.loads(file.metadata()["training"])["epoch"] < 12
     assert not cut.exists()
-    found = trainer.run(Job(long.spec, bench.folder, screened, cut))
-    assert plain(found) == plain(long.train(screened, whole))
-    assert found.fidelity == 12
-    assert 0.01 < found.spike_rate < 0.9
+    result = client.run(Job(long.spec, evaluator.folder, screened, cut))
+    assert plain(result) == plain(long.train(screened, whole))
+    assert result.fidelity == 12
+    assert 0.01 < result.spike_rate < 0.9
     assert cut.read_bytes() == whole.read_bytes()
 
 
-def test_what_a_child_cannot_begin_with_is_the_machines_fault(
-    bench, screened, trainer, tmp_path, monkeypatch
+def test_a_child_that_cannot_begin_is_a_fault_of_the_setup(
+    evaluator, screened, client, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trainer, "device", "cuda:77")
-    with pytest.raises(ChildFailure) as told:
-        trainer.run(Job(bench.spec, bench.folder, screened, tmp_path / "w.safetensors"))
-    assert told.value.kind == "setup"
-    assert "cuda:77" in told.value.reason
+    monkeypatch.setattr(client, "device", "cuda:77")
+    with pytest.raises(ChildFailure) as caught:
+        client.run(Job(evaluator.spec, evaluator.folder, screened, tmp_path / "w.safetensors"))
+    assert caught.value.kind == "setup"
+    assert "cuda:77" in caught.value.reason
 
 
 # --- ends of children
@@ -183,67 +183,67 @@ ENDS = {
 }
 
 
-def job(bench, screened, way, folder):
-    return Job(bench.spec, folder, screened, Path(way))
+def job(evaluator, screened, way, folder):
+    return Job(evaluator.spec, folder, screened, Path(way))
 
 
-def test_every_end_is_told_and_the_next_training_is_none_the_worse(
-    bench, screened, findable, tmp_path
+def test_every_end_is_recognised_and_the_next_training_is_unharmed(
+    evaluator, screened, findable, tmp_path
 ):
-    with TrainingClient(target="child_target") as trainer:
+    with TrainingClient(target="child_target") as client:
         for way, (kind, reason) in ENDS.items():
-            with pytest.raises(ChildFailure, match=reason) as told:
-                trainer.run(job(bench, screened, way, tmp_path))
-            assert told.value.kind == kind, way
-            assert trainer.run(job(bench, screened, "say", tmp_path)) == screened
+            with pytest.raises(ChildFailure, match=reason) as caught:
+                client.run(job(evaluator, screened, way, tmp_path))
+            assert caught.value.kind == kind, way
+            assert client.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_a_child_that_takes_too_long_is_killed(bench, screened, ending, tmp_path):
+def test_a_child_that_takes_too_long_is_killed(evaluator, screened, ending, tmp_path):
     with pytest.raises(ChildFailure, match=r"timeout: longer than 0.3 s"):
-        ending.run(job(bench, screened, "deaf", tmp_path), seconds=0.3)
+        ending.run(job(evaluator, screened, "deaf", tmp_path), seconds=0.3)
     assert gone(child(tmp_path)["pid"])
 
 
-def test_a_child_that_hears_nothing_is_killed_behind_its_grace(
-    bench, screened, ending, tmp_path, monkeypatch
+def test_a_child_that_ignores_signals_is_killed_after_its_grace(
+    evaluator, screened, ending, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("nas_service.worker.training_process.client.GRACE_s", 0.3)
     with pytest.raises(Interrupted):
-        ending.run(job(bench, screened, "deaf", tmp_path), once_there(tmp_path))
+        ending.run(job(evaluator, screened, "deaf", tmp_path), once_there(tmp_path))
     assert gone(child(tmp_path)["pid"])
 
 
-def test_what_pause_raises_before_there_is_a_child(bench, screened, ending, tmp_path):
+def test_an_interrupt_before_there_is_a_child(evaluator, screened, ending, tmp_path):
     def check_interrupt():
         raise Interrupted("at once")
 
     with pytest.raises(Interrupted):
-        ending.run(job(bench, screened, "wait", tmp_path), check_interrupt)
-    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+        ending.run(job(evaluator, screened, "wait", tmp_path), check_interrupt)
+    assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_an_end_from_outside_is_not_the_candidates(bench, screened, ending, tmp_path):
+def test_a_signal_from_outside_is_recognised(evaluator, screened, ending, tmp_path):
     check_interrupt = kill_once(tmp_path, "pid", signal.SIGTERM)
     with pytest.raises(ChildFailure, match="killed: SIGTERM"):
-        ending.run(job(bench, screened, "wait", tmp_path), check_interrupt)
+        ending.run(job(evaluator, screened, "wait", tmp_path), check_interrupt)
 
 
-def test_a_worker_that_is_ended_with_its_child_is_interrupted(bench, screened, ending, tmp_path):
+def test_a_worker_that_ends_with_its_child_is_interrupted(evaluator, screened, ending, tmp_path):
     kill = kill_once(tmp_path, "pid", signal.SIGKILL)
 
     def check_interrupt():
-        if there(tmp_path) and gone(child(tmp_path)["pid"], within_s=0):
+        if has_started(tmp_path) and gone(child(tmp_path)["pid"], within_s=0):
             raise Interrupted("both")
         kill()
 
     with pytest.raises(Interrupted, match="both"):
-        ending.run(job(bench, screened, "deaf", tmp_path), check_interrupt)
+        ending.run(job(evaluator, screened, "deaf", tmp_path), check_interrupt)
 
 
 # --- processes
 
 
-def there(folder):
+def has_started(folder):
     return (folder / "child.json").exists()
 
 
@@ -253,7 +253,7 @@ def child(folder):
 
 def once_there(folder, before=lambda: None):
     def check_interrupt():
-        if there(folder):
+        if has_started(folder):
             before()
             raise Interrupted("asked to end")
 
@@ -264,14 +264,14 @@ def kill_once(folder, whom, number):
     left = [number]
 
     def check_interrupt():
-        if left and there(folder):
+        if left and has_started(folder):
             os.kill(child(folder)[whom], left.pop())
 
     return check_interrupt
 
 
 def gone(pid, within_s=10):
-    """True once there is no such process, or it only waits to be buried."""
+    """True once the process is gone, or is a zombie."""
     late = time.monotonic() + within_s
     while True:
         try:
@@ -299,10 +299,10 @@ TrainingClient(target="child_target").run(job)
 """
 
 
-def test_nothing_outlives_a_worker_that_is_killed(bench, screened, tmp_path, findable):
-    words = json.dumps(job(bench, screened, "deaf", tmp_path).message())
+def test_no_process_outlives_a_killed_worker(evaluator, screened, tmp_path, findable):
+    words = json.dumps(job(evaluator, screened, "deaf", tmp_path).message())
     worker = subprocess.Popen([sys.executable, "-c", WORKER, words])
-    while not there(tmp_path):
+    while not has_started(tmp_path):
         assert worker.poll() is None
         time.sleep(0.02)
     about = child(tmp_path)
@@ -312,56 +312,58 @@ def test_nothing_outlives_a_worker_that_is_killed(bench, screened, tmp_path, fin
     assert gone(about["server"])
 
 
-def test_a_killed_server_takes_its_child_along_and_another_is_started(
-    bench, screened, ending, tmp_path
+def test_a_killed_server_ends_its_child_and_another_is_started(
+    evaluator, screened, ending, tmp_path
 ):
     check_interrupt = kill_once(tmp_path, "server", signal.SIGKILL)
     with pytest.raises(ChildFailure, match="SIGKILL, of the fork server"):
-        ending.run(job(bench, screened, "deaf", tmp_path), check_interrupt)
+        ending.run(job(evaluator, screened, "deaf", tmp_path), check_interrupt)
     assert gone(child(tmp_path)["pid"])
-    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+    assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_a_server_that_dies_between_trainings_is_replaced(bench, screened, ending, tmp_path):
-    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+def test_a_server_that_dies_between_trainings_is_replaced(evaluator, screened, ending, tmp_path):
+    assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
     ending._server.process.kill()
     ending._server.process.wait()
-    assert ending.run(job(bench, screened, "say", tmp_path)) == screened
+    assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_children_know_no_database(bench, screened, findable, tmp_path, monkeypatch):
+def test_children_get_no_passwords(evaluator, screened, findable, tmp_path, monkeypatch):
     for name in ("NAS_STORAGE", "NAS_STORAGE_FILE", "PGPASSWORD", "HOME_OF_BIRDS"):
         monkeypatch.setenv(name, "postgresql://nas:canary@db/nas")
-    with TrainingClient(target="child_target") as trainer, pytest.raises(ChildFailure) as told:
-        trainer.run(job(bench, screened, "secrets", tmp_path))
-    assert "secrets: ['HOME_OF_BIRDS']" in told.value.reason
+    with TrainingClient(target="child_target") as client, pytest.raises(ChildFailure) as caught:
+        client.run(job(evaluator, screened, "secrets", tmp_path))
+    assert "secrets: ['HOME_OF_BIRDS']" in caught.value.reason
 
 
-def test_a_server_that_cannot_start_is_the_machines_fault(bench, screened, tmp_path):
-    with TrainingClient(target="no_such_target") as broken, pytest.raises(ChildFailure) as told:
-        broken.run(job(bench, screened, "say", tmp_path))
-    assert told.value.kind == "setup"
+def test_a_server_that_cannot_start_is_a_fault_of_the_setup(evaluator, screened, tmp_path):
+    with TrainingClient(target="no_such_target") as broken, pytest.raises(ChildFailure) as caught:
+        broken.run(job(evaluator, screened, "say", tmp_path))
+    assert caught.value.kind == "setup"
 
 
-def test_a_child_without_room_for_its_thread_could_not_begin(bench, screened, findable, tmp_path):
-    with TrainingClient(target="child_target") as trainer:
-        trainer.run(job(bench, screened, "say", tmp_path))
-        server = trainer._server.process.pid
+def test_a_child_without_memory_for_its_thread_cannot_begin(
+    evaluator, screened, findable, tmp_path
+):
+    with TrainingClient(target="child_target") as client:
+        client.run(job(evaluator, screened, "say", tmp_path))
+        server = client._server.process.pid
         resource.prlimit(server, resource.RLIMIT_AS, (1, resource.RLIM_INFINITY))
         with pytest.raises(ChildFailure, match="setup: RuntimeError: can't start new thread"):
-            trainer.run(job(bench, screened, "say", tmp_path))
+            client.run(job(evaluator, screened, "say", tmp_path))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked")
-def test_the_kernel_takes_a_child_first(bench, screened, ending, tmp_path):
+def test_the_kernel_kills_a_child_first(evaluator, screened, ending, tmp_path):
     with pytest.raises(Interrupted):
-        ending.run(job(bench, screened, "wait", tmp_path), once_there(tmp_path))
+        ending.run(job(evaluator, screened, "wait", tmp_path), once_there(tmp_path))
     assert child(tmp_path)["oom_score_adj"] == "1000"
 
 
-def test_what_a_child_says_is_in_the_log_of_its_worker(bench, screened, ending, caplog, capfd):
+def test_the_log_of_a_child_is_in_the_log_of_its_worker(evaluator, screened, ending, caplog, capfd):
     with caplog.at_level(logging.WARNING):
-        assert ending.run(job(bench, screened, "say", Path())) == screened
+        assert ending.run(job(evaluator, screened, "say", Path())) == screened
     assert ("of.child", logging.WARNING, "fires 7") in caplog.record_tuples
     assert any("is torn" in record.message for record in caplog.records)
     assert capfd.readouterr().out == ""  # where workers print results
@@ -372,7 +374,7 @@ def test_what_a_child_says_is_in_the_log_of_its_worker(bench, screened, ending, 
 
 @contextmanager
 def group(controller, limit, limit_of_old, most):
-    """A control group of this one, of version 1 or 2, where one may be made."""
+    """A control group below this one, of version 1 or 2, where one may be made."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     rows = [line.split(":", 2) for line in lines]
     own = {kind: place.lstrip("/") for _, kinds, place in rows for kind in kinds.split(",")}
@@ -409,26 +411,28 @@ def childless_group():
         yield place
 
 
-def test_no_process_left_for_a_child_is_the_machines_fault(
-    bench, screened, childless_group, tmp_path, findable
+def test_a_process_limit_is_a_fault_of_the_setup(
+    evaluator, screened, childless_group, tmp_path, findable
 ):
-    with TrainingClient(target="child_target") as trainer:
-        trainer.run(job(bench, screened, "say", tmp_path))
-        (childless_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
+    with TrainingClient(target="child_target") as client:
+        client.run(job(evaluator, screened, "say", tmp_path))
+        (childless_group / "cgroup.procs").write_text(str(client._server.process.pid))
         with pytest.raises(ChildFailure, match=r"setup: no child could be made: .*unavailable"):
-            trainer.run(job(bench, screened, "say", tmp_path))
+            client.run(job(evaluator, screened, "say", tmp_path))
         (childless_group / "pids.max").write_text("max")
-        assert trainer.run(job(bench, screened, "say", tmp_path)) == screened
+        assert client.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_a_child_that_the_kernel_kills_for_memory(bench, screened, small_group, tmp_path, findable):
-    with TrainingClient(target="child_target") as trainer:
-        trainer.run(job(bench, screened, "say", tmp_path))
-        (small_group / "cgroup.procs").write_text(str(trainer._server.process.pid))
+def test_a_child_that_the_kernel_kills_for_memory(
+    evaluator, screened, small_group, tmp_path, findable
+):
+    with TrainingClient(target="child_target") as client:
+        client.run(job(evaluator, screened, "say", tmp_path))
+        (small_group / "cgroup.procs").write_text(str(client._server.process.pid))
         with pytest.raises(ChildFailure, match="oom: SIGKILL"):
-            trainer.run(job(bench, screened, "hog", tmp_path))
+            client.run(job(evaluator, screened, "hog", tmp_path))
         with pytest.raises(ChildFailure, match="killed: SIGKILL"):
-            trainer.run(job(bench, screened, "kill", tmp_path))
+            client.run(job(evaluator, screened, "kill", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -442,15 +446,15 @@ def test_a_child_that_the_kernel_kills_for_memory(bench, screened, small_group, 
     ],
 )
 def test_kills_for_memory_are_counted(groups, file, text, tmp_path):
-    proc, found = tmp_path / "proc", tmp_path / "groups"
+    proc, groups_folder = tmp_path / "proc", tmp_path / "groups"
     (proc / "self").mkdir(parents=True)
     (proc / "self" / "cgroup").write_text(groups + "\n")
-    assert oom_kills(proc, found) == 0
+    assert oom_kills(proc, groups_folder) == 0
     (proc / "vmstat").write_text("pgfault 9\noom_kill 3\n" if not file else "oom_kill 8\n")
     if file:
-        (found / file).parent.mkdir(parents=True)
-        (found / file).write_text(text)
-    assert oom_kills(proc, found) == 3
+        (groups_folder / file).parent.mkdir(parents=True)
+        (groups_folder / file).write_text(text)
+    assert oom_kills(proc, groups_folder) == 3
 
 
 # --- kinds by hand

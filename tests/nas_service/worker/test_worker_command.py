@@ -1,4 +1,4 @@
-"""`nas worker` as a process: its signs of life, and an output that nobody reads."""
+"""`nas worker` as a process: its pulse file, and an output without a reader."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ from launched_study import TRAINED, StudyInStore
 from nas_service.worker import health
 
 
-def test_a_worker_gives_signs_of_life(tmp_path, monkeypatch):
+def test_a_worker_touches_its_pulse_file(tmp_path, monkeypatch):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     monkeypatch.setenv("NAS_PULSE", str(tmp_path / "pulse"))
     monkeypatch.setattr(health, "BEAT_s", 0.05)
-    code, said = study.nas("worker", "--study", "tiny", "--data", str(tmp_path))
-    assert code == 0, said
+    code, output = study.nas("worker", "--study", "tiny", "--data", str(tmp_path))
+    assert code == 0, output
     now = (tmp_path / "pulse").stat().st_mtime
     assert health.pulse(tmp_path / "pulse", 10, now + 9) == ""
     assert "11 s ago" in health.pulse(tmp_path / "pulse", 10, now + 11)
@@ -35,8 +35,8 @@ def test_a_health_check_s_exit_code(tmp_path, words, code):
     assert bool(done.stderr) == bool(code)
 
 
-def test_a_worker_that_nobody_listens_to_goes_on(tmp_path):
-    """Its output is a pipe whose reader is gone before the first line."""
+def test_a_worker_without_a_reader_continues(tmp_path):
+    """Its output is a pipe whose reader is closed before the first line."""
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     reader, writer = os.pipe()
     os.close(reader)
