@@ -1,4 +1,4 @@
-"""`repair = true`: a rejected candidate is followed by its repair, once, if workers are lost, too."""
+"""`repair = true`: a rejected candidate is followed by its repair once, if workers are lost too."""
 
 import json
 import threading
