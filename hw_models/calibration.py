@@ -19,7 +19,7 @@ import numpy as np
 
 from hw_models.cost_model import ResourceUse, area_m2, price, prices_of, resource_use
 from hw_models.errors import CalibrationError, HardwareError
-from hw_models.layer_table import Array, LayerTable
+from hw_models.layer_table import Array
 from hw_models.measurements import METRICS, Measurement
 from hw_models.parameters import SCHEMA
 from hw_models.profile import Entry, Profile
@@ -150,14 +150,13 @@ class _Problem:
     @classmethod
     def of(cls, profile: Profile, measurements: Sequence[Measurement]) -> "_Problem":
         chips = [_measured_chip(profile, m) for m in measurements]
-        tables = [LayerTable.stack([m.workload]) for m in measurements]
         places = [(i, metric) for i, m in enumerate(measurements) for metric in m.values]
         sd = [measurements[i].deviations.get(metric, math.nan) for i, metric in places]
         values = np.array([measurements[i].values[metric] for i, metric in places])
         return cls(
             profile,
             chips,
-            [resource_use(p.chip, table) for p, table in zip(chips, tables, strict=True)],
+            [resource_use(p.chip, m.workload) for p, m in zip(chips, measurements, strict=True)],
             places,
             [measurements[i].name for i, _ in places],
             values,
@@ -171,7 +170,7 @@ class _Problem:
             changed = {key: profile.values[key] * f for key, f in factors.items()}
             chip = profile.chip_at(changed)
             predictions.append(price(use, area_m2(chip, use), prices_of(chip)))
-        return np.array([predictions[i][SI_TOTALS[m]][0] * METRICS[m] for i, m in self.places])
+        return np.array([predictions[i][SI_TOTALS[m]] * METRICS[m] for i, m in self.places])
 
     def sensitive(self) -> list[str]:
         """Figures that change a measured number at all."""

@@ -38,7 +38,7 @@ BATCH_CELLS = 2**14  # layers costed at once: arrays that fit into a core's cach
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """Sums of counts over the layers of N workloads, to be priced; each array is [N]."""
+    """Sums of counts over layers, to be priced: numbers for one workload, [N] for N of them."""
 
     dense_events: dict[str, Any]  # component -> events if every input spikes
     events: dict[str, Any]  # component -> events at the workload's spike rates
@@ -128,7 +128,7 @@ class CostModel:
         return BatchReport({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
     def _totals(self, layers: LayerTable) -> dict[str, Array]:
-        use = resource_use(self.chip, layers)
+        use = batch_resource_use(self.chip, layers)
         return price(use, area_m2(self.chip, use), self.prices)
 
     def _energy_tables(self, c: EventCounts, leakage_J: float) -> tuple[Breakdown, Breakdown]:
@@ -203,30 +203,41 @@ def prices_of(chip: Chip) -> Prices:
     return Prices(energy_prices(chip), chip.read_s, chip.figures.leakage_W_m2)
 
 
-def resource_use(chip: Chip, layers: LayerTable) -> ResourceUse:
-    """What N workloads use of a chip, summed over their layers: everything but the prices.
+def resource_use(chip: Chip, workload: Workload) -> ResourceUse:
+    """What a workload uses of a chip, summed over its layers: everything but the prices.
 
     Args:
         chip: The chip; its prices are not read.
-        layers: The workloads as arrays [N, L].
+        workload: The layers of a network.
 
     Returns:
-        Sums [N].
+        Sums, each a number.
     """
+    c = count_events(chip, LayerTable.of(workload))
+    plan = layer_schedule(c, workload)
+    return _summed(c, sum(plan.fill) + sum(plan.steady))
+
+
+def batch_resource_use(chip: Chip, layers: LayerTable) -> ResourceUse:
+    """As `resource_use`, of N workloads as arrays [N, L]: sums [N]."""
     c = count_events(chip, layers)
-    tiling, shares = c.tiling, active_shares(c)
+    return _summed(c, batch_makespans(c))
+
+
+def _summed(c: EventCounts, cycles: Any) -> ResourceUse:
+    """Counts summed over layers, with the read cycles of the longest path."""
+    layers, tiling, shares = c.layers, c.tiling, active_shares(c)
     counts = component_events(c)
     dense = {name: n.sum(-1) for name, n in counts.items()}
     crossbars = tiling.crossbars.sum(-1)
-    cells = crossbars * chip.figures.crossbar_size**2
+    cells = crossbars * c.chip.figures.crossbar_size**2
+    shared = np.ndim(tiling.pe_crossbars) > 0  # [N, 1]: one number per workload
     return ResourceUse(
         dense_events=dense,
         events=dense | {n: (counts[n] * x).sum(-1) for n, x in shares.items() if n in counts},
         areas={name: n.sum(-1) for name, n in area_counts(c).items()},
-        pe_crossbars=np.squeeze(tiling.pe_crossbars, -1)
-        if chip.defects.one_kernel
-        else tiling.pe_crossbars,
-        cycles=batch_makespans(c),
+        pe_crossbars=tiling.pe_crossbars[:, 0] if shared else tiling.pe_crossbars,
+        cycles=cycles,
         interval_cycles=interval_cycles(c),
         exact={
             "parameters": layers.trained_numbers.sum(-1),
@@ -240,7 +251,7 @@ def resource_use(chip: Chip, layers: LayerTable) -> ResourceUse:
 
 
 def area_m2(chip: Chip, use: ResourceUse) -> Any:
-    """Areas in m2 of the N workloads on a chip [N]."""
+    """Area in m2 of one workload, or of N workloads [N], on a chip."""
     return weighted_sum(use.areas, area_prices(chip, use.pe_crossbars))
 
 
@@ -248,12 +259,12 @@ def price(use: ResourceUse, area_m2: Any, prices: Prices) -> dict[str, Any]:
     """Totals in SI units from counts and prices.
 
     Args:
-        use: Sums of N workloads, [N] or as columns [N, 1].
-        area_m2: Their areas [N], or [N, draws].
+        use: Sums of one workload, of N [N], or of N as columns [N, 1].
+        area_m2: Their areas: a number, [N], or [N, draws].
         prices: Of one chip, or arrays [draws] of many.
 
     Returns:
-        metric -> [N], or [N, draws] for columns priced by many chips.
+        total -> number, [N], or [N, draws] for columns priced by many chips.
     """
     latency_s = use.cycles * prices.read_s
     leakage_J = prices.leakage_W_m2 * area_m2 * latency_s

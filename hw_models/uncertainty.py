@@ -15,7 +15,14 @@ import numpy as np
 
 from hw_models.area import area_prices
 from hw_models.chip import Chip
-from hw_models.cost_model import Prices, price, prices_of, resource_use, weighted_sum
+from hw_models.cost_model import (
+    Prices,
+    batch_resource_use,
+    price,
+    prices_of,
+    resource_use,
+    weighted_sum,
+)
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
 from hw_models.metrics import metrics_of
@@ -64,8 +71,8 @@ class Ensemble:
         Returns:
             metric -> [draws], in the units a person reads.
         """
-        use = resource_use(self.profile.chip, LayerTable.stack([workload]))
-        area_prices = self._area_prices(float(np.ravel(use.pe_crossbars)[0]))
+        use = resource_use(self.profile.chip, workload)
+        area_prices = self._area_prices(float(use.pe_crossbars))
         area_m2 = weighted_sum(use.areas, area_prices)
         metrics = metrics_of(price(use, area_m2, self._prices))
         return {name: np.broadcast_to(x, self.draws) for name, x in metrics.items()}
@@ -79,7 +86,7 @@ class Ensemble:
         Returns:
             metric -> [N, draws], in the units a person reads.
         """
-        use = resource_use(self.profile.chip, table).as_columns()
+        use = batch_resource_use(self.profile.chip, table).as_columns()
         shape, pe_crossbars = (len(table), self.draws), np.ravel(use.pe_crossbars)
         area_m2 = np.empty(shape)
         for number in np.unique(pe_crossbars).tolist():
