@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,19 @@ from servers import postgres
 
 # As the service's workers run: one thread a process. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NAS_SPOOL", tempfile.mkdtemp(prefix="nas-spool-"))
+TESTS = Path(__file__).parent
+LANES = ("process", "server", "training", "nightly")  # marks of all tests that are not quick
+TRAINING = (  # folders and files whose tests train networks or run searches
+    "contracts/",
+    "guarantees/test_24",
+    "nas_service/report/",
+    "nas_service/searches/",
+    "nas_service/snn/",
+    "test_benchmarks",
+    "test_end_to_end",
+    "test_growing_study",
+    "test_halving_study",
+)
 RUN = "NAS_TEST_RUN"  # the variable that names the folder which the processes of a run share
 
 
@@ -26,12 +39,52 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[RUN] = tempfile.mkdtemp(prefix="nas-tests-")
         os.chmod(os.environ[RUN], 0o711)  # noqa: S103  # the server runs as another user
 
+    os.environ["NAS_SPOOL"] = tempfile.mkdtemp(prefix="spool-", dir=os.environ[RUN])
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         folder = Path(os.environ[RUN])
         postgres.remove(folder / "postgres")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(item.path.relative_to(TESTS)).startswith(TRAINING):
+            item.add_marker(pytest.mark.training)
+        if _needs_postgres(item):
+            item.add_marker(pytest.mark.server)
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Tests of the quick lane cannot start processes."""
+    _guard.in_quick_test = not any(item.get_closest_marker(lane) for lane in LANES)
+    try:
+        return (yield)
+    finally:
+        _guard.in_quick_test = False
+
+
+class _Guard:
+    """Forbids the start of processes in tests of the quick lane."""
+
+    in_quick_test = False
+
+    def __call__(self, event: str, _: object) -> None:
+        if self.in_quick_test and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+            raise RuntimeError(f"{event}: a test that starts a process needs the mark `process`")
+
+
+_guard = _Guard()
+sys.addaudithook(_guard)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +99,7 @@ def signal_handlers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_programs() -> None:
     """PostgreSQL's server on this machine; where tests must not be left out, its lack fails."""
-    if postgres.installed():
+    if postgres.installed() or os.environ.get("NAS_TEST_POSTGRES"):
         return
     lack = "no PostgreSQL on this machine: install its server"
     if os.environ.get("CI"):
@@ -55,11 +108,10 @@ def postgres_programs() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(request: pytest.FixtureRequest) -> str:
+def postgres_server(postgres_programs: None) -> str:
     """URL of a server on which databases may be made."""
     if url := os.environ.get("NAS_TEST_POSTGRES"):
         return url
-    request.getfixturevalue("postgres_programs")
     folder = Path(os.environ[RUN])
     file = folder / "postgres-url"
     with open(folder / "lock", "w") as lock:

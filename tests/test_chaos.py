@@ -17,6 +17,7 @@ def check(found, asked):
     assert found["quarantined"] >= 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", [0, *MANY_SEEDS])
 def test_on_postgresql_with_a_restart_of_its_own_server(own_postgres, own_postgres_url, seed):
     result = chaos.one_run(own_postgres_url, PLAN, seed, own_postgres)
@@ -24,6 +25,7 @@ def test_on_postgresql_with_a_restart_of_its_own_server(own_postgres, own_postgr
     assert result["restarts"] == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", [1, *MANY_SEEDS])
 def test_on_sqlite(sqlite_url, seed):
     check(chaos.one_run(sqlite_url, PLAN, seed), PLAN.trials)

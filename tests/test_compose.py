@@ -118,6 +118,7 @@ def test_only_what_is_copied_is_sent_to_the_builder():
     assert {rule[1:] for rule in rules if rule.startswith("!")} == set(" ".join(copied).split())
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose")
 def test_compose_reads_it():
     command = ["docker-compose", "-f", str(FILE), "config", "--quiet"]
@@ -125,6 +126,7 @@ def test_compose_reads_it():
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
 def test_shellcheck_has_nothing_to_say():
     subprocess.run(["shellcheck", str(ROOT / "tests/compose/entrypoint.sh")], check=True)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 RINGS = [
     ("hw_models", {"torch", "optuna", "pydantic", "nas_service", "sqlalchemy"}),
     ("nas_service", {"torch", "optuna"}),

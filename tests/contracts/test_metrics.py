@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -53,11 +54,16 @@ def spec_of(*constraints, proxies=(), **objective):
 BUDGETS = Budgets.of(spec_of())
 SPACE = BUDGETS.workloads.space
 CANDIDATES = batch_of_numbers(SPACE, np.arange(SPACE.size // 2, SPACE.size, 97))
-WORKLOADS = [
-    BUDGETS.workloads.workload(CANDIDATES.architecture(SPACE, n)).at_rate(0.0)
-    for n in range(len(CANDIDATES.cells))
-]
 PROFILE = load_profile("corrected")
+
+
+@cache
+def workloads():
+    """Of all candidates."""
+    return [
+        BUDGETS.workloads.workload(CANDIDATES.architecture(SPACE, n)).at_rate(0.0)
+        for n in range(len(CANDIDATES.cells))
+    ]
 
 
 def evaluation():
@@ -65,7 +71,7 @@ def evaluation():
     return Evaluation(
         CANDIDATES.architecture(SPACE, 0),
         "trained",
-        PROFILE.estimate(WORKLOADS[0]),
+        PROFILE.estimate(workloads()[0]),
         chance=0.1,
         seed=0,
         fidelity=1,
@@ -78,13 +84,13 @@ def evaluation():
 
 def alike_for_one_many_and_a_draw(name):
     """The three paths of a hardware metric; returns its values [N]."""
-    one = np.array([PROFILE.estimate(w).metrics()[name] for w in WORKLOADS], dtype=np.float64)
+    one = np.array([PROFILE.estimate(w).metrics()[name] for w in workloads()], dtype=np.float64)
     many = BUDGETS.costed(CANDIDATES).metrics[name]
     assert np.allclose(many, one, rtol=1e-12, atol=0)
     ensemble, table = Ensemble(PROFILE, DRAWS), BUDGETS.workloads.table(CANDIDATES)
     drawn = ensemble.metrics_batch(table)[name]
-    assert drawn.shape == (len(WORKLOADS), DRAWS)
-    for row, workload in zip(drawn, WORKLOADS, strict=True):
+    assert drawn.shape == (len(workloads()), DRAWS)
+    for row, workload in zip(drawn, workloads(), strict=True):
         assert np.allclose(row, ensemble.metrics(workload)[name], rtol=1e-12, atol=0)
     return one, drawn
 

@@ -7,6 +7,8 @@ import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import OTHER_MACHINE, Plan, WorkerProcess
 
+pytestmark = pytest.mark.process
+
 LONGEST = 60  # moments of a worker's life; a trial has about 35
 
 

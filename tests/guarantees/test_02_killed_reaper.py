@@ -1,8 +1,11 @@
 """A worker that takes a lost trial over may be killed at that: the trial is offered again, once."""
 
+import pytest
 import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
+
+pytestmark = pytest.mark.process
 
 CLAIM = range(12, 42)  # moments from before a worker's claim to its training
 

@@ -13,6 +13,8 @@ from nas_service.metrics import Evaluation
 from nas_service.store.records import Limits
 from nas_service.store.trial_queue import TrialQueue
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("gate", ["begin", "training", "tell"])
 def test_03_stood_still(store_url, tmp_path, gate):

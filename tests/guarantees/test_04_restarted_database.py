@@ -5,6 +5,8 @@ import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("gate", ["ask", "begin", "training", "beat", "tell"])
 def test_04_crashed_while(own_postgres, own_postgres_url, tmp_path, gate):

@@ -2,10 +2,13 @@
 
 import random
 
+import pytest
 import worker_harness as harness
 from servers.proxy import Proxy
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
+
+pytestmark = pytest.mark.process
 
 TRIALS = 12
 

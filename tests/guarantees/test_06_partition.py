@@ -6,6 +6,8 @@ from servers.proxy import Proxy
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
 
+pytestmark = pytest.mark.process
+
 LEASE_s = 1.0
 
 

@@ -1,8 +1,11 @@
 """A training that runs out of memory: its child alone ends, and it is tried once more."""
 
+import pytest
 import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
+
+pytestmark = pytest.mark.process
 
 
 def history_of(url, folder, crashes):

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import worker_harness as harness
 from click.testing import CliRunner
 from study_history import StudyHistory
@@ -9,6 +10,8 @@ from worker_harness import Plan, WorkerProcess
 
 from nas_service.cli.main import main
 from nas_service.store.store import Store
+
+pytestmark = pytest.mark.process
 
 
 def test_08_poison(sqlite_url, tmp_path):

@@ -1,10 +1,13 @@
 """A worker whose trainings all crash their process leaves the study to others."""
 
+import pytest
 import worker_harness as harness
 from study_history import StudyHistory
 from worker_harness import Plan, WorkerProcess
 
 from nas_service.worker.trial_run import MOST_CRASHES
+
+pytestmark = pytest.mark.process
 
 TRAININGS = 8
 

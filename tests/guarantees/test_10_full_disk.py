@@ -20,6 +20,7 @@ from nas_service.worker.spool import Spool
 from nas_service.worker.training_process.failures import kind_of
 
 
+@pytest.mark.process
 def test_10_full_disk(sqlite_url, tmp_path):
     harness.make_study(sqlite_url, 20)
     full = WorkerProcess(Plan(sqlite_url, tmp_path, prepare_store=harness.fill_disk))

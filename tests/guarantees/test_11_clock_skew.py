@@ -13,6 +13,8 @@ from worker_harness import Plan, WorkerProcess
 
 from nas_service.store.store import Store
 
+pytestmark = pytest.mark.process
+
 LEASE_s = 2.0
 HOUR_s = 3600
 SOURCE = """

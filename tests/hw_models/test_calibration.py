@@ -75,6 +75,7 @@ def test_one_figure_and_its_prior_by_hand():
     assert figure.low == pytest.approx(figure.after / reach, rel=1e-6)
 
 
+@pytest.mark.training
 def test_what_is_not_fitted_widens_the_intervals_of_the_others():
     """Truths drawn from the figures' own ranges, of which the data determine only some."""
     keys = ["clock", "sar_bit_energy", "sram_bit_energy", "wire_bit_energy", "mux_energy"]
@@ -107,6 +108,7 @@ def test_a_clock_that_the_converter_hides_stays():
     assert (figure.after, figure.identified) == (250, False)
 
 
+@pytest.mark.training
 def test_noise_widens_the_interval_and_the_truth_lies_inside():
     hits, widths, truth = 0, [], {"clock": 310, "h_tree_area": 9e4}
     for seed in range(10):

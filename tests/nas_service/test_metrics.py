@@ -7,16 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from hw_models import load_profile
+from hw_models import Layer, Workload, load_profile
 from nas_service.errors import SpecError
 from nas_service.metrics import METRICS, Evaluation, measure, values_with_fallbacks
-from nas_service.snn.trace import trace
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.spaces.task import Task
 
 A = Architecture((Cell(("skip",) * 6),), 4, 2, 16, 2, 8)
-REPORT = load_profile("spikesim_rram").estimate(trace(A, Task(1, 8, 10)))
+REPORT = load_profile("spikesim_rram").estimate(Workload((Layer("readout", "linear", 16, 10),), 2))
 REJECTED = Evaluation(A, "rejected", REPORT, chance=0.1, seed=3, reason="over budget")
 DIVERGED = replace(REJECTED, outcome="diverged", reason="loss nan", seconds=1.5)
 TRAINED = Evaluation(

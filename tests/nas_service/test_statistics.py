@@ -1,12 +1,19 @@
 """Intervals against sums by hand, scipy and repeated draws."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata, spearmanr, ttest_ind
 
 from nas_service.statistics import difference, holm, mean, ranks, spearman
+
+
+def scipy_stats():
+    """Loaded when a test needs it, as it takes a second."""
+    return import_module("scipy.stats")
+
 
 SMALL = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
@@ -29,7 +36,7 @@ def test_what_excludes_zero():
 @settings(max_examples=30, derandomize=True, deadline=None)
 @given(SMALL)
 def test_ranks_of_ties(values):
-    assert ranks(values).tolist() == rankdata(values).tolist()
+    assert ranks(values).tolist() == scipy_stats().rankdata(values).tolist()
 
 
 @settings(max_examples=30, derandomize=True, deadline=None)
@@ -40,7 +47,7 @@ def test_rank_correlation(pairs):
     if len(set(a)) == 1 or len(set(b)) == 1:
         assert found is None
     else:
-        assert found.value == pytest.approx(spearmanr(a, b).statistic)
+        assert found.value == pytest.approx(scipy_stats().spearmanr(a, b).statistic)
         assert -1 <= found.low <= found.value <= found.high <= 1
 
 
@@ -68,7 +75,7 @@ SAMPLES = st.lists(st.integers(0, 50), min_size=2, max_size=6)
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(*[st.lists(st.integers(0, 50), min_size=2, max_size=6, unique=True)] * 2)
 def test_differences_of_means(a, b):
-    found, peer = difference(a, b), ttest_ind(a, b, equal_var=False)
+    found, peer = difference(a, b), scipy_stats().ttest_ind(a, b, equal_var=False)
     assert found.p == pytest.approx(peer.pvalue, abs=1e-9)
     low, high = peer.confidence_interval(0.9)
     assert (found.interval(0.9).low, found.interval(0.9).high) == pytest.approx((low, high))

@@ -48,7 +48,7 @@ class StudyInStore:
             return db.execute(query).fetchall()
 
 
-def wait_until(true, seconds: float = 60.0) -> None:
+def wait_until(true, seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come"

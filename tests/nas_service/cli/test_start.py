@@ -7,6 +7,8 @@ import pytest
 import tiny
 from nas_command import Folder
 
+pytestmark = pytest.mark.process
+
 PROGRAM = """
 import sys
 from click.testing import CliRunner

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from dashboard_site import Site
 
+pytestmark = pytest.mark.process
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 

@@ -138,6 +138,7 @@ def test_the_list_is_finite_whatever_the_store_holds(
     assert json.loads(json.dumps(constraints, allow_nan=False)) == constraints
 
 
+@pytest.mark.process
 def test_a_trial_of_another_process_appears(tmp_path: Path) -> None:
     database = tmp_path / "store.db"
     storage = RDBStorage(f"sqlite:///{database}")

@@ -131,6 +131,7 @@ print(cached(Path(sys.argv[2]), "x", lambda: samples(step=1)).digest)
 """
 
 
+@pytest.mark.process
 def test_processes_that_make_it_at_once(tmp_path):
     words = [sys.executable, "-c", MAKE, str(Path(__file__).parent), str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits
 
 from nas_service.data import DATASETS
 from nas_service.data.batches import all_images, batch, raw, scale
@@ -46,6 +45,8 @@ def test_digits_split_once():
 
 def test_digits_never_share_an_image():
     """1797 images; the 360 of the test are the same whoever asks."""
+    from sklearn.datasets import load_digits
+
     train, test = DATASETS["digits"].read_train(Path()), DATASETS["digits"].read_test(Path())
     shown = [raw(part, slice(None)).numpy() for part in (train, test)]
     assert (len(train), len(test), shown[0].min(), shown[0].max()) == (1437, 360, 0, 16)

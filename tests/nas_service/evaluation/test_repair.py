@@ -1,5 +1,6 @@
 """The cheapest repair of a rejected candidate passes the screening, and nothing smaller does."""
 
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
 @settings(max_examples=5, derandomize=True, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["digits", "cifar10", "backward"]))
 def test_the_shipped_studies(seed, name):
-    bench = SHIPPED[name]
+    bench = _shipped()[name]
     drawn = sample_batch(bench.workloads.space, 5, seed)
     for n in range(5):
         a = drawn.architecture(bench.workloads.space, n)
@@ -149,6 +150,7 @@ def parameters_drawn(space, parameters):
     return space.draw(FixedTrial(parameters))
 
 
+@functools.cache
 def _shipped():
     digits = load_spec(STUDIES / "digits.toml")
     tree = json.loads(digits.model_dump_json())
@@ -159,9 +161,6 @@ def _shipped():
     tree["space"]["head_pool"] = [1, 2, 4]
     specs = {"digits": digits, "cifar10": parse_spec(json.dumps(tree), "x"), "backward": backward}
     return {name: Evaluator.open(spec, Path()) for name, spec in specs.items()}
-
-
-SHIPPED = _shipped()
 
 
 def test_batches_are_screened_as_one_by_one():

@@ -167,6 +167,7 @@ BIG = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="a fork's peak of memory is Linux's")
 def test_the_bound_on_memory_holds():
     """Peaks of resident memory of real trainings, each in a process of its own."""

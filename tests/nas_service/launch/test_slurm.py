@@ -35,6 +35,7 @@ def slurm_cluster(**given: object) -> slurm.Cluster:
     return slurm.Cluster(**{**paths, **given})  # type: ignore[arg-type]
 
 
+@pytest.mark.process
 @given(folder=st.text(min_size=1, max_size=30), workers=st.integers(1, 10_000))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_a_script_passes_any_path_on_as_it_is(folder, workers):
@@ -53,6 +54,7 @@ def test_a_script_passes_any_path_on_as_it_is(folder, workers):
     assert told.decode().split("\0") == [path, *words, ""]
 
 
+@pytest.mark.process
 def test_a_script_s_directives():
     job = Job("tiny", 8, cpus=2, memory_GiB=6, gpu=True, grace_s=90)
     more = ("qos=long", "exclusive")
@@ -87,6 +89,7 @@ def test_a_directive_that_is_ours_or_none_is_refused(text):
         slurm.script(Job("tiny"), slurm_cluster(directives=(text,)))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
 def test_shellcheck_has_nothing_to_say():
     text = slurm.script(Job("tiny", 3, gpu=True), slurm_cluster(data="/it's here"))
@@ -96,6 +99,7 @@ def test_shellcheck_has_nothing_to_say():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.process
 def test_two_tasks_of_an_array_do_a_study(tmp_path):
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     path = tmp_path / "job.sh"
@@ -116,13 +120,14 @@ def test_two_tasks_of_an_array_do_a_study(tmp_path):
         for i in (1, 2)
     ]
     for i, task in enumerate(tasks, 1):
-        out, err = task.communicate(timeout=120)
+        out, err = task.communicate(timeout=300)
         assert task.returncode == 0, err
         assert out.startswith(f"worker {i} on ")
         assert "end: " in out
     assert study.rows(TRAINED) == [(2, 2)]
 
 
+@pytest.mark.process
 def test_the_signal_to_end_reaches_the_worker(tmp_path):
     """The shell gives its place to the worker, which releases the trial in hand."""
     study = StudyInStore(tmp_path, epochs=200, trainings=1)
@@ -132,7 +137,7 @@ def test_the_signal_to_end_reaches_the_worker(tmp_path):
     task = subprocess.Popen(["bash", str(tmp_path / "job.sh")], cwd=tmp_path)
     wait_until(lambda: study.rows(TRAINING))
     task.send_signal(signal.SIGTERM)
-    assert task.wait(timeout=60) >= 0, "it ended by itself"
+    assert task.wait(timeout=180) >= 0, "it ended by itself"
     assert study.rows("select state from nas_leases where state != 'reported'") == [("pending",)]
 
 

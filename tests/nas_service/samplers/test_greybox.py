@@ -321,6 +321,7 @@ def test_the_example_of_the_documentation():
     assert all(t.values[1] <= 5000 and t.params["activation"] == "relu" for t in best)
 
 
+@pytest.mark.process
 def test_the_folder_alone_is_a_package_under_any_name(tmp_path):
     """Copied elsewhere, where nothing else of this project can be loaded, it proposes the same."""
     folder = Path(greybox.__file__).parent

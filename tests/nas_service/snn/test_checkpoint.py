@@ -146,6 +146,7 @@ for epoch in fit(network(), stripes(), ADAMW, 3, saved=CheckpointFile(Path(sys.a
 """
 
 
+@pytest.mark.process
 def test_a_killed_process_is_continued(tmp_path):
     """SIGKILL behind the second epoch, before it is kept: it is trained again."""
     child = subprocess.Popen(

@@ -124,6 +124,7 @@ def _many(pool: str, width: int, ready) -> None:
         inherit(network(), A, Path(pool))
 
 
+@pytest.mark.process
 def test_two_processes_lose_nothing(tmp_path):
     """Each writes blocks of its own shapes 20 times: all of both are there, and readable."""
     path, context = tmp_path / "shared.safetensors", multiprocessing.get_context("fork")

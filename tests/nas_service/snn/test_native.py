@@ -74,6 +74,7 @@ def test_a_failed_build_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_no_compiler_is_one_line_of_log(tmp_path):
     names, log = say_backend(PATH=str(tmp_path), NAS_CACHE=str(tmp_path), NAS_NEURONS="auto")
     assert names == ["python", "python"]
@@ -82,6 +83,7 @@ def test_no_compiler_is_one_line_of_log(tmp_path):
     assert "no C++ compiler (g++, clang++, c++)" in log[0]
 
 
+@pytest.mark.process
 def test_the_cpp_scan_by_choice_without_a_compiler_is_an_error(tmp_path):
     names, log = say_backend(PATH=str(tmp_path), NAS_CACHE=str(tmp_path), NAS_NEURONS="cpp")
     assert names == []
@@ -106,6 +108,7 @@ def watched(tmp_path_factory):
     return program
 
 
+@pytest.mark.process
 def test_no_access_outside_of_the_tensors(watched):
     done = subprocess.run([watched], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -116,6 +119,7 @@ def test_no_access_outside_of_the_tensors(watched):
     assert convolutions == "432 convolutions"
 
 
+@pytest.mark.process
 def test_the_sanitizer_finds_a_tensor_too_small(watched):
     done = subprocess.run([watched, "short"], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 def test_kernels_in_the_interpreter():

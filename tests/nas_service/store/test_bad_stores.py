@@ -195,6 +195,7 @@ main(["migrate"])
 """
 
 
+@pytest.mark.process
 def test_a_file_that_may_only_be_read():
     """By the rights of a user who is not root."""
     folder = Path(tempfile.mkdtemp(prefix="nas-read-only-"))

@@ -236,6 +236,7 @@ def script(text, *words):
     return done.stdout
 
 
+@pytest.mark.process
 def test_sixteen_processes_make_one_store(store_url):
     assert script(TOGETHER, store_url).strip() == str([0] * 16)
     found = rows(store_url)
@@ -304,6 +305,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.process
 def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
     """Killed before its first statement, before others on the way, and not at all."""
     points = [0, 26, 41, 56, 75, 10**6]
@@ -326,6 +328,7 @@ with schema.open_engine(checked_url(sys.argv[1])) as engine, migration._exclusiv
 """
 
 
+@pytest.mark.process
 def test_a_lock_ends_with_its_process(store_url, opened):
     command = [sys.executable, "-W", "ignore", "-c", HOLDING, store_url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

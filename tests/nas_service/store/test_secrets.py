@@ -67,6 +67,7 @@ def nas(words, folder, url, monkeypatch):
     return done.exit_code, done.output
 
 
+@pytest.mark.process
 def test_local_workers_keep_the_password(server, tmp_path):
     """They get it through their environment, which no other user sees."""
     (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))

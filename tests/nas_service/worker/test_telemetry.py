@@ -179,6 +179,7 @@ raise OSError("four")
 """
 
 
+@pytest.mark.process
 def test_a_process_logs_only_json_lines():
     done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]

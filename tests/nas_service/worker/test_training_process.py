@@ -30,6 +30,8 @@ from nas_service.worker.training_process import (
 )
 from nas_service.worker.training_process.failures import failure_of, kind_of, oom_kills
 
+pytestmark = pytest.mark.process
+
 SUPPORT = Path(__file__).parents[2] / "support"
 TREE = {
     "name": "x",

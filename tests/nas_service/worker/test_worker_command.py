@@ -22,6 +22,7 @@ def test_a_worker_touches_its_pulse_file(tmp_path, monkeypatch):
     assert "No such file" in health.pulse(tmp_path / "none", 10, now)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "code"),
     [(["pulse", "FILE", "60"], 0), (["pulse", "none", "60"], 1), (["pulse", "FILE"], 2), ([], 2),
@@ -35,6 +36,7 @@ def test_a_health_check_s_exit_code(tmp_path, words, code):
     assert bool(done.stderr) == bool(code)
 
 
+@pytest.mark.process
 def test_a_worker_without_a_reader_continues(tmp_path):
     """Its output is a pipe whose reader is closed before the first line."""
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
@@ -43,6 +45,6 @@ def test_a_worker_without_a_reader_continues(tmp_path):
     words = [sys.executable, "-m", "nas_service", "worker", "--study", "tiny"]
     environment = {**os.environ, "NAS_STORAGE": f"sqlite:///{study.db}"}
     with os.fdopen(writer, "wb") as pipe:
-        subprocess.run(words, stdout=pipe, env=environment, cwd=tmp_path, check=False, timeout=120)
+        subprocess.run(words, stdout=pipe, env=environment, cwd=tmp_path, check=False, timeout=300)
     assert study.rows(TRAINED) == [(2, 2)]
     assert study.rows("select distinct state from nas_leases") == [("reported",)]
