@@ -9,7 +9,6 @@ import numpy as np
 PATH = "connected"  # the check that some path leads from input to output
 MEMORY = "training.memory_GiB"  # the check that a training fits the memory it may take
 NO_PATH = "no path from input to output"
-_MEMORY_TEXT = "training needs about"
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Rejection:
     @classmethod
     def too_large(cls, need_GiB: float, limit_GiB: float) -> "Rejection":
         """Of a candidate whose training does not fit into memory."""
-        return cls((MEMORY,), f"{_MEMORY_TEXT} {need_GiB:.3g} GiB of {limit_GiB:g}")
+        return cls((MEMORY,), f"training needs about {need_GiB:.3g} GiB of {limit_GiB:g}")
 
     @classmethod
     def out_of_memory(cls, failure: object) -> "Rejection":
@@ -51,13 +50,3 @@ def total_violation(violations: Iterable[Any]) -> Any:
         A number or an array [N]; 0 where every budget is kept.
     """
     return sum((np.maximum(violation, 0.0) for violation in violations), start=0.0)
-
-
-def checks_named(reason: str) -> tuple[str, ...]:
-    """The checks that a stored reason names, for trials stored before these had their own field."""
-    text = reason.partition(";")[0]
-    if text == NO_PATH:
-        return (PATH,)
-    if text.startswith(_MEMORY_TEXT):
-        return (MEMORY,)
-    return tuple(part.split()[0] for part in text.split(", ") if part.endswith("over budget"))

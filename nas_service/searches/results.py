@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from nas_service.metrics import MEASURED, PROXY, Evaluation
-from nas_service.rejection import NO_PATH, PATH, checks_named, total_violation
+from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import dominated_share, nondominated, on_front
 from nas_service.searches.session import Search
@@ -316,14 +316,8 @@ def _candidate(
         spec.known_violations(row.metrics),
         row.test_accuracy,
         str(trial.user_attrs.get("reason", "")),
-        _rejected_by(trial.user_attrs),
+        tuple(trial.user_attrs.get("rejected_by", ())),
     )
-
-
-def _rejected_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    if "rejected_by" in attributes:
-        return tuple(attributes["rejected_by"])
-    return checks_named(str(attributes.get("reason", "")))
 
 
 def count(outcomes: dict[int, str]) -> dict[str, int]:

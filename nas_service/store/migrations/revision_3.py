@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nas_service.store import renamed_keys
+from nas_service.store import rejected_checks, renamed_keys
 
 revision = "3"
 down_revision = "2"
@@ -40,3 +40,4 @@ def upgrade() -> None:
     known = attempts.c.result_kind == "answered"
     db.execute(attempts.update().where(known).values(result_kind="from_archive"))
     renamed_keys.rewrite(db)
+    rejected_checks.add_attributes(db)

@@ -113,6 +113,17 @@ def test_nothing_is_lost_by_the_migration(template, tmp_path):
     assert {"reported", "awaiting_duplicate", "pending", "failed"} <= set(renamed.values())
 
 
+def test_rejected_trials_name_their_checks(store):
+    """Each rejected trial has the names that the version before read from its reason."""
+    counts = {}
+    for name in STUDIES:
+        result = read(open_search(store, name))
+        rejected = [c for c in result.candidates if c.outcome == "rejected"]
+        assert all(c.rejected_by and c.reason for c in rejected)
+        counts |= {name: result.rejected_by} if rejected else {}
+    assert counts, "the fixture has rejected trials"
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_specifications_have_the_new_keys_in_both_tables(store, migrated, name):
     search = open_search(store, name)
