@@ -37,10 +37,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import rankdata, spearmanr
 
+from nas_service.metrics import PROXIES
 from nas_service.snn.network import CellNetwork, Network
 from nas_service.snn.neurons import Neuron
 from nas_service.snn.operations import Style, build
-from nas_service.snn.proxies import BATCHES, PROXIES, score
+from nas_service.snn.proxies.scoring import BATCHES, score
 from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import EDGE_NAMES, OUTPUT, Cell

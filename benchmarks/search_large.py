@@ -50,7 +50,7 @@ from nas_service.samplers import sampler_of
 from nas_service.samplers.greybox.pareto import hypervolume
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.searches.optuna_trial import TRAINABLE
-from nas_service.snn.proxies import score
+from nas_service.snn.proxies.scoring import score
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, sample_batch

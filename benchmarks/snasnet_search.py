@@ -37,11 +37,8 @@ from torch.nn.utils import parametrize
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF
 from nas_service.snn.operations import Style, build
-from nas_service.snn.proxies import (
-    BATCHES,
-    log_determinant,
-    sparsity_aware_kernels,
-)
+from nas_service.snn.proxies.kernels import log_determinant, sparsity_aware_kernels
+from nas_service.snn.proxies.scoring import BATCHES
 from nas_service.snn.quantization import Rounding
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import EDGE_NAMES, EDGES, OUTPUT, Cell

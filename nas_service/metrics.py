@@ -17,9 +17,32 @@ OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
 MEASURED = ("trained", "scored")  # outcomes with all metrics that the study asks for
 
 PROXY = "proxy_"  # before the name of a proxy in the name of its metric
-PROXY_NAMES = {"sahd", "sahd_n", "hamming", "convolutions", "depth", "threshold_depth"}
 WORST_PROXY = -1e6  # below every score: of a candidate that has none
 
+
+@dataclass(frozen=True)
+class Proxy:
+    """A training-free score of a network, higher is better; its metric is `proxy_NAME`."""
+
+    function: str  # module:function in nas_service.snn.proxies, which loads torch
+    source: str
+    structural: bool = False  # a function of a cell's edges, not of a network and images
+
+
+PROXIES: dict[str, Proxy] = {
+    "convolutions": Proxy("structure:convolutions", "convolutions of all cells", structural=True),
+    "depth": Proxy(
+        "structure:depth", "convolutions on the longest path of each cell", structural=True
+    ),
+    "hamming": Proxy("kernels:hamming", "Mellor et al., ICML 2021, on spikes"),
+    "sahd": Proxy("kernels:sahd", "Kim et al., ECCV 2022, alpha 0.5"),
+    "sahd_n": Proxy("kernels:sahd_n", "Kim et al., ECCV 2022, alpha half the number of neurons"),
+    "threshold_depth": Proxy(
+        "structure:threshold_depth",
+        "chosen on half of the functions in SpikeNAS-Bench's CIFAR-10 table, judged on the other",
+        structural=True,
+    ),
+}
 
 Rate = float | tuple[float, ...]  # of a layer's inputs: over all time steps, or in each
 
@@ -199,7 +222,7 @@ METRICS: dict[str, Metric] = {
         lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
     ),
     **{name: hardware_metric(name, metric) for name, metric in HARDWARE_METRICS.items()},
-    **{PROXY + name: _proxy(name) for name in sorted(PROXY_NAMES)},
+    **{PROXY + name: _proxy(name) for name in PROXIES},
 }
 CONFIDENCE = "@"  # between a metric and the confidence of its bound
 

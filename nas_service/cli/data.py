@@ -91,7 +91,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
 def _is_present(source: Any, folder: Path, part: str) -> bool:
     from nas_service.data.dataset import Files
 
-    return not isinstance(source, Files) or source.place(folder, part) is not None
+    return not isinstance(source, Files) or source.location(folder, part) is not None
 
 
 def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Data sets by name. A new one is one file and one line here."""
+"""Data sets by name. A new one is one file in `sets` and one line in DATASETS."""
 
 from nas_service.data.dataset import Files, Source
 from nas_service.data.sets import (
@@ -7,19 +7,17 @@ from nas_service.data.sets import (
     digits,
     dvs_gesture,
     image_folder,
+    mnist,
     n_mnist,
     tiny_imagenet,
-)
-from nas_service.data.sets import (
-    mnist as idx,
 )
 from nas_service.errors import SpecError, pick
 from nas_service.study.sections import Data
 
 DATASETS: dict[str, Source] = {
     "digits": digits.SOURCE,
-    "mnist": idx.MNIST,
-    "fashion_mnist": idx.FASHION_MNIST,
+    "mnist": mnist.MNIST,
+    "fashion_mnist": mnist.FASHION_MNIST,
     "cifar10": cifar.CIFAR10,
     "cifar100": cifar.CIFAR100,
     "tiny_imagenet_200": tiny_imagenet.SOURCE,
@@ -27,18 +25,27 @@ DATASETS: dict[str, Source] = {
     "dvs128_gesture": dvs_gesture.SOURCE,
     "cifar10_dvs": cifar10_dvs.SOURCE,
 }
-OF_A_FOLDER = ("size", "classes", "channels", "resize")  # keys of [data] that others know better
+IMAGE_FOLDER_KEYS = ("size", "classes", "channels", "resize")  # other data sets fix them
 
 
 def source_of(data: Data) -> Source:
-    """The data set that a study's `[data]` asks for; SpecError where it asks for too little."""
+    """The data set of a study.
+
+    Args:
+        data: The section `[data]` of the study.
+
+    Raises:
+        SpecError: The data set is unknown, needs another key, or does not have a given one.
+    """
     if data.name == image_folder.NAME:
         return _folder(data)
     source = pick({**DATASETS, image_folder.NAME: None}, data.name, "data set")
-    assert source is not None  # noqa: S101  the folder is dealt with above
+    assert source is not None  # noqa: S101  image_folder is handled above
     fields = Data.model_fields
-    if given := [key for key in OF_A_FOLDER if getattr(data, key) != fields[key].default]:
-        raise SpecError(f"data.{given[0]}: only for {image_folder.NAME}; {data.name} has its own")
+    if given := [key for key in IMAGE_FOLDER_KEYS if getattr(data, key) != fields[key].default]:
+        raise SpecError(
+            f"data.{given[0]}: only for {image_folder.NAME}; {data.name} has a fixed one"
+        )
     if data.archive is None:
         return source
     if not isinstance(source, Files):

@@ -1,4 +1,4 @@
-"""Folders, zip and tar archives read alike; members with hostile names or sizes are refused."""
+"""One interface to folders, zip and tar archives; hostile names and sizes are refused."""
 
 import gzip
 import os
@@ -25,26 +25,40 @@ DAMAGED = (
 
 
 class FileTree(Protocol):
-    """Files below `root` by their relative names; hidden files are not seen."""
+    """Files of a folder or archive, with names relative to `root`; hidden files are ignored."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """The folder or archive."""
 
     @property
-    def root(self) -> str: ...
+    def root(self) -> str:
+        """The folder inside it that names are relative to."""
 
     def names(self, under: Collection[str]) -> list[str]:
-        """The files that are, or lie below, one of `under`; sorted."""
+        """Sorted names of files that are one of `under`, or below one of these folders."""
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Each file with its bytes, in any order; DataError names what is missing or damaged."""
+        """Each file with its bytes, in any order.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
 
     def below(self, root: str) -> "FileTree":
-        """The same files, named from `root` on."""
+        """The files of a folder inside, with names relative to it."""
 
 
 def open_tree(path: Path, root: str = "") -> FileTree:
-    """A folder, a zip or a tar archive (plain or gzip), told apart by what is in the file."""
+    """Opens a folder, a zip archive or a tar archive (plain or gzip); its content decides.
+
+    Args:
+        path: The folder or archive.
+        root: The folder inside it that names are relative to.
+
+    Raises:
+        DataError: It is none of these, or damaged.
+    """
     if path.is_dir():
         return Folder(path, root)
     try:
@@ -69,10 +83,12 @@ class _Rooted:
 
 @dataclass(frozen=True)
 class Folder(_Rooted):
+    """The files of a folder."""
+
     def names(self, under: Collection[str]) -> list[str]:
         top = self.path / self.root
-        found = {name.as_posix() for start in under for name in _files(top, start)}
-        return sorted(name for name in found if not _hidden(name))
+        names = {name.as_posix() for start in under for name in _files(top, start)}
+        return sorted(name for name in names if not _hidden(name))
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name in names:
@@ -96,6 +112,8 @@ def _files(top: Path, start: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Zip(_Rooted):
+    """The files of a zip archive."""
+
     @cached_property
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         try:
@@ -104,17 +122,17 @@ class Zip(_Rooted):
         except DAMAGED as error:
             raise DataError(f"{self.path}: damaged or unreadable ({error})") from error
         _demand_total(self.path, len(infos), sum(info.file_size for info in infos))
-        found: dict[str, zipfile.ZipInfo] = {}
+        members: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             _demand_legal(self.path, info.filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{self.path}: member {info.filename!r:.90} is a link or device")
-            if info.filename in found:
-                raise DataError(f"{self.path}: member {info.filename!r:.90} is there twice")
+            if info.filename in members:
+                raise DataError(f"{self.path}: member {info.filename!r:.90} is listed twice")
             if not info.is_dir():
-                found[info.filename] = info
-        return found
+                members[info.filename] = info
+        return members
 
     def names(self, under: Collection[str]) -> list[str]:
         return _selected(self._members, self.root, under)
@@ -136,6 +154,8 @@ class Zip(_Rooted):
 
 @dataclass(frozen=True)
 class Tar(_Rooted):
+    """The files of a tar archive, which is read from start to end."""
+
     def names(self, under: Collection[str]) -> list[str]:
         return _selected(self._names, self.root, under)
 
@@ -144,17 +164,17 @@ class Tar(_Rooted):
         names = [name for name, _ in self._walk(())]
         if len(set(names)) < len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
-            raise DataError(f"{self.path}: member {twice!r:.90} is there twice")
+            raise DataError(f"{self.path}: member {twice!r:.90} is listed twice")
         return names
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        left = {_joined(self.root, name): name for name in names}
-        for member, body in self._walk(left.keys()):
-            if member in left:
-                yield left.pop(member), body
-            if not left:
+        wanted = {_joined(self.root, name): name for name in names}
+        for member, body in self._walk(wanted.keys()):
+            if member in wanted:
+                yield wanted.pop(member), body
+            if not wanted:
                 return
-        for missing in left.values():
+        for missing in wanted.values():
             raise DataError(f"{self.path}: member {missing!r:.90} is missing")
 
     def _walk(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -181,7 +201,7 @@ def _opened(path: Path) -> BufferedReader | gzip.GzipFile:
 
 def _body(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(info)
-    assert file is not None  # noqa: S101  only asked of plain files
+    assert file is not None  # noqa: S101  it is called for plain files only
     body = file.read()
     if len(body) != info.size:
         raise EOFError(f"{info.name!r:.90} ends early")
@@ -197,22 +217,26 @@ def _tar_name(path: Path, info: tarfile.TarInfo) -> str:
 
 
 class _Metered:
-    """Lets a tar reader have no more bytes than the members it has announced so far."""
+    """Gives a tar reader no more bytes than the headers of its members have announced so far.
+
+    A hostile archive could otherwise unpack without end between two members.
+    """
 
     def __init__(self, raw: BufferedReader | gzip.GzipFile, path: Path) -> None:
         self.raw, self.path = raw, path
         self.allowed = SLACK_B
-        self.taken = 0
+        self.bytes_read = 0
 
     def allow(self, size: int) -> None:
-        self.allowed = max(self.allowed, self.taken + SLACK_B) + size
+        """Allows the bytes of the next member."""
+        self.allowed = max(self.allowed, self.bytes_read + SLACK_B) + size
 
     def read(self, size: int) -> bytes:
-        got = self.raw.read(size)
-        self.taken += len(got)
-        if self.taken > self.allowed:
+        chunk = self.raw.read(size)
+        self.bytes_read += len(chunk)
+        if self.bytes_read > self.allowed:
             raise DataError(f"{self.path}: more between two members than a tar archive has there")
-        return got
+        return chunk
 
 
 def _selected(names: Collection[str], root: str, under: Collection[str]) -> list[str]:

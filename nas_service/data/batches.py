@@ -1,6 +1,6 @@
 """Batches of images as tensors. B images, T frames, C channels, H W pixels.
 
-`raw` is for a device: bytes are moved, and `scale` makes numbers of them where they are.
+`raw` gives bytes, which are fast to copy to a device; `scale` makes numbers of them there.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,22 @@ Index = NDArray[np.int64] | Tensor | Sequence[int] | slice
 
 
 def raw(images: Images, index: Index) -> Tensor:
-    """Pixels [B, C, H, W], or [B, T, C, H, W] of events: uint8, or int32 where counts pass 255."""
-    places = index.cpu().numpy() if isinstance(index, Tensor) else index
-    pixels = images.stock.pixels[images.rows[places]]  # a copy: the stock is never changed
+    """Unscaled pixels of some images.
+
+    Args:
+        images: The images.
+        index: Their numbers [B], or a slice.
+
+    Returns:
+        [B, C, H, W], or [B, T, C, H, W] of events; uint8, or int32 where counts are above 255.
+    """
+    positions = index.cpu().numpy() if isinstance(index, Tensor) else index
+    pixels = images.stock.pixels[images.rows[positions]]  # a copy: the stock is never changed
     return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
 
 
 def scale(images: Images, pixels: Tensor) -> Tensor:
-    """Raw pixels as float32, (pixels - mean) / deviation by channel, on the pixels' device."""
+    """Scales raw pixels: (pixels - mean) / deviation by channel, float32, on their device."""
     mean, deviation = (
         torch.from_numpy(x).to(pixels.device)[:, None, None]
         for x in (images.mean, images.deviation)
@@ -34,22 +42,22 @@ def scale(images: Images, pixels: Tensor) -> Tensor:
 
 
 class Examples(Protocol):
-    """What a network is trained on or scored with."""
+    """Labelled images that a network is trained on or scored with."""
 
     @property
     def labels(self) -> Tensor:
         """[N] int64."""
 
     def pixels(self, index: Tensor) -> Tensor:
-        """Images [B, ...] as they are kept, which may still be moved about."""
+        """Raw pixels [B, ...] of some images, which augmentation may still vary."""
 
     def scaled(self, pixels: Tensor) -> Tensor:
-        """The same as a network reads them, on their device."""
+        """Raw pixels [B, ...] as a network reads them, on their device."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
-    """Images whose pixels stay where they are until a batch of them is needed."""
+    """Images of a data set, whose pixels are read from memory or disk batch by batch."""
 
     images: Images
 
@@ -66,7 +74,7 @@ class StoredImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageTensors:
-    """Images as tensors of numbers [N, ...]: for few of them."""
+    """A few images as tensors of scaled numbers [N, ...]."""
 
     values: Tensor
     labels: Tensor
@@ -80,10 +88,10 @@ class ImageTensors:
 
 def batch(images: Images, index: Index) -> tuple[Tensor, Tensor]:
     """Scaled images [B, ...] and their labels [B]."""
-    places = index.cpu().numpy() if isinstance(index, Tensor) else index
-    return scale(images, raw(images, places)), torch.from_numpy(images.labels[places])
+    positions = index.cpu().numpy() if isinstance(index, Tensor) else index
+    return scale(images, raw(images, positions)), torch.from_numpy(images.labels[positions])
 
 
 def all_images(images: Images) -> tuple[Tensor, Tensor]:
-    """All images of a part at once, as float32: for small sets."""
+    """All images, scaled [N, ...], and their labels [N]: for small data sets."""
     return batch(images, slice(None))

@@ -1,7 +1,7 @@
-"""Images that were read once, kept as plain arrays that all processes of a machine share.
+"""A cache of the images that were read, as plain arrays that all processes of a machine share.
 
-An entry is a folder of .npy files with a JSON beside them that says what they must be. It is
-written under another name and renamed, so it is whole or not there; a damaged one is made again.
+An entry is a folder of .npy files and a JSON document with their sizes and digests. It is written
+into a temporary folder and renamed, so it is complete or missing; a damaged one is made again.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from nas_service.data.images import Images, Stock, digest_of, sums_of
 from nas_service.errors import DataError
 
-VERSION = 1  # of what is kept; another one makes every entry again
-ABANDONED_s = 24 * 3600  # no entry takes so long to write
+VERSION = 1  # of the format; entries of another version are made again
+ABANDONED_s = 24 * 3600  # age of temporary folders that are removed
 ARRAYS = ("pixels", "labels", "sums")
-Chunk = tuple[int, NDArray[Any], NDArray[np.int64]]  # first place, pixels [n, ...], labels [n]
+Chunk = tuple[int, NDArray[Any], NDArray[np.int64]]  # number of the first, pixels, labels [n]
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a reader found: how many samples of which shape, and the chunks they come in."""
+    """The samples of a part of a data set."""
 
     count: int
-    shape: tuple[int, ...]
-    chunks: Iterator[Chunk]
+    shape: tuple[int, ...]  # of one sample: [C, H, W], or [T, C, H, W] of events
+    chunks: Iterator[Chunk]  # in any order
 
 
 class _TooLarge(Exception):
@@ -42,7 +42,7 @@ class _TooLarge(Exception):
 
 
 def folder_of_cache(folder: Path) -> Path:
-    """NAS_CACHE, else `.nas-cache` in the data folder, else the user's own cache folder."""
+    """The cache's folder: NAS_CACHE, else `.nas-cache` in the data folder, else the user's."""
     if given := os.environ.get("NAS_CACHE"):
         return Path(given)
     if os.access(folder, os.W_OK):
@@ -52,24 +52,33 @@ def folder_of_cache(folder: Path) -> Path:
 
 
 def key_of(*facts: object) -> str:
-    """24 hex digits; other facts, another entry."""
+    """24 hexadecimal digits that identify an entry by everything that decides its content."""
     return hashlib.sha256(json.dumps([VERSION, *facts]).encode()).hexdigest()[:24]
 
 
 def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
-    """The entry `name`, made by `read` where it is missing or damaged; DataError if it cannot."""
+    """The images of an entry.
+
+    Args:
+        folder: The folder of the cache.
+        name: The name of the entry.
+        read: Reads the samples where the entry is missing or damaged.
+
+    Raises:
+        DataError: The entry cannot be written, or the samples cannot be read.
+    """
     entry = folder / name
     if (images := _opened(entry)) is not None:
         return images
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder, time.time())
-        beside = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
         try:
-            _write(beside, read)
-            _put(beside, entry)
+            _write(temporary, read)
+            _rename(temporary, entry)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise DataError(
             f"{entry}: cannot be written ({error.strerror}); NAS_CACHE names another folder"
@@ -81,23 +90,23 @@ def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
 
 
 def _sweep(folder: Path, now: float) -> None:
-    """Removes what processes left that were killed while they wrote."""
-    for left in folder.glob(".*"):
-        if left.is_dir() and now - left.stat().st_mtime > ABANDONED_s:
-            shutil.rmtree(left, ignore_errors=True)
+    """Removes the temporary folders of processes that were killed."""
+    for temporary in folder.glob(".*"):
+        if temporary.is_dir() and now - temporary.stat().st_mtime > ABANDONED_s:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put(beside: Path, entry: Path) -> None:
-    """Renames a new entry into its place, unless another process was first."""
+def _rename(temporary: Path, entry: Path) -> None:
+    """Gives a new entry its name, unless another process was first."""
     try:
-        beside.replace(entry)
+        temporary.replace(entry)
     except OSError:
         if _opened(entry) is not None:
             return
         damaged = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}.damaged."))
         entry.replace(damaged / entry.name)
         shutil.rmtree(damaged, ignore_errors=True)
-        beside.replace(entry)
+        temporary.replace(entry)
 
 
 def _write(entry: Path, read: Callable[[], Samples]) -> None:
@@ -105,28 +114,28 @@ def _write(entry: Path, read: Callable[[], Samples]) -> None:
         _write_as(np.dtype(np.uint8), entry, read())
     except _TooLarge:
         _write_as(np.dtype(np.uint16), entry, read())
-    stock = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
-    facts = {name: _fact(entry / f"{name}.npy") for name in ARRAYS}
-    facts["pixels"]["digest"] = digest_of(stock)
+    pixels = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    facts = {name: _file_facts(entry / f"{name}.npy") for name in ARRAYS}
+    facts["pixels"]["digest"] = digest_of(pixels)
     for name in ("labels", "sums"):
         facts[name]["digest"] = digest_of(np.load(entry / f"{name}.npy", allow_pickle=False))
     _write_about(entry, facts)
 
 
 def _write_about(entry: Path, facts: dict[str, Any]) -> None:
-    handle, beside = tempfile.mkstemp(dir=entry, suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=entry, suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump({"version": VERSION, "arrays": facts}, file)
-    Path(beside).replace(entry / "about.json")
+    Path(temporary).replace(entry / "about.json")
 
 
-def _fact(path: Path) -> dict[str, Any]:
-    found = path.stat()
-    return {"bytes": found.st_size, "changed": found.st_mtime_ns}
+def _file_facts(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {"bytes": status.st_size, "changed": status.st_mtime_ns}
 
 
 def _write_as(dtype: np.dtype[Any], entry: Path, samples: Samples) -> None:
-    """Pixels straight into their file, whatever the order of the chunks."""
+    """Writes every chunk of pixels to its position in the file."""
     shape = (samples.count, *samples.shape)
     labels = np.full(samples.count, -1, dtype=np.int64)
     sums = np.zeros((samples.count, samples.shape[-3], 2), dtype=np.int64)
@@ -158,7 +167,7 @@ def _demand_16_bits(pixels: NDArray[Any]) -> None:
 
 
 def _opened(entry: Path) -> Images | None:
-    """The images of an entry, or None where it is missing, damaged or of another version."""
+    """The images of an entry; None where it is missing, damaged or of another version."""
     try:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         if about["version"] != VERSION:
@@ -178,9 +187,12 @@ def _opened(entry: Path) -> Images | None:
 
 
 def _unchanged(entry: Path, facts: dict[str, Any], name: str, array: NDArray[Any]) -> bool:
-    """A file that was not touched since is trusted, as hashing gigabytes at each start is slow."""
+    """True for the file that was written.
+
+    One with the size and modification time of then is trusted: hashing gigabytes is slow.
+    """
     path, fact = entry / f"{name}.npy", facts[name]
-    now = _fact(path)
+    now = _file_facts(path)
     if now == {key: fact[key] for key in now}:
         return True
     return bool(now["bytes"] == fact["bytes"] and digest_of(array) == fact["digest"])

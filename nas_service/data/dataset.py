@@ -1,7 +1,7 @@
-"""Where a data set's files lie, which they must be, and how they become images.
+"""Data sets in files: where the files are searched, how they are checked, and read as images.
 
-A data set is looked for at its places below the data folder, under the names its authors gave the
-files. Files with a published hash are checked against it before they are first read.
+A data set is searched at its locations below the data folder, with the file names that its authors
+published. Files with a published hash are compared with it before they are first read.
 """
 
 import hashlib
@@ -16,38 +16,49 @@ from nas_service.data.images import Images
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
-PARTS = ("train", "test")  # the search sees the first alone
+PARTS = ("train", "test")  # a search reads the first alone
 CHUNK_B = 2**20  # of a file that is hashed
 
-Reader = Callable[[FileTree, str, Task, int], Samples]  # files, part, task, frames
+Reader = Callable[[FileTree, str, Task, int], Samples]  # files, part, task, frames of a recording
 
 
 class Source(Protocol):
-    """A data set: its task, how many images are held out by default, and its two parts."""
+    """A data set."""
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Task:
+        """The shape of its samples, and its classes."""
 
     @property
-    def validation_samples(self) -> int: ...
+    def validation_samples(self) -> int:
+        """How many training images are held out by default; 0 where a study must say it."""
 
     @property
     def home(self) -> str:
-        """Where the official files are to be had."""
+        """Where the official files are published."""
 
     @property
-    def licence(self) -> str: ...
+    def licence(self) -> str:
+        """The licence of the data, as far as it is stated."""
 
     def read_train(self, folder: Path, time_steps: int = 1) -> Images:
-        """Everything that is not test; events are binned to `time_steps` frames."""
+        """All training and validation images.
+
+        Args:
+            folder: The folder of data sets.
+            time_steps: Frames that a recording of events is binned to.
+
+        Raises:
+            DataError: Files are missing, damaged, or not the official ones.
+        """
 
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
-        """Never read by the search."""
+        """The test images, which a search never reads; the arguments are those of `read_train`."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A folder or archive below the data folder, and where in it the files begin."""
+    """A folder or archive below the data folder, and the folder inside it with the files."""
 
     path: str
     root: str = ""
@@ -56,26 +67,26 @@ class Location:
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file that was compared with its published hash, if it has one."""
+    """A file that equals the published one, as far as a hash was published."""
 
     path: Path
-    published: str = ""  # "sha256:...", "md5:..." or nothing
+    published: str = ""  # "sha256:..." or "md5:..."; empty where no hash was published
 
 
 @dataclass(frozen=True)
 class Files:
-    """A data set in files."""
+    """A data set in files, a `Source`."""
 
     name: str
     task: Task
     validation_samples: int
     home: str
     licence: str
-    places: tuple[Location, ...]
-    uses: Mapping[str, tuple[str, ...]]  # by part: the files and folders that are read
+    locations: tuple[Location, ...]
+    uses: Mapping[str, tuple[str, ...]]  # files and folders that are read, by part
     read: Reader
     published: Mapping[str, str]  # hashes of official files by their names
-    decoder: str = ""  # what else decides the pixels: another one makes the cache again
+    decoder: str = ""  # software and settings that decide the pixels: part of the cache's key
 
     def read_train(self, folder: Path, time_steps: int = 1) -> Images:
         return self.images(folder, "train", time_steps)
@@ -84,37 +95,44 @@ class Files:
         return self.images(folder, "test", time_steps)
 
     def in_archive(self, path: str) -> "Files":
-        """The same data set in a file or folder of another name."""
-        return replace(self, places=(Location(path),))
+        """The same data set in another file or folder below the data folder."""
+        return replace(self, locations=(Location(path),))
 
-    def place(self, folder: Path, part: str) -> Location | None:
-        """The first place that has files of a part."""
-        for place in (p for p in self.places if part in p.parts):
-            path = folder / place.path
+    def location(self, folder: Path, part: str) -> Location | None:
+        """The first location that has files of a part; None where there is none."""
+        for location in (p for p in self.locations if part in p.parts):
+            path = folder / location.path
             if path.is_file() or any((path / name).exists() for name in self.uses[part]):
-                return place
+                return location
         return None
 
     def find(self, folder: Path, part: str) -> Location:
-        """The same; DataError says where the files could lie, and where they are to be had."""
-        if (place := self.place(folder, part)) is not None:
-            return place
-        wanted = ", ".join(dict.fromkeys(p.path or "." for p in self.places if part in p.parts))
+        """The first location that has files of a part.
+
+        Raises:
+            DataError: There is none; it names the locations and where the files are published.
+        """
+        if (location := self.location(folder, part)) is not None:
+            return location
+        wanted = ", ".join(dict.fromkeys(p.path or "." for p in self.locations if part in p.parts))
         raise DataError(
-            f"{self.name}: nothing of its {part} part is in {folder.resolve()} (looked at: "
-            f"{wanted}); --data or NAS_DATA names another folder, and the files are to be had at "
-            f"{self.home}"
+            f"{self.name}: no files of its {part} part in {folder.resolve()} (searched: {wanted}); "
+            f"--data or NAS_DATA names another folder, and the files are published at {self.home}"
         )
 
     def tree(self, folder: Path, part: str) -> FileTree:
-        """The files of a part, named from the folder on that holds them."""
-        place = self.find(folder, part)
-        path = folder / place.path
-        tree = open_tree(path, "" if path.is_dir() else place.root)
+        """The files of a part, with names relative to the folder that holds them."""
+        location = self.find(folder, part)
+        path = folder / location.path
+        tree = open_tree(path, "" if path.is_dir() else location.root)
         return _rooted(tree, self.uses[part])
 
     def check(self, folder: Path, part: str) -> list[CheckedFile]:
-        """The files of a part, with their published hashes; DataError for one that differs."""
+        """The files of a part, compared with their published hashes.
+
+        Raises:
+            DataError: A file is missing, or differs from the published one.
+        """
         path = folder / self.find(folder, part).path
         inside = [path / name for name in self.uses[part]] if path.is_dir() else [path]
         return [self._checked(file) for file in inside if file.is_file()]
@@ -126,13 +144,22 @@ class Files:
         return CheckedFile(path, published)
 
     def samples(self, folder: Path, part: str, time_steps: int = 1) -> Samples:
-        """What is there, before any pixel is read."""
+        """The samples of a part; their pixels are read when the chunks are."""
         frames = time_steps if self.task.events else 1
         return self.read(self.tree(folder, part), part, self.task, frames)
 
     def images(self, folder: Path, part: str, time_steps: int = 1) -> Images:
-        """A part of the data set, from the cache if its files are those that were read before."""
-        place = self.find(folder, part)
+        """The images of a part, from the cache where the files were read before.
+
+        Args:
+            folder: The folder of data sets.
+            part: `train` or `test`.
+            time_steps: Frames that a recording of events is binned to.
+
+        Raises:
+            DataError: Files are missing, damaged, or not the official ones.
+        """
+        location = self.find(folder, part)
         frames = time_steps if self.task.events else 1
 
         def read() -> Samples:
@@ -145,44 +172,52 @@ class Files:
             frames,
             vars(self.task),
             self.decoder,
-            _stamp(folder / place.path, self.uses[part]),
+            _stamp(folder / location.path, self.uses[part]),
         )
         name = f"{self.name}-{part}-{f'{frames}-' if self.task.events else ''}{key_of(*facts)}"
         images = cached(folder_of_cache(folder), name, read)
         if (worst := int(images.labels.max())) >= self.task.classes:
-            where = folder / place.path
+            where = folder / location.path
             raise DataError(f"{where}: label {worst}, 0..{self.task.classes - 1} are possible")
         return images
 
 
 def _rooted(tree: FileTree, uses: tuple[str, ...]) -> FileTree:
-    """The files from the folder on in which they lie: the top, or one folder below it."""
+    """The tree that starts at the folder with the files: the top, or a folder just below it."""
     anything = uses == ("",)
     if tree.root or (tree.path.is_dir() and not anything):
         return tree
     names = tree.names(("",))
     tops = sorted({name.split("/")[0] for name in names})
-    if anything:  # where one folder holds all of it, that one is meant
-        alone = len(tops) == 1 and tops[0] not in names and tops[0] != "train"
-        return tree.below(tops[0]) if alone else tree
+    if anything:  # a single folder at the top is an archive's wrapper around the data set
+        wrapped = len(tops) == 1 and tops[0] not in names and tops[0] != "train"
+        return tree.below(tops[0]) if wrapped else tree
     if tree.names(uses):
         return tree
     return next((t for top in tops if (t := tree.below(top)).names(uses)), tree)
 
 
 def _stamp(path: Path, uses: tuple[str, ...]) -> list[object]:
-    """Name, size and time of every file that is read; of an archive, of itself."""
+    """Name, size and modification time of every file that is read, or of the archive."""
     names = Folder(path).names(uses) if path.is_dir() else [""]
-    return [str(path.resolve()), [[name, *_touched(path / name)] for name in names]]
+    return [str(path.resolve()), [[name, *_size_and_time(path / name)] for name in names]]
 
 
-def _touched(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def demand_hash(path: Path, published: str) -> None:
-    """DataError with both hashes where a file is not the published one."""
+    """Compares a file with its published hash.
+
+    Args:
+        path: The file.
+        published: `sha256:...` or `md5:...`.
+
+    Raises:
+        DataError: The file differs, or cannot be read.
+    """
     kind, _, expected = published.partition(":")
     content = hashlib.new(kind, usedforsecurity=False)
     try:

@@ -1,4 +1,4 @@
-"""Recordings in files of their own, one sample each. T frames, H W pixels."""
+"""Recordings of event cameras, one file for each sample. T frames, H W pixels."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,16 +21,26 @@ def chunks(
     count: int,
     first: int = 0,
 ) -> Iterator[Chunk]:
-    """Each recording as a chunk of one, from place `first` on."""
-    place = {recording.name: i for i, recording in enumerate(named)}
+    """Recordings as chunks of one sample.
+
+    Args:
+        tree: The files.
+        named: Their names and classes, in the order of the samples.
+        parse: Reads the events of a file.
+        task: The size of the sensor.
+        count: Frames T that a recording is binned to.
+        first: Number of the first sample.
+    """
+    positions = {recording.name: i for i, recording in enumerate(named)}
     for name, content in tree.read([recording.name for recording in named]):
-        found = frames(parse(content, f"{tree.path}: {name!r:.90}"), count, task.size)
-        label = np.array([named[place[name]].label], dtype=np.int64)
-        yield first + place[name], found[None], label
+        binned = frames(parse(content, f"{tree.path}: {name!r:.90}"), count, task.size)
+        label = np.array([named[positions[name]].label], dtype=np.int64)
+        yield first + positions[name], binned[None], label
 
 
 def samples(
     tree: FileTree, named: Sequence[LabelledFile], parse: Parser, task: Task, count: int
 ) -> Samples:
+    """The recordings of files, in the given order; see `chunks` for the arguments."""
     shape = (count, task.channels, task.size, task.size)
     return Samples(len(named), shape, chunks(tree, named, parse, task, count))

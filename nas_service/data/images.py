@@ -1,7 +1,7 @@
-"""Labelled images and how they are split. N images, T frames, C channels, H W pixels.
+"""Labelled images and their split. N images, T frames, C channels, H W pixels.
 
-Pixels stay bytes, and stay where they are: a part of a data set is a list of rows of one array,
-which may be a file mapped into memory that all processes of a machine share.
+Pixels stay bytes and are not copied: a part of a data set is a list of rows of one array, which may
+be a file mapped into memory that all processes of a machine share.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from nas_service.errors import DataError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-BLOCK_B = 2**24  # of pixels that are looked at together
+BLOCK_B = 2**24  # of pixels that are hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Stock:
-    """All pixels of one part of a data set, as they were read."""
+    """All pixels of one part of a data set."""
 
     pixels: Pixels  # [M, C, H, W], or [M, T, C, H, W] of events
     sums: NDArray[np.int64]  # [M, C, 2]: of each image's values, and of their squares
@@ -27,28 +27,31 @@ class Stock:
 
     @classmethod
     def of(cls, pixels: Pixels) -> "Stock":
+        """The stock of pixels [M, C, H, W] or [M, T, C, H, W]."""
         return cls(pixels, sums_of(pixels), digest_of(pixels))
 
     @property
     def events(self) -> bool:
+        """True for recordings of events."""
         return self.pixels.ndim == 5
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Some rows of a stock with their labels, and how their values are to be scaled.
+    """Some rows of a stock with their labels and the scaling of their values.
 
-    `tensors.py` makes batches of them.
+    `batches.py` makes tensors of them.
     """
 
     stock: Stock
-    rows: NDArray[np.int64]  # [N], of the stock
+    rows: NDArray[np.int64]  # [N]: their rows of the stock
     labels: NDArray[np.int64]  # [N]
     mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))  # [C]
     deviation: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))  # [C]
 
     @classmethod
     def of(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
+        """All images of a stock, with their labels [M]."""
         return cls(stock, np.arange(len(labels)), labels)
 
     def __len__(self) -> int:
@@ -56,20 +59,24 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image: [C, H, W], or [T, C, H, W] of events."""
+        """The shape of one image: [C, H, W], or [T, C, H, W] of events."""
         return self.stock.pixels.shape[1:]
 
     def take(self, index: NDArray[np.int64]) -> "Images":
-        """The images at some places of this part; no pixel is copied."""
+        """The images with these numbers; no pixel is copied."""
         return replace(self, rows=self.rows[index], labels=self.labels[index])
 
     def scaled(self, mean: ArrayLike, deviation: ArrayLike) -> "Images":
-        """The same images; a batch of them is (pixels - mean) / deviation, by channel."""
+        """The same images, scaled to (pixels - mean) / deviation by channel."""
         first, second = (np.asarray(x, dtype=np.float32).reshape(-1) for x in (mean, deviation))
         return replace(self, mean=first, deviation=second)
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of each channel [C]; DataError for a constant channel."""
+        """Mean and standard deviation of each channel [C].
+
+        Raises:
+            DataError: A channel has one value in all images.
+        """
         each = np.prod(self.shape, dtype=np.int64) // self.stock.sums.shape[1]
         mean, square = self.stock.sums[self.rows].sum(0).T / (each * len(self))
         variance = square - mean**2
@@ -79,7 +86,7 @@ class Images:
 
     @property
     def digest(self) -> str:
-        """16 hex digits, equal for equal rows of equal pixels with equal labels."""
+        """16 hexadecimal digits of the pixels, the rows and the labels."""
         content = hashlib.sha256(self.stock.digest.encode())
         content.update(self.rows.astype("<i8").tobytes())
         content.update(self.labels.astype("<i8").tobytes())
@@ -87,7 +94,7 @@ class Images:
 
 
 def sums_of(pixels: Pixels) -> NDArray[np.int64]:
-    """Of each image and channel, the sum of the values and of their squares [N, C, 2]; exact."""
+    """The sums of the values and of their squares for each image and channel [N, C, 2], exact."""
     axes = (1, 3, 4) if pixels.ndim == 5 else (2, 3)
     squares = np.square(pixels, dtype=np.uint32)
     pair = [pixels.sum(axes, dtype=np.int64), squares.sum(axes, dtype=np.int64)]
@@ -95,7 +102,7 @@ def sums_of(pixels: Pixels) -> NDArray[np.int64]:
 
 
 def digest_of(array: NDArray[Any]) -> str:
-    """SHA-256 of shape, type and values, whatever the machine's byte order."""
+    """SHA-256 of shape, type and values; the byte order of the machine does not matter."""
     content = hashlib.sha256(f"{array.shape} {array.dtype.name}".encode())
     rows = max(1, BLOCK_B // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
@@ -106,35 +113,46 @@ def digest_of(array: NDArray[Any]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What a search sees, and the scaling that its training images define."""
+    """Training and validation images, scaled alike."""
 
     train: Images
     validation: Images
 
     @property
     def mean(self) -> NDArray[np.float32]:
+        """The mean of each channel of the training images [C]; 0 for events."""
         return self.train.mean
 
     @property
     def deviation(self) -> NDArray[np.float32]:
+        """The standard deviation of each channel of the training images [C]; 1 for events."""
         return self.train.deviation
 
 
 def split(images: Images, train_samples: int | None, validation_samples: int, seed: int) -> Split:
-    """Two stratified parts without overlap.
+    """Splits images into stratified training and validation images without overlap.
 
-    Images are scaled to mean 0 and deviation 1 of the first part; counts of events stay counts,
-    so that nothing happening stays 0. The same rows come out for equal labels.
+    Images are scaled to mean 0 and deviation 1 of the training images; counts of events stay
+    counts, so that a pixel without events stays 0. Equal labels give equal splits.
+
+    Args:
+        images: All images that are no test images.
+        train_samples: Number of training images; None for all that are left.
+        validation_samples: Number of validation images.
+        seed: Seed of the split.
+
+    Raises:
+        DataError: There are too few images, or a channel has one value in all of them.
     """
     if validation_samples < 1:
-        raise DataError("data.validation_samples is needed: this data set has no share of its own")
+        raise DataError("data.validation_samples is needed: this data set has no default")
     from sklearn.model_selection import train_test_split  # loads slowly
 
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples
     if rest < 1 or wanted > rest:
         raise DataError(
-            f"{wanted} training and {validation_samples} validation images asked of {len(images)}"
+            f"{wanted} training and {validation_samples} validation images wanted of {len(images)}"
         )
     try:
         parts = train_test_split(

@@ -10,7 +10,7 @@ from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.deployed import deployed
 from nas_service.snn.int8 import in_int8
 from nas_service.snn.network import Network
-from nas_service.snn.proxies import score
+from nas_service.snn.proxies.scoring import score
 from nas_service.snn.training import accuracy
 from nas_service.study.sections import Proxies
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from hw_models.parameters import CHOICES, SCHEMA
 from nas_service.errors import SpecError, did_you_mean, pick
-from nas_service.metrics import METRICS, PROXY_NAMES
+from nas_service.metrics import METRICS, PROXIES
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.operations import operations_of
 
@@ -47,7 +47,7 @@ def _metric(name: str) -> str:
 
 
 def _proxy(name: str) -> str:
-    pick(dict.fromkeys(PROXY_NAMES), name, "proxy")
+    pick(PROXIES, name, "proxy")
     return name
 
 

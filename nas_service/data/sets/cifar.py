@@ -21,7 +21,12 @@ COARSE_CLASSES = 20  # of CIFAR-100
 
 
 def reader(uses: Mapping[str, tuple[str, ...]], records: Mapping[str, int]) -> Reader:
-    """Reads the files of a part, all of the same number of records."""
+    """A reader of binary files that share the records of a part equally.
+
+    Args:
+        uses: The names of the files by part.
+        records: The number of images by part.
+    """
 
     def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         shape = (task.channels, task.size, task.size)
@@ -42,7 +47,7 @@ def _source(
         validation_samples=5000,
         home=HOME,
         licence="not stated there",
-        places=(Location(folder), Location(archive, folder), Location(name)),
+        locations=(Location(folder), Location(archive, folder), Location(name)),
         uses=uses,
         read=reader(uses, RECORDS),
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},

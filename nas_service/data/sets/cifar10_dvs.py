@@ -1,6 +1,6 @@
 """CIFAR10-DVS: 1000 recordings of each of CIFAR-10's classes by an event camera of 128x128.
 
-It has no official test part: here, as is common, the last tenth of each class by number. Source:
+It has no official test part; as is common, it is the last tenth of each class by number. Source:
 Li, Liu, Ji, Li, Shi, Frontiers in Neuroscience 11:309, 2017.
 """
 
@@ -15,7 +15,7 @@ from nas_service.data.image_files import LabelledFile
 from nas_service.data.sets.image_folder import natural
 from nas_service.spaces.task import Task
 
-TEST_SHARE = 10  # one in so many
+TEST_SHARE = 10  # one recording in ten is a test recording
 HASHES = """
 airplane   0afd5c4bf9ae06af762a77b180354fdd
 automobile 8438dfeba3bc970c94962d995b1b9bdd
@@ -33,6 +33,7 @@ USES = (*CLASSES, *(f"{name}.zip" for name in CLASSES))
 
 
 def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
+    """The recordings of a part, class by class, each binned to `count` frames."""
     classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
     total = sum(len(named) for _, named in classes)
     shape = (count, task.channels, task.size, task.size)
@@ -49,11 +50,11 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
 def _class(tree: FileTree, name: str, label: int, part: str) -> tuple[FileTree, list[LabelledFile]]:
     """A class's recordings of a part, from its folder or its zip archive."""
     inner = tree
-    found = [n for n in tree.names((name,)) if n.endswith(".aedat")]
-    if not found and tree.names((f"{name}.zip",)):
+    names = [n for n in tree.names((name,)) if n.endswith(".aedat")]
+    if not names and tree.names((f"{name}.zip",)):
         inner = open_tree(tree.path / tree.root / f"{name}.zip")
-        found = [n for n in inner.names(("",)) if n.endswith(".aedat")]
-    ordered = sorted(found, key=natural)
+        names = [n for n in inner.names(("",)) if n.endswith(".aedat")]
+    ordered = sorted(names, key=natural)
     last = len(ordered) - len(ordered) // TEST_SHARE
     chosen = ordered[:last] if part == "train" else ordered[last:]
     return inner, [LabelledFile(n, label) for n in chosen]
@@ -65,7 +66,7 @@ SOURCE = Files(
     validation_samples=1000,
     home="https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
     licence="CC BY 4.0",
-    places=(Location("CIFAR10-DVS"), Location("cifar10_dvs")),
+    locations=(Location("CIFAR10-DVS"), Location("cifar10_dvs")),
     uses={"train": USES, "test": USES},
     read=read,
     published={f"{name}.zip": f"md5:{value}" for name, value in CLASSES.items()},

@@ -14,24 +14,24 @@ from nas_service.spaces.task import Task
 
 TEST_SAMPLES = 360
 TASK = Task(1, 8, 10)
-SPLIT_SEED = 0  # the test images are the same in every study
+SPLIT_SEED = 0  # all studies have the same test images
 
 
 @cache
 def _parts() -> tuple[Images, Images]:
-    from sklearn.datasets import load_digits  # loads slowly, and most commands read no image
+    from sklearn.datasets import load_digits  # slow to load, and most commands read no image
     from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
     pixels = bunch.images.astype(np.uint8)[:, None]  # [N, 1, 8, 8], 0..16
-    whole = Images.of(Stock.of(pixels), bunch.target.astype(np.int64))
+    images = Images.of(Stock.of(pixels), bunch.target.astype(np.int64))
     train, test = train_test_split(
-        np.arange(len(whole)),
+        np.arange(len(images)),
         test_size=TEST_SAMPLES,
         random_state=SPLIT_SEED,
-        stratify=whole.labels,
+        stratify=images.labels,
     )
-    return whole.take(train), whole.take(test)
+    return images.take(train), images.take(test)
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,11 @@ class Digits:
     licence: str = "CC BY 4.0"
 
     def read_train(self, folder: Path, time_steps: int = 1) -> Images:
+        """All training and validation images; the arguments do not matter."""
         return _parts()[0]
 
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
+        """The test images; the arguments do not matter."""
         return _parts()[1]
 
 

@@ -1,7 +1,7 @@
-"""DVS128 Gesture: 1176 + 288 recordings of eleven gestures before an event camera of 128x128.
+"""DVS128 Gesture: 1176 + 288 recordings of eleven gestures by an event camera of 128x128.
 
-Each .aedat file holds one person's gestures under one light; a table beside it says from when to
-when each lasts. Source: Amir et al., CVPR 2017.
+Each .aedat file holds the gestures of one person under one light; a table has the start and the end
+of each. Source: Amir et al., CVPR 2017.
 """
 
 from collections.abc import Iterator
@@ -23,18 +23,21 @@ COLUMNS = "class,startTime_usec,endTime_usec"
 
 @dataclass(frozen=True)
 class Gesture:
+    """A row of a recording's table."""
+
     label: int  # 0..10
     start_us: int
     end_us: int
 
 
 def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
+    """The gestures of a part, recording by recording, each binned to `count` frames."""
     listed = _text(tree, LISTS[part]).split()
     if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
         raise DataError(f"{tree.path}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
     gestures = _gestures(tree, list(dict.fromkeys(listed)), task.classes)
     shape = (count, task.channels, task.size, task.size)
-    total = sum(len(found) for found in gestures.values())
+    total = sum(len(rows) for rows in gestures.values())
     return Samples(total, shape, _chunks(tree, gestures, task, count))
 
 
@@ -44,43 +47,43 @@ def _text(tree: FileTree, name: str) -> str:
 
 
 def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
-    """What each recording holds, by its name."""
+    """The gestures of each recording, by its name."""
     tables = {f"{name.removesuffix('.aedat')}_labels.csv": name for name in recordings}
-    found = {
+    gestures = {
         tables[table]: _parsed(content, f"{tree.path}: {table}", classes)
         for table, content in tree.read(list(tables))
     }
-    return {name: found[name] for name in recordings}
+    return {name: gestures[name] for name in recordings}
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
     head, *lines = content.decode("ascii", errors="replace").split() or [""]
     if head != COLUMNS:
         raise DataError(f"{where}: columns {head!r:.60}, expected {COLUMNS}")
-    found = []
+    gestures = []
     for number, line in enumerate(lines, 2):
         fields = line.split(",")
         if len(fields) != 3 or not all(field.isdigit() for field in fields):
-            raise DataError(f"{where}: line {number}: {line!r:.60} is not three whole numbers")
+            raise DataError(f"{where}: line {number}: {line!r:.60} is not three integers")
         label, start, end = (int(field) for field in fields)
         if not 1 <= label <= classes or start >= end:
             raise DataError(
                 f"{where}: line {number}: class {label} of 1..{classes}, {start}..{end}"
             )
-        found.append(Gesture(label - 1, start, end))
-    return found
+        gestures.append(Gesture(label - 1, start, end))
+    return gestures
 
 
 def _chunks(
     tree: FileTree, gestures: dict[str, list[Gesture]], task: Task, count: int
 ) -> Iterator[Chunk]:
-    counts = [len(found) for found in gestures.values()]
+    counts = [len(rows) for rows in gestures.values()]
     first = dict(zip(gestures, np.cumsum([0, *counts]).tolist(), strict=False))
     for name, content in tree.read(list(gestures)):
         events = read_aedat3(content, f"{tree.path}: {name!r:.90}")
         for i, gesture in enumerate(gestures[name]):
-            found = frames(_cut(events, gesture), count, task.size)
-            yield first[name] + i, found[None], np.array([gesture.label], dtype=np.int64)
+            binned = frames(_cut(events, gesture), count, task.size)
+            yield first[name] + i, binned[None], np.array([gesture.label], dtype=np.int64)
 
 
 def _cut(events: Events, gesture: Gesture) -> Events:
@@ -94,7 +97,7 @@ SOURCE = Files(
     validation_samples=192,
     home="https://research.ibm.com/interactive/dvsgesture",
     licence="CC BY 4.0",
-    places=(Location("DvsGesture"), Location("DvsGesture.tar.gz", "DvsGesture")),
+    locations=(Location("DvsGesture"), Location("DvsGesture.tar.gz", "DvsGesture")),
     uses=dict.fromkeys(LISTS, ("",)),
     read=read,
     published={"DvsGesture.tar.gz": "md5:8a5c71fb11e24e5ca5b11866ca6c00a1"},

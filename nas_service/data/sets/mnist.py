@@ -1,6 +1,6 @@
-"""MNIST and its twins from their four IDX files: 60 000 + 10 000 grey images, ten classes.
+"""MNIST and Fashion-MNIST: 60 000 + 10 000 grey images of 28x28, ten classes, four IDX files.
 
-The files keep their published names, gzipped or not. Sources: LeCun, Cortes, Burges, MNIST; Xiao,
+The files have their published names, gzipped or not. Sources: LeCun, Cortes, Burges, MNIST; Xiao,
 Rasul, Vollgraf, arXiv 1708.07747 (Fashion-MNIST).
 """
 
@@ -23,11 +23,21 @@ PREFIX = {"train": "train", "test": "t10k"}
 
 
 def parse_idx(content: bytes, where: str, sides: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An IDX file of bytes, gzipped or not, as [N, *sides]; DataError says what is wrong with it.
+    """Reads an IDX file of bytes.
 
-    Format: http://yann.lecun.com/exdb/mnist: two zero bytes, type, number of dimensions, each
-    dimension in four bytes big-endian, then the bytes. N comes from the header, and no more than
-    the bytes it announces are unpacked.
+    Format (http://yann.lecun.com/exdb/mnist): two zero bytes, type, number of dimensions, each
+    dimension in four bytes, big-endian, then the bytes.
+
+    Args:
+        content: The file, gzipped or not.
+        where: Names the file in errors.
+        sides: All dimensions but the first, as they must be.
+
+    Returns:
+        The bytes as [N, *sides]; N is that of the header, and no more bytes are unpacked.
+
+    Raises:
+        DataError: The file is damaged or has other dimensions.
     """
     head = 4 + 4 * (1 + len(sides))
     zipped = content[:2] == b"\x1f\x8b"
@@ -39,19 +49,19 @@ def parse_idx(content: bytes, where: str, sides: tuple[int, ...]) -> NDArray[np.
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where}: damaged or unreadable ({error})") from error
     if len(body) != size:
-        found = "more" if len(body) > size else f"{len(body)}"
-        raise DataError(f"{where}: {size} bytes announced, {found} found")
+        actual = "more" if len(body) > size else f"{len(body)}"
+        raise DataError(f"{where}: {size} bytes announced, it has {actual}")
     return np.frombuffer(body, dtype=np.uint8).reshape(count, *sides)
 
 
 def _count(start: bytes, sides: tuple[int, ...], where: str) -> int:
-    words = [int.from_bytes(start[i : i + 4], "big") for i in range(0, len(start), 4)]
+    numbers = [int.from_bytes(start[i : i + 4], "big") for i in range(0, len(start), 4)]
     magic = TYPE_BYTES << 8 | (1 + len(sides))
-    if len(words) != 2 + len(sides) or words[0] != magic or tuple(words[2:]) != sides:
+    if len(numbers) != 2 + len(sides) or numbers[0] != magic or tuple(numbers[2:]) != sides:
         raise DataError(f"{where}: no IDX file of bytes with images or labels of shape {sides}")
-    if not 1 <= words[1] <= 10**6:
-        raise DataError(f"{where}: {words[1]} items announced, 1..1000000 are possible")
-    return words[1]
+    if not 1 <= numbers[1] <= 10**6:
+        raise DataError(f"{where}: {numbers[1]} items announced, 1..1000000 are possible")
+    return numbers[1]
 
 
 def _names(part: str) -> tuple[str, str]:
@@ -63,6 +73,7 @@ def _uses(part: str) -> tuple[str, ...]:
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
+    """The images of a part, from two IDX files."""
     images, labels = (_parsed(tree, name, task) for name in _names(part))
     if len(images) != len(labels):
         raise DataError(f"{tree.path}: {len(labels)} labels for {len(images)} {part} images")
@@ -77,12 +88,12 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
 
 
 def _parsed(tree: FileTree, name: str, task: Task) -> NDArray[np.uint8]:
-    there = tree.names((f"{name}.gz", name))
-    if not there:
+    present = tree.names((f"{name}.gz", name))
+    if not present:
         raise DataError(f"{tree.path}: {name}.gz is missing")
     sides = (task.size, task.size) if "images" in name else ()
-    _, content = next(tree.read(there[-1:]))
-    return parse_idx(content, f"{tree.path}/{there[-1]}", sides)
+    _, content = next(tree.read(present[-1:]))
+    return parse_idx(content, f"{tree.path}/{present[-1]}", sides)
 
 
 def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence: str) -> Files:
@@ -93,7 +104,7 @@ def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence
         validation_samples=5000,
         home=home,
         licence=licence,
-        places=tuple(Location(folder) for folder in folders),
+        locations=tuple(Location(folder) for folder in folders),
         uses={part: _uses(part) for part in PREFIX},
         read=read,
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},

@@ -17,6 +17,7 @@ FOLDER = {"train": "Train", "test": "Test"}
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
+    """The recordings of a part by class and number, each binned to `frames` frames."""
     names = (name for name in tree.names((FOLDER[part],)) if name.endswith(".bin"))
     named = [LabelledFile(name, _digit(tree, name)) for name in sorted(names, key=natural)]
     return samples(tree, named, read_atis, task, frames)
@@ -35,7 +36,7 @@ SOURCE = Files(
     validation_samples=5000,
     home="https://www.garrickorchard.com/datasets/n-mnist",
     licence="CC BY-SA 4.0",
-    places=(
+    locations=(
         *(
             Location(f"{folder}{FOLDER[part]}.zip", "", (part,))
             for folder in ("N-MNIST/", "n_mnist/")

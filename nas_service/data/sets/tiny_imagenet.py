@@ -1,21 +1,22 @@
-"""TinyImageNet-200: 500 training and 50 validation pictures of 64x64 in each of 200 classes.
+"""TinyImageNet-200: 500 training and 50 validation images of 64x64 in each of 200 classes.
 
-Its own test pictures have no labels, so the validation pictures are the test part here, and the
-search's validation images are held out of the training ones. Source: Stanford CS231n.
+Its test images have no labels, so its validation images are the test part, and the validation
+images of a search are held out of the training images. Source: Stanford CS231n.
 """
 
 from nas_service.data.archive import FileTree
 from nas_service.data.cache import Samples
 from nas_service.data.dataset import Files, Location
-from nas_service.data.image_files import DECODER, LabelledFile, is_picture, samples
+from nas_service.data.image_files import DECODER, LabelledFile, is_image, samples
 from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
-ANNOTATIONS = "val/val_annotations.txt"  # name, class and box of each validation picture
+ANNOTATIONS = "val/val_annotations.txt"  # name, class and box of each validation image
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
+    """The images of a part; classes are numbered in the order of their WordNet ids."""
     wnids = sorted(_text(tree, "wnids.txt").split())
     if len(set(wnids)) != task.classes:
         raise DataError(f"{tree.path}: wnids.txt has {len(set(wnids))} classes, not {task.classes}")
@@ -33,7 +34,7 @@ def _text(tree: FileTree, name: str) -> str:
 
 
 def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
-    names = sorted((n for n in tree.names(("train",)) if is_picture(n)), key=natural)
+    names = sorted((n for n in tree.names(("train",)) if is_image(n)), key=natural)
     return [LabelledFile(name, _label(tree, labels, name.split("/")[1], name)) for name in names]
 
 
@@ -41,11 +42,13 @@ def _annotated(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
     lines = [line.split("\t") for line in _text(tree, ANNOTATIONS).splitlines() if line.strip()]
     if bad := [i for i, line in enumerate(lines, 1) if len(line) < 2]:
         raise DataError(f"{tree.path}: {ANNOTATIONS}: line {bad[0]} has no class")
-    found = {f"val/images/{line[0]}": line[1].strip() for line in lines}
-    there = [name for name in tree.names(("val/images",)) if is_picture(name)]
-    if differ := sorted(set(there) ^ set(found)):
+    classes = {f"val/images/{line[0]}": line[1].strip() for line in lines}
+    present = [name for name in tree.names(("val/images",)) if is_image(name)]
+    if differ := sorted(set(present) ^ set(classes)):
         raise DataError(f"{tree.path}: {differ[0]} is only in one of val/images and {ANNOTATIONS}")
-    return [LabelledFile(n, _label(tree, labels, found[n], n)) for n in sorted(found, key=natural)]
+    return [
+        LabelledFile(n, _label(tree, labels, classes[n], n)) for n in sorted(classes, key=natural)
+    ]
 
 
 def _label(tree: FileTree, labels: dict[str, int], wnid: str, name: str) -> int:
@@ -61,7 +64,7 @@ SOURCE = Files(
     validation_samples=10000,
     home="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     licence="ImageNet's terms: research only, not to be passed on",
-    places=(Location(ROOT), Location(f"{ROOT}.zip", ROOT)),
+    locations=(Location(ROOT), Location(f"{ROOT}.zip", ROOT)),
     uses={"train": ("wnids.txt", "train"), "test": ("wnids.txt", "val")},
     read=read,
     published={

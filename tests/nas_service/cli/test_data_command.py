@@ -127,7 +127,7 @@ def test_a_folder_of_pictures_says_what_a_study_must(folder):
         (("mnst",), "did you mean 'mnist'?"),
         (("image_folder",), "needs data.archive"),
         (("image_folder", "--archive", "../x"), "below the data folder"),
-        (("image_folder", "--archive", "nowhere"), "nothing of its train part"),
+        (("image_folder", "--archive", "nowhere"), "no files of its train part"),
         (("digits", "--archive", "x"), "digits has no files"),
         (("cifar10", "--size", "8"), "only for image_folder"),
     ],

@@ -113,7 +113,7 @@ def test_a_member_twice(tmp_path):
         archive.addfile(tarfile.TarInfo("a"))
         archive.addfile(tarfile.TarInfo("a"))
     for path in tmp_path.iterdir():
-        with pytest.raises(DataError, match="'a' is there twice"):
+        with pytest.raises(DataError, match="'a' is listed twice"):
             open_tree(path).names(("",))
 
 

@@ -167,7 +167,7 @@ def test_dvs_gesture(how, tmp_path):
     [
         ({"user01_led_labels.csv": TABLE + b"12,0,100\n"}, "line 2: class 12 of 1..11"),
         ({"user01_led_labels.csv": TABLE + b"1,100,100\n"}, r"100\.\.100"),
-        ({"user01_led_labels.csv": TABLE + b"1,x,100\n"}, "three whole numbers"),
+        ({"user01_led_labels.csv": TABLE + b"1,x,100\n"}, "three integers"),
         ({"user01_led_labels.csv": b"a,b\n"}, "expected class,startTime"),
         ({"user01_led_labels.csv": TABLE + b"1,500,600\n"}, r"500\.\.600 us: no events"),
         ({"user01_led_labels.csv": b""}, "columns ''"),

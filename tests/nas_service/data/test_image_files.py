@@ -109,14 +109,14 @@ def test_pictures_too_large_are_refused_unread(side):
     ids=["empty", "gif", "start of a jpeg", "no end", "half an end"],
 )
 def test_what_is_no_picture_is_named(content):
-    with pytest.raises(DataError, match="x: no picture that can be read"):
+    with pytest.raises(DataError, match="x: no image that can be read"):
         decode(content, "x", COLOUR)
 
 
 def test_a_flipped_byte_in_a_png():
     raw = bytearray(png(colours()))
     raw[60] ^= 1
-    with pytest.raises(DataError, match="x: no picture that can be read"):
+    with pytest.raises(DataError, match="x: no image that can be read"):
         decode(bytes(raw), "x", COLOUR)
 
 
@@ -325,5 +325,5 @@ def test_another_pillow_reads_again(tmp_path, monkeypatch):
     SMALL.read_train(tmp_path)
     monkeypatch.setattr(pictures, "FORMATS", ())  # nothing can be decoded from here on
     assert len(SMALL.read_train(tmp_path)) == 6
-    with pytest.raises(DataError, match="no picture"):
+    with pytest.raises(DataError, match="no image"):
         replace(SMALL, decoder="pillow 0").read_train(tmp_path)

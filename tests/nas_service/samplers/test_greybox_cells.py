@@ -21,7 +21,7 @@ from nas_service.samplers.greybox.candidate_pool import CandidatePool
 from nas_service.samplers.greybox.encoding import Codes
 from nas_service.samplers.greybox.problem import Problem
 from nas_service.samplers.greybox_cells import AT_REST, CellProblem, score_by
-from nas_service.snn.proxies import depth, edges_of
+from nas_service.snn.proxies.structure import depth, edges_of
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import Cell

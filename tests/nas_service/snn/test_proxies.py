@@ -1,4 +1,4 @@
-"""Proxies: sums by hand, a contract for every proxy, twins of what is computed in one go."""
+"""Kernels and structural proxies by hand, and batched sums against plain ones."""
 
 import itertools
 import math
@@ -7,22 +7,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spike_rates import rates
 
-from nas_service.errors import SpecError
-from nas_service.snn import proxies
+from nas_service.metrics import PROXIES, WORST_PROXY
 from nas_service.snn.network import Network, lif_layers
-from nas_service.snn.proxies import (
-    PENALTY,
-    PROXIES,
-    STRUCTURAL,
-    at_initialisation,
+from nas_service.snn.proxies.kernels import (
+    _KernelSum,
     hamming_kernels,
     log_determinant,
     mean_kernel,
-    score,
     sparsity_aware_kernels,
-    structure,
 )
+from nas_service.snn.proxies.scoring import Score, at_initialisation, score, structural_score
+from nas_service.snn.proxies.structure import paths
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, PRESETS
@@ -32,7 +29,7 @@ QUICK = settings(max_examples=30, deadline=None, derandomize=True)
 
 TASK = Task(3, 8, 10)
 CODES = torch.tensor([[[1.0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]]])  # distances 2, 2, 2
-EASY = "conv3x3_th0.5"  # fires behind the pooling of a reduction too
+EASY = "conv3x3_th0.5"  # fires after the pooling of a reduction too
 LIVE = Cell((EASY, EASY, EASY, "skip", "conv1x1", "conv3x3"))
 DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
 
@@ -46,18 +43,6 @@ def network(*cells, seed=0, bits=8):
     torch.manual_seed(seed)
     a = Architecture(cells, 8, head_pool=1, hidden=16, time_steps=3, weight_bits=bits)
     return Network(a, TASK)
-
-
-def rates(net, x):
-    """Share of spikes of each layer of neurons in front of the classifier."""
-    found = []
-    layers = [m for m in lif_layers(net) if m is not net.readout[0]]
-    hooks = [m.register_forward_hook(lambda _, __, y: found.append(y.mean())) for m in layers]
-    with at_initialisation(net), torch.no_grad():
-        net(x)
-    for hook in hooks:
-        hook.remove()
-    return [float(rate) for rate in found]
 
 
 def test_hamming_by_hand():
@@ -83,8 +68,8 @@ def test_counts_are_exact_whatever_the_network_ran_in():
     codes = torch.ones(1, 2, 1001, dtype=torch.bfloat16)
     codes[0, 0, 0] = 0
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = hamming_kernels(codes), hamming_kernels(codes.float())
-    assert found[0].tolist() == found[1].tolist() == [[[1001, 1000], [1000, 1001]]]
+        half, full = hamming_kernels(codes), hamming_kernels(codes.float())
+    assert half.tolist() == full.tolist() == [[[1001, 1000], [1000, 1001]]]
 
 
 def test_log_determinant_by_hand():
@@ -134,62 +119,15 @@ def test_spikes_with_several_readers_count_for_each():
     generator = torch.Generator().manual_seed(0)
     one, other = ((torch.rand(2 * 3, 7, generator=generator) < 0.4).float() for _ in range(2))
     products = []
-    seen = proxies._Sum(lambda c: products.append(c) or hamming_kernels(c), images=3)
+    kernel_sum = _KernelSum(lambda c: products.append(c) or hamming_kernels(c), images=3)
     for spikes in (one, other, one):
-        seen.see(spikes)
+        kernel_sum.add(spikes)
     plain = [hamming_kernels(x.view(2, 3, 7)).sum(0) for x in (one, other, one)]
-    assert torch.equal(seen.total, sum(plain))
-    assert (len(products), seen.steps) == (2, 6)
+    assert torch.equal(kernel_sum.total, sum(plain))
+    assert (len(products), kernel_sum.steps) == (2, 6)
 
 
-# --- every proxy -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PROXIES)
-def test_score_repeats_and_leaves_the_network_alone(name):
-    net, x = network(LIVE, LIVE), images()
-    assert 0.01 < min(rates(net, x)) <= max(rates(net, x)) < 0.9
-    net.train()
-    net.body[0].eval()
-    modes = [m.training for m in net.modules()]
-    before = {key: value.clone() for key, value in net.state_dict().items()}
-    first = score(name, net, x)
-    assert math.isfinite(first.value)
-    assert not first.dead
-    assert score(name, net, x) == first
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-    assert [m.training for m in net.modules()] == modes
-    assert all(p.grad is None for p in net.parameters())
-    assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.modules())
-
-
-@pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("cells", [(DEAD, LIVE), (LIVE, DEAD), (DEAD,)])
-def test_dead_networks_are_flagged_and_rank_last(name, cells):
-    x = images()
-    assert score(name, network(*cells), x) == proxies.Score(PENALTY, dead=True)
-
-
-@pytest.mark.parametrize("name", PROXIES)
-@QUICK
-@given(st.lists(st.sampled_from(PRESETS["snasnet5"]), min_size=6, max_size=6))
-def test_every_cell_has_a_finite_score(name, operations):
-    x = images(6)
-    cell = Cell(tuple(operations))
-    found = score(name, network(cell), x)
-    assert math.isfinite(found.value)
-    assert cell.connected or found.dead
-
-
-@pytest.mark.parametrize("name", PROXIES)
-def test_too_few_images_are_named(name):
-    with pytest.raises(SpecError, match="3 images, at least 4 are needed"):
-        score(name, network(LIVE), images(3))
-
-
-def test_unknown_proxy_is_named():
-    with pytest.raises(SpecError, match="did you mean 'hamming'"):
-        score("haming", network(LIVE), images())
+# --- scores ----------------------------------------------------------------------------------
 
 
 def test_rounded_weights_are_scored():
@@ -202,8 +140,7 @@ def test_rounded_weights_are_scored():
 def test_images_alike_have_no_determinant():
     """A kernel with two equal rows is singular: finite, though the network lives."""
     x = images(1).expand(8, -1, -1, -1)
-    found = score("hamming", network(LIVE), x)
-    assert (found.value, found.dead) == (PENALTY, False)
+    assert score("hamming", network(LIVE), x) == Score(WORST_PROXY, dead=False)
 
 
 # --- structure -------------------------------------------------------------------------------
@@ -218,14 +155,14 @@ def test_depth_by_hand():
 
 def test_paths_may_lead_backward_but_meet_no_node_twice():
     edges = {(0, 2): (1.0,), (2, 1): (0.5,), (1, 2): (9.0,), (1, 3): (1.5,), (2, 3): ()}
-    assert sorted(proxies.paths(edges)) == [(1.0,), (1.0, 0.5, 1.5)]
+    assert sorted(paths(edges)) == [(1.0,), (1.0, 0.5, 1.5)]
 
 
 def test_threshold_depth_by_hand():
-    """01, 13: 1 - 0.5 / 2 and 1 behind it; 03 alone has 0.75; a path of skips has nothing."""
+    """01, 13: 1 - 0.5 / 2 and 1 after it; 03 alone has 0.75; a path of skips has nothing."""
     assert score("threshold_depth", network(LIVE, LIVE), images()).value == 2 * 1.75
     skip = Cell(("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
-    assert score("threshold_depth", network(skip), images()) == proxies.Score(0.0, dead=False)
+    assert score("threshold_depth", network(skip), images()) == Score(0.0, dead=False)
 
 
 @QUICK
@@ -245,7 +182,11 @@ def test_depths_rank_alike_under_one_threshold(operations):
 def test_architecture_and_network_have_one_structure(one, other):
     a = Architecture((Cell(tuple(one)), Cell(tuple(other))), 2, 1, 4, 1, 8)
     net, x = Network(a, TASK), images(4)
-    assert all(structure(name, a) == score(name, net, x) for name in STRUCTURAL)
+    assert all(
+        structural_score(name, a) == score(name, net, x)
+        for name, proxy in PROXIES.items()
+        if proxy.structural
+    )
 
 
 def test_convolutions_by_hand():

@@ -31,14 +31,14 @@ def contents(source, labels=None):
 
 
 def in_folder(tmp_path, source, files):
-    folder = tmp_path / source.places[0].path
+    folder = tmp_path / source.locations[0].path
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
 def in_archive(tmp_path, source, files):
-    place = source.places[1]
+    place = source.locations[1]
     with tarfile.open(tmp_path / place.path, "w:gz") as archive:
         for name, content in reversed(files.items()):  # as official archives, in no order
             info = tarfile.TarInfo(f"{place.root}/{name}")
@@ -61,7 +61,7 @@ def test_another_place_below_the_data_folder(tmp_path):
     files, _, labels = contents(CIFAR10)
     (tmp_path / "mine").mkdir()
     in_archive(tmp_path / "mine", CIFAR10, files)
-    (tmp_path / "mine" / CIFAR10.places[1].path).rename(tmp_path / "mine" / "copy.tgz")
+    (tmp_path / "mine" / CIFAR10.locations[1].path).rename(tmp_path / "mine" / "copy.tgz")
     found = small(CIFAR10).in_archive("mine/copy.tgz").read_train(tmp_path)
     assert found.labels.tolist() == labels[:10].tolist()
 

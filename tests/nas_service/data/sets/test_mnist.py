@@ -59,8 +59,8 @@ def test_a_changed_file_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"images": idx((20, 28, 28), bytes(19 * 784))}, "15680 bytes announced, 14896 found"),
-        ({"images": idx((20, 28, 28), bytes(21 * 784))}, "more found"),
+        ({"images": idx((20, 28, 28), bytes(19 * 784))}, "15680 bytes announced, it has 14896"),
+        ({"images": idx((20, 28, 28), bytes(21 * 784))}, "it has more"),
         ({"images": idx((20, 32, 32), bytes(20 * 1024))}, "no IDX file"),
         ({"images": b"PK\x03\x04"}, "no IDX file"),
         ({"images": idx((2**31, 28, 28), b"")}, "2147483648 items"),
@@ -88,7 +88,7 @@ def test_a_flipped_byte_is_found(tmp_path):
 def test_files_that_are_not_the_official_ones(name, tmp_path):
     """Both sets name their files alike, so the hash alone tells them apart."""
     source = DATASETS[name]
-    folder = tmp_path / source.places[0].path
+    folder = tmp_path / source.locations[0].path
     folder.mkdir(parents=True)
     folder_with(folder)
     with pytest.raises(DataError, match="not the official file") as caught:
@@ -133,8 +133,8 @@ def test_idx_by_hand(zipped):
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (idx((2, 2, 3), bytes(11)), "12 bytes announced, 11 found"),
-        (idx((2, 2, 3), bytes(13)), "12 bytes announced, more found"),
+        (idx((2, 2, 3), bytes(11)), "12 bytes announced, it has 11"),
+        (idx((2, 2, 3), bytes(13)), "12 bytes announced, it has more"),
         (idx((0, 2, 3), b""), "0 items announced"),
         (idx((10**6 + 1, 2, 3), b""), "1000001 items announced"),
         (idx((2, 3, 2), bytes(12)), "no IDX file"),
@@ -163,5 +163,5 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_announced():
         packed.write(idx((2, 2, 3), bytes(12)))
         for _ in range(64):
             packed.write(bytes(2**20))
-    with pytest.raises(DataError, match="12 bytes announced, more found"):
+    with pytest.raises(DataError, match="12 bytes announced, it has more"):
         parse_idx(file.getvalue(), "bomb", (2, 3))

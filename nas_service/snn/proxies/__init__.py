@@ -1,0 +1,1 @@
+"""Training-free proxies of accuracy; `PROXIES` in nas_service.metrics is their table."""
