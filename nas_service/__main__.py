@@ -2,4 +2,4 @@
 
 from nas_service.cli.main import main
 
-main()
+main(prog_name="nas")

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,12 @@ from nas_service.errors import Interrupted
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
+
+if TYPE_CHECKING:
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.session import Search
+    from nas_service.worker.training_process import TrainingClient
+    from nas_service.worker.worker import Worker
 
 
 @click.command()
@@ -73,43 +81,71 @@ def worker(
     """
     import torch
 
-    from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.session import check_data, open_search
-    from nas_service.worker.health import keep_beating
-    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
-    from nas_service.worker.training import train_in_children
     from nas_service.worker.training_process import TrainingClient
-    from nas_service.worker.worker import Worker
 
     own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
     torch.set_num_threads(1)
     telemetry = Telemetry({"study": name, "worker": worker_name()})
     log_as(log_format, telemetry.about, log_level)
-    search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
+    search, evaluator = _open(name, storage, data, any_disk)
     search.store.lease_s = lease_s
-    evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator.data_digest)
     if metrics_port is not None:
         err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
-    with TrainingClient(device or own) as trainer:
+    with contextlib.closing(telemetry), TrainingClient(device or own) as trainer:
         trainer.start()
-        train = train_in_children(trainer, training_seconds)
-        process = Worker(search, evaluator, _print_line, train=train, telemetry=telemetry)
-        by_signal = end_on_signals(process.asked_to_end)
-        keep_beating(process.asked_to_end, os.environ)
-        if stdin:
-            end_with_stdin(process.asked_to_end)
-        try:
+        process = _process(search, evaluator, trainer, training_seconds, telemetry)
+        with _stoppable(process, stdin, term_exit):
             reason = process.run(max_trials, max_seconds)
             if end_line:  # else the process that started it asks the store
                 _print_line(f"end: {reason}")
-        except Interrupted as ended:
-            if not by_signal.is_set():
-                raise
-            _print_line(f"end: {ended}")
-            raise SystemExit(term_exit) from None
-        finally:
-            telemetry.close()
+
+
+def _open(name: str, storage: str | None, data: Path, any_disk: bool) -> "tuple[Search, Evaluator]":
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.session import check_data, open_search
+
+    search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
+    evaluator = Evaluator.open(search.spec, data)
+    check_data(search, evaluator.data_digest)
+    return search, evaluator
+
+
+def _process(
+    search: "Search",
+    evaluator: "Evaluator",
+    trainer: "TrainingClient",
+    training_seconds: float | None,
+    telemetry: Telemetry,
+) -> "Worker":
+    from nas_service.worker.training import train_in_children
+    from nas_service.worker.worker import Worker
+
+    train = train_in_children(trainer, training_seconds)
+    return Worker(search, evaluator, _print_line, train=train, telemetry=telemetry)
+
+
+@contextlib.contextmanager
+def _stoppable(process: "Worker", stdin: bool, term_exit: int) -> Iterator[None]:
+    """Lets signals, and perhaps the end of standard input, stop the worker.
+
+    Raises:
+        SystemExit: SIGTERM stopped it.
+        Interrupted: something else did.
+    """
+    from nas_service.worker.health import keep_beating
+    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
+
+    by_sigterm = end_on_signals(process.asked_to_end)
+    keep_beating(process.asked_to_end, os.environ)
+    if stdin:
+        end_with_stdin(process.asked_to_end)
+    try:
+        yield
+    except Interrupted as interruption:
+        if not by_sigterm.is_set():
+            raise
+        _print_line(f"end: {interruption}")
+        raise SystemExit(term_exit) from None
 
 
 def _print_line(text: str) -> None:
