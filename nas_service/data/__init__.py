@@ -42,9 +42,9 @@ def source_of(data: Data) -> Source:
     source = pick({**DATASETS, image_folder.NAME: None}, data.name, "data set")
     assert source is not None  # noqa: S101  image_folder is handled above
     fields = Data.model_fields
-    if given := [key for key in IMAGE_FOLDER_KEYS if getattr(data, key) != fields[key].default]:
+    if fixed := [key for key in IMAGE_FOLDER_KEYS if getattr(data, key) != fields[key].default]:
         raise SpecError(
-            f"data.{given[0]}: only for {image_folder.NAME}; {data.name} has a fixed one"
+            f"data.{fixed[0]}: only for {image_folder.NAME}; {data.name} has a fixed one"
         )
     if data.archive is None:
         return source

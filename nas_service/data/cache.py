@@ -43,8 +43,8 @@ class _TooLarge(Exception):
 
 def folder_of_cache(folder: Path) -> Path:
     """The cache's folder: NAS_CACHE, else `.nas-cache` in the data folder, else the user's."""
-    if given := os.environ.get("NAS_CACHE"):
-        return Path(given)
+    if configured := os.environ.get("NAS_CACHE"):
+        return Path(configured)
     if os.access(folder, os.W_OK):
         return folder / ".nas-cache"
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -1,7 +1,7 @@
-"""Workloads from elsewhere: layer lists, NIR graphs and torch modules become the same Workload.
+"""Workloads from layer lists, NIR graphs and torch modules.
 
-A matrix that cannot lie on a crossbar as a square convolution or a linear layer is an error that
-names it: nothing is skipped.
+A matrix that is neither a square convolution nor a linear layer is an error that names it: nothing
+is skipped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,24 @@ SUFFIXES = (".json", ".nir")
 
 
 def load_workload(path: Path, time_steps: int | None = None) -> Workload:
-    """A layer list (.json) or a NIR graph (.nir); WorkloadError where it is neither.
+    """Reads a layer list (.json) or a NIR graph (.nir).
 
-    A layer list says its own time steps, a graph does not.
+    Args:
+        path: The file.
+        time_steps: Time steps of an inference; a layer list has its own, a graph has none.
+
+    Raises:
+        WorkloadError: It is no such file, or a graph without `time_steps`.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise WorkloadError(f"{path}: suffix {suffix!r}, one of {', '.join(SUFFIXES)} is needed")
     if suffix == ".nir":
         if time_steps is None:
-            raise WorkloadError(f"{path}: a graph does not say its time steps, give them")
+            raise WorkloadError(f"{path}: a graph has no time steps, they must be given")
         return from_nir(path, time_steps)
-    found = Workload.from_json(read_json(path))
-    return found if time_steps is None else Workload(found.layers, time_steps)
+    workload = Workload.from_json(read_json(path))
+    return workload if time_steps is None else Workload(workload.layers, time_steps)
 
 
 def from_nir(
@@ -40,26 +45,33 @@ def from_nir(
     weight_bits: int = 8,
     input_bits: int = 1,
 ) -> Workload:
-    """A NIR graph, or the path of one: its convolutions, linear layers, neurons and poolings.
+    """The workload of a NIR graph.
 
-    NIR holds real weights and no spikes: `weight_bits`, the `spike_rate` of all layers or by
-    layer, and the `input_bits` of what the graph reads (1 for spikes) are the caller's.
+    Args:
+        graph: A NIRGraph, or the path of a file with one.
+        time_steps: Time steps of an inference.
+        spike_rate: Share of non-zero inputs, 0..1: of all layers, or by the name of a layer.
+        weight_bits: Bits of all weights.
+        input_bits: Bits of the values that the graph reads; 1 for spikes.
+
+    Raises:
+        WorkloadError: A node has no counterpart on a chip; the message names it.
     """
     from nas_service.importers.nir_file import read_graph
     from nas_service.importers.nir_graph import layers
 
     if isinstance(graph, str | Path):
         graph = read_graph(Path(graph), MAX_FILE_B)
-    found = Workload(layers(graph, weight_bits, input_bits), time_steps)
+    workload = Workload(layers(graph, weight_bits, input_bits), time_steps)
     if isinstance(spike_rate, Mapping):
-        return found.with_spike_rates(spike_rate)
-    return found.at_rate(spike_rate)
+        return workload.with_spike_rates(spike_rate)
+    return workload.at_rate(spike_rate)
 
 
 def from_module(
     module: "nn.Module", example: "Tensor", time_steps: int, weight_bits: int = 8
 ) -> Workload:
-    """A torch module, from a run on an example; see `nas_service.snn.module_trace`."""
+    """The workload of a torch module; see `nas_service.importers.torch_module`."""
     from nas_service.importers.torch_module import from_module
 
     return from_module(module, example, time_steps, weight_bits)

@@ -1,4 +1,4 @@
-"""NIR files: HDF5 that strangers wrote, looked through before any of it is read."""
+"""NIR files: HDF5 of unknown origin, checked before any of it is read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +12,26 @@ MAX_DEPTH = 64
 
 
 def read_graph(path: Path, most_B: int) -> Any:
-    """The NIRGraph of a file of at most `most_B` bytes, unpacked; WorkloadError for any other."""
+    """Reads a NIR graph from a file.
+
+    Args:
+        path: The file.
+        most_B: Bytes that it may have when unpacked.
+
+    Returns:
+        The NIRGraph.
+
+    Raises:
+        WorkloadError: It is no such file, too large, or links to other files.
+    """
     import nir
 
     try:
         _check(path, most_B)
-        return nir.read(str(path), type_check=False)  # its check knows no groups
+        return nir.read(str(path), type_check=False)  # its type check rejects grouped convolutions
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from error
-    except Exception as error:  # h5py and nir raise many unrelated types, some without a word
+    except Exception as error:  # h5py and nir raise many unrelated types, some without a message
         raise WorkloadError(f"{path}: no NIR graph ({error or type(error).__name__})") from error
 
 
@@ -30,37 +41,41 @@ def _check(path: Path, most_B: int) -> None:
 
     with h5py.File(path, "r") as file:
         size_B = 0
-        for name, found in _entries(file, h5py):
-            if not isinstance(found, h5py.Dataset):
+        for name, entry in _entries(file, h5py):
+            if not isinstance(entry, h5py.Dataset):
                 continue
-            if found.external or found.is_virtual:
-                raise WorkloadError(f"{name} lies in another file: one file is needed")
-            size_B += found.size * found.dtype.itemsize
+            if entry.external or entry.is_virtual:
+                raise WorkloadError(f"{name} is stored in another file: one file is needed")
+            size_B += entry.size * entry.dtype.itemsize
             if size_B > most_B:
                 raise WorkloadError(f"more than {most_B} bytes when unpacked")
             *_, node, key = ["", *name.split("/")]
             if key == "type" and "/metadata/" not in name:
-                _check_kind(node, found[()])
+                _check_kind(node, entry[()])
 
 
 def _check_kind(node: str, kind: Any) -> None:
-    word = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
-    if word not in KINDS:
-        raise unknown_kind(node, word)
+    text = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+    if text not in KINDS:
+        raise unknown_kind(node, text)
 
 
 def _entries(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
-    """Everything in a file as a reader meets it: what is linked twice comes twice."""
-    waiting = [("", file, 0)]
+    """All groups and arrays of a file with their names; one that is linked twice is listed twice.
+
+    Raises:
+        WorkloadError: There are soft or external links, or too many or too deep groups.
+    """
+    pending = [("", file, 0)]
     for _ in range(MAX_ENTRIES):
-        if not waiting:
+        if not pending:
             return
-        at, found, depth = waiting.pop()
-        yield at, found
-        for name in found if isinstance(found, h5py.Group) else ():
-            if not isinstance(found.get(name, getlink=True), h5py.HardLink):
-                raise WorkloadError(f"{at}/{name} is a link: the thing itself is needed")
+        path, entry, depth = pending.pop()
+        yield path, entry
+        for name in entry if isinstance(entry, h5py.Group) else ():
+            if not isinstance(entry.get(name, getlink=True), h5py.HardLink):
+                raise WorkloadError(f"{path}/{name} is a link: the entry itself is needed")
             if depth == MAX_DEPTH:
                 raise WorkloadError(f"groups more than {MAX_DEPTH} deep")
-            waiting.append((f"{at}/{name}", found[name], depth + 1))
+            pending.append((f"{path}/{name}", entry[name], depth + 1))
     raise WorkloadError(f"more than {MAX_ENTRIES} entries")

@@ -1,8 +1,8 @@
-"""Any torch module as a workload: one pass of it is watched, operation by operation.
+"""The workload of any torch module, from recording the operations of one forward pass.
 
-The module runs one time step (or time folded into the batch) of an example. Every tensor that
-comes from the example carries the names of the layers it comes from, so branches and skips are
-seen whatever code makes them.
+The module runs one time step (or time folded into the batch) of an example. For every tensor that
+depends on the example the layers are recorded that it depends on, so branches and skips are
+noticed whatever code makes them.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from nas_service.snn.neurons.scan import forced
 
 aten = torch.ops.aten
 PIXEL_BITS = 8
-WINDOWS = range(2, 17)  # sides of average poolings whose means are recognised
+WINDOWS = range(2, 17)  # sides of average poolings whose means of spikes are recognised
 RECURRENT = (nn.RNNBase, nn.RNNCellBase, SNNRecurrent, SNNRecurrentCell)
 MATRICES = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default)
 POOLS = (
@@ -36,79 +36,95 @@ POOLS = (
 def from_module(
     module: nn.Module, example: Tensor, time_steps: int, weight_bits: int = 8
 ) -> Workload:
-    """Workload of a module, from a run on an example [B, ...] of one time step.
+    """The workload of a module.
 
-    Spike rates are measured on the example; inputs that are no spikes count as means of spikes
-    where they are multiples of a window's share, else as 8-bit values. Raises WorkloadError naming
-    the module that cannot lie on crossbars.
+    Spike rates are measured on the example. Inputs that are no spikes count as means of spikes
+    where they are multiples of 1 / window^2, else as 8-bit values.
+
+    Args:
+        module: Put into evaluation mode for the run; unchanged afterwards.
+        example: Inputs [B, ...] of one time step.
+        time_steps: Time steps of an inference.
+        weight_bits: Bits of all weights.
+
+    Raises:
+        WorkloadError: A part of the module has no counterpart on a chip; the message names it.
     """
+    _demand_feed_forward(module)
+    if not isinstance(example, Tensor) or example.dim() < 2:
+        raise WorkloadError(f"example {type(example).__name__}: a tensor [B, ...] is needed")
+    recorder = _Recorder(weight_bits, module, rows=(len(example), len(example) * time_steps))
+    was_training = module.training
+    with torch.inference_mode(False), torch.no_grad(), recorder.names():
+        try:
+            module.eval()
+            recorder.run(example)
+        finally:
+            module.train(was_training)
+    recorder.demand_all()
+    return Workload(tuple(recorder.layers.values()), time_steps)
+
+
+def _demand_feed_forward(module: nn.Module) -> None:
     for name, part in module.named_modules():
         if isinstance(part, RECURRENT):
             raise WorkloadError(
-                f"module {name!r} ({type(part).__name__}): recurrent weights are not known"
+                f"module {name!r} ({type(part).__name__}): recurrent weights are not supported"
             )
-    if not isinstance(example, Tensor) or example.dim() < 2:
-        raise WorkloadError(f"example {type(example).__name__}: a tensor [B, ...] is needed")
-    watch = _Watch(weight_bits, module, rows=(len(example), len(example) * time_steps))
-    was_training = module.training
-    with torch.inference_mode(False), torch.no_grad(), watch.names():
-        try:
-            module.eval()
-            data = example.detach().clone()
-            watch.signals[data] = _Signal(frozenset(), 0)
-            with forced("python"), watch:  # what runs in C++ is not seen
-                module(data)
-        except RuntimeError as error:
-            shape = tuple(example.shape)
-            raise WorkloadError(f"module: an example {shape} does not pass ({error})") from error
-        finally:
-            module.train(was_training)
-    watch.demand_all()
-    return Workload(tuple(watch.layers.values()), time_steps)
 
 
 @dataclass(frozen=True)
 class _Signal:
-    """What a tensor is made of: layers, and additions since they gave it (per sample)."""
+    """The layers that a tensor depends on, and the additions per sample after these layers."""
 
     sources: frozenset[str]
     adds: int
 
 
 @dataclass
-class _Watch(TorchDispatchMode):
-    """Sees every operation of one pass."""
+class _Recorder(TorchDispatchMode):
+    """Records every operation of one forward pass."""
 
     weight_bits: int
     module: nn.Module
-    rows: tuple[int, int]  # vectors a matrix may meet: images, or images times time steps
+    rows: tuple[int, int]  # possible numbers of input vectors: images, or images times time steps
     layers: dict[str, Layer] = field(default_factory=dict)
     signals: Any = field(default_factory=WeakIdKeyDictionary)
     running: list[str] = field(default_factory=list)
-    used: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    def run(self, example: Tensor) -> None:
+        """Runs the module on an example; WorkloadError where it does not fit."""
+        inputs = example.detach().clone()
+        self.signals[inputs] = _Signal(frozenset(), 0)
+        try:
+            with forced("python"), self:  # torch does not dispatch what runs in C++
+                self.module(inputs)
+        except RuntimeError as error:
+            shape = tuple(example.shape)
+            raise WorkloadError(f"module: an example {shape} does not pass ({error})") from error
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = [self.signals[x] for x in _tensors(args) if x in self.signals]
-        if not given:
+        signals = [self.signals[x] for x in _tensors(args) if x in self.signals]
+        if not signals:
             return out
         if func is aten.convolution.default:
-            signal = self._convolution(args, given)
+            signal = self._convolution(args, signals)
         elif func in MATRICES:
             signal = self._matrix(func, args)
         else:
-            signal = self._passed(func, args, out, given)
+            signal = self._passed(func, args, out, signals)
         for tensor in _tensors([out]):
             self.signals[tensor] = signal
         return out
 
-    def _convolution(self, args: Any, given: list[_Signal]) -> _Signal:
+    def _convolution(self, args: Any, signals: list[_Signal]) -> _Signal:
         x, weight, bias, stride, padding, dilation, transposed, _, groups = args
         if x not in self.signals or weight in self.signals:
-            raise self._cannot("weights that depend on the input are not known")
+            raise self._cannot("weights that depend on the input are not supported")
         if transposed or x.dim() != 4 or any(d != 1 for d in dilation):
             raise self._cannot(
                 "only plain convolutions of maps are known: not transposed, "
@@ -140,9 +156,9 @@ class _Watch(TorchDispatchMode):
         bias = args[0] if "add" in str(func) else None
         x, weight = args[-2:]
         if x not in self.signals or weight in self.signals or weight.dim() != 2:
-            raise self._cannot("products of two signals, or of stacked matrices, are not known")
+            raise self._cannot("products of two signals, or of stacked matrices, are not supported")
         if len(x) not in self.rows:
-            raise self._cannot(f"{len(x)} vectors for {self.rows[0]} images: one each is known")
+            raise self._cannot(f"{len(x)} vectors for {self.rows[0]} images: one each is supported")
         return self._keep(
             x,
             weight,
@@ -163,10 +179,10 @@ class _Watch(TorchDispatchMode):
         for source in signal.sources if x.dim() == 4 else ():
             self._unpool(source, x.shape[-1])
         bits, rate = _coding(x)
-        whole: dict[str, Any] = {k: v if isinstance(v, str) else int(v) for k, v in shape.items()}
+        plain: dict[str, Any] = {k: v if isinstance(v, str) else int(v) for k, v in shape.items()}
         self.layers[name] = Layer(
             name,
-            **whole,
+            **plain,
             weight_bits=self.weight_bits,
             input_bits=bits,
             spike_rate=rate,
@@ -176,46 +192,48 @@ class _Watch(TorchDispatchMode):
         )
         return _Signal(frozenset([name]), 0)
 
-    def _passed(self, func: Any, args: Any, out: Any, given: list[_Signal]) -> _Signal:
-        """Everything without weights: branches that meet, poolings, neurons."""
-        sources = frozenset().union(*(s.sources for s in given))
-        adds = max(s.adds for s in given)
+    def _passed(self, func: Any, args: Any, out: Any, signals: list[_Signal]) -> _Signal:
+        """The output of an operation without weights: sums of branches, poolings, neurons."""
+        sources = frozenset().union(*(s.sources for s in signals))
+        adds = max(s.adds for s in signals)
         tensors = _tensors([out])
-        if any(s.sources != sources for s in given) and tensors and "cat" not in str(func):
-            adds = sum({s.sources: s.adds for s in given}.values()) + tensors[0][0].numel()
+        if any(s.sources != sources for s in signals) and tensors and "cat" not in str(func):
+            adds = sum({s.sources: s.adds for s in signals}.values()) + tensors[0][0].numel()
         if func in POOLS and tensors and tensors[0].dim() in (2, 4) and args[0].dim() == 4:
             adds += self._pooled(args[0], tensors[0], sources)
         return _Signal(sources, adds)
 
     def _pooled(self, x: Tensor, y: Tensor, sources: frozenset[str]) -> int:
-        """Notes a pooling at the one layer behind which it stands; else its additions [count]."""
+        """The additions of a pooling; 0 where it is recorded at the only layer before it."""
         shrunk = x.shape[-1] // (y.shape[-1] if y.dim() == 4 else 1)
         layers = [self.layers[name] for name in sources]
         if shrunk > 1 and len(layers) == 1 and layers[0].pooled_size == x.shape[-1]:
             (layer,) = layers
             self.layers[layer.name] = replace(layer, pool=layer.pool * shrunk)
             return 0
-        window = shrunk if shrunk > 1 else 3  # one that keeps the map is 3x3 in our spaces
+        window = (
+            shrunk if shrunk > 1 else 3
+        )  # a pooling that keeps the size of its map is 3x3 in our spaces
         return (window**2 - 1) * y[0].numel()
 
     def _unpool(self, source: str, side: int) -> None:
-        """A layer that is also read in front of its pooling is costed without it."""
+        """Removes the pooling of a layer that is also read before it."""
         layer = self.layers[source]
         if layer.pooled_size < side <= layer.out_size:
             self.layers[source] = replace(layer, pool=layer.out_size // side)
 
-    def _cannot(self, why: str) -> WorkloadError:
+    def _cannot(self, reason: str) -> WorkloadError:
         name = self.running[-1] if self.running else "module"
-        return WorkloadError(f"module {name!r}: {why}")
+        return WorkloadError(f"module {name!r}: {reason}")
 
     @contextmanager
     def names(self) -> Iterator[None]:
-        """Knows, while the module runs, which of its parts is running."""
+        """A context in which the recorder knows which part of the module is running."""
         hooks = []
         for name, part in self.module.named_modules():
             if any(True for _ in part.children()) and not getattr(part, "parametrizations", None):
                 continue
-            hooks.append(part.register_forward_pre_hook(self._enter(name, part)))
+            hooks.append(part.register_forward_pre_hook(self._enter(name)))
             hooks.append(part.register_forward_hook(self._leave(part), always_call=True))
         try:
             yield
@@ -223,10 +241,9 @@ class _Watch(TorchDispatchMode):
             for hook in hooks:
                 hook.remove()
 
-    def _enter(self, name: str, part: nn.Module) -> Callable[..., None]:
+    def _enter(self, name: str) -> Callable[..., None]:
         def enter(*_: Any) -> None:
             self.running.append(name or "module")
-            self.used.update(id(p) for p in part.parameters())
 
         return enter
 
@@ -240,13 +257,13 @@ class _Watch(TorchDispatchMode):
         return leave
 
     def _neurons(self, spikes: Tensor) -> None:
-        """Neurons belong to the layer in front of them; where branches met, to the last one."""
+        """Counts neurons for the layer before them; where branches meet, for the last one."""
         names = [name for name in self.layers if name in self.signals[spikes].sources]
         for name in names[-1:]:
             self.layers[name] = replace(self.layers[name], neurons=spikes[0].numel())
 
     def demand_all(self) -> None:
-        """WorkloadError where nothing was found, or a weighted part of the module did not run."""
+        """WorkloadError where there is no layer, or a part with weights did not run."""
         if not self.layers:
             raise WorkloadError("module: no layer with weights")
         idle = [
@@ -259,7 +276,7 @@ class _Watch(TorchDispatchMode):
 
 
 def _holds_weights(part: nn.Module) -> bool:
-    """True where a module has a matrix of its own, or sees one through a parametrization."""
+    """True where a module itself has a matrix, maybe through a parametrization."""
     if isinstance(part, ParametrizationList):
         return False
     return hasattr(part, "parametrizations") or any(
@@ -268,7 +285,7 @@ def _holds_weights(part: nn.Module) -> bool:
 
 
 def _coding(x: Tensor) -> tuple[int, float]:
-    """Bits of a layer's inputs, and the share of them that is not 0."""
+    """Bits of a layer's inputs, and the share of them that is not 0, 0..1."""
     rate = float((x != 0).double().mean())
     if bool(((x == 0) | (x == 1)).all()):
         return 1, rate
@@ -281,10 +298,10 @@ def _coding(x: Tensor) -> tuple[int, float]:
 
 def _tensors(values: Any) -> list[Tensor]:
     """Tensors among arguments, lists of them included."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in values if isinstance(values, list | tuple) else [values]:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, list | tuple):
-            found += _tensors(value)
-    return found
+            tensors += _tensors(value)
+    return tensors

@@ -87,7 +87,7 @@ def _reader(
     steps = window**2
 
     def sums(levels: Tensor) -> Tensor:
-        """Sums [T*B, L, O]; every group of channels has arrays of its own."""
+        """Sums [T*B, L, O]; each group of channels has separate arrays."""
         parts = _windows(matrix, levels).chunk(groups, 1)
         read = (own.read(part, steps) for own, part in zip(arrays, parts, strict=True))
         return torch.cat(list(read), -1)

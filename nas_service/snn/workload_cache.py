@@ -236,7 +236,7 @@ class WorkloadCache:
     def _fill_slot(
         self, numbers: NDArray[np.float64], blocks: dict[Block, Layer], name: str, matrix: int
     ) -> None:
-        """Numbers of one slot of an edge, under each operation that has so many matrices."""
+        """Numbers of one slot of an edge, under each operation that has this matrix."""
         for at, operation in enumerate(self.space.operations):
             suffixes = OPERATIONS[operation].suffixes
             if matrix < len(suffixes):

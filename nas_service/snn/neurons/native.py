@@ -43,8 +43,8 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     Args:
         environment: The environment variables.
     """
-    if given := environment.get("NAS_CACHE"):
-        return Path(given) / "neurons"
+    if configured := environment.get("NAS_CACHE"):
+        return Path(configured) / "neurons"
     user = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(user) / "nas-service" / "neurons"
 

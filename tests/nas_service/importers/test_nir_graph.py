@@ -1,0 +1,164 @@
+"""Workloads of NIR graphs: poolings, neurons, inner graphs, and what is refused."""
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nir_graphs import a_graph, conv, graph_of, graph_with, image, lif, pool
+from torch import nn
+
+from hw_models import WorkloadError
+from nas_service.importers import from_nir
+
+
+def test_a_pooling_on_one_of_two_branches_is_the_reader_s():
+    """b reads 8 x 8, c the 4 x 4 means: 3 additions for each of 4 channels of 4 x 4, before c."""
+    nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2), "b": conv(4, 4, 8, stride=2)}
+    nodes |= {"c": conv(4, 4, 4), "d": conv(4, 4, 4)}
+    found = from_nir(graph_of(nodes, "in a p c d", "a b d"), 2)
+    got = {x.name: (x.pool, x.input_adds, x.sources) for x in found.layers}
+    assert got == {
+        "a": (1, 0, ()),
+        "b": (1, 0, ("a",)),
+        "c": (1, 3 * 4 * 16, ("a",)),
+        "d": (1, 4 * 16, ("b", "c")),
+    }
+
+
+def test_poolings_in_a_row_and_overlapping_ones():
+    """2x2 twice is 4x4 of the layer; 3x3 at a stride of 1 costs 8 additions a value."""
+    nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2)}
+    twice = nodes | {"q": pool(2, kind=nir.SumPool2d), "b": conv(4, 4, 2)}
+    found = from_nir(graph_of(twice, "in a p q b"), 2)
+    assert [(x.pool, x.input_adds, x.in_size) for x in found.layers] == [(4, 0, 8), (1, 0, 2)]
+    nodes |= {"p": pool(3, 1, 1), "b": conv(4, 4, 8)}
+    found = from_nir(graph_of(nodes, "in a p b"), 2)
+    assert [(x.pool, x.input_adds) for x in found.layers] == [(1, 0), (1, 8 * 4 * 64)]
+    nodes |= {"p": pool(3, 2, 1), "b": conv(4, 4, 4)}  # 4 of the 9 are the pooling of the layer
+    found = from_nir(graph_of(nodes, "in a p b"), 2)
+    assert [(x.pool, x.input_adds) for x in found.layers] == [(2, 0), (1, 5 * 4 * 16)]
+
+
+def test_neurons_of_a_graph():
+    """An encoder's are the first layer's; two kinds behind one layer add up; none: one each."""
+    nodes = {"in": image(2, 8), "code": lif(2, 8, 8), "a": conv(4, 2, 8), "l": lif(4, 8, 8)}
+    nodes |= {"m": nir.LI(*(np.ones((4, 8, 8)),) * 3), "b": conv(4, 4, 8)}
+    found = from_nir(graph_of(nodes, "in code a l m b"), 2)
+    assert [(x.neurons, x.input_bits) for x in found.layers] == [(128 + 512, 1), (0, 8)]
+    found = from_nir(graph_of({k: nodes[k] for k in ("in", "a", "b")}, "in a b"), 2)
+    assert [x.neurons for x in found.layers] == [None, None]
+
+
+def test_what_a_graph_does_not_say_is_the_caller_s():
+    rates = {"a": 0.5, "c": (0.1, 0.2)}
+    found = from_nir(a_graph(), 2, rates, weight_bits=4, input_bits=8)
+    assert [x.spike_rate for x in found.layers] == [0.5, 1.0, (0.1, 0.2), 1.0]
+    assert [x.input_bits for x in found.layers] == [8, 3, 1, 1]
+    assert {x.weight_bits for x in found.layers} == {4}
+    for wrong in ({"spike_rate": {"z": 1.0}}, {"spike_rate": 2}, {"input_bits": 0}):
+        with pytest.raises(WorkloadError):
+            from_nir(a_graph(), 2, **wrong)
+
+
+def test_inner_graphs_are_opened(tmp_path):
+    inner = {"input": image(2, 8), "a": conv(4, 2, 8), "output": nir.Output({"output": [4, 8, 8]})}
+    block = graph_of(inner, "input a output")
+    outer = {"in": image(2, 8), "block": block, "b": conv(4, 4, 8)}
+    nir.write(str(tmp_path / "deep.nir"), graph_of(outer, "in block b"))
+    found = from_nir(tmp_path / "deep.nir", 1)
+    assert [(x.name, x.sources) for x in found.layers] == [("block.a", ()), ("b", ("block.a",))]
+    two = graph_of(inner | {"more": image(2, 8)}, "input a output", "more a")
+    with pytest.raises(WorkloadError, match="node 'block': an inner graph of one Input"):
+        from_nir(graph_of(outer | {"block": two}, "in block b"), 1)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    side=st.integers(1, 12),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 4),
+    depthwise=st.booleans(),
+)
+def test_a_convolution_s_map_is_torch_s(side, kernel, stride, padding, depthwise):
+    """Whatever torch computes is read from a graph with the same sides, or refused with a word."""
+    groups = 4 if depthwise else 1
+    weight = np.ones((4, 4 // groups, kernel, kernel))
+    node = nir.Conv2d((side, side), weight, stride, padding, 1, groups, np.zeros(4))
+    graph = graph_of({"in": image(4, side), "a": node}, "in a")
+    layer = nn.Conv2d(4, 4, kernel, stride, padding, groups=groups)
+    try:
+        out = layer(torch.zeros(1, 4, side, side)).shape[-1]
+    except RuntimeError:
+        out = 0
+    if out and padding < kernel:
+        (found,) = from_nir(graph, 1).layers
+        assert (found.in_size, found.out_size, found.weights) == (side, out, weight.size)
+    elif not out:
+        with pytest.raises(WorkloadError, match="'a'"):
+            from_nir(graph, 1)
+
+
+def test_a_long_graph_is_read_in_order():
+    names = [f"n{k}" for k in range(2000, 0, -1)]
+    nodes = {name: nir.Linear(np.ones((2, 2))) for name in sorted(names)}
+    nodes["in"] = nir.Input({"input": np.array([2])})
+    found = from_nir(graph_of(nodes, " ".join(["in", *names])), 1)
+    assert [x.name for x in found.layers] == names
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"a": conv(8, 2, 8, dilation=2)}, "node 'a': dilation"),
+        ({"a": conv(8, 2, 8, stride=(1, 2))}, "node 'a': stride"),
+        ({"c": conv(16, 9, 4, stride=2)}, "in_channels|groups"),
+        ({"d": nir.Linear(np.ones((10, 63)))}, "node 'd': 63 inputs"),
+        (
+            {
+                "d": nir.Linear(np.ones((10, 64))),
+                "flat": nir.Conv1d(4, np.ones((1, 1, 3)), 1, 0, 1, 1, np.zeros(1)),
+            },
+            "node 'flat' is a Conv1d",
+        ),
+        ({"pool": nir.Delay(np.ones(1))}, "node 'pool' is a Delay"),
+        ({"pool": pool(9)}, "node 'pool': a window of 9 on a map of 8"),
+        ({"pool": pool(0, 1)}, "node 'pool': kernel_size"),
+        ({"a": conv(8, 2, 8, padding=-1)}, "node 'a': padding"),
+        ({"a": conv(8, 2, 8, stride=(1.5, 1.5))}, "node 'a': stride"),
+        ({"a": conv(8, 2, 8, padding="same", stride=2)}, "node 'a': padding = 'same'"),
+        ({"a": conv(8, 2, 7)}, "node 'a': input_shape"),
+        ({"b": conv(8, 1, 4, groups=0)}, "node 'b': groups"),
+        ({"d": nir.Linear(np.ones((2, 10, 64)))}, "node 'd': weights .* 2 dimensions"),
+        ({"d": nir.Affine(np.ones((10, 64)), np.ones(9))}, "node 'd': 9 biases of 10"),
+        ({"a_lif": lif(7)}, "node 'a_lif' .LIF.: .7. neurons for the values .8, 8, 8."),
+        ({"input": nir.Input({"input": None})}, "node 'input': shape = None"),
+        ({"input": nir.Input({"input": np.array([2, 8, 7])})}, "node 'a': map"),
+        ({"input": nir.Input({"input": np.array([2, -8, -8])})}, "node 'input': shape"),
+        ({"flat": nir.Scale(np.arange(64.0).reshape(16, 2, 2))}, "node 'flat': one scale"),
+    ],
+)
+def test_graphs_that_cannot_lie_on_crossbars(changes, said):
+    with pytest.raises(WorkloadError, match=said):
+        from_nir(graph_with(**changes), 4)
+
+
+def test_a_scale_for_each_channel_goes_into_the_weights():
+    scale = nir.Scale(np.repeat(np.arange(16.0), 4).reshape(16, 2, 2))
+    assert from_nir(graph_with(flat=scale), 4) == from_nir(a_graph(), 4)
+
+
+def test_graphs_that_are_none():
+    alone = graph_of({"in": image(2, 8), "a": conv(4, 2, 8), "b": conv(4, 4, 8)}, "in a")
+    loop = {"in": image(4, 8), "a": conv(4, 4, 8), "l": lif(4, 8, 8)}
+    for graph, said in [
+        (object(), "a NIRGraph is needed"),
+        (graph_of({"in": image(2, 8)}), "no layer with weights"),
+        (graph_of({"in": image(2, 8)}, "in z"), r"the nodes \['z'\]"),
+        (alone, "node 'b' .Conv2d. reads nothing"),
+        (graph_of(loop, "in a l a"), "read each other"),
+    ]:
+        with pytest.raises(WorkloadError, match=said):
+            from_nir(graph, 4)

@@ -1,0 +1,152 @@
+"""Workloads of torch modules: what is measured, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from hw_models import WorkloadError
+from nas_service.importers.torch_module import from_module
+from nas_service.snn.network import Network
+from nas_service.snn.trace import trace
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import EDGE_NAMES, Cell
+from nas_service.spaces.task import Task
+
+
+def test_rates_and_codings_are_measured():
+    """Binary inputs of which a quarter spikes, means of 2x2 spikes, and pixels."""
+    x = torch.zeros(1, 1, 4, 4)
+    x[..., ::2, ::2] = 1
+    conv = nn.Conv2d(1, 2, 3, padding=1, bias=False)
+    (layer,) = from_module(conv, x, 1).layers
+    assert (layer.input_bits, layer.spike_rate) == (1, 0.25)
+    (layer,) = from_module(nn.Sequential(nn.AvgPool2d(2), conv), x, 1).layers
+    assert (layer.input_bits, layer.spike_rate, layer.in_size) == (3, 1.0, 2)
+    (layer,) = from_module(conv, x * 0.3 - 0.1, 1).layers
+    assert (layer.input_bits, layer.spike_rate) == (8, 1.0)
+
+
+CELLS = [
+    ("conv3x3",) * 6,
+    ("conv3x3", "conv1x1", "skip", "conv1x1", "avgpool3x3", "conv3x3"),
+    ("skip", "zeroize", "zeroize", "conv5x5", "zeroize", "skip"),
+]
+
+
+@pytest.mark.parametrize("names", CELLS)
+def test_our_own_networks_are_seen_as_traced(names):
+    """Shapes and graph from operations alone, against the trace that knows the architecture."""
+    assert len(names) == len(EDGE_NAMES)
+    a = Architecture((Cell(names),) * 2, 6, 2, 20, 3, 8)
+    known = trace(a, Task(1, 8, 10))
+    seen = from_module(Network(a, Task(1, 8, 10)), torch.rand(2, 1, 8, 8), 3)
+    shapes = (
+        "kind",
+        "in_channels",
+        "out_channels",
+        "kernel",
+        "stride",
+        "in_size",
+        "out_size",
+    )
+    for x, y in zip(seen.layers, known.layers, strict=True):
+        assert [getattr(x, s) for s in shapes] == [getattr(y, s) for s in shapes]
+    assert seen.predecessors == known.predecessors
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(2))
+        self.head = nn.Linear(8 * 4, 3)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.b(x.relu()) + x
+        both = torch.cat([x, y], 1)
+        return self.head(nn.functional.adaptive_avg_pool2d(both, 2).flatten(1))
+
+
+def test_skips_and_concatenations():
+    workload = from_module(Residual(), torch.rand(2, 4, 6, 6), 1)
+    assert [x.sources for x in workload.layers] == [(), ("a",), ("a", "b")]
+    assert workload.layers[2].input_adds == 4 * 36 + 8 * 8 * 4  # the sum, and 8 windows of 3x3...
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return self.a(self.a(x))
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return x[:, 0] @ x[:, 0].transpose(1, 2)
+
+
+class Idle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return self.a(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (Twice(), "module 'a': it is used twice"),
+        (Attention(), "products of two signals"),
+        (Idle(), r"modules \['b'\]: weights that the example did not reach"),
+        (nn.Sequential(nn.Conv2d(1, 1, (3, 1))), "module '0': maps .* square ones are needed"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3, dilation=2)), "module '0': only plain convolutions"),
+        (nn.Sequential(nn.ConvTranspose2d(1, 1, 3)), "module '0': only plain convolutions"),
+        (nn.LSTM(4, 4), "recurrent weights"),
+        (nn.ReLU(), "no layer with weights"),
+    ],
+)
+def test_modules_that_cannot_lie_on_crossbars(module, said):
+    with pytest.raises(WorkloadError, match=said):
+        from_module(module, torch.rand(1, 1, 8, 8), 1)
+    assert module.training
+
+
+class Scaled(nn.Module):
+    """A matrix that is multiplied elementwise and summed, beside a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.w = nn.Conv2d(1, 1, 1), nn.Parameter(torch.ones(8, 8))
+
+    def forward(self, x):
+        return (self.a(x) * self.w).sum()
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (
+            nn.Sequential(
+                nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Unflatten(1, (8, 8)), nn.Linear(8, 2)
+            ),
+            "module '3': 8 vectors for 1 images",
+        ),
+        (Scaled(), r"modules \['module'\]: weights that the example did not reach"),
+        (nn.Sequential(nn.Conv2d(3, 1, 1)), "does not pass"),
+    ],
+)
+def test_weights_are_never_dropped(module, said):
+    with pytest.raises(WorkloadError, match=said):
+        from_module(module, torch.rand(1, 1, 8, 8), 1)
+
+
+def test_an_example_that_is_no_tensor_and_one_without_gradients():
+    with pytest.raises(WorkloadError, match="a tensor"):
+        from_module(nn.Conv2d(1, 1, 1), [1.0], 1)
+    with torch.inference_mode():
+        found = from_module(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8), 1)
+    assert found.layers[0].out_channels == 2
