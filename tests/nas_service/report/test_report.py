@@ -44,7 +44,9 @@ def spec(energy: float = 0.5, **others: float) -> StudySpec:
     return parse_spec(json.dumps(document), "test")
 
 
-def evaluation(channels: int, accuracy: float | None, reason: str = "") -> Evaluation:
+def evaluation(
+    channels: int, accuracy: float | None, reason: str = "", rejected_by: tuple[str, ...] = ()
+) -> Evaluation:
     architecture = Architecture((CELL, CELL), channels, 1, 8, 2, 8)
     layer = Layer("stem", "conv", 1, channels, 3, in_size=8, out_size=channels)
     outcome = "rejected" if accuracy is None else "trained"
@@ -57,6 +59,7 @@ def evaluation(channels: int, accuracy: float | None, reason: str = "") -> Evalu
         accuracy=accuracy,
         spike_rate=accuracy,
         reason=reason,
+        rejected_by=rejected_by,
         versions={"torch": "2"},
     )
 
@@ -137,10 +140,11 @@ def test_nothing_feasible_says_so(opened):
 
 def test_proposals_are_counted_by_what_became_of_them(opened):
     """Two of four were rejected, one of them by two budgets."""
-    told = ["energy_uJ 20 % over budget, area_mm2 3 % over budget; fits with channels 8 -> 4",
-            "energy_uJ 5 % over budget; no repair found by up to 6 changes"]  # fmt: skip
-    found = [evaluation(6, None, told[0]), evaluation(8, None, told[1])]
-    result = opened([evaluation(4, 0.9), evaluation(5, 0.9), *found])
+    rejected = [
+        evaluation(6, None, "both over budget", ("energy_uJ", "area_mm2")),
+        evaluation(8, None, "energy_uJ 5 % over budget", ("energy_uJ",)),
+    ]
+    result = opened([evaluation(4, 0.9), evaluation(5, 0.9), *rejected])
     assert result.rejected_by == {"energy_uJ": 2, "area_mm2": 1}
     assert result.shares["trained"] == result.shares["rejected"] == 0.5
     assert sum(result.shares.values()) == 1
