@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nas_service
+
 STUDY = """
 name = "small"
 [space]
@@ -71,7 +73,7 @@ def measure(rounds: int, trainings: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "small.toml").write_text(STUDY.format(trainings=trainings))
-        cpu_s([*nas, "run", "small.toml", "--workers", "1"], folder)
+        nas_service.search(folder / "small.toml", f"sqlite:///{folder}/nas.db", workers=1)
         seconds = [{c: cpu_s(commands[c], folder) for c in commands} for _ in range(rounds)]
     return {c: statistics.median(row[c] for row in seconds) for c in commands}
 

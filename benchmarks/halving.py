@@ -54,7 +54,7 @@ def in_full(spec: StudySpec, epochs: int) -> StudySpec:
 
 
 def measured(spec: StudySpec, data: Path) -> dict[str, Any]:
-    before = _children_s()
+    before = _cpu_s()
     with tempfile.TemporaryDirectory() as folder:
         found = nas_service.search(spec, f"sqlite:///{folder}/nas.db", workers=1, data=data)
         return {
@@ -63,13 +63,14 @@ def measured(spec: StudySpec, data: Path) -> dict[str, Any]:
             "candidates": found.counts["trained"],
             "feasible_in_full": len(found.same_epoch) if found.front_is_final else 0,
             "epochs": found.epochs["trained"],
-            "cpu_s": _children_s() - before,
+            "cpu_s": _cpu_s() - before,
         }
 
 
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _cpu_s() -> float:
+    """CPU seconds of this process and of the children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def compare(base: StudySpec, args: argparse.Namespace) -> dict[str, Any]:

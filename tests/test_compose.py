@@ -1,5 +1,6 @@
 """docker-compose.yml: what it promises, and the same services as processes, one of them killed."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,9 @@ import pytest
 import sqlalchemy as sa
 import tiny
 import yaml
+from click.testing import CliRunner
 
+from nas_service.cli.main import main
 from nas_service.worker.health import pulse
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +150,7 @@ class Place:
             (folder / "secrets" / name).write_text(text)
             (folder / "secrets" / name).chmod(0o600)
         self.processes: list[subprocess.Popen[str]] = []
+        self.folders = {"NAS_DATA": str(folder), "NAS_ARTIFACTS": str(folder / "artifacts")}
         self.port = "0"
 
     def services(self) -> dict[str, Any]:
@@ -158,15 +162,24 @@ class Place:
         places = {"/run/secrets/": f"{self.folder}/secrets/", "/tmp/": f"{self.folder}/"}
         return re.sub("/run/secrets/|/tmp/", lambda found: places[found[0]], text)
 
+    def create(self) -> str:
+        """Runs the service's command that makes the study, in this process; returns its output."""
+        service = self.services()["create"]
+        given = {key: self.here(value) for key, value in service["environment"].items()}
+        words = [self.here(word) for word in service["command"]]
+        with contextlib.chdir(self.folder):
+            result = CliRunner().invoke(main, words, env=given | self.folders)
+        assert result.exit_code == 0, result.output
+        return result.output
+
     def start(self, name: str) -> "subprocess.Popen[str]":
         service = self.services()[name]
         words = [self.here(word) for word in service["command"]]
         given = {key: self.here(value) for key, value in service["environment"].items()}
-        images = {"NAS_DATA": str(self.folder), "NAS_ARTIFACTS": str(self.folder / "artifacts")}
         process = subprocess.Popen(
             [sys.executable, "-m", "nas_service", *words],
             cwd=self.folder,
-            env={**os.environ, **images, **given},
+            env={**os.environ, **self.folders, **given},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -207,10 +220,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
         with engine.connect() as db:
             return list(db.execute(sa.text(text)))
 
-    create = place.start("create")
-    said, _ = create.communicate(timeout=120)
-    assert create.returncode == 0, said
-    assert "study tiny is in postgresql" in said
+    assert "study tiny is in postgresql" in place.create()
     workers = [place.start("worker") for _ in range(2)]
     training = "select worker from nas_leases where state = 'training'"
     process = int(wait_for(lambda: rows(training))[0][0].split("/")[2])
@@ -229,7 +239,7 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
 
 @pytest.mark.process
 def test_the_dashboard_answers_its_health_check(place):
-    assert place.start("create").wait(timeout=120) == 0
+    place.create()
     assert place.health("dashboard") == 1, "nothing listens yet"
     dashboard = place.start("dashboard")
     url = dashboard.stdout.readline().split()[1]

@@ -10,6 +10,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
+from nas_command import InProcessPool
+
+from nas_service import api
 
 CONTEXT = multiprocessing.get_context("forkserver")
 LOADED = (
@@ -38,7 +41,8 @@ def run_script(
 ) -> tuple[int | None, str, str]:
     """Runs a Python script in a folder; returns its exit code, output and error output.
 
-    Output is kept in two files beside `log` until the script has ended.
+    Output is kept in two files beside `log` until the script has ended. A search that the script
+    runs on this machine has its worker in the script's process.
     """
     outputs = [log.with_suffix(".out"), log.with_suffix(".err")]
     process = start(_script, script, arguments, folder, dict(environment), outputs)
@@ -58,6 +62,7 @@ def _script(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(folder)
     os.environ.update(environment)
+    api.LocalWorkerPool = InProcessPool  # type: ignore[assignment, misc]
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     runpy.run_path(str(script), run_name="__main__")

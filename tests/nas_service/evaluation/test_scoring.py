@@ -68,7 +68,12 @@ def bench(*args, **tables):
     return Evaluator.open(spec(*args, **tables), Path())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+NIGHTLY = {f"{bits} bits" for bits in range(3, 8)}  # "bits by part" has all of them in one
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.nightly if k in NIGHTLY else ()) for k in KINDS]
+)
 def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     """The same float32 currents in every layer, so that not one answer differs."""
     architecture, tables = KINDS[kind]

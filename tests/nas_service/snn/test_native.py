@@ -96,7 +96,7 @@ def watched(tmp_path_factory):
     if not shutil.which("g++"):
         pytest.skip("no g++")
     program = tmp_path_factory.mktemp("watched") / "driver"
-    flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-ffp-contract=off"]
+    flags = ["-std=c++17", "-O0", "-fsanitize=address,undefined", "-ffp-contract=off"]
     flags += ["-fno-sanitize-recover=all", f"-I{native.SOURCES[0].parent}"]
     source = Path(__file__).with_name("scan_driver.cpp")
     done = subprocess.run(
