@@ -39,6 +39,14 @@ class Rejection:
         texts = (f"{name} {100 * v:.3g} % over budget" for name, v in violations.items())
         return cls(tuple(violations), ", ".join(texts))
 
+    def repaired(self, changes: object) -> "Rejection":
+        """With the changes that would let the candidate keep all budgets."""
+        return Rejection(self.checks, f"{self.reason}; fits with {changes}")
+
+    def unrepaired(self, most: int) -> "Rejection":
+        """Of a candidate that no change of up to `most` parameters would repair."""
+        return Rejection(self.checks, f"{self.reason}; no repair found by up to {most} changes")
+
 
 def total_violation(violations: Iterable[Any]) -> Any:
     """Sum of the relative violations that are above 0.

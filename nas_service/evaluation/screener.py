@@ -97,13 +97,15 @@ class Screener:
 
 def with_repair(screened: Evaluation, rejection: Rejection, budgets: Budgets) -> Evaluation:
     """The rejected candidate with its reason and its cheapest repair, where the space has one."""
-    reason = rejection.reason
-    rejected = replace(screened, reason=reason, rejected_by=rejection.checks, repair={})
     try:
         repaired = repair(budgets, screened.architecture)
     except SpecError:  # the candidate is of another space
-        return rejected
+        return _rejected(screened, rejection)
     if repaired is None:
-        return replace(rejected, reason=f"{reason}; no repair found by up to {MOST} changes")
+        return _rejected(screened, rejection.unrepaired(MOST))
     parameters = budgets.workloads.space.parameters(repaired.architecture)
-    return replace(rejected, reason=f"{reason}; fits with {repaired}", repair=parameters)
+    return replace(_rejected(screened, rejection.repaired(repaired)), repair=parameters)
+
+
+def _rejected(screened: Evaluation, rejection: Rejection) -> Evaluation:
+    return replace(screened, reason=rejection.reason, rejected_by=rejection.checks, repair={})
