@@ -1,4 +1,4 @@
-"""Evaluations: stored and read back, refused when damaged, told with finite numbers only."""
+"""Evaluations: stored and read back, refused when damaged, complete with finite numbers only."""
 
 import copy
 import json
@@ -43,13 +43,13 @@ def test_comes_back_from_json(evaluation):
 
 
 @pytest.mark.parametrize("evaluation", ALL, ids=lambda e: e.outcome)
-def test_told_is_finite_and_whole(evaluation):
+def test_values_are_finite_and_complete(evaluation):
     values = values_with_fallbacks(evaluation)
     assert set(values) == set(METRICS) | set(evaluation.bounds)
     assert all(math.isfinite(value) for value in values.values())
 
 
-def test_what_is_not_measured_is_told_pessimistically():
+def test_what_is_not_measured_has_a_pessimistic_value():
     """A rejected candidate guesses one class of ten and all its neurons fire."""
     assert "accuracy" not in measure(REJECTED)
     assert (
@@ -63,7 +63,7 @@ def test_what_is_not_measured_is_told_pessimistically():
     assert values_with_fallbacks(REJECTED)["parameters"] == REPORT.parameters
 
 
-def test_what_is_not_finite_is_not_told():
+def test_a_value_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="accuracy"):
         values_with_fallbacks(replace(TRAINED, accuracy=math.nan))
 
@@ -82,7 +82,7 @@ def damaged(path, value):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (None, "damaged"),
         ([], "damaged"),
@@ -107,7 +107,7 @@ def damaged(path, value):
         (damaged(("seeed",), 3), "seeed"),
     ],
 )
-def test_damaged_evaluations_are_refused(data, said):
+def test_damaged_evaluations_are_refused(data, message):
     with pytest.raises(SpecError) as caught:
         Evaluation.from_json(data)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

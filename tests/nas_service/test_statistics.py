@@ -20,9 +20,9 @@ SMALL = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
 def test_students_interval_by_hand():
     """1, 2, 3: mean 2, error 1 / sqrt(3), t(2) = 4.302653."""
-    found = mean([1.0, 2.0, 3.0])
-    assert found.value == 2
-    assert found.high - 2 == 2 - found.low == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    interval = mean([1.0, 2.0, 3.0])
+    assert interval.value == 2
+    assert interval.high - 2 == 2 - interval.low == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
     assert mean([1.0]) is None
 
 
@@ -43,29 +43,29 @@ def test_ranks_of_ties(values):
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=4, max_size=20))
 def test_rank_correlation(pairs):
     a, b = zip(*pairs, strict=True)
-    found = spearman(a, b)
+    interval = spearman(a, b)
     if len(set(a)) == 1 or len(set(b)) == 1:
-        assert found is None
+        assert interval is None
     else:
-        assert found.value == pytest.approx(scipy_stats().spearmanr(a, b).statistic)
-        assert -1 <= found.low <= found.value <= found.high <= 1
+        assert interval.value == pytest.approx(scipy_stats().spearmanr(a, b).statistic)
+        assert -1 <= interval.low <= interval.value <= interval.high <= 1
 
 
 def test_few_pairs_in_perfect_order_prove_nothing():
     assert spearman([1, 2, 3], [1, 2, 3]) is None
-    found = spearman([1, 2, 3, 4], [1, 2, 3, 4])
-    assert (found.value, found.high) == (1, 1)
-    assert found.low < 0
+    interval = spearman([1, 2, 3, 4], [1, 2, 3, 4])
+    assert (interval.value, interval.high) == (1, 1)
+    assert interval.low < 0
     assert spearman(range(30), range(30)).low > 0.95
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     """Normal pairs of correlation 0.6: their rank correlation is 6 / pi asin(0.3)."""
-    truth, die, held = 6 / np.pi * np.arcsin(0.3), np.random.default_rng(0), 0
+    truth, rng, held = 6 / np.pi * np.arcsin(0.3), np.random.default_rng(0), 0
     for _ in range(500):
-        x, noise = die.normal(size=(2, 25))
-        found = spearman(x, 0.6 * x + 0.8 * noise)
-        held += found.low <= truth <= found.high
+        x, noise = rng.normal(size=(2, 25))
+        interval = spearman(x, 0.6 * x + 0.8 * noise)
+        held += interval.low <= truth <= interval.high
     assert 0.92 < held / 500 < 0.98
 
 
@@ -75,10 +75,10 @@ SAMPLES = st.lists(st.integers(0, 50), min_size=2, max_size=6)
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(*[st.lists(st.integers(0, 50), min_size=2, max_size=6, unique=True)] * 2)
 def test_differences_of_means(a, b):
-    found, peer = difference(a, b), scipy_stats().ttest_ind(a, b, equal_var=False)
-    assert found.p == pytest.approx(peer.pvalue, abs=1e-9)
+    apart, peer = difference(a, b), scipy_stats().ttest_ind(a, b, equal_var=False)
+    assert apart.p == pytest.approx(peer.pvalue, abs=1e-9)
     low, high = peer.confidence_interval(0.9)
-    assert (found.interval(0.9).low, found.interval(0.9).high) == pytest.approx((low, high))
+    assert (apart.interval(0.9).low, apart.interval(0.9).high) == pytest.approx((low, high))
 
 
 def test_differences_of_samples_that_say_little():
@@ -89,10 +89,10 @@ def test_differences_of_samples_that_say_little():
 
 def test_equal_counts_do_not_show_that_there_is_no_spread():
     """Twice 95 of 100 and twice 96: the spread is one image or more, error 0.01, t = 1."""
-    found = difference([0.96, 0.96], [0.95, 0.95], least=0.01)
-    assert (found.value, found.error) == pytest.approx((0.01, 0.01))
-    assert found.freedom == pytest.approx(2)
-    assert found.p == pytest.approx(1 - 1 / 3**0.5)  # of t(2) beyond 1, both sides
+    apart = difference([0.96, 0.96], [0.95, 0.95], least=0.01)
+    assert (apart.value, apart.error) == pytest.approx((0.01, 0.01))
+    assert apart.freedom == pytest.approx(2)
+    assert apart.p == pytest.approx(1 - 1 / 3**0.5)  # of t(2) beyond 1, both sides
     assert mean([0.96, 0.96], least=0.01).low < 0.9
 
 
@@ -109,17 +109,17 @@ def test_holms_correction_by_hand():
 @given(st.lists(SAMPLES, min_size=2, max_size=5))
 def test_intervals_exclude_zero_where_the_corrected_tests_stand(samples):
     pairs = [(a, b) for i, a in enumerate(samples) for b in samples[i + 1 :]]
-    found = [difference(a, b, least=1.0) for a, b in pairs]
-    for d, (p, level) in zip(found, holm([d.p for d in found]), strict=True):
+    apart = [difference(a, b, least=1.0) for a, b in pairs]
+    for d, (p, level) in zip(apart, holm([d.p for d in apart]), strict=True):
         assert d.p <= p
         assert d.interval(level).excludes_zero == (p < 0.05)
 
 
 def test_among_equals_one_difference_in_twenty_families_is_called_real():
     """Ten pairs of five samples of one distribution each: without correction three times more."""
-    die, called, plain = np.random.default_rng(1), 0, 0
+    rng, called, plain = np.random.default_rng(1), 0, 0
     for _ in range(400):
-        samples = die.normal(size=(5, 4))
+        samples = rng.normal(size=(5, 4))
         p_values = [difference(samples[i], samples[j]).p for i in range(5) for j in range(i)]
         called += min(p for p, _ in holm(p_values)) < 0.05
         plain += min(p_values) < 0.05

@@ -105,8 +105,8 @@ def measured(planned, accuracy):
 def test_verdicts_follow_what_an_operation_does(planned):
     """Convolutions are worth 0.3, nothing else matters."""
     known = measured(planned, lambda ops: 0.5 + 0.3 * ("conv3x3" in ops))
-    found = {e.operation: e for e in ablation.effects(planned, known)}
-    conv = found["conv3x3"]
+    effects_by_name = {e.operation: e for e in ablation.effects(planned, known)}
+    conv = effects_by_name["conv3x3"]
     assert (conv.verdict, conv.pairs) == ("helps", 3)
     assert conv.accuracy == pytest.approx(0.8)
     assert conv.difference.value == pytest.approx(-0.3)
@@ -155,9 +155,9 @@ def run(tmp_path, *more):
 
 
 def test_the_table_as_a_user_calls_it(tmp_path):
-    found = run(tmp_path, "--epochs", "1", "--json")
-    assert found.exit_code == 0, found.output
-    document = json.loads(found.stdout)
+    ran = run(tmp_path, "--epochs", "1", "--json")
+    assert ran.exit_code == 0, ran.output
+    document = json.loads(ran.stdout)
     numbers = {k: document[k] for k in ("study", "seed", "samples", "epochs", "recipe_epochs")}
     assert numbers == {"study": "tiny", "seed": 3, "samples": 2, "epochs": 1, "recipe_epochs": 2}
     for effect in document["effects"]:

@@ -53,13 +53,13 @@ def at_most(share, metrics=("parameters",), **space):
 
 
 def drawn_codes(space, count, seed, empty=0.4):
-    """Candidates with many empty edges, so that edges die and come to life."""
-    die = np.random.default_rng(seed)
+    """Candidates with many empty edges, so that edges become dead and live."""
+    rng = np.random.default_rng(seed)
     counts = [len(v) for v in space.choices.values()]
-    rows = die.integers(counts, size=(count, len(counts)))
+    rows = rng.integers(counts, size=(count, len(counts)))
     edges = 6 * space.drawn_cells
-    rows[:, :edges] *= die.random((count, edges)) > empty
-    return rows, die
+    rows[:, :edges] *= rng.random((count, edges)) > empty
+    return rows, rng
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
@@ -67,11 +67,11 @@ def drawn_codes(space, count, seed, empty=0.4):
 def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
     budgets = Budgets.of(spec_of(mode=mode, **CHIPS[chip]))
     space = budgets.workloads.space
-    below, die = drawn_codes(space, 600, seed=1)
-    at = np.arange(len(below)), die.integers(12, size=len(below))
+    below, rng = drawn_codes(space, 600, seed=1)
+    at = np.arange(len(below)), rng.integers(12, size=len(below))
     below[at] = space.states.index("zeroize")
     above = below.copy()
-    above[at] = die.integers(1, len(space.states), size=len(below))
+    above[at] = rng.integers(1, len(space.states), size=len(below))
     less, more = (budgets.costed(batch_of_codes(space, rows)) for rows in (below, above))
     names = [*COUNTED, "latency_ms", "energy_uJ", "energy_dense_uJ"]
     changed = [(more.metrics[n] > less.metrics[n] * (1 + 1e-12)).mean() for n in names]
@@ -82,7 +82,7 @@ def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
 
 
 def test_a_skip_that_turns_back_may_lower_a_cost():
-    """So only an empty edge is a bound: turned back, the edge leaves a path, and others die."""
+    """So only an empty edge is a bound: turned back, the edge leaves a path and others are dead."""
     budgets = Budgets.of(spec_of(mode="backward"))
     space = budgets.workloads.space
     cell = [space.states.index(s) for s in
@@ -100,14 +100,14 @@ def test_cells_of_a_class_cost_alike(chip, mode):
     spec = spec_of(operations=OPERATIONS[:5], shared=mode == "shared", **CHIPS[chip])
     budgets = Budgets.of(spec)
     space = budgets.workloads.space
-    classes, (rows, die) = Classes.of(budgets.workloads), drawn_codes(space, 300, seed=2)
+    classes, (rows, rng) = Classes.of(budgets.workloads), drawn_codes(space, 300, seed=2)
     digits = len(space.states) ** np.arange(6)[::-1]
     for _ in range(2):
         pairs = []
         for _ in range(2):
             for k in range(space.drawn_cells):
                 which = np.random.default_rng(k).integers(len(classes.members), size=len(rows))
-                cells = [classes.members[q][die.integers(len(classes.members[q]))] for q in which]
+                cells = [classes.members[q][rng.integers(len(classes.members[q]))] for q in which]
                 rows[:, 6 * k : 6 * k + 6] = np.array(cells)[:, None] // digits % len(space.states)
             pairs.append(budgets.costed(batch_of_codes(space, rows)).metrics)
         for name in COUNTED:
@@ -127,27 +127,27 @@ def test_the_count_is_that_of_all_candidates(cells, operations, share):
     costed = everything.costed(all_of_it)
     limits = at_most(share, ("parameters", "area_mm2"), operations=operations, cells=cells)
     spec = spec_of(limits, operations=operations, cells=cells)
-    found = counted(Budgets.of(spec))
+    subset = counted(Budgets.of(spec))
     kept = costed.connected.copy()
     for c in spec.constraints:
         kept &= costed.metrics[c.metric] <= c.at_most
-    assert found.count == np.count_nonzero(kept)
-    assert 0 < found.count < 0.5 * space.size
-    draws = found.draw(20 * found.count if found.count < 300 else 3000, np.random.default_rng(0))
+    assert subset.count == np.count_nonzero(kept)
+    assert 0 < subset.count < 0.5 * space.size
+    draws = subset.draw(20 * subset.count if subset.count < 300 else 3000, np.random.default_rng(0))
     numbers = np.ravel_multi_index(draws.T, [len(v) for v in space.choices.values()])
     assert kept[numbers].all()
-    assert len(np.unique(numbers)) > 0.6 * min(found.count, len(draws))
+    assert len(np.unique(numbers)) > 0.6 * min(subset.count, len(draws))
 
 
 def test_all_draws_are_as_likely():
     space = {"operations": ["zeroize", "skip", "conv3x3"], "cells": 1, "hidden": 16,
              "time_steps": 2, "weight_bits": 8}  # fmt: skip
     spec = spec_of(at_most(0.2, **space), **space)
-    found = counted(Budgets.of(spec))
-    rows = found.draw(40 * found.count, np.random.default_rng(0))
+    subset = counted(Budgets.of(spec))
+    rows = subset.draw(40 * subset.count, np.random.default_rng(0))
     _, times = np.unique(rows, axis=0, return_counts=True)
-    assert len(times) == found.count > 20
-    assert 0.5 < times.var() / 40 < 2  # of a fair die 1
+    assert len(times) == subset.count > 20
+    assert 0.5 < times.var() / 40 < 2  # 1 for uniform draws
 
 
 def test_given_sizes_alone():

@@ -70,10 +70,10 @@ def test_a_budget_is_kept_by_fewer_channels():
     space = {**SMALL, "hidden": 8, "head_pool": 4}
     budgets = Budgets.of(spec_of([{"metric": "parameters", "at_most": 200}], space))
     skip = Cell(("zeroize", "zeroize", "skip", "zeroize", "zeroize", "zeroize"))
-    found = repair(budgets, Architecture((skip,), 4, 4, 8, 2, 8))
-    assert found.changes == (Change("channels", 4, 2),)
-    assert str(found) == "channels 4 -> 2"
-    assert found.architecture == Architecture((skip,), 2, 4, 8, 2, 8)
+    repaired_by = repair(budgets, Architecture((skip,), 4, 4, 8, 2, 8))
+    assert repaired_by.changes == (Change("channels", 4, 2),)
+    assert str(repaired_by) == "channels 4 -> 2"
+    assert repaired_by.architecture == Architecture((skip,), 2, 4, 8, 2, 8)
 
 
 def test_of_equal_many_changes_the_one_that_takes_least_away():
@@ -103,30 +103,30 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
     kept = np.flatnonzero(budgets.excess(budgets.costed(everything)) <= 0)
     assert 0 < len(kept) < 0.5 * space.size
     codes = np.stack(np.unravel_index(kept, [len(v) for v in space.choices.values()]), -1)
-    die = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     sizes = set()
-    for n in die.integers(space.size, size=25).tolist():
+    for n in rng.integers(space.size, size=25).tolist():
         a = everything.architecture(space, n)
         screened = bench.screen(a, 0)
         assert (screened.reason == "") == (n in set(kept.tolist()))
         if not screened.reason:
             assert screened.repair == {}
             continue
-        found = repair(budgets, a)
+        repaired_by = repair(budgets, a)
         least = int((codes != np.array(space.codes(a))).sum(1).min())
-        assert len(found.changes) == changes(space, a, found.architecture) >= least
+        assert len(repaired_by.changes) == changes(space, a, repaired_by.architecture) >= least
         if least <= 2:
-            assert len(found.changes) == least
+            assert len(repaired_by.changes) == least
             near = codes[(codes != np.array(space.codes(a))).sum(1) == least]
             work = budgets.costed(batch_of_codes(space, near)).work
             own = budgets.costed(batch_of_codes(space, np.array([space.codes(a)]))).work[0]
-            repaired = batch_of_codes(space, np.array([space.codes(found.architecture)]))
+            repaired = batch_of_codes(space, np.array([space.codes(repaired_by.architecture)]))
             away = abs(budgets.costed(repaired).work[0] - own)
             assert away == np.abs(work - own).min()
-        assert bench.screen(found.architecture, 0).reason == ""
-        assert screened.reason.endswith(f"; fits with {found}")
-        assert screened.repair == space.parameters(found.architecture)
-        sizes.add(len(found.changes))
+        assert bench.screen(repaired_by.architecture, 0).reason == ""
+        assert screened.reason.endswith(f"; fits with {repaired_by}")
+        assert screened.repair == space.parameters(repaired_by.architecture)
+        sizes.add(len(repaired_by.changes))
     assert len(sizes) > 1
 
 
@@ -158,7 +158,7 @@ def _shipped():
     tree["space"] |= {"mode": "backward", "bits_of": "part"}
     backward = parse_spec(json.dumps(tree), "backward")
     tree = json.loads(load_spec(STUDIES / "cifar10.toml").model_dump_json())
-    tree["data"] = {"name": "digits"}  # whose images are here
+    tree["data"] = {"name": "digits"}  # whose images are embedded
     tree["space"]["head_pool"] = [1, 2, 4]
     specs = {"digits": digits, "cifar10": parse_spec(json.dumps(tree), "x"), "backward": backward}
     return {name: Evaluator.open(spec, Path()) for name, spec in specs.items()}
@@ -177,8 +177,8 @@ def test_batches_are_screened_as_one_by_one():
     bench = Evaluator.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
     drawn = sample_batch(bench.workloads.space, 16, seed=1)
     costed = bench.budgets.costed(drawn)
-    found, over = bench.budgets.violations(costed), bench.budgets.excess(costed)
-    assert list(found) == ["connected", MEMORY, "energy_uJ@0.9", "area_mm2@0.8",
+    violations, over = bench.budgets.violations(costed), bench.budgets.excess(costed)
+    assert list(violations) == ["connected", MEMORY, "energy_uJ@0.9", "area_mm2@0.8",
                            "throughput_per_s"]  # fmt: skip
     for n in range(16):
         a = drawn.architecture(bench.workloads.space, n)
@@ -187,18 +187,20 @@ def test_batches_are_screened_as_one_by_one():
         for name, value in screened.bounds.items():
             assert costed.metrics[name][n] == pytest.approx(value, rel=1e-9)
         reason = screened.reason.partition(";")[0]
-        first = [PATH] if found[PATH][n] > 0 else [MEMORY] if found[MEMORY][n] > 0 else []
-        over_now = [name for name, v in found.items() if v[n] > 0]
+        first = [PATH] if violations[PATH][n] > 0 else [MEMORY] if violations[MEMORY][n] > 0 else []
+        over_now = [name for name, v in violations.items() if v[n] > 0]
         assert list(screened.rejected_by) == (first or over_now)
         assert checks_named(screened.reason) == screened.rejected_by
-        if found["connected"][n] > 0:
+        if violations["connected"][n] > 0:
             assert reason == "no path from input to output"
-        elif found[MEMORY][n] > 0:
+        elif violations[MEMORY][n] > 0:
             assert reason == f"training needs about {costed.memory_GiB[n]:.3g} GiB of 0.02"
         else:
-            told = {part.split()[0] for part in reason.split(", ") if part}
-            assert told == {name for name, v in found.items() if v[n] > 0}
-    assert {n: 0 < (v > 0).mean() < 1 for n, v in found.items()} == dict.fromkeys(found, True)
+            named = {part.split()[0] for part in reason.split(", ") if part}
+            assert named == {name for name, v in violations.items() if v[n] > 0}
+    assert {n: 0 < (v > 0).mean() < 1 for n, v in violations.items()} == dict.fromkeys(
+        violations, True
+    )
 
 
 def test_what_cannot_be_repaired_says_so():
@@ -211,8 +213,8 @@ def test_what_cannot_be_repaired_says_so():
 def test_a_path_is_a_repair():
     bench = Evaluator.open(spec_of([]), Path())
     a = next(iter(bench.workloads.space))
-    found = bench.screen(a, 0)
-    assert found.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
+    screened = bench.screen(a, 0)
+    assert screened.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
 
 
 def test_beyond_pairs_a_beam_looks_on():
@@ -226,9 +228,9 @@ def test_beyond_pairs_a_beam_looks_on():
     least = float(full.costed(drawn).metrics["memory_KiB"][0])
     shut = {**space, "head_pool": 4, "time_steps": 1}
     spec = spec_of([{"metric": "memory_KiB", "at_most": 1.01 * least}], shut)
-    found = repair(Budgets.of(spec), large)
-    assert [c.parameter for c in found.changes] == ["channels", "hidden", "weight_bits"]
-    assert found.architecture == small
+    repaired = repair(Budgets.of(spec), large)
+    assert [c.parameter for c in repaired.changes] == ["channels", "hidden", "weight_bits"]
+    assert repaired.architecture == small
 
 
 def test_one_of_another_space_has_no_repair():

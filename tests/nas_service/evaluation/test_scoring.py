@@ -78,25 +78,28 @@ def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     """The same float32 currents in every layer, so that not one answer differs."""
     architecture, tables = KINDS[kind]
     there = bench(**tables)
-    found = there.train(there.screen(architecture, 1), tmp_path / "a")
+    trained = there.train(there.screen(architecture, 1), tmp_path / "a")
     network = there.network(architecture)
     load_weights(network, tmp_path / "a")
     held_out = there.images.data.validation
     twin = deployed(network)
-    assert found.accuracy == accuracy(twin, StoredImages(held_out)) > 0.2
+    assert trained.accuracy == accuracy(twin, StoredImages(held_out)) > 0.2
     test = there.images.test(SMALL.time_steps)
     assert there.test_accuracy(architecture, tmp_path / "a") == accuracy(twin, StoredImages(test))
     images, labels = all_images(held_out)
     with torch.inference_mode():
-        answers, deployed_, trained = (n(images) for n in (in_int8(twin), twin, network.eval()))
+        answers, deployed_, float_answers = (
+            n(images) for n in (in_int8(twin), twin, network.eval())
+        )
     assert torch.equal(answers, deployed_)
-    assert float((answers.argmax(1) == labels).double().mean()) == found.accuracy
+    assert float((answers.argmax(1) == labels).double().mean()) == trained.accuracy
     assert 0.01 < firing_rate(twin, images) < 0.9
     # the trained network rounds its sums otherwise: where that turns a spike, scores move
-    same = answers.argmax(1) == trained.argmax(1)
+    same = answers.argmax(1) == float_answers.argmax(1)
     assert same.float().mean() > 0.98
     assert (
-        abs(found.accuracy - accuracy(network, StoredImages(held_out))) <= 1 - same.double().mean()
+        abs(trained.accuracy - accuracy(network, StoredImages(held_out)))
+        <= 1 - same.double().mean()
     )
 
 
@@ -106,8 +109,8 @@ def test_convolutions_are_scored_on_bytes(monkeypatch):
     there, used = bench(training={"rungs": [1]}), []
     sums = Int8Convolution.sums
     monkeypatch.setattr(Int8Convolution, "sums", lambda m, x: used.append(len(x)) or sums(m, x))
-    found = there.train(there.screen(SMALL, 1))
-    assert [n for n, _ in found.curve] == [1, 2]
+    trained = there.train(there.screen(SMALL, 1))
+    assert [n for n, _ in trained.curve] == [1, 2]
     images = len(there.images.data.validation) * SMALL.time_steps
     convolutions = len(integer_matrices(deployed(there.network(SMALL)))) - 3
     assert sum(used) == 2 * images * convolutions
@@ -145,12 +148,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("tables", "said"), REFUSED)
-def test_what_cannot_be_scored_so_is_refused(tables, said):
+@pytest.mark.parametrize(("tables", "message"), REFUSED)
+def test_what_cannot_be_scored_so_is_refused(tables, message):
     tree = spec().model_dump(mode="json") | tables
     if "epochs" in tables.get("training", {}):
         tree["objectives"] = [{"metric": "parameters", "direction": "minimize", "reference": 1}]
-    refused = pytest.raises(SpecError, match=said) if said else contextlib.nullcontext()
+    refused = pytest.raises(SpecError, match=message) if message else contextlib.nullcontext()
     with refused:
         check(parse_spec(json.dumps(tree), "x"))
     if "space" in tables:

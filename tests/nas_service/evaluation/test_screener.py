@@ -37,11 +37,16 @@ def bench(constraints=(), **training):
 
 
 def test_a_sound_candidate_has_no_reason():
-    found = bench([{"metric": "parameters", "at_most": PARAMETERS}]).screen(SMALL, seed=5)
-    assert (found.outcome, found.reason, found.seed, found.chance) == ("rejected", "", 5, 0.1)
-    assert found.hardware.parameters == PARAMETERS
-    assert (found.accuracy, found.fidelity, found.spike_rates) == (None, 0, {})
-    assert "torch" in found.versions
+    screened = bench([{"metric": "parameters", "at_most": PARAMETERS}]).screen(SMALL, seed=5)
+    assert (screened.outcome, screened.reason, screened.seed, screened.chance) == (
+        "rejected",
+        "",
+        5,
+        0.1,
+    )
+    assert screened.hardware.parameters == PARAMETERS
+    assert (screened.accuracy, screened.fidelity, screened.spike_rates) == (None, 0, {})
+    assert "torch" in screened.versions
 
 
 def test_no_path():
@@ -54,12 +59,12 @@ def test_no_path():
 def test_over_budget_says_by_how_much():
     """670 parameters of 335 are 100 % too many."""
     budgets = [{"metric": "parameters", "at_most": PARAMETERS / 2}]
-    found = bench(budgets).screen(SMALL, seed=0)
-    assert found.reason.partition(";")[0] == "parameters 100 % over budget"
-    assert Measured.of(bench(budgets).spec, found).violations == {"parameters": 1.0}
+    screened = bench(budgets).screen(SMALL, seed=0)
+    assert screened.reason.partition(";")[0] == "parameters 100 % over budget"
+    assert Measured.of(bench(budgets).spec, screened).violations == {"parameters": 1.0}
 
 
-def test_every_broken_budget_is_told():
+def test_every_broken_budget_is_named():
     budgets = [
         {"metric": "parameters", "at_most": 1},
         {"metric": "area_mm2", "at_most": 1000},
@@ -76,7 +81,7 @@ def test_unmeasured_budgets_reject_nobody():
 
 def test_memory():
     """By hand: 10 numbers a parameter; 4 of 256 + 512 + 16 + 10 outputs; 4 * 8 * 8 and 8 * 4 * 4
-    neurons behind the cells, each 6 times and twice for each of 6 skips; 2 steps of 160 images.
+    neurons after the cells, each 6 times and twice for each of 6 skips; 2 steps of 160 images.
     """
     small = bench(memory_GiB=1e-4)
     reason = small.screen(SMALL, seed=0).reason
@@ -174,17 +179,17 @@ def test_the_bound_on_memory_holds():
     words = [sys.executable, "-c", PEAK, str(Path(__file__).parent)]
     ran = subprocess.run(words, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    found = {name: (float(used), float(bound)) for name, used, bound in
+    peaks = {name: (float(used), float(bound)) for name, used, bound in
              map(str.split, ran.stdout.splitlines())}  # fmt: skip
-    assert found.keys() == BIG.keys(), ran.stderr
-    assert {name: pair for name, pair in found.items() if pair[0] > pair[1]} == {}
-    assert all(used > 0.1 * bound for used, bound in found.values())  # it was the training
+    assert peaks.keys() == BIG.keys(), ran.stderr
+    assert {name: pair for name, pair in peaks.items() if pair[0] > pair[1]} == {}
+    assert all(used > 0.1 * bound for used, bound in peaks.values())  # it was the training
 
 
 def test_no_path_comes_before_budgets():
     candidate = Architecture((DEAD, DEAD), 4, 4, 16, 2, 8)
-    found = bench([{"metric": "parameters", "at_most": 1}], memory_GiB=1e-9).screen(candidate, 0)
-    assert found.reason.startswith("no path from input to output;")
+    screened = bench([{"metric": "parameters", "at_most": 1}], memory_GiB=1e-9).screen(candidate, 0)
+    assert screened.reason.startswith("no path from input to output;")
 
 
 def test_unknown_data_set_names_the_known():
@@ -234,7 +239,7 @@ def test_a_trained_candidate_is_tried_on_chips():
     trained = few.train(few.screen(SMALL, 1))
     assert len(trained.on_chip) == 3
     assert all(0 <= x <= 1 for x in trained.on_chip)
-    told = measure(trained)
-    assert told["accuracy_on_chip"] == pytest.approx(sum(trained.on_chip) / 3)
-    assert told["accuracy_on_chip_spread"] >= 0
+    metrics = measure(trained)
+    assert metrics["accuracy_on_chip"] == pytest.approx(sum(trained.on_chip) / 3)
+    assert metrics["accuracy_on_chip_spread"] >= 0
     assert len(trained.spike_rates["readout"]) == SMALL.time_steps

@@ -95,15 +95,15 @@ def test_round_trip_and_draw():
 
 def test_size_counts_every_genotype_once():
     small = CellSpace(("zeroize", "skip"), 1, (4, 8), (1,), (16,), (2, 3), (8,))
-    found = list(small)
-    assert small.size == len(found) == len(set(found)) == 2**6 * 4
+    every = list(small)
+    assert small.size == len(every) == len(set(every)) == 2**6 * 4
 
 
 GOOD = architecture(cell(e03="skip")).to_json()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"channels": 0}, "channels = 0"),
         ({"channels": True}, "channels = True"),
@@ -117,8 +117,8 @@ GOOD = architecture(cell(e03="skip")).to_json()
         ({"chanels": 4}, "did you mean 'channels'"),
     ],
 )
-def test_hostile_architectures_are_refused(change, said):
-    with pytest.raises(SpecError, match=said):
+def test_hostile_architectures_are_refused(change, message):
+    with pytest.raises(SpecError, match=message):
         Architecture.from_json(GOOD | change)
 
 

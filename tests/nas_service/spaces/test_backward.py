@@ -95,16 +95,16 @@ def test_live_edges_by_hand(c, live):
 
 def paths(c):
     """Every walk without repeated nodes from 0 to 3, as names of edges."""
-    found, open_ways = [], [((), 0)]
+    paths, open_ways = [], [((), 0)]
     while open_ways:
         way, at = open_ways.pop()
         if at == 3:
-            found.append(way)
+            paths.append(way)
         for e in c.edges:
             used = {0, *(w.target for w in way)}
             if at != 3 and e.source == at and e.target not in used:
                 open_ways.append(((*way, e), e.target))
-    return found
+    return paths
 
 
 @QUICK
@@ -124,7 +124,7 @@ def test_live_edges_are_those_on_walks(c):
 
 @QUICK
 @given(ANY)
-def test_an_edge_runs_behind_what_it_reads_now(c):
+def test_an_edge_runs_after_what_it_reads_now(c):
     live = c.live()
     wiring = live.wiring()
     run = list(wiring)
@@ -171,7 +171,7 @@ def test_text_comes_back(c):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("0300 1000 0000 0000", "one direction, not both"),
         ("0500 0000 0000 0000", "digit 5, 0..4 are possible"),
@@ -188,8 +188,8 @@ def test_text_comes_back(c):
         ("0000 0000 0000 0001", "the diagonal is 0"),
     ],
 )
-def test_wrong_texts_are_named(text, said):
-    with pytest.raises(SpecError, match=said) as caught:
+def test_wrong_texts_are_named(text, message):
+    with pytest.raises(SpecError, match=message) as caught:
         Cell.from_text(text, NAMES)
     assert len(str(caught.value)) < 200
 
@@ -205,7 +205,7 @@ def test_operations_without_a_digit_have_no_text():
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ("back:zeroize", "has no direction"),
         ("back:scip", "did you mean 'skip'"),
@@ -213,8 +213,8 @@ def test_operations_without_a_digit_have_no_text():
         ("skip:back", "unknown operation"),
     ],
 )
-def test_wrong_states_are_named(state, said):
-    with pytest.raises(SpecError, match=said):
+def test_wrong_states_are_named(state, message):
+    with pytest.raises(SpecError, match=message):
         Cell((state, *["skip"] * 5))
 
 
@@ -247,7 +247,7 @@ def test_dead_edges_and_names_of_nodes_do_not_count(c):
 
 def outputs(c, weights, images):
     """What the cell gives [T*B, C, H, W] if edges hold the weights of their canonical names, and
-    the rates of all neurons in it and behind it.
+    the rates of all neurons in it and after it.
     """
     torch.manual_seed(0)
     network = Network(Architecture((c,), 4, 2, 16, 5, 8), TASK)
@@ -274,12 +274,12 @@ def outputs(c, weights, images):
 
 def families():
     """Recurrent cells of random genotypes that share their canonical form, two each."""
-    throw, found = random.Random(3), defaultdict(set)
+    throw, alike = random.Random(3), defaultdict(set)
     for _ in range(6000):
         c = Cell(tuple(throw.choice(STATES) for _ in EDGE_NAMES))
         if c.recurrent and c.canonical() != "":
-            found[c.canonical()].add(c)
-    several = (sorted(x, key=lambda c: c.operations) for x in found.values() if len(x) > 1)
+            alike[c.canonical()].add(c)
+    several = (sorted(x, key=lambda c: c.operations) for x in alike.values() if len(x) > 1)
     return [x[:2] for x in several]
 
 

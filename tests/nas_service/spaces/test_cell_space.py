@@ -116,11 +116,11 @@ def test_every_size_counts_in_the_digest(a, name):
 
 def _families():
     """Cells of 3000 random genotypes that share their canonical form, at least two each."""
-    throw, found = random.Random(11), defaultdict(set)
+    throw, alike = random.Random(11), defaultdict(set)
     for _ in range(3000):
         c = Cell(tuple(throw.choice(PRESETS["snasnet5"]) for _ in EDGE_NAMES))
-        found[c.canonical()].add(c)
-    return [sorted(cells, key=lambda c: c.operations) for cells in found.values() if len(cells) > 1]
+        alike[c.canonical()].add(c)
+    return [sorted(cells, key=lambda c: c.operations) for cells in alike.values() if len(cells) > 1]
 
 
 FAMILIES = _families()
@@ -145,7 +145,7 @@ FULL = dict.fromkeys(EDGE_NAMES, "skip")
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (None, "architecture: a table"),
         ([GOOD], "architecture: a table"),
@@ -169,10 +169,10 @@ FULL = dict.fromkeys(EDGE_NAMES, "skip")
         (GOOD | {"cells": [FULL | {"23": "maxpol3x3"}]}, "did you mean 'maxpool3x3'?"),
     ],
 )
-def test_wrong_json_names_the_key(data, said):
+def test_wrong_json_names_the_key(data, message):
     with pytest.raises(SpecError) as caught:
         Architecture.from_json(data)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("n", [0, 5, 7])
@@ -243,8 +243,8 @@ def test_a_fixed_trial_names_what_it_lacks():
 )
 def test_size_counts_what_iteration_gives(operations, channels, bits):
     space = CellSpace(operations, 1, channels, (1,), (16,), (2,), bits)
-    found = list(space)
-    assert space.size == len(found) == len(set(found))
+    every = list(space)
+    assert space.size == len(every) == len(set(every))
     assert space.size == len(operations) ** 6 * len(channels) * len(bits)
 
 

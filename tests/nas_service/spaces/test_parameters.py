@@ -83,12 +83,12 @@ SIZES = {"channels": 4, "head_pool": 2, "hidden": 16, "time_steps": 2, "weight_b
 
 
 def test_parameters_by_hand():
-    found = SPACE.parameters(Architecture((CELL, CELL), **SIZES | {"head_pool": GLOBAL}))
+    parameters = SPACE.parameters(Architecture((CELL, CELL), **SIZES | {"head_pool": GLOBAL}))
     edges = {f"cell{k}_edge{name}" for k in (0, 1) for name in ("01", "02", "03", "12", "13", "23")}
     sizes = {"channels": 4, "head_pool_index": 1, "weight_bits": 8}
-    assert {k: v for k, v in found.items() if k not in edges} == sizes  # single sizes are none
-    assert edges < found.keys()
-    assert found["cell1_edge03"] == "conv3x3"
+    assert {k: v for k, v in parameters.items() if k not in edges} == sizes  # single sizes are none
+    assert edges < parameters.keys()
+    assert parameters["cell1_edge03"] == "conv3x3"
 
 
 @pytest.mark.parametrize(

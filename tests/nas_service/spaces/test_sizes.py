@@ -129,7 +129,7 @@ HUGE = 10**400
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"channels": None}, "channels = None"),
         ({"channels": ""}, "channels = ''"),
@@ -160,10 +160,10 @@ HUGE = 10**400
         ({"chip": {"adc_bits": True}}, "chip = "),
     ],
 )
-def test_wrong_sizes_are_named(change, said):
+def test_wrong_sizes_are_named(change, message):
     with pytest.raises(SpecError) as caught:
         Architecture.from_json(GOOD | change)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 WORDS = st.sampled_from(
@@ -218,13 +218,13 @@ SIZES = {
 @pytest.mark.parametrize("name", SPACES)
 def test_size_counts_what_iteration_gives(name):
     space = SPACES[name]
-    found = list(space)
-    assert space.size == len(found) == len(set(found)) == SIZES[name]
-    assert all(len(set(a.cells)) == 1 for a in found) or not space.shared
-    assert {a.stem_stride for a in found} == {space.stem_stride}
+    every = list(space)
+    assert space.size == len(every) == len(set(every)) == SIZES[name]
+    assert all(len(set(a.cells)) == 1 for a in every) or not space.shared
+    assert {a.stem_stride for a in every} == {space.stem_stride}
 
 
-class Die:
+class RandomTrial:
     """Fair throws that keep their names."""
 
     def __init__(self, seed):
@@ -245,12 +245,12 @@ class Die:
 def test_draws_stay_inside_and_ask_the_same(name):
     space = SPACES[name]
     inside = set(space)
-    dice = [Die(seed) for seed in range(60)]
-    drawn = [space.draw(die) for die in dice]
+    trials = [RandomTrial(seed) for seed in range(60)]
+    drawn = [space.draw(trial) for trial in trials]
     assert set(drawn) <= inside
-    assert len({tuple(die.asked) for die in dice}) == 1, "every parameter is always there"
-    for die, a in zip(dice, drawn, strict=True):
-        assert space.draw(optuna.trial.FixedTrial(die.asked)) == a
+    assert len({tuple(trial.asked) for trial in trials}) == 1, "every parameter is always there"
+    for trial, a in zip(trials, drawn, strict=True):
+        assert space.draw(optuna.trial.FixedTrial(trial.asked)) == a
         if name != "thresholds":
             assert Architecture.from_json(json.loads(json.dumps(a.to_json()))) == a
 
@@ -267,10 +267,10 @@ def test_optuna_draws_inside(name):
 
 
 def test_names_of_parameters():
-    die = Die(0)
+    trial = RandomTrial(0)
     CellSpace(LIGHT, 2, ((4, 8), (8, 12, 20)), (1, 2, GLOBAL), (16,), (2, 4), (4, 8),
-              bits_of="part", threshold=(0.5, 1.0), shared=True).draw(die)  # fmt: skip
-    assert list(die.asked) == [
+              bits_of="part", threshold=(0.5, 1.0), shared=True).draw(trial)  # fmt: skip
+    assert list(trial.asked) == [
         *(f"cell_edge{e}" for e in EDGE_NAMES),
         "channels_cell0", "channels_cell1_index", "head_pool_index", "time_steps",
         *(f"weight_bits_{part}" for part in parts_of(2)), "threshold_index",
@@ -292,13 +292,13 @@ def test_names_of_parameters():
     ],
 )
 def test_every_value_can_be_drawn_and_keeps_its_type(values, name):
-    found, asked = set(), set()
+    values_drawn, asked = set(), set()
     for seed in range(60):
-        die = Die(seed)
-        value = _draw_ordered(die, "x", values)
-        found.add((type(value), value))
-        asked |= die.asked.keys()
-    assert found == {(type(v), v) for v in values}
+        trial = RandomTrial(seed)
+        value = _draw_ordered(trial, "x", values)
+        values_drawn.add((type(value), value))
+        asked |= trial.asked.keys()
+    assert values_drawn == {(type(v), v) for v in values}
     assert asked == ({name} if name else set())
 
 
@@ -331,11 +331,11 @@ def test_sides_by_hand(size, cells, stride, side):
 
 
 @pytest.mark.parametrize(
-    ("size", "cells", "stride", "said"),
+    ("size", "cells", "stride", "message"),
     [(28, 4, 1, "3.5 pixels would be left"), (33, 2, 2, "8.5 pixels"), (7, 2, 1, "3.5 pixels")],
 )
-def test_odd_maps_are_not_halved(size, cells, stride, said):
-    with pytest.raises(SpecError, match=said):
+def test_odd_maps_are_not_halved(size, cells, stride, message):
+    with pytest.raises(SpecError, match=message):
         Task(1, size, 10).last_side(cells, stride)
 
 
@@ -346,7 +346,7 @@ def test_products_of_all_options():
     ):
         space = CellSpace(LIGHT, 2, ((4,), (4, 8)), (1, GLOBAL), (8,), (2, 3), (4, 8),
                           bits_of, backward=backward, shared=shared)  # fmt: skip
-        a = space.draw(Die(7))
+        a = space.draw(RandomTrial(7))
         assert Architecture.from_json(json.loads(json.dumps(a.to_json()))) == a
         assert len(a.all_bits) == {"network": 1, "part": 6, "layer": 16}[bits_of]
         assert (a.cells[0] == a.cells[1]) or not shared

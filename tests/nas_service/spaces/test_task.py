@@ -59,7 +59,7 @@ def test_what_operations_preserve():
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "message"),
     [
         ("light", "did you mean 'light3'"),
         ((), "at least two different names"),
@@ -68,6 +68,6 @@ def test_what_operations_preserve():
         (("skip", "conv9x9"), "unknown operation 'conv9x9'"),
     ],
 )
-def test_wrong_operation_lists(choice, said):
-    with pytest.raises(SpecError, match=said):
+def test_wrong_operation_lists(choice, message):
+    with pytest.raises(SpecError, match=message):
         operations_of(choice)
