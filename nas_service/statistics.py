@@ -102,11 +102,11 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[tuple[float, f
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     results = [(0.0, 0.0)] * len(p_values)
-    corrected, left, stands = 0.0, len(p_values), True
+    corrected, left, significant = 0.0, len(p_values), True
     for place, i in enumerate(order):
         corrected = max(corrected, min(1.0, (len(order) - place) * p_values[i]))
-        left = len(order) - place if stands else left
-        stands = stands and corrected < 1 - level
+        left = len(order) - place if significant else left
+        significant = significant and corrected < 1 - level
         results[i] = (corrected, 1 - (1 - level) / left)
     return results
 

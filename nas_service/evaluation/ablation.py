@@ -81,7 +81,7 @@ class Ablation:
 
     study: str
     seed: int
-    samples: int  # pairs asked for, for each operation
+    samples: int  # pairs that were to be drawn for each operation
     epochs: int  # trained, of those of the recipe
     recipe_epochs: int
     networks: int  # trained

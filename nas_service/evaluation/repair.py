@@ -14,7 +14,7 @@ from nas_service.spaces.architecture import GLOBAL, Architecture
 from nas_service.spaces.batch import batch_of_codes
 
 MOST = 6  # parameters changed
-WHOLE = 20_000  # candidates: up to so many are costed exhaustively
+WHOLE = 20_000  # the most candidates that are costed exhaustively
 WHOLE_DRAWN = 1000  # the same where bounds at a confidence need draws
 BEAM = 16  # candidates from which a larger search continues
 

@@ -64,9 +64,9 @@ class Screener:
             The report, and by `metric@confidence` the value that the chip keeps so surely.
         """
         ensemble = self._ensemble(architecture)
-        asked = [c for c in self.spec.constraints if c.confidence is not None]
-        samples = ensemble.metrics(workload) if asked else {}
-        bounds = {c.measure: float(c.bound(samples[c.metric])) for c in asked}
+        confident = [c for c in self.spec.constraints if c.confidence is not None]
+        samples = ensemble.metrics(workload) if confident else {}
+        bounds = {c.measure: float(c.bound(samples[c.metric])) for c in confident}
         return ensemble.profile.estimate(workload), bounds
 
     def profile(self, architecture: Architecture) -> Profile:

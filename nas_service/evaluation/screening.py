@@ -104,13 +104,13 @@ class Budgets:
         """Metrics, and bounds where the study asks for a confidence."""
         ensemble = self._ensemble(number)
         metrics = ensemble.profile.estimate_batch(table).metrics()
-        if not (asked := [c for c in self.spec.constraints if c.confidence is not None]):
+        if not (confident := [c for c in self.spec.constraints if c.confidence is not None]):
             return metrics
         parts = [table.part(slice(i, i + CHUNK)) for i in range(0, len(table), CHUNK)]
         samples = map(ensemble.metrics_batch, parts)
-        bounds = [[c.bound(each[c.metric]) for c in asked] for each in samples]
+        bounds = [[c.bound(each[c.metric]) for c in confident] for each in samples]
         joined = np.concatenate(bounds, axis=-1)
-        return metrics | {c.measure: values for c, values in zip(asked, joined, strict=True)}
+        return metrics | {c.measure: values for c, values in zip(confident, joined, strict=True)}
 
     def _ensemble(self, chip: int) -> Ensemble:
         if chip not in self._ensembles:

@@ -162,7 +162,7 @@ SIZES = ("channels", "head_pool", "hidden", "time_steps", "weight_bits")
 
 
 def parts_of(cells: int) -> tuple[str, ...]:
-    """Parts of a network of so many cells that can have weight bits of their own, in order."""
+    """Parts of a network that can have weight bits of their own, in the order in which they run."""
     inner = [n for k in range(cells) for n in (f"cell{k}", f"reduction{k}")][:-1]
     return ("stem", *inner, "hidden", "readout")
 

@@ -226,12 +226,12 @@ class CellSpace:
 
 
 def _draw_setting(trial: Suggest, key: str, values: tuple[int, ...] | tuple[str, ...]) -> int | str:
-    """A setting of the chip: numbers keep their order, words have none."""
+    """A setting of the chip: numbers keep their order, names have none."""
     numbers = tuple(v for v in values if isinstance(v, int))
     if len(numbers) == len(values):
         return int(_draw_ordered(trial, f"chip_{key}", numbers))
-    words = tuple(str(v) for v in values)
-    return words[0] if len(words) == 1 else trial.suggest_categorical(f"chip_{key}", words)
+    names = tuple(str(v) for v in values)
+    return names[0] if len(names) == 1 else trial.suggest_categorical(f"chip_{key}", names)
 
 
 def _draw_ordered(trial: Suggest, name: str, values: tuple[Number, ...]) -> Number:
