@@ -1,13 +1,14 @@
 """A private PostgreSQL server for tests and benchmarks, to be stopped and started at will."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,7 +46,7 @@ class Server:
 
     def start(self) -> None:
         flags = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._run("pg_ctl", "-o", flags, "-l", str(self.folder / "log"), "-w", "start")
+        self._run("pg_ctl", "-o", flags, "-l", str(self.folder / "log"), "-w", "-t", "180", "start")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """`immediate` is the end that a crash would be."""
@@ -97,9 +98,12 @@ def remove(folder: Path) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port below those of outgoing connections, which could take it while the server is down."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
