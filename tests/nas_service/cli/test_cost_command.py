@@ -119,6 +119,7 @@ def test_wrong_files(tmp_path, name, text, said):
     assert (found.exit_code, said in found.output) == (2, True), found.output
 
 
+@pytest.mark.training
 def test_census_of_a_study():
     found = document("census", STUDY, "--limit", 500)
     assert found["candidates"] == 500
