@@ -9,7 +9,7 @@ import numpy as np
 
 from hw_models import adc
 from hw_models.chip import Chip
-from hw_models.events import Counts, EventCounts, input_map_bits
+from hw_models.events import Counts, EventCounts
 from hw_models.layer_table import Array
 
 RESIDENT_LAYERS = 5  # the script keeps membrane memory for its first five layers only (D6)
@@ -21,7 +21,7 @@ def area_counts(c: EventCounts) -> Counts:
     return {
         "pe": c.tiles * c.chip.figures.pes_per_tile,
         "tile": c.tiles,
-        "input_memory": input_map_bits(c),
+        "input_memory": c.input_map_bits,
         "neuron_memory": _membranes(c) * c.chip.figures.bits_per_value,
     }
 

@@ -62,12 +62,12 @@ class Chip:
         column_s = max(script_s / SCRIPT_COLUMNS, adc.delay_s(self.figures, self.options))
         return self.figures.columns_per_adc * column_s
 
-    @property
+    @cached_property
     def is_differential(self) -> bool:
         """True where a pair of columns holds a signed weight."""
         return self.options.sign == "differential"
 
-    @property
+    @cached_property
     def has_dac(self) -> bool:
         """True where converters drive the rows, so that an input needs one read, not one a bit."""
         return self.options.input_coding == "dac" and not self.defects.wide_inputs

@@ -35,6 +35,8 @@ class EventCounts:
     sum_rows: Any  # rows that contribute to one converted sum
     tiles: Any  # of each layer; [..., 1] of all layers together where tiles are shared
     neurons: Any  # membrane potentials kept
+    step_cycles: Any  # read cycles of one time step
+    input_map_bits: Any  # that hold the input map: of one time step, of all in layer_first order
 
 
 def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
@@ -53,7 +55,7 @@ def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
         steps = np.broadcast_to(layers.time_steps, layers.once.shape)
     else:
         steps = layers.steps
-    vectors = pixels * steps
+    vectors, reads = pixels * steps, reads_per_vector(chip, layers)
     sums = converted_sums(chip, layers, tiling)
     tiles = tiling.pes / chip.figures.pes_per_tile
     return EventCounts(
@@ -63,12 +65,15 @@ def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
         pixels=pixels,
         steps=steps,
         vectors=vectors,
-        reads=vectors * reads_per_vector(chip, layers),
+        reads=vectors * reads,
         outputs=layers.out_channels * vectors,
         sums=sums,
         sum_rows=layers.group_channels * layers.kernel2 / np.maximum(sums, 1),
         tiles=np.ceil(tiles.sum(-1, keepdims=True) if defects.tile_sharing else tiles),
         neurons=np.where(layers.neurons < 0, layers.out_channels * pixels, layers.neurons),
+        step_cycles=(layers.out_channels * pixels if defects.latency_per_channel else pixels)
+        * reads,
+        input_map_bits=_input_map_bits(chip, layers),
     )
 
 
@@ -129,17 +134,16 @@ def stored_bytes(c: EventCounts) -> Counts:
     if not c.chip.defects.five_membranes:
         memory["neuron_state"] = c.neurons * (c.chip.figures.bits_per_value / 8)
     if not c.chip.defects.wide_inputs:
-        memory["spike_buffer"] = input_map_bits(c) / 8
+        memory["spike_buffer"] = c.input_map_bits / 8
     return memory
 
 
-def input_map_bits(c: EventCounts) -> Any:
-    """Bits that hold a layer's input map [..., L]: of one time step, or of all in layer_first."""
-    values = c.layers.in_channels * c.layers.in_size * c.layers.in_size
-    if c.chip.defects.wide_inputs:
-        return values * c.chip.figures.bits_per_value
-    kept_steps = c.layers.steps if c.chip.options.order == "layer_first" else 1.0
-    return values * c.layers.input_bits * kept_steps
+def _input_map_bits(chip: Chip, layers: LayerTable) -> Any:
+    values = layers.in_channels * layers.in_size * layers.in_size
+    if chip.defects.wide_inputs:
+        return values * chip.figures.bits_per_value
+    kept_steps = layers.steps if chip.options.order == "layer_first" else 1.0
+    return values * layers.input_bits * kept_steps
 
 
 def _read_events(c: EventCounts) -> Counts:

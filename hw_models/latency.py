@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.events import EventCounts, reads_per_vector
+from hw_models.events import EventCounts
 from hw_models.layer_table import Array
 from hw_models.schedule import Schedule, makespans, schedule
 from hw_models.workload import Workload
@@ -22,7 +22,7 @@ def step_period(c: EventCounts) -> Any:
 
     Layers of one loop run one after the other before the next time step can begin.
     """
-    cycles, loops = _step_cycles(c), c.layers.loops
+    cycles, loops = c.step_cycles, c.layers.loops
     if not c.layers.looped:
         return cycles
     same_loop = (loops[..., :, None] == loops[..., None, :]) & (loops[..., None, :] > 0)
@@ -60,12 +60,6 @@ def batch_makespans(c: EventCounts) -> Array:
     return spans * c.layers.time_steps[:, 0] if c.chip.defects.time_twice else spans
 
 
-def _step_cycles(c: EventCounts) -> Any:
-    """Read cycles of one time step of each layer [..., L]."""
-    outputs = c.layers.out_channels * c.pixels if c.chip.defects.latency_per_channel else c.pixels
-    return outputs * reads_per_vector(c.chip, c.layers)
-
-
 def _needs_all(c: EventCounts) -> Any:
     """Not 0 where a layer waits for all of its input: it is linear, or in a feedback loop."""
     return c.layers.linear + c.layers.loops if c.layers.looped else c.layers.linear
@@ -73,7 +67,7 @@ def _needs_all(c: EventCounts) -> Any:
 
 def _durations(c: EventCounts) -> tuple[Any, Any]:
     """Read cycles that a layer runs without a break, and how often it runs again after that."""
-    cycles = _step_cycles(c)
+    cycles = c.step_cycles
     if c.chip.options.order == "layer_first":
         return cycles * c.steps, np.zeros_like(cycles)
     return cycles, c.steps - 1
@@ -94,14 +88,14 @@ def _script_schedule(c: EventCounts) -> Schedule:
     """A layer starts when the one before it in the list has done its share (D10)."""
     shares = _script_cycles(c).tolist()
     starts = [0.0, *itertools.accumulate(shares[:-1])]
-    whole = (c.steps * _step_cycles(c)).tolist()
+    whole = (c.steps * c.step_cycles).tolist()
     halts = [start + cycles for start, cycles in zip(starts, whole, strict=True)]
     return Schedule(starts, halts, shares, [0.0] * len(shares))
 
 
 def _script_cycles(c: EventCounts) -> Array:
     """T floor(overlap w) for every layer but the last, T w for the last [..., L]."""
-    cycles = _step_cycles(c)
+    cycles = c.step_cycles
     position = np.cumsum(c.layers.in_channels > 0, -1)
     shares = np.where(
         position < position[..., -1:], np.floor(c.chip.figures.overlap * cycles), cycles
