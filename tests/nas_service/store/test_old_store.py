@@ -275,7 +275,7 @@ def test_a_spooled_result_of_the_old_version_is_kept(store, migrated, monkeypatc
     entry = json.loads((FIXTURE / "spool" / "result.json").read_text()) | {"owner": dead}
     (folder / "0.json").write_text(json.dumps(entry))
     os.chmod(folder.parent, 0o700)
-    assert list(Spool.of(store).left(open_search(store, "spooled").id))
+    assert list(Spool.of(store).results(open_search(store, "spooled").id))
     result = work(store, "spooled")
     (candidate,) = result.candidates
     expected = EXPECTED["continued"]["spooled"]["archive"][candidate.digest]
