@@ -1,4 +1,4 @@
-"""Nothing that these tests read leaves a cache behind."""
+"""These tests have caches in temporary folders."""
 
 import pytest
 

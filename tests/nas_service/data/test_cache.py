@@ -133,15 +133,15 @@ print(cached(Path(sys.argv[2]), "x", lambda: samples(step=1)).digest)
 
 @pytest.mark.process
 def test_processes_that_make_it_at_once(tmp_path):
-    words = [sys.executable, "-c", MAKE, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", MAKE, str(Path(__file__).parent), str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    hands = [subprocess.Popen(words, **pipes) for _ in range(3)]
-    assert [hand.stdout.readline() for hand in hands] == ["ready\n"] * 3
-    for hand in hands:
-        hand.stdin.write("go\n")
-        hand.stdin.flush()
-    found = {hand.communicate(timeout=120)[0].strip() for hand in hands}
-    assert found == {cached(tmp_path, "x", refuse).digest}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    result = {process.communicate(timeout=120)[0].strip() for process in processes}
+    assert result == {cached(tmp_path, "x", refuse).digest}
     assert os.listdir(tmp_path) == ["x"]
 
 

@@ -104,7 +104,7 @@ def test_the_same_rows_are_split_off_for_any_number_of_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"Train/a/0.bin": atis(strokes(1))}, "'a' is no digit"),
         ({"Train/1/0.bin": b""}, "no events"),
@@ -113,9 +113,9 @@ def test_the_same_rows_are_split_off_for_any_number_of_frames(tmp_path):
         ({"Train/readme": b""}, "0 of 0 samples"),
     ],
 )
-def test_wrong_n_mnists_are_named(files, said, tmp_path):
+def test_wrong_n_mnists_are_named(files, message, tmp_path):
     in_folder(tmp_path / "N-MNIST", files)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         N_MNIST.read_train(tmp_path, 3)
 
 
@@ -163,7 +163,7 @@ def test_dvs_gesture(how, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"user01_led_labels.csv": TABLE + b"12,0,100\n"}, "line 2: class 12 of 1..11"),
         ({"user01_led_labels.csv": TABLE + b"1,100,100\n"}, r"100\.\.100"),
@@ -176,9 +176,9 @@ def test_dvs_gesture(how, tmp_path):
         ({"user01_led.aedat": aedat2(strokes(1))}, "does not begin with #!AER-DAT3.1"),
     ],
 )
-def test_wrong_gestures_are_named(changes, said, tmp_path):
+def test_wrong_gestures_are_named(changes, message, tmp_path):
     put_gesture("folder", tmp_path, gesture_files() | changes)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         GESTURE.read_train(tmp_path, 2)
 
 

@@ -47,25 +47,25 @@ EVENT = st.tuples(
 @pytest.mark.parametrize(("write", "read"), FORMATS)
 @given(events=st.lists(EVENT, max_size=20))
 def test_what_is_written_is_read(write, read, events):
-    found = read(write(events), "x")
-    rows = np.stack([found.t_us, found.x, found.y, found.p], axis=1)
+    result = read(write(events), "x")
+    rows = np.stack([result.t_us, result.x, result.y, result.p], axis=1)
     assert [tuple(row) for row in rows.tolist()] == events
 
 
 def test_one_event_of_each_format_in_bytes():
     """x = 3, y = 5, p = 1, t = 0x012345."""
-    found = read_atis(bytes([3, 5, 0x81, 0x23, 0x45]), "x")
-    assert (found.x[0], found.y[0], found.p[0], found.t_us[0]) == (3, 5, 1, 0x12345)
+    result = read_atis(bytes([3, 5, 0x81, 0x23, 0x45]), "x")
+    assert (result.x[0], result.y[0], result.p[0], result.t_us[0]) == (3, 5, 1, 0x12345)
     address = (127 - 3) << 8 | (127 - 5) << 1
     body = address.to_bytes(4, "big") + (0x12345).to_bytes(4, "big")
-    found = read_aedat2(b"#!AER-DAT2.0\n" + body, "x")
-    assert (found.x[0], found.y[0], found.p[0], found.t_us[0]) == (3, 5, 1, 0x12345)
+    result = read_aedat2(b"#!AER-DAT2.0\n" + body, "x")
+    assert (result.x[0], result.y[0], result.p[0], result.t_us[0]) == (3, 5, 1, 0x12345)
     word = 3 << 17 | 5 << 2 | 1 << 1 | 1
     head = struct.pack("<hhiiiiii", 1, 0, 8, 4, 2, 1, 1, 1)
     body = head + word.to_bytes(4, "little") + (0x12345).to_bytes(4, "little")
-    found = read_aedat3(b"#!AER-DAT3.1\n#!END-HEADER\n" + body, "x")
-    assert (found.x[0], found.y[0], found.p[0]) == (3, 5, 1)
-    assert found.t_us[0] == 2 * 2**31 + 0x12345
+    result = read_aedat3(b"#!AER-DAT3.1\n#!END-HEADER\n" + body, "x")
+    assert (result.x[0], result.y[0], result.p[0]) == (3, 5, 1)
+    assert result.t_us[0] == 2 * 2**31 + 0x12345
 
 
 def test_marks_in_the_stream_are_no_events():
@@ -80,7 +80,7 @@ def test_marks_in_the_stream_are_no_events():
 
 
 @pytest.mark.parametrize(
-    ("read", "content", "said"),
+    ("read", "content", "message"),
     [
         (read_atis, bytes(7), "7 bytes, no multiple of 5"),
         (read_aedat2, aedat2([(1, 2, 3, 0)])[:-1], "7 bytes, no multiple of 8"),
@@ -95,8 +95,8 @@ def test_marks_in_the_stream_are_no_events():
         (read_aedat3, HEADER_3 + struct.pack("<hhiiiiii", 1, 0, 1, 4, 0, 1, 1, 1) + b"x", "1 byte"),
     ],
 )
-def test_damaged_recordings_are_named(read, content, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_damaged_recordings_are_named(read, content, message):
+    with pytest.raises(DataError, match=message) as caught:
         read(content, "some.file")
     assert "some.file" in str(caught.value)
 
@@ -107,21 +107,21 @@ def events(*rows):
 
 def test_frames_by_hand():
     """Ten microseconds in two frames: 0..4 and 5..9."""
-    found = frames(events((100, 0, 1, 0), (104, 0, 1, 0), (105, 2, 0, 1), (109, 0, 1, 0)), 2, 3)
-    assert found.shape == (2, 2, 3, 3)
-    assert found.sum() == 4
-    assert found[0, 0, 1, 0] == 2  # [frame, polarity, row, column]
-    assert found[1, 1, 0, 2] == 1
-    assert found[1, 0, 1, 0] == 1
+    result = frames(events((100, 0, 1, 0), (104, 0, 1, 0), (105, 2, 0, 1), (109, 0, 1, 0)), 2, 3)
+    assert result.shape == (2, 2, 3, 3)
+    assert result.sum() == 4
+    assert result[0, 0, 1, 0] == 2  # [frame, polarity, row, column]
+    assert result[1, 1, 0, 2] == 1
+    assert result[1, 0, 1, 0] == 1
 
 
 @given(st.lists(EVENT, min_size=1, max_size=50), st.integers(1, 8))
 def test_every_event_is_in_one_frame_and_in_its_turn(rows, count):
-    found = frames(events(*rows), count, 128)
-    assert found.sum() == len(rows)
-    assert (found.sum(0) == frames(events(*rows), 1, 128)[0]).all()
+    result = frames(events(*rows), count, 128)
+    assert result.sum() == len(rows)
+    assert (result.sum(0) == frames(events(*rows), 1, 128)[0]).all()
     first = min(rows)
-    assert found[0, first[3], first[2], first[1]] >= 1
+    assert result[0, first[3], first[2], first[1]] >= 1
 
 
 def test_recordings_that_are_not_sorted():

@@ -36,8 +36,8 @@ def colours(seed=0, size=4):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM"])
 def test_pixels_without_loss(kind):
-    found = decode(png(colours(), kind=kind), "x", COLOUR)
-    assert (found == colours().transpose(2, 0, 1)).all()
+    result = decode(png(colours(), kind=kind), "x", COLOUR)
+    assert (result == colours().transpose(2, 0, 1)).all()
 
 
 def test_grey_becomes_colour_and_colour_grey():
@@ -51,8 +51,8 @@ def test_grey_becomes_colour_and_colour_grey():
 
 def test_jpeg_is_near():
     smooth = np.add.outer(np.arange(4), np.arange(4)).astype(np.uint8)[:, :, None] * 8
-    found = decode(png(np.repeat(smooth, 3, 2), kind="JPEG", quality=95), "x", COLOUR)
-    assert np.abs(found.astype(int) - smooth.transpose(2, 0, 1)).max() < 8
+    result = decode(png(np.repeat(smooth, 3, 2), kind="JPEG", quality=95), "x", COLOUR)
+    assert np.abs(result.astype(int) - smooth.transpose(2, 0, 1)).max() < 8
 
 
 def test_alpha_may_hide_nothing():
@@ -199,7 +199,7 @@ def test_grey_images_in_one_channel(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         (layout(train={"a": 1, "b": 1}), "no test, val, valid folder beside train"),
         (layout(train={"a": 1, "b": 1}, test={"a": 1, "c": 1}), "test/c is no class of train"),
@@ -208,9 +208,9 @@ def test_grey_images_in_one_channel(tmp_path):
         ({"train/a/0.png": b"x", "train/b/0.png": b"y", "test/a/0.png": b""}, "'train/a/0.png'"),
     ],
 )
-def test_wrong_folders_are_named(files, said, tmp_path):
+def test_wrong_folders_are_named(files, message, tmp_path):
     put(tmp_path, files)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         both(folder_of(), tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_a_picture_of_another_size_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"name": "image_folder"}, "needs data.archive"),
         ({"name": "image_folder", "archive": "x"}, "needs data.size"),
@@ -233,8 +233,8 @@ def test_a_picture_of_another_size_is_named(tmp_path):
         ({"name": "cifar"}, "did you mean 'cifar10'"),
     ],
 )
-def test_what_a_study_may_ask(given, said):
-    with pytest.raises(SpecError, match=said):
+def test_what_a_study_may_ask(given, message):
+    with pytest.raises(SpecError, match=message):
         source_of(Data(**given))
 
 
@@ -251,9 +251,9 @@ def test_archives_lie_below_the_data_folder(path):
 
 def test_the_survey_says_what_a_study_must(tmp_path):
     put(tmp_path, layout(train={"a": 3, "b": 2}, val={"a": 1, "b": 1}))
-    found = image_folder.survey(tmp_path, Data(name="image_folder", archive="set"))
-    assert (found["classes"], found["sizes"]) == (["a", "b"], [(4, 4)])
-    assert (found["train"], found["test"]) == (5, 2)
+    result = image_folder.survey(tmp_path, Data(name="image_folder", archive="set"))
+    assert (result["classes"], result["sizes"]) == (["a", "b"], [(4, 4)])
+    assert (result["train"], result["test"]) == (5, 2)
 
 
 def tiny(**changes):
@@ -297,7 +297,7 @@ def test_tiny_imagenet_in_its_own_layout(zipped, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"wnids.txt": b"n1\n"}, "wnids.txt has 1 classes, not 2"),
         ({"wnids.txt": b"n1\nn3\n"}, "class 'n2' is not in wnids.txt"),
@@ -308,9 +308,9 @@ def test_tiny_imagenet_in_its_own_layout(zipped, tmp_path):
         ({"val/images/val_7.JPEG": png(colours())}, "val_7.JPEG is only in one of"),
     ],
 )
-def test_wrong_tiny_imagenets_are_named(changes, said, tmp_path):
+def test_wrong_tiny_imagenets_are_named(changes, message, tmp_path):
     put_tiny(tmp_path, tiny(**changes))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         both(SMALL, tmp_path)
 
 

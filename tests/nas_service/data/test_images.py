@@ -44,7 +44,7 @@ def test_digits_split_once():
 
 
 def test_digits_never_share_an_image():
-    """1797 images; the 360 of the test are the same whoever asks."""
+    """1797 images; the 360 test images are the same in every study."""
     from sklearn.datasets import load_digits
 
     train, test = DATASETS["digits"].read_train(Path()), DATASETS["digits"].read_test(Path())
@@ -102,8 +102,8 @@ def test_digest_sees_every_pixel_label_and_row():
 
 def test_digest_of_arrays_sees_shape_and_type():
     a = np.arange(6, dtype=np.uint8)
-    found = {digest_of(x) for x in (a, a.reshape(2, 3), a.astype(np.uint16), a[:5])}
-    assert len(found) == 4
+    result = {digest_of(x) for x in (a, a.reshape(2, 3), a.astype(np.uint16), a[:5])}
+    assert len(result) == 4
     assert digest_of(a.astype(">u2")) == digest_of(a.astype("<u2"))
 
 

@@ -44,20 +44,20 @@ def test_one_network_three_ways(tmp_path):
         if isinstance(part, nn.Conv2d | nn.Linear):  # so that every layer spikes, not always
             part.weight.data.uniform_(-20, 30)
     (tmp_path / "net.json").write_text(json.dumps(by_hand.to_json()))
-    found = [
+    result = [
         load_workload(tmp_path / "net.nir", 4),
         from_module(module, (torch.rand(3, 2, 8, 8) > 0.5).float(), 4),
         load_workload(tmp_path / "net.json"),
     ]
-    assert found[1].layers[3].spike_rate > 0.1
-    assert [same_names(w) for w in found] == [same_names(by_hand)] * 3
-    costs = [CHIP.estimate(same_names(w)).metrics() for w in found]
+    assert result[1].layers[3].spike_rate > 0.1
+    assert [same_names(w) for w in result] == [same_names(by_hand)] * 3
+    costs = [CHIP.estimate(same_names(w)).metrics() for w in result]
     assert costs == [CHIP.estimate(same_names(by_hand)).metrics()] * 3
     assert load_workload(tmp_path / "net.json", 7).time_steps == 7
 
 
 class SkipNet(nn.Module):
-    """Spikes of a and b meet in front of c."""
+    """Spikes of a and b are added before c."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class SkipNet(nn.Module):
 
 
 def test_a_skip_costs_its_sum_in_every_format():
-    """4 channels of 8 x 8 are added in front of c: 256 additions."""
+    """4 channels of 8 x 8 are added before c: 256 additions."""
     nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "a_lif": lif(4, 8, 8), "b": conv(4, 4, 8)}
     nodes |= {"b_lif": lif(4, 8, 8), "c": conv(4, 4, 8), "c_lif": lif(4, 8, 8)}
     graph = graph_of(nodes, "in a a_lif b b_lif c c_lif", "a_lif c")
@@ -88,6 +88,6 @@ def test_a_skip_costs_its_sum_in_every_format():
     by_hand = Workload(layers, 3).at_rate(0.25)
     read = from_nir(graph, 3, 0.25)
     assert read.layers[2].input_bits == 2  # 0, 1 or 2 spikes
-    for found in (seen, read):
-        bits = [replace(x, input_bits=1) for x in found.layers]
+    for result in (seen, read):
+        bits = [replace(x, input_bits=1) for x in result.layers]
         assert Workload(tuple(bits), 3) == by_hand

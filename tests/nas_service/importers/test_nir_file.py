@@ -50,7 +50,7 @@ def nothing(node):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (another_kind, "node 'a' is a MaxPool2d"),
         (outside, "/node/nodes/a/weight is a link"),
@@ -61,9 +61,9 @@ def nothing(node):
         (nothing, "net.nir"),
     ],
 )
-def test_files_that_strangers_changed(tmp_path, change, said):
+def test_files_that_strangers_changed(tmp_path, change, message):
     path = changed(tmp_path / "net.nir", change)
-    with pytest.raises(WorkloadError, match=said):
+    with pytest.raises(WorkloadError, match=message):
         load_workload(path, 4)
 
 

@@ -17,8 +17,8 @@ def test_a_pooling_on_one_of_two_branches_is_the_reader_s():
     """b reads 8 x 8, c the 4 x 4 means: 3 additions for each of 4 channels of 4 x 4, before c."""
     nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2), "b": conv(4, 4, 8, stride=2)}
     nodes |= {"c": conv(4, 4, 4), "d": conv(4, 4, 4)}
-    found = from_nir(graph_of(nodes, "in a p c d", "a b d"), 2)
-    got = {x.name: (x.pool, x.input_adds, x.sources) for x in found.layers}
+    result = from_nir(graph_of(nodes, "in a p c d", "a b d"), 2)
+    got = {x.name: (x.pool, x.input_adds, x.sources) for x in result.layers}
     assert got == {
         "a": (1, 0, ()),
         "b": (1, 0, ("a",)),
@@ -31,32 +31,32 @@ def test_poolings_in_a_row_and_overlapping_ones():
     """2x2 twice is 4x4 of the layer; 3x3 at a stride of 1 costs 8 additions a value."""
     nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2)}
     twice = nodes | {"q": pool(2, kind=nir.SumPool2d), "b": conv(4, 4, 2)}
-    found = from_nir(graph_of(twice, "in a p q b"), 2)
-    assert [(x.pool, x.input_adds, x.in_size) for x in found.layers] == [(4, 0, 8), (1, 0, 2)]
+    result = from_nir(graph_of(twice, "in a p q b"), 2)
+    assert [(x.pool, x.input_adds, x.in_size) for x in result.layers] == [(4, 0, 8), (1, 0, 2)]
     nodes |= {"p": pool(3, 1, 1), "b": conv(4, 4, 8)}
-    found = from_nir(graph_of(nodes, "in a p b"), 2)
-    assert [(x.pool, x.input_adds) for x in found.layers] == [(1, 0), (1, 8 * 4 * 64)]
+    result = from_nir(graph_of(nodes, "in a p b"), 2)
+    assert [(x.pool, x.input_adds) for x in result.layers] == [(1, 0), (1, 8 * 4 * 64)]
     nodes |= {"p": pool(3, 2, 1), "b": conv(4, 4, 4)}  # 4 of the 9 are the pooling of the layer
-    found = from_nir(graph_of(nodes, "in a p b"), 2)
-    assert [(x.pool, x.input_adds) for x in found.layers] == [(2, 0), (1, 5 * 4 * 16)]
+    result = from_nir(graph_of(nodes, "in a p b"), 2)
+    assert [(x.pool, x.input_adds) for x in result.layers] == [(2, 0), (1, 5 * 4 * 16)]
 
 
 def test_neurons_of_a_graph():
-    """An encoder's are the first layer's; two kinds behind one layer add up; none: one each."""
+    """Those before all layers are the first one's; those of two nodes add up; without any: one each."""
     nodes = {"in": image(2, 8), "code": lif(2, 8, 8), "a": conv(4, 2, 8), "l": lif(4, 8, 8)}
     nodes |= {"m": nir.LI(*(np.ones((4, 8, 8)),) * 3), "b": conv(4, 4, 8)}
-    found = from_nir(graph_of(nodes, "in code a l m b"), 2)
-    assert [(x.neurons, x.input_bits) for x in found.layers] == [(128 + 512, 1), (0, 8)]
-    found = from_nir(graph_of({k: nodes[k] for k in ("in", "a", "b")}, "in a b"), 2)
-    assert [x.neurons for x in found.layers] == [None, None]
+    result = from_nir(graph_of(nodes, "in code a l m b"), 2)
+    assert [(x.neurons, x.input_bits) for x in result.layers] == [(128 + 512, 1), (0, 8)]
+    result = from_nir(graph_of({k: nodes[k] for k in ("in", "a", "b")}, "in a b"), 2)
+    assert [x.neurons for x in result.layers] == [None, None]
 
 
 def test_what_a_graph_does_not_say_is_the_caller_s():
     rates = {"a": 0.5, "c": (0.1, 0.2)}
-    found = from_nir(a_graph(), 2, rates, weight_bits=4, input_bits=8)
-    assert [x.spike_rate for x in found.layers] == [0.5, 1.0, (0.1, 0.2), 1.0]
-    assert [x.input_bits for x in found.layers] == [8, 3, 1, 1]
-    assert {x.weight_bits for x in found.layers} == {4}
+    result = from_nir(a_graph(), 2, rates, weight_bits=4, input_bits=8)
+    assert [x.spike_rate for x in result.layers] == [0.5, 1.0, (0.1, 0.2), 1.0]
+    assert [x.input_bits for x in result.layers] == [8, 3, 1, 1]
+    assert {x.weight_bits for x in result.layers} == {4}
     for wrong in ({"spike_rate": {"z": 1.0}}, {"spike_rate": 2}, {"input_bits": 0}):
         with pytest.raises(WorkloadError):
             from_nir(a_graph(), 2, **wrong)
@@ -67,8 +67,8 @@ def test_inner_graphs_are_opened(tmp_path):
     block = graph_of(inner, "input a output")
     outer = {"in": image(2, 8), "block": block, "b": conv(4, 4, 8)}
     nir.write(str(tmp_path / "deep.nir"), graph_of(outer, "in block b"))
-    found = from_nir(tmp_path / "deep.nir", 1)
-    assert [(x.name, x.sources) for x in found.layers] == [("block.a", ()), ("b", ("block.a",))]
+    result = from_nir(tmp_path / "deep.nir", 1)
+    assert [(x.name, x.sources) for x in result.layers] == [("block.a", ()), ("b", ("block.a",))]
     two = graph_of(inner | {"more": image(2, 8)}, "input a output", "more a")
     with pytest.raises(WorkloadError, match="node 'block': an inner graph of one Input"):
         from_nir(graph_of(outer | {"block": two}, "in block b"), 1)
@@ -94,8 +94,8 @@ def test_a_convolution_s_map_is_torch_s(side, kernel, stride, padding, depthwise
     except RuntimeError:
         out = 0
     if out and padding < kernel:
-        (found,) = from_nir(graph, 1).layers
-        assert (found.in_size, found.out_size, found.weights) == (side, out, weight.size)
+        (result,) = from_nir(graph, 1).layers
+        assert (result.in_size, result.out_size, result.weights) == (side, out, weight.size)
     elif not out:
         with pytest.raises(WorkloadError, match="'a'"):
             from_nir(graph, 1)
@@ -105,12 +105,12 @@ def test_a_long_graph_is_read_in_order():
     names = [f"n{k}" for k in range(2000, 0, -1)]
     nodes = {name: nir.Linear(np.ones((2, 2))) for name in sorted(names)}
     nodes["in"] = nir.Input({"input": np.array([2])})
-    found = from_nir(graph_of(nodes, " ".join(["in", *names])), 1)
-    assert [x.name for x in found.layers] == names
+    result = from_nir(graph_of(nodes, " ".join(["in", *names])), 1)
+    assert [x.name for x in result.layers] == names
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"a": conv(8, 2, 8, dilation=2)}, "node 'a': dilation"),
         ({"a": conv(8, 2, 8, stride=(1, 2))}, "node 'a': stride"),
@@ -140,8 +140,8 @@ def test_a_long_graph_is_read_in_order():
         ({"flat": nir.Scale(np.arange(64.0).reshape(16, 2, 2))}, "node 'flat': one scale"),
     ],
 )
-def test_graphs_that_cannot_lie_on_crossbars(changes, said):
-    with pytest.raises(WorkloadError, match=said):
+def test_graphs_that_cannot_lie_on_crossbars(changes, message):
+    with pytest.raises(WorkloadError, match=message):
         from_nir(graph_with(**changes), 4)
 
 
@@ -153,12 +153,12 @@ def test_a_scale_for_each_channel_goes_into_the_weights():
 def test_graphs_that_are_none():
     alone = graph_of({"in": image(2, 8), "a": conv(4, 2, 8), "b": conv(4, 4, 8)}, "in a")
     loop = {"in": image(4, 8), "a": conv(4, 4, 8), "l": lif(4, 8, 8)}
-    for graph, said in [
+    for graph, message in [
         (object(), "a NIRGraph is needed"),
         (graph_of({"in": image(2, 8)}), "no layer with weights"),
         (graph_of({"in": image(2, 8)}, "in z"), r"the nodes \['z'\]"),
         (alone, "node 'b' .Conv2d. reads nothing"),
         (graph_of(loop, "in a l a"), "read each other"),
     ]:
-        with pytest.raises(WorkloadError, match=said):
+        with pytest.raises(WorkloadError, match=message):
             from_nir(graph, 4)

@@ -97,7 +97,7 @@ class Idle(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         (Twice(), "module 'a': it is used twice"),
         (Attention(), "products of two signals"),
@@ -109,8 +109,8 @@ class Idle(nn.Module):
         (nn.ReLU(), "no layer with weights"),
     ],
 )
-def test_modules_that_cannot_lie_on_crossbars(module, said):
-    with pytest.raises(WorkloadError, match=said):
+def test_modules_that_cannot_lie_on_crossbars(module, message):
+    with pytest.raises(WorkloadError, match=message):
         from_module(module, torch.rand(1, 1, 8, 8), 1)
     assert module.training
 
@@ -127,7 +127,7 @@ class Scaled(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         (
             nn.Sequential(
@@ -139,8 +139,8 @@ class Scaled(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 1, 1)), "does not pass"),
     ],
 )
-def test_weights_are_never_dropped(module, said):
-    with pytest.raises(WorkloadError, match=said):
+def test_weights_are_never_dropped(module, message):
+    with pytest.raises(WorkloadError, match=message):
         from_module(module, torch.rand(1, 1, 8, 8), 1)
 
 
@@ -148,5 +148,5 @@ def test_an_example_that_is_no_tensor_and_one_without_gradients():
     with pytest.raises(WorkloadError, match="a tensor"):
         from_module(nn.Conv2d(1, 1, 1), [1.0], 1)
     with torch.inference_mode():
-        found = from_module(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8), 1)
-    assert found.layers[0].out_channels == 2
+        result = from_module(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8), 1)
+    assert result.layers[0].out_channels == 2

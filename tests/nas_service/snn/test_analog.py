@@ -35,12 +35,12 @@ def network_of(cell):
     """Random weights; batch norm set to what it sees, so that neurons fire in every layer."""
     torch.manual_seed(3)
     a = Architecture((cell, cell), channels=6, head_pool=2, hidden=20, time_steps=3, weight_bits=4)
-    found = Network(a, TASK, votes=2)
+    result = Network(a, TASK, votes=2)
     with torch.no_grad():
         for _ in range(20):
-            found.train()(torch.rand(64, 1, 8, 8))
-        found.hidden[-1].parametrizations.weight.original.mul_(8)  # so that the head fires too
-    return found.eval()
+            result.train()(torch.rand(64, 1, 8, 8))
+        result.hidden[-1].parametrizations.weight.original.mul_(8)  # so that the head fires too
+    return result.eval()
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_an_ideal_chip_is_the_digital_network(network, images, changes):
     with torch.inference_mode():
         digital = network(images)
     assert torch.allclose(scores(network, images, chip(**changes)), digital, atol=1e-4)
-    assert digital.std(0).min() > 0.001, "every image must have scores of its own"
+    assert digital.std(0).min() > 0.001, "images must have different scores"
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_chips_are_drawn_from_the_seed_alone(network, images):
     labels = torch.arange(30) % 10
     poor = chip(conductance_spread=0.6)
     before = torch.random.get_rng_state()
-    found = accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7)
-    assert len(found) == 4
+    result = accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7)
+    assert len(result) == 4
     torch.manual_seed(99)
-    assert accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7) == found
+    assert accuracy_on_chip(network, ImageTensors(images, labels), poor, draws=4, seed=7) == result
     torch.random.set_rng_state(before)
     one, other = (scores(network, images, poor, seed) for seed in (1, 2))
     assert not torch.equal(one, other)

@@ -107,7 +107,7 @@ class Spy(torch.nn.Module):
 
 
 def test_labels_stay_with_their_images():
-    """Images of one value, which is their label: moved about, they are still told right."""
+    """Images of one value, which is their label: moved, they are still classified correctly."""
     labels = torch.arange(64) % 4
     images = ImageTensors(labels.float()[:, None, None, None].expand(64, 1, 6, 6), labels)
     recipe = replace(Recipe(1, 16, 1e-9, 0.0), augmentation=Augmentation(2, True))

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that ended anywhere goes on as if it had not; no other one is taken."""
+"""An interrupted training continues with the same result; checkpoints of others are refused."""
 
 import json
 import logging
@@ -64,8 +64,8 @@ class Ended(Exception):
     """Somebody wanted the training to end."""
 
 
-def run(model, recipe, place, *, after=None, rungs=(), until=None):
-    """Losses by epoch; raises Ended in the second batch behind an epoch."""
+def run(model, recipe, file, *, after=None, rungs=(), until=None):
+    """Losses by epoch; raises Ended in the second batch after an epoch."""
     losses, batches = {}, 0
 
     def check_interrupt():
@@ -75,12 +75,12 @@ def run(model, recipe, place, *, after=None, rungs=(), until=None):
             raise Ended
 
     for epoch in fit(
-        model, stripes(), recipe, 3, until=until, check_interrupt=check_interrupt, saved=place
+        model, stripes(), recipe, 3, until=until, check_interrupt=check_interrupt, saved=file
     ):
         losses[epoch.number] = epoch.loss
         if epoch.number in rungs:
             recalibrate(model, stripes(), 16)
-            place.notes.setdefault("curve", []).append([epoch.number, accuracy(model, stripes())])
+            file.notes.setdefault("curve", []).append([epoch.number, accuracy(model, stripes())])
     return losses
 
 
@@ -101,17 +101,17 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
     recipe, kind = CASES[case]
     whole, model = CheckpointFile(tmp_path / "a", "x"), network(**kind)
     losses = run(model, recipe, whole, rungs=rungs)
-    broken, found = CheckpointFile(tmp_path / "b", "x"), {}
+    broken, result = CheckpointFile(tmp_path / "b", "x"), {}
     for attempt in EPOCHS:
         other = network(**kind, seed=7 if attempt == 1 else attempt)
         broken = CheckpointFile(broken.path, "x")
         try:
-            found |= run(other, recipe, broken, after=1 if attempt < 4 else None, rungs=rungs)
+            result |= run(other, recipe, broken, after=1 if attempt < 4 else None, rungs=rungs)
         except Ended:
             facts = state(broken.path)[1]
             assert json.loads(facts["training"])["epoch"] == attempt
     assert list(losses) == list(EPOCHS)
-    assert found[4] == losses[4]
+    assert result[4] == losses[4]
     assert equal(model.state_dict(), other.state_dict())
     (one, facts), (two, again) = state(whole.path), state(broken.path)
     assert equal(one, two)
@@ -125,10 +125,10 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
 def test_until_and_further_is_one_go(tmp_path):
     whole = network()
     losses = run(whole, SGD, None)
-    place, parts = CheckpointFile(tmp_path / "a", "x"), {}
+    file, parts = CheckpointFile(tmp_path / "a", "x"), {}
     for until in (1, 3, 4):
         model = network()
-        parts |= run(model, SGD, place, until=until)
+        parts |= run(model, SGD, file, until=until)
         assert max(parts) == until
     assert parts == losses
     assert equal(whole.state_dict(), model.state_dict())
@@ -148,21 +148,21 @@ for epoch in fit(network(), stripes(), ADAMW, 3, saved=CheckpointFile(Path(sys.a
 
 @pytest.mark.process
 def test_a_killed_process_is_continued(tmp_path):
-    """SIGKILL behind the second epoch, before it is kept: it is trained again."""
+    """SIGKILL after the second epoch, before it is saved: it is trained again."""
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path / "a")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    said = [child.stdout.readline().strip() for _ in range(2)]
+    lines = [child.stdout.readline().strip() for _ in range(2)]
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     assert child.returncode == -signal.SIGKILL
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     alone, model = network(), network(seed=8)
     losses = run(alone, ADAMW, None)
-    assert said == [f"{n} {losses[n].hex()}" for n in (1, 2)]
+    assert lines == [f"{n} {losses[n].hex()}" for n in (1, 2)]
     assert run(model, ADAMW, CheckpointFile(tmp_path / "a", "x")) == {
         n: losses[n] for n in (2, 3, 4)
     }
@@ -170,7 +170,7 @@ def test_a_killed_process_is_continued(tmp_path):
 
 
 def kept(path, recipe=ADAMW, identity="x"):
-    """A training ended behind its second epoch."""
+    """A training that ended after its second epoch."""
     run(network(), recipe, CheckpointFile(path, identity), until=2)
 
 
@@ -190,7 +190,7 @@ FIRST = "optimizer.0.exp_avg"
 EDITS = {
     "missing tensor": lambda t: t.pop(NAME),
     "missing moment": lambda t: t.pop(FIRST),
-    "missing die": lambda t: t.pop("die"),
+    "missing generator": lambda t: t.pop("die"),
     "extra tensor": lambda t: t.update({"network.more": torch.ones(1)}),
     "extra part": lambda t: t.update({"more": torch.ones(1)}),
     "extra moment": lambda t: t.update({"optimizer.0.more": torch.ones(1)}),
@@ -200,14 +200,14 @@ EDITS = {
     "moment of other type": lambda t: t.update({FIRST: t[FIRST].double()}),
     "other shape": lambda t: t.update({NAME: t[NAME][None]}),
     "moment of other shape": lambda t: t.update({FIRST: t[FIRST].flatten()}),
-    "short die": lambda t: t.update({"die": t["die"][:9]}),
-    "wild global die": lambda t: t.update({"global_die": torch.full_like(t["die"], 255)}),
+    "short generator": lambda t: t.update({"die": t["die"][:9]}),
+    "wild global generator": lambda t: t.update({"global_die": torch.full_like(t["die"], 255)}),
 }
 FACTS = {
     "huge epoch": {"epoch": 10**30},
     "epoch 0": {"epoch": 0},
     "negative epoch": {"epoch": -1},
-    "epoch behind the last": {"epoch": 5},
+    "epoch after the last": {"epoch": 5},
     "half epoch": {"epoch": 1.5},
     "true epoch": {"epoch": True},
     "no epoch": {"epoch": None},
@@ -233,14 +233,14 @@ def refused(path, caplog, architecture=A, recipe=ADAMW, identity="x", last=4):
     before = {name: t.clone() for name, t in model.state_dict().items()}
     dice = generator.get_state(), torch.get_rng_state()
     groups = json.dumps(optimizer.state_dict())
-    place = CheckpointFile(path, identity)
+    file = CheckpointFile(path, identity)
     with caplog.at_level(logging.WARNING):
-        assert place.resume(model, optimizer, generator, last) == 0
+        assert file.resume(model, optimizer, generator, last) == 0
     assert equal(before, model.state_dict())
     assert json.dumps(optimizer.state_dict()) == groups
     assert torch.equal(dice[0], generator.get_state())
     assert torch.equal(dice[1], torch.get_rng_state())
-    assert place.notes == {}
+    assert file.notes == {}
     assert path.read_bytes() == content
     (message,) = caplog.messages
     assert message.startswith(f"{path}: training starts again, checkpoint not usable")
@@ -306,14 +306,14 @@ def test_a_refused_training_starts_from_its_beginning(tmp_path):
     """Bit for bit the one that found no file, and its own file is put in place of the other."""
     kept(tmp_path / "a")
     rewritten(tmp_path / "a", EDITS["moment of other shape"])
-    place, model, alone = CheckpointFile(tmp_path / "a", "x"), network(), network()
-    assert run(model, ADAMW, place) == run(alone, ADAMW, None)
+    file, model, alone = CheckpointFile(tmp_path / "a", "x"), network(), network()
+    assert run(model, ADAMW, file) == run(alone, ADAMW, None)
     assert equal(model.state_dict(), alone.state_dict())
-    assert json.loads(state(place.path)[1]["training"])["epoch"] == 4
+    assert json.loads(state(file.path)[1]["training"])["epoch"] == 4
 
 
 def test_learned_steps_are_kept(tmp_path):
-    """A step is a parameter of the network and of the optimizer, in a group of its own."""
+    """A step is a parameter of the network and of the optimizer, in a separate group."""
     model = network(rounding=LEARNED)
     first = [step.clone() for step in steps_of(model)]
     run(model, ADAMW, CheckpointFile(tmp_path / "a", "x"), until=1)

@@ -1,5 +1,4 @@
-"""Deployed networks: whole numbers where they must be, the same answers, and files that are read
-with suspicion."""
+"""Deployed networks have integers and the same answers; damaged files are refused."""
 
 import copy
 import functools
@@ -88,10 +87,10 @@ def test_a_deployed_network_answers_as_the_trained_one(live):
     images, _ = digits()[1]
     twin = deployed(live)
     assert 0.01 < firing_rate(twin, images) < 0.9
-    trained, found = scores(live, images), scores(twin, images)
-    assert trained.std(0).min() > 0.01, "every image must have scores of its own"
-    assert torch.equal(trained.argmax(1), found.argmax(1))
-    near = ((trained - found).abs() < 1e-4).all(1)
+    trained, result = scores(live, images), scores(twin, images)
+    assert trained.std(0).min() > 0.01, "images must have different scores"
+    assert torch.equal(trained.argmax(1), result.argmax(1))
+    near = ((trained - result).abs() < 1e-4).all(1)
     assert near.float().mean() > 0.97  # a sum rounded otherwise may turn a spike
 
 
@@ -172,14 +171,14 @@ def test_any_matrix_gives_exact_sums(bits, per, groups, kernel, stride, window, 
     matrix = nn.Conv2d(8, 16, kernel, stride, kernel // 2, groups=groups)
     with torch.no_grad():
         matrix.weight.copy_(torch.randn(matrix.weight.shape, generator=draw))
-    found = fold(quantize(matrix, Rounding(bits, per)).eval(), window=window)
+    result = fold(quantize(matrix, Rounding(bits, per)).eval(), window=window)
     x = torch.randint(0, window**2 + 1, (5, 8, 6, 6), generator=draw).float()
-    sums = found.sums(x)
-    assert torch.equal(sums.double(), in_64_bits(found, x).double())
-    assert torch.equal(torch.cat([found.sums(image[None]) for image in x]), sums)
-    assert torch.equal(found.sums(x.to(memory_format=torch.channels_last)), sums)
-    assert sums.abs().max() <= found.largest_sum() < EXACT
-    assert torch.allclose(found(x), matrix(x / window**2), rtol=1e-4, atol=1e-4)
+    sums = result.sums(x)
+    assert torch.equal(sums.double(), in_64_bits(result, x).double())
+    assert torch.equal(torch.cat([result.sums(image[None]) for image in x]), sums)
+    assert torch.equal(result.sums(x.to(memory_format=torch.channels_last)), sums)
+    assert sums.abs().max() <= result.largest_sum() < EXACT
+    assert torch.allclose(result(x), matrix(x / window**2), rtol=1e-4, atol=1e-4)
 
 
 def test_a_batch_norm_goes_into_scale_and_bias_by_hand():
@@ -193,20 +192,20 @@ def test_a_batch_norm_goes_into_scale_and_bias_by_hand():
         norm.bias.fill_(5)
     norm.running_mean.fill_(3)
     norm.running_var.fill_(4)
-    found = fold(quantize(matrix, Rounding(2)), norm)
-    assert found.weight.flatten().tolist() == [1, -1]
-    assert (found.scale.item(), found.bias.item()) == (12, -1)
+    result = fold(quantize(matrix, Rounding(2)), norm)
+    assert result.weight.flatten().tolist() == [1, -1]
+    assert (result.scale.item(), result.bias.item()) == (12, -1)
     x = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
-    assert found(x).item() == norm(matrix(x)).item() == 11
+    assert result(x).item() == norm(matrix(x)).item() == 11
 
 
 def test_a_mean_over_a_window_goes_into_the_scale_by_hand():
     """Two of four spikes: a sum of 2, times 3 / 4, is the mean 1 / 2 times 3."""
     matrix = nn.Linear(1, 1, bias=False)
     nn.init.constant_(matrix.weight, 3)
-    found = fold(quantize(matrix, Rounding(2)), window=2)
-    assert (found.weight.item(), found.scale.item()) == (1, 0.75)
-    assert found(torch.tensor([[2.0]])).item() == 1.5
+    result = fold(quantize(matrix, Rounding(2)), window=2)
+    assert (result.weight.item(), result.scale.item()) == (1, 0.75)
+    assert result(torch.tensor([[2.0]])).item() == 1.5
 
 
 def test_a_batch_norm_alone_stays_a_scale_and_a_bias():
@@ -216,10 +215,10 @@ def test_a_batch_norm_alone_stays_a_scale_and_a_bias():
             tensor.copy_(torch.randn(6, generator=torch.Generator().manual_seed(3)))
     norm.running_var.copy_(torch.arange(1.0, 7))
     twin = nn.Sequential(norm, LIF(2))
-    found = deployed(Wrapped(twin, norm)).stem[0]
+    result = deployed(Wrapped(twin, norm)).stem[0]
     x = torch.randn(4, 6, 3, 3, generator=torch.Generator().manual_seed(4))
-    assert isinstance(found, Affine)
-    assert torch.allclose(found(x), norm(x), atol=1e-5)
+    assert isinstance(result, Affine)
+    assert torch.allclose(result(x), norm(x), atol=1e-5)
 
 
 class Wrapped(nn.Module):
@@ -245,9 +244,9 @@ def test_a_depthwise_network_is_deployed():
     twin = deployed(network)
     assert 0.01 < firing_rate(twin, held_out[0]) < 0.9
     assert integer_matrices(twin)["body.cell0.edges.edge01.1"].weight.shape == (8, 1, 3, 3)
-    found = scores(twin, held_out[0])
-    assert torch.equal(found.argmax(1), scores(network, held_out[0]).argmax(1))
-    assert found.std(0).min() > 0.01
+    result = scores(twin, held_out[0])
+    assert torch.equal(result.argmax(1), scores(network, held_out[0]).argmax(1))
+    assert result.std(0).min() > 0.01
 
 
 def test_the_trained_network_is_left_as_it_was(live):
@@ -264,8 +263,8 @@ def test_rounded_after_training_block_by_block(live):
     mixed = quantize_after(live, {"hidden": Rounding(2, step_size="mse", mode="ptq")})
     blocks, before = mixed.blocks(), live.blocks()
     for name in blocks:
-        found, was = (integer_weights(matrix_of(b[name]))[0] for b in (blocks, before))
-        assert torch.equal(found, was) == (name != "hidden")
+        result, was = (integer_weights(matrix_of(b[name]))[0] for b in (blocks, before))
+        assert torch.equal(result, was) == (name != "hidden")
     assert len(integer_weights(matrix_of(blocks["hidden"]))[0].unique()) == 3
     assert not torch.equal(scores(mixed, images), scores(live, images))
     assert torch.equal(scores(deployed(mixed), images).argmax(1), scores(mixed, images).argmax(1))
@@ -308,8 +307,8 @@ def test_a_file_brings_the_same_network_back(live, tmp_path):
     fresh = untrained()
     for block, own in zip(fresh.blocks().values(), live.blocks().values(), strict=True):
         quantize(matrix_of(block), matrix_of(own).parametrizations.weight[0].rounding)
-    found = load_deployed(fresh, path)
-    assert torch.equal(scores(found, images), scores(twin, images))
+    result = load_deployed(fresh, path)
+    assert torch.equal(scores(result, images), scores(twin, images))
     types = {x.dtype for x in load_file(path).values()}
     assert types == {torch.int8, torch.float32}
     weights = sum(x.numel() for x in load_file(path).values() if x.dtype == torch.int8)
@@ -341,12 +340,12 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("said", SPOILT)
-def test_a_spoilt_file_is_refused(said, kept, tmp_path):
+@pytest.mark.parametrize("message", SPOILT)
+def test_a_spoilt_file_is_refused(message, kept, tmp_path):
     tensors, path = copy.deepcopy(kept), tmp_path / "w.safetensors"
-    SPOILT[said](tensors)
+    SPOILT[message](tensors)
     save_file(tensors, path, FORMAT)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load_deployed(untrained(), path)
 
 

@@ -69,8 +69,8 @@ def test_another_operation_on_an_edge_takes_all_but_the_edge(pool):
     assert share == pytest.approx(1 - (16 + 4 * 4) / numbers(model))
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():
-            mine = ".edges.edge01." in name
-            assert torch.equal(tensor, before[name] if mine else network().state_dict()[name])
+            ours = ".edges.edge01." in name
+            assert torch.equal(tensor, before[name] if ours else network().state_dict()[name])
 
 
 def test_operations_of_one_shape_are_not_mixed(pool):
@@ -126,15 +126,15 @@ def _many(pool: str, width: int, ready) -> None:
 
 @pytest.mark.process
 def test_two_processes_lose_nothing(tmp_path):
-    """Each writes blocks of its own shapes 20 times: all of both are there, and readable."""
+    """Each writes blocks of different shapes 20 times: the pool holds all of both, readable."""
     path, context = tmp_path / "shared.safetensors", multiprocessing.get_context("fork")
     ready = context.Barrier(2)
-    crew = [context.Process(target=_many, args=(str(path), w, ready)) for w in (4, 6)]
-    for process in crew:
+    processes = [context.Process(target=_many, args=(str(path), w, ready)) for w in (4, 6)]
+    for process in processes:
         process.start()
-    for process in crew:
+    for process in processes:
         process.join(60)
-    assert [process.exitcode for process in crew] == [0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
     for width in (4, 6):
         a = replace(A, channels=width)
         assert inherit(network(a, seed=1), a, path) == 1

@@ -1,4 +1,4 @@
-"""Scoring on 8-bit products: the same numbers bit for bit, or float32 and a word about it."""
+"""Scoring on 8-bit products: exactly the same numbers, or float32 and a line of log."""
 
 import logging
 
@@ -43,13 +43,13 @@ def twin():
 def test_scores_are_the_same_bit_for_bit(twin):
     x = images(30)
     with torch.inference_mode():
-        found, expected = in_int8(twin)(x), twin(x)
+        result, expected = in_int8(twin)(x), twin(x)
         apart = torch.cat([in_int8(twin)(image[None]) for image in x])
     assert 0.02 < firing_rate(twin, x) < 0.9
-    assert expected.std(0).min() > 0.001, "every image must have scores of its own"
-    assert torch.equal(found, expected)
-    # pixels are no whole numbers: what the stem makes of them may differ with the batch
-    assert ((apart - found).abs() < 1e-4).all(1).float().mean() > 0.9
+    assert expected.std(0).min() > 0.001, "images must have different scores"
+    assert torch.equal(result, expected)
+    # pixels are no integers: the outputs of the stem may differ with the batch
+    assert ((apart - result).abs() < 1e-4).all(1).float().mean() > 0.9
 
 
 @exact_here
@@ -77,11 +77,11 @@ def test_any_convolution_has_the_same_sums(bits, channels, kernel, stride, large
     matrix = nn.Conv2d(channels, 9, kernel, stride, kernel // 2)
     with torch.no_grad():
         matrix.weight.copy_(torch.randn(matrix.weight.shape, generator=draw))
-    found = fold(quantize(matrix, Rounding(bits)))
+    result = fold(quantize(matrix, Rounding(bits)))
     x = torch.randint(0, largest + 1, (3, channels, 7, 7), generator=draw).float()
     for y in (x, x.to(memory_format=torch.channels_last), x[:1], x[:, :, ::2, ::2]):
-        assert torch.equal(Int8Convolution(found).sums(y), found.sums(y))
-        assert torch.equal(Int8Convolution(found)(y), found(y))
+        assert torch.equal(Int8Convolution(result).sums(y), result.sums(y))
+        assert torch.equal(Int8Convolution(result)(y), result(y))
 
 
 def test_depthwise_convolutions_stay_in_float():
@@ -92,13 +92,13 @@ def test_depthwise_convolutions_stay_in_float():
 
 
 @pytest.mark.parametrize(
-    ("operator", "said"),
+    ("operator", "message"),
     [
         (lambda *_: (_ for _ in ()).throw(RuntimeError("no such engine")), "no such engine"),
         (lambda x, *_: torch.zeros(len(x), 32, 9, 9), "not exact here"),
     ],
 )
-def test_a_machine_that_cannot_scores_in_float(twin, operator, said, monkeypatch, caplog):
+def test_a_machine_that_cannot_scores_in_float(twin, operator, message, monkeypatch, caplog):
     monkeypatch.setattr(torch.ops.onednn, "qconv2d_pointwise", operator)
     int8.reason_against.cache_clear()
     try:
@@ -108,4 +108,4 @@ def test_a_machine_that_cannot_scores_in_float(twin, operator, said, monkeypatch
         int8.reason_against.cache_clear()
     (record,) = caplog.records
     assert record.getMessage().startswith("scored in float32: ")
-    assert said in record.getMessage()
+    assert message in record.getMessage()

@@ -47,8 +47,8 @@ def test_smooth_pool_is_an_average_pool(kernel, last):
     for y in (pool(x), nn.AvgPool2d.forward(pool, x)):
         (gradient,) = torch.autograd.grad(y, x, weight)
         results.append((y, gradient))
-    for found, right in zip(*results, strict=True):
-        torch.testing.assert_close(found, right)
+    for result, right in zip(*results, strict=True):
+        torch.testing.assert_close(result, right)
     assert results[0][0].is_contiguous(memory_format=torch.channels_last) == last
 
 

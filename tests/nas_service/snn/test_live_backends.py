@@ -50,14 +50,14 @@ def images(seed):
 
 
 def rates(net, x):
-    found = []
+    result = []
     layers = [m for m in net.modules() if isinstance(m, LIF)]
-    hooks = [m.register_forward_hook(lambda _, __, z: found.append(z.mean())) for m in layers]
+    hooks = [m.register_forward_hook(lambda _, __, z: result.append(z.mean())) for m in layers]
     with torch.no_grad():
         net(x)
     for hook in hooks:
         hook.remove()
-    return found
+    return result
 
 
 def run(net, x):
@@ -79,9 +79,9 @@ def test_backends_equal_norse_on_a_live_network(backend, neuron, training, reque
     right, expected = run(net.train(training), x)
     monkeypatch.setenv("NAS_NEURONS", backend)
     assert backend_name() == backend
-    found, gradients = run(net, x)
+    result, gradients = run(net, x)
     assert right.std() > 0.01
-    assert torch.allclose(found, right, atol=1e-5)
+    assert torch.allclose(result, right, atol=1e-5)
     for gradient, other in zip(gradients, expected, strict=True):
         assert other.abs().max() > 0
         assert (gradient - other).abs().max() < 1e-3 * other.abs().max()

@@ -52,9 +52,9 @@ def test_built_once_and_loadable(tmp_path):
 @needs_compiler
 def test_workers_may_build_at_once(tmp_path):
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: build(tmp_path, QUICK), range(3)))
-    assert len(set(found)) == 1
-    assert list(tmp_path.iterdir()) == [found[0]]
+        result = list(pool.map(lambda _: build(tmp_path, QUICK), range(3)))
+    assert len(set(result)) == 1
+    assert list(tmp_path.iterdir()) == [result[0]]
 
 
 @needs_compiler

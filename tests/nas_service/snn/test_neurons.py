@@ -117,9 +117,9 @@ def test_scan_equals_steps_in_any_layout(layout, steps, backend):
     for kind, neuron in KINDS.items():
         lif = LIF(steps, neuron)
         ours, our_gradient = run("forward", lif, x, weight)
-        theirs, their_gradient = run("forward_stepwise", lif, x, weight)
+        reference, their_gradient = run("forward_stepwise", lif, x, weight)
         assert 0.01 < ours.mean() < 0.9, kind
-        assert torch.equal(ours, theirs), kind
+        assert torch.equal(ours, reference), kind
         assert our_gradient.abs().max() > 0.01, kind
         assert torch.allclose(our_gradient, their_gradient, atol=1e-6), kind
 
@@ -130,8 +130,8 @@ def test_odd_sizes(shape, steps, backend):
     x = noise(steps * shape[0], *shape[1:])
     weight, lif = noise(*x.shape, seed=2), LIF(steps, Neuron(detach_reset=False))
     ours, our_gradient = run("forward", lif, x, weight)
-    theirs, their_gradient = run("forward_stepwise", lif, x, weight)
-    assert torch.equal(ours, theirs)
+    reference, their_gradient = run("forward_stepwise", lif, x, weight)
+    assert torch.equal(ours, reference)
     assert torch.allclose(our_gradient, their_gradient, atol=1e-5)
 
 
@@ -142,9 +142,9 @@ def test_a_constant_current_is_one_repeated(layout, steps, backend):
     repeated = torch.cat([x] * steps)
     weight, neuron = noise(*repeated.shape, seed=2), Neuron(reset="subtract", detach_reset=False)
     ours, our_gradient = run("forward", LIF(steps, neuron, constant=True), x, weight)
-    theirs, their_gradient = run("forward", LIF(steps, neuron), repeated, weight)
+    reference, their_gradient = run("forward", LIF(steps, neuron), repeated, weight)
     assert 0.01 < ours.mean() < 0.9
-    assert torch.equal(ours, theirs)
+    assert torch.equal(ours, reference)
     summed = their_gradient.unflatten(0, (steps, -1)).sum(0)
     assert torch.allclose(our_gradient, summed, atol=1e-5)
 
@@ -154,10 +154,10 @@ def test_bf16_is_the_fp32_scan_rounded_at_its_ends(layout, backend):
     x = LAYOUTS[layout](noise(10, 6, 5, 3)).bfloat16()
     weight, lif = noise(*x.shape, seed=2).bfloat16(), LIF(5)
     ours, our_gradient = run("forward", lif, x, weight)
-    theirs, their_gradient = run("forward_stepwise", lif, x.float(), weight.float())
+    reference, their_gradient = run("forward_stepwise", lif, x.float(), weight.float())
     assert ours.dtype == our_gradient.dtype == torch.bfloat16
     assert 0.01 < ours.float().mean() < 0.9
-    assert torch.equal(ours.float(), theirs)
+    assert torch.equal(ours.float(), reference)
     assert torch.allclose(our_gradient.float(), their_gradient, rtol=2**-8, atol=1e-6)
 
 
@@ -205,11 +205,11 @@ def test_gradients_equal_norse_cell_with_its_own_triangle(reset, detach, backend
     for step in x:
         z, state = cell(step, state)
         spikes.append(z)
-    theirs, weight = torch.stack(spikes), noise(5, 4, 9, seed=2)
-    (their_gradient,) = torch.autograd.grad(theirs, x, weight)
+    reference, weight = torch.stack(spikes), noise(5, 4, 9, seed=2)
+    (their_gradient,) = torch.autograd.grad(reference, x, weight)
     ours, our_gradient = run("forward", LIF(5, neuron), x.flatten(0, 1), weight.flatten(0, 1))
     assert 0.01 < ours.mean() < 0.9
-    assert torch.equal(ours, theirs.flatten(0, 1))
+    assert torch.equal(ours, reference.flatten(0, 1))
     assert torch.allclose(our_gradient, their_gradient.flatten(0, 1), atol=1e-5)
 
 
@@ -226,13 +226,13 @@ def test_scan_equals_spikingjelly(reset, detach, backend):
         detach_reset=detach,
         step_mode="m",
     )
-    theirs, their_gradient = run("forward", theirs_layer, x, weight)
+    reference, their_gradient = run("forward", theirs_layer, x, weight)
     neuron = Neuron(tau=2.0, reset=reset, detach_reset=detach, fires_at_threshold=True)
     flat = x.flatten(0, 1), weight.flatten(0, 1)
     ours, our_gradient = run("forward", LIF(6, neuron), *flat)
     above, _ = run("forward", LIF(6, Neuron(tau=2.0, reset=reset)), *flat)
     assert 0.01 < ours.mean() < 0.9
-    assert torch.equal(ours, theirs.flatten(0, 1))
+    assert torch.equal(ours, reference.flatten(0, 1))
     assert torch.allclose(our_gradient, their_gradient.flatten(0, 1), atol=1e-5)
     assert not torch.equal(above, ours)
 

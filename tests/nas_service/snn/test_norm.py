@@ -50,13 +50,13 @@ def test_one_equals_two(shape, layout, training, constant):
         x = LAYOUTS[layout](noise(*shape)).requires_grad_()
         one, norm, lif = pair(shape[1], steps, neuron, constant)
         one.train(training), norm.double().train(training)
-        ours, theirs = one(x), lif.forward_stepwise(norm(x.double()))
+        ours, reference = one(x), lif.forward_stepwise(norm(x.double()))
         weight = noise(*ours.shape, seed=2) - 3
         assert 0.01 < ours.detach().mean() < 0.9
-        assert torch.equal(ours, theirs.float())
-        expected = gradients(theirs, norm, x, weight.double())
-        for found, right in zip(gradients(ours, one, x, weight), expected, strict=True):
-            assert torch.allclose(found, right.float(), rtol=1e-4, atol=1e-4)
+        assert torch.equal(ours, reference.float())
+        expected = gradients(reference, norm, x, weight.double())
+        for result, right in zip(gradients(ours, one, x, weight), expected, strict=True):
+            assert torch.allclose(result, right.float(), rtol=1e-4, atol=1e-4)
         for key, value in norm.state_dict().items():
             assert torch.allclose(one.state_dict()[key].double(), value.double(), rtol=1e-5), key
 
@@ -73,13 +73,13 @@ def test_bf16_is_fp32_rounded_at_its_ends():
     x = noise(10, 6, 5, 3).bfloat16().requires_grad_()
     wide = x.detach().float().requires_grad_()
     one, _, _ = pair(6, 5, Neuron())
-    ours, theirs, weight = one(x), one(wide), noise(10, 6, 5, 3, seed=2).bfloat16()
-    assert 0.01 < theirs.detach().mean() < 0.9
-    assert torch.equal(ours.float(), theirs)
-    (found,) = torch.autograd.grad(ours, x, weight)
-    (right,) = torch.autograd.grad(theirs, wide, weight.float())
-    assert found.dtype == torch.bfloat16
-    assert torch.allclose(found.float(), right, rtol=2**-6, atol=2**-7)
+    ours, reference, weight = one(x), one(wide), noise(10, 6, 5, 3, seed=2).bfloat16()
+    assert 0.01 < reference.detach().mean() < 0.9
+    assert torch.equal(ours.float(), reference)
+    (result,) = torch.autograd.grad(ours, x, weight)
+    (right,) = torch.autograd.grad(reference, wide, weight.float())
+    assert result.dtype == torch.bfloat16
+    assert torch.allclose(result.float(), right, rtol=2**-6, atol=2**-7)
 
 
 def test_a_large_mean_is_no_trouble():

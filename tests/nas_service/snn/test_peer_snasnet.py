@@ -34,7 +34,7 @@ MATRICES = {
 T, BATCH, SIDE = 3, 3, 16  # of the images: half of its 32 pixels a side, for speed
 
 
-def theirs(text, mode):
+def reference(text, mode):
     rows = [[int(digit) for digit in row] for row in text.split()]
     args = SimpleNamespace(
         timestep=T, dataset="cifar100", second_avgpooling=8, celltype=mode, threshold=1.0, tau=4 / 3
@@ -57,8 +57,8 @@ def pairs(network, other):
     """(our module, theirs) for every module with weights."""
     yield network.stem[0], other.stem[0]
     yield network.stem[1], other.stem[1]
-    for mine, yours in zip(network.cells, (other.cell1, other.cell2), strict=True):
-        for wire in mine.ordered_edges:
+    for own, yours in zip(network.cells, (other.cell1, other.cell2), strict=True):
+        for wire in own.ordered_edges:
             low, high = sorted((wire.source, wire.target))
             if not wire.operation.weighted:
                 continue
@@ -68,7 +68,7 @@ def pairs(network, other):
             else:
                 at = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)].index((low, high))
                 block = yours.cell_architecture[at]
-            edge = mine.edges[f"edge{wire.name}"]
+            edge = own.edges[f"edge{wire.name}"]
             yield from ((edge[1], block[1]), (edge[2], block[2]))
     reduction = dict(network.body.named_children())["reduction0"]
     yield from zip(weighted(reduction), weighted(other.downconv1), strict=True)
@@ -85,19 +85,19 @@ def weighted(block):
 def twins(text, mode, seed=0):
     """Both networks with the same weights, which are whole steps of our grids, and alive."""
     torch.manual_seed(seed)
-    network, other = ours(text), theirs(text, mode)
+    network, other = ours(text), reference(text, mode)
     with torch.no_grad():
-        for mine, yours in pairs(network, other):
-            if isinstance(mine, nn.BatchNorm2d):
-                mine.weight.uniform_(1.0, 2.0)
-                mine.bias.uniform_(0.0, 0.6)
-                yours.load_state_dict(mine.state_dict())
+        for own, yours in pairs(network, other):
+            if isinstance(own, nn.BatchNorm2d):
+                own.weight.uniform_(1.0, 2.0)
+                own.bias.uniform_(0.0, 0.6)
+                yours.load_state_dict(own.state_dict())
             else:
-                if isinstance(mine, nn.Linear):
-                    mine.parametrizations.weight.original.mul_(3)
-                yours.weight.copy_(mine.weight)
-                if mine.bias is not None:
-                    yours.bias.copy_(mine.bias)
+                if isinstance(own, nn.Linear):
+                    own.parametrizations.weight.original.mul_(3)
+                yours.weight.copy_(own.weight)
+                if own.bias is not None:
+                    yours.bias.copy_(own.bias)
     return network, other
 
 
@@ -122,15 +122,15 @@ def test_scores_and_gradients_in_training(name):
     text = MATRICES[name]
     mode = "backward" if Cell.from_text(text, DIGITS).recurrent else "forward"
     network, other = (n.train().double() for n in exact(*twins(text, mode)))
-    found, expected = network(images().double()), scores(other, images().double())
+    result, expected = network(images().double()), scores(other, images().double())
     assert expected.std() > 1e-3
-    assert torch.allclose(found, expected, atol=1e-9)
-    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
-    (found * weights).sum().backward()
+    assert torch.allclose(result, expected, atol=1e-9)
+    weights = torch.randn(result.shape, generator=torch.Generator().manual_seed(2))
+    (result * weights).sum().backward()
     (expected * weights).sum().backward()
     checked = 0
-    for mine, yours in pairs(network, other):
-        a, b = mine.weight.grad, yours.weight.grad
+    for own, yours in pairs(network, other):
+        a, b = own.weight.grad, yours.weight.grad
         assert b.abs().max() > 0
         assert (a - b).norm() < 1e-6 * b.norm()
         checked += 1
@@ -145,13 +145,13 @@ def test_scores_in_evaluation_of_networks_that_fire(name):
     network, other = (n.double() for n in exact(*twins(text, mode)))
     for seed in range(3):
         network.train()(images(seed).double())
-    for mine, yours in pairs(network, other):
-        if isinstance(mine, nn.BatchNorm2d):
-            yours.load_state_dict(mine.state_dict())
+    for own, yours in pairs(network, other):
+        if isinstance(own, nn.BatchNorm2d):
+            yours.load_state_dict(own.state_dict())
     x = images().double()
-    found, expected = network.eval()(x), scores(other.eval(), x)
+    result, expected = network.eval()(x), scores(other.eval(), x)
     assert 0.01 < firing_rate(network, x) < 0.9
     assert expected.std() > 1e-3
-    assert torch.allclose(found, expected, atol=1e-9)
-    assert torch.equal(found.argmax(1), expected.argmax(1))
+    assert torch.allclose(result, expected, atol=1e-9)
+    assert torch.equal(result.argmax(1), expected.argmax(1))
     assert len(lif_layers(network)) >= 5

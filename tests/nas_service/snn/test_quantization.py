@@ -1,4 +1,4 @@
-"""Weights of few bits: which levels and integers, which gradients, and what is told and kept."""
+"""Quantized weights: levels, integers, gradients, errors, and what is stored."""
 
 import copy
 import itertools
@@ -99,13 +99,13 @@ def test_least_squared_error_by_hand():
 def test_clipping_is_near_the_best_there_is(bits):
     """Against every step of a fine grid; with few bits the largest weight is far from the best."""
     weight, limit = weights(4, 600), 2 ** (bits - 1) - 1
-    found = squared_error(weight, least_squares(weight, limit), limit)
+    result = squared_error(weight, least_squares(weight, limit), limit)
     steps = torch.linspace(0.02, 1, 2000)[:, None] * absmax(weight, limit)
     best = torch.stack([squared_error(weight, s, limit) for s in steps]).amin(0)
     naive = squared_error(weight, absmax(weight, limit), limit)
-    assert (found <= (1.01 if bits < 5 else 1.2) * best).all()
-    assert (found <= naive).all()
-    assert bits > 3 or (found < 0.5 * naive).all()
+    assert (result <= (1.01 if bits < 5 else 1.2) * best).all()
+    assert (result <= naive).all()
+    assert bits > 3 or (result < 0.5 * naive).all()
 
 
 def test_learned_step_starts_by_hand():
@@ -352,7 +352,7 @@ def test_weights_that_are_no_numbers_have_no_integers(rounding):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"bits": 1}, "bits = 1, must be 2 to 8"),
         ({"bits": 9}, "bits = 9"),
@@ -363,6 +363,6 @@ def test_weights_that_are_no_numbers_have_no_integers(rounding):
         ({"bits": 4, "step_size": "mse"}, "mode = 'ptq' is needed"),
     ],
 )
-def test_what_does_not_go_together_is_refused(wrong, said):
-    with pytest.raises(SpecError, match=said):
+def test_what_does_not_go_together_is_refused(wrong, message):
+    with pytest.raises(SpecError, match=message):
         Rounding(**wrong)

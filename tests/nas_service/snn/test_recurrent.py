@@ -81,9 +81,9 @@ def test_nothing_comes_back_in_the_first_step():
     """The first step is that of the cell without backward edges; later ones are not."""
     loop, forward = network(LOOP), network(cell(e01="conv3x3", e13="conv1x1", e03="skip"))
     forward.load_state_dict(loop.state_dict(), strict=False)
-    ours, theirs = (steps_of(n.eval().cells[0](MAPS)) for n in (loop, forward))
-    torch.testing.assert_close(ours[0], theirs[0])
-    assert (ours[3] - theirs[3]).abs().max() > 0.01
+    ours, reference = (steps_of(n.eval().cells[0](MAPS)) for n in (loop, forward))
+    torch.testing.assert_close(ours[0], reference[0])
+    assert (ours[3] - reference[3]).abs().max() > 0.01
     rates = spike_rates(loop, IMAGES)
     assert rates["cell0.edge21"][0] == 0 < rates["cell0.edge21"][-1]
     assert len(rates["cell0.edge21"]) == T
@@ -92,9 +92,9 @@ def test_nothing_comes_back_in_the_first_step():
 def test_dead_backward_edges_change_nothing():
     plain = cell(e01="conv3x3", e13="conv1x1")
     dead = cell(e01="conv3x3", e13="conv1x1", e21="conv3x3", e20="conv1x1")
-    ours, theirs = network(dead).eval(), network(plain).eval()
-    assert ours.state_dict().keys() == theirs.state_dict().keys()
-    assert torch.equal(ours(IMAGES), theirs(IMAGES))
+    ours, reference = network(dead).eval(), network(plain).eval()
+    assert ours.state_dict().keys() == reference.state_dict().keys()
+    assert torch.equal(ours(IMAGES), reference(IMAGES))
     assert dead.canonical() == plain.canonical()
 
 
@@ -133,21 +133,21 @@ def test_running_sum_has_a_gradient_by_hand():
 
 
 def test_step_norm_is_a_batch_norm_of_each_step():
-    ours, theirs = StepNorm(4, T, 0.3), nn.BatchNorm2d(4, momentum=0.3)
+    ours, reference = StepNorm(4, T, 0.3), nn.BatchNorm2d(4, momentum=0.3)
     for _ in range(2):
         x = MAPS.clone().requires_grad_()
         y = x.detach().clone().requires_grad_()
-        found = ours(x)
-        expected = torch.cat([theirs(step) for step in y.unflatten(0, (T, -1))])
-        assert torch.equal(found, expected)
-        weight = torch.arange(found.numel(), dtype=torch.float32).reshape(found.shape).sin()
-        (found * weight).sum().backward()
+        result = ours(x)
+        expected = torch.cat([reference(step) for step in y.unflatten(0, (T, -1))])
+        assert torch.equal(result, expected)
+        weight = torch.arange(result.numel(), dtype=torch.float32).reshape(result.shape).sin()
+        (result * weight).sum().backward()
         (expected * weight).sum().backward()
         torch.testing.assert_close(x.grad, y.grad)
-    for key, value in theirs.state_dict().items():
+    for key, value in reference.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[key], value)
     assert ours.num_batches_tracked == 2 * T
-    assert torch.equal(ours.eval()(MAPS), theirs.eval()(MAPS))
+    assert torch.equal(ours.eval()(MAPS), reference.eval()(MAPS))
     folded = nn.BatchNorm2d(4, momentum=0.3)
     assert (folded(MAPS) - StepNorm(4, T, 0.3)(MAPS)).abs().max() > 0.01
 
@@ -179,22 +179,22 @@ def test_shared_spikes_change_no_score_and_no_gradient(monkeypatch):
     c = cell(e01="conv3x3", e02="conv1x1", e03="conv3x3_th0.5", e12="sepconv3x3", e13="conv3x3_th1",
              e23="conv1x1")  # fmt: skip
     ours = network(c)
-    theirs = copy.deepcopy(ours)
+    reference = copy.deepcopy(ours)
     rates = []
     for lif in lif_layers(ours):
         lif.register_forward_hook(lambda _, __, y: rates.append(float(y.detach().mean())))
-    found = ours(IMAGES)
-    found.square().sum().backward()
+    result = ours(IMAGES)
+    result.square().sum().backward()
     fewer = len(rates)
     assert all(0.01 < rate < 0.95 for rate in rates), rates
-    monkeypatch.setattr(type(theirs.cells[0]), "_send", unshared)
-    expected = theirs(IMAGES)
+    monkeypatch.setattr(type(reference.cells[0]), "_send", unshared)
+    expected = reference(IMAGES)
     expected.square().sum().backward()
-    assert torch.equal(found, expected)
-    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+    assert torch.equal(result, expected)
+    for (name, p), q in zip(ours.named_parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6, msg=name)
         assert p.grad.abs().sum() > 0, name
-    assert fewer < len(lif_layers(theirs)), "some spikes were computed once"
+    assert fewer < len(lif_layers(reference)), "some spikes were computed once"
 
 
 def test_stages_of_an_edge():

@@ -42,9 +42,9 @@ def test_one_spike_draws_the_turned_kernel():
 def test_places_by_hand():
     x = torch.zeros(2, 2, 1, 3)
     x[0, 1, 0, 2] = x[1, 0, 0, 0] = x[1, 1, 0, 0] = 1
-    found = spikes_of(last(x), 1.0)
-    assert found.positions.tolist() == [5, 0, 1]  # channels innermost
-    assert found.ends.tolist() == [1, 3]
+    result = spikes_of(last(x), 1.0)
+    assert result.positions.tolist() == [5, 0, 1]  # channels innermost
+    assert result.ends.tolist() == [1, 3]
     assert spikes_of(last(x), 0.2) is None  # 3 of 12 are too many
     assert spikes_of(last(x / 2), 1.0) is None
 
@@ -57,18 +57,18 @@ def test_places_by_hand():
 def test_equals_a_dense_convolution(shape, c_out, kernel):
     torch.manual_seed(0)
     ours = SpikeConv2d(shape[1], c_out, kernel, padding=kernel // 2, bias=False)
-    theirs = nn.Conv2d(shape[1], c_out, kernel, padding=kernel // 2, bias=False)
-    theirs.load_state_dict(ours.state_dict())
+    reference = nn.Conv2d(shape[1], c_out, kernel, padding=kernel // 2, bias=False)
+    reference.load_state_dict(ours.state_dict())
     z = spikes(*shape, rate=0.05)
     assert 0.01 < z.mean() < 0.09
     x, y = z.clone().requires_grad_(), z.double().requires_grad_()
-    found, right = ours(x), theirs.double()(y)
-    assert runs_by_spikes(found)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(found.double(), right, atol=1e-5)
-    weight = torch.randn(found.shape)
-    gradients = torch.autograd.grad(found, (x, ours.weight), weight)
-    expected = torch.autograd.grad(right, (y, theirs.weight), weight.double())
+    result, right = ours(x), reference.double()(y)
+    assert runs_by_spikes(result)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(result.double(), right, atol=1e-5)
+    weight = torch.randn(result.shape)
+    gradients = torch.autograd.grad(result, (x, ours.weight), weight)
+    expected = torch.autograd.grad(right, (y, reference.weight), weight.double())
     for gradient, other in zip(gradients, expected, strict=True):
         assert gradient.abs().max() > 0.01
         assert torch.allclose(gradient.double(), other, atol=1e-4)
@@ -94,9 +94,9 @@ def test_rounded_weights_train():
         y = module(x)
         assert runs_by_spikes(y) == (module is conv)
         y.square().sum().backward()
-    (ours,), (theirs,) = conv.parameters(), plain.parameters()
-    assert theirs.grad.abs().max() > 0.01
-    assert torch.allclose(ours.grad, theirs.grad, atol=1e-4)
+    (ours,), (reference,) = conv.parameters(), plain.parameters()
+    assert reference.grad.abs().max() > 0.01
+    assert torch.allclose(ours.grad, reference.grad, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,12 @@ def test_other_inputs_run_densely(x):
 )
 def test_other_convolutions_run_densely(options):
     torch.manual_seed(0)
-    ours, theirs = SpikeConv2d(4, 8, **options), nn.Conv2d(4, 8, **options)
-    theirs.load_state_dict(ours.state_dict())
+    ours, reference = SpikeConv2d(4, 8, **options), nn.Conv2d(4, 8, **options)
+    reference.load_state_dict(ours.state_dict())
     x = spikes(2, 4, 6, 6, rate=0.05)
     y = ours(x)
     assert not runs_by_spikes(y)
-    assert torch.equal(y, theirs(x))
+    assert torch.equal(y, reference(x))
 
 
 def test_autocast_and_other_types_run_densely():

@@ -23,11 +23,11 @@ def test_coloured_network_by_hand():
     c = cell(e01="conv5x5", e13="conv3x3", e03="maxpool3x3")
     a = Architecture((c,), channels=6, head_pool=4, hidden=20, time_steps=7, weight_bits=5)
     workload = trace(a, Task(3, 12, 4), votes=2)
-    found = [
+    result = [
         (x.name, x.kind, x.in_channels, x.out_channels, x.kernel, x.in_size, x.out_size)
         for x in workload.layers
     ]
-    assert found == [
+    assert result == [
         ("stem", "conv", 3, 6, 3, 12, 12),
         ("cell0.edge01", "conv", 6, 6, 5, 12, 12),
         ("cell0.edge13", "conv", 6, 6, 3, 12, 12),

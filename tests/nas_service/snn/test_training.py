@@ -157,17 +157,17 @@ SGD = Recipe(4, 16, 0.1, 5e-4, "sgd", "cosine")
 def rates_of(recipe, steps):
     """Learning rate and momentum, or first beta, in each step."""
     optimizer = recipe.optimizer_of(nn.Linear(1, 1))
-    schedule, found = recipe.schedule_of(optimizer, steps, 0), []
+    schedule, result = recipe.schedule_of(optimizer, steps, 0), []
     for _ in range(steps):
         (group,) = optimizer.param_groups
-        found.append((group["lr"], group.get("momentum", group.get("betas", (None,))[0])))
+        result.append((group["lr"], group.get("momentum", group.get("betas", (None,))[0])))
         optimizer.step()
         schedule.step()
-    return [*zip(*found, strict=True), optimizer.param_groups[0]["lr"]]
+    return [*zip(*result, strict=True), optimizer.param_groups[0]["lr"]]
 
 
 def test_cosine_falls_to_a_hundredth():
-    """SNASNet's: 0.1 at first, half way the mean of 0.1 and 0.001, 0.001 behind the last step."""
+    """SNASNet's: 0.1 at first, half way the mean of 0.1 and 0.001, 0.001 after the last step."""
     rates, momenta, last = rates_of(SGD, 8)
     assert rates[0] == 0.1
     assert rates[2] == pytest.approx(0.001 + 0.099 * (1 + math.sqrt(0.5)) / 2)
@@ -178,7 +178,7 @@ def test_cosine_falls_to_a_hundredth():
 
 
 def test_onecycle_rises_and_falls():
-    """Of 11 steps the third, at 0.2 * 11 - 1 = 1.2, is behind the top, 0.02; from 1 / 25 of it."""
+    """The third of 11 steps, at 0.2 * 11 - 1 = 1.2, is after the maximum 0.02; first 0.02 / 25."""
     rates, betas, _ = rates_of(replace(RECIPE, warm_up=0.2), 10)
     assert rates[0] == pytest.approx(0.02 / 25)
     assert rates[1] == pytest.approx(0.02)  # 0.2 * 10 - 1
@@ -190,7 +190,7 @@ def test_onecycle_rises_and_falls():
 
 @pytest.mark.parametrize("recipe", [SGD, RECIPE, replace(SGD, schedule="onecycle")])
 @pytest.mark.parametrize("done", [1, 5, 8])
-def test_a_schedule_begun_behind_its_first_step_is_the_same(recipe, done):
+def test_a_schedule_begun_after_its_first_step_is_the_same(recipe, done):
     other = recipe.optimizer_of(nn.Linear(1, 1))
     recipe.schedule_of(other, 8, done)
     rates, momenta, last = rates_of(recipe, 8)

@@ -81,9 +81,9 @@ def test_composed_is_traced_in_every_space(name):
     looped = 0
     for n in range(12):
         a = drawn.architecture(space, n)
-        found = COMPOSITIONS[name].workload(a)
-        assert found == trace(a, task)
-        looped += any(found.loops)
+        result = COMPOSITIONS[name].workload(a)
+        assert result == trace(a, task)
+        looped += any(result.loops)
     assert looped or name in ("parts", "still"), "some have feedback"
 
 
@@ -146,18 +146,18 @@ def test_arrays_of_cells_say_what_each_cell_says(operations, backward):
 def named_reads(table, slots, c):
     """What each edge's first matrix, and the output, reads: names of edges."""
     names = ["in", *(s.name for s in slots)]
-    found = {}
+    result = {}
     for i, slot in enumerate((*slots, None)):
         read = [r for r in table.reads[c, i] if r >= 0]
         if slot is None:
-            found["out"] = {names[r] for r in read}
+            result["out"] = {names[r] for r in read}
         elif slot.matrix == 0 and table.operations[c, i] < table.operations.max():
-            found[slot.name] = {names[r] for r in read}
+            result[slot.name] = {names[r] for r in read}
         elif slot.matrix and table.operations[c, i] < table.operations.max():
             assert read == [i], "the matrix before it"
         else:
             assert not slot.matrix or not read
-    return found
+    return result
 
 
 def test_numbers_give_back_channels_by_cell():
@@ -181,8 +181,8 @@ def test_every_drawn_number_is_inside(name):
     assert ((drawn.cells >= 0) & (drawn.cells < space.cell_count)).all()
     if space.shared:
         assert (drawn.cells == drawn.cells[:, :1]).all()
-    found = COMPOSITIONS[name].connected(drawn)
-    assert found.tolist() == [drawn.architecture(space, n).connected for n in range(200)]
+    result = COMPOSITIONS[name].connected(drawn)
+    assert result.tolist() == [drawn.architecture(space, n).connected for n in range(200)]
 
 
 def test_numbers_follow_the_order_of_the_space():
@@ -204,9 +204,9 @@ def test_numbers_follow_the_order_of_the_space():
 
 def test_connected_is_what_cells_say():
     drawn = sample_batch(SPACE, 300, seed=3)
-    found = COMPOSITION.connected(drawn)
-    assert found.tolist() == [drawn.architecture(SPACE, n).connected for n in range(300)]
-    assert 0 < found.mean() < 1
+    result = COMPOSITION.connected(drawn)
+    assert result.tolist() == [drawn.architecture(SPACE, n).connected for n in range(300)]
+    assert 0 < result.mean() < 1
 
 
 def spec(**hardware):
@@ -240,23 +240,23 @@ def test_a_census_counts_every_candidate(hardware):
         kept.append(not over[1])
         connected.append(a.connected)
         both.append(a.connected and not any(over))
-    found = census(study, limit=10**6)
-    assert (found.candidates, found.exhaustive) == (study.build_space().size, True)
-    assert found.within["energy_uJ"] == pytest.approx(np.mean(kept))
-    assert found.connected == pytest.approx(np.mean(connected))
-    assert found.feasible == pytest.approx(np.mean(both))
-    assert 0 < found.feasible < 1
+    result = census(study, limit=10**6)
+    assert (result.candidates, result.exhaustive) == (study.build_space().size, True)
+    assert result.within["energy_uJ"] == pytest.approx(np.mean(kept))
+    assert result.connected == pytest.approx(np.mean(connected))
+    assert result.feasible == pytest.approx(np.mean(both))
+    assert 0 < result.feasible < 1
     expected = [a for a, ok in zip(study.build_space(), both, strict=True) if ok]
     assert list(feasible(study)) == expected
 
 
 def test_a_large_space_is_sampled():
     study = spec()
-    found = census(study, limit=200, seed=4)
-    assert (found.candidates, found.exhaustive) == (200, False)
+    result = census(study, limit=200, seed=4)
+    assert (result.candidates, result.exhaustive) == (200, False)
     exact = census(study, limit=10**6).feasible
-    assert found.feasible == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 200) ** 0.5)
-    assert census(study, limit=200, seed=4) == found
+    assert result.feasible == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 200) ** 0.5)
+    assert census(study, limit=200, seed=4) == result
 
 
 def test_every_cell_is_wired_as_its_live_edges():

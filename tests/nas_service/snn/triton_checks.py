@@ -34,9 +34,9 @@ def test_kernels_equal_the_python_scan(layout, steps, constant):
         assert 0.01 < spikes.mean() < 0.9, kind
         assert torch.equal(spikes, expected), kind
         weight = noise(*spikes.shape, seed=2)
-        found = triton_scan.backward(kept, weight, neuron, steps, constant)
+        result = triton_scan.backward(kept, weight, neuron, steps, constant)
         right = python_backward(potential, weight, neuron, steps, constant)
-        assert torch.allclose(found, right, atol=1e-5), kind
+        assert torch.allclose(result, right, atol=1e-5), kind
 
 
 def test_the_threshold_is_met_exactly():
@@ -51,7 +51,7 @@ def test_bf16():
     spikes, kept = triton_scan.forward(x, Neuron(), 3, False)
     expected, potential = python_forward(x, Neuron(), 3, False)
     assert torch.equal(spikes, expected)
-    found = triton_scan.backward(kept, weight, Neuron(), 3, False)
+    result = triton_scan.backward(kept, weight, Neuron(), 3, False)
     right = python_backward(potential, weight, Neuron(), 3, False)
-    assert found.dtype == torch.bfloat16
-    assert torch.allclose(found.float(), right.float(), rtol=2**-7, atol=1e-6)
+    assert result.dtype == torch.bfloat16
+    assert torch.allclose(result.float(), right.float(), rtol=2**-7, atol=1e-6)

@@ -62,12 +62,12 @@ def test_another_place_below_the_data_folder(tmp_path):
     (tmp_path / "mine").mkdir()
     in_archive(tmp_path / "mine", CIFAR10, files)
     (tmp_path / "mine" / CIFAR10.locations[1].path).rename(tmp_path / "mine" / "copy.tgz")
-    found = small(CIFAR10).in_archive("mine/copy.tgz").read_train(tmp_path)
-    assert found.labels.tolist() == labels[:10].tolist()
+    result = small(CIFAR10).in_archive("mine/copy.tgz").read_train(tmp_path)
+    assert result.labels.tolist() == labels[:10].tolist()
 
 
 @pytest.mark.parametrize(
-    ("source", "change", "said"),
+    ("source", "change", "message"),
     [
         (CIFAR10, lambda raw: raw[:-1], "6145 bytes, 2 images of 3073 are needed"),
         (CIFAR10, lambda raw: b"\x0a" + raw[1:], "label 10, 0..9"),
@@ -75,11 +75,11 @@ def test_another_place_below_the_data_folder(tmp_path):
         (CIFAR100, lambda raw: raw[:1] + b"\x64" + raw[2:], "label 100, 0..99"),
     ],
 )
-def test_wrong_records_are_named(source, change, said, tmp_path):
+def test_wrong_records_are_named(source, change, message, tmp_path):
     files, *_ = contents(source)
     last = source.uses["train"][-1]
     in_folder(tmp_path, source, files | {last: change(files[last])})
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         small(source).read_train(tmp_path)
     assert last in str(caught.value)
     assert len(small(source).read_test(tmp_path)) == 2

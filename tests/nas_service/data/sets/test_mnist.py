@@ -57,7 +57,7 @@ def test_a_changed_file_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"images": idx((20, 28, 28), bytes(19 * 784))}, "15680 bytes announced, it has 14896"),
         ({"images": idx((20, 28, 28), bytes(21 * 784))}, "it has more"),
@@ -69,8 +69,8 @@ def test_a_changed_file_is_read_again(tmp_path):
         ({"labels": b""}, "no IDX file"),
     ],
 )
-def test_damaged_files_are_named(tmp_path, changes, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_damaged_files_are_named(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message) as caught:
         read(folder_with(tmp_path, **changes))
     assert str(tmp_path) in str(caught.value)
 
@@ -125,13 +125,13 @@ def written(raw, zipped):
 @pytest.mark.parametrize("zipped", [False, True])
 def test_idx_by_hand(zipped):
     """Two images of 2x3 bytes, 0..11."""
-    found = parse_idx(written(idx((2, 2, 3), bytes(range(12))), zipped), "x", (2, 3))
-    assert found.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+    result = parse_idx(written(idx((2, 2, 3), bytes(range(12))), zipped), "x", (2, 3))
+    assert result.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (idx((2, 2, 3), bytes(11)), "12 bytes announced, it has 11"),
         (idx((2, 2, 3), bytes(13)), "12 bytes announced, it has more"),
@@ -144,8 +144,8 @@ def test_idx_by_hand(zipped):
         (b"\x01" + idx((2, 2, 3), bytes(12))[1:], "no IDX file"),
     ],
 )
-def test_wrong_idx_files_are_named(zipped, raw, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_wrong_idx_files_are_named(zipped, raw, message):
+    with pytest.raises(DataError, match=message) as caught:
         parse_idx(written(raw, zipped), "some.file", (2, 3))
     assert "some.file" in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_zipped_files_that_end_early(cut):
 
 
 def test_a_gzip_bomb_is_unpacked_no_further_than_announced():
-    """64 MiB of zeros behind the twelve bytes that are announced."""
+    """64 MiB of zeros after the twelve bytes that are announced."""
     file = io.BytesIO()
     with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
         packed.write(idx((2, 2, 3), bytes(12)))
