@@ -42,7 +42,7 @@ def test_poolings_in_a_row_and_overlapping_ones():
 
 
 def test_neurons_of_a_graph():
-    """Those before all layers are the first one's; those of two nodes add up; without any: one each."""
+    """Those before all layers belong to the first; those of two nodes add up; none: one each."""
     nodes = {"in": image(2, 8), "code": lif(2, 8, 8), "a": conv(4, 2, 8), "l": lif(4, 8, 8)}
     nodes |= {"m": nir.LI(*(np.ones((4, 8, 8)),) * 3), "b": conv(4, 4, 8)}
     result = from_nir(graph_of(nodes, "in code a l m b"), 2)
