@@ -22,7 +22,9 @@ from torch import Tensor
 from nas_service.snn.neurons.layout import dense, dense_as, memory_format, room_for_spikes
 from nas_service.snn.neurons.neuron import Neuron
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("scan.cpp", "spike_conv.cpp"))
+FOLDER = Path(__file__).parent
+HEADERS = (FOLDER / "neuron.h",)
+SOURCES = tuple(FOLDER / name for name in ("scan.cpp", "norm.cpp", "spike_conv.cpp"))
 COMPILERS = ("g++", "clang++", "c++")
 # No contraction: u = v + rate * (x - v) rounds as torch's separate operations do.
 FLAGS = (
@@ -101,7 +103,7 @@ def build(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path:
         Unavailable: There is no compiler, it fails, or others may write to the folder.
     """
     compiler = _compiler()
-    sources = [source.read_text() for source in SOURCES]
+    sources = [source.read_text() for source in (*HEADERS, *SOURCES)]
     parts = (*sources, *flags, _run([compiler, "--version"]), _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     library = _private(folder) / f"scan-{key}.so"
@@ -155,7 +157,7 @@ SIGNATURES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The functions of scan.cpp and spike_conv.cpp.
+    """The functions of SOURCES.
 
     Raises:
         Unavailable: They cannot be built or loaded.

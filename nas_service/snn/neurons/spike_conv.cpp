@@ -38,7 +38,7 @@ uint64_t nonzero(const float* x, int64_t n, uint64_t& odd) {
     return bits;
 }
 
-// Length 0 stands for one known only when it runs.
+// Length 0: the length is known at run time only.
 template <int64_t Length>
 inline void add(float* __restrict to, const float* __restrict from, int64_t length) {
     const int64_t n = Length ? Length : length;
@@ -49,7 +49,7 @@ inline void add(float* __restrict to, const float* __restrict from, int64_t leng
 struct Frame {
     int64_t reach, width, height, channels;
     std::vector<float> memory;
-    float* values;  // begins with a cache line, so that no vector lies across two
+    float* values;  // starts at a cache line, so that no vector spans two
 
     explicit Frame(const Map& m)
         : reach(m.kernel / 2),
@@ -139,7 +139,7 @@ extern "C" void spike_conv_forward(const Map* map, const int32_t* places, const 
     });
 }
 
-// to_weight, laid out as weight, is added to.
+// Adds to to_weight, whose layout is that of weight.
 extern "C" void spike_conv_backward(const Map* map, const int32_t* places, const int64_t* ends,
                                     const float* to_y, float* to_weight) {
     const Map& m = *map;

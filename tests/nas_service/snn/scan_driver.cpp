@@ -1,6 +1,7 @@
 // Runs the C++ sources over odd sizes, in memory that ends where the tensors end, for a sanitizer
 // to watch. With the argument `short` one tensor is one value too small, which a sanitizer must find.
 
+#include "norm.cpp"
 #include "scan.cpp"
 #include "spike_conv.cpp"
 
