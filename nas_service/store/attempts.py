@@ -1,6 +1,6 @@
-"""The history of attempts: who tried each trial, when, and how that ended.
+"""The history of attempts: which worker tried each trial, when, and how that ended.
 
-Every function here runs in the caller's transaction.
+Every function runs in the caller's transaction.
 """
 
 import sqlalchemy as sa

@@ -30,7 +30,7 @@ class OpenClaim:
     Attributes:
         db: the transaction, which excludes all other claims of the study.
         study_id: the study.
-        worker: who claims.
+        worker: name of the worker that claims.
         now_s: the database's time.
         lease_s: for how long a lease is given.
     """

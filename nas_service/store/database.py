@@ -18,14 +18,23 @@ from nas_service.store.joining_storage import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
 BUSY_s = 60  # how long SQLite waits for another writer
-PREPARE = "prepare_threshold"  # uses of a statement behind which psycopg prepares it
+PREPARE = "prepare_threshold"  # uses of a statement after which psycopg prepares it
 ANSWER_s = 10  # how long a server may take to let us in
 NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "glusterfs", "9p", "afs"}
 NETWORK_DISKS |= {"beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "ncpfs"}
 
 
 def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]) -> str:
-    """Where the store is: flag, NAS_STORAGE, the file NAS_STORAGE_FILE, ./nas.db."""
+    """URL of the store: flag, NAS_STORAGE, the file NAS_STORAGE_FILE, ./nas.db, in this order.
+
+    Args:
+        flag: of the command line, if given.
+        environment: variables of the process.
+
+    Raises:
+        NasError: the flag holds a password, which every user of the machine could read.
+        StoreError: the file cannot be read, or every user can read it.
+    """
     if flag:
         if _password(flag):
             raise NasError("a password on the command line is seen by all: use NAS_STORAGE_FILE")
@@ -46,7 +55,7 @@ def _password(url: str) -> bool:
 
 
 def url_from_file(path: Path, variable: str) -> str:
-    """What the file that a variable names holds; StoreError where all may read it."""
+    """Content of the file that a variable names; StoreError where every user can read it."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
@@ -63,7 +72,16 @@ def redacted(url: sa.URL) -> str:
 
 
 def database_url(text: str, *, create: bool, any_disk: bool) -> sa.URL:
-    """`checked_url` of a database that can be the store; an SQLite file may be made by `create`."""
+    """URL of a database that can be the store.
+
+    Args:
+        text: the URL as it was given.
+        create: accept an SQLite file that does not exist.
+        any_disk: accept an SQLite file on a network disk.
+
+    Raises:
+        StoreError: the URL is malformed, of another database, or its file cannot be used.
+    """
     url = checked_url(text)
     if url.get_backend_name() == "sqlite":
         check_file(url, create, any_disk)
@@ -71,7 +89,7 @@ def database_url(text: str, *, create: bool, any_disk: bool) -> sa.URL:
 
 
 def checked_url(text: str) -> sa.URL:
-    """The URL with the driver that we use and its password, if any, where SQLAlchemy hides it."""
+    """The URL with our driver, its password where SQLAlchemy hides it; StoreError if unusable."""
     try:
         url = make_url(text)
     except (sa.exc.ArgumentError, ValueError):  # whose texts may hold parts of a password
@@ -94,9 +112,9 @@ def checked_url(text: str) -> sa.URL:
 def _postgres_url(url: sa.URL) -> sa.URL:
     if url.query.get(PREPARE, "none") != "none":
         raise StoreError(f"{PREPARE} in a storage URL can be none, for PgBouncer before 1.21")
-    word = url.query.get("password")
+    password = url.query.get("password")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(["password"])
-    return url.set(password=word) if isinstance(word, str) else url
+    return url.set(password=password) if isinstance(password, str) else url
 
 
 def check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
@@ -134,18 +152,18 @@ def _unescaped(path: str) -> str:
 
 
 def engine_settings(url: sa.URL) -> dict[str, Any]:
-    """Of every engine: no values in its errors, and no wait without end."""
+    """Settings of every engine: no values in its errors, and no endless wait."""
     if url.get_backend_name() == "sqlite":
         return {"hide_parameters": True, "connect_args": {"timeout": BUSY_s}}
     given = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
     settings: dict[str, int | None] = {} if given else {"connect_timeout": ANSWER_s}
     if PREPARE in url.query:
-        settings[PREPARE] = None  # in place of the URL's word
+        settings[PREPARE] = None  # the URL has it as text
     return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": settings}
 
 
 def optuna_storage(url: sa.URL) -> JoiningStorage:
-    """Optuna's storage in a database whose tables are checked; its engine is that of ours too."""
+    """Optuna's storage in a database whose tables were checked; our tables share its engine."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     storage = JoiningStorage(
         url.render_as_string(hide_password=False),
@@ -164,7 +182,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What the database itself said: a line, or two where the first one ends in a colon."""
+    """The database's own message: its first line, or two where that one ends in a colon."""
     while isinstance(error, OptunaError) and error.__cause__ is not None:
         error = error.__cause__
     original = getattr(error, "orig", None) or error

@@ -27,7 +27,7 @@ from nas_service.store.transactions import (
 )
 from nas_service.store.trial_reader import frozen_trial, read_trials
 
-FROZEN_s = 20.0  # a process that is silent for so long inside a transaction loses its locks
+FROZEN_s = 20.0  # after which a process that is silent inside a transaction loses its locks
 
 
 class JoiningStorage(RDBStorage):

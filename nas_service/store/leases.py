@@ -1,6 +1,6 @@
-"""Leases: which worker has which trial, and what the trials of a study have come to.
+"""Leases: which worker has which trial, and the outcomes of a study's trials.
 
-The functions here run in the caller's transaction.
+All functions run in the caller's transaction.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from nas_service.store.transactions import Transactions
 
 @dataclass(frozen=True)
 class Leases:
-    """What the trials of one study have come to, to read."""
+    """The outcomes and workers of one study's trials, to read."""
 
     transactions: Transactions
     study_id: int
@@ -98,7 +98,7 @@ def held(lease: Lease, worker: str) -> tuple["sa.ColumnElement[bool]", ...]:
 
 
 def still_owned(row: sa.RowMapping, lease: Lease, worker: str) -> bool:
-    """True while no other worker has begun the trial anew, even after the lease's deadline."""
+    """True while no other worker has begun a new attempt, even after the lease's deadline."""
     same = (row["attempt"], row["worker"]) == (lease.attempt, worker)
     return same and row["state"] in (*LIVE, "pending")
 

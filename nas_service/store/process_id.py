@@ -1,4 +1,4 @@
-"""Who holds a lease: a process, named so that others on its machine see whether it lives."""
+"""Names of worker processes, from which others on the same machine see whether they live."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def worker_name() -> str:
-    """This process, so that others on the same machine can see whether it still lives."""
+    """Name of this process: host, boot, process number and time of its start, with slashes."""
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
 
 

@@ -1,6 +1,6 @@
 """How far a study is: what its budget has paid for, which limit it has reached, what is promoted.
 
-The functions here run in the caller's transaction.
+All functions run in the caller's transaction.
 """
 
 from collections import Counter

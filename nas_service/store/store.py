@@ -20,7 +20,7 @@ from nas_service.store.leases import Leases
 from nas_service.store.repeats import Repeats
 from nas_service.store.studies import Studies
 
-LEASE_s = 60.0  # a lease that is not renewed for so long is lost
+LEASE_s = 60.0  # after which a lease that was not renewed is lost
 
 
 class Store:
@@ -87,7 +87,7 @@ class Store:
         return Archive(self.transactions, study_id)
 
     def leases(self, study_id: int) -> Leases:
-        """What a study's trials have come to, to read."""
+        """The outcomes and workers of a study's trials, to read."""
         return Leases(self.transactions, study_id)
 
     def repeats(self, study_id: int) -> Repeats:

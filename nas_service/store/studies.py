@@ -131,7 +131,7 @@ class Studies:
 
 
 def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
-    """Counts the time since the last heartbeat, unless it is so long that no worker was there."""
+    """Counts the time since the last heartbeat, unless no worker can have been there."""
     this = clocks.c.study_id == study_id
     row = db.execute(of_study(clocks, study_id)).mappings().first()
     if row is None:
