@@ -77,14 +77,14 @@ class Held:
 
 
 def work(url: str, folder: Path, ready: int, go: int) -> None:
-    hand = simulated.make_worker(url, NAME, rejected=REJECTED)
-    hand.search.store.release_connections()
+    worker = simulated.make_worker(url, NAME, rejected=REJECTED)
+    worker.search.store.release_connections()
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
     counts: Counter[str] = Counter()
     store_benchmark.counted(counts)
     held, cpu = Held(), time.process_time()
-    simulated.work(hand)
+    simulated.work(worker)
     found = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
     (folder / f"{os.getpid()}.json").write_text(json.dumps(found))
 

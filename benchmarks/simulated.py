@@ -150,13 +150,13 @@ def make_worker(
     return Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
 
 
-def work(hand: Worker, max_trials: int | None = None) -> str:
+def work(worker: Worker, max_trials: int | None = None) -> str:
     """Its life; returns why it ended."""
-    end_on_signals(hand.asked_to_end)
+    end_on_signals(worker.asked_to_end)
     try:
-        return hand.run(max_trials)
+        return worker.run(max_trials)
     finally:
-        hand.search.store.close()
+        worker.search.store.close()
 
 
 def forked(act: Callable[[], object], log: Path) -> int:

@@ -52,17 +52,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by their folder and by their fixtures; other marks are written at the tests."""
     for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if str(item.path.relative_to(TESTS)).startswith(TRAINING):
             item.add_marker(pytest.mark.training)
-        if _needs_postgres(item):
+        if "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql":
             item.add_marker(pytest.mark.server)
-
-
-def _needs_postgres(item: pytest.Item) -> bool:
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    fixtures = set(getattr(item, "fixturenames", ()))
-    return "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql"
+        if "site" in fixtures:  # a dashboard in a process of its own
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,9 +22,9 @@ def whole(tmp_path_factory):
     file = tmp_path_factory.mktemp("whole") / "nas.db"
     url = f"sqlite:///{file}"
     simulated.make_study(url, simulated.spec("chaos", TRAININGS, space=chaos.SPACE, seed=1))
-    hand = simulated.make_worker(url, "chaos", rejected=0.7)
-    hand.run()
-    hand.search.store.close()
+    worker = simulated.make_worker(url, "chaos", rejected=0.7)
+    worker.run()
+    worker.search.store.close()
     return file
 
 

@@ -201,6 +201,7 @@ def test_ready_is_told_once_it_listens(host: str, url: str) -> None:
     assert seen[0].startswith(url)
 
 
+@pytest.mark.process
 def test_a_silent_connection_holds_up_neither_others_nor_the_end(tmp_path: Path) -> None:
     storage = RDBStorage(f"sqlite:///{tmp_path / 'store.db'}")
     storage.engine.dispose()
