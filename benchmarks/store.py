@@ -1,12 +1,20 @@
-"""What a trial costs the store: ours beside Optuna's own loop, same sampler, same database.
+"""What a trial costs the store, beside Optuna's own loop; how many workers one store serves.
 
     python benchmarks/store.py --storage postgresql://... [--workers 8] [--trials 400] [--rounds 3]
+    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--grown 100,1000,5000]
 
-Trials of 20 parameters, 4 constraints and 2 objectives; trainings take no time, half of the
-candidates are rejected. Ours: `nas worker`, with leases, an archive, all metrics as attributes.
-Optuna's: `study.optimize` on RDBStorage, which keeps parameters, constraints and values alone.
-Rounds alternate; each begins with an empty study in a database of its own. Statements and commits
-are those of all workers, divided by trials, without those that open the study.
+The first compares `nas worker`, with leases, an archive and all metrics as attributes, with
+`study.optimize` on RDBStorage, which keeps parameters, constraints and values alone: trials of 20
+parameters, 4 constraints and 2 objectives; trainings take no time, half of the candidates are
+rejected. Rounds alternate, each in an empty database. Statements and commits are those of all
+workers, divided by trials, without those that open the study.
+
+The second measures our store alone, by default on a server of its own. For each number of workers:
+trials a second, which is what this machine gives while others use it; CPU of a worker's Python and
+of the server, per trial; milliseconds per trial in which the study's row is locked, which bound the
+rate at 1000 / them; sessions that wait for that row on average; the most connections at a time.
+For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
+and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
 """
 
 import argparse
@@ -19,34 +27,26 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import harness
 import optuna
 import simulated
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, make_url
+import store_load
+from servers import postgres
+from sqlalchemy.engine import make_url
 
 REJECTED = 0.5
-OBJECTIVES, CONSTRAINTS = 2, 4
-
-
-def counted(counts: Counter[str]) -> None:
-    """Counts what every engine of this process does from here on."""
-
-    @sa.event.listens_for(Engine, "before_cursor_execute")
-    def _statement(*_: Any) -> None:
-        counts["statements"] += 1
-
-    @sa.event.listens_for(Engine, "commit")
-    def _commit(_: Any) -> None:
-        counts["commits"] += 1
+CONSTRAINTS = 4  # of a trial
+CONNECTIONS = 2500  # that a server of its own lets in
 
 
 def ours(url: str, share: int, sampler: str, folder: Path) -> None:
     counts: Counter[str] = Counter()
-    counted(counts)
+    store_load.count_statements(counts)
     with contextlib.suppress(SystemExit):
         simulated.work(simulated.make_worker(url, "x", rejected=REJECTED))
     _keep(folder, counts)
@@ -54,7 +54,7 @@ def ours(url: str, share: int, sampler: str, folder: Path) -> None:
 
 def plain(url: str, share: int, sampler: str, folder: Path) -> None:
     counts: Counter[str] = Counter()
-    counted(counts)
+    store_load.count_statements(counts)
     made = {
         "random": optuna.samplers.RandomSampler,
         "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=20),
@@ -139,7 +139,7 @@ def measured(
 
 
 @contextlib.contextmanager
-def empty(url: str):  # type: ignore[no-untyped-def]
+def empty(url: str) -> Iterator[str]:
     """The URL of a database of its own beside that one, or of a new file."""
     parsed = make_url(_driver(url))
     if parsed.get_backend_name() == "sqlite":
@@ -158,51 +158,86 @@ def empty(url: str):  # type: ignore[no-untyped-def]
         admin.dispose()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--storage", required=True)
-    parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--trials", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sampler", choices=("random", "nsga2"), default="random")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+@contextlib.contextmanager
+def server(storage: str | None) -> Iterator[str]:
+    """That server, or one of our own with room for connections."""
+    if storage is not None:
+        yield storage
+        return
+    with postgres.running() as own:
+        engine = sa.create_engine(_driver(own.url), isolation_level="AUTOCOMMIT")
+        with engine.connect() as db:
+            db.execute(sa.text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
+        engine.dispose()
+        own.stop()
+        own.start()
+        yield own.url
+
+
+def compare(storage: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Medians of rounds that alternate between our store and plain Optuna."""
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "plain": []}
     for _ in range(args.rounds):
-        for name, begin, work in (
-            ("ours", begin_ours, ours),
-            ("plain", begin_plain, plain),
-        ):
-            with empty(args.storage) as url:
-                found = measured(url, begin, work, args.workers, args.trials, args.sampler)
-            rounds[name].append(found)
-    shown = {
-        name: {key: statistics.median(r[key] for r in found) for key in found[0]}
-        for name, found in rounds.items()
+        for name, begin, work in (("ours", begin_ours, ours), ("plain", begin_plain, plain)):
+            with empty(storage) as url:
+                row = measured(url, begin, work, args.workers, args.trials, args.sampler)
+            rounds[name].append(row)
+    medians = {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for name, rows in rounds.items()
     }
-    document = {
+    return {
         "workers": args.workers,
         "rounds": args.rounds,
         "sampler": args.sampler,
-        **shown["ours"],
-        **{f"plain_optuna_{key}": value for key, value in shown["plain"].items()},
-        "times_plain": shown["ours"]["trials_per_s"] / shown["plain"]["trials_per_s"],
+        **medians["ours"],
+        **{f"plain_optuna_{key}": value for key, value in medians["plain"].items()},
+        "times_plain": medians["ours"]["trials_per_s"] / medians["plain"]["trials_per_s"],
     }
-    if args.json:
-        print(json.dumps(document, indent=2))
-        return
-    print(f"{args.workers} workers, {args.sampler}, medians of {args.rounds} rounds")
-    print("                    trials/s  statements  commits   a trial")
-    for name, row in shown.items():
-        print(
-            f"{name:18s}  {row['trials_per_s']:8.1f}  {row['statements_per_trial']:10.1f}"
-            f"  {row['commits_per_trial']:7.2f}"
-        )
-    print(f"ours / plain        {document['times_plain']:8.2f}")
+
+
+def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Each number of workers on a study of its own, and one worker on a study that grows."""
+    document: dict[str, list[dict[str, float]]] = {"shared": [], "asks": []}
+    for workers in args.scale:
+        with empty(storage) as url:
+            document["shared"].append(store_load.shared(url, workers, args.trials))
+    if args.grown:
+        with empty(storage) as url:
+            document["asks"] += store_load.asks(url, args.grown)
+    return document
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people."""
+    if "shared" in document:
+        tables = [rows for rows in document.values() if rows]
+        return [line for rows in tables for line in (*harness.figures(rows), "")]
+    keys = ("trials_per_s", "statements_per_trial", "commits_per_trial")
+    rows = [[name, *(f"{document[prefix + key]:.2f}" for key in keys)]
+            for name, prefix in (("ours", ""), ("plain Optuna", "plain_optuna_"))]  # fmt: skip
+    title = "{workers} workers, {sampler}, medians of {rounds} rounds".format_map(document)
+    ratio = f"ours / plain {document['times_plain']:.2f}"
+    return [title, *harness.table(["", *keys], rows), ratio]
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--storage", help="a server, or sqlite://; by default a server of its own")
+    options.add_argument("--workers", type=int, default=8)
+    options.add_argument("--trials", type=int, default=400)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
+    options.add_argument("--scale", type=harness.numbers, help="numbers of workers")
+    options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
+    args = options.parse_args()
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    measure = compare if args.scale is None and not args.grown else scale
+    args.scale = args.scale or ()
+    with server(args.storage) as storage:
+        document = measure(storage, args)
+    harness.show(document, args.json, lambda: lines(document))
 
 
 if __name__ == "__main__":

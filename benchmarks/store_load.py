@@ -1,24 +1,9 @@
-"""How many workers one store feeds, and what an ask costs in a study that has grown.
+"""Workers that do nothing but use the store: how fast many are, and what a grown study costs.
 
-    python benchmarks/scale.py [--storage postgresql://...] [--workers 1,16,64] [--trials 600]
-                               [--grown 100,1000,5000]
-
-Workers are forked, open their study, wait for each other, and then share so many trials that take
-no time to train, half of them rejected: nothing but the store is measured. Without --storage a
-server of its own is started, with room for all connections. Of each number of workers:
-
-- trials a second, which is what this machine gives while others use it as well;
-- CPU of a worker's Python and of the server, per trial: cores divided by their sum bound it;
-- milliseconds per trial in which the study's row is held, which bound it too, at 1000 / them;
-  a holder that waits for a core holds it for longer;
-- sessions that wait for that row, on average, and the most connections at a time.
-
-For asks, one worker works on a study of so many finished trials: medians of 20 claims and of 20
-times the rest (draw, begin, train for no time, archive, tell), wall and CPU of its Python, beside
-what its first look at all trials takes.
+Workers are forked, open their study, wait for each other, and then share trials that take no time
+to train, half of them rejected.
 """
 
-import argparse
 import contextlib
 import copy
 import json
@@ -26,19 +11,14 @@ import os
 import statistics
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import optuna
 import simulated
 import sqlalchemy as sa
-import store as store_benchmark
 from optuna.trial import FrozenTrial
-from servers import postgres
 from sqlalchemy.engine import Engine
 
 from nas_service.searches.session import Search, open_search
@@ -82,7 +62,7 @@ def work(url: str, folder: Path, ready: int, go: int) -> None:
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
     counts: Counter[str] = Counter()
-    store_benchmark.counted(counts)
+    count_statements(counts)
     held, cpu = Held(), time.process_time()
     simulated.work(worker)
     found = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
@@ -235,12 +215,12 @@ def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
 
 
 def asked(url: str) -> dict[str, float]:
-    worker = simulated.make_worker(url, NAME)
-    claims, rests = timed(worker.claims, "claim"), timed(worker._runner, "_evaluate")
-    recoveries = timed(worker.reporter, "recover")  # the first one is before all else
-    worker.run(max_trials=ASKS + 1)
-    worker.search.store.close()
-    found = {"first_look_cpu_s": recoveries[0][1]}
+    hand = simulated.make_worker(url, NAME)
+    claims, rests = timed(hand.claims, "claim"), timed(hand._runner, "run")
+    looks = timed(hand.reporter, "recover")  # before all else
+    hand.run(max_trials=ASKS + 1)
+    hand.search.store.close()
+    found = {"first_look_cpu_s": looks[0][1]}
     for name, rows in (("claim", claims), ("rest", rests)):
         for unit, of in (("ms", 0), ("cpu_ms", 1)):
             found[f"{name}_{unit}"] = 1e3 * statistics.median(row[of] for row in rows[1:])
@@ -289,65 +269,13 @@ def _row(db: sa.Connection, table: sa.Table, study_id: int, trial: int) -> dict[
     return dict(db.execute(query).mappings().one())
 
 
-# --- all of it -----------------------------------------------------------------------------------
+def count_statements(counts: Counter[str]) -> None:
+    """Counts what every engine of this process does from here on."""
 
+    @sa.event.listens_for(Engine, "before_cursor_execute")
+    def _statement(*_: Any) -> None:
+        counts["statements"] += 1
 
-@contextmanager
-def server(storage: str | None) -> Iterator[str]:
-    """That one, or one of our own with room for connections."""
-    if storage is not None:
-        yield storage
-        return
-    with postgres.running() as own:
-        engine = sa.create_engine(checked_url(own.url), isolation_level="AUTOCOMMIT")
-        with engine.connect() as db:
-            db.execute(sa.text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
-        engine.dispose()
-        own.stop()
-        own.start()
-        yield own.url
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split(",") if word)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--storage")
-    parser.add_argument("--workers", type=_numbers, default=(1, 16, 64))
-    parser.add_argument("--trials", type=int, default=600)
-    parser.add_argument("--grown", type=_numbers, default=(100, 1000, 5000))
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    document: dict[str, list[dict[str, float]]] = {"shared": [], "asks": []}
-    with server(args.storage) as storage:
-        for workers in args.workers:
-            with store_benchmark.empty(storage) as url:
-                document["shared"].append(shared(url, workers, args.trials))
-                show(document["shared"], args.json)
-        if args.grown:
-            with store_benchmark.empty(storage) as url:
-                for row in asks(url, args.grown):
-                    document["asks"].append(row)
-                    show(document["asks"], args.json)
-    if args.json:
-        print(json.dumps(document, indent=2))
-
-
-def show(rows: list[dict[str, float]], silent: bool) -> None:
-    """The last row, below the names of its figures if it is the first."""
-    if silent:
-        return
-    if len(rows) == 1:
-        print("\n" + "  ".join(rows[0]))
-    cells = [f"{value:{len(name)}.4g}" for name, value in rows[-1].items()]
-    print("  ".join(cells), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    @sa.event.listens_for(Engine, "commit")
+    def _commit(_: Any) -> None:
+        counts["commits"] += 1

@@ -1,0 +1,77 @@
+"""What all benchmarks share: their options, tables for people, and figures with their spread."""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from nas_service.statistics import mean
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of a script, with `--json`; its help is the script's own docstring."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_json(options)
+    return options
+
+
+def add_json(options: argparse.ArgumentParser) -> None:
+    """Adds the option `--json`."""
+    options.add_argument("--json", action="store_true", help="one JSON document for scripts")
+
+
+def show(document: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    """Prints the document as JSON, or the lines for people."""
+    for line in [json.dumps(document, indent=2)] if as_json else lines():
+        print(line)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in cells]
+
+
+def figures(rows: Sequence[dict[str, float]]) -> list[str]:
+    """Lines of a table of numbers, with the keys of the rows as headings."""
+    return table(list(rows[0]), [[f"{value:.4g}" for value in row.values()] for row in rows])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    first, *others = zip(row, widths, strict=True)
+    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+
+
+def median(values: Iterable[float], digits: int = 3) -> str:
+    """`median [least .. most]`."""
+    known = sorted(values)
+    return (
+        f"{statistics.median(known):.{digits}f} [{known[0]:.{digits}f} .. {known[-1]:.{digits}f}]"
+    )
+
+
+def difference(own: Sequence[float], other: Sequence[float]) -> list[float] | None:
+    """Mean of paired differences with its 95 % interval (Student's t); None for fewer than two.
+
+    Returns:
+        [mean, low, high].
+    """
+    interval = mean([a - b for a, b in zip(own, other, strict=True)]) if len(own) > 1 else None
+    return None if interval is None else [interval.value, interval.low, interval.high]
+
+
+def interval(values: Sequence[float] | None, digits: int = 3) -> str:
+    """`mean (low .. high)`; empty for None."""
+    if values is None:
+        return ""
+    value, low, high = values
+    return f"{value:+.{digits}f} ({low:+.{digits}f} .. {high:+.{digits}f})"
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers of a list `1,2,3`."""
+    return tuple(int(word) for word in text.split(",") if word)
