@@ -11,42 +11,28 @@ import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from sqlalchemy.exc import DBAPIError
+from trial_queues import (
+    GONE,
+    ID,
+    OTHER,
+    claim,
+    claimed,
+    evaluation,
+    new_trial,
+    opened,
+    queue_of,
+    spent,
+    trained,
+)
 
-from hw_models import Layer, Workload, load_profile
 from nas_service.errors import LeaseLost, NasError, StoreError, StudyError
 from nas_service.metrics import Evaluation
-from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import Cell
 from nas_service.store import joining_storage
 from nas_service.store.database import disk_kind, redacted, storage_url
-from nas_service.store.process_id import worker_name
-from nas_service.store.records import ArchiveReceipt, Claimed, Ended, Limits, Promotion, Wait
+from nas_service.store.records import ArchiveReceipt, Claimed, Wait
 from nas_service.store.store import Store
 from nas_service.store.tables import attempts, leases
-from nas_service.store.trial_queue import TrialQueue
 from nas_service.worker.retry import is_transient
-
-ID = 1
-LIMITS = {"proposals": 100, "attempts": 3, "failures": 10}
-OTHER = "elsewhere/boot/1/1"  # an owner on another machine: only its deadline tells
-GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
-REPORT = load_profile("spikesim_rram").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
-
-
-def evaluation(channels=8, outcome="trained"):
-    architecture = Architecture((Cell(("skip",) * 6),), channels, 1, 8, 2, 8)
-    accuracy = 0.9 if outcome == "trained" else None
-    return Evaluation(
-        architecture, outcome, REPORT, chance=0.1, seed=1, accuracy=accuracy, spike_rate=accuracy
-    )
-
-
-def opened(url):
-    """A store with one study of four trainings, Optuna's and ours."""
-    made = Store(url, create=True)
-    assert made.optuna.create_new_study([StudyDirection.MAXIMIZE], "s") == ID
-    made.studies.add(ID, "{}", "data", trainings=4)
-    return made
 
 
 @pytest.fixture
@@ -56,46 +42,7 @@ def store(store_url):
     made.close()
 
 
-def new_trial(store):
-    """Number of a new running trial of Optuna's."""
-    return store.optuna.get_trial(store.optuna.create_new_trial(ID)).number
-
-
-def queue_of(store, worker=OTHER):
-    return TrialQueue(store, ID, worker)
-
-
-def claimed(store, worker=OTHER, promote=None, **limits):
-    """What a claim gives."""
-    asked = Limits(**(LIMITS | limits))
-    return queue_of(store, worker).claim(asked, lambda _: new_trial(store), promote=promote)
-
-
-def claim(store, worker=OTHER, promote=None, **limits):
-    """A claim that gives a lease."""
-    given = claimed(store, worker, promote, **limits)
-    assert isinstance(given, Claimed), given
-    return given.lease
-
-
-def end(store, promote=None, **limits):
-    return queue_of(store).end(Limits(**(LIMITS | limits)), promote=promote)
-
-
-def spent(trainings):
-    return Ended("budget", {"trainings": trainings})
-
-
-def trained(store, trial, channels, worker=OTHER):
-    lease = claim(store, worker)
-    assert lease.trial == trial
-    e = evaluation(channels)
-    assert queue_of(store).begin_training(lease, e.architecture.digest) == (True, None)
-    assert queue_of(store, worker).archive_result(lease, e)
-    queue_of(store).result_reported(lease.id, "trained")
-
-
-def test_who_begins_behind_the_end_of_the_same_candidate_knows_its_result(store):
+def test_a_candidate_that_another_trial_has_finished_is_known_at_once(store):
     """It may have asked before that end: twice trained would be twice paid."""
     first, second = (claim(store) for _ in range(2))
     e = evaluation()
@@ -189,14 +136,14 @@ def test_second_trial_of_a_digest_follows_the_first(store):
     assert {row.trial for row in queue_of(store).unreported()} == {0, 1}
 
 
-def test_results_of_others_are_theirs_to_tell_while_they_live(store):
+def test_a_live_worker_reports_its_own_results(store):
     lease = claim(store, OTHER)
     queue_of(store).archive_result(lease, evaluation())
     assert queue_of(store, "third/boot/1/1").unreported() == []
     assert len(queue_of(store).unreported()) == 1
 
 
-def test_no_more_trials_are_adopted_than_the_budget_has_room_for(store):
+def test_no_more_orphans_are_recovered_than_the_budget_has_room_for(store):
     leased = [claim(store).trial for _ in range(3)]
     orphans = [new_trial(store) for _ in range(2)]
     queue_of(store).recover_orphans(dict.fromkeys([*leased, *orphans]))
@@ -229,13 +176,13 @@ def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state
         store.close()
 
 
-def test_running_trial_without_a_lease_is_adopted(store):
+def test_running_trial_without_a_lease_is_recovered(store):
     orphan = new_trial(store)
     queue_of(store).recover_orphans({orphan: None})
     assert claim(store).trial == orphan
 
 
-def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
+def test_a_later_epoch_replaces_the_earlier_one(store):
     """The trial that found it first keeps it; what the test images said is void."""
     first, later = evaluation(), replace(evaluation(), fidelity=5, accuracy=0.95)
     digest = first.architecture.digest
@@ -243,7 +190,7 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     store.archive(ID).set_test_accuracy(digest, 0.8)
     assert new_trial(store) == 1
     queue_of(store).enqueue(1, digest)
-    queue_of(store).enqueue(1, digest)  # it stands there already
+    queue_of(store).enqueue(1, digest)  # it is there already
     assert store.leases(ID).unfinished() == {digest}
     for attempt, (found, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
         lease = claim(store)
@@ -266,105 +213,6 @@ def test_a_later_epoch_stands_in_place_of_the_earlier_one(store):
     )
 
 
-# --- promotions
-
-
-def best_half(measured, held, over):
-    """Of those that came to epoch 1 the better half, by accuracy; at the end one at least."""
-    there = sorted((s for s in measured if s.epochs == 1), key=lambda s: -s.metrics["accuracy"])
-    gone = {s.digest for s in measured if s.epochs == 3} | held
-    best = there[: max(len(there) // 2, int(over))]
-    return next((Promotion(s, 3) for s in best if s.digest not in gone), None)
-
-
-def measured(store, count):
-    """So many candidates at epoch 1, each better than those before it; their digests."""
-    digests = []
-    for n in range(count):
-        e = replace(evaluation(n + 1), fidelity=1, accuracy=0.1 * (n + 1))
-        lease = claim(store)
-        assert queue_of(store).archive_result(lease, e, at_rung=True)
-        queue_of(store).result_reported(lease.id, "trained")
-        digests.append(e.architecture.digest)
-    return digests
-
-
-def test_standings_are_what_a_candidate_had_at_each_step(store):
-    (digest,) = measured(store, 1)
-    given = claimed(store, promote=lambda m, h, o: Promotion(m[0], 3))
-    assert (given.promotion.digest, given.promotion.until) == (digest, 3)
-    lease = given.lease
-    later = replace(evaluation(1), fidelity=3, accuracy=0.7)
-    for _ in range(2):  # the second time it is not its lease any more
-        queue_of(store).archive_result(lease, later, at_rung=True)
-    found = [
-        (s.digest, s.trial, s.epochs, s.metrics["accuracy"])
-        for s in store.archive(ID).rung_results()
-    ]
-    assert found == [(digest, 0, 1, pytest.approx(0.1)), (digest, 0, 3, 0.7)]
-
-
-def test_many_threads_promote_each_candidate_once(store):
-    digests, found = measured(store, 4), []
-    threads = [
-        threading.Thread(target=lambda: found.append(claimed(store, promote=best_half)))
-        for _ in range(12)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    promoted = [given.promotion.digest for given in found if given != Wait()]
-    assert sorted(promoted) == sorted(digests[2:])
-    assert len(found) == 12
-
-
-def test_a_promotion_of_a_dead_worker_is_made_again(store):
-    """As any other trial, before the next promotion."""
-    digests = measured(store, 4)
-    first = claimed(store, GONE, promote=best_half)
-    assert first.promotion.digest == digests[3]
-    taken = claimed(store, promote=best_half)
-    assert (taken.lease.trial, taken.lease.attempt, taken.promotion) == (4, 2, None)
-    assert claimed(store, promote=best_half).promotion.digest == digests[2]
-
-
-def test_a_trial_that_was_made_for_a_promotion_is_adopted_with_its_digest(store):
-    digests = measured(store, 4)
-    orphan = new_trial(store)
-    queue_of(store).recover_orphans({orphan: digests[3]})
-    assert claim(store, promote=best_half).trial == orphan
-    assert claimed(store, promote=best_half).promotion.digest == digests[2]
-
-
-def test_promotions_take_nothing_from_the_budget(store):
-    measured(store, 2)
-    assert claimed(store, promote=best_half).promotion is not None
-    found = [claimed(store, promote=best_half) for _ in range(3)]
-    assert [x.promotion for x in found[:2]] == [None, None]
-    assert found[2] == Wait()
-
-
-def test_a_study_ends_when_nobody_is_to_be_promoted(store):
-    measured(store, 4)
-    assert end(store) == spent(4)
-    assert end(store, best_half) is None
-    for trial in (4, 5):
-        lease = claim(store, promote=best_half)
-        assert lease.trial == trial
-        assert end(store, best_half) == Wait()
-        queue_of(store).fail(lease, "gone")
-    assert end(store, best_half) == spent(4)
-    assert claimed(store, promote=best_half) == spent(4)
-
-
-def test_failures_and_time_end_promotions(store):
-    measured(store, 4)
-    assert claimed(store, failures=-1, promote=best_half) == spent(4)
-    assert claimed(store, seconds=0.0, promote=best_half) == spent(4)
-    assert end(store, best_half, seconds=0.0) == spent(4)
-
-
 @pytest.mark.parametrize(
     ("again", "kept"),
     [
@@ -382,7 +230,7 @@ def test_only_a_later_epoch_or_divergence_replaces_a_result(store, again, kept):
     assert (row.outcome, row.metrics.get("accuracy")) == (kept, 0.9 if kept == "trained" else None)
 
 
-def test_a_specification_is_changed_by_whoever_knows_it(store):
+def test_only_the_expected_specification_is_replaced(store):
     assert store.studies.change_spec(ID, "{}", '{"a": 1}')
     assert not store.studies.change_spec(ID, "{}", '{"b": 1}')
     assert store.studies.change_spec(ID, '{"a": 1}', "{}")
@@ -457,7 +305,7 @@ def test_passwords_are_kept_to_themselves(tmp_path):
     assert "canary" not in redacted(sa.make_url(secret))
 
 
-def test_who_lost_a_trial_neither_begins_nor_fails_it(store):
+def test_a_worker_that_lost_a_trial_neither_begins_nor_fails_it(store):
     lost = claim(store, GONE)
     taken = claim(store)
     assert taken.attempt == 2
@@ -475,7 +323,9 @@ def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(sto
     store.studies.set_budget(ID, 1)
     lease = claim(store)
     queue_of(store).crashed(lease, "crash: made up", 3)
-    assert claimed(store) == Wait(), "it waits, and who spoiled it has nothing to do"
+    assert claimed(store) == Wait(), (
+        "it is pending, and the worker that crashed on it has nothing to do"
+    )
     assert claim(store, "third/boot/1/1").attempt == 2
 
 
@@ -504,7 +354,7 @@ def test_an_attempt_begins_when_the_one_before_has_ended(store):
     assert first["started_at"] <= first["finished_at"] <= second_["started_at"]
 
 
-def test_a_frozen_process_holds_up_nobody(postgres_url, monkeypatch):
+def test_a_frozen_process_blocks_no_other(postgres_url, monkeypatch):
     """It stopped inside a transaction: its locks go, and what it did is undone."""
     monkeypatch.setattr(joining_storage, "FROZEN_s", 0.3)
     frozen, other = opened(postgres_url), Store(postgres_url)
