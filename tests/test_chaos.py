@@ -9,12 +9,12 @@ PLAN = chaos.Plan(
 MANY_SEEDS = [pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 22)]
 
 
-def check(found, asked):
-    assert found["wrong"] == []
-    assert found["results"] == asked
-    assert found["lost"] == found["twice"] == found["over_budget"] == 0
-    assert found["kills"] + found["crashes"] > 0
-    assert found["quarantined"] >= 1
+def check(report, trainings):
+    assert report["wrong"] == []
+    assert report["results"] == trainings
+    assert report["lost"] == report["twice"] == report["over_budget"] == 0
+    assert report["kills"] + report["crashes"] > 0
+    assert report["quarantined"] >= 1
 
 
 @pytest.mark.process
@@ -33,12 +33,12 @@ def test_on_sqlite(sqlite_url, seed):
 
 def test_what_nobody_struck_must_lose_nothing():
     h = history_of(lost=("node0/boot/11/1", "node1/boot/12/1", "node1/boot/12/1"))
-    crew = chaos.Crew(lambda place: 0, 0, killed={11, 12})
-    assert list(chaos.unexplained(h, crew)) == [
+    workers = chaos.Crew(lambda place: 0, 0, killed={11, 12})
+    assert list(chaos.unexplained(h, workers)) == [
         "worker 12: lost 2 attempts, was killed or stopped 1 times"
     ]
-    crew.long[12] += 1
-    assert list(chaos.unexplained(h, crew)) == []
+    workers.long[12] += 1
+    assert list(chaos.unexplained(h, workers)) == []
 
 
 def history_of(lost):

@@ -33,11 +33,11 @@ STUDY = tiny.BUDGETED.format(epochs=8, trainings=TRAININGS)
 
 def tree(**variables: str) -> dict[str, Any]:
     """The file with its variables filled in."""
-    text = VARIABLE.sub(lambda found: variables.get(found[1], found[2]), FILE.read_text())
+    text = VARIABLE.sub(lambda match: variables.get(match[1], match[2]), FILE.read_text())
     assert "${" not in text
-    found = yaml.safe_load(text)
-    assert isinstance(found, dict)
-    return found
+    services = yaml.safe_load(text)
+    assert isinstance(services, dict)
+    return services
 
 
 TREE = tree()
@@ -125,8 +125,8 @@ def test_only_what_is_copied_is_sent_to_the_builder():
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose")
 def test_compose_reads_it():
     command = ["docker-compose", "-f", str(FILE), "config", "--quiet"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.process
@@ -138,7 +138,7 @@ def test_shellcheck_has_nothing_to_say():
 # --- the same services as processes
 
 
-class Place:
+class ComposeFolder:
     """A folder that stands for the containers, and the services' own commands in it."""
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -154,32 +154,32 @@ class Place:
         self.port = "0"
 
     def services(self) -> dict[str, Any]:
-        found: dict[str, Any] = tree(STUDY="tiny", DASHBOARD_PORT=self.port)["services"]
-        return found
+        result: dict[str, Any] = tree(STUDY="tiny", DASHBOARD_PORT=self.port)["services"]
+        return result
 
-    def here(self, text: str) -> str:
+    def local_path(self, text: str) -> str:
         """A container's path as one of this folder."""
         places = {"/run/secrets/": f"{self.folder}/secrets/", "/tmp/": f"{self.folder}/"}
-        return re.sub("/run/secrets/|/tmp/", lambda found: places[found[0]], text)
+        return re.sub("/run/secrets/|/tmp/", lambda match: places[match[0]], text)
 
     def create(self) -> str:
         """Runs the service's command that makes the study, in this process; returns its output."""
         service = self.services()["create"]
-        given = {key: self.here(value) for key, value in service["environment"].items()}
-        words = [self.here(word) for word in service["command"]]
+        variables = {key: self.local_path(value) for key, value in service["environment"].items()}
+        words = [self.local_path(word) for word in service["command"]]
         with contextlib.chdir(self.folder):
-            result = CliRunner().invoke(main, words, env=given | self.folders)
+            result = CliRunner().invoke(main, words, env=variables | self.folders)
         assert result.exit_code == 0, result.output
         return result.output
 
     def start(self, name: str) -> "subprocess.Popen[str]":
         service = self.services()[name]
-        words = [self.here(word) for word in service["command"]]
-        given = {key: self.here(value) for key, value in service["environment"].items()}
+        words = [self.local_path(word) for word in service["command"]]
+        variables = {key: self.local_path(value) for key, value in service["environment"].items()}
         process = subprocess.Popen(
             [sys.executable, "-m", "nas_service", *words],
             cwd=self.folder,
-            env={**os.environ, **self.folders, **given},
+            env={**os.environ, **self.folders, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -191,46 +191,46 @@ class Place:
         """The exit code of the service's own health check."""
         _, program, *words = self.services()[name]["healthcheck"]["test"]
         assert program == "nas-health"
-        command = [sys.executable, "-m", "nas_service.worker.health", *map(self.here, words)]
+        command = [sys.executable, "-m", "nas_service.worker.health", *map(self.local_path, words)]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
 
 @pytest.fixture
-def place(tmp_path: Path, postgres_url: str) -> Iterator[Place]:
-    place = Place(tmp_path, postgres_url)
-    yield place
-    for process in place.processes:
+def compose_folder(tmp_path: Path, postgres_url: str) -> Iterator[ComposeFolder]:
+    compose_folder = ComposeFolder(tmp_path, postgres_url)
+    yield compose_folder
+    for process in compose_folder.processes:
         process.kill()
         process.communicate()
 
 
 def wait_for(true: Callable[[], Any], seconds: float = 90) -> Any:
     end = time.monotonic() + seconds
-    while not (found := true()):
+    while not (result := true()):
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.05)
-    return found
+    return result
 
 
 @pytest.mark.process
-def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
+def test_a_worker_is_killed_and_the_budget_is_exact(compose_folder, postgres_url):
     engine = sa.create_engine(postgres_url)
 
     def rows(text: str) -> list[Any]:
         with engine.connect() as db:
             return list(db.execute(sa.text(text)))
 
-    assert "study tiny is in postgresql" in place.create()
-    workers = [place.start("worker") for _ in range(2)]
+    assert "study tiny is in postgresql" in compose_folder.create()
+    workers = [compose_folder.start("worker") for _ in range(2)]
     training = "select worker from nas_leases where state = 'training'"
     process = int(wait_for(lambda: rows(training))[0][0].split("/")[2])
     os.kill(process, signal.SIGKILL)
-    assert place.health("worker") == 0
-    assert pulse(place.folder / "pulse", 120, time.time() + 200)
+    assert compose_folder.health("worker") == 0
+    assert pulse(compose_folder.folder / "pulse", 120, time.time() + 200)
     for worker in workers:
-        said, _ = worker.communicate(timeout=240)
+        output, _ = worker.communicate(timeout=240)
         expected = -signal.SIGKILL if worker.pid == process else 0
-        assert worker.returncode == expected, said
+        assert worker.returncode == expected, output
     counts = "select count(*), count(distinct digest) from nas_archive where outcome = 'trained'"
     assert rows(counts) == [(TRAININGS, TRAININGS)]
     assert rows("select distinct state from nas_leases") == [("reported",)]
@@ -238,15 +238,15 @@ def test_a_worker_is_killed_and_the_budget_is_exact(place, postgres_url):
 
 
 @pytest.mark.process
-def test_the_dashboard_answers_its_health_check(place):
-    place.create()
-    assert place.health("dashboard") == 1, "nothing listens yet"
-    dashboard = place.start("dashboard")
+def test_the_dashboard_answers_its_health_check(compose_folder):
+    compose_folder.create()
+    assert compose_folder.health("dashboard") == 1, "nothing listens yet"
+    dashboard = compose_folder.start("dashboard")
     url = dashboard.stdout.readline().split()[1]
     assert url.startswith("http://0.0.0.0:")
-    place.port = url.rstrip("/").rsplit(":", 1)[1]
-    assert place.health("dashboard") == 0
-    dashboard.send_signal(getattr(signal, place.services()["dashboard"]["stop_signal"]))
+    compose_folder.port = url.rstrip("/").rsplit(":", 1)[1]
+    assert compose_folder.health("dashboard") == 0
+    dashboard.send_signal(getattr(signal, compose_folder.services()["dashboard"]["stop_signal"]))
     assert dashboard.wait(timeout=60) == 0
 
 

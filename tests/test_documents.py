@@ -59,9 +59,11 @@ def test_files_that_are_named_are_there(path):
 
 
 def test_every_command_stands_in_the_readme():
-    said = {re.findall(r"[a-z]+", words)[1] for words in commands(DOCUMENTS[0].read_text(), "nas")}
+    documented = {
+        re.findall(r"[a-z]+", words)[1] for words in commands(DOCUMENTS[0].read_text(), "nas")
+    }
     assert DOCUMENTS[0].name == "README.md"
-    assert set(main.list_commands(click.Context(main))) <= said
+    assert set(main.list_commands(click.Context(main))) <= documented
 
 
 TOML = [block for kind, block in FENCE.findall(ALL) if kind == "toml"]

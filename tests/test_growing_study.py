@@ -47,7 +47,7 @@ def spec(**training):
     return parse_spec(json.dumps(TREE | {"training": TREE["training"] | training}), "x")
 
 
-def bench(**training):
+def evaluator_of(**training):
     return Evaluator.open(spec(**training), Path())
 
 
@@ -63,31 +63,31 @@ def weights(path):
 def test_a_continued_candidate_is_the_one_trained_at_once(tmp_path):
     """From 1 to 2 to 3 epochs, with dropout; the whole training is scored on the way as well."""
     path, steps = tmp_path / "a.safetensors", []
-    found = bench(until=1).train(bench().screen(SMALL, 5), path)
+    result = evaluator_of(until=1).train(evaluator_of().screen(SMALL, 5), path)
     for until in (2, 3):
-        there = bench(until=until)
-        assert there.ended_early(found)
-        steps.append(found)
-        found = there.resume_training(found, path)
-        whole = bench(until=until, rungs=list(range(1, until)))
-        expected = whole.train(whole.screen(SMALL, 5), tmp_path / "b.safetensors")
-        assert facts(found) == facts(expected)
+        evaluator = evaluator_of(until=until)
+        assert evaluator.ended_early(result)
+        steps.append(result)
+        result = evaluator.resume_training(result, path)
+        uninterrupted = evaluator_of(until=until, rungs=list(range(1, until)))
+        expected = uninterrupted.train(uninterrupted.screen(SMALL, 5), tmp_path / "b.safetensors")
+        assert facts(result) == facts(expected)
         assert weights(path) == weights(tmp_path / "b.safetensors")
-        assert found.seconds > steps[-1].seconds
+        assert result.seconds > steps[-1].seconds
         (tmp_path / "b.training.safetensors").unlink(missing_ok=True)
-    assert not there.ended_early(found)
-    assert [n for n, _ in found.curve] == [1, 2, 3]
-    assert dict(found.curve)[1] == steps[0].accuracy
-    assert 0.01 < found.spike_rate < 0.9
+    assert not evaluator.ended_early(result)
+    assert [n for n, _ in result.curve] == [1, 2, 3]
+    assert dict(result.curve)[1] == steps[0].accuracy
+    assert 0.01 < result.spike_rate < 0.9
 
 
 def test_scoring_on_the_way_leaves_a_training_as_it_is(tmp_path):
     """Statistics of batch norms and dice of dropout are those of a training without rungs."""
     files = []
     for rungs in ((), (1, 2)):
-        there = bench(rungs=rungs)
+        evaluator = evaluator_of(rungs=rungs)
         files.append(tmp_path / f"{len(rungs)}.safetensors")
-        there.train(there.screen(SMALL, 5), files[-1])
+        evaluator.train(evaluator.screen(SMALL, 5), files[-1])
     assert weights(files[0]) == weights(files[1])
 
 
@@ -98,32 +98,32 @@ def store(tmp_path):
     made.close()
 
 
-def worker(store, there, said=print):
-    return Worker(open_search(store, "x"), there, said)
+def worker(store, evaluator, log=print):
+    return Worker(open_search(store, "x"), evaluator, log)
 
 
 def test_a_study_grows_and_its_values_in_optuna_stay(store):
     torch.set_num_threads(1)
-    there = bench(until=1)
-    search = create(store, check(spec(until=1)), there.data_digest)
-    said: list[str] = []
-    hand = worker(store, there, said.append)
-    assert hand.run() == "budget spent: 2 trainings"
+    evaluator = evaluator_of(until=1)
+    search = create(store, check(spec(until=1)), evaluator.data_digest)
+    output: list[str] = []
+    growing_worker = worker(store, evaluator, output.append)
+    assert growing_worker.run() == "budget spent: 2 trainings"
     before = read(search)
     table = CliRunner().invoke(main, ["front", "x", "--storage", str(store.url)]).output
     (heading,) = [line for line in table.splitlines() if line.startswith("trial ")]
     assert "epochs" in heading.split()
     store.archive(search.id).set_test_accuracy(before.front[0].digest, 0.5)
-    told = {t.number: t.values for t in search.study.trials}
+    reported = {t.number: t.values for t in search.study.trials}
 
-    search = extend_epochs(create(store, check(spec(until=3)), there.data_digest), 3)
+    search = extend_epochs(create(store, check(spec(until=3)), evaluator.data_digest), 3)
     assert search.spec.training.last == 3
     early = read(search).unfinished()
     assert [c.digest for c in early] == [c.digest for c in before.front]
     queue(search, [c.digest for c in early])
     queue(search, [c.digest for c in early])  # those that wait are not queued twice
-    assert hand.run() == "budget spent: 2 trainings"  # begun before the study grew
-    assert len([x for x in said if "continued" in x]) == len(early), said
+    assert growing_worker.run() == "budget spent: 2 trainings"  # begun before the study grew
+    assert len([x for x in output if "continued" in x]) == len(early), output
 
     after = read(search)
     assert after.counts["trained"] == 2
@@ -131,7 +131,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     assert after.unfinished() == ()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     trials = {t.number: t for t in search.study.trials}
-    assert {n: trials[n].values for n in told} == told, "what was told stays"
+    assert {n: trials[n].values for n in reported} == reported, "what was told stays"
     for c in after.candidates:
         if c.outcome == "continued":
             origin = trials[c.trial].user_attrs["continues"]
@@ -145,17 +145,17 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     shown = CliRunner().invoke(main, words).output
     assert re.search(r"by epochs +0\.\d{4} after 1, 0\.\d{4} after 3", shown), shown
     for c in after.front:
-        found = after.evaluation(c)
-        assert (c.metrics["epochs"], found.fidelity, c.test_accuracy) == (3, 3, None)
-        whole = bench()
-        expected = whole.train(whole.screen(found.architecture, found.seed))
-        assert facts(replace(found, curve=())) == facts(replace(expected, curve=()))
+        result = after.evaluation(c)
+        assert (c.metrics["epochs"], result.fidelity, c.test_accuracy) == (3, 3, None)
+        uninterrupted = evaluator_of()
+        expected = uninterrupted.train(uninterrupted.screen(result.architecture, result.seed))
+        assert facts(replace(result, curve=())) == facts(replace(expected, curve=()))
 
 
 def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monkeypatch):
-    there = bench(until=1)
-    search = create(store, check(spec(until=1)), there.data_digest)
-    worker(store, there).run()
+    evaluator = evaluator_of(until=1)
+    search = create(store, check(spec(until=1)), evaluator.data_digest)
+    worker(store, evaluator).run()
     (chosen, *_) = read(search).front
     search = extend_epochs(search, 3)
     queue(search, [chosen.digest])
@@ -169,20 +169,20 @@ def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monk
 
     monkeypatch.setattr(CheckpointFile, "save", interrupted_after_2)
     with pytest.raises(Interrupted):
-        worker(store, bench(until=3)).run()
+        worker(store, evaluator_of(until=3)).run()
     assert read(search).evaluation(chosen).fidelity == 1, "the earlier result stands"
-    worker(store, bench(until=3)).run()
+    worker(store, evaluator_of(until=3)).run()
     assert epochs == [2, 3]
-    found = read(search).evaluation(chosen)
-    whole = bench(rungs=(1,))
-    expected = whole.train(whole.screen(found.architecture, found.seed))
-    assert facts(found) == facts(expected)
+    result = read(search).evaluation(chosen)
+    uninterrupted = evaluator_of(rungs=(1,))
+    expected = uninterrupted.train(uninterrupted.screen(result.architecture, result.seed))
+    assert facts(result) == facts(expected)
 
 
 def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
     """Ended between the last epoch and the archive: only what is behind it is done again."""
-    there, epochs, save = bench(), [], CheckpointFile.save
-    search = create(store, check(spec()), there.data_digest)
+    evaluator, epochs, save = evaluator_of(), [], CheckpointFile.save
+    search = create(store, check(spec()), evaluator.data_digest)
     files = search.weights("x").parent
     archive = TrialQueue.archive_result
 
@@ -197,16 +197,16 @@ def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch)
     monkeypatch.setattr(CheckpointFile, "save", counted)
     monkeypatch.setattr(TrialQueue, "archive_result", ended)
     with pytest.raises(Interrupted):
-        worker(store, there).run()
+        worker(store, evaluator).run()
     assert len(list(files.glob("*.training.safetensors"))) == 1
-    worker(store, there).run(max_trials=1)
+    worker(store, evaluator).run(max_trials=1)
     assert epochs == [1, 2, 3]
     assert read(search).candidates[0].metrics["epochs"] == 3
     assert list(files.glob("*.training.safetensors")) == []
 
 
 def test_a_study_only_grows(store):
-    search = create(store, check(spec(until=2)), digest := bench().data_digest)
+    search = create(store, check(spec(until=2)), digest := evaluator_of().data_digest)
     with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
         api.prepare(spec(until=1), lambda: store, Path())
     with pytest.raises(SpecError, match="until = 4: at most epochs = 3"):
@@ -229,9 +229,9 @@ def test_other_images_do_not_grow_a_study(store):
 
 def test_a_study_that_is_created_again_leaves_its_front_to_the_workers(store):
     """By `nas create` with a larger `until`: workers anywhere take it up."""
-    there = bench(until=1)
-    create(store, check(spec(until=1)), there.data_digest)
-    worker(store, there).run()
+    evaluator = evaluator_of(until=1)
+    create(store, check(spec(until=1)), evaluator.data_digest)
+    worker(store, evaluator).run()
     search, _ = api.prepare(spec(until=2), lambda: store, Path())
     queued = api.resume_training(read(search))
     assert queued == [c.digest for c in read(search).front]

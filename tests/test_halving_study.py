@@ -76,27 +76,27 @@ def store(tmp_path):
 def finished(tmp_path_factory):
     """A study at its end, some of its candidates over the budget, and what its worker said."""
     torch.set_num_threads(1)
-    made, said = opened(tmp_path_factory.mktemp("finished")), []
+    made, output = opened(tmp_path_factory.mktemp("finished")), []
     tight = {"constraints": [{"metric": "energy_uJ", "at_most": 0.5}]}
-    search, why = run(made, parse_spec(json.dumps(TREE | tight), "x"), said.append)
+    search, why = run(made, parse_spec(json.dumps(TREE | tight), "x"), output.append)
     assert why == "budget spent: 8 trainings" == end_reason(search)
-    yield search, said
+    yield search, output
     close(made)
 
 
-def run(store, asked, said=lambda text: None):
-    search, bench = api.prepare(asked, lambda: store, Path())
+def run(store, study_spec, log=lambda text: None):
+    search, evaluator = api.prepare(study_spec, lambda: store, Path())
     store.studies.set_budget(search.id, search.spec.search.trainings)
-    return search, Worker(search, bench, said).run(200)
+    return search, Worker(search, evaluator, log).run(200)
 
 
 def archive(store, search):
     """All that was measured, but for the time that it took."""
-    found = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
-    return {d: replace(e, seconds=0.0) for d, e in found.items()}
+    result = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
+    return {d: replace(e, seconds=0.0) for d, e in result.items()}
 
 
-def told(search):
+def reported_values(search):
     """Trials as Optuna has them."""
     return [(t.number, t.params, t.values, t.user_attrs) for t in search.study.trials]
 
@@ -104,17 +104,17 @@ def told(search):
 # --- one worker
 
 
-def best_of(asked, rows):
+def best_of(spec, rows):
     """Digests by rank, by the definition: all pairs compared, volumes by inclusion."""
 
     def excess(m):
-        return sum(max(0.0, v) for v in asked.known_violations(m).values())
+        return sum(max(0.0, v) for v in spec.known_violations(m).values())
 
     def dominates(p, q):
         return p != q and all(a <= b for a, b in zip(p, q, strict=True))
 
-    left = {d: asked.scaled(m) for d, m in rows.items() if not excess(m)}
-    found = []
+    left = {d: spec.scaled(m) for d, m in rows.items() if not excess(m)}
+    result = []
     while left:
         best = [d for d, p in left.items() if not any(dominates(q, p) for q in left.values())]
         chosen = []
@@ -124,9 +124,9 @@ def best_of(asked, rows):
             gains = [dominated_share([*kept, left[d]]) - dominated_share(kept) for d in rest]
             assert max(gains) > 1e-12, "crowding distances are for the tests of ranks"
             chosen.append(rest[gains.index(max(gains))])
-        found += chosen
+        result += chosen
         left = {d: p for d, p in left.items() if d not in chosen}
-    return found + sorted((d for d, m in rows.items() if excess(m)), key=lambda d: excess(rows[d]))
+    return result + sorted((d for d, m in rows.items() if excess(m)), key=lambda d: excess(rows[d]))
 
 
 def test_who_went_on_is_who_the_definition_names(finished):
@@ -166,46 +166,46 @@ def test_who_went_on_is_who_the_definition_names(finished):
 def test_what_went_on_equals_one_training(store, tmp_path):
     search, _ = run(store, spec(search={"trainings": 4}))
     for step in STEPS:
-        found = next(e for e in archive(store, search).values() if e.fidelity == step)
-        whole = Evaluator.open(
+        result = next(e for e in archive(store, search).values() if e.fidelity == step)
+        uninterrupted = Evaluator.open(
             spec(training={"until": step, "rungs": []}, search={"reduction_factor": None}), Path()
         )
-        fresh = whole.train(
-            whole.screen(found.architecture, found.seed), tmp_path / "w.safetensors"
+        fresh = uninterrupted.train(
+            uninterrupted.screen(result.architecture, result.seed), tmp_path / "w.safetensors"
         )
-        assert replace(fresh, seconds=0.0, curve=()) == replace(found, curve=())
-        kept = search.weights(found.architecture.digest)
+        assert replace(fresh, seconds=0.0, curve=()) == replace(result, curve=())
+        kept = search.weights(result.architecture.digest)
         assert kept.read_bytes() == (tmp_path / "w.safetensors").read_bytes()
         (tmp_path / "w.training.safetensors").unlink(missing_ok=True)
         assert kept.with_suffix(".training.safetensors").is_file() == (step < 4)
-    assert [n for n, _ in found.curve] == [1, 2, 4]
+    assert [n for n, _ in result.curve] == [1, 2, 4]
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "greybox"])
 def test_one_worker_is_reproducible(tmp_path, sampler):
     """And every sampler lives with candidates that come again, farther trained."""
     torch.set_num_threads(1)
-    found = []
+    result = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         store = opened(tmp_path / name)
         search, _ = run(store, spec(search={"sampler": sampler, "trainings": 3}))
         assert read(search).counts["continued"] >= 2
-        found.append((told(search), archive(store, search)))
+        result.append((reported_values(search), archive(store, search)))
         close(store)
-    assert found[0] == found[1]
+    assert result[0] == result[1]
 
 
 def test_a_front_that_is_not_full_says_so(store):
-    search, bench = api.prepare(spec(), lambda: store, Path())
-    Worker(search, bench, lambda text: None).run(1)
+    search, evaluator = api.prepare(spec(), lambda: store, Path())
+    Worker(search, evaluator, lambda text: None).run(1)
     assert "not full: 1 of 1 feasible candidates, after 1 of 4 epochs" in nas(store, "front")
     assert json.loads(nas(store, "front", "--json"))["full"] is False
     assert "not full: 1 of 1" in report.render(read(search))
 
 
 def test_the_front_is_of_full_trainings_and_says_so(finished):
-    search, said = finished
+    search, output = finished
     store, result = search.store, read(search)
     assert result.front
     assert {c.metrics["epochs"] for c in result.front} == {4}
@@ -226,7 +226,7 @@ def test_the_front_is_of_full_trainings_and_says_so(finished):
     spent = reached[1] + reached[2] + 2 * reached[4]
     assert status["epochs"] == {"trained": spent, "in_full": 4 * reached[1]}
     assert f"after 1: {reached[1]}, after 2: {reached[2]}" in nas(store, "status")
-    assert any("continued" in text and "after 4 of 4 epochs" in text for text in said)
+    assert any("continued" in text and "after 4 of 4 epochs" in text for text in output)
 
 
 def nas(store, command, *words):
@@ -280,8 +280,8 @@ def test_a_stall_is_judged_at_the_first_rung(finished):
         growing += gain > 0.01
         for limit in (gain + 0.01, gain - 0.01):
             stall = EarlyStop(patience=last, min_gain=max(0.0, limit))
-            asked = search.spec.search.model_copy(update={"early_stop": stall})
-            there = search.spec.model_copy(update={"search": asked})
+            halving = search.spec.search.model_copy(update={"early_stop": stall})
+            there = search.spec.model_copy(update={"search": halving})
             assert bool(stalled(there, rows)) == (bool(before) and gain - stall.min_gain < 1e-9)
     assert growing
 
@@ -305,8 +305,8 @@ def test_a_grown_ladder_ends_later(store):
     after = read(grown)
     assert (after.front_epochs, after.front_is_final) == (4, True)
     assert after.counts["trained"] == 3
-    found = after.evaluation(after.front[0])
-    assert [n for n, _ in found.curve] == [1, 2, 3, 4]
+    result = after.evaluation(after.front[0])
+    assert [n for n, _ in result.curve] == [1, 2, 3, 4]
 
 
 def test_limits_count_no_promotion_as_a_proposal(store):
@@ -318,8 +318,8 @@ def test_limits_count_no_promotion_as_a_proposal(store):
 
 def test_weights_are_inherited_on_the_ladder_too(store):
     search, _ = run(store, spec(training={"inherit": True}, search={"trainings": 3}))
-    found = archive(store, search).values()
-    assert max(e.inherited for e in found) > 0
+    result = archive(store, search).values()
+    assert max(e.inherited for e in result) > 0
     assert read(search).front_is_final
 
 
@@ -369,24 +369,24 @@ def epoch_of(path):
 @pytest.mark.process
 def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store):
     """Two processes; each is killed when it has a promoted training in hand."""
-    asked = spec(
+    halving = spec(
         data={"train_samples": 160},
         training={"epochs": 8, "rungs": [1, 4]},
         search={"trainings": 4},
     )
-    search, bench = api.prepare(asked, lambda: store, Path())
-    there = Processes(store)
+    search, evaluator = api.prepare(halving, lambda: store, Path())
+    processes = Processes(store)
     killed = []
     for _ in range(2):
-        there.start()
+        processes.start()
     for _ in range(2):
-        digest, owner = there.wait_for_promotion(search.id, killed)
+        digest, owner = processes.wait_for_promotion(search.id, killed)
         os.kill(int(owner.split("/")[2]), signal.SIGKILL)
         killed.append(digest)
-    there.start()
-    for process in there.all:
+    processes.start()
+    for process in processes.all:
         process.join(120)
-    assert sorted(process.exitcode for process in there.all) == [-9, -9, 0]
+    assert sorted(process.exitcode for process in processes.all) == [-9, -9, 0]
     counts = read(search).counts
     assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
     assert set(promotions(store, search).values()) == {1}
@@ -397,11 +397,11 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store):
     assert reached[8] >= 1
     outcomes = store.leases(search.id).outcomes()
     for digest in killed:
-        found = archive(store, search)[digest]
-        assert found.fidelity > 1
-        whole = bench.with_last_epoch(found.fidelity)
-        fresh = whole.train(whole.screen(found.architecture, found.seed))
-        assert replace(fresh, seconds=0.0) == found
+        result = archive(store, search)[digest]
+        assert result.fidelity > 1
+        uninterrupted = evaluator.with_last_epoch(result.fidelity)
+        fresh = uninterrupted.train(uninterrupted.screen(result.architecture, result.seed))
+        assert replace(fresh, seconds=0.0) == result
     assert "failed" not in outcomes.values()
 
 
@@ -415,20 +415,20 @@ def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
             ended["before"] += 1
             raise Gone
         trial = plain(self, p)
-        if ended["behind"] < 1:
-            ended["behind"] += 1
+        if ended["after"] < 1:
+            ended["after"] += 1
             raise Gone
         return trial
 
     monkeypatch.setattr(TrialClaims, "_promoted", before)
-    search, bench = api.prepare(spec(search={"trainings": 4}), lambda: store, Path())
+    search, evaluator = api.prepare(spec(search={"trainings": 4}), lambda: store, Path())
     gone = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
     for _ in range(2):
-        hand = Worker(search, bench, lambda text: None, name=gone)
+        worker = Worker(search, evaluator, lambda text: None, name=gone)
         with pytest.raises(Gone):
-            hand.run()
+            worker.run()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    Worker(search, bench, lambda text: None).run()
+    Worker(search, evaluator, lambda text: None).run()
     assert set(promotions(store, search).values()) == {1}
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     counts = read(search).counts
@@ -441,7 +441,7 @@ class Gone(BaseException):
 
 
 def test_an_ended_promotion_goes_on_from_its_last_epoch(store, monkeypatch):
-    search, bench = api.prepare(spec(search={"trainings": 2}), lambda: store, Path())
+    search, evaluator = api.prepare(spec(search={"trainings": 2}), lambda: store, Path())
     epochs, save = [], CheckpointFile.save
 
     def interrupted_after_3(self, network, optimizer, generator, epoch):
@@ -452,7 +452,7 @@ def test_an_ended_promotion_goes_on_from_its_last_epoch(store, monkeypatch):
 
     monkeypatch.setattr(CheckpointFile, "save", interrupted_after_3)
     with pytest.raises(Interrupted):
-        Worker(search, bench, print).run()
-    Worker(search, bench, print).run()
+        Worker(search, evaluator, print).run()
+    Worker(search, evaluator, print).run()
     assert epochs == [1, 1, 2, 3, 4]
     assert read(search).front_is_final

@@ -17,9 +17,9 @@ OTHER = "(SELECT digest FROM nas_leases WHERE trial = {good})"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def finished_file(tmp_path_factory):
     """The file of a study of five trainings, some of its candidates rejected."""
-    file = tmp_path_factory.mktemp("whole") / "nas.db"
+    file = tmp_path_factory.mktemp("finished") / "nas.db"
     url = f"sqlite:///{file}"
     simulated.make_study(url, simulated.spec("chaos", TRAININGS, space=chaos.SPACE, seed=1))
     worker = simulated.make_worker(url, "chaos", rejected=0.7)
@@ -29,17 +29,17 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def copied(whole, tmp_path):
+def copied(finished_file, tmp_path):
     file = tmp_path / "nas.db"
-    shutil.copy(whole, file)
+    shutil.copy(finished_file, file)
     return f"sqlite:///{file}"
 
 
 def read(url):
     store = Store(url)
-    found = history.read(open_search(store, "chaos"))
+    result = history.read(open_search(store, "chaos"))
     store.close()
-    return found
+    return result
 
 
 def trained(h):
@@ -158,7 +158,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_is_named(name, copied):
-    statement, said = BROKEN[name]
+    statement, expected = BROKEN[name]
     statement = statement.replace("LEASE", LEASE).replace("OTHER", OTHER)
     trial, good = trained(read(copied))
     engine = sa.create_engine(copied)
@@ -166,6 +166,6 @@ def test_what_is_broken_is_named(name, copied):
         changed = db.exec_driver_sql(statement.format(trial=trial, good=good))
         assert changed.rowcount > 0
     engine.dispose()
-    found = history.violations(read(copied))
-    pattern = said.format(trial=trial, good=good)
-    assert any(re.search(pattern, line) for line in found), found
+    result = history.violations(read(copied))
+    pattern = expected.format(trial=trial, good=good)
+    assert any(re.search(pattern, line) for line in result), result

@@ -146,8 +146,8 @@ def test_every_metric_is_measured_or_has_a_finite_fallback(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_an_objective_and_a_constraint(name):
     proxies = [METRICS[name].proxy] if METRICS[name].proxy else []
-    asked = {"metric": name, "direction": "minimize", "reference": 1.0, "ideal": 0.0}
-    spec = spec_of({"metric": name, "at_most": 0.5}, proxies=proxies, **asked)
+    objective = {"metric": name, "direction": "minimize", "reference": 1.0, "ideal": 0.0}
+    spec = spec_of({"metric": name, "at_most": 0.5}, proxies=proxies, **objective)
     assert spec.violations(dict.fromkeys(METRICS, 1.0)) == {name: 1.0}
     assert spec.scaled(dict.fromkeys(METRICS, 1.0)) == (1.0,)
     learned = name in CellProblem(spec).learned

@@ -57,15 +57,15 @@ def begin(store):
     return study
 
 
-class Undone(Exception):
+class RolledBack(Exception):
     """What ends a transaction that nobody shall see."""
 
 
 @contextlib.contextmanager
-def undone(store, study):
-    with contextlib.suppress(Undone), store.exclusive(study._study_id):
+def rolled_back(store, study):
+    with contextlib.suppress(RolledBack), store.exclusive(study._study_id):
         yield
-        raise Undone
+        raise RolledBack
 
 
 def drawn(study):
@@ -91,12 +91,12 @@ def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
     study.tell(trial, [1.0, 2.0])
     store.optuna.drop_snapshot()
     other = Store(store_url)
-    (found,) = optuna.load_study(study_name="x", storage=other.optuna).trials
+    (result,) = optuna.load_study(study_name="x", storage=other.optuna).trials
     other.close()
-    assert (found.state, found.values) == (TrialState.COMPLETE, [1.0, 2.0])
-    assert found.params == trial.params
-    assert list(found.user_attrs) == [f"u{n}" for n in range(10)]
-    assert found.constraints == {f"c{n}": -float(n) for n in range(4)}
+    assert (result.state, result.values) == (TrialState.COMPLETE, [1.0, 2.0])
+    assert result.params == trial.params
+    assert list(result.user_attrs) == [f"u{n}" for n in range(10)]
+    assert result.constraints == {f"c{n}": -float(n) for n in range(4)}
 
 
 def test_a_trial_is_told_in_one_transaction(store):
@@ -112,20 +112,20 @@ def test_what_a_transaction_undoes_is_told_again(store):
     study = begin(store)
     trial = drawn(study)
 
-    with undone(store, study):
+    with rolled_back(store, study):
         study.tell(trial, [1.0, 2.0])
     assert study.get_trials(states=(TrialState.COMPLETE,)) == []
     with store.exclusive(study._study_id):
         study.tell(trial, [3.0, 4.0])
     store.optuna.drop_snapshot()
-    (found,) = study.trials
-    assert (found.values, len(found.params), len(found.constraints)) == ([3.0, 4.0], 20, 4)
+    (result,) = study.trials
+    assert (result.values, len(result.params), len(result.constraints)) == ([3.0, 4.0], 20, 4)
 
 
 def test_a_trial_made_in_an_undone_transaction_never_was(store):
     study = begin(store)
 
-    with undone(store, study), store.optuna.buffering():
+    with rolled_back(store, study), store.optuna.buffering():
         study.ask()
     store.optuna.drop_snapshot()
     assert study.trials == []
@@ -160,9 +160,9 @@ def test_a_look_stays_as_it_was(store, store_url):
     other = Store(store_url)
     optuna.load_study(study_name="x", storage=other.optuna).ask()
     other.close()
-    with counted(store) as asked:
+    with counted(store) as arguments:
         assert study.get_trials() == seen == []
-    assert asked == []
+    assert arguments == []
     store.optuna.drop_snapshot()
     assert len(study.get_trials()) == 1
 
@@ -205,8 +205,10 @@ def of_all_kinds(study):
 
 def facts(trial):
     """All that a trial has; but for its parameters the order is nobody's."""
-    found = {key: sorted(v.items()) if isinstance(v, dict) else v for key, v in vars(trial).items()}
-    return {key: repr(value) for key, value in found.items()}
+    result = {
+        key: sorted(v.items()) if isinstance(v, dict) else v for key, v in vars(trial).items()
+    }
+    return {key: repr(value) for key, value in result.items()}
 
 
 def test_trials_are_read_as_optuna_itself_reads_them(store, store_url):
@@ -226,10 +228,10 @@ def test_trials_are_read_as_optuna_itself_reads_them(store, store_url):
         ((TrialState.FAIL, TrialState.RUNNING), {3}, 2),
         (None, set(), 10**6),
     ):
-        asked = (study._study_id, states, included, above)
-        found, expected = ours._get_trials(*asked), plain._get_trials(*asked)
-        assert [facts(t) for t in found] == [facts(t) for t in expected], asked
-        assert [list(t.params) for t in found] == [list(t.params) for t in expected]
+        arguments = (study._study_id, states, included, above)
+        result, expected = ours._get_trials(*arguments), plain._get_trials(*arguments)
+        assert [facts(t) for t in result] == [facts(t) for t in expected], arguments
+        assert [list(t.params) for t in result] == [list(t.params) for t in expected]
     assert {t.state for t in study.trials} == set(TrialState)
     assert len(study.trials) == 6
     with pytest.raises(KeyError):

@@ -47,9 +47,9 @@ def test_a_changed_chip_is_recovered():
         assert figure.after == pytest.approx(TRUTH[figure.key], rel=1e-6)
     unseen = network(17)
     ours = calibration.profile.estimate(unseen).metrics()
-    theirs = CHIP.with_values(TRUTH).estimate(unseen).metrics()
+    expected = CHIP.with_values(TRUTH).estimate(unseen).metrics()
     for metric in ("energy_uJ", "latency_ms", "area_mm2"):
-        assert ours[metric] == pytest.approx(theirs[metric], rel=1e-6)
+        assert ours[metric] == pytest.approx(expected[metric], rel=1e-6)
     assert max(abs(r.before) for r in calibration.residuals) > 0.05
     assert max(abs(r.after) for r in calibration.residuals) < 1e-6
     assert max(abs(r.left_out) for r in calibration.residuals) < 1e-5
@@ -168,10 +168,10 @@ def test_settings_that_were_changed_come_back_too(tmp_path):
 def test_a_profile_of_the_users_is_written_whole(tmp_path):
     """A calibrated chip calibrated again needs no file but itself."""
     written(tmp_path, fit(CHIP, measured(TRUTH, 4), ["clock"]))
-    mine = load_profile(tmp_path / "mine.toml")
-    profile, tree = written(tmp_path, fit(mine, measured(TRUTH, 4), ["h_tree_area"]))
+    profile_read = load_profile(tmp_path / "mine.toml")
+    profile, tree = written(tmp_path, fit(profile_read, measured(TRUTH, 4), ["h_tree_area"]))
     assert "base" not in tree
-    assert set(tree["values"]) == set(mine.entries)
+    assert set(tree["values"]) == set(profile_read.entries)
     assert load_profile(tmp_path / "mine.toml") == profile
     assert profile.head["title"] == CHIP.head["title"] + ", calibrated"
 

@@ -126,8 +126,8 @@ def test_one_layer_by_hand():
 def test_a_spike_in_a_half_empty_crossbar_costs_half():
     full, half = (one(Layer("a", "linear", 64, n, weight_bits=2)) for n in (32, 16))
     for name in ("crossbar", "adc"):
-        whole, part = (x.energy_J.by_component()[name] for x in (full, half))
-        assert part == pytest.approx(whole / 2, rel=1e-12)
+        full_energy, part = (x.energy_J.by_component()[name] for x in (full, half))
+        assert part == pytest.approx(full_energy / 2, rel=1e-12)
 
 
 def test_rates_of_time_steps_are_averaged_where_they_act():

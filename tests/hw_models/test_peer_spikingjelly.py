@@ -16,7 +16,7 @@ ACTIVE = SCRIPT.with_values({"no_activity": False})
 CLOCKED = ("tile_buffer_pj", "temp_buffer_pj", "sub_pj", "htree_pj", "mem_fetch_pj", "neuron_pj")
 
 
-def theirs(conv, spikes, mode, **figures):
+def expected(conv, spikes, mode, **figures):
     config = spikesim.SpikeSimEnergyConfig(activity_mode=mode, **figures)
     model = nn.Sequential(conv).eval()
     return spikesim.estimate_spikesim_energy(model, spikes, config=config)
@@ -56,7 +56,7 @@ def test_dense_energies_agree(c_in, c_out, kernel, stride, padding, steps, devic
     spikes = spiking(steps, c_in, 8, 8, rate=0.2)
     energy_J = ours(conv, spikes, load_profile(f"spikesim_{device}")).energy_J.total
     assert energy_J * 1e12 == pytest.approx(
-        theirs(conv, spikes, "dense", device=device).energy_total_pj, rel=1e-12
+        expected(conv, spikes, "dense", device=device).energy_total_pj, rel=1e-12
     )
 
 
@@ -66,7 +66,7 @@ def test_event_energies_of_cells_and_converters_agree(rate):
     clocked is priced at nothing: there the two differ on purpose (docs/cost-model.md)."""
     conv = nn.Conv2d(128, 64, 3, stride=3, bias=False)
     spikes = spiking(40, 128, 18, 18, rate=rate)
-    report = theirs(conv, spikes, "event", **dict.fromkeys(CLOCKED, 0.0))
+    report = expected(conv, spikes, "event", **dict.fromkeys(CLOCKED, 0.0))
     parts = ours(conv, spikes, ACTIVE).energy_J.by_component()
     assert parts["crossbar"] * 1e12 == pytest.approx(report.breakdown_pj["xbar_pj"], rel=1e-6)
     converters = (parts["adc"] + parts["mux"]) * 1e12
@@ -82,11 +82,11 @@ def test_where_the_two_differ():
     conv = nn.Conv2d(32, 64, 3, stride=3, bias=False)
     spikes = spiking(10, 32, 9, 9, rate=0.05)
     free = dict.fromkeys(CLOCKED, 0.0)
-    half = theirs(conv, spikes, "event", **free).breakdown_pj["xbar_pj"]
+    half = expected(conv, spikes, "event", **free).breakdown_pj["xbar_pj"]
     own = ours(conv, spikes, ACTIVE).energy_J.by_component()["crossbar"] * 1e12
     assert half == pytest.approx(own, rel=1e-6)  # by the literal, whose price is the whole array's
     cells = ours(conv, spikes, ACTIVE.with_values({"fixed_array": False})).energy_J.by_component()
     assert cells["crossbar"] * 1e12 == pytest.approx(half / 2, rel=0.001)  # 0.003446 is rounded
     silent = spiking(10, 32, 9, 9, rate=0.0005)
-    skipped = theirs(conv, silent, "event").energy_total_pj
+    skipped = expected(conv, silent, "event").energy_total_pj
     assert skipped < ours(conv, silent, ACTIVE).energy_J.total * 1e12 / 2

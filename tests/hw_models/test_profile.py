@@ -80,8 +80,13 @@ def test_the_eighteen_defects_are_switches():
 
 def test_a_base_gives_what_is_not_said(tmp_path):
     head = {key: TREE[key] for key in ("title", "model", "node", "licence", "source", "notes")}
-    mine = head | {"base": "corrected", "values": {}, "options": {"adc": "flash"}, "switches": {}}
-    profile = load_profile(write(mine, tmp_path / "mine.toml"))
+    own_profile = head | {
+        "base": "corrected",
+        "values": {},
+        "options": {"adc": "flash"},
+        "switches": {},
+    }
+    profile = load_profile(write(own_profile, tmp_path / "mine.toml"))
     assert profile.options == {**CHIP.options, "adc": "flash"}
     assert profile.values == CHIP.values
     near = head | {"base": "mine.toml", "values": {}, "options": {}, "switches": {}}

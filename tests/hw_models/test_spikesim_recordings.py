@@ -37,8 +37,8 @@ def cases():
     return [pytest.param(c, id=c["name"]) for c in json.loads(GOLDEN.read_text())["cases"]]
 
 
-def close(ours, theirs):
-    assert ours == pytest.approx(theirs, rel=1e-9)
+def close(ours, recorded):
+    assert ours == pytest.approx(recorded, rel=1e-9)
 
 
 @pytest.mark.parametrize("case", cases())
@@ -70,8 +70,8 @@ def test_recording(case):
         checked += 1
         close(report.energy_J.total * 1e12, energy["total"])
         close([x * 1e12 for x in report.energy_J.by_row()[:-1]], energy["layerwise"])
-        for theirs, value in energy.get("derived_component_breakdown", {}).items():
-            name = {"htree": "h_tree", "mem_fetch": "fetch"}.get(theirs, theirs)
+        for recorded, value in energy.get("derived_component_breakdown", {}).items():
+            name = {"htree": "h_tree", "mem_fetch": "fetch"}.get(recorded, recorded)
             close(report.energy_J.by_component()[name] * 1e12, value)
     if (latency := out.get("latency")) and latency.get("final_ns") is not None:
         checked += 1

@@ -68,8 +68,8 @@ def raise_from(job, check_interrupt):
 
 
 def look_for_secrets(job, check_interrupt):
-    found = [name for name, value in os.environ.items() if "canary" in value]
-    raise ValueError(f"secrets: {found}")
+    result = [name for name, value in os.environ.items() if "canary" in value]
+    raise ValueError(f"secrets: {result}")
 
 
 def refuse(job, check_interrupt):

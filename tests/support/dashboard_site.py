@@ -123,9 +123,9 @@ def serving(database: Path) -> Iterator[Site]:
             assert url.startswith("http://127.0.0.1:"), url
             yield Site(int(url.rstrip("/").rsplit(":", 1)[1]), database)
             process.send_signal(signal.SIGINT)
-            asked = time.monotonic()
+            started = time.monotonic()
             assert process.stdout.readline() == "stopped\n"
-            assert time.monotonic() - asked < dashboard.IDLE_s / 2
+            assert time.monotonic() - started < dashboard.IDLE_s / 2
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()

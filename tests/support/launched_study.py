@@ -36,8 +36,8 @@ class StudyInStore:
         self.url.write_text(f"sqlite:///{self.db}")
         self.url.chmod(0o600)
         (folder / "tiny.toml").write_text(tiny.BUDGETED.format(epochs=epochs, trainings=trainings))
-        code, said = self.nas("create", str(folder / "tiny.toml"))
-        assert code == 0, said
+        code, output = self.nas("create", str(folder / "tiny.toml"))
+        assert code == 0, output
 
     def nas(self, *words: str) -> tuple[int, str]:
         done = CliRunner().invoke(main, words, env={"NAS_STORAGE_FILE": str(self.url)})

@@ -31,9 +31,9 @@ def lif(*shape):
 
 
 def conv(c_out, c_in, side, **more):
-    given = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1, **more}
+    arguments = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1, **more}
     weight = np.ones((c_out, c_in, 3, 3))
-    return nir.Conv2d((side, side), weight, bias=np.zeros(c_out), **given)
+    return nir.Conv2d((side, side), weight, bias=np.zeros(c_out), **arguments)
 
 
 def a_graph():

@@ -32,18 +32,18 @@ def run(*arguments):
 
 
 def document(*arguments):
-    found = run(*arguments, "--json")
-    assert found.exit_code == 0, found.output
-    return json.loads(found.stdout)
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def test_a_layer_list_with_intervals(layers):
-    found = document("cost", layers)
-    for name, value in found["metrics"].items():
-        low, high = found["intervals"][name]
+    result = document("cost", layers)
+    for name, value in result["metrics"].items():
+        low, high = result["intervals"][name]
         assert low <= high
         assert name in ("area_mm2", "throughput_per_s") or low <= value <= high
-    assert found["profile_digest"] == load_profile("corrected").digest
+    assert result["profile_digest"] == load_profile("corrected").digest
     text = run("cost", layers).output
     assert "90 % interval" in text
     assert "layer0" in text
@@ -55,16 +55,16 @@ def test_a_setting_from_the_command_line(layers):
         for more in ((), ("--set", "pooled_sizes=false", "--set", "adc_bits=6"))
     )
     assert plain["crossbars"] == shared["crossbars"]
-    found = run("cost", layers, "--set", "mapping=diagonal")
-    assert found.exit_code == 2
-    assert "one of kernel_split, im2col" in found.output
+    result = run("cost", layers, "--set", "mapping=diagonal")
+    assert result.exit_code == 2
+    assert "one of kernel_split, im2col" in result.output
 
 
 def test_the_difference_of_two_chips(layers):
-    found = document("cost", layers, "--diff", "spikesim_rram", "corrected")
-    assert [s["defect"] for s in found["steps"]][:2] == ["D1", "D2"]
-    moved = sum(s["change"]["energy_uJ"] for s in found["steps"])
-    assert found["before"]["energy_uJ"] + moved == pytest.approx(found["after"]["energy_uJ"])
+    result = document("cost", layers, "--diff", "spikesim_rram", "corrected")
+    assert [s["defect"] for s in result["steps"]][:2] == ["D1", "D2"]
+    moved = sum(s["change"]["energy_uJ"] for s in result["steps"])
+    assert result["before"]["energy_uJ"] + moved == pytest.approx(result["after"]["energy_uJ"])
     text = run("cost", layers, "--diff", "spikesim_rram", "corrected").output
     assert "one_cell_per_weight" in text
     assert max(map(len, text.splitlines())) <= 80
@@ -72,32 +72,32 @@ def test_the_difference_of_two_chips(layers):
 
 def test_how_likely_a_budget_holds(layers):
     low, high = document("cost", layers)["intervals"]["energy_uJ"]
-    found = document(
+    result = document(
         "cost", layers, "--budget", f"energy_uJ={low}", "--budget", f"energy_uJ={high}"
     )
-    assert [b["probability"] for b in found["budgets"]] == pytest.approx([0.05, 0.95], abs=0.002)
+    assert [b["probability"] for b in result["budgets"]] == pytest.approx([0.05, 0.95], abs=0.002)
     assert "of the chips" in run("cost", layers, "--budget", f"energy_uJ={high}").output
-    for wrong, said in [("energy=1", "did you mean"), ("energy_uJ=x", "a number is needed")]:
-        assert said in run("cost", layers, "--budget", wrong).output
+    for wrong, output in [("energy=1", "did you mean"), ("energy_uJ=x", "a number is needed")]:
+        assert output in run("cost", layers, "--budget", wrong).output
 
 
 def test_an_architecture_brings_its_chip(tmp_path):
     cell = dict.fromkeys(("01", "02", "03", "12", "13", "23"), "skip")
     sizes = {"channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2, "weight_bits": 8}
-    found = []
+    result = []
     for size in (32, 128):
         path = tmp_path / f"a{size}.json"
         chip = {"chip": {"crossbar_size": size}}
         path.write_text(json.dumps({"cells": [cell, cell], **sizes, **chip}))
-        found.append(document("cost", path, "--study", STUDY)["metrics"]["crossbars"])
-    assert found[0] > found[1]
+        result.append(document("cost", path, "--study", STUDY)["metrics"]["crossbars"])
+    assert result[0] > result[1]
 
 
 def test_markdown_and_page(layers, tmp_path):
     page = tmp_path / "net.html"
-    found = run("cost", layers, "--markdown", "--html", page)
-    assert found.exit_code == 0
-    assert "| layer0 |" in found.stdout
+    result = run("cost", layers, "--markdown", "--html", page)
+    assert result.exit_code == 0
+    assert "| layer0 |" in result.stdout
     text = page.read_text()
     assert text.count("<svg") == 4
     assert "<script" not in text
@@ -105,7 +105,7 @@ def test_markdown_and_page(layers, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.json", "{", "cannot be read as JSON"),
         ("a.json", "[]", "a table is needed"),
@@ -113,18 +113,18 @@ def test_markdown_and_page(layers, tmp_path):
         ("a.json", '{"cells": []}', "needs --study"),
     ],
 )
-def test_wrong_files(tmp_path, name, text, said):
+def test_wrong_files(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    found = run("cost", tmp_path / name)
-    assert (found.exit_code, said in found.output) == (2, True), found.output
+    result = run("cost", tmp_path / name)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
 
 
 @pytest.mark.training
 def test_census_of_a_study():
-    found = document("census", STUDY, "--limit", 500)
-    assert found["candidates"] == 500
+    result = document("census", STUDY, "--limit", 500)
+    assert result["candidates"] == 500
     budgets = {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
-    assert set(found["within"]) == {*budgets, "training.memory_GiB"}
+    assert set(result["within"]) == {*budgets, "training.memory_GiB"}
     assert "everything" in run("census", STUDY, "--limit", 500).output
 
 
@@ -136,24 +136,24 @@ def test_calibrate(layers, tmp_path):
     table = tmp_path / "m.csv"
     table.write_text(f"workload,latency_ms\nnet.json,{latency}\nnet.json,{latency}\n")
     output = tmp_path / "mine.toml"
-    found = document("calibrate", table, "--fit", "clock", "-o", output)
-    assert found["figures"][0]["after"] == pytest.approx(500, rel=1e-3)
+    result = document("calibrate", table, "--fit", "clock", "-o", output)
+    assert result["figures"][0]["after"] == pytest.approx(500, rel=1e-3)
     assert document("cost", layers, "--profile", output)["metrics"]["latency_ms"] == pytest.approx(
         latency, rel=1e-3
     )
     again = run("calibrate", table, "-o", output)
     assert (again.exit_code, "--force" in again.output) == (2, True)
-    told = run("calibrate", table, "--fit", "clock", "-o", output, "--force").output
-    assert "90 % interval" in told
+    printed = run("calibrate", table, "--fit", "clock", "-o", output, "--force").output
+    assert "90 % interval" in printed
 
 
 def test_digits_of_cells_are_the_operations_of_the_study(tmp_path):
     """2 is conv1x1 to `snasnet5` and conv3x3 to `light3`: nine times the weights of an edge."""
-    path, found = tmp_path / "a.json", []
+    path, result = tmp_path / "a.json", []
     sizes = {"channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2, "weight_bits": 8}
     path.write_text(json.dumps({"cells": ["0002 0000 0000 0000"] * 2, **sizes}))
     for operations in ("snasnet5", "light3"):
         study = tmp_path / f"{operations}.toml"
         study.write_text(Path(STUDY).read_text().replace('"snasnet5"', f'"{operations}"'))
-        found.append(document("cost", path, "--study", study)["metrics"]["parameters"])
-    assert found[1] - found[0] == 8 * (8 * 8 + 16 * 16)
+        result.append(document("cost", path, "--study", study)["metrics"]["parameters"])
+    assert result[1] - result[0] == 8 * (8 * 8 + 16 * 16)

@@ -27,9 +27,9 @@ def run(*arguments):
 
 
 def document(*arguments):
-    found = run(*arguments, "--json")
-    assert found.exit_code == 0, found.output
-    return json.loads(found.stdout)
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def test_every_set_says_what_it_is_and_where_it_is_to_be_had():
@@ -47,11 +47,11 @@ def test_every_set_says_what_it_is_and_where_it_is_to_be_had():
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_one_set_that_is_not_there(name):
-    found, shown = document(name), run(name).output
-    assert found["home"] in shown
-    for file, value in found["published"].items():
+    result, shown = document(name), run(name).output
+    assert result["home"] in shown
+    for file, value in result["published"].items():
         assert f"{value.replace(':', ' ')}  {file}" in shown  # can be copied whole
-    assert (found["parts"]["train"] is None) == (name != "digits")
+    assert (result["parts"]["train"] is None) == (name != "digits")
     assert ("missing" in shown) == (name != "digits")
 
 
@@ -74,20 +74,20 @@ def put_fashion(folder):
 
 def test_files_that_are_not_official_end_it(folder):
     put_fashion(folder)
-    found = run("fashion_mnist")
-    assert found.exit_code == 2
+    result = run("fashion_mnist")
+    assert result.exit_code == 2
     expected = DATASETS["fashion_mnist"].published["train-images-idx3-ubyte.gz"]
-    assert expected.removeprefix("sha256:") in found.output
-    assert "train-images-idx3-ubyte.gz" in found.output
+    assert expected.removeprefix("sha256:") in result.output
+    assert "train-images-idx3-ubyte.gz" in result.output
 
 
 def test_a_damaged_archive_is_not_a_missing_one(folder):
     (folder / "tiny-imagenet-200.zip").write_bytes(b"PK\x03\x04")
-    found = run("tiny_imagenet_200")
-    assert found.exit_code == 2
+    result = run("tiny_imagenet_200")
+    assert result.exit_code == 2
     expected = DATASETS["tiny_imagenet_200"].published["tiny-imagenet-200.zip"]
-    assert "tiny-imagenet-200.zip: not the official file, or damaged" in found.output
-    assert expected.removeprefix("sha256:") in found.output
+    assert "tiny-imagenet-200.zip: not the official file, or damaged" in result.output
+    assert expected.removeprefix("sha256:") in result.output
 
 
 def test_counting_reads_no_pixel_and_reading_fills_the_cache(folder, monkeypatch, tmp_path):
@@ -108,10 +108,10 @@ def test_a_folder_of_pictures_says_what_a_study_must(folder):
         (folder / "pets" / name).mkdir(parents=True)
         for i in range(10):
             Image.new("RGB", (6, 8)).save(folder / "pets" / name / f"{i}.png")
-    found = run("image_folder", "--archive", "pets")
-    assert found.exit_code == 0
+    result = run("image_folder", "--archive", "pets")
+    assert result.exit_code == 0
     for line in ("size = 6", "classes = 2", "resize = true", "validation_samples = 2"):
-        assert line in found.output.splitlines()
+        assert line in result.output.splitlines()
     read = document(
         "image_folder", "--archive", "pets", "--size", 6, "--classes", 2, "--resize", "--read"
     )
@@ -122,7 +122,7 @@ def test_a_folder_of_pictures_says_what_a_study_must(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("mnst",), "did you mean 'mnist'?"),
         (("image_folder",), "needs data.archive"),
@@ -132,7 +132,7 @@ def test_a_folder_of_pictures_says_what_a_study_must(folder):
         (("cifar10", "--size", "8"), "only for image_folder"),
     ],
 )
-def test_wrong_questions(arguments, said):
-    found = run(*arguments)
-    assert found.exit_code == 2
-    assert said in found.output
+def test_wrong_questions(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output

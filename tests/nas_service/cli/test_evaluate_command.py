@@ -57,21 +57,21 @@ def place(tmp_path):
     return run
 
 
-def document(found):
-    assert found.exit_code in (0, 3), found.output
-    return json.loads(found.stdout)
+def document(result):
+    assert result.exit_code in (0, 3), result.output
+    return json.loads(result.stdout)
 
 
 def test_everything_that_is_measured_is_told(place):
-    found = document(done := place(PLAIN, "--json"))
+    result = document(done := place(PLAIN, "--json"))
     assert done.exit_code == 0
-    assert (found["study"], found["outcome"]) == ("tiny", "trained")
-    assert (found["seed"], found["fidelity"]) == (4, 2)
-    metrics = found["metrics"]
+    assert (result["study"], result["outcome"]) == ("tiny", "trained")
+    assert (result["seed"], result["fidelity"]) == (4, 2)
+    metrics = result["metrics"]
     assert metrics["accuracy"] > 0.15
     assert 0.01 < metrics["spike_rate"] < 0.9
-    assert found["violations"]["parameters"] == pytest.approx(metrics["parameters"] / 20000 - 1)
-    assert Architecture.from_json(found["architecture"]).cells == (CHAIN, CHAIN)
+    assert result["violations"]["parameters"] == pytest.approx(metrics["parameters"] / 20000 - 1)
+    assert Architecture.from_json(result["architecture"]).cells == (CHAIN, CHAIN)
     assert "epoch 2 of 2" in done.stderr
 
 
@@ -80,9 +80,9 @@ def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
     (tmp_path / "tiny.toml").write_text(STUDY.replace("{rate}", "0.9"))
     spec = load_spec(tmp_path / "tiny.toml")
     store = Store(url := f"sqlite:///{tmp_path}/nas.db", create=True)
-    bench = Evaluator.open(spec, Path())
-    search = create(store, check(spec), bench.data_digest)
-    Worker(search, bench, print).run()
+    evaluator = Evaluator.open(spec, Path())
+    search = create(store, check(spec), evaluator.data_digest)
+    Worker(search, evaluator, print).run()
     trial = next(c for c in read(search).candidates if c.outcome == "trained").trial
     words = ["show", "tiny", str(trial), "--storage", url, "--json"]
     shown = CliRunner().invoke(main, words).stdout
@@ -131,11 +131,11 @@ def test_budgets_and_reasons_have_an_exit_code(place):
 def test_a_repair_is_one_of_the_studys_candidates(place):
     """Two skips have nothing to leave out, so the sizes have to change; of another space none."""
     skip = {**PLAIN, "cells": ["0001 0000 0000 0000"] * 2, "channels": 8}
-    whole = document(place(skip, "--json", "--no-train"))["metrics"]["parameters"]
-    tight = ("at_most = 20000", f"at_most = {int(whole) - 1}")
-    found = document(place(skip, "--json", edit=tight))
-    assert found["reason"].partition("; fits with ")[2] == "head_pool 2 -> 4"
-    assert found["repair"]["head_pool"] == 4
+    trained_in_full = document(place(skip, "--json", "--no-train"))["metrics"]["parameters"]
+    tight = ("at_most = 20000", f"at_most = {int(trained_in_full) - 1}")
+    result = document(place(skip, "--json", edit=tight))
+    assert result["reason"].partition("; fits with ")[2] == "head_pool 2 -> 4"
+    assert result["repair"]["head_pool"] == 4
     other = document(
         place({**skip, "channels": 7}, "--json", edit=("at_most = 20000", "at_most = 9"))
     )
@@ -153,10 +153,10 @@ OUTSIDE = Architecture(
 
 def test_it_need_not_be_of_the_studys_space(place):
     """Other operations, sizes, directions, bits and chip settings, as long as they fit."""
-    found = document(place(OUTSIDE.to_json(), "--json"))
-    assert found["outcome"] == "trained"
-    assert Architecture.from_json(found["architecture"]) == OUTSIDE
-    assert found["digest"] == OUTSIDE.digest
+    result = document(place(OUTSIDE.to_json(), "--json"))
+    assert result["outcome"] == "trained"
+    assert Architecture.from_json(result["architecture"]) == OUTSIDE
+    assert result["digest"] == OUTSIDE.digest
     space = single_candidate(load_spec_of(place), OUTSIDE, "x").build_space()
     assert space.sizes["hidden"] == (20,)
     assert [v for _, v in space.chip] == [(32,), (5,)]
@@ -212,14 +212,14 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "said"), HOSTILE, ids=[f"{s[:40]}" for _, s in HOSTILE])
-def test_wrong_files_are_named_with_their_key(place, content, said):
+@pytest.mark.parametrize(("content", "message"), HOSTILE, ids=[f"{s[:40]}" for _, s in HOSTILE])
+def test_wrong_files_are_named_with_their_key(place, content, message):
     done = place(content)
     assert done.exit_code == 2, done.output
     assert "Traceback" not in done.output
     (line, *_) = done.stderr.splitlines()
     assert "space.json: " in line, "the name of the file is whole"
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_settings_of_the_chip_are_said_once(place):

@@ -24,15 +24,15 @@ def routes(reading: bool) -> list[tuple[str, str]]:
         "<artifact_id:re:[0-9a-fA-F-]+>": "0",
         "<:re:(/.*)?>": "/studies/1",
     }
-    found = []
+    result = []
     for route in app.routes:
         path = route.rule
         for placeholder, value in names.items():
             path = path.replace(placeholder, value)
         assert "<" not in path, f"a new kind of route: {path}"
         if (route.method == "GET") == reading:
-            found.append((route.method, path))
-    return found
+            result.append((route.method, path))
+    return result
 
 
 BODIES = {

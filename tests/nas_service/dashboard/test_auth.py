@@ -41,9 +41,9 @@ def status(app, authorization, method="GET", host="localhost:8080"):
     }
     if authorization is not None:
         environ["HTTP_AUTHORIZATION"] = authorization
-    told = []
-    body = b"".join(app(environ, lambda *words: told.extend(words)))
-    return int(told[0][:3]), dict(told[1]), body
+    response = []
+    body = b"".join(app(environ, lambda *words: response.extend(words)))
+    return int(response[0][:3]), dict(response[1]), body
 
 
 @pytest.mark.parametrize("name", ["nas", "", "anyone"])
@@ -74,7 +74,7 @@ def test_the_token_opens_neither_writing_nor_other_names(app):
 
 
 @pytest.mark.parametrize(
-    ("text", "rights", "said"),
+    ("text", "rights", "message"),
     [
         (TOKEN, 0o644, "chmod 600"),
         (TOKEN, 0o620, "chmod 600"),
@@ -83,11 +83,11 @@ def test_the_token_opens_neither_writing_nor_other_names(app):
         ("é" * 40, 0o600, "ascii"),
     ],
 )
-def test_a_file_that_holds_no_secret_is_refused(tmp_path, text, rights, said):
+def test_a_file_that_holds_no_secret_is_refused(tmp_path, text, rights, message):
     path = tmp_path / "token"
     path.write_text(text)
     path.chmod(rights)
-    with pytest.raises(NasError, match=said):
+    with pytest.raises(NasError, match=message):
         read_token(path)
 
 
@@ -131,6 +131,6 @@ def test_without_a_token_the_command_stays_on_the_loopback(tmp_path):
     storage = f"sqlite:///{tmp_path}/nas.db"
     (tmp_path / "short").write_text("secret")
     (tmp_path / "short").chmod(0o600)
-    for words, said in (((), "no such file"), (("--token-file", f"{tmp_path}/short"), "6 char")):
+    for words, message in (((), "no such file"), (("--token-file", f"{tmp_path}/short"), "6 char")):
         done = CliRunner().invoke(main, ["dashboard", "--storage", storage, *words])
-        assert said in done.output
+        assert message in done.output

@@ -72,9 +72,9 @@ def test_studies_of_others_need_no_outcome(storage: RDBStorage) -> None:
 
 
 def test_an_outcome_in_the_words_of_others_is_none_of_ours() -> None:
-    theirs = create_trial(value=1.0, user_attrs={"outcome": "fine"})
-    assert results([theirs]) == [theirs]
-    assert listed(theirs) == []
+    foreign = create_trial(value=1.0, user_attrs={"outcome": "fine"})
+    assert results([foreign]) == [foreign]
+    assert listed(foreign) == []
 
 
 def test_among_our_trials_one_without_outcome_is_no_result() -> None:
@@ -84,8 +84,8 @@ def test_among_our_trials_one_without_outcome_is_no_result() -> None:
 
 def test_only_what_is_trained_equally_far_is_a_result() -> None:
     """As in successive halving: three of one epoch, one of which goes on to the third."""
-    told = [("trained", 1.0), ("trained", 1.0), ("trained", 1.0)]
-    first = [create_trial(value=n, user_attrs=attributes(*t)) for n, t in enumerate(told)]
+    outcomes = [("trained", 1.0), ("trained", 1.0), ("trained", 1.0)]
+    first = [create_trial(value=n, user_attrs=attributes(*t)) for n, t in enumerate(outcomes)]
     assert results(first) == first
     further = create_trial(value=9.0, user_attrs=attributes("continued", 3.0))
     assert results([*first, further]) == [further]

@@ -39,13 +39,13 @@ def spec(**changes):
 
 
 @pytest.fixture(scope="module")
-def bench():
+def evaluator():
     return Evaluator.open(spec(), Path())
 
 
 @pytest.fixture(scope="module")
-def planned(bench):
-    return ablation.plan(bench, samples=3, seed=3)
+def planned(evaluator):
+    return ablation.plan(evaluator, samples=3, seed=3)
 
 
 def test_a_pair_differs_in_the_edges_of_its_operation_alone(planned):
@@ -60,19 +60,19 @@ def test_a_pair_differs_in_the_edges_of_its_operation_alone(planned):
             assert all(x == y for x, y in kept if x != p.operation)
 
 
-def test_every_network_keeps_the_budgets_and_is_trained_once(bench, planned):
+def test_every_network_keeps_the_budgets_and_is_trained_once(evaluator, planned):
     networks = planned.networks
-    assert all(bench.screen(n.architecture, 3).reason == "" for n in networks)
+    assert all(evaluator.screen(n.architecture, 3).reason == "" for n in networks)
     assert len({n.architecture.digest for n in networks}) == len(networks) <= 2 * len(planned.pairs)
     assert {n.seed for n in networks} == {3}
     assert 0 < planned.refused < planned.drawn
 
 
-def test_as_many_pairs_as_asked_for_and_the_same_again(bench, planned):
+def test_as_many_pairs_as_asked_for_and_the_same_again(evaluator, planned):
     for name in planned.operations:
         assert sum(p.operation == name for p in planned.pairs) == 3 - planned.alone[name]
-    assert ablation.plan(bench, samples=3, seed=3) == planned
-    assert ablation.plan(bench, samples=3, seed=4).pairs != planned.pairs
+    assert ablation.plan(evaluator, samples=3, seed=3) == planned
+    assert ablation.plan(evaluator, samples=3, seed=4).pairs != planned.pairs
 
 
 def test_backward_edges_and_shared_cells():

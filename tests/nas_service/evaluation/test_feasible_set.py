@@ -175,12 +175,12 @@ def test_a_census_of_a_large_space_counts_what_it_can():
     space = {"operations": operations, "cells": 1}
     limits = at_most(0.1, **space) + at_most(0.05, ["energy_uJ"], **space)
     spec = spec_of(limits, **space)
-    whole, part = census(spec, limit=10**6), census(spec, limit=400)
+    complete, part = census(spec, limit=10**6), census(spec, limit=400)
     assert (part.counted, part.candidates) == (("parameters",), 400)
     assert part.survivors == counted(Budgets.of(spec)).count
-    assert 0.001 < whole.feasible < part.survivors / spec.build_space().size < 0.3
-    assert part.feasible == pytest.approx(whole.feasible, rel=0.2)
-    assert whole.survivors is None
+    assert 0.001 < complete.feasible < part.survivors / spec.build_space().size < 0.3
+    assert part.feasible == pytest.approx(complete.feasible, rel=0.2)
+    assert complete.survivors is None
     none = spec_of([{"metric": "parameters", "at_most": 1}], **space)
     assert census(none, limit=50).feasible == census(none, limit=50).survivors == 0
     assert census(none, limit=10).survivors is None  # not worth it

@@ -97,8 +97,8 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
     if kind == "sure":
         bounds[2]["confidence"] = 0.9
     space = SMALL | ({"weight_bits": 8, "channels": [2, 4]} if kind == "sure" else {})
-    bench = Evaluator.open(spec_of(bounds, space, **hardware), Path())
-    budgets, space = bench.budgets, bench.workloads.space
+    evaluator = Evaluator.open(spec_of(bounds, space, **hardware), Path())
+    budgets, space = evaluator.budgets, evaluator.workloads.space
     everything = batch_of_numbers(space, np.arange(space.size))
     kept = np.flatnonzero(budgets.excess(budgets.costed(everything)) <= 0)
     assert 0 < len(kept) < 0.5 * space.size
@@ -107,7 +107,7 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
     sizes = set()
     for n in rng.integers(space.size, size=25).tolist():
         a = everything.architecture(space, n)
-        screened = bench.screen(a, 0)
+        screened = evaluator.screen(a, 0)
         assert (screened.reason == "") == (n in set(kept.tolist()))
         if not screened.reason:
             assert screened.repair == {}
@@ -123,7 +123,7 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
             repaired = batch_of_codes(space, np.array([space.codes(repaired_by.architecture)]))
             away = abs(budgets.costed(repaired).work[0] - own)
             assert away == np.abs(work - own).min()
-        assert bench.screen(repaired_by.architecture, 0).reason == ""
+        assert evaluator.screen(repaired_by.architecture, 0).reason == ""
         assert screened.reason.endswith(f"; fits with {repaired_by}")
         assert screened.repair == space.parameters(repaired_by.architecture)
         sizes.add(len(repaired_by.changes))
@@ -133,14 +133,14 @@ def test_repairs_pass_the_screening_and_nothing_smaller_does(kind):
 @settings(max_examples=5, derandomize=True, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["digits", "cifar10", "backward"]))
 def test_the_shipped_studies(seed, name):
-    bench = _shipped()[name]
-    drawn = sample_batch(bench.workloads.space, 5, seed)
+    evaluator = _shipped()[name]
+    drawn = sample_batch(evaluator.workloads.space, 5, seed)
     for n in range(5):
-        a = drawn.architecture(bench.workloads.space, n)
-        screened = bench.screen(a, 0)
+        a = drawn.architecture(evaluator.workloads.space, n)
+        screened = evaluator.screen(a, 0)
         if screened.repair:
-            fits = parameters_drawn(bench.workloads.space, screened.repair)
-            assert bench.screen(fits, 0).reason == ""
+            fits = parameters_drawn(evaluator.workloads.space, screened.repair)
+            assert evaluator.screen(fits, 0).reason == ""
         elif screened.reason:
             assert "; no repair found by up to 6 changes" in screened.reason
 
@@ -174,15 +174,15 @@ def test_batches_are_screened_as_one_by_one():
     bounds[0]["confidence"], bounds[1]["confidence"] = 0.9, 0.8
     bounds[2]["at_least"] = bounds[2].pop("at_most") / 1.1
     bounds += [{"metric": "energy_delay_nJs", "at_least": 1e-9}]
-    bench = Evaluator.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
-    drawn = sample_batch(bench.workloads.space, 16, seed=1)
-    costed = bench.budgets.costed(drawn)
-    violations, over = bench.budgets.violations(costed), bench.budgets.excess(costed)
+    evaluator = Evaluator.open(spec_of(bounds, space, memory_GiB=0.02, chips=chips), Path())
+    drawn = sample_batch(evaluator.workloads.space, 16, seed=1)
+    costed = evaluator.budgets.costed(drawn)
+    violations, over = evaluator.budgets.violations(costed), evaluator.budgets.excess(costed)
     assert list(violations) == ["connected", MEMORY, "energy_uJ@0.9", "area_mm2@0.8",
                            "throughput_per_s"]  # fmt: skip
     for n in range(16):
-        a = drawn.architecture(bench.workloads.space, n)
-        screened = bench.screen(a, 0)
+        a = drawn.architecture(evaluator.workloads.space, n)
+        screened = evaluator.screen(a, 0)
         assert (over[n] > 0) == bool(screened.reason)
         for name, value in screened.bounds.items():
             assert costed.metrics[name][n] == pytest.approx(value, rel=1e-9)
@@ -204,16 +204,16 @@ def test_batches_are_screened_as_one_by_one():
 
 
 def test_what_cannot_be_repaired_says_so():
-    bench = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
-    a = next(iter(bench.workloads.space))
-    reason = bench.screen(a, 0).reason
+    evaluator = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
+    a = next(iter(evaluator.workloads.space))
+    reason = evaluator.screen(a, 0).reason
     assert reason == "no path from input to output; no repair found by up to 6 changes"
 
 
 def test_a_path_is_a_repair():
-    bench = Evaluator.open(spec_of([]), Path())
-    a = next(iter(bench.workloads.space))
-    screened = bench.screen(a, 0)
+    evaluator = Evaluator.open(spec_of([]), Path())
+    a = next(iter(evaluator.workloads.space))
+    screened = evaluator.screen(a, 0)
     assert screened.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
 
 
@@ -234,12 +234,12 @@ def test_beyond_pairs_a_beam_looks_on():
 
 
 def test_one_of_another_space_has_no_repair():
-    bench = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
+    evaluator = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
     skip = Cell(("skip",) * 6)
     other = Architecture((skip,), 5, 4, 8, 2, 8)
     with pytest.raises(SpecError, match="channels = 5"):
-        repair(bench.budgets, other)
-    reason = bench.screen(other, 0).reason
+        repair(evaluator.budgets, other)
+    reason = evaluator.screen(other, 0).reason
     assert reason.startswith("parameters ")
     assert ";" not in reason
 

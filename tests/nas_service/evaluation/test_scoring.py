@@ -64,7 +64,7 @@ def spec(scoring="int8", training=(), **tables):
     return parse_spec(json.dumps(tree), "x")
 
 
-def bench(*args, **tables):
+def evaluator_of(*args, **tables):
     return Evaluator.open(spec(*args, **tables), Path())
 
 
@@ -77,15 +77,17 @@ NIGHTLY = {f"{bits} bits" for bits in range(3, 8)}  # "bits by part" has all of 
 def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
     """The same float32 currents in every layer, so that not one answer differs."""
     architecture, tables = KINDS[kind]
-    there = bench(**tables)
-    trained = there.train(there.screen(architecture, 1), tmp_path / "a")
-    network = there.network(architecture)
+    evaluator = evaluator_of(**tables)
+    trained = evaluator.train(evaluator.screen(architecture, 1), tmp_path / "a")
+    network = evaluator.network(architecture)
     load_weights(network, tmp_path / "a")
-    held_out = there.images.data.validation
+    held_out = evaluator.images.data.validation
     twin = deployed(network)
     assert trained.accuracy == accuracy(twin, StoredImages(held_out)) > 0.2
-    test = there.images.test(SMALL.time_steps)
-    assert there.test_accuracy(architecture, tmp_path / "a") == accuracy(twin, StoredImages(test))
+    test = evaluator.images.test(SMALL.time_steps)
+    assert evaluator.test_accuracy(architecture, tmp_path / "a") == accuracy(
+        twin, StoredImages(test)
+    )
     images, labels = all_images(held_out)
     with torch.inference_mode():
         answers, deployed_, float_answers = (
@@ -106,31 +108,35 @@ def test_accuracy_is_that_of_the_deployed_network_exactly(kind, tmp_path):
 @exact_here
 def test_convolutions_are_scored_on_bytes(monkeypatch):
     """On the rungs, at the end and on the test images: none of them in float."""
-    there, used = bench(training={"rungs": [1]}), []
+    evaluator, used = evaluator_of(training={"rungs": [1]}), []
     sums = Int8Convolution.sums
     monkeypatch.setattr(Int8Convolution, "sums", lambda m, x: used.append(len(x)) or sums(m, x))
-    trained = there.train(there.screen(SMALL, 1))
+    trained = evaluator.train(evaluator.screen(SMALL, 1))
     assert [n for n, _ in trained.curve] == [1, 2]
-    images = len(there.images.data.validation) * SMALL.time_steps
-    convolutions = len(integer_matrices(deployed(there.network(SMALL)))) - 3
+    images = len(evaluator.images.data.validation) * SMALL.time_steps
+    convolutions = len(integer_matrices(deployed(evaluator.network(SMALL)))) - 3
     assert sum(used) == 2 * images * convolutions
     monkeypatch.undo()
-    plain = bench("fp32")
-    assert plain.spec.differences(there.spec) == ["quantization.scoring", "training.rungs"]
+    plain = evaluator_of("fp32")
+    assert plain.spec.differences(evaluator.spec) == ["quantization.scoring", "training.rungs"]
 
 
 def test_scoring_is_no_part_of_a_training(tmp_path):
     """One is continued whatever it is scored with, to the same weights."""
-    bench("fp32", training={"until": 1}).train(bench().screen(SMALL, 1), tmp_path / "a")
-    there = bench()
+    evaluator_of("fp32", training={"until": 1}).train(
+        evaluator_of().screen(SMALL, 1), tmp_path / "a"
+    )
+    evaluator = evaluator_of()
     epochs = []
-    there.train(there.screen(SMALL, 1), tmp_path / "a", on_epoch=lambda n, loss: epochs.append(n))
+    evaluator.train(
+        evaluator.screen(SMALL, 1), tmp_path / "a", on_epoch=lambda n, loss: epochs.append(n)
+    )
     assert epochs == [2]
 
 
 def test_a_diverged_training_stays_one():
-    there = bench(training={"learning_rate": 1e9, "rungs": [1]})
-    assert there.train(there.screen(SMALL, 1)).outcome == "diverged"
+    evaluator = evaluator_of(training={"learning_rate": 1e9, "rungs": [1]})
+    assert evaluator.train(evaluator.screen(SMALL, 1)).outcome == "diverged"
 
 
 WIDE = SPACE | {"channels": 1024, "head_pool": 1, "cells": 4}
@@ -164,12 +170,12 @@ def test_what_cannot_be_scored_so_is_refused(tables, message):
 def test_the_bound_on_sums_is_above_every_candidate():
     """The widest candidate of a space with all weights at their largest, as `check` reckons it."""
     space = {"operations": ["skip", "sepconv3x3", "conv3x3"], "head_pool": [1, 4], "hidden": 200}
-    there = bench(space=SPACE | space)
-    check(there.spec)
+    evaluator = evaluator_of(space=SPACE | space)
+    check(evaluator.spec)
     cells = (Cell(("conv3x3",) * 6), Cell(("sepconv3x3",) * 6))
     widest = Architecture(cells, 8, 4, 200, 3, 8)
     sums = {}
-    for name, matrix in integer_matrices(deployed(there.network(widest))).items():
+    for name, matrix in integer_matrices(deployed(evaluator.network(widest))).items():
         matrix.weight.fill_(127)
         sums[name] = matrix.largest_sum() // 127
     cell0 = [n for name, n in sums.items() if name.startswith("body.cell0")]

@@ -24,7 +24,7 @@ SMALL = Architecture((SKIP, SKIP), 4, 4, 16, 2, 8)
 PARAMETERS = 44 + 312 + 144 + 170
 
 
-def bench(constraints=(), **training):
+def evaluator_of(constraints=(), **training):
     tree = {
         "name": "x",
         "space": {"channels": 4, "head_pool": 4, "hidden": 16, "time_steps": 2},
@@ -37,7 +37,7 @@ def bench(constraints=(), **training):
 
 
 def test_a_sound_candidate_has_no_reason():
-    screened = bench([{"metric": "parameters", "at_most": PARAMETERS}]).screen(SMALL, seed=5)
+    screened = evaluator_of([{"metric": "parameters", "at_most": PARAMETERS}]).screen(SMALL, seed=5)
     assert (screened.outcome, screened.reason, screened.seed, screened.chance) == (
         "rejected",
         "",
@@ -52,16 +52,16 @@ def test_a_sound_candidate_has_no_reason():
 def test_no_path():
     for cells in ((SKIP, DEAD), (DEAD, SKIP)):
         candidate = Architecture(cells, 4, 4, 16, 2, 8)
-        reason = bench().screen(candidate, seed=0).reason
+        reason = evaluator_of().screen(candidate, seed=0).reason
         assert reason.startswith("no path from input to output; fits with cell")
 
 
 def test_over_budget_says_by_how_much():
     """670 parameters of 335 are 100 % too many."""
     budgets = [{"metric": "parameters", "at_most": PARAMETERS / 2}]
-    screened = bench(budgets).screen(SMALL, seed=0)
+    screened = evaluator_of(budgets).screen(SMALL, seed=0)
     assert screened.reason.partition(";")[0] == "parameters 100 % over budget"
-    assert Measured.of(bench(budgets).spec, screened).violations == {"parameters": 1.0}
+    assert Measured.of(evaluator_of(budgets).spec, screened).violations == {"parameters": 1.0}
 
 
 def test_every_broken_budget_is_named():
@@ -70,27 +70,27 @@ def test_every_broken_budget_is_named():
         {"metric": "area_mm2", "at_most": 1000},
         {"metric": "latency_ms", "at_most": 1e-6},
     ]
-    reason = bench(budgets).screen(SMALL, seed=0).reason.partition(";")[0]
+    reason = evaluator_of(budgets).screen(SMALL, seed=0).reason.partition(";")[0]
     assert [part.split()[0] for part in reason.split(", ")] == ["parameters", "latency_ms"]
 
 
 def test_unmeasured_budgets_reject_nobody():
     budgets = [{"metric": "accuracy", "at_least": 0.99}, {"metric": "spike_rate", "at_most": 0.01}]
-    assert bench(budgets).screen(SMALL, seed=0).reason == ""
+    assert evaluator_of(budgets).screen(SMALL, seed=0).reason == ""
 
 
 def test_memory():
     """By hand: 10 numbers a parameter; 4 of 256 + 512 + 16 + 10 outputs; 4 * 8 * 8 and 8 * 4 * 4
     neurons after the cells, each 6 times and twice for each of 6 skips; 2 steps of 160 images.
     """
-    small = bench(memory_GiB=1e-4)
+    small = evaluator_of(memory_GiB=1e-4)
     reason = small.screen(SMALL, seed=0).reason
     assert reason.startswith("training needs about 0.013 GiB of 0.0001")
     need = training_memory_B(SMALL, small.workload(SMALL), 64)
     maps = 4 * 8 * 8 + 8 * 4 * 4
     assert need == 4 * (10 * PARAMETERS + (5 * 794 + maps * (6 + 12)) * 2 * 160)
     assert training_memory_B(SMALL, small.workload(SMALL), 320) > 1.9 * need
-    assert bench(memory_GiB=need / 2**30).screen(SMALL, seed=0).reason == ""
+    assert evaluator_of(memory_GiB=need / 2**30).screen(SMALL, seed=0).reason == ""
 
 
 def test_memory_of_maximum_poolings_and_backward_edges():
@@ -98,7 +98,7 @@ def test_memory_of_maximum_poolings_and_backward_edges():
 
     def need(*operations):
         a = replace(SMALL, cells=(Cell(operations),) * 2)
-        return training_memory_B(a, bench().workload(a), 64)
+        return training_memory_B(a, evaluator_of().workload(a), 64)
 
     maps = 4 * 2 * 160 * (4 * 8 * 8 + 8 * 4 * 4)
     skips, skip = need(*["skip"] * 6), ["skip"] * 5
@@ -110,17 +110,17 @@ def test_memory_of_maximum_poolings_and_backward_edges():
 def test_a_candidate_too_large_is_refused_before_it_is_made():
     """A petabyte: nothing of it is ever allocated."""
     wide = replace(SMALL, cells=(Cell(("conv3x3",) * 6),) * 2, channels=2**14)
-    large = bench()
+    large = evaluator_of()
     assert training_memory_B(wide, large.workload(wide), 64) > 2**36
     assert large.screen(wide, seed=0).reason.startswith("training needs about ")
 
 
 def test_a_machine_with_too_little_memory_says_so(caplog):
-    bench(memory_GiB=1e9)
+    evaluator_of(memory_GiB=1e9)
     (message,) = caplog.messages
     assert message.startswith("training.memory_GiB = 1e+09, but this machine has ")
     caplog.clear()
-    bench(memory_GiB=0.01)
+    evaluator_of(memory_GiB=0.01)
     assert caplog.messages == []
 
 
@@ -128,7 +128,7 @@ PEAK = """
 import os, resource, sys, torch
 sys.path.insert(0, sys.argv[1])
 torch.set_num_threads(1)
-from test_screener import BIG, SMALL, bench, training_memory_B
+from test_screener import BIG, SMALL, evaluator_of, training_memory_B
 from nas_service.data.batches import ImageTensors
 from nas_service.snn.trace import trace
 from nas_service.snn.training import Recipe, accuracy, fit
@@ -137,15 +137,15 @@ def peak_B():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 def train(a, count):
-    network = there.network(a)
+    network = evaluator.network(a)
     images = ImageTensors(torch.rand(count, 1, 8, 8), torch.arange(count) % 10)
     list(fit(network, images, Recipe(1, 64, 0.01, 0.0), 0))
     accuracy(network, images)
 
-there = bench()
+evaluator = evaluator_of()
 train(SMALL, 64)
 for name, a in BIG.items():
-    bound = training_memory_B(a, trace(a, there.images.source.task), 64)
+    bound = training_memory_B(a, trace(a, evaluator.images.source.task), 64)
     if os.fork() == 0:
         train(SMALL, 64)  # touches the pages of all libraries
         before = peak_B()
@@ -188,19 +188,21 @@ def test_the_bound_on_memory_holds():
 
 def test_no_path_comes_before_budgets():
     candidate = Architecture((DEAD, DEAD), 4, 4, 16, 2, 8)
-    screened = bench([{"metric": "parameters", "at_most": 1}], memory_GiB=1e-9).screen(candidate, 0)
+    screened = evaluator_of([{"metric": "parameters", "at_most": 1}], memory_GiB=1e-9).screen(
+        candidate, 0
+    )
     assert screened.reason.startswith("no path from input to output;")
 
 
 def test_unknown_data_set_names_the_known():
-    tree = json.loads(bench().spec.model_dump_json())
+    tree = json.loads(evaluator_of().spec.model_dump_json())
     tree["data"]["name"] = "digit"
     with pytest.raises(SpecError, match="did you mean 'digits'"):
         Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
 def hardware(constraints=(), **changes):
-    tree = json.loads(bench(constraints).spec.model_dump_json())
+    tree = json.loads(evaluator_of(constraints).spec.model_dump_json())
     tree["hardware"] |= changes
     return Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 

@@ -33,7 +33,7 @@ def parent(pid: int) -> int:
 def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
     """The nanny starts another Dask worker, Dask gives it the task, the store the trial."""
     study = StudyInStore(tmp_path, epochs=8, trainings=3)
-    killed, said = [], []
+    killed, messages = [], []
 
     def kill() -> None:
         wait_until(lambda: study.rows(TRAINING))
@@ -45,12 +45,12 @@ def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
         killer = threading.Thread(target=kill)
         killer.start()
         task = dask.new_task("tiny", str(tmp_path), str(study.url), False)
-        reason = dask.launch(client, task, 2, said.append)
+        reason = dask.launch(client, task, 2, messages.append)
         killer.join()
     assert killed
     assert set(killed) <= pids
     assert "budget" in reason
-    assert sum(text.startswith("worker on tcp://") for text in said) == 2
+    assert sum(text.startswith("worker on tcp://") for text in messages) == 2
     assert study.rows(TRAINED) == [(3, 3)]
 
 
@@ -76,18 +76,18 @@ def test_a_worker_that_cannot_start_is_told_of(tmp_path, cluster):
 
 def test_what_the_cluster_is_shown_is_no_secret(tmp_path):
     task = dask.new_task("tiny", "/data", "/home/me/url", True)
-    given = {"NAS_STORAGE": "postgresql://u:canary@h/d", "PATH": "/bin"}
+    variables = {"NAS_STORAGE": "postgresql://u:canary@h/d", "PATH": "/bin"}
     assert "canary" not in repr(task) + repr(task.command)
-    found = task.environment(given)
-    assert "NAS_STORAGE" not in found
-    assert found["NAS_STORAGE_FILE"] == "/home/me/url"
-    assert found["OMP_NUM_THREADS"] == "1"
+    result = task.environment(variables)
+    assert "NAS_STORAGE" not in result
+    assert result["NAS_STORAGE_FILE"] == "/home/me/url"
+    assert result["OMP_NUM_THREADS"] == "1"
     with pytest.raises(NasError, match="neither"):
         dask.new_task("tiny", "/data", None, True).environment({"PATH": "/bin"})
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ((), "one of --scheduler and --local"),
         (("--scheduler", "tcp://127.0.0.1:1", "--local", "2"), "one of --scheduler and --local"),
@@ -96,29 +96,29 @@ def test_what_the_cluster_is_shown_is_no_secret(tmp_path):
         (("--local", "2", "--storage", "postgresql://u:canary@h/d"), "command line"),
     ],
 )
-def test_dask_s_options(words, said):
+def test_dask_s_options(words, message):
     done = CliRunner().invoke(main, ["launch", "dask", "tiny", *words])
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
     assert "canary" not in done.output
 
 
 def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
     pytest.importorskip("cryptography")
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
-    code, said = study.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
-    assert code == 0, said
-    assert said.count("worker on tls://127.0.0.1:") == 2
-    assert said.endswith("end: budget spent: 2 trainings\n")
+    code, output = study.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
+    assert code == 0, output
+    assert output.count("worker on tls://127.0.0.1:") == 2
+    assert output.endswith("end: budget spent: 2 trainings\n")
     assert study.rows(TRAINED) == [(2, 2)]
 
 
 def test_a_cluster_that_others_could_talk_to_is_not_made(tmp_path, monkeypatch):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
-    code, said = study.nas("launch", "dask", "tiny", "--local", "1")
+    code, output = study.nas("launch", "dask", "tiny", "--local", "1")
     assert code == 2
-    assert "--local: needs the package cryptography" in said
-    code, said = study.nas("launch", "dask", "other", "--local", "1")
+    assert "--local: needs the package cryptography" in output
+    code, output = study.nas("launch", "dask", "other", "--local", "1")
     assert code == 2
-    assert "other" in said
+    assert "other" in output

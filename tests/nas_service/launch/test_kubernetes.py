@@ -84,10 +84,10 @@ def test_a_secret_s_file_can_be_read_by_the_worker_alone():
 @given(name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", fullmatch=True))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_every_study_has_a_legal_job_name_of_its_own(name):
-    found = kubernetes.job_name(name)
-    assert kubernetes.LABEL.fullmatch(found)
-    assert len(f"{found}-9999") <= 63, "a pod's host name"
-    assert found != kubernetes.job_name(name.swapcase()) or name == name.swapcase()
+    result = kubernetes.job_name(name)
+    assert kubernetes.LABEL.fullmatch(result)
+    assert len(f"{result}-9999") <= 63, "a pod's host name"
+    assert result != kubernetes.job_name(name.swapcase()) or name == name.swapcase()
 
 
 @pytest.mark.parametrize("value", [v for v in HOSTILE if v != "--wrap"] + ["UP", "a_b", "-a"])

@@ -49,9 +49,9 @@ def test_a_script_passes_any_path_on_as_it_is(folder, workers):
     assert f"#SBATCH --array=1-{workers}\n" in text
     shown = text.replace("exec /usr/bin/python3", "printf '%s\\0' \"$NAS_STORAGE_FILE\"")
     done = subprocess.run(["bash"], input=shown.encode(), capture_output=True, check=True)
-    _, _, told = done.stdout.partition(b"\n")
+    _, _, output = done.stdout.partition(b"\n")
     words = ["-m", "nas_service", "worker", "--study", "tiny", "--data", path]
-    assert told.decode().split("\0") == [path, *words, ""]
+    assert output.decode().split("\0") == [path, *words, ""]
 
 
 @pytest.mark.process
@@ -77,10 +77,10 @@ def test_a_script_s_directives():
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("option", ["--partition", "--account", "--directive"])
 def test_a_script_takes_no_hostile_word(option, value):
-    given = {"--directive": {"directives": (f"qos={value}",)}}
-    given = given.get(option, {option[2:]: value})
+    options = {"--directive": {"directives": (f"qos={value}",)}}
+    options = options.get(option, {option[2:]: value})
     with pytest.raises(SpecError, match=option):
-        slurm.script(Job("tiny"), slurm_cluster(**given))
+        slurm.script(Job("tiny"), slurm_cluster(**options))
 
 
 @pytest.mark.parametrize("text", ["wrap=id", "array=1-9", "x y=1", "", "=1", "--qos=long", "uid=0"])
@@ -104,8 +104,8 @@ def test_two_tasks_of_an_array_do_a_study(tmp_path):
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     path = tmp_path / "job.sh"
     words = ("--workers", "2", "--data", str(tmp_path), "-o", str(path))
-    code, said = study.nas("launch", "slurm", "tiny", *words)
-    assert code == 0, said
+    code, output = study.nas("launch", "slurm", "tiny", *words)
+    assert code == 0, output
     assert os.access(path, os.X_OK)
     assert "sqlite" not in path.read_text(), "the URL stays in its file"
     tasks = [
@@ -145,9 +145,9 @@ def test_the_signal_to_end_reaches_the_worker(tmp_path):
 def test_a_file_with_the_url_that_others_may_read_is_refused(tmp_path, rights):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     study.url.chmod(rights)
-    code, said = study.nas("launch", "slurm", "tiny")
+    code, output = study.nas("launch", "slurm", "tiny")
     assert code == 4
-    assert "chmod 600" in said
+    assert "chmod 600" in output
 
 
 def test_a_script_needs_a_file_with_the_url():

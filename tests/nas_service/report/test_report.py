@@ -68,11 +68,11 @@ def evaluation(
 def opened(tmp_path):
     made = []
 
-    def study(found, **limits):
+    def study(evaluations, **limits):
         store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
         search = create(store, check(spec(**limits)), "data")
         made.append(store)
-        for e in found:
+        for e in evaluations:
             queue = TrialQueue(store, search.id, "me/b/1/1")
             lease = queue.claim(Limits(100, 10, 3), lambda _: search.study.ask().number).lease
             assert queue.archive_result(lease, e)
@@ -195,10 +195,10 @@ def test_cell_shows_live_edges_only():
 
 def test_bench_of_the_shipped_data_screens(tmp_path):
     """The reasons for a rejection: no path, budget, memory."""
-    bench = Evaluator.open(spec(energy=1e-6), tmp_path)
+    evaluator = Evaluator.open(spec(energy=1e-6), tmp_path)
     dead = Architecture((Cell(("zeroize",) * 6), CELL), 4, 1, 8, 2, 8)
-    assert bench.screen(dead, 0).reason.startswith("no path from input to output;")
+    assert evaluator.screen(dead, 0).reason.startswith("no path from input to output;")
     live = Architecture((CELL, CELL), 4, 1, 8, 2, 8)
-    assert "energy_uJ" in bench.screen(live, 0).reason
+    assert "energy_uJ" in evaluator.screen(live, 0).reason
     wide = Architecture((CELL, CELL), 1024, 1, 65536, 64, 8)
-    assert "GiB of 4" in bench.screen(wide, 0).reason
+    assert "GiB of 4" in evaluator.screen(wide, 0).reason

@@ -265,11 +265,11 @@ def outputs(c, weights, images):
     fired = []
     for lif in lif_layers(network):
         lif.register_forward_hook(lambda _, __, y: fired.append(float(y.detach().mean())))
-    given = []
-    network.cells[0].register_forward_hook(lambda _, __, y: given.append(y))
+    outputs_seen = []
+    network.cells[0].register_forward_hook(lambda _, __, y: outputs_seen.append(y))
     with torch.no_grad():
         network(images)
-    return given[0], fired[:-1]
+    return outputs_seen[0], fired[:-1]
 
 
 def families():
@@ -292,8 +292,8 @@ def test_equal_canonical_forms_compute_the_same():
     chosen = [*mirrored_pairs[:12], *pairs[:12]]
     alive = 0
     for a, b in chosen:
-        (ours, fired), (theirs, _) = outputs(a, 1, images), outputs(b, 1, images)
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+        (ours, fired), (expected, _) = outputs(a, 1, images), outputs(b, 1, images)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
         alive += 0.01 < sum(fired) / len(fired) < 0.9
     assert alive == len(chosen)
 

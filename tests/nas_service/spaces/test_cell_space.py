@@ -185,19 +185,19 @@ class Recorder:
     """Answers with the largest value and keeps what it was asked."""
 
     def __init__(self):
-        self.asked = {}
+        self.suggested = {}
 
     def suggest_categorical(self, name, choices):
-        self.asked[name] = tuple(choices)
+        self.suggested[name] = tuple(choices)
         return choices[-1]
 
     def suggest_int(self, name, low, high, *, step=1):
-        self.asked[name] = (low, high, step)
+        self.suggested[name] = (low, high, step)
         return high
 
 
 @pytest.mark.parametrize(
-    ("values", "asked"),
+    ("values", "suggested"),
     [
         ((7,), {}),
         ((4, 8), {"hidden": (4, 8, 4)}),
@@ -206,10 +206,10 @@ class Recorder:
         ((1, 2, 3, 5), {"hidden_index": (0, 3, 1)}),
     ],
 )
-def test_sizes_are_asked_in_their_order(values, asked):
+def test_sizes_are_asked_in_their_order(values, suggested):
     trial = Recorder()
     assert _draw_ordered(trial, "hidden", values) == values[-1]
-    assert trial.asked == asked
+    assert trial.suggested == suggested
 
 
 SPACE = CellSpace(PRESETS["light3"], 2, (4, 8), (1, 2, 4), (16,), (2, 3, 5), (4, 6, 8))
@@ -220,7 +220,7 @@ def test_a_draw_asks_for_every_parameter():
     drawn = SPACE.draw(trial)
     edges = {f"cell{k}_edge{e}" for k in (0, 1) for e in EDGE_NAMES}
     sizes = {"channels", "head_pool_index", "time_steps_index", "weight_bits"}
-    assert set(trial.asked) == edges | sizes
+    assert set(trial.suggested) == edges | sizes
     assert drawn == Architecture((Cell(("conv3x3",) * 6),) * 2, 8, 4, 16, 5, 8)
 
 

@@ -228,17 +228,17 @@ class RandomTrial:
     """Fair throws that keep their names."""
 
     def __init__(self, seed):
-        self.throw, self.asked = random.Random(seed), {}
+        self.throw, self.suggested = random.Random(seed), {}
 
     def suggest_categorical(self, name, choices):
-        assert name not in self.asked
-        self.asked[name] = self.throw.choice(choices)
-        return self.asked[name]
+        assert name not in self.suggested
+        self.suggested[name] = self.throw.choice(choices)
+        return self.suggested[name]
 
     def suggest_int(self, name, low, high, *, step=1):
-        assert name not in self.asked
-        self.asked[name] = self.throw.randrange(low, high + 1, step)
-        return self.asked[name]
+        assert name not in self.suggested
+        self.suggested[name] = self.throw.randrange(low, high + 1, step)
+        return self.suggested[name]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -248,9 +248,9 @@ def test_draws_stay_inside_and_ask_the_same(name):
     trials = [RandomTrial(seed) for seed in range(60)]
     drawn = [space.draw(trial) for trial in trials]
     assert set(drawn) <= inside
-    assert len({tuple(trial.asked) for trial in trials}) == 1, "every parameter is always there"
+    assert len({tuple(trial.suggested) for trial in trials}) == 1, "every parameter is always there"
     for trial, a in zip(trials, drawn, strict=True):
-        assert space.draw(optuna.trial.FixedTrial(trial.asked)) == a
+        assert space.draw(optuna.trial.FixedTrial(trial.suggested)) == a
         if name != "thresholds":
             assert Architecture.from_json(json.loads(json.dumps(a.to_json()))) == a
 
@@ -270,7 +270,7 @@ def test_names_of_parameters():
     trial = RandomTrial(0)
     CellSpace(LIGHT, 2, ((4, 8), (8, 12, 20)), (1, 2, GLOBAL), (16,), (2, 4), (4, 8),
               bits_of="part", threshold=(0.5, 1.0), shared=True).draw(trial)  # fmt: skip
-    assert list(trial.asked) == [
+    assert list(trial.suggested) == [
         *(f"cell_edge{e}" for e in EDGE_NAMES),
         "channels_cell0", "channels_cell1_index", "head_pool_index", "time_steps",
         *(f"weight_bits_{part}" for part in parts_of(2)), "threshold_index",
@@ -292,14 +292,14 @@ def test_names_of_parameters():
     ],
 )
 def test_every_value_can_be_drawn_and_keeps_its_type(values, name):
-    values_drawn, asked = set(), set()
+    values_drawn, suggested = set(), set()
     for seed in range(60):
         trial = RandomTrial(seed)
         value = _draw_ordered(trial, "x", values)
         values_drawn.add((type(value), value))
-        asked |= trial.asked.keys()
+        suggested |= trial.suggested.keys()
     assert values_drawn == {(type(v), v) for v in values}
-    assert asked == ({name} if name else set())
+    assert suggested == ({name} if name else set())
 
 
 @QUICK

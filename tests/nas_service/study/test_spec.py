@@ -90,11 +90,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "said"), WRONG)
-def test_wrong_studies_name_the_key(path, value, said):
+@pytest.mark.parametrize(("path", "value", "message"), WRONG)
+def test_wrong_studies_name_the_key(path, value, message):
     with pytest.raises(NasError) as caught:
         check(parsed(changed(path, value)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_faults_are_told_at_once(tmp_path):
@@ -116,9 +116,9 @@ def test_files_that_are_no_study(tmp_path, text):
 def test_violations_are_relative():
     """100 of 40 000 parameters is 99.75 % below, 1.05 of 0.7 uJ is 50 % above."""
     metrics = {"parameters": 100, "area_mm2": 5.5, "latency_ms": 0.0375, "energy_uJ": 1.05}
-    found = parsed(DIGITS).violations(metrics)
-    assert list(found) == [c["metric"] for c in DIGITS["constraints"]]
-    assert found == pytest.approx(
+    result = parsed(DIGITS).violations(metrics)
+    assert list(result) == [c["metric"] for c in DIGITS["constraints"]]
+    assert result == pytest.approx(
         {"parameters": -0.9975, "area_mm2": 0, "latency_ms": -0.5, "energy_uJ": 0.5}
     )
 
@@ -303,8 +303,8 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_two_bounds_of_one_metric_have_two_names():
     """1000 parameters of at most 800 and at least 2000: 25 % too many, half too few."""
     bounds = [{"metric": "parameters", "at_most": 800}, {"metric": "parameters", "at_least": 2000}]
-    found = minimal(constraints=bounds).violations({"parameters": 1000})
-    assert found == {"parameters": 0.25, "parameters_min": 0.5}
+    result = minimal(constraints=bounds).violations({"parameters": 1000})
+    assert result == {"parameters": 0.25, "parameters_min": 0.5}
 
 
 def test_a_single_lower_bound_keeps_the_metric_s_name():
@@ -370,7 +370,7 @@ def test_chip_settings_are_searched_beside_the_cells():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"search_space": {"crossbar_sise": [32, 64]}}, "did you mean 'crossbar_size'"),
         ({"search_space": {"adc_energy": [1, 2]}}, "searchable chip setting"),
@@ -388,10 +388,10 @@ def test_chip_settings_are_searched_beside_the_cells():
         ({"monte_carlo_chips": -1}, "hardware.monte_carlo_chips"),
     ],
 )
-def test_wrong_hardware(changes, said):
+def test_wrong_hardware(changes, message):
     with pytest.raises(SpecError) as caught:
         parsed(hardware(**changes))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def constrained(**constraint):
@@ -407,7 +407,7 @@ def test_confidence_names_the_measure_that_is_compared():
 
 
 @pytest.mark.parametrize(
-    ("constraint", "said"),
+    ("constraint", "message"),
     [
         ({"metric": "accuracy", "at_least": 0.9, "confidence": 0.9}, "accuracy has no interval"),
         ({"metric": "energy_uJ", "at_most": 1, "confidence": 1}, "confidence"),
@@ -417,10 +417,10 @@ def test_confidence_names_the_measure_that_is_compared():
         ),
     ],
 )
-def test_wrong_confidence(constraint, said):
+def test_wrong_confidence(constraint, message):
     with pytest.raises(SpecError) as caught:
         parsed(constrained(**constraint))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_objective_without_a_best_value_needs_one():
@@ -433,17 +433,17 @@ def test_an_objective_without_a_best_value_needs_one():
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "message"),
     [
         ({"adc_bits": [4, 13]}, "adc_bits = 13"),
         ({"crossbar_size": [8, 64]}, "crossbar_size = 8: a whole number in 16..1024"),
         ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter covers 1..8"),
     ],
 )
-def test_chips_that_cannot_be_built_are_found_before_the_search(space, said):
+def test_chips_that_cannot_be_built_are_found_before_the_search(space, message):
     with pytest.raises(SpecError) as caught:
         check(parsed(hardware(search_space=space)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_many_chips_are_no_reason_to_wait():
@@ -525,7 +525,7 @@ def test_sizes_of_a_space(space, name, value):
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "message"),
     [
         ({"head_pool": ["global", "global"]}, "'global' is listed twice"),
         ({"head_pool": [2, 1, "global"]}, "must ascend"),
@@ -559,10 +559,10 @@ def test_sizes_of_a_space(space, name, value):
         ({"operations": ["skip", "back:skip"]}, "back:skip"),
     ],
 )
-def test_wrong_spaces_name_the_key(space, said):
+def test_wrong_spaces_name_the_key(space, message):
     with pytest.raises(NasError) as caught:
         check(spaced(**space))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_stride_makes_maps_that_divide():
