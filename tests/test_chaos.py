@@ -31,7 +31,7 @@ def test_on_sqlite(sqlite_url, seed):
     check(chaos.one_run(sqlite_url, PLAN, seed), PLAN.trials)
 
 
-def test_what_nobody_struck_must_lose_nothing():
+def test_undisturbed_workers_must_lose_nothing():
     h = history_of(lost=("node0/boot/11/1", "node1/boot/12/1", "node1/boot/12/1"))
     workers = chaos.Crew(lambda place: 0, 0, killed={11, 12})
     assert list(chaos.unexplained(h, workers)) == [

@@ -47,12 +47,12 @@ SERVICES = TREE["services"]
 # --- what it promises
 
 
-def test_every_service_is_known_here():
+def test_every_service_is_tested():
     assert set(SERVICES) == {"postgres", *OURS}
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_what_lasts_is_watched_and_started_again(name):
+def test_lasting_services_have_health_checks_and_restart(name):
     service = SERVICES[name]
     kind, program, *_ = service["healthcheck"]["test"]
     assert (kind, program) in (("CMD", "pg_isready"), ("CMD", "nas-health"))
@@ -69,7 +69,7 @@ def test_the_study_is_made_once_and_before_the_workers():
         assert SERVICES[name]["depends_on"] == needs
 
 
-def test_nothing_but_the_dashboard_is_reached_and_that_from_this_machine():
+def test_only_the_dashboard_is_published_and_only_locally():
     ports = {name: service.get("ports", []) for name, service in SERVICES.items()}
     assert ports == {"postgres": [], "create": [], "worker": [], "dashboard": [
         "127.0.0.1:8080:8080"
@@ -95,7 +95,7 @@ def test_secrets_are_files():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_ours_can_do_little(name):
+def test_services_of_this_project_have_few_rights(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -106,14 +106,14 @@ def test_ours_can_do_little(name):
     assert not {"privileged", "cap_add", "user"} & set(service)
 
 
-def test_the_image_is_nobody_s_but_one_user_s():
+def test_the_image_runs_as_one_unprivileged_user():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert [line for line in lines if line.startswith("USER ")] == ["USER nas"]
     after = lines[lines.index("USER nas") + 1 :]
     assert after == ['ENTRYPOINT ["nas"]']
 
 
-def test_only_what_is_copied_is_sent_to_the_builder():
+def test_only_copied_files_are_sent_to_the_builder():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
@@ -131,7 +131,7 @@ def test_compose_reads_it():
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
-def test_shellcheck_has_nothing_to_say():
+def test_shellcheck_reports_nothing():
     subprocess.run(["shellcheck", str(ROOT / "tests/compose/entrypoint.sh")], check=True)
 
 

@@ -52,13 +52,13 @@ def test_benchmarks_have_the_options_that_are_named(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_files_that_are_named_are_there(path):
+def test_named_files_exist(path):
     kinds = "benchmarks|docs|hw_models|nas_service|studies|tests"
     named = re.findall(rf"(?<![\w./])((?:{kinds})/[\w./-]+\w)", path.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_command_stands_in_the_readme():
+def test_every_command_is_in_the_readme():
     documented = {
         re.findall(r"[a-z]+", words)[1] for words in commands(DOCUMENTS[0].read_text(), "nas")
     }

@@ -304,7 +304,7 @@ def write_recordings(folder: Path) -> None:
             path.write_bytes(b"".join(bytes([x, y, 128, *divmod(t, 256)]) for x, y, t in events))
 
 
-def test_recordings_of_events_are_searched_over_their_time_steps(tmp_path):
+def test_time_steps_of_event_recordings_are_searched(tmp_path):
     """Every candidate sees the recordings in as many frames as it has steps, feedback and all."""
     write_recordings(tmp_path / "data")
     folder = StudyFolder(tmp_path, epochs=10, trainings=6, sampler="random", energy=8)
@@ -333,7 +333,7 @@ def test_recordings_of_events_are_searched_over_their_time_steps(tmp_path):
     assert best > 0.25, "ten rows are ten digits: chance is 0.1"
 
 
-def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
+def test_training_metrics_are_refused_without_training(tmp_path):
     folder = StudyFolder(tmp_path, epochs=0)
     code, _, err = folder.nas("check", "tiny.toml")
     assert code == 2
@@ -341,7 +341,7 @@ def test_what_only_a_training_measures_is_refused_without_one(tmp_path):
 
 
 @pytest.mark.process
-def test_files_of_a_study_grow_on_the_command_line(tmp_path):
+def test_until_extends_a_study_on_the_command_line(tmp_path):
     """Run to 1 epoch, by the same file to 2 of 3 with a worker killed, and resumed to 3."""
     folder = StudyFolder(tmp_path, trainings=2)
     archive = "select evaluation, test_accuracy from nas_archive where outcome = 'trained'"

@@ -60,7 +60,7 @@ def weights(path):
     return {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
 
 
-def test_a_continued_candidate_is_the_one_trained_at_once(tmp_path):
+def test_a_continued_training_equals_an_uninterrupted_one(tmp_path):
     """From 1 to 2 to 3 epochs, with dropout; the whole training is scored on the way as well."""
     path, steps = tmp_path / "a.safetensors", []
     result = evaluator_of(until=1).train(evaluator_of().screen(SMALL, 5), path)
@@ -81,7 +81,7 @@ def test_a_continued_candidate_is_the_one_trained_at_once(tmp_path):
     assert 0.01 < result.spike_rate < 0.9
 
 
-def test_scoring_on_the_way_leaves_a_training_as_it_is(tmp_path):
+def test_scoring_at_rungs_does_not_change_a_training(tmp_path):
     """Statistics of batch norms and dice of dropout are those of a training without rungs."""
     files = []
     for rungs in ((), (1, 2)):
@@ -152,7 +152,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
         assert facts(replace(result, curve=())) == facts(replace(expected, curve=()))
 
 
-def test_an_ended_continuation_goes_on_from_its_last_epoch(store, tmp_path, monkeypatch):
+def test_an_interrupted_continuation_resumes_at_its_last_epoch(store, tmp_path, monkeypatch):
     evaluator = evaluator_of(until=1)
     search = create(store, check(spec(until=1)), evaluator.data_digest)
     worker(store, evaluator).run()
@@ -220,7 +220,7 @@ def test_a_study_only_grows(store):
     assert json.loads(grown.study.user_attrs["spec"])["training"]["until"] == 3
 
 
-def test_other_images_do_not_grow_a_study(store):
+def test_other_images_cannot_extend_a_study(store):
     create(store, check(spec(until=1)), "of other images")
     with pytest.raises(StudyError, match="began with other images"):
         api.prepare(spec(until=2), lambda: store, Path())

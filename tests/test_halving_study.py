@@ -129,7 +129,7 @@ def best_of(spec, rows):
     return result + sorted((d for d, m in rows.items() if excess(m)), key=lambda d: excess(rows[d]))
 
 
-def test_who_went_on_is_who_the_definition_names(finished):
+def test_promoted_candidates_are_those_of_the_definition(finished):
     """Trial after trial, from what was known before it."""
     search, store = finished[0], finished[0].store
     at = {n: {} for n in STEPS}  # digest -> metrics, as they came
@@ -163,7 +163,7 @@ def test_who_went_on_is_who_the_definition_names(finished):
     assert all(0.01 < rate < 0.9 for rate in rates)
 
 
-def test_what_went_on_equals_one_training(store, tmp_path):
+def test_a_promoted_training_equals_an_uninterrupted_one(store, tmp_path):
     search, _ = run(store, spec(search={"trainings": 4}))
     for step in STEPS:
         result = next(e for e in archive(store, search).values() if e.fidelity == step)
@@ -196,7 +196,7 @@ def test_one_worker_is_reproducible(tmp_path, sampler):
     assert result[0] == result[1]
 
 
-def test_a_front_that_is_not_full_says_so(store):
+def test_an_unfinished_front_is_marked(store):
     search, evaluator = api.prepare(spec(), lambda: store, Path())
     Worker(search, evaluator, lambda text: None).run(1)
     assert "not full: 1 of 1 feasible candidates, after 1 of 4 epochs" in nas(store, "front")
@@ -204,7 +204,7 @@ def test_a_front_that_is_not_full_says_so(store):
     assert "not full: 1 of 1" in report.render(read(search))
 
 
-def test_the_front_is_of_full_trainings_and_says_so(finished):
+def test_the_front_is_of_full_trainings_and_marked_so(finished):
     search, output = finished
     store, result = search.store, read(search)
     assert result.front
@@ -233,7 +233,7 @@ def nas(store, command, *words):
     return CliRunner().invoke(main, [command, "x", "--storage", str(store.url), *words]).output
 
 
-def test_few_candidates_still_end_with_a_front_in_full(store):
+def test_few_candidates_still_give_a_front_of_full_trainings(store):
     search, why = run(store, spec(search={"trainings": 2, "reduction_factor": 4}))
     assert why == "budget spent: 2 trainings"
     result = read(search)
@@ -242,7 +242,7 @@ def test_few_candidates_still_end_with_a_front_in_full(store):
     assert len(result.front) == 1
 
 
-def test_what_diverges_or_fails_stays(store, monkeypatch):
+def test_diverged_and_failed_promotions_are_final(store, monkeypatch):
     """The first that goes on diverges, the second has no data any more; others go on."""
     trained, went = Evaluator.resume_training, []
 
@@ -286,7 +286,7 @@ def test_a_stall_is_judged_at_the_first_rung(finished):
     assert growing
 
 
-def test_time_that_is_up_ends_promotions_too(store):
+def test_the_time_limit_ends_promotions_too(store):
     search, why = run(store, spec(search={"seconds": 0.001}))
     assert why.startswith("time is up: ")
     assert read(search).counts["continued"] == 0
@@ -296,7 +296,7 @@ def test_time_that_is_up_ends_promotions_too(store):
     assert read(search).front_is_final
 
 
-def test_a_grown_ladder_ends_later(store):
+def test_an_extended_study_trains_its_front_further(store):
     search, _ = run(store, spec(training={"until": 3}, search={"trainings": 3}))
     before = read(search)
     assert (before.front_epochs, before.front_is_final) == (3, True)
@@ -316,7 +316,7 @@ def test_limits_count_no_promotion_as_a_proposal(store):
     assert why in ("budget spent: 4 trainings", "proposals at their limit: 4 proposed, 3 trained")
 
 
-def test_weights_are_inherited_on_the_ladder_too(store):
+def test_weights_are_inherited_at_rungs_too(store):
     search, _ = run(store, spec(training={"inherit": True}, search={"trainings": 3}))
     result = archive(store, search).values()
     assert max(e.inherited for e in result) > 0
@@ -367,7 +367,7 @@ def epoch_of(path):
 
 
 @pytest.mark.process
-def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store):
+def test_killed_workers_lose_nothing_and_promote_nothing_twice(store):
     """Two processes; each is killed when it has a promoted training in hand."""
     halving = spec(
         data={"train_samples": 160},
@@ -405,7 +405,7 @@ def test_killed_workers_lose_nothing_and_nobody_is_promoted_twice(store):
     assert "failed" not in outcomes.values()
 
 
-def test_a_promotion_whose_worker_dies_at_once_is_taken_up(store, monkeypatch):
+def test_a_promotion_of_a_killed_worker_is_recovered(store, monkeypatch):
     """Its trial and its lease are made in one transaction: who ends inside leaves neither."""
     plain = TrialClaims._promoted
     ended = Counter()
@@ -440,7 +440,7 @@ class Gone(BaseException):
     """As far as a process can lose itself without ending."""
 
 
-def test_an_ended_promotion_goes_on_from_its_last_epoch(store, monkeypatch):
+def test_an_interrupted_promotion_resumes_at_its_last_epoch(store, monkeypatch):
     search, evaluator = api.prepare(spec(search={"trainings": 2}), lambda: store, Path())
     epochs, save = [], CheckpointFile.save
 

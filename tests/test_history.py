@@ -47,7 +47,7 @@ def trained(h):
     return sorted(row["trial"] for row in h.archive if row["outcome"] == "trained")[:2]
 
 
-def test_a_whole_history_has_nothing_wrong(copied):
+def test_a_complete_history_has_no_violations(copied):
     h = read(copied)
     assert (h.trainings, h.budget, h.twice) == (TRAININGS, TRAININGS, 0)
     assert len(h.leases) > TRAININGS, "some were rejected"
@@ -157,7 +157,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_named(name, copied):
+def test_every_violation_is_named(name, copied):
     statement, expected = BROKEN[name]
     statement = statement.replace("LEASE", LEASE).replace("OTHER", OTHER)
     trial, good = trained(read(copied))

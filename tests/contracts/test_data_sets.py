@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/data.md"
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_it_states_its_task_and_where_it_comes_from(name):
+def test_a_data_set_states_its_task_and_origin(name):
     source = DATASETS[name]
     assert source.name == name
     assert source_of(Data(name=name)) is source
@@ -53,7 +53,7 @@ def test_it_names_its_files(name):
 
 
 @pytest.mark.parametrize("name", IN_FILES)
-def test_its_hashes_are_hashes(name):
+def test_published_hashes_are_well_formed(name):
     for file, published in DATASETS[name].published.items():
         kind, _, digits = published.partition(":")
         assert Path(file).name == file

@@ -118,7 +118,7 @@ def test_a_new_hardware_metric_is_one_entry():
 
 
 @pytest.mark.parametrize("name", [n for n in HARDWARE_METRICS if METRICS[n].grows_with_rate])
-def test_what_grows_with_the_spike_rate_does(name):
+def test_declared_growth_with_the_spike_rate_is_real(name):
     table = BUDGETS.workloads.table(CANDIDATES)
     low, high = (PROFILE.estimate_batch(table.at_rate(r)).metrics()[name] for r in (0.1, 0.9))
     assert (low <= high).all()
@@ -126,7 +126,7 @@ def test_what_grows_with_the_spike_rate_does(name):
 
 
 @pytest.mark.parametrize("name", [n for n in HARDWARE_METRICS if not METRICS[n].grows_with_rate])
-def test_what_does_not_grow_with_the_spike_rate_ignores_it(name):
+def test_other_metrics_ignore_the_spike_rate(name):
     table = BUDGETS.workloads.table(CANDIDATES)
     low, high = (PROFILE.estimate_batch(table.at_rate(r)).metrics()[name] for r in (0.1, 0.9))
     assert np.array_equal(low, high)

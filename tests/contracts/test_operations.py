@@ -245,7 +245,7 @@ def test_initial_trials_order_operations_by_their_weights(name):
 
 
 @pytest.mark.parametrize("name", [n for n in OPERATIONS if OPERATIONS[n].acts])
-def test_a_model_of_accuracy_tells_it_from_no_operation(name):
+def test_a_model_of_accuracy_distinguishes_it_from_no_operation(name):
     problem = CellProblem(spec_of(name))
     a, b = (problem.space.parameters(architecture(n)) for n in (name, "zeroize"))
     described = problem.describe(problem.columns([a, b]))
@@ -253,7 +253,7 @@ def test_a_model_of_accuracy_tells_it_from_no_operation(name):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_what_carries_something_can_lead_backward(name):
+def test_only_operations_that_pass_values_can_be_backward(name):
     states = states_of(("skip", name), backward=True)
     assert (BACK + name in states) == OPERATIONS[name].carries
 

@@ -83,7 +83,7 @@ def drawn(study):
     return trial
 
 
-def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
+def test_buffered_values_are_stored_when_the_trial_is_reported(store, store_url):
     study = begin(store)
     trial = drawn(study)
     (before,) = store.optuna.backend.get_all_trials(study._study_id)
@@ -99,7 +99,7 @@ def test_what_is_held_stands_in_the_storage_when_it_is_told(store, store_url):
     assert result.constraints == {f"c{n}": -float(n) for n in range(4)}
 
 
-def test_a_trial_is_told_in_one_transaction(store):
+def test_a_trial_is_reported_in_one_transaction(store):
     study = begin(store)
     trial = drawn(study)
     with counted(store) as seen, store.exclusive(study._study_id):
@@ -108,7 +108,7 @@ def test_a_trial_is_told_in_one_transaction(store):
     assert len(seen) < 20, seen
 
 
-def test_what_a_transaction_undoes_is_told_again(store):
+def test_a_report_that_was_rolled_back_can_be_repeated(store):
     study = begin(store)
     trial = drawn(study)
 
@@ -122,7 +122,7 @@ def test_what_a_transaction_undoes_is_told_again(store):
     assert (result.values, len(result.params), len(result.constraints)) == ([3.0, 4.0], 20, 4)
 
 
-def test_a_trial_made_in_an_undone_transaction_never_was(store):
+def test_a_trial_of_a_rolled_back_transaction_does_not_exist(store):
     study = begin(store)
 
     with rolled_back(store, study), store.optuna.buffering():
@@ -132,7 +132,7 @@ def test_a_trial_made_in_an_undone_transaction_never_was(store):
     assert study.ask().number == 0
 
 
-def test_a_waiting_trial_is_popped_once_and_drawn_as_asked(store):
+def test_a_waiting_trial_is_taken_once_with_its_given_parameters(store):
     study = begin(store)
     study.enqueue_trial({"p0": "b"})
     store.optuna.take_snapshot(study._study_id)
@@ -142,7 +142,7 @@ def test_a_waiting_trial_is_popped_once_and_drawn_as_asked(store):
     assert not [t for t in store.optuna.backend.get_all_trials(1) if t.state == TrialState.WAITING]
 
 
-def test_a_waiting_trial_that_another_has_told_meanwhile_is_passed_over(store, store_url):
+def test_a_waiting_trial_that_another_worker_reported_meanwhile_is_skipped(store, store_url):
     study = begin(store)
     study.enqueue_trial({"p0": "b"})
     store.optuna.take_snapshot(study._study_id)
@@ -154,7 +154,7 @@ def test_a_waiting_trial_that_another_has_told_meanwhile_is_passed_over(store, s
         assert study.ask().number == 1
 
 
-def test_a_look_stays_as_it_was(store, store_url):
+def test_a_snapshot_does_not_change(store, store_url):
     study = begin(store)
     seen = store.optuna.take_snapshot(study._study_id)
     other = Store(store_url)

@@ -77,7 +77,7 @@ def test_many_threads_promote_each_candidate_once(store):
     assert len(found) == 12
 
 
-def test_a_promotion_of_a_dead_worker_is_made_again(store):
+def test_a_promotion_of_a_dead_worker_is_repeated(store):
     """As any other trial, before the next promotion."""
     digests = measured(store, 4)
     first = claimed(store, GONE, promote=best_half)

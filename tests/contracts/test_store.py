@@ -152,7 +152,7 @@ def test_no_more_orphans_are_recovered_than_the_budget_has_room_for(store):
 
 
 @pytest.mark.parametrize("state", ["training", "pending"])
-def test_a_result_that_comes_while_its_trial_is_taken_stands(postgres_url, state):
+def test_a_result_that_arrives_during_recovery_is_kept(postgres_url, state):
     """Between a claim's look at the leases, behind their deadlines, and its taking one."""
     late, other = opened(postgres_url), Store(postgres_url)
     late.lease_s = -1.0
@@ -236,7 +236,7 @@ def test_only_the_expected_specification_is_replaced(store):
     assert store.studies.change_spec(ID, '{"a": 1}', "{}")
 
 
-def test_evaluation_comes_back_whole(store):
+def test_an_evaluation_survives_a_round_trip(store):
     lease, e = claim(store), evaluation()
     queue_of(store).archive_result(lease, e)
     assert store.archive(ID).evaluation(e.architecture.digest) == e
@@ -288,7 +288,7 @@ def test_network_disk_is_refused_unless_forced(tmp_path, monkeypatch):
     forced.close()
 
 
-def test_passwords_are_kept_to_themselves(tmp_path):
+def test_passwords_are_redacted(tmp_path):
     secret = "postgresql://u:canary@h/d?password=canary"
     with pytest.raises(NasError, match="command line") as caught:
         storage_url(secret, {})
@@ -329,7 +329,7 @@ def test_a_trial_that_waits_for_another_worker_keeps_its_place_in_the_budget(sto
     assert claim(store, "third/boot/1/1").attempt == 2
 
 
-def test_an_attempt_begins_when_the_one_before_has_ended(store):
+def test_an_attempt_begins_after_the_previous_one_ended(store):
     """Also where its transaction began earlier, and waited for the study."""
     lease = claim(store, "third/boot/1/1")
     begun, go_on = threading.Event(), threading.Event()
@@ -374,7 +374,7 @@ def test_a_frozen_process_blocks_no_other(postgres_url, monkeypatch):
         store.close()
 
 
-def test_a_connection_that_is_lost_while_optuna_reads_is_an_outage(postgres_url):
+def test_a_connection_lost_while_optuna_reads_is_transient(postgres_url):
     store, admin = Store(postgres_url, create=True), sa.create_engine(postgres_url)
     study = store.optuna.create_new_study([StudyDirection.MAXIMIZE], "read")
     lost = []

@@ -47,7 +47,7 @@ def test_01_offered_again(store_url, tmp_path, owner, lease_s):
     assert after_s >= lease_s if owner else after_s < lease_s
 
 
-def test_01_at_most_so_many_attempts(store_url, tmp_path):
+def test_01_at_most_max_attempts(store_url, tmp_path):
     harness.make_study(store_url, 2, max_attempts=2)
     for _ in range(2):
         plan = Plan(store_url, tmp_path, gates=("training",))

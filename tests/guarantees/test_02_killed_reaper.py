@@ -10,7 +10,7 @@ pytestmark = pytest.mark.process
 CLAIM = range(12, 42)  # moments from before a worker's claim to its training
 
 
-def test_02_killed_while_it_takes_a_trial_up(store_url, tmp_path):
+def test_02_killed_while_recovering_a_trial(store_url, tmp_path):
     """At every moment from the first one to the training, one after the other."""
     harness.make_study(store_url, 6, max_attempts=100)
     kills = tuple((moment,) for moment in CLAIM)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize("gate", ["begin", "training", "tell"])
-def test_03_stood_still(store_url, tmp_path, gate):
+def test_03_suspended(store_url, tmp_path, gate):
     """With a trial whose candidate is drawn, is trained, or is measured."""
     harness.make_study(store_url, 5)
     stopped = Plan(store_url, tmp_path, lease_s=1.0, training_s=0.5, gates=(gate,))
@@ -46,7 +46,7 @@ def test_03_stood_still(store_url, tmp_path, gate):
         assert evaluation.architecture.digest == history.leases[0]["digest"]
 
 
-def test_03_stood_still_while_it_tells(store_url):
+def test_03_suspended_while_reporting(store_url):
     """A lost worker's result is reported by another one meanwhile, and is stored once."""
     harness.make_study(store_url, 2)
     slow, quick = (simulated.make_worker(store_url, harness.NAME, lease_s=-1.0) for _ in range(2))

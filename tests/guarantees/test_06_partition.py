@@ -36,7 +36,7 @@ def test_06_partition(postgres_url, tmp_path, end):
     assert (lost["result_kind"], won["result_kind"]) == ("lost", "won")
 
 
-def test_06_parted_inside_a_transaction(postgres_url, tmp_path):
+def test_06_disconnected_inside_a_transaction(postgres_url, tmp_path):
     """The study's lock is taken from a worker that went silent."""
     harness.make_study(postgres_url, 3)
     with Proxy(postgres_url) as proxy:

@@ -96,7 +96,7 @@ def place(tmp_path):
     return Place(tmp_path / "asked")
 
 
-def test_asked_to_end(place, tmp_path):
+def test_terminated_once(place, tmp_path):
     worker = place.start_worker()
     harness.wait_until(place.checkpoints, "the first epoch")
     worker.terminate()
@@ -112,7 +112,7 @@ def test_asked_to_end(place, tmp_path):
     assert place.weights() == whole.weights()
 
 
-def test_asked_twice(place):
+def test_terminated_twice(place):
     """It ends at once, and its lease is left to another worker."""
     worker = place.start_worker()
     harness.wait_until(

@@ -129,7 +129,7 @@ def test_what_the_data_do_not_determine_stays():
     assert figures["sram_bit_area"].after == CHIP.values["sram_bit_area"]
 
 
-def test_all_figures_that_are_felt():
+def test_every_figure_that_changes_a_measurement_is_fitted():
     calibration = fit(CHIP, measured({}, metrics=("latency_ms",)))
     assert [f.key for f in calibration.figures] == ["clock"]
     assert fit(CHIP, measured({}, 4)).profile.values["crossbar_size"] == 64
@@ -165,7 +165,7 @@ def test_settings_that_were_changed_come_back_too(tmp_path):
     assert (tree["options"], tree["switches"]) == ({"adc": "flash"}, {"one_kernel": True})
 
 
-def test_a_profile_of_the_users_is_written_whole(tmp_path):
+def test_a_user_profile_is_written_completely(tmp_path):
     """A calibrated chip calibrated again needs no file but itself."""
     written(tmp_path, fit(CHIP, measured(TRUTH, 4), ["clock"]))
     profile_read = load_profile(tmp_path / "mine.toml")
@@ -282,7 +282,7 @@ def test_a_setting_that_no_chip_has_names_its_measurement():
         fit(CHIP, runs)
 
 
-def test_fewer_numbers_than_figures():
+def test_fewer_measurements_than_figures():
     runs = measured({}, 1, metrics=("energy_uJ",))
     with pytest.raises(CalibrationError, match="2 figures to fit and 1 measured numbers"):
         fit(CHIP, runs, ["sar_bit_energy", "sram_bit_energy"])

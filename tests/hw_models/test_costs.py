@@ -147,7 +147,7 @@ def test_rows_and_components_add_up(layers):
     assert report.rows == (*(f"layer{i}" for i in range(len(layers))), "shared")
 
 
-def test_spike_rates_change_nothing_here():
+def test_spike_rates_change_nothing_in_the_script_s_chip():
     """As in the original, which counts no activity."""
     w = workload(Layer("a", "conv", 3, 5, kernel=3, in_size=4, out_size=4))
     assert CHIP.estimate(w.at_rate(0.0)) == CHIP.estimate(w.at_rate(1.0))
@@ -168,6 +168,6 @@ def test_a_warning_where_the_original_has_no_figure(shapes, message):
     assert CHIP.estimate(workload(Layer("a", "conv", 64, 64))).warnings == ()
 
 
-def test_mixed_kernels_are_said():
+def test_mixed_kernels_raise_a_warning():
     layers = Layer("a", "conv", 64, 64, kernel=3), Layer("b", "conv", 64, 64, kernel=1)
     assert "kernels differ" in " ".join(CHIP.estimate(workload(*layers)).warnings)

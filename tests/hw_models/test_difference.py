@@ -59,7 +59,7 @@ def test_the_defects_of_device_and_activity():
     assert step.change["energy_uJ"] < 0
 
 
-def test_no_chip_between():
+def test_steps_over_an_impossible_chip_are_refused():
     """A converter of 12 bits is no flash converter, and the steps go one by one."""
     a = load_profile("corrected").with_values({"adc_bits": 12})
     b = load_profile("corrected").with_values({"adc": "flash"})

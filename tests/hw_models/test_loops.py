@@ -93,7 +93,7 @@ def test_only_named_layers_feed_back():
         Workload.from_json(data)
 
 
-def test_what_feeds_back_must_fit():
+def test_feedback_must_fit_in_channels_and_size():
     data = looped()
     data["layers"][2]["out_channels"] = 5
     data["layers"][3]["in_channels"] = 80
@@ -121,7 +121,7 @@ def test_a_loop_of_two_layers_takes_their_sum_each_step(order):
     assert spans(Workload((a, b), 3), order) == pytest.approx(96)
 
 
-def test_without_feedback_the_same_layers_overlap():
+def test_layers_without_feedback_overlap():
     data = looped()
     before = {o: spans(Workload.from_json(data), o) for o in ("layer_first", "time_first")}
     del data["layers"][1]["feedback"]

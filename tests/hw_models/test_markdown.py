@@ -21,7 +21,7 @@ def tables(text):
 
 
 @pytest.mark.parametrize("name", known_profiles())
-def test_tables_are_whole(name):
+def test_tables_are_complete(name):
     report = load_profile(name).estimate(WORK)
     blocks = tables(markdown(report))
     assert len(blocks) == 2 + 5

@@ -56,7 +56,7 @@ def test_a_pair_cancels_what_off_cells_conduct():
     assert cells.weights(held(cells))[0, :, 0, 0] == pytest.approx(np.arange(-7, 8))
 
 
-def test_spread_has_the_asked_mean_and_width():
+def test_spread_has_the_requested_mean_and_width():
     cells = Cells.of(np.full((1, 1, 1), 1), 2, chip(conductance_spread=0.2, bits_per_cell=1))
     drawn = held(cells, 40_000)[:, 0, 0, 0, 0, 0]
     assert drawn.mean() == pytest.approx(1, abs=0.005)  # 0.2 / sqrt(40 000) = 0.001

@@ -73,7 +73,7 @@ def test_event_energies_of_cells_and_converters_agree(rate):
     assert converters == pytest.approx(report.breakdown_pj["patch_control_pj"], rel=0.05)
 
 
-def test_where_the_two_differ():
+def test_documented_differences_from_the_peer():
     """A spike in a half-empty crossbar: they charge it for all 64 rows, we charge its own row.
 
     And with their clocked parts on, they skip a silent window's buffers and wires; ours

@@ -54,7 +54,7 @@ def test_written_profile_is_the_shipped_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", known_profiles())
-def test_every_number_says_where_it_comes_from(name):
+def test_every_number_has_a_source(name):
     profile = load_profile(name)
     assert set(profile.settings) == {*SCHEMA, *CHOICES, *DEFECTS}
     for key, entry in profile.entries.items():
@@ -78,7 +78,7 @@ def test_the_eighteen_defects_are_switches():
     }
 
 
-def test_a_base_gives_what_is_not_said(tmp_path):
+def test_missing_entries_come_from_the_base_profile(tmp_path):
     head = {key: TREE[key] for key in ("title", "model", "node", "licence", "source", "notes")}
     own_profile = head | {
         "base": "corrected",
@@ -190,7 +190,7 @@ def test_files_that_cannot_be_read(tmp_path):
         load_profile(tmp_path / "latin.toml")
 
 
-def test_unknown_name_tells_the_known():
+def test_an_unknown_name_lists_the_known_ones():
     assert known_profiles() == ["corrected", "spikesim_rram", "spikesim_sram"]
     with pytest.raises(ProfileError, match="did you mean 'spikesim_sram'"):
         load_profile("spikesim_ram")
@@ -233,7 +233,7 @@ def test_wrong_values_name_the_key(changes, message):
     assert message in str(caught.value)
 
 
-def test_text_switches_as_from_a_command_line():
+def test_switches_are_read_from_text():
     assert CHIP.with_values({"tile_sharing": "true"}).switches["tile_sharing"] is True
     assert CHIP.with_values({"tile_sharing": False}).digest == CHIP.digest
 

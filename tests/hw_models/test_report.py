@@ -35,7 +35,7 @@ def test_impossible_figures(values):
         Breakdown(("x",), np.array(values))
 
 
-def test_comes_back_from_json():
+def test_json_round_trip():
     again = HardwareReport.from_json(json.loads(json.dumps(REPORT.to_json())))
     assert again == REPORT
     assert again.metrics() == REPORT.metrics()

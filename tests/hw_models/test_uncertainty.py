@@ -58,7 +58,7 @@ def test_a_triangle_by_hand():
     assert (low, high) == pytest.approx((value * 250 / 325, value * 250 / 175), rel=0.01)
 
 
-def test_two_workloads_meet_the_same_chips():
+def test_workloads_are_costed_on_the_same_drawn_chips():
     """Twice the time steps is more energy in every single draw."""
     ensemble = Ensemble(CHIP, draws=50)
     twice = Workload(WORK.layers, 2 * WORK.time_steps)
@@ -79,7 +79,7 @@ def test_the_default_intervals_hold_the_estimate():
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, float("nan")])
-def test_no_share(share):
+def test_impossible_shares_are_refused(share):
     with pytest.raises(ProfileError, match="confidence"):
         Ensemble(CHIP, draws=2).bound(WORK, "energy_uJ", share)
     with pytest.raises(ProfileError, match="level"):

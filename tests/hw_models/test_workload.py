@@ -33,7 +33,7 @@ def of(*layers, **top):
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.lists(LAYERS, min_size=1, max_size=4), st.integers(1, 2**16))
-def test_comes_back_from_json(layers, steps):
+def test_json_round_trip(layers, steps):
     named = tuple(Layer(**{**vars(x), "name": f"l{i}"}) for i, x in enumerate(layers))
     workload = Workload(named, steps)
     assert Workload.from_json(json.loads(json.dumps(workload.to_json()))) == workload
@@ -145,7 +145,7 @@ def test_branches_meet_by_sum_or_by_concatenation():
         Workload((a, wide, conv("c", 8, 2, 4, "a", "b")), 1)
 
 
-def test_a_pooling_that_no_layer_names_is_said():
+def test_an_unstated_pooling_is_reported():
     graph = Workload((conv("a", 3, 8, 8), conv("b", 8, 8, 4, "a")), 1)
     assert graph.unnamed_poolings == [
         "b reads 4 of the 8 pixels of a: a pooling that no layer names costs nothing"

@@ -45,7 +45,7 @@ def calls(monkeypatch):
     return counts
 
 
-def test_a_study_is_checked_once_and_its_parts_are_handed_on(calls, tmp_path):
+def test_a_study_is_checked_once(calls, tmp_path):
     """The sampler keeps a space and a data source of its own."""
     spec = load_spec(STUDIES / "digits.toml")
     api.prepare(spec, lambda: Store(f"sqlite:///{tmp_path}/nas.db", create=True), Path())

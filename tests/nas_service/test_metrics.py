@@ -36,7 +36,7 @@ ALL = [REJECTED, DIVERGED, TRAINED]
 
 
 @pytest.mark.parametrize("evaluation", ALL, ids=lambda e: e.outcome)
-def test_comes_back_from_json(evaluation):
+def test_json_round_trip(evaluation):
     again = Evaluation.from_json(json.loads(json.dumps(evaluation.to_json())))
     assert again == evaluation
     assert measure(again) == measure(evaluation)
@@ -49,7 +49,7 @@ def test_values_are_finite_and_complete(evaluation):
     assert all(math.isfinite(value) for value in values.values())
 
 
-def test_what_is_not_measured_has_a_pessimistic_value():
+def test_unmeasured_metrics_have_a_pessimistic_value():
     """A rejected candidate guesses one class of ten and all its neurons fire."""
     assert "accuracy" not in measure(REJECTED)
     assert (

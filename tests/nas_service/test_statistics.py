@@ -26,7 +26,7 @@ def test_students_interval_by_hand():
     assert mean([1.0]) is None
 
 
-def test_what_excludes_zero():
+def test_intervals_that_exclude_zero():
     assert mean([1.0, 1.1, 0.9]).excludes_zero
     assert mean([-1.0, -1.1, -0.9]).excludes_zero
     assert not mean([1.0, -1.1, 0.9]).excludes_zero
@@ -81,7 +81,7 @@ def test_differences_of_means(a, b):
     assert (apart.interval(0.9).low, apart.interval(0.9).high) == pytest.approx((low, high))
 
 
-def test_differences_of_samples_that_say_little():
+def test_differences_of_small_samples():
     assert difference([1, 2], [1]) is None
     assert difference([1, 1], [1, 1]).p == 1
     assert difference([2, 2], [1, 1]).p == 0  # the caller says if so little spread can be
@@ -107,7 +107,7 @@ def test_holms_correction_by_hand():
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.lists(SAMPLES, min_size=2, max_size=5))
-def test_intervals_exclude_zero_where_the_corrected_tests_stand(samples):
+def test_intervals_exclude_zero_where_corrected_tests_are_significant(samples):
     pairs = [(a, b) for i, a in enumerate(samples) for b in samples[i + 1 :]]
     apart = [difference(a, b, least=1.0) for a, b in pairs]
     for d, (p, level) in zip(apart, holm([d.p for d in apart]), strict=True):

@@ -32,7 +32,7 @@ def document(*arguments):
     return json.loads(result.stdout)
 
 
-def test_every_set_says_what_it_is_and_where_it_is_to_be_had():
+def test_every_data_set_describes_itself_and_its_source():
     rows = {row["name"]: row for row in document()}
     assert rows.keys() == DATASETS.keys()
     assert rows["cifar100"]["classes"] == 100
@@ -46,7 +46,7 @@ def test_every_set_says_what_it_is_and_where_it_is_to_be_had():
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_one_set_that_is_not_there(name):
+def test_a_missing_data_set_is_reported(name):
     result, shown = document(name), run(name).output
     assert result["home"] in shown
     for file, value in result["published"].items():
@@ -55,7 +55,7 @@ def test_one_set_that_is_not_there(name):
     assert ("missing" in shown) == (name != "digits")
 
 
-def test_digits_are_always_there():
+def test_digits_need_no_files():
     parts = document("digits")["parts"]
     assert [parts[p]["samples"] for p in ("train", "test")] == [1437, 360]
 
@@ -72,7 +72,7 @@ def put_fashion(folder):
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx(20))
 
 
-def test_files_that_are_not_official_end_it(folder):
+def test_unofficial_files_are_an_error(folder):
     put_fashion(folder)
     result = run("fashion_mnist")
     assert result.exit_code == 2
@@ -103,7 +103,7 @@ def test_counting_reads_no_pixel_and_reading_fills_the_cache(folder, monkeypatch
     assert "0..3" in run("fashion_mnist", "--read").output
 
 
-def test_a_folder_of_pictures_says_what_a_study_must(folder):
+def test_a_folder_of_images_shows_the_keys_of_its_study(folder):
     for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
         (folder / "pets" / name).mkdir(parents=True)
         for i in range(10):
@@ -132,7 +132,7 @@ def test_a_folder_of_pictures_says_what_a_study_must(folder):
         (("cifar10", "--size", "8"), "only for image_folder"),
     ],
 )
-def test_wrong_questions(arguments, message):
+def test_wrong_arguments_are_refused(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.output

@@ -62,7 +62,7 @@ def document(result):
     return json.loads(result.stdout)
 
 
-def test_everything_that_is_measured_is_told(place):
+def test_every_measured_value_is_printed(place):
     result = document(done := place(PLAIN, "--json"))
     assert done.exit_code == 0
     assert (result["study"], result["outcome"]) == ("tiny", "trained")
@@ -75,7 +75,7 @@ def test_everything_that_is_measured_is_told(place):
     assert "epoch 2 of 2" in done.stderr
 
 
-def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
+def test_a_stored_trial_is_reproduced(place, tmp_path):
     """What a worker measured, from its own seed, and again from what `nas show` says of it."""
     (tmp_path / "tiny.toml").write_text(STUDY.replace("{rate}", "0.9"))
     spec = load_spec(tmp_path / "tiny.toml")
@@ -94,7 +94,7 @@ def test_a_trial_that_was_shown_comes_out_the_same(place, tmp_path):
     store.close()
 
 
-def test_digits_of_cells_are_the_studys_own(place):
+def test_digits_of_cells_are_those_of_the_study(place):
     """`nas show` prints them so; the same text means another cell to a study of `snasnet5`."""
     light = document(place(PLAIN, "--json", "--no-train"))
     snasnet = document(place(PLAIN, "--json", "--no-train", edit=("light3", "snasnet5")))
@@ -151,7 +151,7 @@ OUTSIDE = Architecture(
 )  # fmt: skip
 
 
-def test_it_need_not_be_of_the_studys_space(place):
+def test_an_architecture_outside_the_space_is_accepted(place):
     """Other operations, sizes, directions, bits and chip settings, as long as they fit."""
     result = document(place(OUTSIDE.to_json(), "--json"))
     assert result["outcome"] == "trained"
@@ -222,7 +222,7 @@ def test_wrong_files_are_named_with_their_key(place, content, message):
     assert message in done.stderr
 
 
-def test_settings_of_the_chip_are_said_once(place):
+def test_chip_settings_are_printed_once(place):
     searched = ("[search]", "[hardware]\nsearch_space = { adc_bits = [3, 4] }\n[search]")
     done = place(PLAIN, edit=searched)
     assert (done.exit_code, "chip: missing ['adc_bits']" in done.stderr) == (2, True)
@@ -232,7 +232,7 @@ def test_settings_of_the_chip_are_said_once(place):
     assert place({**PLAIN, "chip": {"adc_bits": 5}}, "--no-train", edit=searched).exit_code == 0
 
 
-def test_a_trained_and_a_screened_candidate_keep_their_seed(place, tmp_path):
+def test_trained_and_screened_candidates_keep_their_seed(place, tmp_path):
     spec = load_spec_of(place)
     path = tmp_path / "trial.json"
     path.write_text(json.dumps({"architecture": PLAIN, "seed": 77}))

@@ -97,7 +97,7 @@ def test_reading_sends_the_database_nothing_but_select(storage: RDBStorage) -> N
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST:{}", "[::1]:{}"])
-def test_own_names_are_answered(site: Site, host: str) -> None:
+def test_local_host_names_are_served(site: Site, host: str) -> None:
     assert site.ask("/api/studies", host=host.format(site.port)).status == 200
 
 

@@ -59,7 +59,7 @@ WRONG = [None, "", "Basic", "Basic ", "Basic !", "Basic é", f"Bearer {TOKEN}", 
 
 @pytest.mark.parametrize("word", WRONG)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_else_does(app, word, method):
+def test_every_other_authorization_is_refused(app, word, method):
     code, headers, body = status(app, word, method)
     assert code == 401
     assert headers["WWW-Authenticate"].startswith("Basic ")
@@ -68,7 +68,7 @@ def test_nothing_else_does(app, word, method):
     assert b"studies" not in body
 
 
-def test_the_token_opens_neither_writing_nor_other_names(app):
+def test_the_token_permits_neither_writing_nor_other_hosts(app):
     assert status(app, basic(f":{TOKEN}"), "DELETE")[0] == 405
     assert status(app, basic(f":{TOKEN}"), host="example.org:8080")[0] == 403
 
@@ -91,7 +91,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path, text, rights, message)
         read_token(path)
 
 
-def test_a_token_s_file(tmp_path):
+def test_a_token_is_read_from_its_file(tmp_path):
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     path.chmod(0o440)

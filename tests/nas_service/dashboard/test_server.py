@@ -32,7 +32,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return app
 
 
-def test_the_hooks_make_the_difference(stock: ModuleType, storage: RDBStorage) -> None:
+def test_the_hooks_change_the_dashboard(stock: ModuleType, storage: RDBStorage) -> None:
     fill(new_study(storage, "digits", "maximize", "minimize"))
     before = ask(stock.create_app(storage), "/api/studies/1").json
     assert [trial["number"] for trial in before["best_trials"]] == [0, 6]
@@ -101,7 +101,7 @@ class Scans:
         return answer
 
 
-def test_a_scan_looks_at_new_and_unfinished_trials_only(
+def test_a_scan_reads_new_and_unfinished_trials_only(
     storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = new_study(storage, "digits", "maximize", "minimize")
@@ -181,7 +181,7 @@ def test_an_impossible_port_is_named() -> None:
         ("::1", "http://[::1]:"),
     ],
 )
-def test_ready_is_told_once_it_listens(host: str, url: str) -> None:
+def test_readiness_is_reported_once_it_listens(host: str, url: str) -> None:
     if host == "::1":
         try:
             socket.create_server((host, 0), family=socket.AF_INET6).close()
@@ -202,7 +202,7 @@ def test_ready_is_told_once_it_listens(host: str, url: str) -> None:
 
 
 @pytest.mark.process
-def test_a_silent_connection_holds_up_neither_others_nor_the_end(tmp_path: Path) -> None:
+def test_an_idle_connection_delays_neither_requests_nor_shutdown(tmp_path: Path) -> None:
     storage = RDBStorage(f"sqlite:///{tmp_path / 'store.db'}")
     storage.engine.dispose()
     with contextlib.ExitStack() as silent, serving(tmp_path / "store.db") as site:
@@ -211,5 +211,5 @@ def test_a_silent_connection_holds_up_neither_others_nor_the_end(tmp_path: Path)
         assert site.ask("/api/studies").status == 200
 
 
-def test_the_error_is_one_the_command_line_knows() -> None:
+def test_the_command_line_reports_the_error() -> None:
     assert issubclass(DashboardError, NasError)

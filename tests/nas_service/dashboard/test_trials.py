@@ -60,7 +60,7 @@ def test_single_objective(storage: RDBStorage) -> None:
     assert best() == [3]
 
 
-def test_studies_of_others_need_no_outcome(storage: RDBStorage) -> None:
+def test_foreign_studies_need_no_outcome(storage: RDBStorage) -> None:
     study = new_study(storage, "theirs", "minimize", "minimize")
     for values, violation in (([0.0, 0.0], 1.0), ([1.0, 2.0], -1.0), ([2.0, 2.0], -1.0)):
         study.add_trial(create_trial(values=values, constraints={"c": violation}))
@@ -71,7 +71,7 @@ def test_studies_of_others_need_no_outcome(storage: RDBStorage) -> None:
     assert [t["constraints"] for t in detail["trials"]] == [[1.0], [-1.0], [-1.0], [0.0, -1.0], []]
 
 
-def test_an_outcome_in_the_words_of_others_is_none_of_ours() -> None:
+def test_a_foreign_outcome_attribute_is_ignored() -> None:
     foreign = create_trial(value=1.0, user_attrs={"outcome": "fine"})
     assert results([foreign]) == [foreign]
     assert listed(foreign) == []
@@ -82,7 +82,7 @@ def test_among_our_trials_one_without_outcome_is_no_result() -> None:
     assert results([ours, create_trial(value=0.0)]) == [ours]
 
 
-def test_only_what_is_trained_equally_far_is_a_result() -> None:
+def test_only_trials_at_the_last_epoch_are_results() -> None:
     """As in successive halving: three of one epoch, one of which goes on to the third."""
     outcomes = [("trained", 1.0), ("trained", 1.0), ("trained", 1.0)]
     first = [create_trial(value=n, user_attrs=attributes(*t)) for n, t in enumerate(outcomes)]
@@ -131,9 +131,7 @@ def trial_with(system_attrs: dict[str, Any]) -> FrozenTrial:
         ({"constraints": [None, [0.0]]}, [sys.float_info.max] * 2),
     ],
 )
-def test_the_list_is_finite_whatever_the_store_holds(
-    attrs: dict[str, Any], constraints: list[float]
-) -> None:
+def test_listed_values_are_always_finite(attrs: dict[str, Any], constraints: list[float]) -> None:
     assert listed(trial_with(attrs)) == constraints
     assert json.loads(json.dumps(constraints, allow_nan=False)) == constraints
 
@@ -186,7 +184,7 @@ def test_the_trials_of_the_store_stay_as_they_are() -> None:
     assert "constraints" not in storage.get_all_trials(0)[0].system_attrs
 
 
-def test_a_copy_and_a_choice_of_states(storage: RDBStorage) -> None:
+def test_trials_are_copied_and_filtered_by_state(storage: RDBStorage) -> None:
     study = new_study(storage, "digits", "maximize", "minimize")
     fill(study)
     study.ask()
@@ -197,7 +195,7 @@ def test_a_copy_and_a_choice_of_states(storage: RDBStorage) -> None:
     assert view.get_trial(1).system_attrs["constraints"] == [-0.5, 0.5]
 
 
-def test_a_study_made_anew_under_the_same_id_is_read_anew(storage: RDBStorage) -> None:
+def test_a_recreated_study_with_the_same_id_is_read_again(storage: RDBStorage) -> None:
     view = DashboardStorage(storage)
     for accuracy in (0.1, 0.2):
         study = new_study(storage, "digits", "maximize", "minimize")

@@ -78,7 +78,7 @@ def test_a_missing_file_is_named(make, tmp_path):
     "name",
     ["../out.txt", "a/../../out.txt", "/etc/out", "a\\..\\..\\out", "C:/out", "\\\\host\\out"],
 )
-def test_members_that_lead_out(make, name, tmp_path):
+def test_members_outside_the_folder_are_refused(make, name, tmp_path):
     path = make(tmp_path / "x", {"fine.txt": b"", name: b"x"})
     with pytest.raises(DataError, match="leads out of the archive") as caught:
         open_tree(path).names(("",))
@@ -118,7 +118,7 @@ def test_a_member_twice(tmp_path):
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_nothing_asked_is_nothing_read(make, tmp_path):
+def test_nothing_requested_is_nothing_read(make, tmp_path):
     assert list(open_tree(make(tmp_path / "x", FILES)).read([])) == []
 
 
@@ -132,7 +132,7 @@ def test_a_member_too_large(make, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("make", [zipped, tarred, tarred_gz])
-def test_too_many_members_and_too_much_in_all(make, tmp_path, monkeypatch):
+def test_too_many_members_or_bytes_are_refused(make, tmp_path, monkeypatch):
     path = make(tmp_path / "x", FILES)
     monkeypatch.setattr(trees, "MEMBERS", 3)
     with pytest.raises(DataError, match="4 members"):
@@ -186,7 +186,7 @@ def test_a_zip_that_is_locked(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b", b"x" * 600])
-def test_what_is_no_archive(content, tmp_path):
+def test_other_files_are_no_archives(content, tmp_path):
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.zip"):
         open_tree(tmp_path / "x.zip").names(("",))

@@ -63,7 +63,7 @@ def test_counts_that_nothing_holds(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_samples_that_never_came(tmp_path):
+def test_missing_samples_are_an_error(tmp_path):
     missing = Samples(11, PIXELS.shape[1:], samples().chunks)
     with pytest.raises(DataError, match="1 of 11 samples were not read"):
         cached(tmp_path, "x", lambda: missing)
@@ -145,7 +145,7 @@ def test_processes_that_make_it_at_once(tmp_path):
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_what_a_killed_process_left_is_swept_away(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     for name, age_s in ((".old.1", 2 * 24 * 3600), (".young.1", 60)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "pixels.npy").write_bytes(b"x")

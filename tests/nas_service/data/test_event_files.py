@@ -82,7 +82,7 @@ def test_n_mnist(how, tmp_path):
     assert [tuple(i) for i in np.argwhere(pixels[2])] == [(0, 4, 4), (1, 4, 5)]
 
 
-def test_each_number_of_frames_has_an_entry_of_its_own(tmp_path, cache):
+def test_each_number_of_frames_has_a_separate_cache_entry(tmp_path, cache):
     put_n_mnist("folder", tmp_path)
     two, five = N_MNIST.read_train(tmp_path, 2), N_MNIST.read_train(tmp_path, 5)
     assert (two.shape[0], five.shape[0]) == (2, 5)

@@ -46,7 +46,7 @@ EVENT = st.tuples(
 
 @pytest.mark.parametrize(("write", "read"), FORMATS)
 @given(events=st.lists(EVENT, max_size=20))
-def test_what_is_written_is_read(write, read, events):
+def test_written_events_are_read_back(write, read, events):
     result = read(write(events), "x")
     rows = np.stack([result.t_us, result.x, result.y, result.p], axis=1)
     assert [tuple(row) for row in rows.tolist()] == events
@@ -116,7 +116,7 @@ def test_frames_by_hand():
 
 
 @given(st.lists(EVENT, min_size=1, max_size=50), st.integers(1, 8))
-def test_every_event_is_in_one_frame_and_in_its_turn(rows, count):
+def test_every_event_is_in_exactly_one_frame_in_order(rows, count):
     result = frames(events(*rows), count, 128)
     assert result.sum() == len(rows)
     assert (result.sum(0) == frames(events(*rows), 1, 128)[0]).all()
@@ -135,6 +135,6 @@ def test_events_outside_the_sensor(x, y):
         frames(events((0, 0, 0, 0), (1, x, y, 0)), 1, 34)
 
 
-def test_a_recording_of_nothing():
+def test_an_empty_recording_is_refused():
     with pytest.raises(DataError, match="x: no events"):
         frames(read_atis(b"", "x"), 3, 34)

@@ -49,7 +49,7 @@ def test_grey_becomes_colour_and_colour_grey():
     assert (decode(png(white), "x", GREY) == 255).all()
 
 
-def test_jpeg_is_near():
+def test_jpeg_is_approximate():
     smooth = np.add.outer(np.arange(4), np.arange(4)).astype(np.uint8)[:, :, None] * 8
     result = decode(png(np.repeat(smooth, 3, 2), kind="JPEG", quality=95), "x", COLOUR)
     assert np.abs(result.astype(int) - smooth.transpose(2, 0, 1)).max() < 8
@@ -69,7 +69,7 @@ def test_sixteen_bits_are_not_cut_to_eight():
         decode(png(deep), "x", GREY)
 
 
-def test_other_sizes_need_the_word():
+def test_other_sizes_need_the_resize_key():
     wide = np.zeros((4, 8, 3), dtype=np.uint8)
     wide[:, 2:6] = 200
     with pytest.raises(DataError, match=r"x: 8 x 4 pixels, 4 x 4 are needed \(data.resize"):
@@ -108,7 +108,7 @@ def test_pictures_too_large_are_refused_unread(side):
     [b"", b"GIF89a", b"\xff\xd8\xff\xe0", png(colours())[:-20], png(colours())[:-9]],
     ids=["empty", "gif", "start of a jpeg", "no end", "half an end"],
 )
-def test_what_is_no_picture_is_named(content):
+def test_a_file_that_is_no_image_is_named(content):
     with pytest.raises(DataError, match="x: no image that can be read"):
         decode(content, "x", COLOUR)
 
@@ -233,12 +233,12 @@ def test_a_picture_of_another_size_is_named(tmp_path):
         ({"name": "cifar"}, "did you mean 'cifar10'"),
     ],
 )
-def test_what_a_study_may_ask(given, message):
+def test_keys_of_an_image_folder_are_checked(given, message):
     with pytest.raises(SpecError, match=message):
         source_of(Data(**given))
 
 
-def test_a_study_from_the_store_asks_the_same():
+def test_a_stored_study_has_the_same_keys():
     stored = Data(name="cifar10", archive="x").model_dump_json()
     assert source_of(Data.model_validate_json(stored)).task == Task(3, 32, 10)
 
@@ -249,7 +249,7 @@ def test_archives_lie_below_the_data_folder(path):
         Data(name="image_folder", archive=path)
 
 
-def test_the_survey_says_what_a_study_must(tmp_path):
+def test_the_survey_names_the_keys_of_a_study(tmp_path):
     put(tmp_path, layout(train={"a": 3, "b": 2}, val={"a": 1, "b": 1}))
     result = image_folder.survey(tmp_path, Data(name="image_folder", archive="set"))
     assert (result["classes"], result["sizes"]) == (["a", "b"], [(4, 4)])
@@ -320,7 +320,7 @@ def test_tiny_imagenet_has_a_hash(tmp_path):
         replace(TINY, task=SMALL.task).read_train(tmp_path)
 
 
-def test_another_pillow_reads_again(tmp_path, monkeypatch):
+def test_another_version_of_pillow_decodes_again(tmp_path, monkeypatch):
     put_tiny(tmp_path, tiny())
     SMALL.read_train(tmp_path)
     monkeypatch.setattr(pictures, "FORMATS", ())  # nothing can be decoded from here on

@@ -56,7 +56,7 @@ def test_digits_never_share_an_image():
     assert train.digest != test.digest
 
 
-def test_more_images_asked_than_there_are():
+def test_too_many_requested_images_are_refused():
     with pytest.raises(DataError, match="1078 training and 360 validation"):
         split(DATASETS["digits"].read_train(Path()), 1078, 360, seed=0)
 

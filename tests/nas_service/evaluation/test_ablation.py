@@ -68,7 +68,7 @@ def test_every_network_keeps_the_budgets_and_is_trained_once(evaluator, planned)
     assert 0 < planned.refused < planned.drawn
 
 
-def test_as_many_pairs_as_asked_for_and_the_same_again(evaluator, planned):
+def test_the_requested_number_of_pairs_is_drawn_reproducibly(evaluator, planned):
     for name in planned.operations:
         assert sum(p.operation == name for p in planned.pairs) == 3 - planned.alone[name]
     assert ablation.plan(evaluator, samples=3, seed=3) == planned
@@ -102,7 +102,7 @@ def measured(planned, accuracy):
     }
 
 
-def test_verdicts_follow_what_an_operation_does(planned):
+def test_verdicts_follow_the_effect_of_an_operation(planned):
     """Convolutions are worth 0.3, nothing else matters."""
     known = measured(planned, lambda ops: 0.5 + 0.3 * ("conv3x3" in ops))
     effects_by_name = {e.operation: e for e in ablation.effects(planned, known)}
@@ -119,7 +119,7 @@ def test_verdicts_follow_what_an_operation_does(planned):
     }
 
 
-def test_what_diverged_is_left_out_and_counted(planned):
+def test_diverged_trainings_are_excluded_and_counted(planned):
     known = measured(planned, lambda ops: 0.5)
     lost = planned.pairs[0].sample
     known[lost.architecture.digest] = replace(lost, outcome="diverged")
@@ -130,7 +130,7 @@ def test_what_diverged_is_left_out_and_counted(planned):
         assert (e.diverged, e.pairs) == (len(gone), len(pairs) - len(gone))
 
 
-def test_budgets_that_nothing_keeps():
+def test_budgets_that_no_candidate_meets_are_reported():
     tight = spec(constraints=[{"metric": "parameters", "at_most": 1}], space=TREE["space"])
     with pytest.raises(SpecError, match=r"none of 50 architectures keeps the budgets"):
         ablation.plan(Evaluator.open(tight, Path()), samples=2, seed=0, draws=50)

@@ -81,7 +81,7 @@ def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
     assert (more.memory_GiB >= less.memory_GiB).all()
 
 
-def test_a_skip_that_turns_back_may_lower_a_cost():
+def test_a_backward_skip_may_lower_a_cost():
     """So only an empty edge is a bound: turned back, the edge leaves a path and others are dead."""
     budgets = Budgets.of(spec_of(mode="backward"))
     space = budgets.workloads.space
@@ -150,7 +150,7 @@ def test_all_draws_are_as_likely():
     assert 0.5 < times.var() / 40 < 2  # 1 for uniform draws
 
 
-def test_given_sizes_alone():
+def test_only_the_given_sizes_are_drawn():
     """The smallest and the largest."""
     space = {"operations": OPERATIONS[:4], "cells": 1}
     spec = spec_of(at_most(0.9, **space), **space)
@@ -162,7 +162,7 @@ def test_given_sizes_alone():
     assert small + large < counted(budgets).count
 
 
-def test_what_is_not_counted():
+def test_other_metrics_and_backward_spaces_are_not_counted():
     assert counted(Budgets.of(spec_of([{"metric": "latency_ms", "at_most": 1}]))) is None
     most = [{"metric": "parameters", "at_most": 3000}]
     assert counted(Budgets.of(spec_of(most, operations=["skip", "conv3x3"]))) is None

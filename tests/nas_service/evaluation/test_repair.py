@@ -76,7 +76,7 @@ def test_a_budget_is_kept_by_fewer_channels():
     assert repaired_by.architecture == Architecture((skip,), 2, 4, 8, 2, 8)
 
 
-def test_of_equal_many_changes_the_one_that_takes_least_away():
+def test_among_equally_small_repairs_the_mildest_is_chosen():
     """A convolution of 4 channels is heavier than what one bit less takes away."""
     space = {**SMALL, "hidden": 8, "head_pool": 4, "weight_bits": [4, 5, 6, 7, 8]}
     spec = spec_of([{"metric": "memory_KiB", "at_most": 1.0}], space)
@@ -203,7 +203,7 @@ def test_batches_are_screened_as_one_by_one():
     )
 
 
-def test_what_cannot_be_repaired_says_so():
+def test_an_impossible_repair_is_reported():
     evaluator = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
     a = next(iter(evaluator.workloads.space))
     reason = evaluator.screen(a, 0).reason
@@ -217,7 +217,7 @@ def test_a_path_is_a_repair():
     assert screened.reason == "no path from input to output; fits with cell0 edge03 zeroize -> skip"
 
 
-def test_beyond_pairs_a_beam_looks_on():
+def test_larger_repairs_are_searched_with_a_beam():
     """Three sizes and more have to shrink at once."""
     space = {**SMALL, "operations": ["zeroize", "skip"], "channels": [2, 8], "hidden": [8, 64],
              "weight_bits": [2, 8]}  # fmt: skip
@@ -233,7 +233,7 @@ def test_beyond_pairs_a_beam_looks_on():
     assert repaired.architecture == small
 
 
-def test_one_of_another_space_has_no_repair():
+def test_a_candidate_of_another_space_has_no_repair():
     evaluator = Evaluator.open(spec_of([{"metric": "parameters", "at_most": 1}]), Path())
     skip = Cell(("skip",) * 6)
     other = Architecture((skip,), 5, 4, 8, 2, 8)

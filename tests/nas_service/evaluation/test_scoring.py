@@ -134,7 +134,7 @@ def test_scoring_is_no_part_of_a_training(tmp_path):
     assert epochs == [2]
 
 
-def test_a_diverged_training_stays_one():
+def test_int8_scoring_does_not_hide_a_diverged_training():
     evaluator = evaluator_of(training={"learning_rate": 1e9, "rungs": [1]})
     assert evaluator.train(evaluator.screen(SMALL, 1)).outcome == "diverged"
 
@@ -155,7 +155,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("tables", "message"), REFUSED)
-def test_what_cannot_be_scored_so_is_refused(tables, message):
+def test_unsupported_scoring_is_refused(tables, message):
     tree = spec().model_dump(mode="json") | tables
     if "epochs" in tables.get("training", {}):
         tree["objectives"] = [{"metric": "parameters", "direction": "minimize", "reference": 1}]

@@ -36,7 +36,7 @@ def evaluator_of(constraints=(), **training):
     return Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
 
 
-def test_a_sound_candidate_has_no_reason():
+def test_a_feasible_candidate_has_no_reason():
     screened = evaluator_of([{"metric": "parameters", "at_most": PARAMETERS}]).screen(SMALL, seed=5)
     assert (screened.outcome, screened.reason, screened.seed, screened.chance) == (
         "rejected",
@@ -74,7 +74,7 @@ def test_every_broken_budget_is_named():
     assert [part.split()[0] for part in reason.split(", ")] == ["parameters", "latency_ms"]
 
 
-def test_unmeasured_budgets_reject_nobody():
+def test_unmeasured_budgets_reject_no_candidate():
     budgets = [{"metric": "accuracy", "at_least": 0.99}, {"metric": "spike_rate", "at_most": 0.01}]
     assert evaluator_of(budgets).screen(SMALL, seed=0).reason == ""
 
@@ -115,7 +115,7 @@ def test_a_candidate_too_large_is_refused_before_it_is_made():
     assert large.screen(wide, seed=0).reason.startswith("training needs about ")
 
 
-def test_a_machine_with_too_little_memory_says_so(caplog):
+def test_too_little_memory_on_the_machine_is_logged(caplog):
     evaluator_of(memory_GiB=1e9)
     (message,) = caplog.messages
     assert message.startswith("training.memory_GiB = 1e+09, but this machine has ")
@@ -236,7 +236,7 @@ def test_a_confidence_asks_for_a_margin():
     )
 
 
-def test_a_trained_candidate_is_tried_on_chips():
+def test_a_trained_candidate_is_scored_on_simulated_chips():
     few = hardware(monte_carlo_chips=3)
     trained = few.train(few.screen(SMALL, 1))
     assert len(trained.on_chip) == 3

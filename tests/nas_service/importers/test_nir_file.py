@@ -61,7 +61,7 @@ def nothing(node):
         (nothing, "net.nir"),
     ],
 )
-def test_files_that_strangers_changed(tmp_path, change, message):
+def test_manipulated_files_are_refused(tmp_path, change, message):
     path = changed(tmp_path / "net.nir", change)
     with pytest.raises(WorkloadError, match=message):
         load_workload(path, 4)

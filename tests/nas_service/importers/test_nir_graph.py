@@ -51,7 +51,7 @@ def test_neurons_of_a_graph():
     assert [x.neurons for x in result.layers] == [None, None]
 
 
-def test_what_a_graph_does_not_say_is_the_caller_s():
+def test_missing_values_of_a_graph_come_from_the_caller():
     rates = {"a": 0.5, "c": (0.1, 0.2)}
     result = from_nir(a_graph(), 2, rates, weight_bits=4, input_bits=8)
     assert [x.spike_rate for x in result.layers] == [0.5, 1.0, (0.1, 0.2), 1.0]
@@ -82,7 +82,7 @@ def test_inner_graphs_are_opened(tmp_path):
     padding=st.integers(0, 4),
     depthwise=st.booleans(),
 )
-def test_a_convolution_s_map_is_torch_s(side, kernel, stride, padding, depthwise):
+def test_output_sizes_of_a_convolution_are_those_of_torch(side, kernel, stride, padding, depthwise):
     """Whatever torch computes is read from a graph with the same sides, or refused with a word."""
     groups = 4 if depthwise else 1
     weight = np.ones((4, 4 // groups, kernel, kernel))
@@ -150,7 +150,7 @@ def test_a_scale_for_each_channel_goes_into_the_weights():
     assert from_nir(graph_with(flat=scale), 4) == from_nir(a_graph(), 4)
 
 
-def test_graphs_that_are_none():
+def test_invalid_graphs_are_refused():
     alone = graph_of({"in": image(2, 8), "a": conv(4, 2, 8), "b": conv(4, 4, 8)}, "in a")
     loop = {"in": image(4, 8), "a": conv(4, 4, 8), "l": lif(4, 8, 8)}
     for graph, message in [

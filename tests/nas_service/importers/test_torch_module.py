@@ -34,7 +34,7 @@ CELLS = [
 
 
 @pytest.mark.parametrize("names", CELLS)
-def test_our_own_networks_are_seen_as_traced(names):
+def test_networks_of_this_package_are_imported_as_traced(names):
     """Shapes and graph from operations alone, against the trace that knows the architecture."""
     assert len(names) == len(EDGE_NAMES)
     a = Architecture((Cell(names),) * 2, 6, 2, 20, 3, 8)

@@ -68,13 +68,13 @@ def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
 
 
 @pytest.mark.process
-def test_a_worker_that_cannot_start_is_told_of(tmp_path, cluster):
+def test_a_worker_that_cannot_start_is_reported(tmp_path, cluster):
     task = dask.new_task("tiny", str(tmp_path), str(tmp_path / "none"), False)
     with Client(cluster) as client, pytest.raises(NasError, match="exit code 4"):
         dask.launch(client, task, 1, print, restarts=1)
 
 
-def test_what_the_cluster_is_shown_is_no_secret(tmp_path):
+def test_the_cluster_sees_no_secret(tmp_path):
     task = dask.new_task("tiny", "/data", "/home/me/url", True)
     variables = {"NAS_STORAGE": "postgresql://u:canary@h/d", "PATH": "/bin"}
     assert "canary" not in repr(task) + repr(task.command)
@@ -103,7 +103,7 @@ def test_dask_s_options(words, message):
     assert "canary" not in done.output
 
 
-def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
+def test_a_local_cluster_completes_a_study(tmp_path):
     pytest.importorskip("cryptography")
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     code, output = study.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
@@ -113,7 +113,7 @@ def test_a_cluster_of_this_machine_alone_does_a_study(tmp_path):
     assert study.rows(TRAINED) == [(2, 2)]
 
 
-def test_a_cluster_that_others_could_talk_to_is_not_made(tmp_path, monkeypatch):
+def test_a_cluster_without_encryption_is_refused(tmp_path, monkeypatch):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
     code, output = study.nas("launch", "dask", "tiny", "--local", "1")

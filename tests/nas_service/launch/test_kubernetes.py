@@ -83,7 +83,7 @@ def test_a_secret_s_file_can_be_read_by_the_worker_alone():
 
 @given(name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", fullmatch=True))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_every_study_has_a_legal_job_name_of_its_own(name):
+def test_every_study_has_a_legal_and_unique_job_name(name):
     result = kubernetes.job_name(name)
     assert kubernetes.LABEL.fullmatch(result)
     assert len(f"{result}-9999") <= 63, "a pod's host name"
@@ -94,7 +94,7 @@ def test_every_study_has_a_legal_job_name_of_its_own(name):
 @pytest.mark.parametrize(
     "option", ["image", "secret", "artifacts_claim", "data_claim", "namespace"]
 )
-def test_a_manifest_takes_no_hostile_name(option, value):
+def test_a_manifest_refuses_hostile_names(option, value):
     if option == "image" and value == "a_b":
         return  # images may
     with pytest.raises(SpecError, match="--" + option.replace("_", "-")):

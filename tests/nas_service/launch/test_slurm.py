@@ -76,7 +76,7 @@ def test_a_script_s_directives():
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("option", ["--partition", "--account", "--directive"])
-def test_a_script_takes_no_hostile_word(option, value):
+def test_a_script_refuses_hostile_options(option, value):
     options = {"--directive": {"directives": (f"qos={value}",)}}
     options = options.get(option, {option[2:]: value})
     with pytest.raises(SpecError, match=option):
@@ -84,14 +84,14 @@ def test_a_script_takes_no_hostile_word(option, value):
 
 
 @pytest.mark.parametrize("text", ["wrap=id", "array=1-9", "x y=1", "", "=1", "--qos=long", "uid=0"])
-def test_a_directive_that_is_ours_or_none_is_refused(text):
+def test_reserved_and_malformed_directives_are_refused(text):
     with pytest.raises(SpecError, match="--directive"):
         slurm.script(Job("tiny"), slurm_cluster(directives=(text,)))
 
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
-def test_shellcheck_has_nothing_to_say():
+def test_shellcheck_reports_nothing():
     text = slurm.script(Job("tiny", 3, gpu=True), slurm_cluster(data="/it's here"))
     done = subprocess.run(
         ["shellcheck", "-s", "bash", "-"], input=text, capture_output=True, text=True, check=False
@@ -100,7 +100,7 @@ def test_shellcheck_has_nothing_to_say():
 
 
 @pytest.mark.process
-def test_two_tasks_of_an_array_do_a_study(tmp_path):
+def test_two_tasks_of_an_array_complete_a_study(tmp_path):
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     path = tmp_path / "job.sh"
     words = ("--workers", "2", "--data", str(tmp_path), "-o", str(path))
@@ -128,7 +128,7 @@ def test_two_tasks_of_an_array_do_a_study(tmp_path):
 
 
 @pytest.mark.process
-def test_the_signal_to_end_reaches_the_worker(tmp_path):
+def test_the_termination_signal_reaches_the_worker(tmp_path):
     """The shell gives its place to the worker, which releases the trial in hand."""
     study = StudyInStore(tmp_path, epochs=200, trainings=1)
     code, text = study.nas("launch", "slurm", "tiny")

@@ -114,7 +114,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_front_is_drawn_and_tabled(opened, tmp_path):
+def test_the_front_is_plotted_and_listed(opened, tmp_path):
     result = opened([evaluation(4, 0.9), evaluation(8, 0.95), evaluation(6, None, "<b>over</b>")])
     path = report.write(result, tmp_path / "deep" / "r.html")
     text = path.read_text()
@@ -132,13 +132,13 @@ def test_front_is_drawn_and_tabled(opened, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["r.html"]
 
 
-def test_nothing_feasible_says_so(opened):
+def test_an_empty_front_is_reported(opened):
     text = report.render(opened([evaluation(4, 0.9)], energy=1e-9))
     assert "No candidate is feasible" in text
     assert "Nearest misses" in text
 
 
-def test_proposals_are_counted_by_what_became_of_them(opened):
+def test_proposals_are_counted_by_outcome(opened):
     """Two of four were rejected, one of them by two budgets."""
     rejected = [
         evaluation(6, None, "both over budget", ("energy_uJ", "area_mm2")),
@@ -157,7 +157,7 @@ def test_proposals_are_counted_by_what_became_of_them(opened):
     assert "<td>area_mm2</td><td>1</td><td>50.0 %</td>" in text
 
 
-def test_nearest_misses_say_what_would_fit(opened):
+def test_nearest_misses_name_the_repair(opened):
     reason = "energy_uJ 20 % over budget; fits with channels 8 -> 4"
     text = report.render(opened([evaluation(8, None, reason)], energy=1e-9))
     assert "Trial 0: energy_uJ 20 % over budget; fits with channels 8 -&gt; 4" in text
@@ -193,7 +193,7 @@ def test_cell_shows_live_edges_only():
     assert "conv3x3" not in drawn
 
 
-def test_bench_of_the_shipped_data_screens(tmp_path):
+def test_an_evaluator_of_the_shipped_data_screens(tmp_path):
     """The reasons for a rejection: no path, budget, memory."""
     evaluator = Evaluator.open(spec(energy=1e-6), tmp_path)
     dead = Architecture((Cell(("zeroize",) * 6), CELL), 4, 1, 8, 2, 8)

@@ -23,7 +23,7 @@ def test_improvement_by_hand():
     assert value == pytest.approx(0.3989423)
 
 
-def test_improvement_against_throws():
+def test_improvement_against_random_draws():
     rng = np.random.default_rng(1)
     throws = 0.3 + 0.2 * rng.normal(size=1_000_000)
     expected = np.maximum(0.25 - throws, 0).mean()
@@ -31,7 +31,7 @@ def test_improvement_against_throws():
     assert gain == pytest.approx(expected, rel=5e-3)
 
 
-def test_what_is_certain_is_its_gain():
+def test_a_certain_value_has_its_exact_gain():
     mean, none = np.array([0.1, 0.9]), np.zeros(2)
     assert expected_below(0.5, mean, none) == pytest.approx([0.4, 0.0])
 
@@ -41,7 +41,7 @@ def test_probability_by_hand():
 
 
 @pytest.mark.parametrize("objectives", [2, 3, 4])
-def test_hypervolume_gain_against_throws(objectives):
+def test_hypervolume_gain_against_random_draws(objectives):
     rng = np.random.default_rng(objectives)
     front = np.array(FRONT[objectives])
     mean, deviation = np.array([0.3, 0.6, 1.2]), np.array([0.2, 0.4, 0.3])

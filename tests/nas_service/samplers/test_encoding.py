@@ -18,7 +18,7 @@ MANY = {f"d{i}": IntDistribution(0, 3) for i in range(20)}
 PROBLEM = Problem((Objective("weight"),), (Bound("weight", at_most=12.0),))
 
 
-def test_there_and_back():
+def test_parameters_are_encoded_and_decoded():
     codes = Codes(MIXED)
     listed = codes.decode(codes.all())
     assert len(listed) == codes.size == 3 * 4 * 2
@@ -41,7 +41,7 @@ def test_candidates_of_another_space_have_no_codes(params):
         codes.encode([params])
 
 
-def test_what_has_no_list_of_values():
+def test_only_finite_parameters_are_listable():
     assert listable(MIXED)
     assert not listable({"x": FloatDistribution(0, 1)})
     assert not listable({})
@@ -69,7 +69,7 @@ def test_children_of_the_best_are_in_the_pool():
     assert ((rows != parent).sum(1) <= 2).sum() > 20
 
 
-def test_what_was_seen_is_looked_at_once():
+def test_observed_candidates_are_encoded_once():
     looked = []
 
     def noted(columns):
@@ -87,7 +87,7 @@ def test_what_was_seen_is_looked_at_once():
     assert len(mine.proposed(codes[:0])) == 0
 
 
-def test_parameters_are_looked_up_once_and_again_after_a_change():
+def test_distributions_are_read_again_after_a_change():
     mine, params = pool(), {f"d{i}": 0 for i in range(19)}
     assert mine.places(params) is None
     params["d19"] = 3
@@ -115,7 +115,7 @@ def test_no_child_where_none_keeps_the_bounds():
     assert (len(children), len(candidates)) == (0, 0)
 
 
-def test_a_pool_reaches_what_the_best_are_far_from():
+def test_a_pool_covers_regions_far_from_the_best():
     """A fifth of what keeps the bound has d0 = 3 and is heavy; the parent has d0 = 0."""
 
     def apart(columns):

@@ -75,7 +75,7 @@ def test_posterior_against_dense_algebra(split, noisy, scored):
 @pytest.mark.parametrize(
     ("scored", "noisy", "variance"), [(False, False, 1.09), (True, False, 1.09), (True, True, 1.15)]
 )
-def test_what_is_believed_has_about_the_variance_of_standardised_values(scored, noisy, variance):
+def test_predictions_have_about_the_variance_of_standardised_values(scored, noisy, variance):
     drawn = features(500, 10)
     observed = Features(drawn.numbers, drawn.kinds, drawn.details, drawn.score, np.zeros((500, 0)))
     observed = observed if scored else observed.blind
@@ -119,7 +119,7 @@ def test_learning_finds_what_matters():
     assert np.corrcoef(mean, truth)[0, 1] > 0.95
 
 
-def test_few_trainings_do_not_talk_the_noise_away():
+def test_few_trainings_do_not_hide_the_noise():
     """Smooth values say that there is no noise: exact ones are heard, 25 trainings hardly, and
     hundreds of them are."""
 
@@ -135,7 +135,7 @@ def test_few_trainings_do_not_talk_the_noise_away():
     assert heard(600, noisy=True) < 0.5
 
 
-def test_a_foreign_study_that_disagrees_is_not_believed():
+def test_a_foreign_study_that_disagrees_is_ignored():
     observed = features(60, 8)
     own, contexts = np.tanh(observed.numbers[:, 0]) * 2, np.array([0] * 30 + [1] * 30)
     alike = Process.fit(observed, own, contexts, np.ones(60))

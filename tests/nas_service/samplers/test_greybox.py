@@ -79,7 +79,7 @@ def test_restarts_change_nothing():
     assert proposed(search(12)) != proposed(search(12, lambda: sampler(seed=1)))
 
 
-def test_what_was_learned_before_changes_nothing(monkeypatch):
+def test_earlier_fits_change_nothing(monkeypatch):
     """Covariances of the first 6, 8, 12, ... trials, remembered or not."""
     monkeypatch.setattr(expected_gain, "FEW_TO_LEARN", 6)
     monkeypatch.setattr(expected_gain, "LEARNED_AGAIN", 1.4)
@@ -114,7 +114,7 @@ def test_bounds_are_kept_from_the_first_trial_on():
     assert all(weight(t.params) <= 4 for t in study.trials)
 
 
-def test_rare_candidates_are_bred():
+def test_rare_feasible_candidates_are_generated():
     """4^20 candidates, of which less than 1 in 10 000 keep the bound."""
     study = search(8, lambda: sampler(space=MANY, at_most=12.0, startup=2), MANY)
     assert all(weight(t.params) <= 12 for t in study.trials)
@@ -126,7 +126,7 @@ def test_the_nearest_is_proposed_where_nothing_keeps_the_bound():
     assert proposed(study)[0] == (0,) * 5
 
 
-def test_workers_do_not_gather():
+def test_parallel_workers_propose_distant_candidates():
     study = search(10)
     running = [study.ask(DIGITS) for _ in range(6)]
     assert len({tuple(t.params.values()) for t in running}) == 6
@@ -166,7 +166,7 @@ def test_another_study_helps_from_the_first_trial_on():
     assert np.mean([t.values[0] for t in first]) <= 0.5 < np.mean([t.values[0] for t in cold])
 
 
-def test_another_study_helps_where_few_trials_are_there():
+def test_another_study_helps_while_there_are_few_trials():
     """Six trials, each helped by the other study: nearer than six without it."""
     rng = np.random.default_rng(1)
     candidates = [
@@ -181,7 +181,7 @@ def test_another_study_helps_where_few_trials_are_there():
     assert means[0] < 0.7 * means[1]
 
 
-def test_what_was_begun_and_is_not_in_full_yet():
+def test_candidates_at_a_rung_are_no_full_observations():
     """Rows 0 and 1 on a rung, 0 in full too; the other study's rows count for neither."""
     pool = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, n) for n in range(4)]
@@ -204,9 +204,7 @@ def test_what_was_begun_and_is_not_in_full_yet():
     ("variance", "elsewhere", "belief"),
     [(0.01, False, NOISY), (0.01, True, BELIEF), (0.0, False, BELIEF)],
 )
-def test_what_is_believed_of_trainings_alone_with_others_and_of_exact_values(
-    variance, elsewhere, belief
-):
+def test_predictions_of_trainings_and_of_exact_values(variance, elsewhere, belief):
     pool = CandidatePool(Codes(DIGITS), DomainKnowledge(costs))
     rows = [dict.fromkeys(DIGITS, 0) | {"d0": n % 4, "d1": n // 4} for n in range(8)]
     own = [Observation(row, {"error": error(row)}) for row in rows]
@@ -231,13 +229,13 @@ def begun_weights(own):
     return [weight(t.params) for t in study.trials[3:]]  # behind those by chance
 
 
-def test_what_was_begun_is_gained_upon():
+def test_candidates_at_a_rung_count_as_known():
     """Nothing is in full: what is on a rung counts as known, so the next is elsewhere on the
     front. Known from another study only, the heaviest gain is sought again and again."""
     assert np.std(begun_weights(own=True)) > 2 * np.std(begun_weights(own=False))
 
 
-def test_pruned_trials_are_a_context_of_their_own():
+def test_pruned_trials_are_a_separate_context():
     """Values at step 1 are half of those at the end: they rank the same."""
     make = GreyBoxSampler(
         DomainKnowledge(costs), [Objective("error")], distributions=DIGITS, seed=0
@@ -276,14 +274,14 @@ def test_a_learned_cost_with_an_estimate():
     assert np.mean(np.array(late) <= 20) >= 0.8
 
 
-def test_what_cannot_be_listed_goes_to_the_inner_sampler(caplog):
+def test_unlisted_parameters_use_the_inner_sampler(caplog):
     study = optuna.create_study(sampler=GreyBoxSampler(seed=0))
     with caplog.at_level(logging.WARNING):
         study.optimize(lambda t: t.suggest_float("x", 0, 1) ** 2, n_trials=6)
     assert len([r for r in caplog.records if "inner sampler" in r.message]) == 1
 
 
-def test_whole_numbers_are_modelled_without_being_told():
+def test_integers_are_modelled_without_declaration():
     """No costs, no objectives, no space given: what a plain study knows."""
     study = optuna.create_study(sampler=GreyBoxSampler(seed=0))
     study.optimize(
@@ -293,7 +291,7 @@ def test_whole_numbers_are_modelled_without_being_told():
     assert study.best_value <= 9
 
 
-def test_bound_asks_for_one_side():
+def test_a_bound_has_one_side():
     with pytest.raises(ValueError, match="exactly one"):
         Bound("weight", at_most=1, at_least=0)
 

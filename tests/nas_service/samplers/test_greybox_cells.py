@@ -77,7 +77,7 @@ def test_costs_are_those_of_the_screening(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", SPACES)
-def test_a_candidate_costs_the_same_in_any_company(tmp_path, kind):
+def test_costs_do_not_depend_on_the_batch(tmp_path, kind):
     cell_problem = CellProblem(spec_of(tmp_path, **SPACES[kind]))
     codes = Codes(cell_problem.distributions)
     drawn = codes.draws(40, np.random.default_rng(0))
@@ -109,7 +109,7 @@ def test_only_a_training_tells_accuracy_and_energy(tmp_path):
     assert CellProblem(spec_of(tmp_path)).learned == ("accuracy", "energy_uJ")
 
 
-def test_features_do_not_know_names_of_inner_nodes_nor_dead_edges():
+def test_features_ignore_names_of_inner_nodes_and_dead_edges():
     states = states_of(PRESETS["snasnet5"], backward=True)
     rng = np.random.default_rng(0)
     codes = rng.integers(len(states), size=(300, 6))
@@ -166,7 +166,7 @@ def test_places_by_hand():
     ]
 
 
-def test_rejected_trials_say_nothing(tmp_path):
+def test_rejected_trials_are_no_observations(tmp_path):
     cell_problem = CellProblem(spec_of(tmp_path))
     study = optuna.create_study(directions=["maximize", "minimize"])
     for outcome, values in (
@@ -182,7 +182,7 @@ def test_rejected_trials_say_nothing(tmp_path):
     assert observed == [{"accuracy": 0.9, "energy_uJ": 0.5}]
 
 
-def test_rungs_are_contexts_of_their_own(tmp_path):
+def test_rungs_are_separate_contexts(tmp_path):
     """Each a trial of its own; in this study, and in a study that is learned from."""
     changes = {
         "training": "rungs = [1, 3]",
@@ -218,7 +218,7 @@ def test_rungs_are_contexts_of_their_own(tmp_path):
     assert [s.context for t in study.trials for s in plain.observe(t)] == [""] * 3
 
 
-def test_ours_keeps_every_exact_budget(tmp_path):
+def test_proposals_meet_every_exact_budget(tmp_path):
     """Few candidates keep these; all that are proposed do."""
     spec = spec_of(tmp_path)
     cell_problem, study = (
@@ -241,7 +241,7 @@ def test_ours_keeps_every_exact_budget(tmp_path):
         study.tell(trial, [0.9 + 0.01 * n, 0.5])
 
 
-def test_warm_is_for_greybox_alone(tmp_path):
+def test_warm_starting_needs_greybox(tmp_path):
     spec = spec_of(tmp_path, search='warm_start_from = ["other"]')
     assert sampler_of(spec) is not None
     plain = spec.model_copy(update={"search": spec.search.model_copy(update={"sampler": "tpe"})})
@@ -249,7 +249,7 @@ def test_warm_is_for_greybox_alone(tmp_path):
         sampler_of(plain)
 
 
-def test_where_fair_draws_hardly_fit_those_that_do_are_drawn(tmp_path):
+def test_feasible_candidates_are_drawn_where_random_draws_rarely_fit(tmp_path):
     tree = json.loads(spec_of(tmp_path).model_dump_json())
     assert CellProblem(spec_of(tmp_path)).draws(5, np.random.default_rng(0)) is None
     tree["constraints"][0]["at_most"] = 6000
@@ -300,7 +300,7 @@ def test_nothing_is_proposed_that_the_screening_would_reject(tmp_path):
         study.tell(trial, [0.9 + n / 100, 0.5])
 
 
-def test_proxies_of_the_study_are_looked_at(tmp_path):
+def test_proxies_of_the_study_are_used(tmp_path):
     spec = spec_of(tmp_path)
     tree = json.loads(spec.model_dump_json()) | {"proxies": {"names": ["sahd", "depth"]}}
     tree["constraints"].append({"metric": "proxy_depth", "at_least": 1.0})

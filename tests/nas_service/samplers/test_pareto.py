@@ -77,7 +77,7 @@ def test_nondominated_by_definition(points):
 
 @EXAMPLES
 @given(point_sets(most=8))
-def test_of_equal_points_all_are_on_the_front(points):
+def test_all_equal_points_are_on_the_front(points):
     for p, kept in zip(points, on_front(points), strict=True):
         assert kept != any((q <= p).all() and (q < p).any() for q in points)
 
@@ -118,7 +118,7 @@ def test_crowding_by_hand():
     assert spread(points) == [0, 3, 1, 2]
 
 
-def test_equals_keep_their_order():
+def test_equal_points_keep_their_order():
     points = np.array([[0.5, 0.5]] * 3)
     assert constrained_order(points, np.zeros(3)) == [0, 1, 2]
     assert constrained_order(points, np.ones(3)) == [0, 1, 2]

@@ -66,7 +66,7 @@ def searched(spec, trials, score=score, running=1):
 
 
 @pytest.mark.parametrize("sampler", ["snasnet", *BY_CELL])
-def test_what_is_proposed_follows_from_seed_and_trials(sampler):
+def test_proposals_are_determined_by_seed_and_trials(sampler):
     """A sampler that is made anew in the midst of a study goes on as if nothing had been."""
     spec = spec_of(sampler, trainings=30)
     study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
@@ -81,7 +81,7 @@ def test_what_is_proposed_follows_from_seed_and_trials(sampler):
     assert len({a.digest for a in proposed}) > 20
 
 
-def test_snasnets_cells_are_alike_and_hold_edge_03():
+def test_cells_of_snasnet_are_equal_and_hold_edge_03():
     for a in searched(spec_of("snasnet"), 60):
         first, second = a.cells
         assert first == second == first.live()
@@ -93,7 +93,7 @@ def test_snasnets_cells_are_alike_and_hold_edge_03():
 
 
 @pytest.mark.parametrize("sampler", BY_CELL)
-def test_one_cell_after_the_other_then_the_sizes(sampler):
+def test_cells_are_optimised_in_order_and_then_the_sizes(sampler):
     """60 trainings: 4 values of sizes, and 28 functions of each cell; what is known is not
     proposed again."""
     proposed = searched(spec_of(sampler), 60)
@@ -125,7 +125,7 @@ def test_another_pass_begins_where_the_last_one_ended():
     assert len({a.cells[0].canonical() for a in later}) == len(later)
 
 
-def test_no_choice_is_for_the_worse():
+def test_no_choice_is_worse_than_the_one_before():
     """Whatever a pass compares by chance, what is kept is the best so far."""
     spec = spec_of("spikenas", trainings=16)
     proposed = searched(spec, 120)
@@ -149,7 +149,7 @@ BUDGETS = (
 )
 
 
-def test_spikenas_looks_at_memory_and_neuronas_at_all_budgets():
+def test_spikenas_checks_memory_and_neuronas_all_budgets():
     specs = {name: spec_of(name, constraints=BUDGETS) for name in BY_CELL}
     costs = {name: costs_of(spec, searched(spec, 40)) for name, spec in specs.items()}
     for name in BY_CELL:
@@ -198,14 +198,14 @@ def test_checks_run_in_their_order_and_count_what_they_rule_out():
         ("neuronas", ["proxy_depth"], "'proxy_depth' is not a cost that is known beforehand"),
     ],
 )
-def test_checks_that_mean_nothing_are_refused(sampler, checks, message):
+def test_meaningless_checks_are_refused(sampler, checks, message):
     depth = {"metric": "proxy_depth", "at_least": 1}
     spec = spec_of(sampler, constraints=[*BUDGETS, depth], search={"constraint_order": checks})
     with pytest.raises(SpecError, match=message):
         sampler_of(spec)
 
 
-def test_workers_that_wait_for_a_choice_look_further_without_changing_it():
+def test_waiting_workers_propose_more_without_changing_a_choice():
     """Five at a time: the cell that is kept is the best of the same 28 as with one worker."""
     spec = spec_of("neuronas")
     single, together = searched(spec, 56), searched(spec, 60, running=5)
@@ -216,7 +216,7 @@ def test_workers_that_wait_for_a_choice_look_further_without_changing_it():
     assert len({a.digest for a in together}) >= 58
 
 
-def test_a_space_that_is_seen_whole_is_drawn_from():
+def test_an_exhausted_space_is_drawn_from_at_random():
     spec = spec_of("spikenas", trainings=200, operations=["zeroize", "skip"], hidden=16, channels=4)
     known = {a.digest for a in spec.build_space() if a.connected}
     proposed = searched(spec, 40)

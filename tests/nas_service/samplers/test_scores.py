@@ -42,14 +42,14 @@ def test_units_by_hand():
     assert standard.tolist() == pytest.approx([0, 1.349, 0, -FARTHEST])
 
 
-def test_scores_that_say_nothing_are_no_columns():
+def test_constant_scores_are_no_columns():
     observed = {"few": np.array([1.0, 2.0, np.nan]), "same": np.ones(9), "good": np.arange(9.0)}
     known = units(observed)
     assert list(known) == ["good"]
     assert columns(known, {**observed, "good": np.array([4.0, np.nan])}).tolist() == [[0], [0]]
 
 
-def test_a_score_that_foretells_finds_better_ones():
+def test_a_predictive_score_improves_proposals():
     best = {
         kind: np.mean([search(s, 20, seed)[0].best_value for seed in range(4)])
         for kind, s in (("scored", {"s": related}), ("blind", {}))
@@ -57,7 +57,7 @@ def test_a_score_that_foretells_finds_better_ones():
     assert best["scored"] > best["blind"] + 0.4
 
 
-def test_few_are_measured_and_each_once():
+def test_few_candidates_are_scored_and_each_once():
     asked = []
 
     def counted(listed):
@@ -72,7 +72,7 @@ def test_few_are_measured_and_each_once():
     assert len(flat) == len(set(flat))
 
 
-def test_nothing_is_remembered_that_changes_a_proposal():
+def test_cached_scores_change_no_proposal():
     study, sampler = search({"s": related}, 10, seed=1)
     fresh = GreyBoxSampler(DomainKnowledge(scores={"s": related}), distributions=SPACE, seed=1)
     again = optuna.load_study(

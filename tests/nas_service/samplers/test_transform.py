@@ -12,7 +12,7 @@ VALUES = np.array([0.5, 0.8, 0.85, 0.9, 0.92])
 @pytest.mark.parametrize(
     "more", [{}, {"margin": 3.0}, {"logarithm": True}], ids=["plain", "ceiling", "logarithm"]
 )
-def test_there_and_back(sign, more):
+def test_parameters_are_encoded_and_decoded(sign, more):
     scale = Scale.fit(VALUES, sign, **more)
     standard = scale.standard(VALUES)
     assert standard.mean() == pytest.approx(0, abs=1e-12)
@@ -32,14 +32,14 @@ def test_better_is_higher_and_failures_are_clipped():
 
 
 @pytest.mark.parametrize("more", [{}, {"margin": 3.0}], ids=["plain", "ceiling"])
-def test_failures_do_not_hide_what_the_others_differ_in(more):
+def test_failures_do_not_hide_differences_of_others(more):
     values = np.concatenate([np.linspace(0.8, 0.9, 20), np.full(8, -1e6)])
     standard = Scale.fit(values, 1.0, **more).standard(values)
     assert standard[:20].std() == pytest.approx(1)
     assert (standard[20:] == -CLIP).all()
 
 
-def test_a_few_that_are_as_good_make_no_failures_of_the_others():
+def test_a_few_good_values_leave_the_others_unclipped():
     """A quarter of the values are within 0.2 of the best; the others are networks like any."""
     values = np.array([80.1, 80.4, 83.6, 84, 85.4, 86.3, 86.9, 87.2, 87.5, 87.6, 87.6, 87.7])
     standard = Scale.fit(values, 1.0, margin=3.0).standard(values)
@@ -60,7 +60,7 @@ def test_values_above_a_moved_ceiling_are_finite():
     assert np.isfinite(moved.standard(np.array([0.2, 0.3, 5.0]))).all()
 
 
-def test_noise_by_what_lacks_to_the_ceiling():
+def test_noise_grows_with_the_distance_to_the_ceiling():
     """Four times as far below the ceiling it is twice as large in the metric's unit, so half as
     large in the standard one, whose steps are four times as long there."""
     scale = Scale(1.0, ceiling=1.0, middle=-np.log(0.4), deviation=0.7)

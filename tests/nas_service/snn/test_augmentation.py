@@ -28,7 +28,7 @@ def windows(image, border):
     return [padded[:, y : y + side, x : x + side] for y in places for x in places]
 
 
-def test_as_it_is():
+def test_without_augmentation_images_are_unchanged():
     pixels = batch_of_numbers(3, 1, 2, 2)
     assert AS_IS(pixels, generator()) is pixels
 

@@ -122,7 +122,7 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
     assert 0.01 < firing_rate(model, stripes().values) < 0.9
 
 
-def test_until_and_further_is_one_go(tmp_path):
+def test_a_training_and_its_extension_equal_one_training(tmp_path):
     whole = network()
     losses = run(whole, SGD, None)
     file, parts = CheckpointFile(tmp_path / "a", "x"), {}
@@ -254,7 +254,7 @@ def test_an_edited_file_is_refused(tmp_path, caplog, edit):
 
 
 @pytest.mark.parametrize("facts", FACTS)
-def test_facts_that_cannot_be_are_refused(tmp_path, caplog, facts):
+def test_impossible_metadata_is_refused(tmp_path, caplog, facts):
     kept(tmp_path / "a")
     rewritten(tmp_path / "a", lambda t: None, FACTS[facts])
     refused(tmp_path / "a", caplog)
@@ -268,7 +268,7 @@ def test_a_damaged_file_is_refused(tmp_path, caplog, damage):
     refused(tmp_path / "a", caplog)
 
 
-def test_a_whole_file_is_taken(tmp_path):
+def test_a_complete_file_is_accepted(tmp_path):
     """What all the others are one change away from; rewritten alone, it is still itself."""
     kept(tmp_path / "a")
     rewritten(tmp_path / "a", lambda t: None)
@@ -327,7 +327,7 @@ def test_learned_steps_are_kept(tmp_path):
     assert len(optimizer.state_dict()["state"]) == len(list(other.parameters()))
 
 
-def test_forgotten(tmp_path):
+def test_delete_removes_the_checkpoint(tmp_path):
     kept(tmp_path / "a")
     CheckpointFile(tmp_path / "a", "x").delete()
     assert list(tmp_path.iterdir()) == []

@@ -299,7 +299,7 @@ def test_float_weights_and_partial_means_are_not_deployed():
         fold(quantize(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), Rounding(4)))
 
 
-def test_a_file_brings_the_same_network_back(live, tmp_path):
+def test_a_file_restores_the_same_network(live, tmp_path):
     images, _ = digits()[1]
     twin, path = deployed(live), tmp_path / "a" / "deployed.safetensors"
     save_deployed(twin, path)
@@ -341,7 +341,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("message", SPOILT)
-def test_a_spoilt_file_is_refused(message, kept, tmp_path):
+def test_a_damaged_file_of_weights_is_refused(message, kept, tmp_path):
     tensors, path = copy.deepcopy(kept), tmp_path / "w.safetensors"
     SPOILT[message](tensors)
     save_file(tensors, path, FORMAT)

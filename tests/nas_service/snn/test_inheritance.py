@@ -94,14 +94,14 @@ def test_another_place_or_direction_takes_no_weights_of_the_edge(pool):
     assert all(torch.equal(model.state_dict()[n], before[n]) for n in names)
 
 
-def test_another_width_takes_what_has_no_width(pool):
+def test_another_width_inherits_blocks_without_width(pool):
     """The readout's 16 x 4 weights and 4 biases are of no width."""
     wide = replace(A, channels=6)
     model = network(wide, seed=1)
     assert inherit(model, wide, pool) == pytest.approx((64 + 4) / numbers(model))
 
 
-def test_the_last_contribution_stands(pool):
+def test_the_last_contribution_is_kept(pool):
     contribute(network(seed=5), A, pool)
     model = network(seed=1)
     inherit(model, A, pool)
@@ -156,7 +156,7 @@ def bench(**training):
 DIGITS = replace(A, head_pool=4)
 
 
-def test_a_study_inherits_and_its_results_say_so(tmp_path):
+def test_a_study_inherits_and_records_it(tmp_path):
     there = bench()
     first = there.train(there.screen(DIGITS, 1), tmp_path / "a.safetensors")
     again = there.train(there.screen(DIGITS, 2), tmp_path / "b.safetensors")
@@ -167,7 +167,7 @@ def test_a_study_inherits_and_its_results_say_so(tmp_path):
     assert Evaluation.from_json(json.loads(json.dumps(part.to_json()))) == part
 
 
-def test_a_continued_training_says_what_it_began_with(tmp_path):
+def test_a_continued_training_records_its_inherited_share(tmp_path):
     """While it was away another candidate filled the pool: that is not where it came from."""
     there, weights = bench(), tmp_path / "a.safetensors"
 

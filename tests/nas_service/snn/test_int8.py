@@ -98,7 +98,7 @@ def test_depthwise_convolutions_stay_in_float():
         (lambda x, *_: torch.zeros(len(x), 32, 9, 9), "not exact here"),
     ],
 )
-def test_a_machine_that_cannot_scores_in_float(twin, operator, message, monkeypatch, caplog):
+def test_scoring_falls_back_to_float(twin, operator, message, monkeypatch, caplog):
     monkeypatch.setattr(torch.ops.onednn, "qconv2d_pointwise", operator)
     int8.reason_against.cache_clear()
     try:

@@ -84,7 +84,7 @@ def test_training_repeats_itself(live):
     assert scores[0][0][1] < scores[0][0][0]
 
 
-def test_training_on_no_numbers_diverges():
+def test_training_on_nan_diverges():
     """The neurons swallow them: the loss stays finite, the network would be silent for ever."""
     x, y = images()
     with pytest.raises(Diverged, match="not finite after epoch 1"):
@@ -109,7 +109,7 @@ def test_spike_rates_are_shares_of_every_matrix(live):
     assert {name: rate for name, rate in means.items() if not 0.01 < rate < 0.99} == {}
 
 
-def test_weights_come_back(live, tmp_path):
+def test_stored_weights_are_restored(live, tmp_path):
     path = tmp_path / "w" / "x.safetensors"
     save_weights(live, path)
     other = Network(ARCHITECTURE, TASK).eval()

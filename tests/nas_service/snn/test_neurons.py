@@ -57,7 +57,7 @@ def test_traces_by_hand(currents, spikes, backend):
     assert lif.forward_stepwise(x).flatten().tolist() == spikes
 
 
-def test_calls_do_not_meet(backend):
+def test_calls_are_independent(backend):
     lif = LIF(1)
     assert [lif(torch.tensor([1.2])).item() for _ in range(3)] == [0, 0, 0]
 
@@ -85,7 +85,7 @@ def test_surrogates_by_hand():
     assert SURROGATES["atan"](u.clone()).tolist() == pytest.approx(atan)
 
 
-def test_unknown_surrogate_names_its_like():
+def test_an_unknown_surrogate_gets_a_suggestion():
     with pytest.raises(SpecError, match="did you mean 'triangle'"):
         LIF(2, Neuron(surrogate="triangel"))
 
@@ -161,7 +161,7 @@ def test_bf16_is_the_fp32_scan_rounded_at_its_ends(layout, backend):
     assert torch.allclose(our_gradient.float(), their_gradient, rtol=2**-8, atol=1e-6)
 
 
-def test_spikes_lie_as_their_currents_do(backend):
+def test_spikes_have_the_memory_layout_of_their_currents(backend):
     x = noise(6, 4, 5, 5)
     last = x.contiguous(memory_format=torch.channels_last)
     assert LIF(3)(x).is_contiguous()
@@ -188,7 +188,7 @@ def test_scan_equals_norse_cell(steps, backend):
     assert torch.equal(ours, torch.stack(spikes))
 
 
-def test_the_current_is_left_alone(backend):
+def test_the_current_is_not_changed(backend):
     x = noise(4, 3)
     before = x.clone()
     LIF(2)(x)
@@ -264,7 +264,7 @@ def test_norse_by_choice(monkeypatch):
     assert "Scan" not in type(spikes.grad_fn).__name__
 
 
-def test_an_unknown_backend_names_its_like(monkeypatch):
+def test_an_unknown_backend_gets_a_suggestion(monkeypatch):
     monkeypatch.setenv("NAS_NEURONS", "pyton")
     with pytest.raises(SpecError, match="did you mean 'python'"):
         LIF(2)(noise(4, 3))

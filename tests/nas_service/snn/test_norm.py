@@ -43,7 +43,7 @@ def gradients(spikes, norm, x, weight):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_one_equals_two(shape, layout, training, constant):
+def test_the_fused_layer_equals_norm_and_neurons(shape, layout, training, constant):
     """In fp64 the twins' potentials are never as near to the threshold as fp32 rounds."""
     steps = 4
     for neuron in (Neuron(), Neuron(surrogate="triangle", reset="subtract", detach_reset=False)):
@@ -82,7 +82,7 @@ def test_bf16_is_fp32_rounded_at_its_ends():
     assert torch.allclose(result.float(), right, rtol=2**-6, atol=2**-7)
 
 
-def test_a_large_mean_is_no_trouble():
+def test_a_large_mean_loses_no_precision():
     """4000 +- 1: the square of the mean is seven digits larger than the variance."""
     x = 4000 + torch.randn(64, 2, 9, 9, generator=torch.Generator().manual_seed(1))
     one, norm, _ = pair(2, 4, Neuron())
@@ -100,7 +100,7 @@ def test_other_backends_run_both_one_after_the_other(choice, monkeypatch):
     assert torch.equal(fused, one(x))
 
 
-def test_who_watches_the_neurons_sees_their_spikes():
+def test_hooks_of_the_neurons_see_their_spikes():
     one, _, _ = pair(5, 4, Neuron())
     x = noise(8, 5, 6, 7)
     assert firing_rate(one, x) == pytest.approx(one.eval()(x).mean().item())
@@ -126,7 +126,7 @@ def test_other_channels_are_refused_as_torch_does():
         one(noise(4, 5, 2, 2))
 
 
-def test_what_is_no_number_is_not_hidden():
+def test_nan_is_not_hidden():
     one, _, _ = pair(2, 2, Neuron())
     x = noise(4, 2, 3, 3)
     x[0, 1, 0, 0] = float("nan")

@@ -16,7 +16,7 @@ def native(request, monkeypatch):
     return request.param
 
 
-def test_bf16_as_the_processor_has_it(native, caplog):
+def test_bf16_is_used_where_the_processor_supports_it(native, caplog):
     x = torch.ones(2, 2)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -27,6 +27,6 @@ def test_bf16_as_the_processor_has_it(native, caplog):
         assert (x @ x).dtype == torch.float32
 
 
-def test_this_processor_is_asked():
+def test_bf16_support_is_read_from_the_processor():
     assert precision.native_bf16("cpu") in (True, False)
     assert precision.native_bf16("meta") is False

@@ -137,7 +137,7 @@ def test_rounded_weights_are_scored():
     assert score("sahd", coarse, x) != score("sahd", fine, x)
 
 
-def test_images_alike_have_no_determinant():
+def test_equal_images_have_no_determinant():
     """A kernel with two equal rows is singular: finite, though the network lives."""
     x = images(1).expand(8, -1, -1, -1)
     assert score("hamming", network(LIVE), x) == Score(WORST_PROXY, dead=False)

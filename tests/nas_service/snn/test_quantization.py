@@ -280,7 +280,7 @@ def test_integers_do_not_depend_on_the_unit(rounding, power):
 
 
 @every_rounding
-def test_a_state_comes_back(rounding):
+def test_a_state_is_restored(rounding):
     module, other = layer(weights(4, 60), rounding), layer(2 * weights(4, 60) + 1, rounding)
     assert not torch.equal(module.weight, other.weight)
     other.load_state_dict(module.state_dict())
@@ -290,7 +290,7 @@ def test_a_state_comes_back(rounding):
 
 
 @every_rounding
-def test_shapes_alone_pass(rounding):
+def test_rounding_works_on_the_meta_device(rounding):
     with torch.device("meta"):
         module = quantize(nn.Conv2d(4, 4, 3, groups=4), rounding).eval()
     assert module(torch.empty(2, 4, 8, 8, device="meta")).shape == (2, 4, 6, 6)
@@ -316,7 +316,7 @@ def test_a_new_rounding_takes_the_place_of_the_old():
     assert [name for name, _ in module.named_parameters()] == ["parametrizations.weight.original"]
 
 
-def test_a_copy_may_be_rounded_otherwise():
+def test_a_copy_may_have_another_rounding():
     """Copies share torch's class of the parametrised module."""
     module = layer(weights(4, 60), Rounding(8))
     before = module.weight.clone()
@@ -326,7 +326,7 @@ def test_a_copy_may_be_rounded_otherwise():
 
 
 @every_rounding
-def test_low_precision_around_it_leaves_the_weights_whole(rounding):
+def test_autocast_leaves_the_weights_in_float(rounding):
     """Autocast turns the rounded weights to bfloat16, not what is rounded."""
     module = layer(weights(*SHAPES["conv"]), rounding, training=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -363,6 +363,6 @@ def test_weights_that_are_no_numbers_have_no_integers(rounding):
         ({"bits": 4, "step_size": "mse"}, "mode = 'ptq' is needed"),
     ],
 )
-def test_what_does_not_go_together_is_refused(wrong, message):
+def test_incompatible_settings_are_refused(wrong, message):
     with pytest.raises(SpecError, match=message):
         Rounding(**wrong)

@@ -77,7 +77,7 @@ def test_an_input_over_a_backward_edge_comes_a_step_late():
     assert not y[0].any()
 
 
-def test_nothing_comes_back_in_the_first_step():
+def test_the_first_step_has_no_feedback():
     """The first step is that of the cell without backward edges; later ones are not."""
     loop, forward = network(LOOP), network(cell(e01="conv3x3", e13="conv1x1", e03="skip"))
     forward.load_state_dict(loop.state_dict(), strict=False)

@@ -65,7 +65,7 @@ def test_epochs_are_numbered_from_one():
     assert [e.number for e in fit(network(), ImageTensors(*stripes()), RECIPE, 0)] == [1, 2]
 
 
-def test_pause_comes_before_every_batch_and_can_end_it():
+def test_interrupts_are_checked_before_every_batch():
     """64 images in batches of 16, two epochs: eight calls."""
     calls = []
     list(
@@ -125,7 +125,7 @@ def test_accuracy_of_a_fixed_answer(n):
     assert accuracy(Fixed(), ImageTensors(*stripes(n))) == 0.25
 
 
-def test_weights_come_back(tmp_path):
+def test_stored_weights_are_restored(tmp_path):
     model, _ = trained(1)
     other = network(seed=9).eval()
     images, _ = stripes()
@@ -284,7 +284,7 @@ LEARNED = {"rounding": Rounding(4, step_size="learned")}
 @pytest.mark.parametrize(
     ("recipe", "kind"), [(SGD, {}), (replace(SGD, precision="bf16"), {}), (RECIPE, LEARNED)]
 )
-def test_every_training_diverges_on_no_number(recipe, kind, bad):
+def test_every_training_diverges_on_nan(recipe, kind, bad):
     images, labels = stripes()
     images[3, 0, 0, 0] = bad
     with pytest.raises(Diverged):
@@ -337,7 +337,7 @@ def test_recalibrated_statistics_are_means_over_the_batches(style):
         hook.remove()
 
 
-def test_momentum_comes_back_when_it_fails():
+def test_momentum_is_restored_after_an_error():
     model = network()
     with pytest.raises(RuntimeError):
         recalibrate(model, ImageTensors(torch.zeros(32, 5, 8, 8), torch.zeros(32).long()), 16)

@@ -107,7 +107,7 @@ def test_stem_once_equals_stem_at_every_step():
 
 
 @torch.no_grad()
-def test_images_do_not_see_each_other():
+def test_images_are_independent():
     network, x = live("mixed"), images(6)
     alone = torch.cat([network(x[i : i + 1]) for i in range(6)])
     assert network(x).std() > 0.01

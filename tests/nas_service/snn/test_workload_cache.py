@@ -116,7 +116,7 @@ def test_a_batch_of_every_space_is_its_candidates(name, profile, changes):
     ids=["snasnet5", "separable"],
 )
 @pytest.mark.parametrize("backward", [False, True])
-def test_arrays_of_cells_say_what_each_cell_says(operations, backward):
+def test_arrays_of_cells_agree_with_each_cell(operations, backward):
     """Live edges, order, what is read, loops, additions: against the cell's own methods."""
     space = CellSpace(operations, 1, (4,), (2,), (16,), (2,), (8,), backward=backward)
     slots = WorkloadCache(space, IMAGES).slots
@@ -160,7 +160,7 @@ def named_reads(table, slots, c):
     return result
 
 
-def test_numbers_give_back_channels_by_cell():
+def test_numbers_encode_channels_by_cell():
     """In the order of the space, whatever the order of their names."""
     space = CellSpace(("skip", "conv1x1"), 2, ((4, 6), (5, 8, 9)), (1, 2), (16,), (2,), (4, 8),
                       bits_of="part", shared=True)  # fmt: skip
@@ -171,7 +171,7 @@ def test_numbers_give_back_channels_by_cell():
 
 
 @pytest.mark.parametrize("name", WIDE)
-def test_every_drawn_number_is_inside(name):
+def test_every_drawn_number_is_in_range(name):
     space, _ = WIDE[name]
     drawn = sample_batch(space, 200, seed=0)
     assert all((values >= 0).all() for values in drawn.sizes.values())
@@ -202,7 +202,7 @@ def test_numbers_follow_the_order_of_the_space():
     assert len(set(listed)) == small.size == 2**6 * 2 * 2 * 2
 
 
-def test_connected_is_what_cells_say():
+def test_connectedness_agrees_with_the_cells():
     drawn = sample_batch(SPACE, 300, seed=3)
     result = COMPOSITION.connected(drawn)
     assert result.tolist() == [drawn.architecture(SPACE, n).connected for n in range(300)]

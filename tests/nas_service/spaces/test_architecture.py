@@ -122,7 +122,7 @@ def test_hostile_architectures_are_refused(change, message):
         Architecture.from_json(GOOD | change)
 
 
-def test_unknown_operation_names_its_like():
+def test_an_unknown_operation_gets_a_suggestion():
     with pytest.raises(SpecError, match="conv3x3"):
         Cell(("conv33", *["skip"] * 5))
     assert "conv5x5" in OPERATIONS

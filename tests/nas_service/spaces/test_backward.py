@@ -62,7 +62,7 @@ def test_a_loop_by_hand():
     assert LOOP.additions == 1  # 01 and 21 meet in node 1
 
 
-def test_late_and_now_at_once():
+def test_a_node_reads_late_and_current_values():
     """Edge 01 and the input reach node 3 at once, and from there node 2 and 1 a step late."""
     wiring = cell(e01="conv3x3", e13="skip", e02="skip", e32="skip", e21="conv1x1").wiring()
     assert wiring["21"] == Reads(late=("01", "21", IN))
@@ -164,7 +164,7 @@ def test_published_cells(text, c):
 
 @QUICK
 @given(CELLS)
-def test_text_comes_back(c):
+def test_text_round_trip(c):
     assert Cell.from_text(c.text(NAMES), NAMES) == c
     a = Architecture((c,), 4, 2, 16, 2, 8)
     assert Architecture.from_json(a.to_json() | {"cells": [c.text(NAMES)]}) == a

@@ -100,7 +100,7 @@ def test_order_of_the_inner_nodes_changes_nothing(c):
 
 @QUICK
 @given(ARCHITECTURES)
-def test_comes_back_from_json(a):
+def test_json_round_trip(a):
     again = Architecture.from_json(json.loads(json.dumps(a.to_json())))
     assert again == a
     assert again.digest == a.digest
@@ -206,7 +206,7 @@ class Recorder:
         ((1, 2, 3, 5), {"hidden_index": (0, 3, 1)}),
     ],
 )
-def test_sizes_are_asked_in_their_order(values, suggested):
+def test_sizes_are_suggested_in_their_order(values, suggested):
     trial = Recorder()
     assert _draw_ordered(trial, "hidden", values) == values[-1]
     assert trial.suggested == suggested
@@ -215,7 +215,7 @@ def test_sizes_are_asked_in_their_order(values, suggested):
 SPACE = CellSpace(PRESETS["light3"], 2, (4, 8), (1, 2, 4), (16,), (2, 3, 5), (4, 6, 8))
 
 
-def test_a_draw_asks_for_every_parameter():
+def test_a_draw_suggests_every_parameter():
     trial = Recorder()
     drawn = SPACE.draw(trial)
     edges = {f"cell{k}_edge{e}" for k in (0, 1) for e in EDGE_NAMES}

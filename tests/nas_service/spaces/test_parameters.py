@@ -71,7 +71,7 @@ def test_drawing_with_an_architectures_parameters_gives_it(space, seed):
 
 @QUICK
 @given(spaces(), st.integers(0, 2**32))
-def test_they_are_what_a_trial_has_drawn(space, seed):
+def test_parameters_are_those_of_a_trial(space, seed):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed % 2**31))
     trial = study.ask()
     assert space.parameters(space.draw(trial)) == trial.params
@@ -111,7 +111,7 @@ def test_parameters_by_hand():
         ),
     ],
 )  # fmt: skip
-def test_what_the_space_does_not_hold_is_named(cells, sizes, named):
+def test_values_outside_the_space_are_named(cells, sizes, named):
     with pytest.raises(SpecError, match=named.replace("[", r"\[")):
         SPACE.parameters(Architecture(cells, **SIZES | sizes))
 

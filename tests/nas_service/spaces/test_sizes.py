@@ -61,7 +61,7 @@ def test_bits_of_layers_by_hand():
 
 
 @pytest.mark.parametrize("names", [parts_of(2), layers_of(2)], ids=["part", "layer"])
-def test_bits_come_back_from_json(names):
+def test_bits_survive_a_json_round_trip(names):
     throw = random.Random(1)
     a = architecture(weight_bits=tuple((name, throw.randint(2, 8)) for name in names))
     again = Architecture.from_json(json.loads(json.dumps(a.to_json())))
@@ -88,7 +88,7 @@ def test_bits_of_a_cell_without_weights_do_not_count():
     assert replace(base, weight_bits=by(parts_of(2), cell0=3)).digest != base.digest
 
 
-def test_bits_keep_apart_what_would_be_mirrored():
+def test_bits_distinguish_mirrored_cells():
     """Two branches that are alike but for their bits: exchanged they are the same network."""
     ways = Cell(("conv3x3", "conv3x3", "zeroize", "zeroize", "conv1x1", "conv1x1"))
 
@@ -110,7 +110,7 @@ def test_channels_of_cells():
     assert a.digest != architecture(channels=(5, 6)).digest
 
 
-def test_what_keeps_its_default_is_not_written():
+def test_default_values_are_not_written():
     """So old digests stay, and new settings count."""
     plain = architecture()
     keys = {"cells", "channels", "head_pool", "hidden", "time_steps", "weight_bits"}
@@ -183,7 +183,7 @@ VALUES = st.recursive(
         st.sampled_from([f.name for f in fields(Architecture)]), VALUES, min_size=1, max_size=2
     )
 )
-def test_hostile_values_are_refused_or_come_back(change):
+def test_hostile_values_are_refused_or_restored(change):
     """SpecError alone; what is taken has a digest and comes back."""
     try:
         a = Architecture.from_json(GOOD | change)
@@ -242,7 +242,7 @@ class RandomTrial:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_draws_stay_inside_and_ask_the_same(name):
+def test_draws_are_valid_and_suggest_the_same_parameters(name):
     space = SPACES[name]
     inside = set(space)
     trials = [RandomTrial(seed) for seed in range(60)]

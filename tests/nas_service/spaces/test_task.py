@@ -51,7 +51,7 @@ def test_presets_name_known_operations():
     assert operations_of("light3") == PRESETS["light3"]
 
 
-def test_what_operations_preserve():
+def test_properties_of_operations():
     assert {n for n, o in OPERATIONS.items() if o.weighted} == {
         n for n in OPERATIONS if "conv" in n
     }

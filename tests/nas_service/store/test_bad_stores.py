@@ -116,7 +116,7 @@ def test_wrong_addresses(nas, url, said, tmp_path):
 
 
 @pytest.mark.parametrize("words", READING + WRITING)
-def test_every_command_says_where_the_store_is_not(nas, words, tmp_path):
+def test_every_command_names_the_missing_store(nas, words, tmp_path):
     study_file(tmp_path)
     line = refusal(nas(words, "postgresql://nas@127.0.0.1:1/d"))
     assert "postgresql+psycopg://nas@127.0.0.1:1/d: cannot be used" in line
@@ -135,7 +135,7 @@ def test_a_password_among_the_words_is_refused(nas):
         assert "secret" not in err
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(nas):
+def test_an_unresponsive_server_times_out(nas):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -145,7 +145,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(nas):
         assert waits == {"connect_timeout": ANSWER_s}
 
 
-def test_nothing_is_prepared_where_the_url_says_so(nas, postgres_url):
+def test_the_url_can_disable_prepared_statements(nas, postgres_url):
     """For a PgBouncer that does not follow prepared statements."""
     for query, threshold in (("", 5), ("?prepare_threshold=none", None)):
         store = Store(f"{postgres_url}{query}", create=True)
@@ -170,7 +170,7 @@ def test_a_damaged_file(nas, tmp_path):
     assert "malformed" in refusal(nas("status tiny", url))
 
 
-def test_the_file_of_another_program_stays_byte_for_byte(nas, tmp_path):
+def test_a_file_of_another_program_is_not_changed(nas, tmp_path):
     with sqlite3.connect(tmp_path / "theirs.db") as db:
         db.execute("CREATE TABLE studies (title TEXT)")
     db.close()
@@ -268,7 +268,7 @@ def test_wrong_logins(nas, shared, words, change, said, monkeypatch):
 
 
 @pytest.mark.parametrize("role", ["reader", "resting"])
-def test_who_may_only_read_can_read_all(nas, shared, role):
+def test_a_read_only_user_can_read_everything(nas, shared, role):
     before = rows(shared)
     for words in READING:
         code, out, err = nas(words, by(role, shared))
@@ -286,14 +286,14 @@ def test_who_may_only_read_can_read_all(nas, shared, role):
     ],
 )
 @pytest.mark.parametrize("words", WRITING)
-def test_who_may_not_write_is_told_so(nas, shared, tmp_path, words, role, said):
+def test_a_missing_right_to_write_is_reported(nas, shared, tmp_path, words, role, said):
     before = rows(shared)
     study_file(tmp_path)
     assert said in refusal(nas(words, by(role, shared)))
     assert rows(shared) == before
 
 
-def test_a_worker_needs_no_more_rights_than_the_documents_say(nas, server, tmp_path):
+def test_a_worker_needs_only_the_documented_rights(nas, server, tmp_path):
     text = (ROOT / "docs" / "workers.md").read_text()
     assert "`SELECT, INSERT, UPDATE, DELETE` on the tables and `USAGE` on the sequences" in text
     with postgres.database(server.url) as url:
@@ -315,7 +315,7 @@ def test_a_worker_needs_no_more_rights_than_the_documents_say(nas, server, tmp_p
         db.execute(sa.text("DROP ROLE hand"))
 
 
-def test_who_may_not_make_tables_is_told_so(nas, shared, server, tmp_path):
+def test_a_missing_right_to_create_tables_is_reported(nas, shared, server, tmp_path):
     study_file(tmp_path)
     with postgres.database(server.url) as empty:
         for words in ("migrate", "create {folder}/tiny.toml"):
@@ -323,7 +323,7 @@ def test_who_may_not_make_tables_is_told_so(nas, shared, server, tmp_path):
         assert rows(empty) == {}
 
 
-def test_the_owner_works_where_others_may_not(nas, shared):
+def test_the_owner_has_all_rights(nas, shared):
     """The same command, which all the refusals above would otherwise prove nothing about."""
     assert nas("migrate", shared)[0] == 0
     login = sa.make_url(shared)
@@ -339,7 +339,7 @@ def made(store_url, tmp_path):
     return with_a_study(store_url, tmp_path)
 
 
-def test_a_study_of_another_search_is_not_gone_on_with(nas, made, tmp_path):
+def test_a_study_of_another_search_is_not_continued(nas, made, tmp_path):
     before = rows(made)
     text = (tmp_path / "tiny.toml").read_text()
     (tmp_path / "tiny.toml").write_text(text.replace("hidden = 16", "hidden = 32"))
@@ -351,7 +351,7 @@ def test_a_study_of_another_search_is_not_gone_on_with(nas, made, tmp_path):
 
 
 @pytest.mark.parametrize("trials", [1, 2])
-def test_a_study_of_another_program_is_not_gone_on_with(nas, store_url, tmp_path, trials):
+def test_a_study_of_another_program_is_not_continued(nas, store_url, tmp_path, trials):
     close(Store(store_url, create=True))
     storage = RDBStorage(checked_url(store_url).render_as_string(hide_password=False))
     study = optuna.create_study(storage=storage, study_name="tiny", direction="maximize")

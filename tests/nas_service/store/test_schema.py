@@ -155,7 +155,7 @@ def test_differences_are_seen(store_url, change):
         assert len(migration.differences(db)) == 1
 
 
-def test_tables_of_other_programs_are_none_of_ours(store_url):
+def test_foreign_tables_are_ignored(store_url):
     execute(store_url, "CREATE TABLE others (n INTEGER)", "INSERT INTO others VALUES (7)")
     migrated(store_url)
     assert rows(store_url)["others"] == ["(7,)"]
@@ -306,7 +306,7 @@ print(json.dumps(said))
 
 
 @pytest.mark.process
-def test_whoever_dies_at_it_leaves_what_the_next_one_finishes(store_url):
+def test_an_interrupted_creation_is_completed_by_the_next_process(store_url):
     """Killed before its first statement, before others on the way, and not at all."""
     points = [0, 26, 41, 56, 75, 10**6]
     found = json.loads(script(KILLED, store_url, json.dumps(points)))
@@ -406,7 +406,7 @@ def test_an_old_store_keeps_its_facts(old_url, opened):
     assert any("trained" in found.values() for found in outcomes)
 
 
-def test_a_lease_without_a_trial_is_left_behind(old_url):
+def test_leases_without_a_trial_are_not_migrated(old_url):
     """The old version left one where a worker behind a proxy was killed."""
     execute(
         old_url,
@@ -507,7 +507,7 @@ def refused(url, said):
     assert rows(url) == before
 
 
-def test_a_store_of_ours_opens_whatever_optuna_made_its_tables(store_url, opened):
+def test_a_store_opens_with_any_supported_optuna_tables(store_url, opened):
     migrated(store_url)
     execute(store_url, "UPDATE version_info SET library_version = '4.9.0'")
     opened(store_url)

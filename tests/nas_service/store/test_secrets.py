@@ -165,7 +165,7 @@ def test_bugs_keep_the_password(url):
         engine.dispose()
 
 
-def test_what_is_looked_for_is_found_where_it_stands(url):
+def test_the_search_for_secrets_detects_them(url):
     """The search above is worth something only if it finds a password that is there."""
     assert leaks(CANARY)
     assert leaks(SPELLED)

@@ -24,7 +24,7 @@ def store(store_url):
     made.close()
 
 
-def test_an_exclusive_one_inside_joins(store):
+def test_a_nested_exclusive_transaction_joins(store):
     with store.exclusive(ID) as outer:
         with store.exclusive(ID) as inner, store.transactions.begin() as third:
             assert outer is inner is third
@@ -34,7 +34,7 @@ def test_an_exclusive_one_inside_joins(store):
     assert store.studies.budget(ID) == 7
 
 
-def test_an_error_undoes_what_was_joined_too(store):
+def test_an_error_rolls_back_joined_transactions(store):
     def act():
         with store.exclusive(ID):
             store.studies.set_budget(ID, 9)
@@ -47,7 +47,7 @@ def test_an_error_undoes_what_was_joined_too(store):
     assert store.optuna.get_all_trials(ID) == []
 
 
-def test_a_write_of_optunas_that_fails_undoes_ours(store):
+def test_a_failed_write_of_optuna_rolls_back_the_transaction(store):
     """A trial that is finished takes no attribute: nothing of the transaction stands."""
     trial = store.optuna.create_new_trial(ID)
     store.optuna.set_trial_state_values(trial, TrialState.COMPLETE, [1.0])
@@ -63,7 +63,7 @@ def test_a_write_of_optunas_that_fails_undoes_ours(store):
     assert store.optuna.get_trial(trial).user_attrs == {}
 
 
-def test_threads_have_transactions_of_their_own(store):
+def test_threads_have_separate_transactions(store):
     """Another one sees nothing of it before it is committed, and waits for the study's row."""
     order, inside = [], threading.Event()
 
@@ -85,7 +85,7 @@ def test_threads_have_transactions_of_their_own(store):
     assert order == ["first", "second", 6]
 
 
-def test_optunas_storage_is_opened_whole_without_its_version_check(store):
+def test_optunas_storage_opens_without_its_version_check(store):
     """Ours sets every attribute that `RDBStorage` sets; the version manager is made when used."""
     ours = optuna_storage(store.url)
     theirs = RDBStorage(store.url.render_as_string(hide_password=False))

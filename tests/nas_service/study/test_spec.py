@@ -32,7 +32,7 @@ def changed(path, value):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
-def test_shipped_studies_are_sound_and_come_back(path):
+def test_shipped_studies_are_valid_and_survive_a_round_trip(path):
     spec = load_spec(path)
     check(spec)
     assert spec.name == path.stem
@@ -97,7 +97,7 @@ def test_wrong_studies_name_the_key(path, value, message):
     assert message in str(caught.value)
 
 
-def test_all_faults_are_told_at_once(tmp_path):
+def test_all_errors_are_reported_at_once(tmp_path):
     tree = changed(("seed",), -1)
     tree["training"]["epochs"] = -1
     with pytest.raises(SpecError) as caught:
@@ -106,7 +106,7 @@ def test_all_faults_are_told_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["name = ", "\x00", "a = 2000-01-01"])
-def test_files_that_are_no_study(tmp_path, text):
+def test_files_without_a_study_are_refused(tmp_path, text):
     path = tmp_path / "broken.toml"
     path.write_text(text)
     with pytest.raises(SpecError, match=r"broken\.toml"):
@@ -168,7 +168,7 @@ def test_a_minimal_study_and_its_defaults():
         {"data": {"name": "digits", "train_samples": 100, "split_seed": 3}},
     ],
 )
-def test_every_table_comes_back(tables):
+def test_every_table_survives_a_round_trip(tables):
     spec = minimal(**tables)
     again = parse_spec(spec.model_dump_json(), "again")
     assert again == spec
@@ -181,7 +181,7 @@ MISSING += [("space", k) for k in MINIMAL["space"]] + [("training", "epochs")]
 
 
 @pytest.mark.parametrize("path", MISSING, ids=".".join)
-def test_what_is_missing_is_named(path):
+def test_missing_keys_are_named(path):
     tree = json.loads(json.dumps(MINIMAL))
     place = tree
     for key in path[:-1]:
@@ -209,7 +209,7 @@ MISSPELT = [
 
 
 @pytest.mark.parametrize(("table", "key", "meant"), MISSPELT)
-def test_misspelt_keys_are_told_their_like(table, key, meant):
+def test_misspelt_keys_get_a_suggestion(table, key, meant):
     tree = json.loads(json.dumps(MINIMAL)) | {"network": {}, "hardware": {}, "search": {}}
     place = tree
     for step in table:
@@ -287,7 +287,7 @@ def test_seeds_and_lists_have_bounds():
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "3", '"x"', "{", ""])
-def test_json_that_is_no_study(text):
+def test_json_without_a_study_is_refused(text):
     with pytest.raises(SpecError, match=r"^here: "):
         parse_spec(text, "here")
 
@@ -440,13 +440,13 @@ def test_an_objective_without_a_best_value_needs_one():
         ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter covers 1..8"),
     ],
 )
-def test_chips_that_cannot_be_built_are_found_before_the_search(space, message):
+def test_impossible_chips_are_reported_before_the_search(space, message):
     with pytest.raises(SpecError) as caught:
         check(parsed(hardware(search_space=space)))
     assert message in str(caught.value)
 
 
-def test_many_chips_are_no_reason_to_wait():
+def test_many_chips_are_checked_quickly():
     """Eight settings of eight values: 1.7e7 chips, of which a thousand are tried."""
     values = list(range(1, 9))
     keys = ("crossbars_per_pe", "pes_per_tile", "columns_per_adc", "clocks_per_read", "adc_bits")
@@ -586,7 +586,7 @@ OLD_KEYS = {
     ("section", "key", "value"),
     [(section, key, value) for section, keys in OLD_KEYS.items() for key, value in keys.items()],
 )
-def test_a_key_of_an_earlier_version_is_answered_with_the_new_name(section, key, value):
+def test_an_old_key_names_the_new_one(section, key, value):
     tree = MINIMAL | {section: MINIMAL.get(section, {}) | {key: value}}
     with pytest.raises(SpecError) as error:
         parse_spec(json.dumps(tree), "x.toml")

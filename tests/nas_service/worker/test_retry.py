@@ -97,7 +97,7 @@ def test_waiting_is_limited(tmp_path, monkeypatch):
     store.close()
 
 
-def test_our_own_errors_are_not_retried(tmp_path):
+def test_errors_of_this_package_are_not_retried(tmp_path):
     store = store_of(f"sqlite:///{tmp_path}/nas.db")
 
     def act(again):

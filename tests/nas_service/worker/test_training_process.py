@@ -189,7 +189,7 @@ def job(evaluator, screened, way, folder):
     return Job(evaluator.spec, folder, screened, Path(way))
 
 
-def test_every_end_is_recognised_and_the_next_training_is_unharmed(
+def test_every_ending_is_recognised_and_the_next_training_succeeds(
     evaluator, screened, findable, tmp_path
 ):
     with TrainingClient(target="child_target") as client:

@@ -35,7 +35,7 @@ def read(folder):
     return UNCHECKED.read_train(folder)
 
 
-def test_reads_what_it_should(tmp_path):
+def test_files_are_read_as_images_and_labels(tmp_path):
     images = read(folder_with(tmp_path))
     expected = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     assert (images.stock.pixels[:, 0] == expected).all()
@@ -98,7 +98,7 @@ def test_files_that_are_not_the_official_ones(name, tmp_path):
     assert "train-images-idx3-ubyte.gz: " in str(caught.value)
 
 
-def test_nothing_there_says_where_to_put_it(tmp_path):
+def test_missing_files_name_the_expected_folder(tmp_path):
     with pytest.raises(DataError, match=r"FashionMNIST/raw.*NAS_DATA.*zalandoresearch"):
         read(tmp_path)
 
