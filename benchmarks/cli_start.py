@@ -7,8 +7,6 @@ are user and system time of the whole process, as medians of the rounds. `import
 time of a Python process that does nothing else, for comparison.
 """
 
-import argparse
-import json
 import os
 import resource
 import statistics
@@ -16,6 +14,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import harness
 
 import nas_service
 
@@ -79,20 +80,21 @@ def measure(rounds: int, trainings: int) -> dict[str, float]:
     return {c: statistics.median(row[c] for row in seconds) for c in commands}
 
 
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people."""
+    limits = document["limits_s"]
+    rows = [[c, f"{s:.2f}", limits.get(c, "")] for c, s in document["cpu_s"].items()]
+    return harness.table(["command", "CPU s", "limit"], rows)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--trainings", type=int, default=8, help="of the study that is read")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    options = harness.parser(__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--trainings", type=int, default=8, help="of the study that is read")
+    args = options.parse_args()
     seconds = measure(args.rounds, args.trainings)
-    if args.json:
-        print(json.dumps({"rounds": args.rounds, "cpu_s": seconds, "limits_s": LIMITS_s}, indent=2))
-        return
-    print(f"{'command':14s} {'CPU s':>6s} {'limit':>6s}   (medians of {args.rounds} rounds)")
-    for name, limit in LIMITS_s.items():
-        print(f"{name:14s} {seconds[name]:6.2f} {limit:6.1f}")
-    print(f"{OPTUNA:14s} {seconds[OPTUNA]:6.2f}")
+    document = {"rounds": args.rounds, "cpu_s": seconds, "limits_s": LIMITS_s}
+    harness.show(document, args.json, lambda: lines(document))
 
 
 if __name__ == "__main__":

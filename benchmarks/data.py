@@ -2,8 +2,8 @@
 
     python benchmarks/data.py --data ../shared/data
 
-Each set that lies in the data folder is read into an empty cache, opened again in a process of its
-own, and gone through in shuffled batches; an epoch over a float copy of all pixels is beside it.
+Each set that lies in the data folder is read into an empty cache, opened again in a new
+process, and read in shuffled batches. An epoch over a float copy of all pixels is timed as well.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import harness
 import numpy as np
 import torch
 
@@ -47,7 +49,7 @@ def read(data: Data, folder: Path) -> tuple[Images, float]:
     return images, time.perf_counter() - start
 
 
-def in_a_process_of_its_own(number: int, folder: Path, rounds: int) -> dict[str, float]:
+def in_new_process(number: int, folder: Path, rounds: int) -> dict[str, float]:
     """Seconds and MiB of opening the cache, of epochs from it, and of a float copy."""
     images, opened_s = read(SETS[number], folder)
     start = time.perf_counter()
@@ -56,12 +58,12 @@ def in_a_process_of_its_own(number: int, folder: Path, rounds: int) -> dict[str,
     before, mapped, copied = resident_MiB("RssAnon"), [], []
     generator = np.random.default_rng(0)
     for _ in range(rounds):
-        mapped.append(epoch(lambda some: batch(train, some), generator.permutation(len(train))))
+        mapped.append(epoch(lambda rows: batch(train, rows), generator.permutation(len(train))))
     shared = resident_MiB("RssAnon") - before
     pixels, labels = all_images(train)
     for _ in range(rounds):
         order = generator.permutation(len(train))
-        copied.append(epoch(lambda some: (pixels[some], labels[some]), order))
+        copied.append(epoch(lambda rows: (pixels[rows], labels[rows]), order))
     return {
         "opened_s": opened_s,
         "split_s": split_s,
@@ -81,43 +83,46 @@ def epoch(get, order: np.ndarray) -> float:  # type: ignore[no-untyped-def,type-
 
 def measure(number: int, folder: Path, rounds: int) -> dict[str, float | str]:
     images, first_s = read(SETS[number], folder)
-    words = [sys.executable, __file__, "--data", str(folder), "--rounds", str(rounds)]
+    command = [sys.executable, __file__, "--data", str(folder), "--rounds", str(rounds)]
     done = subprocess.run(
-        [*words, "--only", str(number)], stdout=subprocess.PIPE, text=True, check=True
+        [*command, "--only", str(number)], stdout=subprocess.PIPE, text=True, check=True
     )
     name = SETS[number].archive or SETS[number].name
     facts = {"name": name, "images": float(len(images)), "first_s": first_s}
     return facts | json.loads(done.stdout)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    if args.only is not None:
-        return print(json.dumps(in_a_process_of_its_own(args.only, args.data, args.rounds)))
+def measured(folder: Path, rounds: int) -> list[dict[str, float | str]]:
+    """A row for each set that is in the folder."""
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         os.environ["NAS_CACHE"] = cache
         for number in range(len(SETS)):
             try:
-                rows.append(measure(number, args.data, args.rounds))
+                rows.append(measure(number, folder, rounds))
             except DataError as error:
                 print(f"left out: {error}", file=sys.stderr)
-    if args.json:
-        return print(json.dumps({"rounds": args.rounds, "rows": rows}, indent=2))
-    print(f"{'':36s} images  first s  opened s  epoch s  of a copy s  own MiB  of a copy MiB")
-    for r in rows:
-        print(
-            f"{r['name']:36s} {r['images']:6.0f} {r['first_s']:8.2f} {r['opened_s']:9.4f} "
-            f"{r['epoch_s']:8.3f} {r['epoch_of_a_copy_s']:12.3f} {r['own_MiB']:8.0f} "
-            f"{r['own_MiB_of_a_copy']:14.0f}"
-        )
-    print(f"epochs in batches of {BATCH}, median of {args.rounds}; own: memory that is not shared")
+    return rows
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people."""
+    shown = [[harness.rounded(value) for value in row.values()] for row in document["rows"]]
+    title = f"epochs in batches of {BATCH}, medians of {document['rounds']}; own: not shared"
+    return [title, *harness.table(list(document["rows"][0]), shown)]
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    if args.only is not None:
+        return print(json.dumps(in_new_process(args.only, args.data, args.rounds)))
+    document = {"rounds": args.rounds, "rows": measured(args.data, args.rounds)}
+    harness.show(document, args.json, lambda: lines(document))
 
 
 if __name__ == "__main__":

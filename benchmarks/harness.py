@@ -1,12 +1,18 @@
-"""What all benchmarks share: their options, tables for people, and figures with their spread."""
+"""What all benchmarks share: their options, clocks, tables, and figures with their spread."""
 
 import argparse
 import json
+import os
 import statistics
+import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from nas_service.statistics import mean
+from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -21,6 +27,23 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def add_json(options: argparse.ArgumentParser) -> None:
     """Adds the option `--json`."""
     options.add_argument("--json", action="store_true", help="one JSON document for scripts")
+
+
+def use_worker_environment() -> None:
+    """Starts the script anew unless it has the environment of the service's workers.
+
+    The allocator then keeps freed memory, as it does in a worker.
+    """
+    if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
+        environment = {**os.environ, **WORKER_ENVIRONMENT}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
+
+
+def seconds(act: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """Seconds of one call by a clock; by default CPU seconds of this process."""
+    start = clock()
+    act()
+    return clock() - start
 
 
 def show(document: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
@@ -41,6 +64,17 @@ def figures(rows: Sequence[dict[str, float]]) -> list[str]:
     return table(list(rows[0]), [[f"{value:.4g}" for value in row.values()] for row in rows])
 
 
+def pairs(document: dict[str, Any]) -> list[str]:
+    """Lines of a key and its value."""
+    width = max(map(len, document))
+    return [f"{key:{width}s}  {rounded(value)}" for key, value in document.items()]
+
+
+def rounded(value: Any) -> str:
+    """A number to four digits, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     first, *others = zip(row, widths, strict=True)
     return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
@@ -48,10 +82,24 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 def median(values: Iterable[float], digits: int = 3) -> str:
     """`median [least .. most]`."""
+    return span(extremes(values), digits)
+
+
+def extremes(values: Iterable[float]) -> list[float]:
+    """[median, least, most]."""
     known = sorted(values)
-    return (
-        f"{statistics.median(known):.{digits}f} [{known[0]:.{digits}f} .. {known[-1]:.{digits}f}]"
-    )
+    return [statistics.median(known), known[0], known[-1]]
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """[median, first quartile, third quartile]."""
+    return [float(q) for q in np.quantile(values, (0.5, 0.25, 0.75))]
+
+
+def span(figures: Sequence[float], digits: int = 3) -> str:
+    """`middle [low .. high]` of three figures."""
+    middle, low, high = figures
+    return f"{middle:.{digits}f} [{low:.{digits}f} .. {high:.{digits}f}]"
 
 
 def difference(own: Sequence[float], other: Sequence[float]) -> list[float] | None:
@@ -74,4 +122,4 @@ def interval(values: Sequence[float] | None, digits: int = 3) -> str:
 
 def numbers(text: str) -> tuple[int, ...]:
     """Whole numbers of a list `1,2,3`."""
-    return tuple(int(word) for word in text.split(",") if word)
+    return tuple(int(part) for part in text.split(",") if part)

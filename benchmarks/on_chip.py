@@ -4,12 +4,14 @@ python benchmarks/on_chip.py --chips 8
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
+import harness
 import torch
+from digits_network import ARCHITECTURE, add_study
 
 from hw_models import load_profile
 from nas_service.data.batches import ImageTensors, all_images
@@ -18,13 +20,8 @@ from nas_service.evaluation.networks import recipe_of
 from nas_service.snn.analog import accuracy_on_chip
 from nas_service.snn.network import Network
 from nas_service.snn.training import accuracy, firing_rate, fit
-from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import Cell
 from nas_service.study.loading import load_spec
 
-STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
-CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
-ARCHITECTURE = Architecture((CELL, CELL), 16, head_pool=1, hidden=96, time_steps=3, weight_bits=8)
 FAULTS: tuple[dict[str, float], ...] = (
     {},
     {"conductance_spread": 0},
@@ -40,50 +37,61 @@ FAULTS: tuple[dict[str, float], ...] = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chips", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--profile", default="corrected")
-    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
-    bench = Evaluator.open(load_spec(args.study), Path())
-    network = Network(ARCHITECTURE, bench.images.source.task)
-    train, held_out = (
-        all_images(part) for part in (bench.images.data.train, bench.images.data.validation)
-    )
-    for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), args.seed):
+def trained(evaluator: Evaluator, seed: int) -> Network:
+    """The network of the digits after the recipe of the study."""
+    torch.manual_seed(seed)
+    network = Network(ARCHITECTURE, evaluator.images.source.task)
+    train = ImageTensors(*all_images(evaluator.images.data.train))
+    for _ in fit(network, train, recipe_of(evaluator.spec), seed):
         pass
-    digital, chip = accuracy(network, ImageTensors(*held_out)), load_profile(args.profile)
-    assert 0.01 < firing_rate(network, held_out[0]) < 0.9
+    return network
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Validation accuracy of the network itself, and on chips with each fault."""
+    evaluator = Evaluator.open(load_spec(args.study), Path())
+    network = trained(evaluator, args.seed)
+    held_out = ImageTensors(*all_images(evaluator.images.data.validation))
+    digital, profile = accuracy(network, held_out), load_profile(args.profile)
+    assert 0.01 < firing_rate(network, all_images(evaluator.images.data.validation)[0]) < 0.9
     rows = []
     for changes in FAULTS:
-        start = time.process_time()
-        found = accuracy_on_chip(
-            network, ImageTensors(*held_out), chip.with_values(changes).chip, args.chips, args.seed
-        )
-        rows.append(
-            {
-                "changes": changes,
-                "accuracy": statistics.fmean(found),
-                "spread": statistics.stdev(found),
-                "worst": min(found),
-                "cpu_s_per_chip": (time.process_time() - start) / args.chips,
-            }
-        )
-    if args.json:
-        print(json.dumps({"digital": digital, "chips": args.chips, "rows": rows}, indent=2))
-        return
-    print(f"{'digital':52s} {digital:.4f}")
-    for row in rows:
-        said = ", ".join(f"{k} = {v:g}" for k, v in row["changes"].items()) or args.profile  # type: ignore[attr-defined]
-        print(
-            f"{said:52s} {row['accuracy']:.4f} +- {row['spread']:.4f}, worst {row['worst']:.4f}, "
-            f"{row['cpu_s_per_chip']:.2f} CPU s a chip"
-        )
+        start, chip = time.process_time(), profile.with_values(changes).chip
+        scores = accuracy_on_chip(network, held_out, chip, args.chips, args.seed)
+        spent = time.process_time() - start
+        rows.append({"changes": changes, **summary(scores), "cpu_s_per_chip": spent / args.chips})
+    return {"digital": digital, "chips": args.chips, "rows": rows}
+
+
+def summary(scores: list[float]) -> dict[str, float]:
+    """Mean, deviation and least of the accuracies of all chips."""
+    return {
+        "accuracy": statistics.fmean(scores),
+        "spread": statistics.stdev(scores),
+        "worst": min(scores),
+    }
+
+
+def lines(document: dict[str, Any], profile: str) -> list[str]:
+    """The document for people."""
+    rows = [["digital", f"{document['digital']:.4f}", "", "", ""]]
+    for row in document["rows"]:
+        changes = ", ".join(f"{key} = {value:g}" for key, value in row["changes"].items())
+        accuracies = (f"{row[key]:.4f}" for key in ("accuracy", "spread", "worst"))
+        rows.append([changes or profile, *accuracies, f"{row['cpu_s_per_chip']:.2f}"])
+    return harness.table(["", "accuracy", "+-", "worst", "CPU s a chip"], rows)
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--chips", type=int, default=8)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--profile", default="corrected")
+    add_study(options)
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    document = measure(args)
+    harness.show(document, args.json, lambda: lines(document, args.profile))
 
 
 if __name__ == "__main__":

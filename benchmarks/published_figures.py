@@ -3,13 +3,14 @@
 python benchmarks/published_figures.py
 """
 
-import argparse
-import json
+from typing import Any
+
+import harness
 
 from hw_models import Layer, Workload, load_profile
 
 RATE = 0.1  # spikes per input and time step, where a figure names 10 %
-# Shapes of SpikeSim's VGG9 for CIFAR-10: in and out channels, side of the map, pooling behind it.
+# VGG9 of SpikeSim for CIFAR-10: in and out channels, side of the map, and pooling after it.
 VGG9 = (
     (3, 64, 32, 1),
     (64, 64, 32, 2),
@@ -52,37 +53,27 @@ def spiking_operations(workload: Workload) -> float:
     )
 
 
+def figures(profile: str, bits: int) -> dict[str, Any]:
+    """What a profile costs the convolutions of VGG9 with weights of some bits."""
+    workload = vgg9(bits)
+    report = load_profile(profile).estimate(workload)
+    neurons = report.area_m2.by_component()["neuron_memory"] / report.area_m2.total
+    per_operation_J = sum(report.energy_J.by_row()[1:]) / spiking_operations(workload)
+    metrics = report.metrics()
+    return {
+        "profile": profile,
+        "weight_bits": bits,
+        "neuron_area_share": round(neurons, 4),
+        "pJ_per_synaptic_operation": round(1e12 * per_operation_J, 4),
+        **{name: round(metrics[name], 3) for name in ("area_mm2", "latency_ms", "energy_uJ")},
+        "parameters": metrics["parameters"],
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    rows = []
-    for name in ("spikesim_rram", "corrected"):
-        for bits in (4, 8):
-            workload = vgg9(bits)
-            report = load_profile(name).estimate(workload)
-            area = report.area_m2.by_component()["neuron_memory"] / report.area_m2.total
-            spiking = sum(report.energy_J.by_row()[1:])
-            metrics = report.metrics()
-            rows.append(
-                {
-                    "profile": name,
-                    "weight_bits": bits,
-                    "neuron_area_share": round(area, 4),
-                    "pJ_per_synaptic_operation": round(
-                        1e12 * spiking / spiking_operations(workload), 4
-                    ),
-                    "area_mm2": round(metrics["area_mm2"], 3),
-                    "latency_ms": round(metrics["latency_ms"], 3),
-                    "energy_uJ": round(metrics["energy_uJ"], 3),
-                    "parameters": metrics["parameters"],
-                }
-            )
-    if args.json:
-        print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        print(", ".join(f"{key} {value}" for key, value in row.items()))
+    args = harness.parser(__doc__).parse_args()
+    rows = [figures(name, bits) for name in ("spikesim_rram", "corrected") for bits in (4, 8)]
+    harness.show(rows, args.json, lambda: harness.table(list(rows[0]), (r.values() for r in rows)))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ a copy of CIFAR-10 as pictures is read, or the first 1100 recordings of N-MNIST,
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+import harness
 import torch
 
 from nas_service.data.batches import StoredImages
@@ -73,14 +73,14 @@ def architecture(spec: StudySpec, pool: int) -> Architecture:
     )  # type: ignore[arg-type]
 
 
-def measure(bench: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
+def measure(evaluator: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
-    images = bench.images.split(a.time_steps)
-    network, start = bench.network(a), time.process_time()
-    for _ in fit(network, StoredImages(images.train), recipe_of(bench.spec), seed):
+    images = evaluator.images.split(a.time_steps)
+    network, start = evaluator.network(a), time.process_time()
+    for _ in fit(network, StoredImages(images.train), recipe_of(evaluator.spec), seed):
         pass
     seconds = time.process_time() - start
-    test = bench.images.source.read_test(bench.folder, a.time_steps)
+    test = evaluator.images.source.read_test(evaluator.folder, a.time_steps)
     test = test.scaled(images.mean, images.deviation)
     return {
         "seed": seed,
@@ -90,32 +90,34 @@ def measure(bench: Evaluator, a: Architecture, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--studies", nargs="+", choices=sorted(POOLS), default=sorted(POOLS))
-    parser.add_argument("--recipes", type=Path, default=STUDIES, help="folder of the study files")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    found = []
+def measured(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each study and seed."""
+    document = []
     for study in args.studies:
-        bench, name = opened(args.recipes / f"{study}.toml", args.data)
-        a = architecture(bench.spec, POOLS[study])
-        rows = [measure(bench, a, seed) for seed in range(args.seeds)]
-        parameters = bench.workload(a).parameters
-        facts = {"data": name, "images": len(bench.images.data.train), "parameters": parameters}
-        found += [facts | {"epochs": bench.spec.training.epochs} | row for row in rows]
-    if args.json:
-        print(json.dumps(found, indent=2))
-        return
-    print("data                  images  epochs  parameters  seed  validation    test  CPU s")
-    for r in found:
-        print(
-            f"{r['data']:20s}  {r['images']:6d}  {r['epochs']:6d}  {r['parameters']:10d}  "
-            f"{r['seed']:4d}  {r['validation']:10.4f}  {r['test']:.4f}  {r['cpu_s']:5.0f}"
-        )
+        evaluator, name = opened(args.recipes / f"{study}.toml", args.data)
+        a = architecture(evaluator.spec, POOLS[study])
+        rows = [measure(evaluator, a, seed) for seed in range(args.seeds)]
+        facts = {
+            "data": name,
+            "images": len(evaluator.images.data.train),
+            "parameters": evaluator.workload(a).parameters,
+            "epochs": evaluator.spec.training.epochs,
+        }
+        document += [facts | row for row in rows]
+    return document
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--studies", nargs="+", choices=sorted(POOLS), default=sorted(POOLS))
+    options.add_argument("--recipes", type=Path, default=STUDIES, help="folder of the study files")
+    options.add_argument("--seeds", type=int, default=2)
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    rows = measured(args)
+    shown = [[harness.rounded(value) for value in row.values()] for row in rows]
+    harness.show(rows, args.json, lambda: harness.table(list(rows[0]), shown))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 python benchmarks/rejection.py --study studies/digits.toml --study studies/cifar10.toml
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections import Counter
@@ -12,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 
 from nas_service.evaluation.feasible_set import counted
@@ -22,14 +21,14 @@ from nas_service.study.loading import load_spec
 
 
 def ms(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU time, and what came of it."""
+    """CPU milliseconds of a call, and its result."""
     start = time.process_time()
-    found = work()
-    return 1e3 * (time.process_time() - start), found
+    result = work()
+    return 1e3 * (time.process_time() - start), result
 
 
 def repairs(budgets: Budgets, candidates: int, seed: int) -> dict[str, Any]:
-    """Of the rejected among random candidates."""
+    """Time and number of changes of the cheapest repair of each rejected random candidate."""
     space = budgets.workloads.space
     drawn = sample_batch(space, candidates, seed)
     rejected = np.flatnonzero(budgets.excess(budgets.costed(drawn)) > 0).tolist()
@@ -42,13 +41,15 @@ def repairs(budgets: Budgets, candidates: int, seed: int) -> dict[str, Any]:
         "median_ms": statistics.median(times),
         "p95_ms": float(np.quantile(times, 0.95)),
         "most_ms": times[-1],
-        "changes": {str(n): changes[n] for n in sorted(changes)},  # 0: none was found
+        "changes": {str(n): changes[n] for n in sorted(changes)},  # 0: there is none
     }
 
 
 def one_size(budgets: Budgets, rounds: int) -> dict[str, Any]:
-    """Cells of the middle sizes: counted by classes, against costing candidates one batch after
-    another, of which 15 625 stand for all."""
+    """Cells of the middle sizes: counted by classes, and by costing batches of candidates.
+
+    The time to cost all of them is extrapolated from a batch of 15 625.
+    """
     space = budgets.workloads.space
     counts = [len(v) for v in list(space.choices.values())[6 * space.drawn_cells :]]
     middle = np.array([[n // 2 for n in counts]])
@@ -56,38 +57,48 @@ def one_size(budgets: Budgets, rounds: int) -> dict[str, Any]:
     cells = np.linspace(0, space.cell_count**space.drawn_cells - 1, 15_625).astype(np.int64)
     batch = batch_of_numbers(space, cells * stride)
     budgets.costed(batch)
-    found, costed = [], []
+    counting, costing = [], []
     for _ in range(rounds):
         t, tree = ms(lambda: counted(budgets, middle))
-        found.append(t)
-        costed.append(ms(lambda: budgets.costed(batch))[0])
+        counting.append(t)
+        costing.append(ms(lambda: budgets.costed(batch))[0])
     assert tree is not None
     pairs = space.cell_count**space.drawn_cells
     return {
         "cells": pairs,
         "kept": tree.count,
-        "count_ms": statistics.median(found),
-        "cost_15625_ms": statistics.median(costed),
-        "cost_all_s": statistics.median(costed) / 1e3 * pairs / len(batch.chips),
+        "count_ms": statistics.median(counting),
+        "cost_15625_ms": statistics.median(costing),
+        "cost_all_s": statistics.median(costing) / 1e3 * pairs / len(batch.chips),
     }
 
 
 def whole(budgets: Budgets) -> dict[str, Any]:
-    t, found = ms(lambda: counted(budgets))
-    if found is None:
+    """How many candidates of the whole space keep the budgets, where they can be counted."""
+    t, tree = ms(lambda: counted(budgets))
+    if tree is None:
         return {"counted": None}
     size = budgets.workloads.space.size
-    return {"space": size, "kept": found.count, "share": found.count / size, "count_s": t / 1e3}
+    return {"space": size, "kept": tree.count, "share": tree.count / size, "count_s": t / 1e3}
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people: a row for each study and part of it."""
+    rows = []
+    for study, parts in document.items():
+        for part, numbers in parts.items():
+            shown = ", ".join(f"{key} {harness.rounded(n)}" for key, n in numbers.items())
+            rows.append(f"{study}, {part}: {shown}")
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", type=Path, action="append", required=True)
-    parser.add_argument("--candidates", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    options = harness.parser(__doc__)
+    options.add_argument("--study", type=Path, action="append", required=True)
+    options.add_argument("--candidates", type=int, default=400)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seed", type=int, default=0)
+    args = options.parse_args()
     document = {}
     for path in args.study:
         budgets = Budgets.of(load_spec(path))
@@ -96,15 +107,7 @@ def main() -> None:
             "one_size": one_size(budgets, args.rounds),
             "whole": whole(budgets),
         }
-    if args.json:
-        print(json.dumps(document, indent=2))
-        return
-    for name, found in document.items():
-        for part, numbers in found.items():
-            shown = ", ".join(
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items()
-            )
-            print(f"{name:10s} {part:9s} {shown}")
+    harness.show(document, args.json, lambda: lines(document))
 
 
 if __name__ == "__main__":
