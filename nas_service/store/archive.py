@@ -45,14 +45,28 @@ class Archive:
             return rung_results(db, self.study_id)
 
     def set_test_accuracy(self, digest: str, accuracy: float) -> None:
-        """Records a candidate's accuracy on the test images, 0..1."""
+        """Records a candidate's accuracy on the test images; does nothing for an unknown candidate.
+
+        Args:
+            digest: of the candidate.
+            accuracy: share of the test images that are classified correctly, 0..1.
+        """
         with self.transactions.begin() as db:
             this = (archive.c.study_id == self.study_id, archive.c.digest == digest)
             db.execute(archive.update().where(*this).values(test_accuracy=accuracy))
 
 
 def evaluation(db: Connection, study_id: int, digest: str) -> Evaluation | None:
-    """A candidate's evaluation, read in the caller's transaction."""
+    """A candidate's evaluation, read in the caller's transaction.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        digest: of the candidate.
+
+    Returns:
+        The evaluation; None where the candidate is not known.
+    """
     query = sa.select(archive.c.evaluation).where(
         archive.c.study_id == study_id, archive.c.digest == digest
     )
@@ -61,7 +75,15 @@ def evaluation(db: Connection, study_id: int, digest: str) -> Evaluation | None:
 
 
 def rung_results(db: Connection, study_id: int) -> list[RungResult]:
-    """As `Archive.rung_results`, read in the caller's transaction."""
+    """As `Archive.rung_results`, read in the caller's transaction.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+
+    Returns:
+        Every candidate's metrics at every rung it has reached, by trial and epoch.
+    """
     entry = archive.c
     same = (entry.study_id == rungs.c.study_id) & (entry.digest == rungs.c.digest)
     columns = (rungs.c.digest, entry.trial, rungs.c.epochs, rungs.c.metrics)
@@ -71,7 +93,15 @@ def rung_results(db: Connection, study_id: int) -> list[RungResult]:
 
 
 def continues(later: Evaluation, earlier: Evaluation | None) -> bool:
-    """True where `later` is a later epoch of the same training, or its end by divergence."""
+    """Whether an evaluation continues the training of an earlier one.
+
+    Args:
+        later: the new evaluation of a candidate.
+        earlier: the stored evaluation of the same candidate; None where there is none.
+
+    Returns:
+        True where `later` is a later epoch of the same training, or its end by divergence.
+    """
     if earlier is None or not earlier.trained:
         return False
     return later.outcome == "diverged" or later.fidelity > earlier.fidelity

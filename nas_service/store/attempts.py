@@ -11,13 +11,29 @@ from nas_service.store.tables import attempts
 
 
 def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float) -> None:
-    """Adds an attempt that begins now."""
+    """Adds an attempt that begins now.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        lease: of the trial, with the number of the attempt.
+        worker: name of the worker.
+        now_s: the database's time, seconds since 1970.
+    """
     row = {"lease_id": lease.id, "attempt": lease.attempt, "study_id": study_id}
     db.execute(attempts.insert().values(**row, worker=worker, started_at=now_s))
 
 
 def end(db: Connection, lease: Lease, kind: ResultKind, now_s: float, **facts: str | None) -> None:
-    """Records how an attempt ended; `facts` are further columns."""
+    """Records how an attempt ended.
+
+    Args:
+        db: the transaction.
+        lease: of the trial, with the number of the attempt.
+        kind: how it ended.
+        now_s: the database's time, seconds since 1970.
+        facts: values of further columns of the attempt, such as `reason`.
+    """
     this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
     db.execute(attempts.update().where(*this).values(result_kind=kind, finished_at=now_s, **facts))
 
@@ -28,13 +44,19 @@ def failed(db: Connection, lease_id: int) -> int:
 
 
 def crashes(db: Connection, lease_id: int, kind: str) -> int:
-    """Number of attempts at a trial whose training process ended in this way."""
+    """Number of attempts at a trial whose training process ended in one way.
+
+    Args:
+        db: the transaction.
+        lease_id: of the trial.
+        kind: of the failure, such as `oom`, with which the stored reason begins.
+    """
     crashed = attempts.c.result_kind == "crashed"
     return _count(db, lease_id, crashed, attempts.c.reason.startswith(f"{kind}:"))
 
 
 def result(db: Connection, lease: Lease) -> str | None:
-    """Digest of the result that this attempt has won with."""
+    """Digest of the result that this attempt has won with; None where it has not won."""
     these = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
     won = attempts.c.result_kind == "won"
     digest: str | None = db.execute(sa.select(attempts.c.result).where(*these, won)).scalar()

@@ -2,7 +2,7 @@
 
 A *buffered* trial is drawn in memory: writes of samplers and of `suggest` wait until the trial is
 flushed, in the order in which they were made. While a *snapshot* of a study is kept, its other
-trials are those of that moment, so that a proposal needs no question to the database.
+trials are those of that moment, so that a proposal needs no query of the database.
 """
 
 import copy
@@ -95,7 +95,7 @@ class BufferedStorage(BaseStorage):
             self._buffered[trial_id] = _BufferedTrial(self._read(trial_id))
 
     def _read(self, trial_id: int) -> FrozenTrial:
-        """The trial as it is stored, without a question if it was made a moment ago."""
+        """The trial as it is stored, without a query if it was created a moment ago."""
         new = self._storage.new_trial
         if new is not None and new._trial_id == trial_id and new.state == TrialState.RUNNING:
             return new
@@ -152,6 +152,7 @@ class BufferedStorage(BaseStorage):
     # --- trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna's storage; a trial created while buffering is on is buffered from now on."""
         trial_id = self.backend.create_new_trial(study_id, template_trial)
         if self._buffering:
             self.buffer(trial_id)
@@ -164,6 +165,7 @@ class BufferedStorage(BaseStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
+        """As Optuna's storage; buffered until the trial is flushed."""
         buffered = self._running(trial_id)
         if buffered is None:
             self.backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
@@ -173,6 +175,7 @@ class BufferedStorage(BaseStorage):
         buffered.trial.distributions[param_name] = distribution
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's storage; buffered until the trial is flushed."""
         buffered = self._running(trial_id)
         if buffered is None:
             self.backend.set_trial_user_attr(trial_id, key, value)
@@ -181,6 +184,7 @@ class BufferedStorage(BaseStorage):
         buffered.trial.user_attrs[key] = value
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's storage; buffered until the trial is flushed."""
         buffered = self._running(trial_id)
         if buffered is None:
             self.backend.set_trial_system_attr(trial_id, key, value)
@@ -191,11 +195,13 @@ class BufferedStorage(BaseStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
+        """As Optuna's storage; written at once."""
         self.backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
+        """As Optuna's storage; a buffered trial is flushed first."""
         buffered = self._running(trial_id)
         if buffered is not None:
             self.flush(trial_id)
@@ -211,6 +217,7 @@ class BufferedStorage(BaseStorage):
         return changed
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's storage; a buffered trial is returned as it will be stored."""
         buffered = self._buffered.get(trial_id)
         return self.backend.get_trial(trial_id) if buffered is None else buffered.trial
 
@@ -220,6 +227,7 @@ class BufferedStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        """As Optuna's storage; from the study's snapshot where one is taken."""
         if study_id not in self._snapshots:
             return self.backend.get_all_trials(study_id, deepcopy, states)
         snapshot = self._snapshots[study_id]
@@ -227,6 +235,7 @@ class BufferedStorage(BaseStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
 
     # --- studies, which are not buffered
@@ -234,37 +243,49 @@ class BufferedStorage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
+        """As Optuna's storage; written at once."""
         return self.backend.create_new_study(directions, study_name)
 
     def delete_study(self, study_id: int) -> None:
+        """As Optuna's storage; written at once."""
         self.backend.delete_study(study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's storage; written at once."""
         self.backend.set_study_user_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's storage; written at once."""
         self.backend.set_study_system_attr(study_id, key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_study_id_from_name(study_name)
 
     def get_study_name_from_id(self, study_id: int) -> str:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_study_name_from_id(study_id)
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_study_directions(study_id)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_study_user_attrs(study_id)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_study_system_attrs(study_id)
 
     def get_all_studies(self) -> list[FrozenStudy]:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_all_studies()
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """As Optuna's storage; read from the backend."""
         return self.backend.get_best_trial(study_id)
 
     def remove_session(self) -> None:
+        """As Optuna's storage; closes the backend's session."""
         self.backend.remove_session()

@@ -77,7 +77,18 @@ class OpenClaim:
         promote: Promote | None,
         ended: Ended | None,
     ) -> Claim:
-        """A trial that is made now; arguments as in `TrialQueue.claim`."""
+        """Makes a trial: of the candidate that is promoted, else of a new proposal.
+
+        Args:
+            study: how far the study is.
+            limits: as in `TrialQueue.claim`.
+            ask: as in `TrialQueue.claim`.
+            promote: as in `TrialQueue.claim`.
+            ended: as in `TrialQueue.claim`.
+
+        Returns:
+            The claimed trial; Ended where a limit is reached and no trial is unfinished; else Wait.
+        """
         end = study.end(limits) or ended
         if promote is not None and not study.closed(limits):
             last_resort = end is not None and study.idle

@@ -55,7 +55,16 @@ def _password(url: str) -> bool:
 
 
 def url_from_file(path: Path, variable: str) -> str:
-    """Content of the file that a variable names; StoreError where every user can read it."""
+    """The storage URL in the file that an environment variable names.
+
+    Args:
+        path: the file.
+        variable: name of the variable, for errors.
+
+    Raises:
+        StoreError: the file cannot be read, other users have any right to it, or its group can
+            write it.
+    """
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
@@ -118,6 +127,17 @@ def _postgres_url(url: sa.URL) -> sa.URL:
 
 
 def check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
+    """Checks that an SQLite file can be opened and is safe to use.
+
+    Args:
+        url: of the file.
+        create: the file may be missing.
+        any_disk: allow a file on a network disk.
+
+    Raises:
+        StoreError: its folder or, without `create`, the file does not exist, or it lies on a
+            network disk.
+    """
     path = Path(str(url.database)).absolute()
     if not path.parent.is_dir():
         raise StoreError(f"{path}: its folder does not exist")
@@ -138,7 +158,15 @@ def network_disk(folder: Path) -> str:
 
 
 def disk_kind(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """File system that a folder lies on, as the kernel names it; empty where it does not say."""
+    """The file system that a folder lies on.
+
+    Args:
+        folder: an absolute path.
+        mounts: the kernel's table of mounted file systems.
+
+    Returns:
+        The file system's name in the kernel, such as `nfs4`; empty where it cannot be determined.
+    """
     try:
         lines = [line.split(" ") for line in mounts.read_text().splitlines()]
     except OSError:

@@ -61,24 +61,50 @@ class Leases:
 
 
 def insert(db: Connection, study_id: int, trial: int, **columns: Any) -> int:
-    """Adds the lease of a trial; returns its id."""
+    """Adds the lease of a trial.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        trial: number of the trial.
+        columns: values of all other columns.
+
+    Returns:
+        The id of the lease.
+    """
     done = db.execute(leases.insert().values(study_id=study_id, trial=trial, **columns))
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
 def enqueue(db: Connection, study_id: int, trial: int, digest: str | None) -> None:
-    """Adds the lease of a trial that waits for its first attempt."""
+    """Adds the lease of a trial that waits for its first attempt.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        trial: number of the trial.
+        digest: of its candidate, where it is known.
+    """
     row = {"digest": digest, "state": "pending", "attempt": 0, "worker": "", "deadline": 0.0}
     insert(db, study_id, trial, **row)
 
 
 def update(db: Connection, *where: "sa.ColumnElement[bool]", **columns: Any) -> int:
-    """Changes leases; returns how many."""
+    """Changes all leases that meet the conditions.
+
+    Args:
+        db: the transaction.
+        where: the conditions.
+        columns: the new values.
+
+    Returns:
+        Number of leases that were changed.
+    """
     return db.execute(leases.update().where(*where).values(**columns)).rowcount
 
 
 def exists(db: Connection, *where: "sa.ColumnElement[bool]") -> bool:
-    """True where any lease is so."""
+    """True where any lease meets all conditions."""
     return db.execute(sa.select(leases.c.lease_id).where(*where)).first() is not None
 
 
@@ -93,18 +119,38 @@ def same_attempt(lease: Lease) -> tuple["sa.ColumnElement[bool]", ...]:
 
 
 def held(lease: Lease, worker: str) -> tuple["sa.ColumnElement[bool]", ...]:
-    """Of a lease that the worker still has."""
+    """The conditions that a lease meets while its worker holds it.
+
+    Args:
+        lease: of a trial, at one attempt.
+        worker: name of the worker.
+    """
     return (*same_attempt(lease), leases.c.worker == worker, leases.c.state.in_(LIVE))
 
 
 def still_owned(row: sa.RowMapping, lease: Lease, worker: str) -> bool:
-    """True while no other worker has begun a new attempt, even after the lease's deadline."""
+    """Whether a worker may still report the result of its attempt.
+
+    Args:
+        row: the lease as it is stored.
+        lease: the worker's lease, at its attempt.
+        worker: name of the worker.
+
+    Returns:
+        True while no other worker has begun a new attempt, even after the lease's deadline.
+    """
     same = (row["attempt"], row["worker"]) == (lease.attempt, worker)
     return same and row["state"] in (*LIVE, "pending")
 
 
 def is_free(row: sa.RowMapping, now_s: float, worker: str = "") -> bool:
-    """True for a lease of `worker` itself, or of no living worker."""
+    """True for a lease of `worker` itself, or of no living worker.
+
+    Args:
+        row: the lease as it is stored.
+        now_s: the database's time, seconds since 1970.
+        worker: name of the worker whose own leases count as free.
+    """
     return row["worker"] == worker or row["deadline"] < now_s or is_dead(row["worker"])
 
 
@@ -115,6 +161,12 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
     """Leases that no living worker has, locked, by trial.
 
     A worker that crashed on a trial may not reclaim it before the trial's deadline.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        worker: name of the worker that claims.
+        now_s: the database's time, seconds since 1970.
     """
     candidates = leases.c.state.in_((*LIVE, "pending"))
     query = of_study(leases, study_id).where(candidates).order_by(leases.c.trial)
@@ -142,8 +194,18 @@ def lease_of(row: sa.RowMapping) -> Lease:
 def with_duplicates(
     db: Connection, study_id: int, lease: Lease, digest: str
 ) -> sa.RowMapping | None:
-    """A lease's row, locked, with the time (`now`) and how many trials await its result
-    (`duplicates`)."""
+    """A lease's row, locked, with two further columns.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        lease: of the trial.
+        digest: of the trial's candidate.
+
+    Returns:
+        The row with `now`, the database's time in seconds since 1970, and `duplicates`, the number
+        of trials that await the same candidate's result; None where the lease does not exist.
+    """
     other = leases.alias()
     same = (other.c.study_id == study_id, other.c.digest == digest)
     count = sa.select(sa.func.count()).where(*same, other.c.state == "awaiting_duplicate")
@@ -182,7 +244,14 @@ def requeue(
 
 
 def fail(db: Connection, study_id: int, lease_id: int, reason: str) -> None:
-    """Ends a trial without a result, and with it those that await the same one."""
+    """Ends a trial without a result, and with it the duplicates that await its result.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        lease_id: of the trial.
+        reason: why the trial failed; its first REASON characters are kept.
+    """
     this = is_lease(lease_id)
     digest = db.execute(sa.select(leases.c.digest).where(this)).scalar_one()
     duplicate = sa.and_(leases.c.state == "awaiting_duplicate", leases.c.digest == digest)

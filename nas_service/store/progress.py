@@ -105,7 +105,18 @@ _COUNTS = _counts()
 def promotion(
     db: Connection, study_id: int, promote: Promote, nothing_else: bool
 ) -> Promotion | None:
-    """The candidate that `promote` chooses now; `nothing_else` is left to do in the study."""
+    """The candidate that `promote` chooses now.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        promote: chooses from all rung results; candidates in evaluation, failed or diverged are
+            excluded.
+        nothing_else: True where nothing else is left to do in the study.
+
+    Returns:
+        The promotion; None where no candidate is to be continued.
+    """
     unfinished = sa.select(leases.c.digest).where(
         leases.c.study_id == study_id, leases.c.digest.is_not(None), leases.c.state != "reported"
     )

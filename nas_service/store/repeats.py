@@ -30,13 +30,18 @@ class Repeats:
         }
 
     def has(self, digest: str, number: int) -> bool:
-        """True where this repeat is done."""
+        """True where this repeat of the candidate is stored."""
         with self.transactions.begin() as db:
             query = sa.select(repeats.c.repeat).where(*self._one(digest, number))
             return db.execute(query).first() is not None
 
     def add(self, number: int, evaluation: Evaluation) -> None:
-        """Adds a repeat; does nothing if it is there, as every worker trains it to the same end."""
+        """Adds a repeat; does nothing if it is there, as every worker trains it to the same end.
+
+        Args:
+            number: of the repeat, from 0.
+            evaluation: of the finalist, trained with the seed of this repeat.
+        """
         digest = evaluation.architecture.digest
         row = {"study_id": self.study_id, "digest": digest, "repeat": number}
         text = json.dumps(evaluation.to_json(), allow_nan=False)
@@ -46,7 +51,13 @@ class Repeats:
                 db.execute(repeats.insert().values(**row, evaluation=text))
 
     def set_test_accuracy(self, digest: str, number: int, accuracy: float) -> None:
-        """Records the accuracy on the test images, 0..1."""
+        """Records the accuracy of a stored repeat on the test images.
+
+        Args:
+            digest: of the finalist.
+            number: of the repeat, from 0.
+            accuracy: share of the test images that are classified correctly, 0..1.
+        """
         with self.transactions.begin() as db:
             this = self._one(digest, number)
             db.execute(repeats.update().where(*this).values(test_accuracy=accuracy))

@@ -104,8 +104,14 @@ def _cell(db: Connection, table: str, column: str, names: set[str]) -> str:
 def require_current(engine: Engine, revisions: Revisions, write: bool) -> None:
     """Checks that all tables are this release's, as `check`.
 
+    Args:
+        engine: of the database.
+        revisions: of its tables.
+        write: check that they can be written, too.
+
     Raises:
-        StoreError: they are not; with `write`, or they can only be read.
+        StoreError: a table is missing or of another release; with `write`, also where the tables
+            can only be read.
     """
     refuse_foreign(revisions)
     if not revisions.ours:

@@ -101,7 +101,16 @@ class Studies:
             return str(self.row(db, study_id)["spec"])
 
     def change_spec(self, study_id: int, before: str, after: str) -> bool:
-        """Replaces the specification `before`; False if another one is stored by now."""
+        """Replaces a study's specification, unless another process has changed it.
+
+        Args:
+            study_id: the study.
+            before: the specification that is expected to be stored, as JSON.
+            after: the new one, as JSON.
+
+        Returns:
+            False where another specification than `before` is stored by now.
+        """
         with self._transactions.begin() as db:
             this = (studies.c.study_id == study_id, studies.c.spec == before)
             return db.execute(studies.update().where(*this).values(spec=after)).rowcount == 1
@@ -118,7 +127,15 @@ class Studies:
             db.execute(studies.update().where(this).values(trainings=trainings))
 
     def row(self, db: Connection, study_id: int) -> sa.RowMapping:
-        """The study's row, without a question where this transaction has locked it."""
+        """The study's row; it is not queried again where this transaction has locked it.
+
+        Args:
+            db: the transaction.
+            study_id: the study.
+
+        Raises:
+            sqlalchemy.exc.NoResultFound: there is no such study.
+        """
         locked = self._transactions.row(study_id)
         if locked is not None:
             return locked
@@ -131,7 +148,15 @@ class Studies:
 
 
 def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
-    """Counts the time since the last heartbeat, unless no worker can have been there."""
+    """Counts the time since the last heartbeat as the study's, unless no worker can have run in it.
+
+    A gap of IDLE_s or more is not counted.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        now_s: the database's time, seconds since 1970.
+    """
     this = clocks.c.study_id == study_id
     row = db.execute(of_study(clocks, study_id)).mappings().first()
     if row is None:

@@ -167,7 +167,15 @@ class Transactions:
 
     @contextmanager
     def candidate_lock(self, study_id: int, digest: str) -> Iterator[Connection]:
-        """Serialises transactions on one (study, candidate)."""
+        """Serialises transactions on one (study, candidate).
+
+        Args:
+            study_id: the study.
+            digest: of the candidate.
+
+        Yields:
+            The transaction, with which the lock ends; on SQLite it excludes all other writers.
+        """
         with self.writing() as db:
             if self.engine.dialect.name == "postgresql":
                 key = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:4], signed=True)

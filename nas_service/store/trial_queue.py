@@ -110,7 +110,12 @@ class TrialQueue:
         return read_progress(db, self.study_id, budget, timed=timed)
 
     def enqueue(self, trial: int, digest: str) -> None:
-        """Leaves a running trial of a known candidate to the next claim, once."""
+        """Leaves a running trial of a known candidate to the next claim, unless it has a lease.
+
+        Args:
+            trial: number of the trial.
+            digest: of its candidate.
+        """
         with self.store.exclusive(self.study_id) as db:
             this = (table.c.study_id == self.study_id, table.c.trial == trial)
             if not leases.exists(db, *this):
@@ -192,12 +197,17 @@ class TrialQueue:
                 leases.requeue(db, self.study_id, lease, reason, max_attempts, deadline)
 
     def crashes(self, lease: Lease, kind: str) -> int:
-        """Number of attempts at the trial whose training process has ended in this way."""
+        """Number of attempts at the trial whose training process ended as `kind`, such as `oom`."""
         with self.store.transactions.begin() as db:
             return attempts.crashes(db, lease.id, kind)
 
     def fail(self, lease: Lease, reason: str) -> None:
-        """Ends a trial without a result, unless another worker has it by now."""
+        """Ends a trial without a result, unless another worker has it by now.
+
+        Args:
+            lease: of the trial.
+            reason: why the trial failed; its first REASON characters are kept.
+        """
         with self.store.exclusive(self.study_id) as db:
             if leases.exists(db, *leases.same_attempt(lease), table.c.state.in_(LIVE)):
                 attempts.end(db, lease, "failed", now(db), reason=reason[:REASON])
@@ -263,7 +273,7 @@ class TrialQueue:
         return [leases.unreported_of(r) for r in rows]
 
     def result_reported(self, lease_id: int, outcome: str) -> None:
-        """Optuna knows the result of this trial now."""
+        """Records that Optuna has the trial's result, reported with this outcome."""
         with self.store.transactions.begin() as db:
             leases.update(db, leases.is_lease(lease_id), state="reported", outcome=outcome)
 

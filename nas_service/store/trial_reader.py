@@ -91,12 +91,17 @@ def read_trials(
     return [frozen_trial(row, parts[row.trial_id]) for row in rows]
 
 
-def frozen_trial(row: Any, given: Parts | None = None) -> FrozenTrial:
-    """The trial of a row of Optuna's table of trials, with its rows in the other tables."""
-    parts = defaultdict(list, given or {})
-    drawn = [(k, _distribution(t), v) for k, t, v in parts[TrialParamModel.__tablename__]]
-    numbers = {int(k): _number(t, v) for k, t, v in parts[TrialValueModel.__tablename__]}
-    steps = parts[TrialIntermediateValueModel.__tablename__]
+def frozen_trial(row: Any, parts: Parts | None = None) -> FrozenTrial:
+    """The trial of a row of Optuna's table of trials.
+
+    Args:
+        row: of the table of trials.
+        parts: rows of the other tables, by the table's name; None for a trial without any.
+    """
+    values = defaultdict(list, parts or {})
+    drawn = [(k, _distribution(t), v) for k, t, v in values[TrialParamModel.__tablename__]]
+    numbers = {int(k): _number(t, v) for k, t, v in values[TrialValueModel.__tablename__]}
+    steps = values[TrialIntermediateValueModel.__tablename__]
     return FrozenTrial(
         number=row.number,
         state=row.state,
@@ -106,8 +111,8 @@ def frozen_trial(row: Any, given: Parts | None = None) -> FrozenTrial:
         datetime_complete=row.datetime_complete,
         params={key: kind.to_external_repr(value) for key, kind, value in drawn},
         distributions={key: kind for key, kind, _ in drawn},
-        user_attrs=_attributes(parts[TrialUserAttributeModel.__tablename__]),
-        system_attrs=_attributes(parts[TrialSystemAttributeModel.__tablename__]),
+        user_attrs=_attributes(values[TrialUserAttributeModel.__tablename__]),
+        system_attrs=_attributes(values[TrialSystemAttributeModel.__tablename__]),
         intermediate_values={int(key): _number(text, value) for key, text, value in steps},
         trial_id=row.trial_id,
     )
