@@ -20,14 +20,17 @@ from servers import postgres
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 TESTS = Path(__file__).parent
 LANES = ("process", "server", "training", "nightly")  # marks of all tests that are not quick
-TRAINING = (  # folders and files whose tests train networks or run searches
+TRAINING = (  # folders and files whose tests train networks, run searches or compute for seconds
     "contracts/",
     "guarantees/test_24",
     "nas_service/cli/test_evaluate",
+    "nas_service/evaluation/test_ablation",
+    "nas_service/evaluation/test_repair",
     "nas_service/evaluation/test_scoring",
     "nas_service/report/",
     "nas_service/searches/",
     "nas_service/snn/",
+    "nas_service/store/test_old_store",
     "test_benchmarks",
     "test_end_to_end",
     "test_growing_study",

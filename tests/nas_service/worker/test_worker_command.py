@@ -10,6 +10,7 @@ from launched_study import TRAINED, StudyInStore
 from nas_service.worker import health
 
 
+@pytest.mark.process
 def test_a_worker_touches_its_pulse_file(tmp_path, monkeypatch):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     monkeypatch.setenv("NAS_PULSE", str(tmp_path / "pulse"))
