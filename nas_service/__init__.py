@@ -18,8 +18,17 @@ def search(
 ) -> "Result":
     """Creates or resumes a study, runs it to its end on this machine, and reads its result.
 
-    `study` is a study file or a specification, `storage` a database URL, `data` the folder of
-    data sets. Raises NasError where one of them is not sound. See `Result.front`, `.frame()`.
+    Args:
+        study: A study file, or a specification.
+        storage: URL of the store, an SQLite file or a PostgreSQL database.
+        workers: Number of processes, by default one for each processor core.
+        data: Folder of the data sets.
+
+    Returns:
+        The result; see `Result.front` and `Result.frame`.
+
+    Raises:
+        NasError: The study, its data or the store cannot be used, or too many trials failed.
     """
     from nas_service import api  # torch and Optuna are loaded when they are used
 

@@ -70,14 +70,27 @@ def run(
 
 
 def resume_training(result: Result, top: int | None = None) -> list[str]:
-    """Queues the unfinished candidates of the front, or of the `top` best; their digests."""
+    """Queues unfinished candidates, which the next workers train to the study's last epoch.
+
+    Args:
+        result: Of the study.
+        top: Queue the `top` best candidates instead of the front, as `Result.unfinished` does.
+
+    Returns:
+        Digests of the candidates.
+    """
     unfinished = [c.digest for c in result.unfinished(top)]
     queue(result.search, unfinished)
     return unfinished
 
 
 def measure_test(result: Result, evaluator: Evaluator) -> None:
-    """Measures the test accuracy of all on the front that have none and whose weights exist."""
+    """Measures the test accuracy of all on the front that have none and whose weights exist.
+
+    Args:
+        result: Of the study.
+        evaluator: Reads the test images.
+    """
     for candidate in result.front:
         weights = result.search.weights(candidate.digest)
         if candidate.test_accuracy is None and weights.is_file():

@@ -36,7 +36,7 @@ class StudyError(NasError):
 
 
 class TooManyFailures(NasError):
-    """So many trials failed that the study is stopped."""
+    """The study is stopped because too many trials failed."""
 
     exit_code = 5
 
@@ -56,7 +56,15 @@ class Interrupted(NasError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The text `, did you mean 'x'?` with the most similar known word; empty if none is similar."""
+    """A suggestion for an unknown word.
+
+    Args:
+        word: The unknown word.
+        known: All known words.
+
+    Returns:
+        The text `, did you mean 'x'?` with the most similar word; empty if none is similar.
+    """
     near = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else ""
 

@@ -25,7 +25,12 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
 def renamed(old: str, new: str) -> Decorator:
-    """A hidden option that is gone: using it is an error that names its successor."""
+    """A hidden option that no longer exists: using it is an error that names its successor.
+
+    Args:
+        old: The option's former name, with its dashes.
+        new: Its name today.
+    """
 
     def refuse(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -125,7 +130,17 @@ def open_store(storage: str | None, **access: bool) -> "Store":
 def read_study(
     path: Path, name: str | None, seed: int | None, trainings: int | None
 ) -> "StudySpec":
-    """The study of a file, with what the command line replaces."""
+    """The study of a file, with the values that the command line replaces.
+
+    Args:
+        path: The study file.
+        name: Replaces the study's name, unless None.
+        seed: Replaces its seed, unless None.
+        trainings: Replaces its number of trainings, unless None.
+
+    Raises:
+        SpecError: The file cannot be read or is wrong, or the name is not valid.
+    """
     from nas_service.study.fields import study_name
     from nas_service.study.loading import load_spec
 
@@ -141,7 +156,17 @@ def read_study(
 
 
 def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Result":
-    """The current result of a study of the store."""
+    """The current result of a study of the store.
+
+    Args:
+        storage: Value of `--storage`, or None.
+        name: Of the study.
+        any_disk: Allow an SQLite file on a network disk.
+
+    Raises:
+        StoreError: The store cannot be opened.
+        StudyError: It has no such study.
+    """
     from nas_service.searches import results
     from nas_service.searches.session import open_search
 
@@ -150,6 +175,10 @@ def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Resu
 
 def candidate_of(result: "Result", trial: int) -> "Candidate":
     """The candidate of a finished trial.
+
+    Args:
+        result: Of the study.
+        trial: The trial's number.
 
     Raises:
         StudyError: No finished trial has this number.

@@ -38,7 +38,15 @@ def read_token(path: Path) -> str:
 
 
 def with_token(token: str, app: WSGIApplication) -> WSGIApplication:
-    """The application for requests whose password is the token; others get 401."""
+    """Protects an application by a token.
+
+    Args:
+        token: The token.
+        app: The application.
+
+    Returns:
+        An application that passes on requests whose password is the token; others get status 401.
+    """
 
     def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if hmac.compare_digest(_password(environ.get("HTTP_AUTHORIZATION", "")), token.encode()):

@@ -225,7 +225,7 @@ def _unknown_dashboard(reason: str) -> DashboardError:
 
 
 def _guarded(app: WSGIApplication, port: int) -> WSGIApplication:
-    """The application behind one check of every request's host and method."""
+    """The application, with a check of every request's host and method."""
     names = [f"[{name}]" if ":" in name else name for name in LOOPBACK]
     hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
 

@@ -78,7 +78,12 @@ def results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """The results that no other result dominates, in the given order."""
+    """The results that no other result dominates, in the given order.
+
+    Args:
+        trials: Of the study; those that `results` leaves out cannot be on the front.
+        directions: Of the study's objectives.
+    """
     trials = results(trials)
     if not trials:
         return []

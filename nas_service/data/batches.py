@@ -33,7 +33,15 @@ def raw(images: Images, index: Index) -> Tensor:
 
 
 def scale(images: Images, pixels: Tensor) -> Tensor:
-    """Scales raw pixels: (pixels - mean) / deviation by channel, float32, on their device."""
+    """Scales raw pixels: (pixels - mean) / deviation by channel.
+
+    Args:
+        images: The images, with the mean and deviation of each channel [C].
+        pixels: [..., C, H, W].
+
+    Returns:
+        float32 of the same shape, on the device of the pixels.
+    """
     mean, deviation = (
         torch.from_numpy(x).to(pixels.device)[:, None, None]
         for x in (images.mean, images.deviation)
@@ -87,7 +95,15 @@ class ImageTensors:
 
 
 def batch(images: Images, index: Index) -> tuple[Tensor, Tensor]:
-    """Scaled images [B, ...] and their labels [B]."""
+    """Scaled pixels and labels of some images.
+
+    Args:
+        images: The images.
+        index: Their numbers [B], or a slice.
+
+    Returns:
+        Pixels [B, C, H, W], or [B, T, C, H, W] of events, and labels [B].
+    """
     positions = index.cpu().numpy() if isinstance(index, Tensor) else index
     return scale(images, raw(images, positions)), torch.from_numpy(images.labels[positions])
 

@@ -89,9 +89,11 @@ class Files:
     decoder: str = ""  # software and settings that decide the pixels: part of the cache's key
 
     def read_train(self, folder: Path, time_steps: int = 1) -> Images:
+        """All training and validation images; see `Source.read_train`."""
         return self.images(folder, "train", time_steps)
 
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
+        """The test images; see `Source.read_train` for the arguments."""
         return self.images(folder, "test", time_steps)
 
     def in_archive(self, path: str) -> "Files":
@@ -99,7 +101,15 @@ class Files:
         return replace(self, locations=(Location(path),))
 
     def location(self, folder: Path, part: str) -> Location | None:
-        """The first location that has files of a part; None where there is none."""
+        """The first location that has files of a part.
+
+        Args:
+            folder: The folder of data sets.
+            part: "train" or "test".
+
+        Returns:
+            The location; None where there is none.
+        """
         for location in (p for p in self.locations if part in p.parts):
             path = folder / location.path
             if path.is_file() or any((path / name).exists() for name in self.uses[part]):
@@ -108,6 +118,10 @@ class Files:
 
     def find(self, folder: Path, part: str) -> Location:
         """The first location that has files of a part.
+
+        Args:
+            folder: The folder of data sets.
+            part: "train" or "test".
 
         Raises:
             DataError: There is none; it names the locations and where the files are published.
@@ -121,17 +135,32 @@ class Files:
         )
 
     def tree(self, folder: Path, part: str) -> FileTree:
-        """The files of a part, with names relative to the folder that holds them."""
+        """The files of a part, with names relative to the folder that holds them.
+
+        Args:
+            folder: The folder of data sets.
+            part: "train" or "test".
+
+        Raises:
+            DataError: No location has files of the part.
+        """
         location = self.find(folder, part)
         path = folder / location.path
         tree = open_tree(path, "" if path.is_dir() else location.root)
         return _rooted(tree, self.uses[part])
 
     def check(self, folder: Path, part: str) -> list[CheckedFile]:
-        """The files of a part, compared with their published hashes.
+        """Compares the files of a part with their published hashes.
+
+        Args:
+            folder: The folder of data sets.
+            part: "train" or "test".
+
+        Returns:
+            The files of the part that exist.
 
         Raises:
-            DataError: A file is missing, or differs from the published one.
+            DataError: No location has files of the part, or a file differs from the published one.
         """
         path = folder / self.find(folder, part).path
         inside = [path / name for name in self.uses[part]] if path.is_dir() else [path]
@@ -144,7 +173,16 @@ class Files:
         return CheckedFile(path, published)
 
     def samples(self, folder: Path, part: str, time_steps: int = 1) -> Samples:
-        """The samples of a part; their pixels are read when the chunks are."""
+        """The samples of a part; their pixels are read when the chunks are.
+
+        Args:
+            folder: The folder of data sets.
+            part: "train" or "test".
+            time_steps: Frames that a recording of events is binned to; does not matter for images.
+
+        Raises:
+            DataError: Files are missing or damaged.
+        """
         frames = time_steps if self.task.events else 1
         return self.read(self.tree(folder, part), part, self.task, frames)
 

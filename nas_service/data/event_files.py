@@ -41,6 +41,14 @@ def chunks(
 def samples(
     tree: FileTree, named: Sequence[LabelledFile], parse: Parser, task: Task, count: int
 ) -> Samples:
-    """The recordings of files, in the given order; see `chunks` for the arguments."""
+    """The recordings of files, in this order.
+
+    Args:
+        tree: The files.
+        named: Their names and classes, in the order of the samples.
+        parse: Reads the events of a file.
+        task: The channels and the size of the sensor.
+        count: Frames T that a recording is binned to.
+    """
     shape = (count, task.channels, task.size, task.size)
     return Samples(len(named), shape, chunks(tree, named, parse, task, count))

@@ -36,7 +36,13 @@ class Events:
         return len(self.t_us)
 
     def between(self, start_us: int, end_us: int, where: str) -> "Events":
-        """The events with start <= t < end."""
+        """The events of a span of time.
+
+        Args:
+            start_us: Its start, in microseconds.
+            end_us: Its end, in microseconds, which is not part of it.
+            where: Names the new recording in errors.
+        """
         inside = (self.t_us >= start_us) & (self.t_us < end_us)
         arrays = (a[inside] for a in (self.t_us, self.x, self.y, self.p))
         return Events(where, *arrays)
@@ -75,8 +81,14 @@ def frames(events: Events, count: int, size: int) -> Ints:
 def read_atis(content: bytes, where: str) -> Events:
     """Reads N-MNIST's .bin files: 40 bits an event, x (8), y (8), p (1), t (23), big-endian.
 
-    Raises DataError for a damaged file. Source: Orchard, Jayawant, Cohen, Thakor, Frontiers in
-    Neuroscience 9:437, 2015.
+    Source: Orchard, Jayawant, Cohen, Thakor, Frontiers in Neuroscience 9:437, 2015.
+
+    Args:
+        content: Of the file.
+        where: Names the file in errors.
+
+    Raises:
+        DataError: The file is damaged.
     """
     _demand_whole(content, ATIS_EVENT_B, where)
     b = np.frombuffer(content, dtype=np.uint8).reshape(-1, ATIS_EVENT_B).astype(np.int64)
@@ -91,8 +103,14 @@ def read_aedat2(content: bytes, where: str) -> Events:
     """Reads AEDAT 2.0 of a DVS128, as in CIFAR10-DVS: address and time, 32 bits each, big-endian.
 
     Bit 15 of the address marks an entry that is no event, bits 14..8 and 7..1 are the pixel, bit 0
-    is 0 for brighter. The axes are mirrored and swapped, so that images are upright. Raises
-    DataError for a damaged file.
+    is 0 for brighter. The axes are mirrored and swapped, so that images are upright.
+
+    Args:
+        content: Of the file.
+        where: Names the file in errors.
+
+    Raises:
+        DataError: The file is damaged.
     """
     lines = _header(content, where, b"#!AER-DAT2.0")
     body = content[lines:]
@@ -111,8 +129,14 @@ def read_aedat3(content: bytes, where: str) -> Events:
     """Reads AEDAT 3.1, as in DVS128 Gesture: packets of events, little-endian.
 
     An event is 32 bits of data (bit 0: valid, bit 1: p, bits 2..16: y, bits 17..31: x) and its
-    time. Invalid events and packets of other types are skipped. Raises DataError for a damaged
-    file.
+    time. Invalid events and packets of other types are skipped.
+
+    Args:
+        content: Of the file.
+        where: Names the file in errors.
+
+    Raises:
+        DataError: The file is damaged.
     """
     start = _header(content, where, b"#!AER-DAT3.1")
     blocks = list(_packets(content, start, where)) or [np.zeros((0, 2), dtype=np.int64)]

@@ -93,7 +93,18 @@ def decode(content: bytes, where: str, task: Task, resize: bool = False) -> NDAr
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:
-    """Width and height of an image, in pixels."""
+    """The size of an image.
+
+    Args:
+        content: Of the file.
+        where: Names the file in errors.
+
+    Returns:
+        Width and height, in pixels.
+
+    Raises:
+        DataError: The image cannot be read, or is too large.
+    """
     with _opened(content, where) as image:
         return image.size
 

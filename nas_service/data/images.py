@@ -51,7 +51,12 @@ class Images:
 
     @classmethod
     def of(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
-        """All images of a stock, with their labels [M]."""
+        """All images of a stock, with their labels [M].
+
+        Args:
+            stock: The pixels of M images.
+            labels: Their classes [M].
+        """
         return cls(stock, np.arange(len(labels)), labels)
 
     def __len__(self) -> int:
@@ -67,7 +72,12 @@ class Images:
         return replace(self, rows=self.rows[index], labels=self.labels[index])
 
     def scaled(self, mean: ArrayLike, deviation: ArrayLike) -> "Images":
-        """The same images, scaled to (pixels - mean) / deviation by channel."""
+        """The same images with another scaling: (pixels - mean) / deviation by channel.
+
+        Args:
+            mean: Of each channel [C], or one number.
+            deviation: Of each channel [C], or one number.
+        """
         first, second = (np.asarray(x, dtype=np.float32).reshape(-1) for x in (mean, deviation))
         return replace(self, mean=first, deviation=second)
 

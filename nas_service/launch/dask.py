@@ -217,7 +217,18 @@ def _stop_all(client: Client, task: Task, futures: "list[Future[Finished]]") -> 
 
 
 def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) -> Task:
-    """A task with a stop event of its own; see `Task`."""
+    """A task with a new event that stops its workers.
+
+    Args:
+        study: Name of the study.
+        data: Absolute path of the folder of data sets, on the Dask worker.
+        storage_file: Absolute path of the file with the storage URL there; None for the one in its
+            environment.
+        any_disk: Allow an SQLite file on a network disk.
+
+    Raises:
+        SpecError: A path is not absolute, or the study's name is not valid.
+    """
     return Task(study, data, f"nas-end-{uuid.uuid4().hex[:16]}", storage_file, any_disk)
 
 

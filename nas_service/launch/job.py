@@ -35,7 +35,13 @@ class Job:
 
 
 def within(option: str, value: float, low: float, high: float) -> None:
-    """Checks the value of an option.
+    """Checks that the value of an option is in its range.
+
+    Args:
+        option: The option's name, for errors.
+        value: Its value.
+        low: The least possible value.
+        high: The largest possible value.
 
     Raises:
         SpecError: The value is not in low..high.
@@ -46,6 +52,13 @@ def within(option: str, value: float, low: float, high: float) -> None:
 
 def word(option: str, text: str) -> str:
     """The text of an option, which no shell and no scheduler can misread.
+
+    Args:
+        option: The option's name, for errors.
+        text: Its value.
+
+    Returns:
+        The text.
 
     Raises:
         SpecError: The text is not one word of letters, digits and a few signs.
@@ -59,6 +72,13 @@ def word(option: str, text: str) -> str:
 
 def whole_path(option: str, path: str) -> str:
     """The path of an option, which means the same in every folder.
+
+    Args:
+        option: The option's name, for errors.
+        path: Its value.
+
+    Returns:
+        The path.
 
     Raises:
         SpecError: The path is not absolute, or has control characters.

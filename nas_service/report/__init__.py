@@ -81,7 +81,16 @@ def write(result: Result, path: Path) -> Path:
 
 
 def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
-    """Writes one hardware report as an HTML file; see `write`."""
+    """Writes one hardware report as an HTML file.
+
+    Args:
+        report: The hardware report.
+        path: The HTML file. Missing folders are created.
+        title: Of the page.
+
+    Returns:
+        The path.
+    """
     return _written(render_hardware(report, title), path)
 
 
@@ -122,7 +131,12 @@ def render(result: Result) -> str:
 
 
 def render_hardware(report: HardwareReport, title: str) -> str:
-    """A hardware report as HTML."""
+    """A hardware report as HTML.
+
+    Args:
+        report: The hardware report.
+        title: Of the page.
+    """
     page = _pages().get_template("hardware.html")
     return page.render(report=report, title=title, charts=charts(report))
 

@@ -55,7 +55,13 @@ class Axis:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers between low and high: steps of 1, 2 or 5 times a power of ten."""
+    """Round numbers between two values: steps of 1, 2 or 5 times a power of ten.
+
+    Args:
+        low: The smaller value.
+        high: The larger value.
+        most: The most steps.
+    """
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough * (1 - 1e-9))
@@ -65,7 +71,13 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """A scale around the values, with a margin that does not pass 0 if all are positive."""
+    """A scale around the values, with a margin that does not pass 0 if all are positive.
+
+    Args:
+        values: The values to show; without any the scale is that of 0..1.
+        start: Pixel at the low end.
+        end: Pixel at the high end.
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
     bottom = low - margin
@@ -115,7 +127,13 @@ def _near(values: Sequence[float], bounds: Sequence[float]) -> list[float]:
 
 
 def svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
-    """An SVG element of these parts."""
+    """An SVG element of these parts.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        parts: The elements inside, each of them safe markup.
+    """
     head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
     return head + Markup("").join(parts) + Markup("</svg>")
 
@@ -209,7 +227,14 @@ def bars(
 
 
 def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
-    """A row's name. A long one is cut in its middle, and whole as the tooltip."""
+    """A row's name as text; a long one is cut in its middle, with the full name as a tooltip.
+
+    Args:
+        x: Right end of the text, in pixels.
+        y: Base line of the text, in pixels.
+        name: The name, which is escaped.
+        most: The most characters.
+    """
     cut = name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
     tag = Markup('<text x="{}" y="{}" class="tick end">{}<title>{}</title></text>')
     return tag.format(x, y, cut, name)

@@ -115,7 +115,15 @@ def _front(store: Store, name: str) -> list[Architecture]:
 
 
 def in_the_middle(space: CellSpace, cell: Cell) -> Architecture:
-    """The cell in all places, with the middle one of the values of every size and chip setting."""
+    """The architecture with one cell in all places and the middle value of every size.
+
+    Args:
+        space: The search space.
+        cell: The cell.
+
+    Returns:
+        The architecture; its chip settings, where the space has any, have their middle values too.
+    """
     sizes = {name: values[(len(values) - 1) // 2] for name, values in space.sizes.items()}
     return _with(space, cell, sizes)
 

@@ -10,7 +10,7 @@ from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallb
 from nas_service.store.records import CONTINUED
 from nas_service.study.spec import StudySpec
 
-TRAINABLE = "trainable"  # our constraint beside the study's: 1 where nothing could be trained
+TRAINABLE = "trainable"  # our constraint in addition to the study's: 1 where nothing could be trained
 REASON = 2000  # characters kept in a trial
 
 
@@ -19,12 +19,17 @@ class Measured:
     """The numbers of one evaluation in its study."""
 
     known: dict[str, float]  # metrics that are measured, by name
-    values: dict[str, float]  # every metric, finite: fallbacks stand in for what is not measured
+    values: dict[str, float]  # every metric, finite: fallbacks replace what is not measured
     violations: dict[str, float]  # relative, of every constraint of the study, in its order
 
     @classmethod
     def of(cls, spec: StudySpec, evaluation: Evaluation) -> "Measured":
-        """Computes them, once for all that need them."""
+        """Computes the numbers of an evaluation.
+
+        Args:
+            spec: The study.
+            evaluation: What is known of the candidate.
+        """
         values = values_with_fallbacks(evaluation)
         return cls(measure(evaluation), values, spec.violations(values))
 
@@ -32,7 +37,15 @@ class Measured:
 def report_by_number(
     study: optuna.Study, spec: StudySpec, number: int, evaluation: Evaluation, outcome: str
 ) -> None:
-    """`report_trial` for a trial given by its number; nothing where the trial is finished."""
+    """As `report_trial`, for a trial given by its number; a finished trial is left as it is.
+
+    Args:
+        study: Optuna's study.
+        spec: The study.
+        number: Of the trial.
+        evaluation: The trial's candidate.
+        outcome: As in `report_trial`.
+    """
     trial_id = study.get_trials(deepcopy=False)[number]._trial_id
     report_trial(Trial(study, trial_id), spec, evaluation, outcome, Measured.of(spec, evaluation))
 
@@ -75,7 +88,16 @@ def _attributes(evaluation: Evaluation, outcome: str, measured: Measured) -> dic
 
 
 def constraint_values(evaluation: Evaluation, measured: Measured) -> dict[str, float]:
-    """The study's violations, and TRAINABLE, without which no untrained candidate is feasible."""
+    """The values of Optuna's constraints; a trial is feasible where none is above 0.
+
+    Args:
+        evaluation: The candidate.
+        measured: The numbers of the evaluation.
+
+    Returns:
+        The study's relative violations by constraint, and TRAINABLE: 1 where the candidate
+        diverged, or was not measured although it violates no constraint; else -1.
+    """
     violated = any(v > 0 for v in measured.violations.values())
     trainable = (evaluation.measured or violated) and evaluation.outcome != "diverged"
     return measured.violations | {TRAINABLE: -1.0 if trainable else 1.0}
@@ -84,7 +106,15 @@ def constraint_values(evaluation: Evaluation, measured: Measured) -> dict[str, f
 def line(
     spec: StudySpec, number: int, evaluation: Evaluation, outcome: str, measured: Measured
 ) -> str:
-    """One line for a person: the trial's number, outcome, objectives, and what became of it."""
+    """A line for a person: the trial's number, outcome, objectives and verdict.
+
+    Args:
+        spec: The study.
+        number: Of the trial.
+        evaluation: The trial's candidate.
+        outcome: Of the trial; that of the evaluation, "cached" or "continued".
+        measured: The numbers of the evaluation.
+    """
     known = measured.known
     shown = [f"{o.metric} {known[o.metric]:.4g}" for o in spec.objectives if o.metric in known]
     if evaluation.trained and (len(spec.steps) > 1 or evaluation.fidelity < spec.training.last):

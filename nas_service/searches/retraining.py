@@ -155,13 +155,28 @@ def in_full(spec: StudySpec) -> StudySpec:
 
 
 def repeat_seed(seed: int, digest: str, number: int) -> int:
-    """The seed of a repeat, 31 bits, unlike those of trials and of other repeats."""
+    """The seed of a repeat, which differs from those of trials and of other repeats.
+
+    Args:
+        seed: The study's.
+        digest: Of the finalist.
+        number: Of the repeat, from 0.
+
+    Returns:
+        A seed of 31 bits.
+    """
     entropy = (seed, int(digest, 16), number)
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def count_missing(search: Search, candidates: Sequence[Candidate], seeds: int) -> int:
-    """Number of repeats that the store does not have."""
+    """Number of repeats that the store does not have.
+
+    Args:
+        search: The study.
+        candidates: The finalists.
+        seeds: Number of repeats of each.
+    """
     stored = search.store.repeats(search.id).all()
     return sum((c.digest, n) not in stored for c in candidates for n in range(seeds))
 
@@ -257,6 +272,12 @@ def measure_test(
 ) -> list[Path]:
     """Measures the test accuracy of every trained repeat that has none.
 
+    Args:
+        search: The study.
+        evaluator: Reads the test images.
+        candidates: The finalists, all of whose repeats are in the store.
+        seeds: Number of repeats of each.
+
     Returns:
         The files of weights that are missing on this machine.
     """
@@ -278,7 +299,17 @@ def measure_test(
 def read(
     search: Search, evaluator: Evaluator, candidates: Sequence[Candidate], seeds: int
 ) -> Retraining:
-    """Reads the repeats of these finalists from the store and compares them."""
+    """Reads the repeats of these finalists from the store and compares them.
+
+    Args:
+        search: The study.
+        evaluator: Its data give the resolution of accuracies.
+        candidates: The finalists.
+        seeds: Number of repeats of each.
+
+    Returns:
+        The finalists by their mean validation accuracy, the best first, and their comparisons.
+    """
     stored, spec = search.store.repeats(search.id).all(), search.spec
     finalists = []
     for candidate in candidates:

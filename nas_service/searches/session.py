@@ -43,8 +43,13 @@ def open_search(store: Store, name: str) -> Search:
 
     The study has Optuna's own sampler until a worker gives it the one that proposes.
 
+    Args:
+        store: The store.
+        name: Of the study.
+
     Raises:
-        StudyError: There is no such study, or another program made it.
+        StoreError: The store cannot be used.
+        StudyError: There is no such study, or another program or release made it.
     """
     with store_errors(store.url):
         row = store.studies.get(name)
@@ -73,6 +78,13 @@ def check_data(search: Search, data_digest: str) -> None:
 def extend_epochs(search: Search, until: int) -> Search:
     """Lets the study's trainings end at epoch `until` from now on; `queue` continues old ones.
 
+    Args:
+        search: The study.
+        until: The epoch.
+
+    Returns:
+        The study with its new specification.
+
     Raises:
         StudyError: `until` lies before the study's last epoch, or another process changed the
             study at the same time.
@@ -88,6 +100,13 @@ def extend_epochs(search: Search, until: int) -> Search:
 
 def adopt_limits(search: Search, spec: StudySpec) -> Search:
     """Gives the study the limits of another specification of the same search.
+
+    Args:
+        search: The study.
+        spec: The specification with the new limits.
+
+    Returns:
+        The study with its new specification.
 
     Raises:
         StudyError: Another process changed the study at the same time.
@@ -111,6 +130,10 @@ def queue(search: Search, digests: Iterable[str]) -> None:
 
     Each becomes a new trial with the parameters of the one that it continues, whose values in
     Optuna stay as they were reported.
+
+    Args:
+        search: The study.
+        digests: Of the candidates; one that is already in evaluation is skipped.
     """
     trials = TrialQueue(search.store, search.id)
     pending = search.store.leases(search.id).unfinished()

@@ -1,4 +1,4 @@
-"""When a search ends: its space is exhausted, or its last trainings brought too little."""
+"""When a search ends: its space is exhausted, or its last trainings gained too little."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
@@ -50,9 +50,13 @@ def exhausted(digests: set[str], known: Container[str]) -> Ended | None:
 
 
 def stalled(spec: StudySpec, archive: Iterable[Archived]) -> Ended | None:
-    """The study's end where its last trainings brought too little; None where it continues.
+    """The study's end where its last trainings gained too little; None where it continues.
 
     Trainings are ordered by their trials. Nothing stalls before the hypervolume is above 0.
+
+    Args:
+        spec: The study, with the patience and the least relative gain of `search.early_stop`.
+        archive: The study's candidates, with successive halving as measured at the first rung.
     """
     stall = spec.search.early_stop
     paid = sorted((row for row in archive if row.outcome in PAID), key=lambda row: row.trial)

@@ -49,7 +49,15 @@ class SuccessiveHalving:
         return promotion
 
     def ranked(self, measured: Collection[RungResult], rung: int) -> list[RungResult]:
-        """The results at one rung, the best first."""
+        """The results at one rung, the best first.
+
+        Args:
+            measured: All results of the study at its rungs.
+            rung: The epoch.
+
+        Returns:
+            The results, ordered by constrained domination.
+        """
         results = sorted((r for r in measured if r.epochs == rung), key=lambda r: r.trial)
         points = np.array([self.spec.scaled(r.metrics) for r in results], dtype=np.float64)
         excess = np.array([self.excess(r) for r in results], dtype=np.float64)

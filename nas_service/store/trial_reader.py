@@ -1,7 +1,7 @@
 """Optuna's trials, read by two statements and without an object for each of their values.
 
 The result equals that of `RDBStorage`. Every worker reads every other worker's trials, with some
-thirty values each, which is most of what many workers spend their time on.
+thirty values each, which takes most of the time of many workers.
 """
 
 import functools

@@ -90,6 +90,10 @@ def parse_spec(text: str, where: str) -> StudySpec:
 def with_until(spec: StudySpec, until: int) -> StudySpec:
     """The same study, whose trainings end at another epoch.
 
+    Args:
+        spec: The study.
+        until: The epoch.
+
     Raises:
         SpecError: The schedule of the study has no such epoch.
     """

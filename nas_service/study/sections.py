@@ -179,7 +179,7 @@ class Hardware(Section):
 
 
 class EarlyStop(Section):
-    """`early_stop`: the search ends when `patience` trainings in a row brought too little."""
+    """`early_stop`: the search ends when `patience` trainings in a row gained too little."""
 
     patience: Count  # trainings
     min_gain: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # relative, of hypervolume

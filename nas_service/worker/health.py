@@ -25,7 +25,12 @@ def beat(environment: Mapping[str, str]) -> None:
 
 
 def keep_beating(ended: threading.Event, environment: Mapping[str, str]) -> None:
-    """Touches the file NAS_PULSE now and every BEAT_s, until `ended` is set."""
+    """Touches the file NAS_PULSE now and every BEAT_s, until `ended` is set.
+
+    Args:
+        ended: Ends the thread that touches the file.
+        environment: Variables of the process; without NAS_PULSE nothing is touched.
+    """
     beat(environment)
     threading.Thread(target=_beat_until, args=(ended, environment), daemon=True).start()
 

@@ -51,7 +51,13 @@ class ResultReporter:
         return self._assignment.storage.reconcile(trial._trial_id).state.is_finished()
 
     def report(self, trial: Trial, evaluation: Evaluation, outcome: str) -> None:
-        """Reports a result to Optuna and to the worker's own lines and figures."""
+        """Reports a result to Optuna, to the worker's output and to its telemetry.
+
+        Args:
+            trial: A running trial; a finished one is left as it is.
+            evaluation: The trial's candidate.
+            outcome: Of the trial; that of the evaluation, "cached" or "continued".
+        """
         a = self._assignment
         if outcome == "rejected" and a.spec.search.repair and evaluation.repair:
             self.enqueue_repair(evaluation.repair, trial.number)
@@ -61,8 +67,15 @@ class ResultReporter:
         a.on_line(line(a.spec, trial.number, evaluation, outcome, measured))
 
     def enqueue_repair(self, parameters: dict[str, int | str], rejected: int) -> None:
-        """Enqueues a repair before its rejected trial is reported. No repair is enqueued twice:
-        not by the next worker after a crash, and not by two workers at once."""
+        """Enqueues a repair before its rejected trial is reported.
+
+        No repair is enqueued twice: not by the next worker after a crash, and not by two workers at
+        once.
+
+        Args:
+            parameters: Of the repaired candidate, by name.
+            rejected: Number of the rejected trial.
+        """
         search, storage = self._assignment.search, self._assignment.storage
         digest = search.spec.build_space().draw(FixedTrial(parameters)).digest
         with search.store.transactions.candidate_lock(search.id, digest):

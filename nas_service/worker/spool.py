@@ -55,7 +55,16 @@ class Spool:
     def keeping(
         self, study_id: int, lease: Lease, worker: str, evaluation: Evaluation
     ) -> Iterator[None]:
-        """Keeps a result until the block has archived it. On a full disk there is no copy."""
+        """Keeps a result until the block has archived it.
+
+        On a full disk a warning is logged, and there is no copy.
+
+        Args:
+            study_id: The study.
+            lease: Of the trial, at the attempt that was evaluated.
+            worker: Name of the worker.
+            evaluation: The result.
+        """
         file = self.folder / f"{uuid.uuid4().hex}.json"
         head = {"study_id": study_id, "owner": worker}
         head |= {"lease": lease.id, "trial": lease.trial, "attempt": lease.attempt}

@@ -138,14 +138,31 @@ class Telemetry:
                 self.about[name] = value
 
     def count(self, counter: str, times: int = 1, **labels: str) -> None:
-        """Adds to a counter."""
+        """Adds to a counter.
+
+        Args:
+            counter: Name of one of COUNTERS.
+            times: What to add.
+            labels: A value for each label of the counter.
+
+        Raises:
+            SpecError: There is no such counter, or it has other labels.
+        """
         _check(COUNTERS, counter, labels)
         if self._served is not None:
             instrument = self._served.counters[counter]
             (instrument.labels(**labels) if labels else instrument).inc(times)
 
     def observe(self, histogram: str, seconds: float) -> None:
-        """Adds one duration to a histogram."""
+        """Adds one duration to a histogram.
+
+        Args:
+            histogram: Name of one of HISTOGRAMS.
+            seconds: The duration.
+
+        Raises:
+            SpecError: There is no such histogram.
+        """
         _check(HISTOGRAMS, histogram, {})
         if self._served is not None:
             self._served.histograms[histogram].observe(seconds)
@@ -158,7 +175,15 @@ class Telemetry:
         self.observe(histogram, time.perf_counter() - start)
 
     def gauge(self, gauge: str, value: float | Callable[[], float]) -> None:
-        """Sets a gauge to a value, or to a function that is called at each reading."""
+        """Sets a gauge.
+
+        Args:
+            gauge: Name of one of GAUGES.
+            value: The value, or a function that returns it and is called at each reading.
+
+        Raises:
+            SpecError: There is no such gauge.
+        """
         _check(GAUGES, gauge, {})
         if self._served is None:
             return

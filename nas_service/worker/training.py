@@ -15,13 +15,32 @@ Train = Callable[[Evaluator, Evaluation, Path, Callable[[], None]], Evaluation]
 def train_in_process(
     evaluator: Evaluator, candidate: Evaluation, weights: Path, check_interrupt: Callable[[], None]
 ) -> Evaluation:
-    """Trains in this process, which ends if the training ends it."""
+    """Trains a candidate in this process, which ends if the training ends it.
+
+    Args:
+        evaluator: Trains candidates of the study.
+        candidate: As it was screened, or as it was measured when its earlier training ended.
+        weights: File for the trained weights.
+        check_interrupt: Called before every batch; may raise to end the training.
+
+    Returns:
+        The candidate with the result of its training.
+    """
     train = evaluator.resume_training if candidate.trained else evaluator.train
     return train(candidate, weights, check_interrupt)
 
 
 def train_in_children(client: TrainingClient, seconds: float | None = None) -> Train:
-    """Trains each candidate in a child process, for at most `seconds`."""
+    """A function that trains each candidate in a child process.
+
+    Args:
+        client: Runs the child processes.
+        seconds: Time after which a training is ended as a failure; None for no limit.
+
+    Returns:
+        The function, with the arguments of `train_in_process`. It raises ChildFailure where a
+        training ends without a result.
+    """
 
     def train(
         evaluator: Evaluator,

@@ -33,7 +33,17 @@ USES = (*CLASSES, *(f"{name}.zip" for name in CLASSES))
 
 
 def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
-    """The recordings of a part, class by class, each binned to `count` frames."""
+    """The recordings of a part, class by class.
+
+    Args:
+        tree: The files.
+        part: "train" or "test".
+        task: The channels and the size of the sensor.
+        count: Frames T that a recording is binned to.
+
+    Raises:
+        DataError: A class's archive cannot be read; the chunks raise it for damaged recordings.
+    """
     classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
     total = sum(len(named) for _, named in classes)
     shape = (count, task.channels, task.size, task.size)

@@ -31,7 +31,18 @@ class Gesture:
 
 
 def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
-    """The gestures of a part, recording by recording, each binned to `count` frames."""
+    """The gestures of a part, recording by recording.
+
+    Args:
+        tree: The files.
+        part: "train" or "test".
+        task: The channels, size and classes of the data set.
+        count: Frames T that a gesture is binned to.
+
+    Raises:
+        DataError: A list or table of labels is missing or wrong; the chunks raise it for damaged
+            recordings.
+    """
     listed = _text(tree, LISTS[part]).split()
     if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
         raise DataError(f"{tree.path}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")

@@ -73,7 +73,17 @@ def _uses(part: str) -> tuple[str, ...]:
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
-    """The images of a part, from two IDX files."""
+    """The images of a part, from two IDX files.
+
+    Args:
+        tree: The files.
+        part: "train" or "test".
+        task: The size and classes of the data set.
+        frames: Does not matter: an image has one.
+
+    Raises:
+        DataError: A file is missing or damaged, its labels do not fit the images, or are not of the task.
+    """
     images, labels = (_parsed(tree, name, task) for name in _names(part))
     if len(images) != len(labels):
         raise DataError(f"{tree.path}: {len(labels)} labels for {len(images)} {part} images")

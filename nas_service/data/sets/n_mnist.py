@@ -17,7 +17,17 @@ FOLDER = {"train": "Train", "test": "Test"}
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
-    """The recordings of a part by class and number, each binned to `frames` frames."""
+    """The recordings of a part, by class and number.
+
+    Args:
+        tree: The files.
+        part: "train" or "test".
+        task: The channels and the size of the sensor.
+        frames: Frames T that a recording is binned to.
+
+    Raises:
+        DataError: A recording lies in no folder of a digit; the chunks raise it for damaged ones.
+    """
     names = (name for name in tree.names((FOLDER[part],)) if name.endswith(".bin"))
     named = [LabelledFile(name, _digit(tree, name)) for name in sorted(names, key=natural)]
     return samples(tree, named, read_atis, task, frames)

@@ -16,7 +16,18 @@ ANNOTATIONS = "val/val_annotations.txt"  # name, class and box of each validatio
 
 
 def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
-    """The images of a part; classes are numbered in the order of their WordNet ids."""
+    """The images of a part; classes are numbered in the order of their WordNet ids.
+
+    Args:
+        tree: The files.
+        part: "train" or "test".
+        task: The channels, size and classes of the data set.
+        frames: Does not matter: an image has one.
+
+    Raises:
+        DataError: The lists of classes are missing or do not fit the images; the chunks raise it
+            for damaged images.
+    """
     wnids = sorted(_text(tree, "wnids.txt").split())
     if len(set(wnids)) != task.classes:
         raise DataError(f"{tree.path}: wnids.txt has {len(set(wnids))} classes, not {task.classes}")

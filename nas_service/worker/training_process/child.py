@@ -138,7 +138,12 @@ class _PipeHandler(logging.Handler):
 
 
 def log_to(pipe: Connection, level: int) -> None:
-    """Sends all log records of this process, and its warnings, as messages."""
+    """Sends all log records of this process, and its warnings, as messages.
+
+    Args:
+        pipe: To the worker.
+        level: The lowest level that is sent, as in `logging`.
+    """
     logging.basicConfig(
         handlers=[_PipeHandler(pipe)], level=level, format="%(message)s", force=True
     )

@@ -74,6 +74,10 @@ def oom_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
 
     Counted in our control group where it has a counter, else on the whole machine; 0 where the
     kernel does not count.
+
+    Args:
+        proc: The kernel's files about processes.
+        groups: The control groups.
     """
     for path in (*_counters(proc, groups), proc / "vmstat"):
         try:

@@ -42,7 +42,12 @@ class _Child:
 
 
 def serve(control: Connection, target: Target) -> None:
-    """Runs one child after the other until the worker is gone."""
+    """Runs one child after the other until the worker is gone.
+
+    Args:
+        control: The pipe to the worker.
+        target: What a child runs with its job.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # a child unblocks it
     ended = _child_end_pipe()

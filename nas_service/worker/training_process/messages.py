@@ -13,7 +13,15 @@ Message = dict[str, Any]
 
 
 def send(pipe: Connection, message: Message) -> None:
-    """Sends one message; raises OSError when the other side is gone."""
+    """Sends one message.
+
+    Args:
+        pipe: To the other process.
+        message: A document that JSON can express.
+
+    Raises:
+        OSError: The other process has ended.
+    """
     pipe.send_bytes(json.dumps(message).encode())
 
 
