@@ -82,7 +82,7 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         frames: Does not matter: an image has one.
 
     Raises:
-        DataError: A file is missing or damaged, its labels do not fit the images, or are not of the task.
+        DataError: A file is missing or damaged, or its labels do not fit the images or the task.
     """
     images, labels = (_parsed(tree, name, task) for name in _names(part))
     if len(images) != len(labels):
