@@ -10,9 +10,7 @@ from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallb
 from nas_service.store.records import CONTINUED
 from nas_service.study.spec import StudySpec
 
-TRAINABLE = (
-    "trainable"  # our own constraint: 1 where nothing could be trained
-)
+TRAINABLE = "trainable"  # our own constraint: 1 where nothing could be trained
 REASON = 2000  # characters kept in a trial
 
 
