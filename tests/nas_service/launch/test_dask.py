@@ -103,6 +103,7 @@ def test_dask_s_options(words, message):
     assert "canary" not in done.output
 
 
+@pytest.mark.process
 def test_a_local_cluster_completes_a_study(tmp_path):
     pytest.importorskip("cryptography")
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
