@@ -107,8 +107,8 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     evaluator = evaluator_of(until=1)
     search = create(store, check(spec(until=1)), evaluator.data_digest)
     output: list[str] = []
-    growing_worker = worker(store, evaluator, output.append)
-    assert growing_worker.run() == "budget spent: 2 trainings"
+    running_worker = worker(store, evaluator, output.append)
+    assert running_worker.run() == "budget spent: 2 trainings"
     before = read(search)
     table = CliRunner().invoke(main, ["front", "x", "--storage", str(store.url)]).output
     (heading,) = [line for line in table.splitlines() if line.startswith("trial ")]
@@ -122,7 +122,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     assert [c.digest for c in early] == [c.digest for c in before.front]
     queue(search, [c.digest for c in early])
     queue(search, [c.digest for c in early])  # those that wait are not queued twice
-    assert growing_worker.run() == "budget spent: 2 trainings"  # begun before the study grew
+    assert running_worker.run() == "budget spent: 2 trainings"  # begun before the study grew
     assert len([x for x in output if "continued" in x]) == len(early), output
 
     after = read(search)

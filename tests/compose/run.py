@@ -126,8 +126,8 @@ class Trial:
         ).split()
 
     def state(self, container: str) -> dict[str, Any]:
-        (found,) = json.loads(self.docker("inspect", container))
-        return found
+        (result,) = json.loads(self.docker("inspect", container))
+        return result
 
     def query(self, text: str) -> list[list[str]]:
         (postgres,) = self.ids("postgres")
@@ -149,11 +149,11 @@ class Trial:
 
 def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
     end = time.monotonic() + seconds
-    while not (found := true()):
+    while not (result := true()):
         if time.monotonic() > end:
             raise SystemExit(f"after {seconds:.0f} s: {what}")
         time.sleep(0.5)
-    return found
+    return result
 
 
 def training(trial: Trial) -> list[tuple[str, str]]:
@@ -164,11 +164,11 @@ def training(trial: Trial) -> list[tuple[str, str]]:
 
 def faults(trial: Trial) -> tuple[str, str]:
     """One worker killed for good and another crashed, both while they train."""
-    here = {i[:12] for i in trial.ids("worker")}
+    workers = {i[:12] for i in trial.ids("worker")}
     busy = until(lambda: training(trial), 300, "no worker trains")
     killed = busy[0][0]
     trial.docker("kill", killed)
-    left = here - {killed}
+    left = workers - {killed}
     busy = until(lambda: [b for b in training(trial) if b[0] in left], 300, "no other one trains")
     crashed, process = busy[0]
     trial.docker("exec", crashed, "/opt/nas/bin/python", "-c", KILL, process)
@@ -182,12 +182,14 @@ def finished(trial: Trial, killed: str) -> bool:
 
 def exposed(trial: Trial) -> list[str]:
     """Every address that a service can be reached at from outside."""
-    found = []
+    result = []
     for service in ("postgres", "create", "worker", "dashboard"):
         for container in trial.ids(service):
             ports = trial.state(container)["NetworkSettings"]["Ports"] or {}
-            found += [f"{p['HostIp']}:{p['HostPort']}" for all in ports.values() for p in all or []]
-    return found
+            result += [
+                f"{p['HostIp']}:{p['HostPort']}" for all in ports.values() for p in all or []
+            ]
+    return result
 
 
 def looked_at(trial: Trial) -> dict[str, int | bool]:
@@ -264,7 +266,7 @@ def measured(trial: Trial) -> dict[str, Any]:
     }
 
 
-def wrong(found: dict[str, Any], port: int) -> list[str]:
+def wrong(result: dict[str, Any], port: int) -> list[str]:
     """What is not as it should be."""
     page = {"page": 200, "studies": 200, "names_the_study": True, "without_token": 401,
             "write": 405, "foreign_host": 403}  # fmt: skip
@@ -279,11 +281,11 @@ def wrong(found: dict[str, Any], port: int) -> list[str]:
         "exposed": [f"127.0.0.1:{port}"],
         "secrets_seen": [],
     }
-    faults = [f"{key}: {found[key]}, not {value}" for key, value in right.items()
-              if found[key] != value]  # fmt: skip
-    faults += [] if found["front"] else ["front: empty"]
-    faults += [] if found["retried"] else ["retried: no lost trial was trained again"]
-    return faults + [f"leases: {s}" for s in found["leases"] if s not in ("reported",)]
+    faults = [f"{key}: {result[key]}, not {value}" for key, value in right.items()
+              if result[key] != value]  # fmt: skip
+    faults += [] if result["front"] else ["front: empty"]
+    faults += [] if result["retried"] else ["retried: no lost trial was trained again"]
+    return faults + [f"leases: {s}" for s in result["leases"] if s not in ("reported",)]
 
 
 def main() -> None:
@@ -293,18 +295,18 @@ def main() -> None:
     parser.add_argument("--wheels", default="", help="folder of the base with all packages")
     parser.add_argument("--port", type=int, default=8080, help="of the dashboard")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(Path(folder), asked.base, asked.postgres, asked.wheels, asked.port)
+        trial = Trial(Path(folder), options.base, options.postgres, options.wheels, options.port)
         try:
-            found = measured(trial)
+            result = measured(trial)
         finally:
             trial.compose("down", "--volumes", "--timeout", "5")
-    faults = wrong(found, asked.port)
-    if asked.json:
-        print(json.dumps({**found, "wrong": faults}, indent=2))
+    faults = wrong(result, options.port)
+    if options.json:
+        print(json.dumps({**result, "wrong": faults}, indent=2))
     else:
-        for key, value in found.items():
+        for key, value in result.items():
             print(f"{key:18s} {value}")
     for fault in faults:
         print(f"wrong: {fault}", file=sys.stderr)

@@ -55,26 +55,26 @@ def test_rung_results_are_a_candidates_metrics_at_each_rung(store):
     later = replace(evaluation(1), fidelity=3, accuracy=0.7)
     for _ in range(2):  # the second time it is not its lease any more
         queue_of(store).archive_result(lease, later, at_rung=True)
-    found = [
+    result = [
         (s.digest, s.trial, s.epochs, s.metrics["accuracy"])
         for s in store.archive(ID).rung_results()
     ]
-    assert found == [(digest, 0, 1, pytest.approx(0.1)), (digest, 0, 3, 0.7)]
+    assert result == [(digest, 0, 1, pytest.approx(0.1)), (digest, 0, 3, 0.7)]
 
 
 def test_many_threads_promote_each_candidate_once(store):
-    digests, found = measured(store, 4), []
+    digests, result = measured(store, 4), []
     threads = [
-        threading.Thread(target=lambda: found.append(claimed(store, promote=best_half)))
+        threading.Thread(target=lambda: result.append(claimed(store, promote=best_half)))
         for _ in range(12)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    promoted = [given.promotion.digest for given in found if given != Wait()]
+    promoted = [given.promotion.digest for given in result if given != Wait()]
     assert sorted(promoted) == sorted(digests[2:])
-    assert len(found) == 12
+    assert len(result) == 12
 
 
 def test_a_promotion_of_a_dead_worker_is_repeated(store):
@@ -98,9 +98,9 @@ def test_a_trial_that_was_made_for_a_promotion_is_recovered_with_its_digest(stor
 def test_promotions_take_nothing_from_the_budget(store):
     measured(store, 2)
     assert claimed(store, promote=best_half).promotion is not None
-    found = [claimed(store, promote=best_half) for _ in range(3)]
-    assert [x.promotion for x in found[:2]] == [None, None]
-    assert found[2] == Wait()
+    result = [claimed(store, promote=best_half) for _ in range(3)]
+    assert [x.promotion for x in result[:2]] == [None, None]
+    assert result[2] == Wait()
 
 
 def test_a_study_ends_when_no_candidate_is_left_to_promote(store):

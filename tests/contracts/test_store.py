@@ -60,14 +60,14 @@ def test_claims_never_exceed_the_budget(store):
 
 
 def test_claims_of_many_threads_never_exceed_the_budget(store):
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(claimed(store))) for _ in range(12)]
+    result = []
+    threads = [threading.Thread(target=lambda: result.append(claimed(store))) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 12
-    assert sum(isinstance(c, Claimed) for c in found) == 4
+    assert len(result) == 12
+    assert sum(isinstance(c, Claimed) for c in result) == 4
 
 
 def test_budget_ends_the_study_and_more_budget_continues_it(store):
@@ -192,13 +192,13 @@ def test_a_later_epoch_replaces_the_earlier_one(store):
     queue_of(store).enqueue(1, digest)
     queue_of(store).enqueue(1, digest)  # it is there already
     assert store.leases(ID).unfinished() == {digest}
-    for attempt, (found, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
+    for attempt, (trained_result, accuracy) in enumerate(((first, 0.9), (later, 0.95)), 1):
         lease = claim(store)
         assert (lease.trial, lease.attempt) == (1, attempt)
         assert queue_of(store).begin_training(lease, digest)[0]
         assert queue_of(store).renew(lease)
-        if found is later:
-            assert queue_of(store).archive_result(lease, found)
+        if trained_result is later:
+            assert queue_of(store).archive_result(lease, trained_result)
             assert [row.trial for row in queue_of(store).unreported()] == [1]
         else:
             queue_of(store).release(lease)
@@ -258,7 +258,7 @@ def test_unknown_study_is_named(store):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("mysql://h/d", "SQLite or PostgreSQL"),
         ("sqlite:///:memory:", "would be lost"),
@@ -266,8 +266,8 @@ def test_unknown_study_is_named(store):
         ("what", "no database URL"),
     ],
 )
-def test_other_stores_are_refused(url, said):
-    with pytest.raises(StoreError, match=said):
+def test_other_stores_are_refused(url, message):
+    with pytest.raises(StoreError, match=message):
         Store(url, create=True)
 
 

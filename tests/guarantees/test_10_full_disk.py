@@ -50,19 +50,19 @@ def no_large_files():
 
 
 def test_10_weights_leave_no_half_file(tmp_path):
-    with no_large_files(), pytest.raises(Exception, match=r"File too large|os error 27") as told:
+    with no_large_files(), pytest.raises(Exception, match=r"File too large|os error 27") as error:
         save_weights(torch.nn.Linear(100, 100), tmp_path / "w.safetensors")
-    assert kind_of(told.value) == "disk", "the machine's fault"
+    assert kind_of(error.value) == "disk", "the machine's fault"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_10_a_result_needs_no_copy(tmp_path, caplog):
     """Where the spool's disk is full, it is told to the store all the same."""
     architecture = Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8)
-    found = simulated.Evaluator(simulated.spec("s", 1)).screen(architecture, 1)
-    told = []
-    with no_large_files(), Spool(tmp_path).keeping(1, Lease(1, 0, 1), "me", found):
-        told.append(found)
-    assert told == [found]
+    result = simulated.Evaluator(simulated.spec("s", 1)).screen(architecture, 1)
+    reported = []
+    with no_large_files(), Spool(tmp_path).keeping(1, Lease(1, 0, 1), "me", result):
+        reported.append(result)
+    assert reported == [result]
     assert "File too large" in caplog.text
     assert list(tmp_path.iterdir()) == []

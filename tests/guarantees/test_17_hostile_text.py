@@ -43,8 +43,8 @@ def faults(source):
 
 
 def test_19_nothing_runs_code_out_of_data():
-    found = {str(p.relative_to(ROOT)): list(faults(p.read_text())) for p in SOURCES}
-    assert {path: what for path, what in found.items() if what} == {}
+    result = {str(p.relative_to(ROOT)): list(faults(p.read_text())) for p in SOURCES}
+    assert {path: what for path, what in result.items() if what} == {}
     lines = ("import pickle", "from dill import x", "torch.load(f)", "run(a, shell=True)")
     bad = "\n".join([*lines, "np.load(f, allow_pickle=True)"])
     assert list(faults(bad)) == ["pickle", "dill", "torch.load", "shell", "allow_pickle"]

@@ -34,13 +34,13 @@ TREE = {
 @pytest.fixture
 def url(tmp_path):
     torch.set_num_threads(1)
-    found = f"sqlite:///{tmp_path}/nas.db"
-    spec, store = parse_spec(json.dumps(TREE), "x"), Store(found, create=True)
-    bench = Evaluator.open(spec, tmp_path)
-    create(store, check(spec), bench.data_digest)
-    Worker(open_search(store, "x"), bench, lambda text: None).run()
+    url = f"sqlite:///{tmp_path}/nas.db"
+    spec, store = parse_spec(json.dumps(TREE), "x"), Store(url, create=True)
+    evaluator = Evaluator.open(spec, tmp_path)
+    create(store, check(spec), evaluator.data_digest)
+    Worker(open_search(store, "x"), evaluator, lambda text: None).run()
     store.close()
-    return found
+    return url
 
 
 def replay(url, trial):

@@ -29,5 +29,5 @@ def test_every_guarantee_has_its_tests():
 
 def test_every_test_of_a_guarantee_is_listed():
     named = {path for row in ROWS for path in re.findall(r"`(tests/[\w/.]+)", row)}
-    here = {f"tests/guarantees/{p.name}" for p in Path(__file__).parent.glob("test_*.py")}
-    assert here - {"tests/guarantees/test_list.py"} <= named
+    names = {f"tests/guarantees/{p.name}" for p in Path(__file__).parent.glob("test_*.py")}
+    assert names - {"tests/guarantees/test_list.py"} <= named

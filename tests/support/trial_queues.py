@@ -45,8 +45,8 @@ def queue_of(store, worker=OTHER):
 
 def claimed(store, worker=OTHER, promote=None, **limits):
     """What a claim gives."""
-    asked = Limits(**(LIMITS | limits))
-    return queue_of(store, worker).claim(asked, lambda _: new_trial(store), promote=promote)
+    arguments = Limits(**(LIMITS | limits))
+    return queue_of(store, worker).claim(arguments, lambda _: new_trial(store), promote=promote)
 
 
 def claim(store, worker=OTHER, promote=None, **limits):

@@ -130,7 +130,7 @@ def layout(**parts):
     for part, classes in parts.items():
         for label, (name, count) in enumerate(classes.items()):
             for i in range(count):
-                place = f"{part}/" if part != "whole" else ""
+                place = f"{part}/" if part != "unsplit" else ""
                 files[f"{place}{name}/{i}.png"] = png(colours(1000 * label + i))
     return files
 
@@ -176,7 +176,7 @@ def test_train_and_test_folders(place, top, test, tmp_path):
 
 @pytest.mark.parametrize("place", [put, put_zip, put_tar])
 def test_classes_at_the_top_give_their_last_fifth(place, tmp_path):
-    place(tmp_path, layout(whole={"a": 10, "b": 4}))
+    place(tmp_path, layout(unsplit={"a": 10, "b": 4}))
     train, held = folder_of().read_train(tmp_path), folder_of().read_test(tmp_path)
     assert (train.labels.tolist(), held.labels.tolist()) == ([0] * 8 + [1] * 4, [0] * 2)
     assert (held.stock.pixels[1] == colours(9).transpose(2, 0, 1)).all()

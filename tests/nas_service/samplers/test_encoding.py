@@ -76,29 +76,29 @@ def test_observed_candidates_are_encoded_once():
         looked.append(len(columns["d0"]))
         return costs(columns)
 
-    mine = CandidatePool(Codes(MANY), DomainKnowledge(noted, columns=True))
+    candidate_pool = CandidatePool(Codes(MANY), DomainKnowledge(noted, columns=True))
     codes = np.random.default_rng(0).integers(4, size=(30, 20))
-    mine.proposed(codes[:10])
-    both = mine.proposed(codes[::-1])
+    candidate_pool.proposed(codes[:10])
+    both = candidate_pool.proposed(codes[::-1])
     plain = pool().candidates(codes[::-1])
     assert looked == [10, 20]
     assert (both.costs["weight"] == plain.costs["weight"]).all()
     assert (both.features.numbers == plain.features.numbers).all()
-    assert len(mine.proposed(codes[:0])) == 0
+    assert len(candidate_pool.proposed(codes[:0])) == 0
 
 
 def test_distributions_are_read_again_after_a_change():
-    mine, params = pool(), {f"d{i}": 0 for i in range(19)}
-    assert mine.places(params) is None
+    candidate_pool, params = pool(), {f"d{i}": 0 for i in range(19)}
+    assert candidate_pool.places(params) is None
     params["d19"] = 3
-    assert mine.places(params) == (0,) * 19 + (3,) == mine.places(params)
-    assert mine.encoded([params, {}]).tolist() == [[0] * 19 + [3]]
+    assert candidate_pool.places(params) == (0,) * 19 + (3,) == candidate_pool.places(params)
+    assert candidate_pool.encoded([params, {}]).tolist() == [[0] * 19 + [3]]
 
 
 def test_children_of_the_best_keep_the_bounds_and_are_new():
-    mine, rng = pool(), np.random.default_rng(0)
-    codes, _ = mine.pool(PROBLEM, np.zeros((0, 20), np.intp), rng)
-    children, candidates = mine.children(PROBLEM, codes, np.arange(5), rng)
+    candidate_pool, rng = pool(), np.random.default_rng(0)
+    codes, _ = candidate_pool.pool(PROBLEM, np.zeros((0, 20), np.intp), rng)
+    children, candidates = candidate_pool.children(PROBLEM, codes, np.arange(5), rng)
     assert len(children) == len(candidates) > 20
     assert (children.sum(1) <= 12).all()
     assert len(np.unique(np.concatenate([codes, children]), axis=0)) == len(codes) + len(children)
@@ -108,10 +108,10 @@ def test_children_of_the_best_keep_the_bounds_and_are_new():
 
 def test_no_child_where_none_keeps_the_bounds():
     impossible = Problem((Objective("weight"),), (Bound("weight", at_most=-1.0),))
-    mine, rng = pool(), np.random.default_rng(0)
-    codes, _ = mine.pool(impossible, np.zeros((0, 20), np.intp), rng)
+    candidate_pool, rng = pool(), np.random.default_rng(0)
+    codes, _ = candidate_pool.pool(impossible, np.zeros((0, 20), np.intp), rng)
     assert codes.tolist() == [[0] * 20]
-    children, candidates = mine.children(impossible, codes, np.arange(1), rng)
+    children, candidates = candidate_pool.children(impossible, codes, np.arange(1), rng)
     assert (len(children), len(candidates)) == (0, 0)
 
 
@@ -122,8 +122,8 @@ def test_a_pool_covers_regions_far_from_the_best():
         rest = np.sum([columns[f"d{i}"] for i in range(1, 20)], axis=0)
         return {"weight": np.where(columns["d0"] == 3, np.abs(rest - 38), np.abs(rest - 20))}
 
-    mine = CandidatePool(Codes(MANY), DomainKnowledge(apart, columns=True))
+    candidate_pool = CandidatePool(Codes(MANY), DomainKnowledge(apart, columns=True))
     near = Problem((Objective("weight"),), (Bound("weight", at_most=3.0),))
     parents = np.concatenate([[0, 1], np.tile([0, 2], 9)])[None]
-    rows, _ = mine.pool(near, parents, np.random.default_rng(0))
+    rows, _ = candidate_pool.pool(near, parents, np.random.default_rng(0))
     assert (rows[:, 0] == 3).mean() > 0.05

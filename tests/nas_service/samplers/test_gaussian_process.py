@@ -51,10 +51,10 @@ def test_one_hot_counts_what_agrees():
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("scored", [False, True])
 def test_posterior_against_dense_algebra(split, noisy, scored):
-    observed, asked = features(12, 0), features(5, 1)
+    observed, queries = features(12, 0), features(5, 1)
     belief = (NOISY if noisy else SCORED).weights
     if not scored:
-        observed, asked = observed.blind, asked.blind
+        observed, queries = observed.blind, queries.blind
         belief = belief if noisy else BELIEF.weights
     values = np.random.default_rng(2).normal(size=12)
     contexts = np.array([0] * 7 + [1] * 5) if split else np.zeros(12, dtype=int)
@@ -63,11 +63,13 @@ def test_posterior_against_dense_algebra(split, noisy, scored):
     loudness = np.linspace(0.5, 2.0, 12)
     noise = np.exp(belief.noise) * loudness**2 + process.JITTER
     inverse = np.linalg.inv(dense(observed, observed, belief) * shared + np.diag(noise))
-    cross = dense(asked, observed, belief) * correlations
-    mean = process.SLOPE * asked.score + cross @ inverse @ (values - process.SLOPE * observed.score)
-    variance = np.diag(dense(asked, asked, belief) - cross @ inverse @ cross.T)
+    cross = dense(queries, observed, belief) * correlations
+    mean = process.SLOPE * queries.score + cross @ inverse @ (
+        values - process.SLOPE * observed.score
+    )
+    variance = np.diag(dense(queries, queries, belief) - cross @ inverse @ cross.T)
     fitted = Process.believed(observed, values, contexts, loudness, noisy)
-    got, deviation = fitted.posterior(asked, Similarity.of(asked, observed))
+    got, deviation = fitted.posterior(queries, Similarity.of(queries, observed))
     assert got == pytest.approx(mean)
     assert deviation == pytest.approx(np.sqrt(variance))
 
@@ -105,16 +107,16 @@ def test_slopes_of_the_loss_against_differences(noisy):
 def test_learning_finds_what_matters():
     """Values that follow the kinds alone: their weight is learned and predicts others."""
     rng = np.random.default_rng(5)
-    observed, asked = features(80, 6), features(200, 7)
+    observed, queries = features(80, 6), features(200, 7)
     effects = rng.normal(size=observed.kinds.shape[1]) * 3
-    values, truth = observed.kinds @ effects, asked.kinds @ effects
+    values, truth = observed.kinds @ effects, queries.kinds @ effects
     none = np.zeros(80)
     plain = observed.blind
     standard = (values - values.mean()) / values.std()
     fitted = Process.fit(plain, standard, none.astype(int), np.ones(80))
     assert fitted.weights.kinds > fitted.weights.numbers
     assert fitted.weights.noise < BELIEF.weights.noise
-    blind = asked.blind
+    blind = queries.blind
     mean, _ = fitted.posterior(blind, Similarity.of(blind, plain))
     assert np.corrcoef(mean, truth)[0, 1] > 0.95
 
@@ -123,16 +125,16 @@ def test_few_trainings_do_not_hide_the_noise():
     """Smooth values say that there is no noise: exact ones are heard, 25 trainings hardly, and
     hundreds of them are."""
 
-    def heard(count, noisy):
+    def noise_ratio(count, noisy):
         observed = features(count, 12)
         values = np.tanh(observed.numbers[:, 0])
         standard = (values - values.mean()) / values.std()
         fitted = Process.fit(observed, standard, np.zeros(count, dtype=int), np.ones(count), noisy)
         return np.exp(fitted.weights.noise - fitted.belief.weights.noise)
 
-    assert heard(25, noisy=False) < 0.5
-    assert heard(25, noisy=True) > 0.8
-    assert heard(600, noisy=True) < 0.5
+    assert noise_ratio(25, noisy=False) < 0.5
+    assert noise_ratio(25, noisy=True) > 0.8
+    assert noise_ratio(600, noisy=True) < 0.5
 
 
 def test_a_foreign_study_that_disagrees_is_ignored():

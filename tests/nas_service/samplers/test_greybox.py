@@ -92,8 +92,8 @@ def test_earlier_fits_change_nothing(monkeypatch):
 
 
 def test_columns_are_the_same_candidates():
-    def columns(asked):  # the choices are 0, 1, 2, 3: each its own place
-        return {"weight": sum(asked[name] for name in DIGITS)}
+    def columns(given_columns):  # the choices are 0, 1, 2, 3: each its own place
+        return {"weight": sum(given_columns[name] for name in DIGITS)}
 
     def make():
         objectives = [Objective("error", reference=2.0), Objective("weight", reference=16.0)]

@@ -81,11 +81,11 @@ def test_costs_do_not_depend_on_the_batch(tmp_path, kind):
     cell_problem = CellProblem(spec_of(tmp_path, **SPACES[kind]))
     codes = Codes(cell_problem.distributions)
     drawn = codes.draws(40, np.random.default_rng(0))
-    whole = cell_problem.costs(codes.columns(drawn))
+    complete = cell_problem.costs(codes.columns(drawn))
     for part in (drawn[:7], drawn[7:8], drawn[::-1]):
         part_costs = cell_problem.costs(codes.columns(part))
         rows = [(drawn == row).all(1).argmax() for row in part]
-        for name, values in whole.items():
+        for name, values in complete.items():
             assert (values[rows] == part_costs[name]).all(), name
 
 
@@ -285,17 +285,17 @@ def test_nothing_is_proposed_that_the_screening_would_reject(tmp_path):
     spec = spec_of(tmp_path, training="memory_GiB = 0.045")
     tree = json.loads(spec.model_dump_json())
     tree["constraints"][1] = {"metric": "area_mm2", "at_most": 5.5, "confidence": 0.9}
-    bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
-    spec = bench.spec
-    drawn = sample_batch(bench.workloads.space, 300, 0)
-    over = bench.budgets.violations(bench.budgets.costed(drawn))
+    evaluator = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
+    spec = evaluator.spec
+    drawn = sample_batch(evaluator.workloads.space, 300, 0)
+    over = evaluator.budgets.violations(evaluator.budgets.costed(drawn))
     assert 0.1 < (over[MEMORY] > 0).mean() < 0.9
     assert 0.1 < (over["area_mm2@0.9"] > 0).mean() < 0.9
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec))
     for n in range(3):
         trial = study.ask()
-        a = bench.workloads.space.draw(trial)
-        assert bench.screen(a, 0).reason == ""
+        a = evaluator.workloads.space.draw(trial)
+        assert evaluator.screen(a, 0).reason == ""
         trial.set_user_attr("outcome", "trained")
         study.tell(trial, [0.9 + n / 100, 0.5])
 
@@ -304,17 +304,17 @@ def test_proxies_of_the_study_are_used(tmp_path):
     spec = spec_of(tmp_path)
     tree = json.loads(spec.model_dump_json()) | {"proxies": {"names": ["sahd", "depth"]}}
     tree["constraints"].append({"metric": "proxy_depth", "at_least": 1.0})
-    bench = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
-    sampler = sampler_of(bench.spec)
-    score_by(sampler, bench)
+    evaluator = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
+    sampler = sampler_of(evaluator.spec)
+    score_by(sampler, evaluator)
     scores = sampler._domain.scores
     assert list(scores) == ["proxy_sahd"]  # the other is asked itself
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     drawn = []
     for n in range(6):
         trial = study.ask()
-        drawn.append(bench.workloads.space.draw(trial))
-        proxies = bench.proxies(drawn[-1])
+        drawn.append(evaluator.workloads.space.draw(trial))
+        proxies = evaluator.proxies(drawn[-1])
         assert scores["proxy_sahd"]([trial.params]) == [proxies["sahd"]]
         values = {"outcome": "trained", "accuracy": 0.9 + n / 100, "energy_uJ": 0.5 - n / 50}
         for key, value in (values | {f"proxy_{k}": v for k, v in proxies.items()}).items():
@@ -325,5 +325,5 @@ def test_proxies_of_the_study_are_used(tmp_path):
     assert len(measured) > 6
     assert all(np.isfinite(v) for v in measured.values())
     state = torch.get_rng_state()
-    bench.proxies(drawn[0])
+    evaluator.proxies(drawn[0])
     assert torch.equal(state, torch.get_rng_state())

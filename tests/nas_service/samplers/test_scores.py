@@ -58,17 +58,19 @@ def test_a_predictive_score_improves_proposals():
 
 
 def test_few_candidates_are_scored_and_each_once():
-    asked = []
+    proposed_batches = []
 
     def counted(listed):
-        asked.append([tuple(p.values()) for p in listed])
+        proposed_batches.append([tuple(p.values()) for p in listed])
         return related(listed)
 
     search({"s": counted}, 12, seed=0)
-    mine = [batch for batch in asked if len(batch) > 1]  # others are of the loop above
-    assert 0 < len(mine) <= 12
-    assert max(map(len, mine)) <= SCORED
-    flat = [p for batch in mine for p in batch]
+    batches = [
+        batch for batch in proposed_batches if len(batch) > 1
+    ]  # others are of the loop above
+    assert 0 < len(batches) <= 12
+    assert max(map(len, batches)) <= SCORED
+    flat = [p for batch in batches for p in batch]
     assert len(flat) == len(set(flat))
 
 

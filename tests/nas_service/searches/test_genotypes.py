@@ -49,12 +49,12 @@ def small(candidates, sampler="random"):
     return parse_spec(json.dumps(tree), "x")
 
 
-def run(folder, asked):
+def run(folder, study_spec):
     store = Store(f"sqlite:///{folder}/nas.db", create=True)
     try:
-        evaluator = Evaluator.open(asked, Path())
-        create(store, check(asked), evaluator.data_digest)
-        search = open_search(store, asked.name)
+        evaluator = Evaluator.open(study_spec, Path())
+        create(store, check(study_spec), evaluator.data_digest)
+        search = open_search(store, study_spec.name)
         Worker(search, evaluator, lambda text: None).run()
         return search.study.get_trials(deepcopy=False)
     finally:
@@ -86,8 +86,8 @@ def test_an_unknown_kind_of_candidates_is_refused():
 
 @pytest.mark.parametrize(("candidates", "count"), [("function", 1), ("genotype", 2)])
 def test_initial_trials_hold_each_candidate_once(candidates, count):
-    asked = spec(candidates, initial=[ALIVE, DEAD, ALIVE])
-    assert len(resolve(asked, asked.build_space()).parameters) == count
+    study_spec = spec(candidates, initial=[ALIVE, DEAD, ALIVE])
+    assert len(resolve(study_spec, study_spec.build_space()).parameters) == count
 
 
 def test_each_genotype_is_scored_by_itself(tmp_path):
@@ -100,18 +100,18 @@ def test_each_genotype_is_scored_by_itself(tmp_path):
 @pytest.mark.parametrize("sampler", ["random", "greybox"])
 @pytest.mark.parametrize("candidates", ["function", "genotype"])
 def test_a_search_ends_when_each_candidate_is_known(tmp_path, candidates, sampler):
-    asked = small(candidates, sampler)
-    space = list(asked.build_space())
+    study_spec = small(candidates, sampler)
+    space = list(study_spec.build_space())
     assert len(space) == 64
     connected = [a for a in space if a.connected]
     functions = {a.cells[0].canonical() for a in connected}
     assert 1 < len(functions) < len(connected)
-    trials = run(tmp_path, asked)
+    trials = run(tmp_path, study_spec)
     outcomes = Counter(t.user_attrs["outcome"] for t in trials)
     expected = {"function": len(functions), "genotype": len(connected)}[candidates]
     assert outcomes["scored"] == expected
     scored = [t for t in trials if t.user_attrs["outcome"] == "scored"]
-    drawn = [asked.build_space().draw(FixedTrial(t.params)).digest for t in scored]
+    drawn = [study_spec.build_space().draw(FixedTrial(t.params)).digest for t in scored]
     assert len(set(drawn)) == expected
 
 
@@ -119,10 +119,10 @@ def test_genotypes_with_other_dead_edges_differ():
     """For the sampler's model cells of one function differ in their details alone."""
     listed = [spec("genotype").build_space().parameters(of(text)) for text in (ALIVE, DEAD)]
     box = CellProblem(spec("genotype"))
-    found = box.describe(box.columns(listed))
-    assert found.details.shape == (2, 6)
-    assert (found.details[0] != found.details[1]).sum() == 1
-    assert (found.kinds[0] == found.kinds[1]).all()
+    result = box.describe(box.columns(listed))
+    assert result.details.shape == (2, 6)
+    assert (result.details[0] != result.details[1]).sum() == 1
+    assert (result.kinds[0] == result.kinds[1]).all()
     plain = CellProblem(spec("function"))
     assert plain.describe(plain.columns(listed)).details.shape == (2, 0)
 
@@ -132,13 +132,13 @@ def test_published_samplers_check_each_candidate(candidates):
     space = small(candidates).build_space()
     cells = [a.cells[0] for a in space if a.connected]
     texts = {cell.canonical() for cell in cells}
-    found = CellByCell(small(candidates), ())._cells
-    assert len(found) == {"function": len(texts), "genotype": len(cells)}[candidates]
-    assert {cell.canonical() for cell in found} == texts
+    result = CellByCell(small(candidates), ())._cells
+    assert len(result) == {"function": len(texts), "genotype": len(cells)}[candidates]
+    assert {cell.canonical() for cell in result} == texts
 
 
 def test_a_single_genotype_keeps_its_digest():
     a = of(DEAD, literal=True)
-    asked = single_candidate(spec("function"), a, "FILE")
-    (only,) = {x.digest for x in asked.build_space() if x.cells == a.cells}
+    study_spec = single_candidate(spec("function"), a, "FILE")
+    (only,) = {x.digest for x in study_spec.build_space() if x.cells == a.cells}
     assert only == a.digest

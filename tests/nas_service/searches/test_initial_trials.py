@@ -51,8 +51,8 @@ TABLE = {
 }  # fmt: skip
 
 
-def resolved(asked):
-    return resolve(asked, asked.build_space())
+def resolved(study_spec):
+    return resolve(study_spec, study_spec.build_space())
 
 
 def spec(*start, space=(), search=(), **changes):
@@ -62,10 +62,10 @@ def spec(*start, space=(), search=(), **changes):
     return parse_spec(json.dumps(tree), "x")
 
 
-def drawn(asked):
+def drawn(study_spec):
     """The architectures of the resolved initial trials."""
-    space = asked.build_space()
-    return [space.draw(optuna.trial.FixedTrial(p)) for p in resolved(asked).parameters]
+    space = study_spec.build_space()
+    return [space.draw(optuna.trial.FixedTrial(p)) for p in resolved(study_spec).parameters]
 
 
 # --- what the names mean
@@ -96,8 +96,8 @@ def test_published_cells_that_do_not_fit_are_named(space):
 
 def test_published_forward_cells():
     """ResNet's block: two convolutions in a row, and the input added to them."""
-    asked = spec("published", space={"mode": "forward"})
-    dense, residual = (a.cells[0].operations for a in drawn(asked))
+    study_spec = spec("published", space={"mode": "forward"})
+    dense, residual = (a.cells[0].operations for a in drawn(study_spec))
     conv, skip, zero = "conv3x3", "skip", "zeroize"
     assert residual == (conv, zero, skip, conv, zero, skip)
     assert dense == (conv, conv, skip, conv, conv, conv)
@@ -119,17 +119,17 @@ def test_the_cheapest_is_within_the_budgets_and_costs_least():
     sizes = {"operations": "light3", "mode": "forward", "shared": True, "channels": 8}
     sizes |= {"head_pool": 2, "hidden": 16, "time_steps": 2}
     budgets = [{"metric": "energy_uJ", "at_most": 0.3}, {"metric": "parameters", "at_least": 9000}]
-    asked = spec("cheapest", space=sizes, constraints=budgets)
-    assert asked.build_space().size < SAMPLE / 6
-    (resolution,) = drawn(asked)
-    evaluator = Evaluator.open(asked, Path())
+    study_spec = spec("cheapest", space=sizes, constraints=budgets)
+    assert study_spec.build_space().size < SAMPLE / 6
+    (resolution,) = drawn(study_spec)
+    evaluator = Evaluator.open(study_spec, Path())
 
     def cost(a):
         costs = evaluator.screen(a, 0).hardware_metrics
         return math.log(costs["parameters"]) + math.log(costs["energy_uJ"])
 
-    able = list(census.feasible(asked))
-    assert 50 < len(able) < asked.build_space().size / 2
+    able = list(census.feasible(study_spec))
+    assert 50 < len(able) < study_spec.build_space().size / 2
     assert resolution in able
     assert cost(resolution) == pytest.approx(min(cost(a) for a in able))
 
@@ -209,22 +209,22 @@ def close(store):
     store.close()
 
 
-def begin(store, asked):
-    evaluator = Evaluator.open(asked, Path())
-    return create(store, check(asked), evaluator.data_digest), evaluator
+def begin(store, study_spec):
+    evaluator = Evaluator.open(study_spec, Path())
+    return create(store, check(study_spec), evaluator.data_digest), evaluator
 
 
-def run(store, asked, trials=None):
-    search, evaluator = begin(store, asked)
-    Worker(open_search(store, asked.name), evaluator, lambda text: None).run(trials)
+def run(store, study_spec, trials=None):
+    search, evaluator = begin(store, study_spec)
+    Worker(open_search(store, study_spec.name), evaluator, lambda text: None).run(trials)
     return search
 
 
 def test_first_trials_are_the_named_ones_and_later_ones_are_drawn(store):
-    asked = spec("published", "extremes", search={"trainings": 8})
-    search = run(store, asked)
+    study_spec = spec("published", "extremes", search={"trainings": 8})
+    search = run(store, study_spec)
     trials = search.study.get_trials(deepcopy=False)
-    assert [t.params for t in trials[:6]] == list(resolved(asked).parameters)
+    assert [t.params for t in trials[:6]] == list(resolved(study_spec).parameters)
     assert len(trials) >= 8
     assert all(t.state == TrialState.COMPLETE for t in trials)
     plain = run(store, spec(name="plain", search={"trainings": 8}))
@@ -233,9 +233,9 @@ def test_first_trials_are_the_named_ones_and_later_ones_are_drawn(store):
 
 
 def test_nsga2_takes_initial_trials_as_parents(store):
-    asked = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
-    search = run(store, asked)
-    sampler = sampler_of(asked)._inner
+    study_spec = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
+    search = run(store, study_spec)
+    sampler = sampler_of(study_spec)._inner
     population = {t.number for t in sampler.get_population(search.study, 0)}
     assert {0, 1, 2, 3} < population
     assert len(population) == 20
@@ -246,8 +246,8 @@ def test_nsga2_takes_initial_trials_as_parents(store):
 def test_workers_that_start_together_propose_each_initial_trial_once(store_url):
     torch.set_num_threads(1)
     store = Store(store_url, create=True)
-    asked = spec("published", "extremes", TABLE, search={"trainings": 9})
-    _, evaluator = begin(store, asked)
+    study_spec = spec("published", "extremes", TABLE, search={"trainings": 9})
+    _, evaluator = begin(store, study_spec)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(4)]
     workers = [  # as if of as many processes
         Worker(open_search(s, "x"), evaluator, lambda text: None, name=f"elsewhere/boot/{n}/1")
@@ -259,7 +259,7 @@ def test_workers_that_start_together_propose_each_initial_trial_once(store_url):
     for thread in threads:
         thread.join()
     trials = open_search(store, "x").study.get_trials(deepcopy=False)
-    first = list(resolved(asked).parameters)
+    first = list(resolved(study_spec).parameters)
     assert [t.params for t in trials[: len(first)]] == first
     assert len([t for t in trials if t.state == TrialState.COMPLETE]) == len(trials)
     for one in (store, *others):
@@ -267,18 +267,18 @@ def test_workers_that_start_together_propose_each_initial_trial_once(store_url):
 
 
 def test_a_worker_lost_before_it_drew_loses_no_initial_trial(store):
-    asked = spec(*PUBLISHED[:2], "extremes")
-    search, _ = begin(store, asked)
+    study_spec = spec(*PUBLISHED[:2], "extremes")
+    search, _ = begin(store, study_spec)
     search.study.ask()  # and killed: no lease is bound to trial 0
     search.study.ask()
-    run(store, asked)
+    run(store, study_spec)
     trials = search.study.get_trials(deepcopy=False)
-    assert [t.params for t in trials[:6]] == list(resolved(asked).parameters)
+    assert [t.params for t in trials[:6]] == list(resolved(study_spec).parameters)
 
 
 def test_trials_that_continue_others_are_no_initial_trials(store):
-    asked = spec("extremes", *PUBLISHED[:2])
-    search = run(store, asked, trials=1)
+    study_spec = spec("extremes", *PUBLISHED[:2])
+    search = run(store, study_spec, trials=1)
     first = search.study.get_trials(deepcopy=False)[0]
     again = optuna.trial.create_trial(
         state=TrialState.RUNNING, params=first.params, distributions=first.distributions,
@@ -289,9 +289,9 @@ def test_trials_that_continue_others_are_no_initial_trials(store):
         storage.create_new_trial(search.study._study_id, template_trial=again)
     )
     TrialQueue(store, search.id).enqueue(number, first.user_attrs["digest"])
-    run(store, asked)
+    run(store, study_spec)
     params = [t.params for t in search.study.get_trials(deepcopy=False)]
-    assert [params[0], *params[2:5]] == list(resolved(asked).parameters)
+    assert [params[0], *params[2:5]] == list(resolved(study_spec).parameters)
 
 
 def test_the_front_of_an_earlier_study(store, caplog):
@@ -311,10 +311,10 @@ def test_the_front_of_an_earlier_study(store, caplog):
 
 
 def test_initial_trials_of_a_study_stay(store):
-    asked = spec("published")
-    search, _ = begin(store, asked)
+    study_spec = spec("published")
+    search, _ = begin(store, study_spec)
     before = store.studies.initial_trials(search.id)
-    begin(store, asked)
+    begin(store, study_spec)
     assert store.studies.initial_trials(search.id) == before
     with pytest.raises(StudyError, match=r"another search\.initial"):
         begin(store, spec("extremes"))

@@ -45,8 +45,13 @@ GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])
 
 
 def spec(**search):
-    asked = {"trainings": 8, "sampler": "random", "proposals_per_training": 6, "repair": True}
-    return parse_spec(json.dumps(TREE | {"name": "x", "search": asked | search}), "x")
+    search_table = {
+        "trainings": 8,
+        "sampler": "random",
+        "proposals_per_training": 6,
+        "repair": True,
+    }
+    return parse_spec(json.dumps(TREE | {"name": "x", "search": search_table | search}), "x")
 
 
 @pytest.fixture
@@ -77,15 +82,15 @@ def followed(search):
         for t in trials
         if REPAIRS in t.user_attrs or t.user_attrs.get("outcome") == "scored"
     ]
-    found = {}
+    result = {}
     for t in trials:
         if t.user_attrs.get("outcome") == "rejected":
             assert archive[t.user_attrs["digest"]].trial == t.number
             evaluation = search.store.archive(search.id).evaluation(t.user_attrs["digest"])
             if evaluation.repair:
                 digest = space.draw(FixedTrial(evaluation.repair)).digest
-                found[t.number] = len({n for n, d in enumerate(proposed) if d == digest})
-    return found
+                result[t.number] = len({n for n, d in enumerate(proposed) if d == digest})
+    return result
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
@@ -93,9 +98,9 @@ def test_repairs_leave_more_to_train(store, sampler):
     """Without repairs few of the proposals are within the budgets."""
     shares = {}
     for repair in (False, True):
-        asked = spec(sampler=sampler, repair=repair, trainings=20, proposals_per_training=1)
-        asked = asked.model_copy(update={"name": f"{sampler}-{repair}"})
-        worker = begin(store, asked)
+        study_spec = spec(sampler=sampler, repair=repair, trainings=20, proposals_per_training=1)
+        study_spec = study_spec.model_copy(update={"name": f"{sampler}-{repair}"})
+        worker = begin(store, study_spec)
         worker.run()
         counts = read(worker.search).counts
         shares[repair] = counts["trained"] / counts["complete"]
@@ -108,7 +113,7 @@ def test_repairs_leave_more_to_train(store, sampler):
         assert t.number > t.user_attrs[REPAIRS]
         assert trials[t.user_attrs[REPAIRS]].user_attrs["outcome"] == "rejected"
     if sampler == "nsga2":
-        inner = sampler_of(asked)._inner
+        inner = sampler_of(study_spec)._inner
         population = {t.number for t in inner.get_population(worker.search.study, 0)}
         assert {t.number for t in repairs if t.number < 20} <= population
 
@@ -127,18 +132,18 @@ def lose_first_repair(worker, moment, monkeypatch):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_lost_worker_neither_loses_nor_repeats_a_repair(store, moment, monkeypatch):
-    asked = spec()
-    lost = begin(store, asked, name=GONE)
+    study_spec = spec()
+    lost = begin(store, study_spec, name=GONE)
     lose_first_repair(lost, moment, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         lost.run()
-    worker = begin(store, asked)
+    worker = begin(store, study_spec)
     worker.run()
     trials = worker.search.study.get_trials(deepcopy=False)
     assert all(t.state in (TrialState.COMPLETE, TrialState.WAITING) for t in trials)
-    found = followed(worker.search)
-    assert len(found) > 2
-    assert set(found.values()) == {1}
+    result = followed(worker.search)
+    assert len(result) > 2
+    assert set(result.values()) == {1}
     finished = [t for t in trials if t.state == TrialState.COMPLETE]
     outcomes = worker.search.store.leases(worker.search.id).outcomes()
     assert set(outcomes) == {t.number for t in finished}
@@ -146,14 +151,14 @@ def test_a_lost_worker_neither_loses_nor_repeats_a_repair(store, moment, monkeyp
 
 def test_a_repair_of_a_lost_worker_is_claimed_again(store):
     """Its worker was killed between taking the trial from Optuna and getting its lease."""
-    asked = spec()
-    worker = begin(store, asked)
+    study_spec = spec()
+    worker = begin(store, study_spec)
     while not any(t.state == TrialState.WAITING for t in
                   worker.search.study.get_trials(deepcopy=False)):  # fmt: skip
         worker.run(max_trials=1)
     taken = worker.search.study.ask()
     assert REPAIRS in taken.user_attrs
-    begin(store, asked).run()
+    begin(store, study_spec).run()
     trial = worker.search.study.get_trials(deepcopy=False)[taken.number]
     assert trial.state == TrialState.COMPLETE
     assert trial.user_attrs["outcome"] == "scored"
@@ -164,8 +169,8 @@ def test_initial_trials_are_followed_by_their_repairs(store):
     """A repair does not take the position of an initial trial."""
     dear = {"cells": ["0222 0022 0002 0000"] * 2, "head_pool": 2, "hidden": 32, "time_steps": 3,
             "weight_bits": 8}  # fmt: skip
-    asked = spec(initial=[dear | {"channels": 12}, dear | {"channels": 8}], trainings=4)
-    worker = begin(store, asked)
+    study_spec = spec(initial=[dear | {"channels": 12}, dear | {"channels": 8}], trainings=4)
+    worker = begin(store, study_spec)
     worker.run()
     trials = worker.search.study.get_trials(deepcopy=False)
     own = [t for t in trials if REPAIRS not in t.user_attrs]
@@ -208,8 +213,8 @@ def test_two_workers_at_once_enqueue_a_repair_once(store_url):
 def test_many_workers_share_the_queue(store_url):
     torch.set_num_threads(1)
     store = Store(store_url)
-    asked = spec(trainings=8)
-    first = begin(store, asked)
+    study_spec = spec(trainings=8)
+    first = begin(store, study_spec)
     others = [Store(store.url.render_as_string(hide_password=False)) for _ in range(2)]
     workers = [
         Worker(

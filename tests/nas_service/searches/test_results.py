@@ -82,9 +82,9 @@ ROWS = [
 def test_rank_correlation_of_a_proxy_by_hand(study):
     """One swap of neighbours among five: 1 - 6 * 2 / (5 * 24) = 0.9."""
     _, result = study(ROWS)
-    found = result.proxy_correlation["hamming"]
-    assert (found.candidates, found.spearman.value) == (5, pytest.approx(0.9))
-    assert found.spearman.low < 0.5 < found.spearman.high < 1
+    actual = result.proxy_correlation["hamming"]
+    assert (actual.candidates, actual.spearman.value) == (5, pytest.approx(0.9))
+    assert actual.spearman.low < 0.5 < actual.spearman.high < 1
     alike = result.proxy_correlation["depth"]
     assert (alike.candidates, alike.spearman) == (5, None)
 
@@ -99,8 +99,8 @@ def test_only_trained_candidates_count(study):
 def test_accuracies_after_other_epochs_are_not_correlated(study):
     """Two were continued to a later epoch; among the other five the correlation is still 0.9."""
     rows = [*ROWS, ("trained", 0.99, scored(0.0), 3), ("trained", 0.98, scored(0.5), 3)]
-    found = study(rows)[1].proxy_correlation["hamming"]
-    assert (found.candidates, found.spearman.value) == (5, pytest.approx(0.9))
+    result = study(rows)[1].proxy_correlation["hamming"]
+    assert (result.candidates, result.spearman.value) == (5, pytest.approx(0.9))
 
 
 def test_the_best_are_ordered_front_by_front(study):
@@ -125,12 +125,12 @@ def test_the_best_are_ordered_front_by_front(study):
 
 def test_status_and_report_show_the_correlation(study):
     url, result = study(ROWS)
-    asked = ["status", "ranked", "--storage", url]
-    found = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)["proxy_correlation"]
-    assert found["hamming"]["spearman"] == pytest.approx(0.9)
-    assert found["hamming"].keys() == {"spearman", "low", "high", "candidates"}
-    assert found["depth"] == {"spearman": None, "low": None, "high": None, "candidates": 5}
-    text = CliRunner().invoke(main, asked).output
+    words = ["status", "ranked", "--storage", url]
+    actual = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["proxy_correlation"]
+    assert actual["hamming"]["spearman"] == pytest.approx(0.9)
+    assert actual["hamming"].keys() == {"spearman", "low", "high", "candidates"}
+    assert actual["depth"] == {"spearman": None, "low": None, "high": None, "candidates": 5}
+    text = CliRunner().invoke(main, words).output
     assert "proxy hamming: rank correlation with accuracy +0.90 (" in text
     assert "proxy depth: rank correlation with accuracy none yet, 5 candidates" in text
     page = report.render(result)

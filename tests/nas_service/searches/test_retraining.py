@@ -114,12 +114,12 @@ def test_a_killed_retraining_continues(place, tmp_path):
 
 def test_repeats_are_full_trainings_with_their_own_seeds(place):
     place.train(2)
-    found = [r.evaluation for r in place.kept.values()]
-    assert {e.fidelity for e in found} == {2}  # the study ends at 1
-    assert {e.inherited for e in found} == {0.0}
-    assert len({e.seed for e in found}) == 4
-    assert all(0.01 < e.spike_rate < 0.9 for e in found)
-    assert all(e.accuracy > 0.25 for e in found)
+    result = [r.evaluation for r in place.kept.values()]
+    assert {e.fidelity for e in result} == {2}  # the study ends at 1
+    assert {e.inherited for e in result} == {0.0}
+    assert len({e.seed for e in result}) == 4
+    assert all(0.01 < e.spike_rate < 0.9 for e in result)
+    assert all(e.accuracy > 0.25 for e in result)
     assert all(len(w) for w in place.weights().values())
     assert len(place.weights()) == 4
     assert facts(place).keys() == {(c.digest, n) for c in place.best for n in (0, 1)}
@@ -135,9 +135,9 @@ def test_test_images_are_read_after_the_last_training(place):
     gone.unlink()
     args = (place.search, place.evaluator, place.best, 2)
     assert retraining.measure_test(*args) == [gone]
-    found = retraining.read(*args)
-    assert sorted(len(f.test_accuracies) for f in found.finalists) == [1, 2]
-    for f in found.finalists:
+    result = retraining.read(*args)
+    assert sorted(len(f.test_accuracies) for f in result.finalists) == [1, 2]
+    for f in result.finalists:
         assert f.within == 2
         assert len(f.accuracies) == 2
         for repeat in f.trained:
@@ -167,20 +167,20 @@ def test_searches_without_training_have_nothing_to_repeat():
 def test_verdicts_by_hand():
     """One finalist differs from two similar ones; the fourth has one value and is not tested."""
     far, near, nearer = (0.95, 0.951, 0.952), (0.80, 0.81, 0.82), (0.79, 0.80, 0.81)
-    found = comparisons([(7, far), (3, near), (5, nearer), (1, (0.7,))], 0.001)
-    assert [c.verdict for c in found] == [
+    result = comparisons([(7, far), (3, near), (5, nearer), (1, (0.7,))], 0.001)
+    assert [c.verdict for c in result] == [
         "7 > 3",
         "7 > 5",
         *["no significant difference"] * 4,
     ]
-    assert [c.p is None for c in found] == [False, False, True, False, True, True]
-    assert found[3].difference.value == pytest.approx(0.01)  # t = 1.22, p = .288, the last tested
-    assert found[3].p == pytest.approx(0.288, abs=1e-3)
+    assert [c.p is None for c in result] == [False, False, True, False, True, True]
+    assert result[3].difference.value == pytest.approx(0.01)  # t = 1.22, p = .288, the last tested
+    assert result[3].p == pytest.approx(0.288, abs=1e-3)
 
 
 def test_one_image_more_in_every_repeat_is_not_significant():
-    found = comparisons([(0, (0.95, 0.95, 0.95)), (1, (0.94, 0.94, 0.94))], 0.01)
-    assert found[0].verdict == "no significant difference"
+    result = comparisons([(0, (0.95, 0.95, 0.95)), (1, (0.94, 0.94, 0.94))], 0.01)
+    assert result[0].verdict == "no significant difference"
 
 
 def nas(url, *words):

@@ -55,10 +55,10 @@ def test_a_stall_by_hand(trainings, gain, ends):
     """Volumes .2 * .5 = .1, then .1, then .125 (a gain of 25 %), then .125 again."""
     rows = [row(0, 2, 5000), row(1, 1, 5000), row(4, 2, 3750), row(5, 1, 8000)]
     rows.insert(2, row(3, 9, 1000, "rejected"))
-    found = stalled(spec(early_stop={"patience": trainings, "min_gain": gain}), reversed(rows))
-    assert bool(found) == ends
+    result = stalled(spec(early_stop={"patience": trainings, "min_gain": gain}), reversed(rows))
+    assert bool(result) == ends
     if ends:
-        assert str(found).startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
+        assert str(result).startswith("stalled: hypervolume 0.1250 after 4 trainings, 0.1")
 
 
 def test_nothing_stalls_before_the_hypervolume_is_above_0():

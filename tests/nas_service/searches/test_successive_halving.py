@@ -49,13 +49,13 @@ TABLE = [  # accuracy, energy, parameters
 def test_the_order_by_hand():
     """Front 0 1 2 7 with the boxes .18 .35 .42 .24: 2 is first. Then 0 adds .04, 1 adds .05 and 7
     adds .06; then 0 adds .04 and 1 adds .02. Then the fronts 3 and 6, then 5, then 4."""
-    found = LADDER.ranked([rung_result(n, 2, *row) for n, row in enumerate(TABLE)], 2)
-    assert [s.trial for s in found] == [2, 7, 0, 1, 3, 6, 5, 4]
+    result = LADDER.ranked([rung_result(n, 2, *row) for n, row in enumerate(TABLE)], 2)
+    assert [s.trial for s in result] == [2, 7, 0, 1, 3, 6, 5, 4]
 
 
 def promoted(measured, held=(), over=False):
-    found = LADDER.promotion(measured, set(held), over)
-    return None if found is None else (found.result.trial, found.until)
+    result = LADDER.promotion(measured, set(held), over)
+    return None if result is None else (result.result.trial, result.until)
 
 
 def by_accuracy(*accuracies):

@@ -99,8 +99,8 @@ def equal(one, other):
 def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
     """Ended in the middle of every epoch once; each part begins with other weights and dice."""
     recipe, kind = CASES[case]
-    whole, model = CheckpointFile(tmp_path / "a", "x"), network(**kind)
-    losses = run(model, recipe, whole, rungs=rungs)
+    uninterrupted, model = CheckpointFile(tmp_path / "a", "x"), network(**kind)
+    losses = run(model, recipe, uninterrupted, rungs=rungs)
     broken, result = CheckpointFile(tmp_path / "b", "x"), {}
     for attempt in EPOCHS:
         other = network(**kind, seed=7 if attempt == 1 else attempt)
@@ -113,7 +113,7 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
     assert list(losses) == list(EPOCHS)
     assert result[4] == losses[4]
     assert equal(model.state_dict(), other.state_dict())
-    (one, facts), (two, again) = state(whole.path), state(broken.path)
+    (one, facts), (two, again) = state(uninterrupted.path), state(broken.path)
     assert equal(one, two)
     assert facts == again
     assert [n for n, _ in broken.notes.get("curve", [])] == list(rungs)
@@ -123,15 +123,15 @@ def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
 
 
 def test_a_training_and_its_extension_equal_one_training(tmp_path):
-    whole = network()
-    losses = run(whole, SGD, None)
+    uninterrupted = network()
+    losses = run(uninterrupted, SGD, None)
     file, parts = CheckpointFile(tmp_path / "a", "x"), {}
     for until in (1, 3, 4):
         model = network()
         parts |= run(model, SGD, file, until=until)
         assert max(parts) == until
     assert parts == losses
-    assert equal(whole.state_dict(), model.state_dict())
+    assert equal(uninterrupted.state_dict(), model.state_dict())
 
 
 CHILD = """

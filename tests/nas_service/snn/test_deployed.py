@@ -105,9 +105,9 @@ def test_every_matrix_is_deployed_and_meets_whole_numbers(live):
         assert 0 < matrix.largest_sum() < EXACT
         matrix.register_forward_hook(lambda m, x, y, name=name: met.update({name: x[0]}))
     scores(twin, images)
-    whole = {name: bool((x == x.round()).all()) for name, x in met.items()}
-    assert whole.pop("stem.0") is False
-    assert all(whole.values())
+    complete = {name: bool((x == x.round()).all()) for name, x in met.items()}
+    assert complete.pop("stem.0") is False
+    assert all(complete.values())
     assert [name for name, m in matrices.items() if not m.spikes] == ["stem.0"]
     assert [m.inputs for m in matrices.values()] == [1] * (len(matrices) - 2) + [4, 1]
     assert met["hidden.4"].max() > 1

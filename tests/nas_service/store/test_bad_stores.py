@@ -53,9 +53,9 @@ def with_a_study(url, folder):
     """The store there, with a study of one trained candidate."""
     torch.set_num_threads(1)
     spec = load_spec(study_file(folder))
-    bench = Evaluator.open(spec, folder)
+    evaluator = Evaluator.open(spec, folder)
     store = Store(url, create=True)
-    Worker(create(store, check(spec), bench.data_digest), bench, lambda text: None).run()
+    Worker(create(store, check(spec), evaluator.data_digest), evaluator, lambda text: None).run()
     close(store)
     return url
 
@@ -67,8 +67,8 @@ def nas(tmp_path, monkeypatch):
 
     def command(words, url):
         monkeypatch.setenv("NAS_STORAGE", url)
-        with monkeypatch.context() as here:
-            here.chdir(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
             done = CliRunner().invoke(main, words.format(folder=tmp_path).split())
         assert done.exception is None or isinstance(done.exception, SystemExit)
         return done.exit_code, done.stdout, done.stderr
@@ -109,9 +109,9 @@ ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize(("url", "said"), ADDRESSES, ids=[url[:40] for url, _ in ADDRESSES])
-def test_wrong_addresses(nas, url, said, tmp_path):
-    assert re.search(said, refusal(nas("studies", url)))
+@pytest.mark.parametrize(("url", "message"), ADDRESSES, ids=[url[:40] for url, _ in ADDRESSES])
+def test_wrong_addresses(nas, url, message, tmp_path):
+    assert re.search(message, refusal(nas("studies", url)))
     assert not list(tmp_path.iterdir())
 
 
@@ -250,7 +250,7 @@ def by(role, url):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"password": "canary-81e5x"}, 'password authentication failed for user "nas"'),
         ({"password": None}, "no password supplied"),
@@ -259,11 +259,11 @@ def by(role, url):
     ],
 )
 @pytest.mark.parametrize("words", ["studies", "migrate"])
-def test_wrong_logins(nas, shared, words, change, said, monkeypatch):
+def test_wrong_logins(nas, shared, words, change, message, monkeypatch):
     monkeypatch.setenv("PGPASSFILE", "nowhere")
     before = rows(shared)
     url = sa.make_url(shared)._replace(**change).render_as_string(hide_password=False)
-    assert said in refusal(nas(words, url))
+    assert message in refusal(nas(words, url))
     assert rows(shared) == before
 
 
@@ -278,7 +278,7 @@ def test_a_read_only_user_can_read_everything(nas, shared, role):
 
 
 @pytest.mark.parametrize(
-    ("role", "said"),
+    ("role", "message"),
     [
         ("reader", "role 'reader' may only read it: a worker's role needs SELECT, INSERT, UPDATE"),
         ("resting", "may only be read: it is read-only for this role"),
@@ -286,10 +286,10 @@ def test_a_read_only_user_can_read_everything(nas, shared, role):
     ],
 )
 @pytest.mark.parametrize("words", WRITING)
-def test_a_missing_right_to_write_is_reported(nas, shared, tmp_path, words, role, said):
+def test_a_missing_right_to_write_is_reported(nas, shared, tmp_path, words, role, message):
     before = rows(shared)
     study_file(tmp_path)
-    assert said in refusal(nas(words, by(role, shared)))
+    assert message in refusal(nas(words, by(role, shared)))
     assert rows(shared) == before
 
 
@@ -308,8 +308,8 @@ def test_a_worker_needs_only_the_documented_rights(nas, server, tmp_path):
         store = Store(by("hand", url), write=True)
         search = open_search(store, "tiny")
         store.studies.set_budget(search.id, 2)
-        bench = Evaluator.open(search.spec, tmp_path)
-        assert "2 trainings" in Worker(search, bench, lambda text: None).run()
+        evaluator = Evaluator.open(search.spec, tmp_path)
+        assert "2 trainings" in Worker(search, evaluator, lambda text: None).run()
         close(store)
     with connect(server.url).begin() as db:
         db.execute(sa.text("DROP ROLE hand"))

@@ -99,8 +99,8 @@ def copy(source, target):
         kinds = sa.MetaData()
         kinds.reflect(db)
         for table in there.sorted_tables:
-            if found := before.execute(table.select()).mappings().all():
-                db.execute(kinds.tables[table.name].insert(), [dict(r) for r in found])
+            if result := before.execute(table.select()).mappings().all():
+                db.execute(kinds.tables[table.name].insert(), [dict(r) for r in result])
         for table in kinds.tables.values():
             (key, *more) = table.primary_key.columns.keys()
             name = f"pg_get_serial_sequence('{table}', '{key}')"
@@ -195,10 +195,15 @@ def test_studies_of_optuna_stay_as_they_are(store_url, opened):
 
 
 def test_neither_logging_nor_streams_are_touched(store_url, capfd):
-    mine = logging.getLogger("mine")
-    before = (list(logging.root.handlers), logging.root.level, mine.level, mine.disabled)
+    logger = logging.getLogger("mine")
+    before = (list(logging.root.handlers), logging.root.level, logger.level, logger.disabled)
     migrated(store_url)
-    assert (list(logging.root.handlers), logging.root.level, mine.level, mine.disabled) == before
+    assert (
+        list(logging.root.handlers),
+        logging.root.level,
+        logger.level,
+        logger.disabled,
+    ) == before
     assert capfd.readouterr() == ("", "")
 
 
@@ -239,9 +244,9 @@ def script(text, *words):
 @pytest.mark.process
 def test_sixteen_processes_make_one_store(store_url):
     assert script(TOGETHER, store_url).strip() == str([0] * 16)
-    found = rows(store_url)
-    assert found["nas_alembic_version"] == [repr((schema.HEAD,))]
-    assert len(found["alembic_version"]) == len(found["version_info"]) == 1
+    result = rows(store_url)
+    assert result["nas_alembic_version"] == [repr((schema.HEAD,))]
+    assert len(result["alembic_version"]) == len(result["version_info"]) == 1
     with connect(store_url).connect() as db:
         assert migration.differences(db) == []
 
@@ -309,13 +314,13 @@ print(json.dumps(said))
 def test_an_interrupted_creation_is_completed_by_the_next_process(store_url):
     """Killed before its first statement, before others on the way, and not at all."""
     points = [0, 26, 41, 56, 75, 10**6]
-    found = json.loads(script(KILLED, store_url, json.dumps(points)))
-    killed = [ended == signal.SIGKILL for ended, *_ in found]
+    result = json.loads(script(KILLED, store_url, json.dumps(points)))
+    killed = [ended == signal.SIGKILL for ended, *_ in result]
     assert sum(killed) >= len(points) // 2, "so few were killed that nothing is shown"
     assert not killed[-1]
-    assert {after for *_, after, _ in found} == {0}
-    assert {text for *_, text in found} == {found[-1][-1]}
-    assert f"[('{schema.HEAD}',)]" in found[-1][-1]
+    assert {after for *_, after, _ in result} == {0}
+    assert {text for *_, text in result} == {result[-1][-1]}
+    assert f"[('{schema.HEAD}',)]" in result[-1][-1]
 
 
 HOLDING = """
@@ -353,9 +358,9 @@ def test_an_old_store_is_refused_until_it_is_migrated(old_url):
     for how in ({}, {"write": True}, {"create": True}):
         with pytest.raises(
             StoreError, match=r"earlier release \(revision 2.*`nas migrate`"
-        ) as told:
+        ) as error:
             Store(old_url, **how)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
     assert rows(old_url) == before
     assert migrated(old_url) == f"migrated from revision 2 to {schema.HEAD}"
     with connect(old_url).connect() as db:
@@ -403,7 +408,7 @@ def test_an_old_store_keeps_its_facts(old_url, opened):
     assert {row[-1] for row in after[1]} >= {"reported", "pending", "awaiting_duplicate"}
     store = opened(old_url, write=True)
     outcomes = [store.leases(row[0]).outcomes() for row in after[2]]
-    assert any("trained" in found.values() for found in outcomes)
+    assert any("trained" in result.values() for result in outcomes)
 
 
 def test_leases_without_a_trial_are_not_migrated(old_url):
@@ -476,10 +481,10 @@ def test_earlier_tables_of_optuna_are_brought_up_to_date(store_url, opened):
         (("DELETE FROM version_info",), "another program's"),
     ],
 )
-def test_databases_of_other_optunas_are_refused(store_url, made, said):
+def test_databases_of_other_optunas_are_refused(store_url, made, message):
     RDBStorage(checked_url(store_url).render_as_string(False)).engine.dispose()
     execute(store_url, *made)
-    refused(store_url, f"{said}.*a database of its own")
+    refused(store_url, f"{message}.*a database of its own")
 
 
 @pytest.mark.parametrize(
@@ -498,10 +503,10 @@ def test_databases_of_other_programs_are_refused(store_url, made):
     refused(store_url, "another program's.*a database of its own")
 
 
-def refused(url, said):
+def refused(url, message):
     before = rows(url)
     for open_it in (Store, lambda u: Store(u, create=True), migrated):
-        with pytest.raises(StoreError, match=said) as caught:
+        with pytest.raises(StoreError, match=message) as caught:
             open_it(url)
         assert "\n" not in str(caught.value)
     assert rows(url) == before

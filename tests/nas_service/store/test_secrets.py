@@ -61,8 +61,8 @@ def processes():
 
 def nas(words, folder, url, monkeypatch):
     monkeypatch.setenv("NAS_STORAGE", url)
-    with monkeypatch.context() as here:
-        here.chdir(folder)
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
         done = CliRunner().invoke(main, words.split())
     return done.exit_code, done.output
 
@@ -72,12 +72,12 @@ def test_local_workers_keep_the_password(server, tmp_path):
     """They get it through their environment, which no other user sees."""
     (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))
     with postgres.database(server.url) as url:
-        seen, said = listed_while_it_runs(url, tmp_path)
-    assert "report: reports/tiny.html" in said
+        seen, log = listed_while_it_runs(url, tmp_path)
+    assert "report: reports/tiny.html" in log
     assert any("nas_service worker --study tiny" in words for words in seen)
     assert not any(leaks(words) for words in seen)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"tiny.html", "tiny.toml", "said"} <= {path.name for path in files}
+    assert {"tiny.html", "tiny.toml", "output.log"} <= {path.name for path in files}
     assert not any(leaks(path.read_bytes().decode("latin-1")) for path in files)
 
 
@@ -86,12 +86,12 @@ def listed_while_it_runs(url, folder):
     command = [sys.executable, "-m", "nas_service", "run", "tiny.toml", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NAS_STORAGE": url}
     seen = set()
-    with (folder / "said").open("w") as said:
-        running = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    with (folder / "output.log").open("w") as log:
+        running = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         while running.poll() is None:
             seen |= set(processes())
             time.sleep(0.2)
-    text = (folder / "said").read_text()
+    text = (folder / "output.log").read_text()
     assert running.returncode == 0, text
     return seen, text
 
@@ -106,14 +106,14 @@ def test_a_session_keeps_its_password(url, tmp_path, monkeypatch, caplog):
         *(("report tiny", 0), ("migrate", 0), ("status tinny", 2), ("worker --study tinny", 2)),
         *(("show tiny 9 --json", 2), ("create tiny.toml --seed 7", 2)),
     ):
-        found, text = nas(words, tmp_path, url, monkeypatch)
-        assert found == code, text
+        result, text = nas(words, tmp_path, url, monkeypatch)
+        assert result == code, text
         answers.append(text)
     assert not any(leaks(text) for text in answers)
     assert not leaks((tmp_path / "reports" / "tiny.html").read_text())
-    found = rows(url)
-    assert (len(found["nas_studies"]), len(found["study_user_attributes"])) == (1, 1)
-    assert not leaks(repr(found))
+    result = rows(url)
+    assert (len(result["nas_studies"]), len(result["study_user_attributes"])) == (1, 1)
+    assert not leaks(repr(result))
     assert {"sqlalchemy", "psycopg"} <= {record.name.split(".")[0] for record in caplog.records}
     assert not leaks(caplog.text)
 
@@ -137,8 +137,8 @@ def test_a_session_keeps_its_password(url, tmp_path, monkeypatch, caplog):
 )
 def test_refusals_keep_the_password(url, change, code, tmp_path, monkeypatch):
     for words in ("studies", "migrate"):
-        found, text = nas(words, tmp_path, change(url), monkeypatch)
-        assert found in (code, 0)
+        result, text = nas(words, tmp_path, change(url), monkeypatch)
+        assert result in (code, 0)
         assert not leaks(text)
 
 

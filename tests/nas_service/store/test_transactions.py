@@ -71,8 +71,8 @@ def test_threads_have_separate_transactions(store):
         inside.wait()
         with store.exclusive(ID) as db:
             order.append("second")
-            found = db.execute(sa.select(studies.c.trainings)).scalar_one()
-            order.append(found)
+            result = db.execute(sa.select(studies.c.trainings)).scalar_one()
+            order.append(result)
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -88,9 +88,9 @@ def test_threads_have_separate_transactions(store):
 def test_optunas_storage_opens_without_its_version_check(store):
     """Ours sets every attribute that `RDBStorage` sets; the version manager is made when used."""
     ours = optuna_storage(store.url)
-    theirs = RDBStorage(store.url.render_as_string(hide_password=False))
-    assert vars(theirs).keys() - vars(ours).keys() == {"_version_manager"}
-    assert ours.get_current_version() == theirs.get_head_version()
+    reference = RDBStorage(store.url.render_as_string(hide_password=False))
+    assert vars(reference).keys() - vars(ours).keys() == {"_version_manager"}
+    assert ours.get_current_version() == reference.get_head_version()
     assert "_version_manager" in vars(ours)
-    for storage in (ours, theirs):
+    for storage in (ours, reference):
         storage.engine.dispose()

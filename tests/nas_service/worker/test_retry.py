@@ -31,9 +31,9 @@ def test_a_crashed_server_is_unreachable_until_it_restarts(own_postgres, own_pos
     store, lines = store_of(own_postgres_url), []
     assert store.studies.budget(ID) == 4
     own_postgres.stop("immediate")
-    with pytest.raises(sa.exc.OperationalError) as found:
+    with pytest.raises(sa.exc.OperationalError) as error:
         store.studies.budget(ID)
-    assert is_transient(found.value)
+    assert is_transient(error.value)
     tries = []
 
     def act(again):

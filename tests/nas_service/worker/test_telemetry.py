@@ -46,19 +46,19 @@ def test_figures_are_served(telemetry):
         pass
     ages = iter([3.0, 4.0])
     telemetry.gauge("lease_age_seconds", lambda: next(ages))
-    found = scraped(telemetry)
-    assert found["nas_trials_total", ("outcome", "trained")] == 1
-    assert found["nas_trials_total", ("outcome", "rejected")] == 2
-    assert found["nas_child_failures_total", ("kind", "oom")] == 1
-    assert found[("nas_leases_lost_total",)] == 1
-    assert found[("nas_late_results_total",)] == 0
-    assert found[("nas_training_seconds_sum",)] == 60
-    assert found["nas_training_seconds_bucket", ("le", "30.0")] == 1
-    assert found["nas_training_seconds_bucket", ("le", "+Inf")] == 2
-    assert found[("nas_ask_seconds_count",)] == 1
-    assert found[("nas_up",)] == 1
-    assert found[("nas_lease_age_seconds",)] == 3
-    assert found["nas_worker_info", ("study", "digits"), ("worker", "host/1")] == 1
+    result = scraped(telemetry)
+    assert result["nas_trials_total", ("outcome", "trained")] == 1
+    assert result["nas_trials_total", ("outcome", "rejected")] == 2
+    assert result["nas_child_failures_total", ("kind", "oom")] == 1
+    assert result[("nas_leases_lost_total",)] == 1
+    assert result[("nas_late_results_total",)] == 0
+    assert result[("nas_training_seconds_sum",)] == 60
+    assert result["nas_training_seconds_bucket", ("le", "30.0")] == 1
+    assert result["nas_training_seconds_bucket", ("le", "+Inf")] == 2
+    assert result[("nas_ask_seconds_count",)] == 1
+    assert result[("nas_up",)] == 1
+    assert result[("nas_lease_age_seconds",)] == 3
+    assert result["nas_worker_info", ("study", "digits"), ("worker", "host/1")] == 1
     telemetry.gauge("up", 0)
     again = scraped(telemetry)
     assert (again[("nas_up",)], again[("nas_lease_age_seconds",)]) == (0, 4)
@@ -102,10 +102,10 @@ def test_nothing_is_recorded_unless_served():
 def test_every_figure_has_a_help_text():
     names = [*COUNTERS, *HISTOGRAMS, *GAUGES]
     assert len(set(names)) == len(names)
-    for name, found in {**COUNTERS, **HISTOGRAMS, **GAUGES}.items():
-        assert found.help, name
-        assert list(found.bounds) == sorted(set(found.bounds)), name
-        assert bool(found.bounds) == (name in HISTOGRAMS)
+    for name, metric in {**COUNTERS, **HISTOGRAMS, **GAUGES}.items():
+        assert metric.help, name
+        assert list(metric.bounds) == sorted(set(metric.bounds)), name
+        assert bool(metric.bounds) == (name in HISTOGRAMS)
 
 
 def test_a_taken_port_is_named(telemetry):
@@ -127,7 +127,7 @@ def formatted(about, **record):
 
 
 def test_a_record_is_a_json_object():
-    found = formatted(
+    result = formatted(
         {"study": "x", "trial": 3},
         name="nas_service.worker.worker",
         levelname="WARNING",
@@ -136,7 +136,7 @@ def test_a_record_is_a_json_object():
         created=1.5,
         trial=4,
     )
-    assert found == {
+    assert result == {
         "time": "1970-01-01T00:00:01.500+00:00",
         "level": "warning",
         "logger": "nas_service.worker.worker",
@@ -150,8 +150,8 @@ def test_a_traceback_is_a_field():
     try:
         raise ValueError("seven")
     except ValueError:
-        found = formatted({}, msg="failed", exc_info=sys.exc_info())
-    assert found["exception"].splitlines()[-1] == "ValueError: seven"
+        result = formatted({}, msg="failed", exc_info=sys.exc_info())
+    assert result["exception"].splitlines()[-1] == "ValueError: seven"
 
 
 def test_fields_hold_until_they_are_removed():
@@ -213,7 +213,7 @@ def test_options_of_a_command():
         "metrics_port": None,
         "metrics_host": "127.0.0.1",
     }
-    found = json.loads(ran("--log-format", "json", "--metrics-port", "9100").output)
-    assert (found["log_format"], found["metrics_port"]) == ("json", 9100)
+    result = json.loads(ran("--log-format", "json", "--metrics-port", "9100").output)
+    assert (result["log_format"], result["metrics_port"]) == ("json", 9100)
     assert ran("--log-format", "xml").exit_code == 2
     assert ran("--metrics-port", "70000").exit_code == 2

@@ -108,9 +108,9 @@ def test_a_missing_feature_of_the_machine_is_logged_once(screened, client, tmp_p
     tree = json.loads(json.dumps(TREE))
     tree["training"] |= {"precision": "bf16"}
     tree["network"] = {"votes": 2}  # of another evaluator
-    asked = Job(parse_spec(json.dumps(tree), "x"), Path(), screened, tmp_path / "w.safetensors")
+    job = Job(parse_spec(json.dumps(tree), "x"), Path(), screened, tmp_path / "w.safetensors")
     for seed in (1, 2):
-        client.run(replace(asked, candidate=replace(screened, seed=seed)))
+        client.run(replace(job, candidate=replace(screened, seed=seed)))
     warnings = [text for _, _, text in caplog.record_tuples if "no bf16 instructions" in text]
     assert len(warnings) == (0 if native_bf16() else 1)
 
@@ -137,7 +137,7 @@ def test_a_child_continues_a_training(evaluator, screened, client, tmp_path):
 def test_an_interrupt_keeps_the_last_epoch_and_the_next_child_continues(
     evaluator, screened, client, tmp_path
 ):
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    uninterrupted, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     kept = cut.with_suffix(".training.safetensors")
     long = evaluator.with_last_epoch(12)
 
@@ -151,10 +151,10 @@ def test_an_interrupt_keeps_the_last_epoch_and_the_next_child_continues(
         assert 1 <= json.loads(file.metadata()["training"])["epoch"] < 12
     assert not cut.exists()
     result = client.run(Job(long.spec, evaluator.folder, screened, cut))
-    assert plain(result) == plain(long.train(screened, whole))
+    assert plain(result) == plain(long.train(screened, uninterrupted))
     assert result.fidelity == 12
     assert 0.01 < result.spike_rate < 0.9
-    assert cut.read_bytes() == whole.read_bytes()
+    assert cut.read_bytes() == uninterrupted.read_bytes()
 
 
 def test_a_child_that_cannot_begin_is_a_fault_of_the_setup(
