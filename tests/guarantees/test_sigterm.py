@@ -41,7 +41,7 @@ direction = "maximize"
 LIMIT_s = 30.0  # to release a trial; a second when the machine is idle
 
 
-class TermFolder:
+class StudyFolder:
     """A folder with the study in a store, and the command to work in it."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +93,7 @@ class TermFolder:
 
 @pytest.fixture
 def place(tmp_path):
-    return TermFolder(tmp_path / "asked")
+    return StudyFolder(tmp_path / "asked")
 
 
 def test_terminated_once(place, tmp_path):
@@ -105,7 +105,7 @@ def test_terminated_once(place, tmp_path):
     assert len(place.checkpoints()) == 1
     place.finish()
     assert place.trained() == ("reported", ["released", "won"])
-    uninterrupted = TermFolder(tmp_path / "whole")
+    uninterrupted = StudyFolder(tmp_path / "whole")
     uninterrupted.finish()
     assert place.result() == uninterrupted.result()
     assert 0.01 < uninterrupted.result()["spike_rate"] < 0.9

@@ -474,7 +474,7 @@ def test_earlier_tables_of_optuna_are_brought_up_to_date(store_url, opened):
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         (("UPDATE version_info SET library_version = '4.9.0'",), r"Optuna 4\.9\.0"),
         (("UPDATE version_info SET library_version = '3.0.0rc1'",), r"Optuna 3\.0\.0rc1"),
