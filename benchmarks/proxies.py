@@ -7,23 +7,22 @@ The table is SpikeNAS-Bench's CIFAR-10 part as CSV: a row a cell, columns e01 ..
 of the preset `bench-threshold`, `test` (accuracy in per cent after 100 epochs) and `n_epochs`;
 the data set is its authors' (IEEE TAI 2025). Networks trained for another number of epochs, and
 cells without a path, are left out. Images are those of `train/<class>/*.jpg|png` in a zip file;
-without one they are noise.
+without such a file they are noise.
 
 The sample is drawn among genotypes, where simple cells are many, or with `--distinct` among
 functions, which is harder. `--part` takes those of one half of the functions (by the hash
 of a cell's canonical form): `threshold_depth` was chosen on the half `chosen`, never on `held-out`.
 `a+b` is the mean of the ranks by a and by b within the sample. `--whole` builds dead edges too, as
 SNASNet's code runs them. Intervals are of a bootstrap over the sample. `recall_at_25`: share of the
-sample's best tenth that is kept where the quarter with the best scores is; ties are broken by a
-seeded die. `--ceiling`: how far networks of one function, trained several times, agree in rank; the
-root of it is the rank correlation that a perfect proxy would have.
+sample's best tenth among the quarter with the best scores; ties are broken at random by a seed.
+`--ceiling`: how far networks of one function, trained several times, agree in rank; the root of it
+is the rank correlation that a perfect proxy would have.
 """
 
 import argparse
 import csv
 import hashlib
 import io
-import json
 import math
 import time
 import zipfile
@@ -31,6 +30,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import harness
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,14 +68,15 @@ class Trained:
 
 
 def read_table(path: Path) -> list[Trained]:
+    """The connected cells of a CSV file that were trained for `EPOCHS`."""
     digits = PRESETS["bench-threshold"]
-    found = []
+    table = []
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             cell = Cell(tuple(digits[int(row[f"e{edge}"])] for edge in EDGE_NAMES))
             if row["n_epochs"] == EPOCHS and cell.connected:
-                found.append(Trained(cell, float(row["test"])))
-    return found
+                table.append(Trained(cell, float(row["test"])))
+    return table
 
 
 def distinct(table: list[Trained]) -> list[Trained]:
@@ -84,19 +85,19 @@ def distinct(table: list[Trained]) -> list[Trained]:
     for trained in table:
         functions[trained.cell.canonical()].append(trained)
     return [
-        Trained(found[0].cell, float(np.mean([trained.accuracy for trained in found])))
-        for found in functions.values()
+        Trained(alike[0].cell, float(np.mean([trained.accuracy for trained in alike])))
+        for alike in functions.values()
     ]
 
 
 def read_images(path: Path | None, count: int, seed: int) -> torch.Tensor:
     """Images [count, 3, 32, 32], scaled to mean 0 and deviation 1 in each channel."""
-    die = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if path is None:
-        return torch.from_numpy(die.normal(size=(count, 3, 32, 32))).float()
+        return torch.from_numpy(rng.normal(size=(count, 3, 32, 32))).float()
     with zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if n.startswith("train/") and "." in n)
-        chosen = [names[i] for i in die.choice(len(names), count, replace=False)]
+        chosen = [names[i] for i in rng.choice(len(names), count, replace=False)]
         opened = [Image.open(io.BytesIO(archive.read(name))).convert("RGB") for name in chosen]
     pixels = np.stack([np.asarray(image, dtype=np.float32) for image in opened])
     pixels = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
@@ -144,9 +145,12 @@ def recall(scores: Floats, truth: Floats, keep: float, seed: int) -> float:
 
 
 def interval(scores: Floats, truth: Floats, rounds: int, seed: int) -> tuple[float, float]:
-    """95 % of the rank correlations of cells drawn with replacement, where not all are alike."""
-    die, n = np.random.default_rng(seed), len(truth)
-    drawn = np.array([die.integers(n, size=n) for _ in range(rounds)])
+    """95 % interval of the rank correlation, by a bootstrap over the cells.
+
+    Draws in which all cells have the same rank are left out.
+    """
+    rng, n = np.random.default_rng(seed), len(truth)
+    drawn = np.array([rng.integers(n, size=n) for _ in range(rounds)])
     x, y = (rankdata(values[drawn], axis=1) - (n + 1) / 2 for values in (scores, truth))
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     varied = scale > 0
@@ -155,6 +159,7 @@ def interval(scores: Floats, truth: Floats, rounds: int, seed: int) -> tuple[flo
 
 
 def summary(scores: Floats, truth: Floats, seconds: Floats, seed: int) -> dict[str, float]:
+    """The figures of one proxy."""
     low, high = interval(scores, truth, 2000, seed)
     return {
         "spearman": float(spearmanr(scores, truth).statistic),
@@ -172,8 +177,8 @@ def ceiling(table: list[Trained]) -> dict[str, float]:
     functions = defaultdict(list)
     for trained, rank in zip(table, ranks, strict=True):
         functions[trained.cell.canonical()].append(rank)
-    repeated = [np.array(found) for found in functions.values() if len(found) > 1]
-    squares = sum(float(((found - found.mean()) ** 2).sum()) for found in repeated)
+    repeated = [np.array(alike) for alike in functions.values() if len(alike) > 1]
+    squares = sum(float(((alike - alike.mean()) ** 2).sum()) for alike in repeated)
     networks = sum(map(len, repeated))
     agreement = 1 - squares / (networks - len(repeated)) / float(ranks.var())
     return {
@@ -188,28 +193,46 @@ def ceiling(table: list[Trained]) -> dict[str, float]:
 def measure(
     names: list[str], sample: list[Trained], images: torch.Tensor, args: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    alone = list(dict.fromkeys(part for name in names for part in name.split("+")))
-    scores: dict[str, list[float]] = {name: [] for name in alone}
-    seconds: dict[str, list[float]] = {name: [] for name in alone}
+    """The figures of each proxy, and of each sum of proxies, on the sample."""
+    parts = list(dict.fromkeys(part for name in names for part in name.split("+")))
+    scores, seconds = scored(parts, sample, images, args)
+    truth, rows = np.array([trained.accuracy for trained in sample]), {}
+    for name in names:
+        ranks = np.mean([rankdata(scores[part]) for part in name.split("+")], axis=0)
+        spent = np.sum([seconds[part] for part in name.split("+")], axis=0)
+        rows[name] = summary(ranks, truth, spent, args.seed)
+    return rows
+
+
+def scored(
+    names: list[str], sample: list[Trained], images: torch.Tensor, args: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Scores and CPU seconds of each proxy on every cell of the sample."""
+    scores: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for trained in sample:
         network = network_of(trained.cell, args.channels, args.seed, args.whole)
-        for name in alone:
+        for name in names:
             start = time.process_time()
             scores[name].append(score(name, network, images).value)
             seconds[name].append(time.process_time() - start)
-    truth, found = np.array([trained.accuracy for trained in sample]), {}
-    for name in names:
-        parts = name.split("+")
-        ranks = np.mean([rankdata(scores[part]) for part in parts], axis=0)
-        spent = np.sum([seconds[part] for part in parts], axis=0)
-        found[name] = summary(ranks, truth, spent, args.seed)
-    return found
+    return scores, seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def lines(rows: dict[str, dict[str, float]]) -> list[str]:
+    """The figures for people."""
+    headings = ("proxy", "spearman [95 % interval]", "best tenth in 25 %", "in 50 %", "CPU s")
+    cells = []
+    for name, row in rows.items():
+        recalls = (f"{row[key]:.2f}" for key in ("recall_at_25", "recall_at_50"))
+        correlation = harness.span((row["spearman"], row["low"], row["high"]))
+        cells.append([name, correlation, *recalls, f"{row['cpu_s']:.5f}"])
+    return harness.table(headings, cells)
+
+
+def options() -> argparse.ArgumentParser:
+    """The options of this script."""
+    parser = harness.parser(__doc__)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="zip file; noise without")
     parser.add_argument("--proxies", default=",".join([*PROXIES, "hamming+convolutions"]))
@@ -221,33 +244,28 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="with dead edges")
     parser.add_argument("--ceiling", action="store_true", help="noise of the table, no proxies")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = (parser := options()).parse_args()
     if args.cells < 20:
         parser.error(f"--cells {args.cells}: at least 20 are needed for a best tenth and ranks")
     torch.set_num_threads(1)
     table = read_table(args.table)
     if args.ceiling:
-        print(json.dumps(ceiling(table), indent=2))
-        return
+        noise = ceiling(table)
+        return harness.show(noise, args.json, lambda: harness.pairs(noise))
     table = [trained for trained in table if args.part in ("all", trained.part)]
     table = distinct(table) if args.distinct else table
-    die = np.random.default_rng(args.seed)
-    sample = [table[i] for i in die.choice(len(table), args.cells, replace=False)]
+    rng = np.random.default_rng(args.seed)
+    sample = [table[i] for i in rng.choice(len(table), args.cells, replace=False)]
     images = read_images(args.images, BATCHES * args.batch, args.seed)
-    found = measure(args.proxies.split(","), sample, images, args)
-    if args.json:
-        print(json.dumps(found, indent=2))
-        return
+    rows = measure(args.proxies.split(","), sample, images, args)
     source = args.images.name if args.images else "noise"
     drawn = "functions" if args.distinct else "cells"
-    print(f"{args.cells} of {len(table)} {drawn} ({args.part}), {len(images)} images ({source})")
-    print(f"{'proxy':21s} spearman  95 % interval   best tenth kept in 25 / 50 %      CPU s")
-    for name, row in found.items():
-        print(
-            f"{name:21s} {row['spearman']:8.3f}  {row['low']:.3f} .. {row['high']:.3f}"
-            f"  {row['recall_at_25']:16.2f} / {row['recall_at_50']:.2f}  {row['cpu_s']:13.5f}"
-        )
+    title = f"{args.cells} of {len(table)} {drawn} ({args.part}), {len(images)} images ({source})"
+    harness.show(rows, args.json, lambda: [title, *lines(rows)])
 
 
 if __name__ == "__main__":

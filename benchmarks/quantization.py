@@ -6,20 +6,21 @@
 One fixed cell pair is trained on the digits by the recipe of studies/digits.toml and scored on
 validation images. `absmax` and `learned` (LSQ) train through their rounding; `after` rounds the
 network trained in float. Time ratios are medians over rounds in which every variant takes one
-step in turn. `int8` compares float32 sums with those from 8-bit products, which have to be equal.
+step in turn. `int8` compares float32 sums with those from 8-bit products, which must be equal.
 `--scoring` compares a study's two ways to measure an accuracy, `scoring = "fp32"` and `"int8"`,
 the making of the deployed network included, for networks of several widths after one epoch.
 """
 
 import argparse
-import json
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import harness
 import torch
+from digits_network import ARCHITECTURE, add_study
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -31,13 +32,8 @@ from nas_service.snn.int8 import Int8Convolution, in_int8, reason_against
 from nas_service.snn.network import Network
 from nas_service.snn.quantization import Granularity, Rounding, matrix_of, quantize
 from nas_service.snn.training import accuracy, firing_rate, fit, recalibrate
-from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import Cell
 from nas_service.study.loading import load_spec
 
-STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
-CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
-ARCHITECTURE = Architecture((CELL, CELL), 16, head_pool=1, hidden=96, time_steps=3, weight_bits=8)
 GRIDS: tuple[Granularity, ...] = ("channel", "tensor")
 BITS = (8, 4, 3, 2)
 TRAINED = [Rounding(b, per) for b in BITS for per in GRIDS]
@@ -52,10 +48,10 @@ SPIKES = 0.1  # share of inputs that spike, in the comparison of sums
 Labelled = tuple[Tensor, Tensor]
 
 
-def build(bench: Evaluator, rounding: Rounding | None, seed: int) -> Network:
+def build(evaluator: Evaluator, rounding: Rounding | None, seed: int) -> Network:
     """The network under a rounding, or in float."""
     torch.manual_seed(seed)
-    network = Network(ARCHITECTURE, bench.images.source.task)
+    network = Network(ARCHITECTURE, evaluator.images.source.task)
     for block in network.blocks().values():
         matrix = matrix_of(block)
         if rounding is None:
@@ -66,10 +62,12 @@ def build(bench: Evaluator, rounding: Rounding | None, seed: int) -> Network:
 
 
 def everywhere(network: Network, rounding: Rounding) -> Network:
+    """The trained network with every block rounded."""
     return quantize_after(network, dict.fromkeys(network.blocks(), rounding))
 
 
 def name_of(rounding: Rounding | None) -> str:
+    """How a rounding is called in the results."""
     if rounding is None:
         return "float"
     after = " after" if rounding.mode == "ptq" else ""
@@ -77,23 +75,28 @@ def name_of(rounding: Rounding | None) -> str:
 
 
 def accuracies(
-    bench: Evaluator, train: Labelled, held_out: Labelled, seed: int
+    evaluator: Evaluator, train: Labelled, held_out: Labelled, seed: int
 ) -> dict[str, float]:
     """Validation accuracy of every variant from one seed."""
-    found = {}
+    scores, after = {}, {}
     for rounding in (None, *TRAINED):
-        network = build(bench, rounding, seed)
-        for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), seed):
-            pass
+        network = build(evaluator, rounding, seed)
+        fit_fully(network, evaluator, train, seed)
         assert 0.01 < firing_rate(network, held_out[0]) < 0.9
-        found[name_of(rounding)] = accuracy(network, ImageTensors(*held_out))
+        scores[name_of(rounding)] = accuracy(network, ImageTensors(*held_out))
         if rounding is None:
             after = {
                 name_of(r): accuracy(everywhere(network, r), ImageTensors(*held_out)) for r in AFTER
             }
         else:
-            assert accuracy(deployed(network), ImageTensors(*held_out)) == found[name_of(rounding)]
-    return found | after
+            assert accuracy(deployed(network), ImageTensors(*held_out)) == scores[name_of(rounding)]
+    return scores | after
+
+
+def fit_fully(network: Network, evaluator: Evaluator, train: Labelled, seed: int) -> None:
+    """Trains by the whole recipe of the study."""
+    for _ in fit(network, ImageTensors(*train), recipe_of(evaluator.spec), seed):
+        pass
 
 
 def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -101,17 +104,15 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 2):
         for name, call in calls.items():
-            start = time.process_time()
-            call()
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(harness.seconds(call))
     return {name: statistics.median(values[2:]) for name, values in seconds.items()}
 
 
-def step_ratios(bench: Evaluator, train: Labelled, rounds: int) -> dict[str, float]:
+def step_ratios(evaluator: Evaluator, train: Labelled, rounds: int) -> dict[str, float]:
     """Time of a training step over that of the float network."""
     calls = {}
     for rounding in (None, *TRAINED, Rounding(4, step_size="mse", mode="ptq")):
-        network = build(bench, rounding, seed=0).train()
+        network = build(evaluator, rounding, seed=0).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         calls[name_of(rounding)] = lambda n=network, o=optimizer: step(n, o, train)
     seconds = medians(calls, rounds)
@@ -119,6 +120,7 @@ def step_ratios(bench: Evaluator, train: Labelled, rounds: int) -> dict[str, flo
 
 
 def step(network: nn.Module, optimizer: torch.optim.Optimizer, train: Labelled) -> None:
+    """One training step on the first 64 images."""
     images, labels = (x[:64] for x in train)
     loss = nn.functional.cross_entropy(network(images), labels)
     optimizer.zero_grad()
@@ -141,11 +143,12 @@ def sums_in_int8(channels: int, side: int, rounds: int) -> float:
     return seconds["float"] / seconds["int8"]
 
 
-def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, rounds: int) -> float:
+def scoring_in_int8(
+    evaluator: Evaluator, train: Labelled, held_out: Labelled, rounds: int
+) -> float:
     """Time to score the trained network over that of its deployed twin on bytes."""
-    network = build(bench, Rounding(8), seed=0)
-    for _ in fit(network, ImageTensors(*train), recipe_of(bench.spec), 0):
-        pass
+    network = build(evaluator, Rounding(8), seed=0)
+    fit_fully(network, evaluator, train, 0)
     twin = deployed(network)
     other = in_int8(twin)
     with torch.inference_mode():
@@ -158,18 +161,12 @@ def scoring_in_int8(bench: Evaluator, train: Labelled, held_out: Labelled, round
     return seconds["float"] / seconds["int8"]
 
 
-def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
+def scorings(evaluator: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
     """By channels of the first cell: times faster in int8, and the accuracies of both ways."""
-    found = {}
-    train, held_out = (
-        StoredImages(part) for part in (bench.images.data.train, bench.images.data.validation)
-    )
+    data, rows = evaluator.images.data, {}
+    train, held_out = StoredImages(data.train), StoredImages(data.validation)
     for width in WIDTHS:
-        torch.manual_seed(0)
-        network = Network(replace(ARCHITECTURE, channels=width), bench.images.source.task)
-        for _ in fit(network, train, recipe_of(bench.spec), 0, until=1):
-            pass
-        recalibrate(network, train, bench.spec.training.batch_size)
+        network = after_one_epoch(evaluator, train, width)
         ways: dict[str, Callable[[], float]] = {
             "fp32": lambda n=network: accuracy(n, held_out),
             "deployed": lambda n=network: accuracy(deployed(n), held_out),
@@ -177,79 +174,85 @@ def scorings(bench: Evaluator, rounds: int) -> dict[str, dict[str, float]]:
         }
         seconds, shares = medians(ways, rounds), {name: way() for name, way in ways.items()}
         assert shares["deployed"] == shares["int8"]
-        found[str(width)] = {
+        rows[str(width)] = {
             "int8_faster": seconds["fp32"] / seconds["int8"],
             "deployed_faster": seconds["fp32"] / seconds["deployed"],
             "fp32_s": seconds["fp32"],
             "fp32_accuracy": shares["fp32"],
             "int8_accuracy": shares["int8"],
-            "firing_rate": firing_rate(
-                network, batch(bench.images.data.validation, slice(None))[0]
-            ),
+            "firing_rate": firing_rate(network, batch(data.validation, slice(None))[0]),
         }
-    return found
+    return rows
 
 
-def scoring_table(found: dict[str, dict[str, float]]) -> str:
-    head = "channels   int8 faster   deployed in float faster   fp32 s   accuracy fp32, int8   rate"
-    rows = [
-        f"{width:>8s} {f['int8_faster']:13.2f} {f['deployed_faster']:26.2f} {f['fp32_s']:8.3f}"
-        f" {f['fp32_accuracy']:15.4f} {f['int8_accuracy']:.4f} {f['firing_rate']:7.3f}"
-        for width, f in found.items()
-    ]
-    return "\n".join([head, *rows])
+def after_one_epoch(evaluator: Evaluator, train: StoredImages, width: int) -> Network:
+    """A network of some channels, trained for one epoch and recalibrated."""
+    torch.manual_seed(0)
+    network = Network(replace(ARCHITECTURE, channels=width), evaluator.images.source.task)
+    for _ in fit(network, train, recipe_of(evaluator.spec), 0, until=1):
+        pass
+    recalibrate(network, train, evaluator.spec.training.batch_size)
+    return network
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scoring", action="store_true", help="only the two ways to score")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--study", type=Path, default=STUDY, help="recipe and split of the digits")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    bench = Evaluator.open(load_spec(args.study), Path())
-    if args.scoring:
-        found = scorings(bench, args.rounds)
-        print(json.dumps(found, indent=2) if args.json else scoring_table(found))
-        return
-    train, held_out = (
-        all_images(part) for part in (bench.images.data.train, bench.images.data.validation)
-    )
-    ratios = step_ratios(bench, train, args.rounds)
-    rows = [accuracies(bench, train, held_out, seed) for seed in range(args.seeds)]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+def scoring_lines(document: dict[str, dict[str, float]]) -> list[str]:
+    """The two ways to score, for people."""
+    headings = ["channels", *next(iter(document.values()))]
+    return harness.table(headings, [[c, *map(harness.rounded, row.values())]
+                                    for c, row in document.items()])  # fmt: skip
+
+
+def measure(evaluator: Evaluator, args: argparse.Namespace) -> dict[str, Any]:
+    """Accuracies by seed, step times, and times of int8 where the processor has it."""
+    data = evaluator.images.data
+    train, held_out = all_images(data.train), all_images(data.validation)
+    ratios = step_ratios(evaluator, train, args.rounds)
+    rows = [accuracies(evaluator, train, held_out, seed) for seed in range(args.seeds)]
     without, few = reason_against(), min(args.rounds, INT8_ROUNDS)
     sums = {} if without else {f"{c}x{s}x{s}": sums_in_int8(c, s, few) for c, s in SHAPES}
-    scoring = None if without else scoring_in_int8(bench, train, held_out, few)
-    document = {
-        "accuracy": columns,
+    return {
+        "accuracy": {name: [row[name] for row in rows] for name in rows[0]},
         "step_ratio": ratios,
         "rounds": args.rounds,
         "int8_sums": sums,
-        "int8_scoring": scoring,
+        "int8_scoring": None if without else scoring_in_int8(evaluator, train, held_out, few),
         "int8_reason_against": without,
         "cpu": torch.backends.cpu.get_cpu_capability(),
     }
-    print(json.dumps(document, indent=2) if args.json else table(document))
 
 
-def table(found: dict) -> str:  # type: ignore[type-arg]
-    lines = [f"{'':32s} accuracy: mean, least, most   step / float's"]
-    for name, values in found["accuracy"].items():
-        ratio = found["step_ratio"].get(name)
-        lines.append(
-            f"{name:32s} {statistics.fmean(values):14.4f} {min(values):.4f} {max(values):.4f}"
-            + (f" {ratio:16.3f}" if ratio else "")
-        )
-    seeds = len(found["accuracy"]["float"])
-    lines.append(f"{seeds} seeds, medians of {found['rounds']} rounds, CPU {found['cpu']}")
-    if found["int8_reason_against"]:
-        return "\n".join([*lines, f"int8: {found['int8_reason_against']}"])
-    lines.append("int8 over float32, times faster: 3x3 convolutions of spikes")
-    lines += [f"  {shape:12s} {gain:.2f}" for shape, gain in found["int8_sums"].items()]
-    return "\n".join([*lines, f"  scoring the digits network: {found['int8_scoring']:.2f}"])
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people."""
+    ratios, rows = document["step_ratio"], []
+    for name, values in document["accuracy"].items():
+        ratio = f"{ratios[name]:.3f}" if name in ratios else ""
+        rows.append([name, harness.median(values, 4), ratio])
+    seeds = len(document["accuracy"]["float"])
+    title = f"{seeds} seeds, medians of {document['rounds']} rounds, CPU {document['cpu']}"
+    headings = ("", "accuracy [least .. most]", "step / float's")
+    return [title, *harness.table(headings, rows), "", *int8_lines(document)]
+
+
+def int8_lines(document: dict[str, Any]) -> list[str]:
+    """Times of int8, or why there are none."""
+    if document["int8_reason_against"]:
+        return [f"int8: {document['int8_reason_against']}"]
+    gains = {**document["int8_sums"], "scoring the digits network": document["int8_scoring"]}
+    return ["int8 over float32, times faster: 3x3 convolutions of spikes", *harness.pairs(gains)]
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--scoring", action="store_true", help="only the two ways to score")
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=25)
+    add_study(options)
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    evaluator = Evaluator.open(load_spec(args.study), Path())
+    show: Callable[[dict[str, Any]], list[str]] = scoring_lines if args.scoring else lines
+    document = scorings(evaluator, args.rounds) if args.scoring else measure(evaluator, args)
+    harness.show(document, args.json, lambda: show(document))
 
 
 if __name__ == "__main__":

@@ -12,21 +12,21 @@ wins. Batch norms see each time step by itself, weights are one set for each edg
   fire once; one product a kernel; what first cells have in common is computed once.
 
 Both score the same member of each function. `same_winner` compares them where both were run: on
-the timed samples and on our best ten functions. Maps are many megabytes: run it with the
-environment of the service's workers (`WORKER_ENVIRONMENT` in nas_service/child), where the
-allocator keeps freed memory.
+the timed samples and on our best ten functions. Maps are many megabytes: for figures, run it with
+the environment of the service's workers (`WORKER_ENVIRONMENT` in
+nas_service/worker/training_process/client.py), where the allocator keeps freed memory.
 """
 
-import argparse
 import itertools
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import harness
 import numpy as np
 import torch
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState
@@ -53,12 +53,12 @@ EVERYWHERE = Cell(("skip",) * len(EDGES))
 
 def draw(samples: int, seed: int) -> list[Cell]:
     """Cells as SNASNet samples them, dead edges zeroized."""
-    die, found = np.random.default_rng(seed), []
-    while len(found) < samples:
-        cell = Cell(tuple(NAMES[i] for i in die.integers(len(NAMES), size=len(EDGES))))
+    rng, cells = np.random.default_rng(seed), []
+    while len(cells) < samples:
+        cell = Cell(tuple(NAMES[i] for i in rng.integers(len(NAMES), size=len(EDGES))))
         if cell.operations[EDGES.index((0, OUTPUT))] != "zeroize":
-            found.append(cell.live())
-    return found
+            cells.append(cell.live())
+    return cells
 
 
 class Weights(nn.Module):
@@ -134,7 +134,7 @@ def two_products(codes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Signal:
     """A map [T*B, C, H, W] and the sum of all kernels on the way to it, with their number."""
 
     value: Tensor
@@ -148,33 +148,33 @@ def search(
     """Cells and their scores, in an order in which neighbours have most in common."""
     firsts = [Walk(weights.edges[0], folded(weights, images)) for images in batches]
     for cell in sorted(cells, key=lambda c: [c.operations[e] for e in WALK]):
-        found = [log_determinant(folded_kernel(weights, cell, first)) for first in firsts]
-        yield cell, statistics.fmean(found)
+        scores = [log_determinant(folded_kernel(weights, cell, first)) for first in firsts]
+        yield cell, statistics.fmean(scores)
 
 
 WALK = tuple(EDGES.index(edge) for edge in ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)))
 
 
-def folded(weights: Weights, images: Tensor) -> Seen:
+def folded(weights: Weights, images: Tensor) -> Signal:
     """The input of the first cell."""
-    return Seen(torch.cat([weights.around.stem(images)] * TIME_STEPS))
+    return Signal(torch.cat([weights.around.stem(images)] * TIME_STEPS))
 
 
 def folded_kernel(weights: Weights, cell: Cell, first: "Walk") -> Tensor:
     around = weights.around
-    seen = through(around.body[1], first.output(cell))
-    seen = Walk(weights.edges[1], seen).output(cell)
-    seen = through(around.readout, through(around.hidden, seen))
-    return torch.as_tensor(seen.kernel) / (seen.layers * TIME_STEPS)
+    signal = through(around.body[1], first.output(cell))
+    signal = Walk(weights.edges[1], signal).output(cell)
+    signal = through(around.readout, through(around.hidden, signal))
+    return torch.as_tensor(signal.kernel) / (signal.layers * TIME_STEPS)
 
 
-def through(block: nn.Sequential, seen: Seen) -> Seen:
+def through(block: nn.Sequential, signal: Signal) -> Signal:
     """A block of modules with one layer of neurons."""
     parts = list(block)
     at = next(n for n, part in enumerate(parts) if isinstance(part, LIF))
-    spikes = nn.Sequential(*parts[: at + 1])(seen.value)
-    kernel = seen.kernel + one_product(spikes)
-    return Seen(nn.Sequential(*parts[at + 1 :])(spikes), kernel, seen.layers + 1)
+    spikes = nn.Sequential(*parts[: at + 1])(signal.value)
+    kernel = signal.kernel + one_product(spikes)
+    return Signal(nn.Sequential(*parts[at + 1 :])(spikes), kernel, signal.layers + 1)
 
 
 def one_product(spikes: Tensor) -> Tensor:
@@ -190,13 +190,13 @@ class Walk:
     """A cell over one input. What an edge sends is kept while the operations before it stay."""
 
     edges: nn.ModuleDict
-    entry: Seen
+    entry: Signal
     # by edge: the operations before it, and what it sends by the operation it carries
     sent: dict[int, tuple[tuple[str, ...], dict[str, Tensor]]] = field(default_factory=dict)
     # by node: the operations before it, its spikes and their kernels
     fired: dict[int, tuple[tuple[str, ...], Tensor, Tensor]] = field(default_factory=dict)
 
-    def output(self, cell: Cell) -> Seen:
+    def output(self, cell: Cell) -> Signal:
         """Node 3, with the kernels of the cell's layers; every edge of `cell` is live."""
         nodes: list[Tensor | None] = [self.entry.value, None, None, None]
         kernel, layers = self.entry.kernel, self.entry.layers
@@ -209,7 +209,7 @@ class Walk:
             nodes[target] = value if nodes[target] is None else nodes[target] + value
             if OPERATIONS[name].weighted:
                 kernel, layers = kernel + self.fired[source][2], layers + 1
-        return Seen(nodes[OUTPUT], kernel, layers)
+        return Signal(nodes[OUTPUT], kernel, layers)
 
     def _send(self, at: int, name: str, before: tuple[str, ...], x: Tensor) -> Tensor:
         """What edge `at` sends when it carries `name` and reads x, made by `before`."""
@@ -223,7 +223,7 @@ class Walk:
         return values[name]
 
     def _spikes(self, node: int, lif: LIF, before: tuple[str, ...], x: Tensor) -> Tensor:
-        """What the neurons behind a node answer: they are alike on all its edges."""
+        """Spikes of the neurons that read a node: they are alike on all its edges."""
         if node not in self.fired or self.fired[node][0] != before:
             spikes = lif(x)
             self.fired[node] = before, spikes, one_product(spikes)
@@ -239,44 +239,40 @@ def upstream(cell: Cell, node: int) -> tuple[str, ...]:
 # --- both ------------------------------------------------------------------------------------
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 @torch.no_grad()
-def compare(samples: list[Cell], channels: int, images: Tensor, timed: int, seed: int) -> dict:
+def compare(
+    samples: list[Cell], channels: int, images: Tensor, timed: int, seed: int
+) -> dict[str, Any]:
+    """Both ways over the samples: CPU seconds, and whether the same cell wins."""
     ours = Weights(channels, seed).to(memory_format=torch.channels_last)
-    naive = Weights(channels, seed, time_steps=1)  # it sees one after the other
+    naive = Weights(channels, seed, time_steps=1)  # it runs one time step after the other
     batches = list(images.chunk(BATCHES))
     start = time.process_time()
-    member = {}
+    member: dict[str, Cell] = {}
     for cell in samples:
         member.setdefault(cell.canonical(), cell)
     spent = time.process_time() - start
-    die = np.random.default_rng(seed)
-    chosen = [member[samples[i].canonical()] for i in die.choice(len(samples), timed)]
-    scores, theirs, taken = {}, {}, []
-    found = search(ours, list(member.values()), batches)
+    rng = np.random.default_rng(seed)
+    chosen = [member[samples[i].canonical()] for i in rng.choice(len(samples), timed)]
+    scores, naive_scores, taken = {}, {}, []
+    results = search(ours, list(member.values()), batches)
     pause = max(1, len(member) // timed)
 
     def score_naively(cell: Cell) -> None:
-        theirs[cell] = naive_score(naive, cell, batches)
+        naive_scores[cell] = naive_score(naive, cell, batches)
 
     for n in itertools.count():
         start = time.process_time()
-        scored = next(found, None)
+        scored = next(results, None)
         spent += time.process_time() - start
         if scored is None:
             break
         scores[scored[0]] = scored[1]
         if n % pause == 0 and len(taken) < timed:
-            taken.append(seconds(partial(score_naively, chosen[len(taken)])))
-    best = sorted(scores, key=scores.get)[-10:]
+            taken.append(harness.seconds(partial(score_naively, chosen[len(taken)])))
+    best = sorted(scores, key=lambda cell: scores[cell])[-10:]
     for cell in best:
         score_naively(cell)
-    both = {cell: scores[cell] for cell in theirs}
     return {
         "samples": len(samples),
         "functions": len(member),
@@ -284,34 +280,42 @@ def compare(samples: list[Cell], channels: int, images: Tensor, timed: int, seed
         "naive_cpu_s_per_sample": statistics.fmean(taken),
         "naive_samples_timed": len(taken),
         "speedup": statistics.fmean(taken) * len(samples) / spent,
-        "same_winner": max(theirs, key=theirs.get) == max(both, key=both.get),
-        "winner": max(scores, key=scores.get).operations,
-        "lead": scores[best[-1]] - scores[best[-2]],
-        "largest_difference": max(abs(theirs[cell] - scores[cell]) for cell in theirs),
+        **agreement(scores, naive_scores, best),
     }
 
 
+def agreement(
+    scores: dict[Cell, float], naive_scores: dict[Cell, float], best: list[Cell]
+) -> dict[str, Any]:
+    """Whether both ways choose the same cell of those that both scored, and how they differ."""
+    both = {cell: scores[cell] for cell in naive_scores}
+    return {
+        "same_winner": winner(naive_scores) == winner(both),
+        "winner": winner(scores).operations,
+        "lead": scores[best[-1]] - scores[best[-2]],
+        "largest_difference": max(abs(naive_scores[cell] - both[cell]) for cell in both),
+    }
+
+
+def winner(scores: dict[Cell, float]) -> Cell:
+    """The cell with the highest score."""
+    return max(scores, key=lambda cell: scores[cell])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--timed", type=int, default=40, help="samples scored naively")
-    parser.add_argument("--images", type=Path, help="zip file; noise without")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    options = harness.parser(__doc__)
+    options.add_argument("--samples", type=int, default=5000)
+    options.add_argument("--channels", type=int, default=16)
+    options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--timed", type=int, default=40, help="samples scored naively")
+    options.add_argument("--images", type=Path, help="zip file; noise without")
+    options.add_argument("--seed", type=int, default=0)
+    args = options.parse_args()
     torch.set_num_threads(1)
     images = read_images(args.images, BATCHES * args.batch, args.seed)
     samples = draw(args.samples, args.seed)
-    found = compare(samples, args.channels, images, args.timed, args.seed)
-    if args.json:
-        print(json.dumps(found, indent=2))
-        return
-    for key, value in found.items():
-        print(f"{key:24s} {value:.4g}" if isinstance(value, float) else f"{key:24s} {value}")
+    document = compare(samples, args.channels, images, args.timed, args.seed)
+    harness.show(document, args.json, lambda: harness.pairs(document))
 
 
 if __name__ == "__main__":

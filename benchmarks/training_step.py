@@ -7,7 +7,7 @@ pool, three at 16->32, 32, 32, each with batch norm and neurons; SGD. Peers: Nor
 step, SpikingJelly in multi-step mode, and the same convolutions with ReLU at batch T*B. Ours: time
 folded, channels_last, the stem once, batch norm and scan fused, convolutions by their spikes
 (`ours_dense`: without that), all by the parts of nas_service. Convolving by spikes gains the more
-the fewer there are, so the firing rates stand beside the figures.
+the fewer there are, so the firing rates are printed too.
 
 All in one process on one thread, one round after the other; medians of process CPU time (of
 time on the clock for a GPU). Peers run fp32 in every ratio, also in those under `bf16`, where ours
@@ -15,15 +15,14 @@ runs bf16 if the processor has it (`native`), else fp32.
 """
 
 import argparse
-import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
+import harness
 import norse.torch as norse
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
@@ -40,11 +39,10 @@ from nas_service.snn.neurons import (
 from nas_service.snn.operations import BN_MOMENTUM
 from nas_service.snn.precision import autocast, native_bf16
 from nas_service.snn.quantization import Rounding, quantize
-from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 B, T, SIDE, CLASSES, BITS = 32, 5, 32, 10, 8
 CONVOLUTIONS = ((3, 16), (16, 16), (16, 16), (16, 16), (16, 32), (32, 32), (32, 32))
-POOLED = 4  # the convolution in front of which the map is halved
+POOLED = 4  # the convolution before which the map is halved
 WARM_UP = 24  # steps before timing: the batch norms have seen data, so the networks fire
 SLOW_ROUNDS = 3  # of bf16 where the processor has no instructions for it
 
@@ -67,12 +65,12 @@ def rounded(c_in: int, c_out: int) -> nn.Module:
 def stack(
     activation: Callable[[int, bool], nn.Module], convolution: Convolution = dense
 ) -> list[nn.Module]:
-    """Convolutions with what `activation(channels, first)` puts behind them."""
-    found: list[nn.Module] = []
+    """Convolutions, each followed by `activation(channels, first)`."""
+    layers: list[nn.Module] = []
     for k, (c_in, c_out) in enumerate(CONVOLUTIONS):
-        found += [nn.AvgPool2d(2)] if k == POOLED else []
-        found += [convolution(c_in, c_out), activation(c_out, k == 0)]
-    return found
+        layers += [nn.AvgPool2d(2)] if k == POOLED else []
+        layers += [convolution(c_in, c_out), activation(c_out, k == 0)]
+    return layers
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -147,7 +145,7 @@ def spikingjelly() -> nn.Module:
 
 
 class Contender:
-    """A network in training, with all that a step needs."""
+    """A network, its optimizer and a batch of images."""
 
     def __init__(
         self,
@@ -167,9 +165,9 @@ class Contender:
 
     def scores(self) -> Tensor:
         with self.arithmetic():
-            found: Tensor = self.network(self.images)
+            scores: Tensor = self.network(self.images)
         functional.reset_net(self.network)
-        return found.float()
+        return scores.float()
 
     def train(self) -> None:
         self.network.train()
@@ -185,11 +183,12 @@ class Contender:
     def seconds(self, step: Callable[[], None]) -> float:
         gpu = self.device.type == "cuda"
         clock = time.perf_counter if gpu else time.process_time
-        start = clock()
+        return harness.seconds(partial(self._finish, step) if gpu else step, clock)
+
+    @staticmethod
+    def _finish(step: Callable[[], None]) -> None:
         step()
-        if gpu:
-            torch.cuda.synchronize()
-        return clock() - start
+        torch.cuda.synchronize()
 
     @contextmanager
     def firing(self) -> Iterator[list[float]]:
@@ -266,61 +265,72 @@ def ratios(s: Figures, suffix: str = "") -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=B)
-    parser.add_argument("--side", type=int, default=SIDE, help="pixels")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    if any(os.environ.get(k) != v for k, v in WORKER_ENVIRONMENT.items()):  # as workers run
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WORKER_ENVIRONMENT})  # noqa: S606
-    torch.set_num_threads(1)
-    device = torch.device(args.device)
-    bf16 = native_bf16(device.type)
-    entrants = contenders(device, (args.batch, 3, args.side, args.side))
-    slow = set() if bf16 else {"ann_cl_bf16"}
+def warm_all(entrants: dict[str, Contender]) -> dict[str, list[float]]:
+    """Trains all until they fire; firing rates of those that spike. bf16 takes the fp32 weights."""
     rates = {}
     for name, one in entrants.items():
         if name.endswith("_bf16"):
             twin = entrants[name.removesuffix("_bf16")]
             one.network.load_state_dict(twin.network.state_dict())
         rates[name] = warm(one, 0 if name.endswith("_bf16") else WARM_UP)
-    seconds = measure(entrants, args.rounds, slow)
-    found = {
+    return {name: ends for name, ends in rates.items() if ends}
+
+
+def compare(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of all contenders, ratios to ours, and firing rates."""
+    device = torch.device(args.device)
+    bf16 = native_bf16(device.type)
+    entrants = contenders(device, (args.batch, 3, args.side, args.side))
+    rates = warm_all(entrants)
+    seconds = measure(entrants, args.rounds, set() if bf16 else {"ann_cl_bf16"})
+    return {
         **ratios(seconds),
         "bf16": {**ratios(seconds, "_bf16"), "native": bf16},
         "seconds": seconds,
-        "firing_rates": {name: span for name, span in rates.items() if span},
+        "firing_rates": rates,
         "rounds": args.rounds,
         "batch": args.batch,
         "side": args.side,
         "backend": backend_name(args.device),
     }
-    print(json.dumps(found, indent=2) if args.json else table(found))
 
 
-def table(found: dict[str, object]) -> str:
-    s, rates = found["seconds"], found["firing_rates"]
-    lines = ["                train ms  x Norse  / ANN  infer ms  x Norse  firing rates"]
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people."""
+    s, rates, rows = document["seconds"], document["firing_rates"], []
     for name, x in s.items():
-        span = "{:.2f} .. {:.2f}".format(*rates[name]) if name in rates else "-"
-        lines.append(
-            f"{name:15s} {1e3 * x['train']:8.1f} {s['norse']['train'] / x['train']:8.2f}"
-            f" {x['train'] / s['ann_cl']['train']:6.2f} {1e3 * x['infer']:9.1f}"
-            f" {s['norse']['infer'] / x['infer']:8.2f}  {span}"
+        ends = "{:.2f} .. {:.2f}".format(*rates[name]) if name in rates else "-"
+        train = (
+            1e3 * x["train"],
+            s["norse"]["train"] / x["train"],
+            x["train"] / s["ann_cl"]["train"],
         )
-    lines.append(
-        f"QAT overhead {found['qat_overhead']:.2f}; neurons by {found['backend']!r}; "
-        f"medians of {found['rounds']} rounds, one thread, B={found['batch']}, {found['side']} px"
-    )
-    if not found["bf16"]["native"]:
-        lines.append(
+        infer = 1e3 * x["infer"], s["norse"]["infer"] / x["infer"]
+        rows.append([name, *(f"{figure:.2f}" for figure in (*train, *infer)), ends])
+    headings = ("", "train ms", "x Norse", "/ ANN", "infer ms", "x Norse", "firing rates")
+    notes = [
+        "medians of {rounds} rounds, one thread, B={batch}, {side} px; neurons by {backend!r}; "
+        "QAT overhead {qat_overhead:.2f}".format_map(document)
+    ]
+    if not document["bf16"]["native"]:
+        notes.append(
             "this processor has no instructions for bf16: ours runs fp32 instead, "
             f"ann_cl_bf16 is emulated ({SLOW_ROUNDS} rounds)"
         )
-    return "\n".join(lines)
+    return [*harness.table(headings, rows), *notes]
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--batch", type=int, default=B)
+    options.add_argument("--side", type=int, default=SIDE, help="pixels")
+    options.add_argument("--device", default="cpu")
+    args = options.parse_args()
+    harness.use_worker_environment()
+    torch.set_num_threads(1)
+    document = compare(args)
+    harness.show(document, args.json, lambda: lines(document))
 
 
 if __name__ == "__main__":

@@ -449,7 +449,7 @@ def test_what_it_prints_holds_at_any_size(name, files, environment, tmp_path):
 
 
 def test_the_ceiling_of_a_table_is_a_correlation(files, environment, tmp_path):
-    arguments = ["--table", str(files["table"]), "--ceiling"]
+    arguments = ["--table", str(files["table"]), "--ceiling", "--json"]
     found = document(run("proxies.py", arguments, environment, tmp_path))
     assert 1 < found["repeated_functions"] < found["functions"]
     assert found["repeated_networks"] >= 2 * found["repeated_functions"]
