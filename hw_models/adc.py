@@ -16,6 +16,10 @@ SCRIPT_COMPARATORS = 15
 def check(figures: Figures, options: Options) -> None:
     """Check that the converter's model covers its bits.
 
+    Args:
+        figures: The chip's numbers; `adc_bits` are checked.
+        options: Which converter the chip has.
+
     Raises:
         ProfileError: The bits are outside of what the model was fitted to.
     """
@@ -27,7 +31,17 @@ def check(figures: Figures, options: Options) -> None:
 
 
 def energy_J(figures: Figures, options: Options) -> float:
-    """Energy of one conversion in J: 100 fF V^2 b + 1 aF V^2 4^b for `sar` (ZigZag-IMC)."""
+    """Energy of one conversion: 100 fF V^2 b + 1 aF V^2 4^b for `sar`.
+
+    Source of `sar`: ZigZag-IMC (Sun et al., ICCAD 2023).
+
+    Args:
+        figures: The chip's numbers in SI units.
+        options: Which converter the chip has.
+
+    Returns:
+        Energy in J.
+    """
     bits, levels = figures.adc_bits, float(2**figures.adc_bits)
     if options.adc == "flash":
         return figures.adc_energy_J * (levels - 1) / SCRIPT_COMPARATORS
@@ -37,7 +51,17 @@ def energy_J(figures: Figures, options: Options) -> float:
 
 
 def area_m2(figures: Figures, options: Options) -> float:
-    """Area of one converter in m2: 2^b 10^(1.206 - 0.0369 b) um2 for `sar` (ZigZag-IMC)."""
+    """Area of one converter: 2^b 10^(1.206 - 0.0369 b) um2 for `sar`.
+
+    Source of `sar`: ZigZag-IMC (Sun et al., ICCAD 2023).
+
+    Args:
+        figures: The chip's numbers in SI units.
+        options: Which converter the chip has.
+
+    Returns:
+        Area in m2.
+    """
     bits, levels = figures.adc_bits, float(2**figures.adc_bits)
     if options.adc == "flash":
         return figures.adc_area_m2 * (levels - 1) / SCRIPT_COMPARATORS
@@ -49,7 +73,17 @@ def area_m2(figures: Figures, options: Options) -> float:
 
 
 def delay_s(figures: Figures, options: Options) -> float:
-    """Time of one conversion in s; 0 where the clocks of a read already include it."""
+    """Time of one conversion: b (bit delay + row delay X) for `sar`, X the side of a crossbar.
+
+    Source of `sar`: ZigZag-IMC (Sun et al., ICCAD 2023).
+
+    Args:
+        figures: The chip's numbers in SI units.
+        options: Which converter the chip has.
+
+    Returns:
+        Time in s; 0 for the other converters, whose time the clocks of a read include.
+    """
     if options.adc == "sar":
         return figures.adc_bits * (
             figures.sar_bit_delay_s + figures.sar_row_delay_s * figures.crossbar_size

@@ -66,7 +66,15 @@ def tile_m2(chip: Chip) -> float:
 
 
 def pe_areas(chip: Chip, crossbars: Any) -> dict[str, Any]:
-    """Area in m2 of one PE with this number of crossbars, by component."""
+    """Area in m2 of one PE with this number of crossbars, by component.
+
+    Args:
+        chip: The chip.
+        crossbars: Crossbars of the PE: a number or an array.
+
+    Returns:
+        component -> area in m2, of the shape of `crossbars`.
+    """
     figures, defects = chip.figures, chip.defects
     converters = chip.converters_per_set * (1.0 if defects.adc_per_pe else crossbars)
     areas = {

@@ -112,8 +112,8 @@ def fit(
 def _requested(keys: Sequence[str], problem: "_Problem") -> list[str]:
     """The figures that the user names, each once; at most as many as there are numbers."""
     requested = [_fittable(key, problem.profile) for key in dict.fromkeys(keys)]
-    if given := sorted(problem.given & set(requested)):
-        raise CalibrationError(f"--fit {given[0]}: the measurements have a column that sets it")
+    if measured := sorted(problem.measured_figures & set(requested)):
+        raise CalibrationError(f"--fit {measured[0]}: the measurements have a column that sets it")
     if len(requested) > len(problem.places):
         raise CalibrationError(
             f"{len(requested)} figures to fit and {len(problem.places)} measured numbers: "
@@ -178,13 +178,15 @@ class _Problem:
         usable = [
             key
             for key, q in SCHEMA.items()
-            if q.unit in FITTED_UNITS and self.profile.values[key] and key not in self.given
+            if q.unit in FITTED_UNITS
+            and self.profile.values[key]
+            and key not in self.measured_figures
         ]
         return [key for key in usable if (self.predicted({key: 2.0}) != base).any()]
 
     @property
-    def given(self) -> set[str]:
-        """Figures that a measurement gives itself."""
+    def measured_figures(self) -> set[str]:
+        """Figures that a measurement states itself."""
         return {k for c in self.chips for k in SCHEMA if c.values[k] != self.profile.values[k]}
 
     def solve(self, keys: Sequence[str], kept: Sequence[str]) -> "_Solution":

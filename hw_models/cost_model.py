@@ -219,7 +219,15 @@ def resource_use(chip: Chip, workload: Workload) -> ResourceUse:
 
 
 def batch_resource_use(chip: Chip, layers: LayerTable) -> ResourceUse:
-    """As `resource_use`, of N workloads as arrays [N, L]: sums [N]."""
+    """What N workloads use of a chip, as `resource_use` for each.
+
+    Args:
+        chip: The chip; its prices are not read.
+        layers: The workloads as arrays [N, L].
+
+    Returns:
+        Sums [N].
+    """
     c = count_events(chip, layers)
     return _summed(c, batch_makespans(c))
 
@@ -251,7 +259,15 @@ def _summed(c: EventCounts, cycles: Any) -> ResourceUse:
 
 
 def area_m2(chip: Chip, use: ResourceUse) -> Any:
-    """Area in m2 of one workload, or of N workloads [N], on a chip."""
+    """Area of one or of N workloads on a chip.
+
+    Args:
+        chip: The chip.
+        use: Sums of one workload, or of N [N].
+
+    Returns:
+        Area in m2: a number or [N].
+    """
     return weighted_sum(use.areas, area_prices(chip, use.pe_crossbars))
 
 
@@ -279,7 +295,15 @@ def price(use: ResourceUse, area_m2: Any, prices: Prices) -> dict[str, Any]:
 
 
 def weighted_sum(counts: Table[str, Any], prices: Table[str, Any]) -> Any:
-    """Sum over components of counts times prices: [N], or [N, draws] for counts [N, 1]."""
+    """Sum over components of counts times prices.
+
+    Args:
+        counts: component -> number, [N], or [N, 1].
+        prices: component -> number, or [draws] of many chips; at least the components counted.
+
+    Returns:
+        A number or [N]; [N, draws] for counts [N, 1].
+    """
     if np.ndim(next(iter(counts.values()))) < 2:
         return sum(n * prices[name] for name, n in counts.items())
     return np.concatenate(list(counts.values()), -1) @ np.stack([prices[n] for n in counts])

@@ -78,14 +78,30 @@ def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
 
 
 def reads_per_vector(chip: Chip, layers: LayerTable) -> Any:
-    """Reads of the crossbars for one vector: one per input bit if bits come one by one."""
+    """Reads of the crossbars for one vector.
+
+    Args:
+        chip: The chip.
+        layers: Layers [..., L].
+
+    Returns:
+        One per input bit [..., L] where bits come one by one; otherwise 1.
+    """
     if chip.defects.wide_inputs or chip.has_dac:
         return 1.0
     return layers.input_bits
 
 
 def bits_per_read(chip: Chip, layers: LayerTable) -> Any:
-    """Bits of an input that one read takes: all of them with a DAC, otherwise 1."""
+    """Bits of an input that one read takes.
+
+    Args:
+        chip: The chip.
+        layers: Layers [..., L].
+
+    Returns:
+        All bits of the input [..., L] on a chip with DACs; otherwise 1.
+    """
     return layers.input_bits if chip.has_dac else 1.0
 
 

@@ -88,8 +88,8 @@ def _script_schedule(c: EventCounts) -> Schedule:
     """A layer starts when the one before it in the list has done its share (D10)."""
     shares = _script_cycles(c).tolist()
     starts = [0.0, *itertools.accumulate(shares[:-1])]
-    whole = (c.steps * c.step_cycles).tolist()
-    halts = [start + cycles for start, cycles in zip(starts, whole, strict=True)]
+    durations = (c.steps * c.step_cycles).tolist()
+    halts = [start + cycles for start, cycles in zip(starts, durations, strict=True)]
     return Schedule(starts, halts, shares, [0.0] * len(shares))
 
 

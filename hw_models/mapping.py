@@ -66,7 +66,16 @@ def tile(chip: Chip, layers: LayerTable) -> Tiling:
 
 
 def converted_sums(chip: Chip, layers: LayerTable, tiling: Tiling) -> Any:
-    """Analog sums converted for one output [..., L]: one per crossbar, or per PE (D4)."""
+    """Analog sums that are converted for one output: one per crossbar, or per PE (D4).
+
+    Args:
+        chip: The chip.
+        layers: Layers [..., L].
+        tiling: Where `tile` placed these layers.
+
+    Returns:
+        Counts [..., L].
+    """
     if not chip.defects.adc_per_pe:
         return tiling.row_tiles
     if chip.defects.one_kernel and chip.options.mapping == "kernel_split":

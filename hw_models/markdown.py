@@ -103,7 +103,12 @@ def _components(report: HardwareReport, name: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table with a left-aligned first column."""
+    """A Markdown table with a left-aligned first column.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells as text, row by row; `cell` escapes what would end one.
+    """
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -119,20 +119,45 @@ class Cells:
 
 
 def slices(bits: int, chip: Chip) -> int:
-    """Cells that hold the bits of one weight; a pair's sign needs no bit."""
+    """Cells that hold the bits of one weight; a pair's sign needs no bit.
+
+    Args:
+        bits: Bits of a weight.
+        chip: The chip.
+
+    Returns:
+        The number S of cells.
+    """
     magnitude = bits - 1 if chip.is_differential else bits
     return math.ceil(max(magnitude, 1) / chip.figures.bits_per_cell)
 
 
 def merge(bits: int, chip: Chip) -> Array:
-    """Value of each slice and column [S, D]: shifts, and the sign of a pair."""
+    """What one level of each cell of a weight is worth: 2^(b_cell s), and the sign of a pair.
+
+    Args:
+        bits: Bits of a weight.
+        chip: The chip.
+
+    Returns:
+        Values [S, D] of slices and columns, in steps of an integer weight; D is 2 for a
+        differential pair, else 1.
+    """
     shifts = 2.0 ** (chip.figures.bits_per_cell * np.arange(slices(bits, chip)))
     signs = [1.0, -1.0] if chip.is_differential else [1.0]
     return np.outer(shifts, signs)
 
 
 def tile_rows(rows: int, chip: Chip) -> int:
-    """Rows that are used of an array: a tall matrix is spread evenly."""
+    """Rows of an array that are used; a matrix too tall for one array is spread evenly.
+
+    Args:
+        rows: Rows of the matrix.
+        chip: The chip.
+
+    Returns:
+        ceil(rows / ceil(rows / X)), X the side of a crossbar.
+    """
     return math.ceil(rows / math.ceil(rows / chip.figures.crossbar_size))
 
 

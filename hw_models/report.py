@@ -180,9 +180,9 @@ def _breakdown(data: Any) -> Breakdown:
 
 def _mapping(data: Any) -> Mapping:
     columns = {f.name: data[f.name] for f in fields(Mapping)}
-    whole = ("crossbars", "pes", "lossless_adc_bits")
+    counts = ("crossbars", "pes", "lossless_adc_bits")
     checked: dict[str, Any] = {
-        name: tuple(_count(x) if name in whole else _share(x) for x in column)
+        name: tuple(_count(x) if name in counts else _share(x) for x in column)
         for name, column in columns.items()
     }
     return Mapping(**checked)

@@ -99,6 +99,13 @@ class Ensemble:
     def interval(self, workload: Workload, level: float = 0.9) -> dict[str, tuple[float, float]]:
         """Central interval of every metric that holds the share `level` of the draws.
 
+        Args:
+            workload: The layers of a network.
+            level: Share of the draws, between 0 and 1.
+
+        Returns:
+            metric -> (lower end, upper end), in the units a person reads.
+
         Raises:
             ProfileError: `level` is not between 0 and 1.
         """
@@ -110,11 +117,28 @@ class Ensemble:
         }
 
     def probability(self, workload: Workload, metric: str, at_most: float) -> float:
-        """Share of the draws in which a metric of the workload is at most `at_most`."""
+        """The probability that a metric keeps a budget.
+
+        Args:
+            workload: The layers of a network.
+            metric: Name of the metric.
+            at_most: The budget, in the unit a person reads.
+
+        Returns:
+            Share of the draws in which the metric is at most the budget, 0..1.
+        """
         return float((self.metrics(workload)[metric] <= at_most).mean())
 
     def bound(self, workload: Workload, metric: str, confidence: float) -> float:
         """The value that a metric stays below with this confidence.
+
+        Args:
+            workload: The layers of a network.
+            metric: Name of the metric.
+            confidence: Share of the draws in which the metric is at most the bound.
+
+        Returns:
+            The bound, in the unit a person reads.
 
         Raises:
             ProfileError: `confidence` is not between 0 and 1.

@@ -172,7 +172,12 @@ def _proxy(name: str) -> Metric:
 
 
 def hardware_metric(name: str, metric: HardwareMetric) -> Metric:
-    """The metric of an evaluation whose hardware report has it by this name."""
+    """The metric of an evaluation that its hardware report holds.
+
+    Args:
+        name: Name of the metric in the report.
+        metric: Its unit and the other facts that the cost model knows of it.
+    """
 
     def value(e: Evaluation) -> float:
         return float(e.hardware_metrics[name])
@@ -228,7 +233,12 @@ CONFIDENCE = "@"  # between a metric and the confidence of its bound
 
 
 def at_confidence(name: str, confidence: float) -> str:
-    """Name of the bound of a metric at a confidence: `metric@confidence`."""
+    """Name of the bound of a metric at a confidence: `metric@confidence`.
+
+    Args:
+        name: Name of the metric.
+        confidence: Probability that the bound holds, between 0 and 1.
+    """
     return f"{name}{CONFIDENCE}{confidence:g}"
 
 

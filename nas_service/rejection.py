@@ -25,7 +25,12 @@ class Rejection:
 
     @classmethod
     def too_large(cls, need_GiB: float, limit_GiB: float) -> "Rejection":
-        """Of a candidate whose training does not fit into memory."""
+        """Of a candidate whose training does not fit into memory.
+
+        Args:
+            need_GiB: What the training needs, estimated.
+            limit_GiB: What it may take.
+        """
         return cls((MEMORY,), f"training needs about {need_GiB:.3g} GiB of {limit_GiB:g}")
 
     @classmethod

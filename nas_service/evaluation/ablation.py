@@ -100,6 +100,10 @@ class Ablation:
 def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
     """The study without the settings of a search, its trainings ending after `epochs` epochs.
 
+    Args:
+        spec: The study.
+        epochs: Epochs to train; None for those of the study.
+
     Raises:
         SpecError: The recipe has no such epoch.
     """
@@ -125,8 +129,8 @@ def plan(evaluator: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> P
         SpecError: No architecture that was drawn keeps the budgets.
     """
     space = evaluator.workloads.space
-    asked = tuple(n for n in space.operations if OPERATIONS[n].carries)
-    holding: dict[str, list[Evaluation]] = {name: [] for name in asked}
+    operations = tuple(n for n in space.operations if OPERATIONS[n].carries)
+    holding: dict[str, list[Evaluation]] = {name: [] for name in operations}
     drawn = refused = 0
     for architecture in _draws(space, seed, draws):
         if all(len(held) == samples for held in holding.values()):
@@ -139,16 +143,18 @@ def plan(evaluator: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> P
                 holding[name].append(screened)
     if not any(holding.values()):
         raise SpecError(f"none of {drawn} architectures keeps the budgets: there is no sample")
-    pairs, redrawn, alone = [], 0, dict.fromkeys(asked, 0)
+    pairs, redrawn, alone = [], 0, dict.fromkeys(operations, 0)
     for name, held in holding.items():
         for number, sample in enumerate(held):
-            variant, tries = _variant(evaluator, sample, name, [seed, asked.index(name), number])
+            variant, tries = _variant(
+                evaluator, sample, name, [seed, operations.index(name), number]
+            )
             redrawn += tries
             if variant is None:
                 alone[name] += 1
             else:
                 pairs.append(Pair(name, sample, variant))
-    return Plan(tuple(pairs), asked, drawn, refused, redrawn, alone)
+    return Plan(tuple(pairs), operations, drawn, refused, redrawn, alone)
 
 
 def _draws(space: CellSpace, seed: int, count: int) -> Iterator[Architecture]:
@@ -173,7 +179,14 @@ def used(architecture: Architecture) -> tuple[str, ...]:
 def without(
     architecture: Architecture, dropped: str, space: CellSpace, rng: np.random.Generator
 ) -> Architecture:
-    """The architecture with another operation on every edge that carries the dropped one."""
+    """The architecture with another operation on every edge that carries the dropped one.
+
+    Args:
+        architecture: The sample.
+        dropped: Name of the operation to replace, in both directions.
+        space: The sample's space, whose states the replacements are drawn from.
+        rng: Source of the draws.
+    """
     others = [s for s in space.states if s.removeprefix(BACK) != dropped]
     cells = [
         Cell(
@@ -201,13 +214,29 @@ def _variant(
 
 
 def trained(evaluator: Evaluator, planned: Plan) -> Iterator[Evaluation]:
-    """Trains every distinct network of a plan; yields each evaluation."""
+    """Trains every distinct network of a plan.
+
+    Args:
+        evaluator: Trains and measures the networks.
+        planned: The plan.
+
+    Yields:
+        The evaluation of each network, after its training.
+    """
     for network in planned.networks:
         yield evaluator.train(network)
 
 
 def effects(planned: Plan, measured: dict[str, Evaluation]) -> tuple[Effect, ...]:
-    """The effect of each operation, from evaluations by digest."""
+    """The effect of each operation of a plan.
+
+    Args:
+        planned: The plan.
+        measured: Evaluations of all its networks, by digest of the architecture.
+
+    Returns:
+        One effect per operation, in the order of the plan.
+    """
     return tuple(
         _effect(name, [p for p in planned.pairs if p.operation == name], measured)
         for name in planned.operations
@@ -240,7 +269,15 @@ def _effect(name: str, pairs: list[Pair], measured: dict[str, Evaluation]) -> Ef
 def ablation(
     spec: StudySpec, planned: Plan, samples: int, seed: int, measured: list[Evaluation]
 ) -> Ablation:
-    """The effects of a plan whose networks are trained."""
+    """The effects of a plan whose networks are trained.
+
+    Args:
+        spec: The study, as `shortened` returned it.
+        planned: The plan.
+        samples: Samples that were to be drawn for each operation.
+        seed: Seed of the draws.
+        measured: Evaluations of all networks of the plan.
+    """
     by_digest = {e.architecture.digest: e for e in measured}
     return Ablation(
         spec.name,

@@ -181,8 +181,14 @@ class Evaluator:
         return evaluation.trained and evaluation.fidelity < self.spec.training.last
 
     def delete_checkpoint(self, measured: Evaluation, weights: Path) -> None:
-        """Deletes the checkpoint of a training that will not be continued; call it once the
-        result is stored."""
+        """Deletes the checkpoint of a training that will not be continued.
+
+        Call it once the result is stored.
+
+        Args:
+            measured: The candidate after its training.
+            weights: File of its weights.
+        """
         over = self.spec.training.last == self.spec.training.epochs
         if over or measured.outcome == "diverged":
             checkpoint_of(self.spec, self.data_digest, measured, weights).delete()
@@ -194,7 +200,12 @@ class Evaluator:
             return self._proxies(self.network(architecture), architecture)
 
     def test_accuracy(self, architecture: Architecture, weights: Path) -> float:
-        """Share of test images that a trained candidate classifies correctly, 0..1."""
+        """Share of test images that a trained candidate classifies correctly, 0..1.
+
+        Args:
+            architecture: The candidate.
+            weights: File of its trained weights.
+        """
         network = self.network(architecture)
         load_weights(network, weights)
         return self._accuracy(network, self.images.test(architecture.time_steps))

@@ -87,7 +87,15 @@ class Counted:
         return np.asarray(each[self.leaves].prod(-1))
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        """Codes of `count` uniform draws from the set, with replacement [count, P]."""
+        """Draws uniformly from the set, with replacement.
+
+        Args:
+            count: Number of draws.
+            rng: Source of the draws.
+
+        Returns:
+            Codes of the parameters [count, P].
+        """
         shares = self._weights / self._weights.sum(dtype=np.float64)
         at = rng.choice(len(shares), count, p=shares)
         cells = np.empty((count, self.leaves.shape[1]), dtype=np.intp)
@@ -97,22 +105,22 @@ class Counted:
         return _codes(self.budgets.workloads, cells, self.sizes[at])
 
     def batch(self, count: int, rng: np.random.Generator) -> CandidateBatch:
-        """The candidates of `draw`."""
+        """The candidates of `draw`, whose arguments it takes."""
         return batch_of_codes(self.budgets.workloads.space, self.draw(count, rng))
 
 
-def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
+def counted(budgets: Budgets, chosen_sizes: Ints | None = None) -> Counted | None:
     """Counts the candidates that keep the budgets on counted metrics.
 
     Args:
         budgets: The budgets, and the space.
-        given: Codes of the sizes to count, where not all [S, P'].
+        chosen_sizes: Codes of the sizes to count, where not all [S, P'].
 
     Returns:
         The set, or None where no counted metric has a budget or the space has too many classes.
     """
     space = budgets.workloads.space
-    names = [c.metric for c in _asked(budgets)]
+    names = [c.metric for c in _counted_budgets(budgets)]
     try:
         classes = Classes.of(budgets.workloads)
     except ValueError:
@@ -120,7 +128,7 @@ def counted(budgets: Budgets, given: Ints | None = None) -> Counted | None:
     if not names or math.prod(_sizes(budgets)) > LEAVES:
         return None
     every = itertools.product(*map(range, _sizes(budgets)))
-    sizes = np.array(list(every), dtype=np.intp) if given is None else given
+    sizes = np.array(list(every), dtype=np.intp) if chosen_sizes is None else chosen_sizes
     leaves = np.zeros((len(sizes), 0), dtype=np.intp)
     for _ in range(space.drawn_cells):
         kinds = len(classes.first)
@@ -139,12 +147,12 @@ def share_counted(budgets: Budgets) -> float:
     """Share of uniform draws that keep the budgets on counted metrics; 1 where there are none."""
     costed = budgets.costed(sample_batch(budgets.workloads.space, PROBED, 0))
     kept = costed.connected
-    for c in _asked(budgets):
+    for c in _counted_budgets(budgets):
         kept = kept & (c.violation(costed.metrics[c.measure]) <= 0)
-    return float(kept.mean()) if _asked(budgets) else 1.0
+    return float(kept.mean()) if _counted_budgets(budgets) else 1.0
 
 
-def _asked(budgets: Budgets) -> list[Constraint]:
+def _counted_budgets(budgets: Budgets) -> list[Constraint]:
     constraints = budgets.spec.constraints
     return [c for c in constraints if c.at_most and METRICS[c.metric].counts_operations]
 
@@ -172,7 +180,7 @@ def _within(budgets: Budgets, classes: Classes, leaves: Ints, sizes: Ints) -> ND
         part = slice(start, start + CHUNK)
         rows = batch_of_codes(space, _codes(budgets.workloads, cells[part], sizes[part]))
         metrics = budgets.costed(rows).metrics
-        for c in _asked(budgets):
+        for c in _counted_budgets(budgets):
             kept[part] &= c.violation(metrics[c.measure]) <= 0
     return kept
 

@@ -21,7 +21,16 @@ class StudyImages:
 
     @classmethod
     def open(cls, spec: StudySpec, folder: Path, source: Source | None = None) -> "StudyImages":
-        """Reads the data set from its folder; raises DataError where it is missing or damaged."""
+        """Reads a study's training and validation images.
+
+        Args:
+            spec: The study.
+            folder: Where the data sets are.
+            source: The study's data set, where it is open already.
+
+        Raises:
+            DataError: The data are missing or damaged.
+        """
         source, steps = source or source_of(spec.data), min(spec.space.time_steps)
         data = _split(spec, source, folder, steps)
         return cls(spec, source, folder, data, {steps: data})

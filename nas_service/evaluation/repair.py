@@ -70,9 +70,9 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
     moves = _moves(space.choices, start)
     draws = any(c.confidence is not None for c in budgets.spec.constraints)
     limit = WHOLE_DRAWN if draws else WHOLE
-    rows, whole = start[None], True
+    rows, exhaustive = start[None], True
     for _ in range(min(MOST, len(start))):
-        rows = _changed(rows, start, moves, whole)
+        rows = _changed(rows, start, moves, exhaustive)
         if not len(rows):
             return None
         costed = budgets.costed(batch_of_codes(space, rows))
@@ -80,8 +80,8 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
         if (excess <= 0).any():
             away = np.where(excess <= 0, np.abs(costed.work - own), np.inf)
             return _repair(budgets, start, rows[int(np.argmin(away))])
-        whole = whole and len(rows) == len(moves) and len(moves) ** 2 / 2 <= limit
-        if not whole:
+        exhaustive = exhaustive and len(rows) == len(moves) and len(moves) ** 2 / 2 <= limit
+        if not exhaustive:
             rows = rows[np.argsort(excess, kind="stable")[:BEAM]]
     return None
 
@@ -93,18 +93,18 @@ def _moves(choices: dict[str, tuple[Any, ...]], start: Codes) -> Codes:
     return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
 
-def _changed(rows: Codes, start: Codes, moves: Codes, whole: bool) -> Codes:
+def _changed(rows: Codes, start: Codes, moves: Codes, exhaustive: bool) -> Codes:
     """Rows with one more parameter changed, each once [N, P]."""
     parameters, values = moves.T
     allowed = rows[:, parameters] == start[parameters]
-    if whole:  # in ascending order of parameters each row is made once
+    if exhaustive:  # in ascending order of parameters each row is made once
         changed = rows != start
         last = np.where(changed.any(1), len(start) - 1 - np.argmax(changed[:, ::-1], 1), -1)
         allowed &= parameters > last[:, None]
     which, move = np.nonzero(allowed)
     changed_rows = rows[which]
     changed_rows[np.arange(len(which)), parameters[move]] = values[move]
-    return changed_rows if whole else np.unique(changed_rows, axis=0)
+    return changed_rows if exhaustive else np.unique(changed_rows, axis=0)
 
 
 def _repair(budgets: Budgets, start: Codes, row: Codes) -> Repair:

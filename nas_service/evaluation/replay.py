@@ -10,6 +10,10 @@ COMPARED = ("outcome", "accuracy", "spike_rate", "spike_rates")
 def replay(evaluator: Evaluator, recorded: Evaluation) -> Evaluation:
     """The candidate trained again with the recorded recipe and seed, to the recorded epoch.
 
+    Args:
+        evaluator: The evaluator of the recorded candidate's study.
+        recorded: The candidate as it was measured.
+
     Raises:
         StudyError: Nothing was trained, or the training began with weights of other candidates.
     """
@@ -27,13 +31,29 @@ def replay(evaluator: Evaluator, recorded: Evaluation) -> Evaluation:
 
 
 def differences(recorded: Evaluation, again: Evaluation) -> dict[str, tuple[object, object]]:
-    """Values that differ, by name: the recorded one and the new one."""
+    """What was measured differently.
+
+    Args:
+        recorded: The stored evaluation.
+        again: The evaluation of its replay.
+
+    Returns:
+        name -> (recorded value, new value), of those of COMPARED that differ.
+    """
     pairs = {name: (getattr(recorded, name), getattr(again, name)) for name in COMPARED}
     return {name: (was, now) for name, (was, now) in pairs.items() if was != now}
 
 
 def changed_versions(recorded: Evaluation, again: Evaluation) -> dict[str, tuple[str, str]]:
-    """Package versions that differ, by name: the recorded one and the new one."""
+    """What was computed with another version.
+
+    Args:
+        recorded: The stored evaluation.
+        again: The evaluation of its replay.
+
+    Returns:
+        package -> (recorded version, new version), of those that differ; empty where it is missing.
+    """
     names = recorded.versions.keys() | again.versions.keys()
     pairs = {n: (recorded.versions.get(n, ""), again.versions.get(n, "")) for n in sorted(names)}
     return {name: (was, now) for name, (was, now) in pairs.items() if was != now}

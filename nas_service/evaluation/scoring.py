@@ -35,7 +35,18 @@ def accuracy_of(network: Network, images: Images, device: torch.device, int8: bo
 def chip_accuracies(
     network: Network, images: Images, chip: Chip, count: int, seed: int
 ) -> tuple[float, ...]:
-    """Accuracy on each of `count` simulated chips, from the first CHIP_SAMPLES images."""
+    """Accuracy of a network on simulated chips.
+
+    Args:
+        network: The trained network.
+        images: Labelled images; each chip classifies the first CHIP_SAMPLES of them.
+        chip: The chip, with its imperfections.
+        count: Number of chips that are drawn.
+        seed: Seed of the draws.
+
+    Returns:
+        The accuracy on each chip, 0..1.
+    """
     if not count:
         return ()
     first = images.take(np.arange(min(CHIP_SAMPLES, len(images))))
@@ -45,7 +56,17 @@ def chip_accuracies(
 def proxy_scores(
     network: Network, images: Images, proxies: Proxies, device: torch.device
 ) -> dict[str, float]:
-    """Training-free scores of a network on the first images, by the names of the proxies."""
+    """Training-free scores of a network.
+
+    Args:
+        network: The network; left unchanged.
+        images: Images, of which the first are scored.
+        proxies: Names of the proxies, and how many images they take.
+        device: Where the network is.
+
+    Returns:
+        proxy -> score, higher is better.
+    """
     if not proxies.names:
         return {}
     pixels = batch(images, slice(proxies.samples))[0].to(device)

@@ -60,8 +60,13 @@ class Screener:
     ) -> tuple[HardwareReport, dict[str, float]]:
         """The report of a workload on the candidate's chip, and the bounds that the study asks for.
 
+        Args:
+            architecture: The candidate.
+            workload: Its layers with spike rates, assumed or measured.
+
         Returns:
-            The report, and by `metric@confidence` the value that the chip keeps so surely.
+            The report, and `metric@confidence` -> the value that the metric keeps at this
+            confidence, for every constraint that has one.
         """
         ensemble = self._ensemble(architecture)
         confident = [c for c in self.spec.constraints if c.confidence is not None]
@@ -96,7 +101,13 @@ class Screener:
 
 
 def with_repair(screened: Evaluation, rejection: Rejection, budgets: Budgets) -> Evaluation:
-    """The rejected candidate with its reason and its cheapest repair, where the space has one."""
+    """The rejected candidate with its reason and its cheapest repair, where the space has one.
+
+    Args:
+        screened: The candidate.
+        rejection: The checks that it fails.
+        budgets: Budgets whose space the repair is searched in.
+    """
     try:
         repaired = repair(budgets, screened.architecture)
     except SpecError:  # the candidate is of another space

@@ -32,6 +32,10 @@ Floats = NDArray[np.float64]  # [N]
 def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
     """The study's chip, with the settings that were drawn for a candidate.
 
+    Args:
+        spec: The study.
+        chip: Settings of the candidate's chip and their values.
+
     Raises:
         SpecError: The profile is unknown, or a setting is out of its range.
     """

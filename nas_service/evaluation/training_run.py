@@ -75,8 +75,8 @@ class TrainingRun:
     def _so_far(self, network: Network) -> float:
         """Validation accuracy in the midst of the training, which is not disturbed."""
         train = StoredImages(self.images.train)
-        settled = recalibrated(network, train, self.plan.batch_size, self.device)
-        return self.accuracy(settled, self.images.validation)
+        recalibrated_network = recalibrated(network, train, self.plan.batch_size, self.device)
+        return self.accuracy(recalibrated_network, self.images.validation)
 
 
 def _joined(earlier: Curve, noted: Any, last: int) -> Curve:
@@ -88,7 +88,14 @@ def _joined(earlier: Curve, noted: Any, last: int) -> Curve:
 def checkpoint_of(
     spec: StudySpec, data_digest: str, candidate: Evaluation, weights: Path
 ) -> checkpoint.CheckpointFile:
-    """The checkpoint of a training, beside its weights."""
+    """The checkpoint of a training, beside its weights.
+
+    Args:
+        spec: The study.
+        data_digest: Digest of the training and validation images.
+        candidate: The candidate; its architecture and seed identify the training.
+        weights: File of its weights.
+    """
     digest = candidate.architecture.digest
     identity = training_identity(spec, data_digest, digest, candidate.seed)
     return checkpoint.CheckpointFile(weights.with_suffix(".training.safetensors"), identity)
@@ -123,5 +130,13 @@ def training_identity(spec: StudySpec, data_digest: str, digest: str, seed: int)
 
 
 def pool_of(plan: Training, weights: Path | None) -> Path | None:
-    """Where the candidates of a study share weights, where its plan asks for it."""
+    """The file of weights that a study's candidates share.
+
+    Args:
+        plan: The study's training.
+        weights: File of a candidate's weights, beside which the shared ones are.
+
+    Returns:
+        The file; None where the plan does not ask for it or no weights are stored.
+    """
     return None if weights is None or not plan.inherit else weights.parent / inheritance.POOL

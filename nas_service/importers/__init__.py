@@ -71,7 +71,17 @@ def from_nir(
 def from_module(
     module: "nn.Module", example: "Tensor", time_steps: int, weight_bits: int = 8
 ) -> Workload:
-    """The workload of a torch module; see `nas_service.importers.torch_module`."""
+    """The workload of a torch module; see `nas_service.importers.torch_module`.
+
+    Args:
+        module: Put into evaluation mode for the run; unchanged afterwards.
+        example: Inputs [B, ...] of one time step.
+        time_steps: Time steps of an inference.
+        weight_bits: Bits of all weights.
+
+    Raises:
+        WorkloadError: A part of the module has no counterpart on a chip; the message names it.
+    """
     from nas_service.importers.torch_module import from_module
 
     return from_module(module, example, time_steps, weight_bits)

@@ -66,7 +66,7 @@ class CellByCell(Proposer):
         self._known: dict[tuple[int, Key], Options] = {}
 
     def propose(self, study: Study, trial: FrozenTrial) -> Params:
-        """The next candidate; its trial records what the checks have ruled out so far."""
+        """Proposes the next candidate; its trial records what the checks have ruled out so far."""
         stages: list[Options] = []
         candidate = self._next(study, trial, stages)
         passed = sum((options.passed_over for options in stages), Counter[str]())
@@ -77,13 +77,13 @@ class CellByCell(Proposer):
         """Replays the choices made so far; appends the options of each stage to `stages`."""
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         tried = {_key(t.params): t for t in trials if t.state != TrialState.FAIL}
-        fixed, settled, stage = self._first, 0, 0
-        while settled < len(self._choices):
+        fixed, confirmed, stage = self._first, 0, 0
+        while confirmed < len(self._choices):
             stages.append(self._options(stage, fixed))
             best, complete = self._best(stage, fixed, tried, study.directions[0])
             if best is None:
                 return self._new(stage, fixed, tried) or self.drawn(self.rng(trial.number))
-            settled = settled + 1 if complete and best == fixed else 0
+            confirmed = confirmed + 1 if complete and best == fixed else 0
             fixed, stage = best, stage + 1
         return self.drawn(self.rng(trial.number))
 

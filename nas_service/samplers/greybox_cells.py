@@ -326,7 +326,15 @@ class CellProblem:
 
 
 def context(attributes: Params, last: int) -> str:
-    """Name of a trial's rung from its user attributes; empty after the last epoch."""
+    """Name of the rung at which a trial's candidate was measured.
+
+    Args:
+        attributes: User attributes of the trial.
+        last: Epochs of a full training.
+
+    Returns:
+        `epoch N`; empty after the last epoch.
+    """
     epochs = attributes.get("epochs", last)
     return f"epoch {epochs:g}" if epochs < last else ""
 
@@ -338,11 +346,11 @@ class Recorder:
     distributions: dict[str, BaseDistribution]
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
-        """As of an Optuna trial."""
+        """Records the choices and draws the first."""
         self.distributions[name] = CategoricalDistribution(choices)
         return choices[0]
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
-        """As of an Optuna trial."""
+        """Records the range and draws its lower end."""
         self.distributions[name] = IntDistribution(low, high, step=step)
         return low

@@ -30,7 +30,15 @@ class Proposer(BaseSampler):
 
     @abstractmethod
     def propose(self, study: Study, trial: FrozenTrial) -> Params:
-        """Parameters of the next candidate."""
+        """Chooses the next candidate.
+
+        Args:
+            study: The Optuna study, with all earlier trials.
+            trial: The trial that is to train the candidate.
+
+        Returns:
+            A value for every parameter of the space, by name.
+        """
 
     def rng(self, number: int) -> np.random.Generator:
         """The random numbers of one trial, the same in every process."""

@@ -22,7 +22,15 @@ POPULATION = 20  # candidates of a generation
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """A seed of 31 bits for trial `number` of a study, unrelated to those of its neighbours."""
+    """A seed for one trial of a study, unrelated to those of its neighbours.
+
+    Args:
+        seed: The study's seed.
+        number: The trial's number.
+
+    Returns:
+        A number of 31 bits.
+    """
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
 
 
@@ -46,13 +54,13 @@ class SeededSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         return self._inner.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -62,13 +70,13 @@ class SeededSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         self._inner.after_trial(study, trial, state, values)
 
 

@@ -17,7 +17,7 @@ class SNASNet(Proposer):
     """
 
     def propose(self, study: Study, trial: FrozenTrial) -> Params:
-        """The candidate of a trial, which follows from the study's seed and its number alone."""
+        """Draws a candidate, which follows from the study's seed and the trial's number alone."""
         rng = self.rng(trial.number)
         states = snasnet_cell(self.space.states, rng).operations
         cells = [zip(names, states, strict=True) for names in self.problem.edge_names]

@@ -51,7 +51,13 @@ def accuracy_on_chip(
 
 @contextmanager
 def simulated(network: Network, chip: Chip, generator: np.random.Generator) -> Iterator[None]:
-    """A context in which one simulated chip computes all matrix products of a network."""
+    """A context in which one simulated chip computes all matrix products of a network.
+
+    Args:
+        network: A network with quantized weights; unchanged after the context.
+        chip: The chip, with its imperfections.
+        generator: Source of the draws of its cells' conductances.
+    """
     replaced: list[nn.Module] = []
     try:
         for block in network.blocks().values():
@@ -152,14 +158,27 @@ class Arrays:
 
     @classmethod
     def of(cls, conductances: NDArray[np.float64], cells: Cells) -> "Arrays":
-        """Arrays with conductances [O, C, P, S, D]."""
+        """The arrays that a layer's cells lie on.
+
+        Args:
+            conductances: Of the cells [O, C, P, S, D], in steps.
+            cells: The cells.
+        """
         rows = (
             torch.from_numpy(conductances).float().permute(1, 2, 0, 3, 4).flatten(2)
         )  # [C, P, O S D]
         return cls(_tiled(rows, cells), cells)
 
     def read(self, windows: Tensor, most: int) -> Tensor:
-        """Sums of integer products [T*B, L, O] of integers 0 .. most [T*B, C, P, L]."""
+        """Multiplies inputs by the programmed weights, bit by bit, through the converters.
+
+        Args:
+            windows: Integers 0 .. most [T*B, C, P, L].
+            most: The largest possible input.
+
+        Returns:
+            Sums of integer products [T*B, L, O].
+        """
         per_pixel = self.conductances.shape[0] * self.conductances.shape[2] * windows.shape[-1]
         parts = windows.split(max(1, SUMS_AT_ONCE // per_pixel))
         return torch.cat([self._read_part(part, most) for part in parts])

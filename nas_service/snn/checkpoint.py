@@ -235,12 +235,21 @@ def write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | Non
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Writes the weights of a network as safetensors."""
+    """Writes the weights of a network as safetensors.
+
+    Args:
+        network: The network.
+        path: The file; its folder is made where it is missing.
+    """
     write(network.state_dict(), path)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Loads weights into a network of the same architecture.
+
+    Args:
+        network: Changed in place.
+        path: A file that `save_weights` wrote.
 
     Raises:
         DataError: The file is damaged, or holds the weights of another network.

@@ -240,7 +240,12 @@ def quantize_after(network: Network, roundings: Mapping[str, Rounding]) -> Netwo
 
 
 def save_deployed(twin: Network, path: Path) -> None:
-    """Writes a deployed network as safetensors."""
+    """Writes a deployed network as safetensors.
+
+    Args:
+        twin: A network that `deployed` returned.
+        path: The file; its folder is made where it is missing.
+    """
     write(twin.state_dict(), path, FORMAT)
 
 

@@ -47,6 +47,11 @@ def inherit(network: Network, architecture: Architecture, pool: Path) -> float:
 def contribute(network: Network, architecture: Architecture, pool: Path) -> None:
     """Puts a network's weights into the pool; processes that write at the same time queue.
 
+    Args:
+        network: The trained network.
+        architecture: The architecture of the network.
+        pool: The file of shared weights; it may be missing.
+
     Raises:
         DataError: The pool cannot be read.
     """

@@ -89,7 +89,20 @@ def conv_bn(
     stride: int = 1,
     dilation: int = 1,
 ) -> list[nn.Module]:
-    """A quantized convolution and its batch norm; with stride 1 it keeps the size of its map."""
+    """A quantized convolution and its batch norm; with stride 1 it keeps the size of its map.
+
+    Args:
+        c_in: Channels of the inputs.
+        c_out: Channels of the outputs.
+        kernel: Side of the window in inputs, odd.
+        style: Settings of all modules.
+        groups: Groups of channels that are convolved separately.
+        stride: Distance in pixels between neighbouring windows.
+        dilation: Distance in pixels between the inputs of a window.
+
+    Returns:
+        The convolution [N, C_in, H, W] to [N, C_out, H', W'] and the batch norm.
+    """
     padding = dilation * (kernel // 2)
     conv = SpikeConv2d(
         c_in, c_out, kernel, stride, padding=padding, dilation=dilation, groups=groups, bias=False

@@ -63,15 +63,30 @@ class Rounding:
 
 
 def absmax(weights: Tensor, limit: int) -> Tensor:
-    """Step sizes [G] of weights [G, n] so that the largest integer is the largest weight."""
+    """Step sizes so that the largest integer is the largest weight.
+
+    Args:
+        weights: Weights [G, n].
+        limit: Largest integer L.
+
+    Returns:
+        max |w| / L [G]; the least positive float32 where all weights are 0.
+    """
     return torch.clamp(weights.abs().amax(1) / limit, min=TINY)
 
 
 def least_squares(weights: Tensor, limit: int) -> Tensor:
-    """Step sizes [G] of weights [G, n] with the least squared error.
+    """Step sizes with the least squared error.
 
     Clipping values are tried from the largest weight downwards; each gives integers q, whose best
     step size is <w, q> / <q, q>.
+
+    Args:
+        weights: Weights [G, n].
+        limit: Largest integer L.
+
+    Returns:
+        The best step sizes among those tried [G].
     """
     best = absmax(weights, limit)
     least = squared_error(weights, best, limit)
@@ -84,9 +99,16 @@ def least_squares(weights: Tensor, limit: int) -> Tensor:
 
 
 def initial_step(weights: Tensor, limit: int) -> Tensor:
-    """Step sizes [G] from which LSQ starts, 2 <|w|> / sqrt(L); 1 where all weights are 0.
+    """Step sizes from which LSQ starts, 2 <|w|> / sqrt(L).
 
     Source: Esser et al., Learned Step Size Quantization, ICLR 2020, section 2.1.
+
+    Args:
+        weights: Weights [G, n].
+        limit: Largest integer L.
+
+    Returns:
+        Step sizes [G]; 1 where all weights are 0.
     """
     step = 2 * weights.abs().mean(1) / limit**0.5
     return torch.where(step > 0, step, torch.ones_like(step)).clamp(min=TINY)
@@ -100,21 +122,47 @@ STEP_SIZES: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 def to_integers(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """Integers [G, ...], as floats, of weights [G, ...] on grids with step sizes [G].
+    """Integers of weights: w / step, rounded and limited to -L .. L.
 
     Weights are multiplied by the inverse of the step, as torch's fake quantization does.
+
+    Args:
+        weights: Weights [G, ...].
+        step: Step sizes [G].
+        limit: Largest integer L.
+
+    Returns:
+        Integers [G, ...], as floats.
     """
     inverse = (1 / step).view(-1, *[1] * (weights.dim() - 1))
     return (weights * inverse).round().clamp(-limit, limit)
 
 
 def squared_error(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """Squared error of quantized weights [G, n], summed over n: [G]."""
+    """Squared error of quantized weights.
+
+    Args:
+        weights: Weights [G, n].
+        step: Step sizes [G].
+        limit: Largest integer L.
+
+    Returns:
+        Sums over n [G].
+    """
     return (weights - to_integers(weights, step, limit) * step[:, None]).square().sum(1)
 
 
 def rounded(weights: Tensor, step: Tensor, limit: int) -> Tensor:
-    """Quantized weights [G, ...] on grids with step sizes [G]; gradients pass inside the grid."""
+    """Quantized weights; gradients pass inside the grid.
+
+    Args:
+        weights: Weights [G, ...].
+        step: Step sizes [G].
+        limit: Largest integer L.
+
+    Returns:
+        Multiples of the step sizes [G, ...].
+    """
     zero = torch.zeros(len(weights), dtype=torch.int32, device=weights.device)
     return torch.fake_quantize_per_channel_affine(weights, step, zero, 0, -limit, limit)
 

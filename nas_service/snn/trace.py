@@ -120,7 +120,15 @@ def _around(block: nn.Module, matrix: nn.Module) -> tuple[list[nn.Module], list[
 
 
 def pooling_before(block: nn.Module, matrix: nn.Module) -> int:
-    """Side of the average pooling between a block's neurons and its matrix; 1 for none."""
+    """Side of the average pooling between a block's neurons and its matrix.
+
+    Args:
+        block: A block of a network.
+        matrix: Its convolution or linear layer.
+
+    Returns:
+        The side in pixels; 1 where there is no pooling.
+    """
     return _window(_around(block, matrix)[0])
 
 

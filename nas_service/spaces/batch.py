@@ -25,7 +25,12 @@ class CandidateBatch:
         return len(self.cells)
 
     def architecture(self, space: CellSpace, n: int) -> Architecture:
-        """The n-th candidate."""
+        """The n-th candidate.
+
+        Args:
+            space: The space that the batch is of.
+            n: Its position in the batch, from 0.
+        """
         cells = tuple(space.cell(int(c)) for c in self.cells[n])
         sizes = {name: values[n].item() for name, values in self.sizes.items()}
         return space.assemble(cells, sizes, space.chip_at(int(self.chips[n])))
@@ -71,7 +76,13 @@ def batch_of_codes(space: CellSpace, codes: Index) -> CandidateBatch:
 
 
 def sample_batch(space: CellSpace, count: int, seed: int) -> CandidateBatch:
-    """`count` candidates drawn independently, every genotype of the space as likely."""
+    """Draws candidates independently, every genotype of the space equally likely.
+
+    Args:
+        space: The space.
+        count: Number N of candidates.
+        seed: Seed of the draws.
+    """
     rng = np.random.default_rng(seed)
     sizes = {name: rng.choice(np.array(values), count) for name, values in space.sizes.items()}
     cells = rng.integers(space.cell_count, size=(count, space.drawn_cells))

@@ -195,6 +195,10 @@ class Cell:
     def from_text(cls, text: str, names: tuple[str, ...]) -> "Cell":
         """The inverse of `text`.
 
+        Args:
+            text: Rows of the matrix of operations, source by target, such as `0302 0030 3003 0000`.
+            names: Operations in the order of their digits.
+
         Raises:
             SpecError: The text is not of this form; the message names the part that is wrong.
         """

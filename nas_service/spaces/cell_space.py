@@ -22,9 +22,11 @@ Number = int | float
 class Suggest(Protocol):
     """What a space needs of a trial: optuna.Trial and FixedTrial have it."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str: ...
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
+        """Draws one of the choices."""
 
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        """Draws a whole number from `low` to `high`, both included."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,13 @@ class Operation:
 
 
 def conv(kernel: int, dilation: int = 1, threshold: float | None = None) -> Operation:
-    """LIF, a convolution of `kernel` x `kernel`, batch norm, in this order."""
+    """LIF, a convolution of `kernel` x `kernel`, batch norm, in this order.
+
+    Args:
+        kernel: Side of the window in inputs.
+        dilation: Distance in pixels between the inputs of the window.
+        threshold: Of the neurons; None for that of the whole network.
+    """
     return Operation((Matrix(kernel, dilation=dilation),), threshold=threshold)
 
 
@@ -149,6 +155,14 @@ def operation(state: str) -> Operation:
 
 
 def states_of(names: tuple[str, ...], backward: bool) -> tuple[str, ...]:
-    """The states of a pair of nodes: the operations, with `backward` in the other direction too."""
+    """The states of a pair of nodes: the operations, with `backward` in the other direction too.
+
+    Args:
+        names: Names of the operations.
+        backward: Whether an edge may lead from the later node to the earlier one.
+
+    Returns:
+        The names, then with `backward` those that carry something again, each after `back:`.
+    """
     other = (BACK + name for name in names if OPERATIONS[name].carries)
     return (*names, *other) if backward else names

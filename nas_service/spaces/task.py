@@ -29,10 +29,14 @@ class Task:
         return 1 / self.classes
 
     def last_side(self, cells: int, stem_stride: int = 1) -> int:
-        """Side of the last cell's map in pixels.
+        """Side of the last cell's map; every cell after the first halves it.
 
-        Raises:
-            SpecError: An odd side would be halved.
+        Args:
+            cells: Number of cells.
+            stem_stride: Stride of the stem's convolution.
+
+        Returns:
+            The side in pixels.
         """
         side = (self.size - 1) // stem_stride + 1
         halvings = int(2 ** (cells - 1))
@@ -44,10 +48,15 @@ class Task:
         return side // halvings
 
     def head_side(self, cells: int, head_pool: int, stem_stride: int = 1) -> int:
-        """Side in pixels of the map that the classifier reads; head_pool 0 pools the whole map.
+        """Side of the map that the classifier reads.
 
-        Raises:
-            SpecError: The sizes do not divide.
+        Args:
+            cells: Number of cells.
+            head_pool: Side of the average pooling before the classifier; 0 pools the whole map.
+            stem_stride: Stride of the stem's convolution.
+
+        Returns:
+            The side in pixels.
         """
         side = self.last_side(cells, stem_stride)
         if side % (head_pool or side):

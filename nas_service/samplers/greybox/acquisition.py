@@ -67,5 +67,14 @@ def expected_hypervolume_gain(
 
 
 def probability_below(level: float | Floats, mean: Floats, deviation: Floats) -> Floats:
-    """P(x <= level) for normally distributed x [N]."""
+    """P(x <= level) for normally distributed x.
+
+    Args:
+        level: A number, or one for each x [N].
+        mean: Of x [N].
+        deviation: Of x [N].
+
+    Returns:
+        Probabilities [N].
+    """
     return np.asarray(scipy.special.ndtr((level - mean) / np.maximum(deviation, LEAST_DEVIATION)))

@@ -163,18 +163,18 @@ class CandidatePool:
             np.zeros((len(codes), 0)),
         )
 
-    def _as_asked(self, codes: Ints) -> Any:
+    def _for_domain(self, codes: Ints) -> Any:
         return self.codes.columns(codes) if self.domain.columns else self.codes.decode(codes)
 
     def _costs(self, codes: Ints) -> dict[str, Floats]:
         if self.domain.costs is None:
             return {}
-        costs = self.domain.costs(self._as_asked(codes))
+        costs = self.domain.costs(self._for_domain(codes))
         return {name: np.asarray(values, dtype=np.float64) for name, values in costs.items()}
 
     def _description(self, codes: Ints) -> Description:
         if self.domain.describe is not None:
-            return self.domain.describe(self._as_asked(codes))
+            return self.domain.describe(self._for_domain(codes))
         ordered, count = self.codes.ordered, int(self.codes.counts.max(initial=1))
         none = np.zeros((len(codes), 0), dtype=np.intp)
         numbers, kinds = codes[:, ordered].astype(np.float64), codes[:, ~ordered]

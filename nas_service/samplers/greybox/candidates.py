@@ -62,7 +62,12 @@ class Observations:
         return Observations(self.candidates.take(index), values, self.contexts[index])
 
     def joined(self, candidates: Candidates, values: Mapping[str, Floats]) -> "Observations":
-        """These observations, and further ones of context 0."""
+        """These observations, and further ones of context 0.
+
+        Args:
+            candidates: Further candidates [m].
+            values: learned metric -> their values [m].
+        """
         contexts = np.concatenate([self.contexts, np.zeros(len(candidates), dtype=np.intp)])
         columns = {name: np.concatenate([self.values[name], new]) for name, new in values.items()}
         return Observations(Candidates.join([self.candidates, candidates]), columns, contexts)

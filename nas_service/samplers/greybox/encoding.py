@@ -122,7 +122,15 @@ class Codes:
         return np.stack(numbers, -1).astype(np.intp)
 
     def draws(self, count: int, rng: np.random.Generator) -> Ints:
-        """Uniform draws [count, D]."""
+        """Draws candidates uniformly, with replacement.
+
+        Args:
+            count: Number of draws.
+            rng: Source of the draws.
+
+        Returns:
+            Codes [count, D].
+        """
         return np.asarray(rng.integers(self.counts, size=(count, len(self.counts))), dtype=np.intp)
 
     def children(self, parents: Ints, count: int, rng: np.random.Generator) -> Ints:

@@ -62,21 +62,30 @@ class AcquisitionModel:
         observed = _imagined(models, observed, part, begun) if len(begun) else observed
         return cls(Gains.of(problem, models, observed, part), part.candidates)
 
-    def rough(self, asked: Candidates) -> Floats:
+    def rough(self, candidates: Candidates) -> Floats:
         """Gains of candidates [N], with learned costs at their means."""
-        return self.gains.rough(asked, Similarity.of(asked.features, self.part.features))
+        return self.gains.rough(candidates, Similarity.of(candidates.features, self.part.features))
 
-    def exact(self, asked: Candidates) -> Floats:
+    def exact(self, candidates: Candidates) -> Floats:
         """Gains of candidates [N], in full."""
-        return self.gains.exact(asked, Similarity.of(asked.features, self.part.features))
+        return self.gains.exact(candidates, Similarity.of(candidates.features, self.part.features))
 
-    def order(self, asked: Candidates, rng: np.random.Generator) -> Ints:
-        """Positions of all candidates [N], the largest expected gain first; ties at random."""
-        alike = Similarity.of(asked.features, self.part.features)
-        rough = self.gains.rough(asked, alike)
-        order = np.lexsort((rng.random(len(asked)), -rough))
+    def order(self, candidates: Candidates, rng: np.random.Generator) -> Ints:
+        """Ranks candidates by their expected gain.
+
+        Args:
+            candidates: The candidates.
+            rng: Source of the order of equal gains.
+
+        Returns:
+            Positions of all candidates [N], the largest gain first. The gains of the first
+            SHORTLIST are computed in full, the others follow by their rough gains.
+        """
+        alike = Similarity.of(candidates.features, self.part.features)
+        rough = self.gains.rough(candidates, alike)
+        order = np.lexsort((rng.random(len(candidates)), -rough))
         short = order[:SHORTLIST]
-        exact = self.gains.exact(asked.take(short), alike.rows(short))
+        exact = self.gains.exact(candidates.take(short), alike.rows(short))
         return np.concatenate([short[np.argsort(-exact, kind="stable")], order[SHORTLIST:]])
 
 
@@ -113,7 +122,16 @@ def _imagined(
 
 
 def representative(problem: Problem, observed: Observations) -> Ints:
-    """Positions of all observations; of many the best, and an even part of the others."""
+    """Chooses the observations that models are fitted to.
+
+    Args:
+        problem: Objectives and bounds.
+        observed: Trained candidates.
+
+    Returns:
+        Positions of all observations; of more than MODELLED, those of the best and of an even part
+        of the others.
+    """
     if len(observed) <= MODELLED:
         return np.arange(len(observed))
     best = leading(problem, observed, MODELLED // 2)
@@ -123,10 +141,18 @@ def representative(problem: Problem, observed: Observations) -> Ints:
 
 
 def leading(problem: Problem, observed: Observations, most: int = 20) -> Ints:
-    """Positions of the best observations of context 0, at most `most`.
+    """The best observations of context 0.
 
-    Ordered by the excess over their bounds, then those on the front first, then by the sum of
-    their ranks in each objective.
+    They are ordered by the excess over their bounds, then those on the front first, then by the sum
+    of their ranks in each objective.
+
+    Args:
+        problem: Objectives and bounds.
+        observed: Trained candidates.
+        most: The largest number of positions.
+
+    Returns:
+        Positions among the observations, the best first.
     """
     own = np.flatnonzero(observed.contexts == 0)
     if not len(own):
@@ -162,7 +188,14 @@ class Gains:
         observed: Observations,
         part: Observations,
     ) -> "Gains":
-        """Gains over `observed`, by models that were fitted to its `part`."""
+        """Gains over the front of observations.
+
+        Args:
+            problem: Objectives and bounds.
+            models: learned metric -> its model.
+            observed: Trained candidates.
+            part: The observations that the models were fitted to.
+        """
         uncertain = [o for o in problem.objectives if o.name in problem.learned]
         order = (*uncertain, *(o for o in problem.objectives if o.name not in problem.learned))
         points = np.stack([o.sign * _quality(o.name, models, observed, part) for o in order], -1)
@@ -175,39 +208,51 @@ class Gains:
         front = front[nondominated(front)] if len(front) else front
         return cls(problem, models, front, order, corner, span)
 
-    def rough(self, asked: Candidates, alike: Similarity) -> Floats:
-        """As `exact`, with learned costs at their means [N]."""
-        return self._gain(asked, alike, quick=True)
+    def rough(self, candidates: Candidates, alike: Similarity) -> Floats:
+        """As `exact`, with learned costs at their means; the arguments are those of `exact`."""
+        return self._gain(candidates, alike, quick=True)
 
-    def exact(self, asked: Candidates, alike: Similarity) -> Floats:
-        """The expected gain, times the probability that learned bounds are kept [N]."""
-        return self._gain(asked, alike, quick=False)
+    def exact(self, candidates: Candidates, alike: Similarity) -> Floats:
+        """The expected gain of hypervolume, times the probability that learned bounds are kept.
 
-    def _gain(self, asked: Candidates, alike: Similarity, quick: bool) -> Floats:
+        Args:
+            candidates: The candidates.
+            alike: Their similarity to the observations that the models were fitted to [N, n].
+
+        Returns:
+            Gains [N], as volumes in the scaled objectives.
+        """
+        return self._gain(candidates, alike, quick=False)
+
+    def _gain(self, candidates: Candidates, alike: Similarity, quick: bool) -> Floats:
         """Gauss-Hermite quadrature with three nodes over the second uncertain objectives."""
-        outcomes = {name: model.predict(asked, alike) for name, model in self.models.items()}
-        chance = np.ones(len(asked))
+        outcomes = {name: model.predict(candidates, alike) for name, model in self.models.items()}
+        chance = np.ones(len(candidates))
         for bound in self.problem.learned_bounds:
-            chance *= self.models[bound.name].kept(bound, asked, *outcomes[bound.name])
+            chance *= self.models[bound.name].kept(bound, candidates, *outcomes[bound.name])
         first, *rest = self.order
-        mean, deviation = self._column(first, 0, outcomes, asked)
+        mean, deviation = self._column(first, 0, outcomes, candidates)
         uncertain = any(o.name in self.problem.learned for o in rest)
-        known = [self._column(o, i, outcomes, asked) for i, o in enumerate(rest, 1)]
-        gain = np.zeros(len(asked))
+        known = [self._column(o, i, outcomes, candidates) for i, o in enumerate(rest, 1)]
+        gain = np.zeros(len(candidates))
         steps, shares = NODES if uncertain and not quick else (np.zeros(1), np.ones(1))
         for step, share in zip(steps, shares, strict=True):
             columns = [m + step * d for m, d in known]
-            others = np.stack(columns, -1) if columns else np.zeros((len(asked), 0))
+            others = np.stack(columns, -1) if columns else np.zeros((len(candidates), 0))
             gain += share * expected_hypervolume_gain(mean, deviation, others, self.front)
         return gain * chance
 
     def _column(
-        self, o: Objective, i: int, outcomes: Mapping[str, tuple[Floats, Floats]], asked: Candidates
+        self,
+        o: Objective,
+        i: int,
+        outcomes: Mapping[str, tuple[Floats, Floats]],
+        candidates: Candidates,
     ) -> tuple[Floats, Floats]:
         """An objective of candidates, minimised and scaled: mean and deviation [N]."""
-        values, deviation = asked.costs.get(o.name, np.zeros(0)), np.zeros(len(asked))
+        values, deviation = candidates.costs.get(o.name, np.zeros(0)), np.zeros(len(candidates))
         if o.name in outcomes:
-            values, deviation = self.models[o.name].outcome(asked, *outcomes[o.name])
+            values, deviation = self.models[o.name].outcome(candidates, *outcomes[o.name])
         return 1 + (o.sign * values - self.corner[i]) / self.span[i], deviation / self.span[i]
 
 

@@ -53,7 +53,15 @@ class Features:
 
 
 def one_hot(codes: Ints, count: int) -> Floats:
-    """Rows for codes [N, G] below `count`, whose products are the shares of columns that agree."""
+    """Rows whose products are the shares of columns that agree.
+
+    Args:
+        codes: Codes of candidates [N, G].
+        count: Codes are below this number.
+
+    Returns:
+        Rows [N, G * count].
+    """
     flags = (codes[:, :, None] == np.arange(count)).reshape(len(codes), count * codes.shape[1])
     return np.asarray(flags / np.sqrt(max(1, codes.shape[1])))
 
@@ -113,7 +121,15 @@ class Similarity:
 
     @classmethod
     def of(cls, a: Features, b: Features) -> "Similarity":
-        """Of each candidate of `a` [N] with each of `b` [n]."""
+        """Parts of the covariance of two lists of candidates.
+
+        Args:
+            a: Features of N candidates.
+            b: Features of n candidates.
+
+        Returns:
+            Parts [N, n].
+        """
         squares = (
             (a.numbers**2).sum(1)[:, None] + (b.numbers**2).sum(1) - 2 * a.numbers @ b.numbers.T
         )
@@ -201,7 +217,7 @@ class Process:
         loudness: Floats,
         noisy: bool = False,
     ) -> "Process":
-        """The process with the prior means of its parameters."""
+        """The process with the prior means of its parameters; the arguments are those of `fit`."""
         residuals = values - SLOPE * observed.score
         correlations = np.array([1.0] + [CORRELATION] * int(contexts.max(initial=0)))
         belief = NOISY if noisy else SCORED if observed.score.any() else BELIEF
@@ -267,28 +283,28 @@ class Process:
     def _alpha(self) -> Floats:
         return np.asarray(scipy.linalg.cho_solve((self._lower, True), self.residuals))
 
-    def posterior(self, asked: Features, alike: Similarity) -> tuple[Floats, Floats]:
+    def posterior(self, features: Features, alike: Similarity) -> tuple[Floats, Floats]:
         """The noiseless function at candidates.
 
         Args:
-            asked: Features of the candidates [N].
+            features: Features of the candidates [N].
             alike: Their similarity to the observations [N, n].
 
         Returns:
             Mean and deviation [N].
         """
         cross = alike.covariance(self.weights) * self.correlations[self.contexts]
-        mean = SLOPE * asked.score + cross @ self._alpha
+        mean = SLOPE * features.score + cross @ self._alpha
         half = scipy.linalg.solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
-        variance = self.prior_variance(asked) - np.einsum("ij,ij->j", half, half)
+        variance = self.prior_variance(features) - np.einsum("ij,ij->j", half, half)
         return mean, np.sqrt(np.maximum(variance, 1e-9))
 
-    def prior_variance(self, asked: Features) -> Floats:
+    def prior_variance(self, features: Features) -> Floats:
         """Variance of the function at candidates without any observation [N]."""
         w = self.weights
-        kinds, details = ((x**2).sum(1) for x in (asked.kinds, asked.details))
+        kinds, details = ((x**2).sum(1) for x in (features.kinds, features.details))
         same = np.exp(w.numbers) + np.exp(w.kinds) * kinds + np.exp(w.details) * details
-        scores = asked.score**2 + (asked.measured**2).sum(1)
+        scores = features.score**2 + (features.measured**2).sum(1)
         return np.asarray(same + SLOPE_DEVIATION**2 * scores)
 
 

@@ -92,6 +92,14 @@ class History:
         """Positions of candidates that were not proposed yet and keep the exact bounds.
 
         If none keeps them, the nearest; if all were proposed, all are considered.
+
+        Args:
+            problem: Objectives and bounds.
+            codes: Codes of the candidates [N, D].
+            candidates: Their costs.
+
+        Returns:
+            Positions among the candidates, ascending.
         """
         new = self.unknown(codes)
         new = new if new.any() else np.ones(len(codes), dtype=np.bool_)

@@ -75,17 +75,17 @@ class Metric:
             measured = _sampling_variance(problem.measurement_variance, scale, own, noise)
         return cls(name, process, known, scale, relative, blind, noise, measured)
 
-    def predict(self, asked: Candidates, alike: Similarity) -> tuple[Floats, Floats]:
+    def predict(self, candidates: Candidates, alike: Similarity) -> tuple[Floats, Floats]:
         """Predict the metric of a new training.
 
         Args:
-            asked: Candidates.
+            candidates: Candidates.
             alike: Their similarity to the observations [N, n].
 
         Returns:
             Mean and deviation [N], standardised.
         """
-        features, alike = asked.features, alike.columns(self.known)
+        features, alike = candidates.features, alike.columns(self.known)
         if self.blind:
             features = features.blind
             alike = replace(alike, scores=np.zeros_like(alike.scores))
@@ -93,17 +93,38 @@ class Metric:
         one_training = (self.noise - self.measured) * self.scale.loudness(mean) ** 2
         return mean, np.sqrt(deviation**2 + one_training)
 
-    def outcome(self, asked: Candidates, mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
-        """Middle and deviation towards the better [N], in the metric's unit."""
+    def outcome(
+        self, candidates: Candidates, mean: Floats, deviation: Floats
+    ) -> tuple[Floats, Floats]:
+        """A prediction in the metric's unit.
+
+        Args:
+            candidates: The candidates.
+            mean: Of the prediction, standardised [N].
+            deviation: Of the prediction, standardised [N].
+
+        Returns:
+            Middle and deviation towards the better [N].
+        """
         middle, better = self.scale.value(mean), self.scale.value(mean + deviation)
-        unit = asked.costs[self.name] if self.relative else 1.0
+        unit = candidates.costs[self.name] if self.relative else 1.0
         return unit * middle, unit * np.abs(better - middle)
 
-    def kept(self, bound: Bound, asked: Candidates, mean: Floats, deviation: Floats) -> Floats:
-        """Probability that a bound on this metric is kept [N]."""
+    def kept(self, bound: Bound, candidates: Candidates, mean: Floats, deviation: Floats) -> Floats:
+        """Probability that a bound on this metric is kept.
+
+        Args:
+            bound: The bound.
+            candidates: The candidates.
+            mean: Of the prediction, standardised [N].
+            deviation: Of the prediction, standardised [N].
+
+        Returns:
+            Probabilities [N].
+        """
         level = np.full(len(mean), bound.level)
         if self.relative:
-            level = level / asked.costs[self.name]
+            level = level / candidates.costs[self.name]
         below = probability_below(self.scale.standard(level), mean, deviation)
         is_inverted = self.scale.sign < 0 and not self.relative
         return below if (bound.at_most is not None) != is_inverted else 1 - below
@@ -156,6 +177,6 @@ def _borrowed(
     others = features.take(~own)
     loudness = scale.loudness(standard[~own])
     process = Process.fit(others, standard[~own], contexts[~own], loudness)
-    asked = features.take(own)
-    mean, _ = process.posterior(asked, Similarity.of(asked, others))
+    few = features.take(own)
+    mean, _ = process.posterior(few, Similarity.of(few, others))
     return scale.moved(values[own], mean)

@@ -91,10 +91,17 @@ def hypervolume(points: Floats) -> float:
 
 
 def exclusive(points: Floats, front: Floats) -> Floats:
-    """Volume that each of some points [N, M] dominates and no point of the front [K, M] does [N].
+    """Volume that each of some points dominates and no point of the front does.
 
     Slices along the first objective: between two neighbours on the front all those before bound
     what is left in the other objectives.
+
+    Args:
+        points: The points [N, M].
+        front: The front [K, M].
+
+    Returns:
+        Volumes [N].
     """
     front = front[(front < 1).all(1)]
     if points.shape[1] == 1:

@@ -117,7 +117,7 @@ class GreyBoxSampler(BaseSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         self._inner.after_trial(study, trial, state, values)
 
     def infer_relative_search_space(
@@ -142,7 +142,7 @@ class GreyBoxSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The inner sampler's."""
+        """Asks the inner sampler."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def sample_relative(
@@ -240,8 +240,8 @@ class GreyBoxSampler(BaseSampler):
         running = scored(history.running(pool), history.under_way)
         begun = scored(history.unfinished(pool), history.begun)
         model = AcquisitionModel.of(problem, observed, running, begun, self._scored_models)
-        asked = scored(candidates.take(first), codes[first])
-        again = np.argsort(-model.exact(asked), kind="stable")
+        rescored = scored(candidates.take(first), codes[first])
+        again = np.argsort(-model.exact(rescored), kind="stable")
         return np.concatenate([first[again], order[SCORED:]])
 
     def _history(

@@ -48,5 +48,13 @@ def units(observed: Mapping[str, Floats]) -> dict[str, Unit]:
 
 
 def columns(units: Mapping[str, Unit], values: Mapping[str, Floats]) -> Floats:
-    """Standardised scores [N, S] of values [N] by name."""
+    """Standardised scores as one array.
+
+    Args:
+        units: score -> its unit.
+        values: score -> values of the candidates [N]; at least the scores with a unit.
+
+    Returns:
+        Scores [N, S], in the order of the units.
+    """
     return np.stack([unit.standard(values[name]) for name, unit in units.items()], -1)

@@ -46,7 +46,12 @@ class Scale:
         return cls(sign, logarithm, ceiling, float(usual.mean()), float(usual.std()) or 1.0)
 
     def moved(self, values: Floats, standard: Floats) -> "Scale":
-        """A scale of the same width, moved so that values [n] are near the standard ones [n]."""
+        """A scale of the same width, moved so that values are near their expected places.
+
+        Args:
+            values: Values in the metric's unit [n].
+            standard: Where they are expected, standardised [n].
+        """
         if not np.isfinite(self.ceiling):
             expected = self.middle + self.deviation * standard
             off = float(np.median(self._transform(values) - expected))

@@ -19,7 +19,12 @@ def dense(x: Tensor) -> Tensor:
 
 
 def dense_as(x: Tensor, gradient: Tensor) -> Tensor:
-    """A gradient with the type and layout of the dense tensor x."""
+    """A gradient with the type and layout of the dense tensor x.
+
+    Args:
+        x: A tensor without gaps, as `dense` gives it.
+        gradient: A gradient of the same shape.
+    """
     return gradient.to(x.dtype).contiguous(memory_format=memory_format(x))
 
 

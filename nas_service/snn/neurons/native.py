@@ -179,7 +179,17 @@ def runs(x: Tensor) -> bool:
 
 
 def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    """Spikes [T*B, ...] and the dense currents; the arguments are those of `python_forward`."""
+    """The spikes, in C++.
+
+    Args:
+        current: Currents [T*B, ...], or [B, ...] where they are constant.
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        Spikes [T*B, ...] and the dense currents, which `backward` needs.
+    """
     x = dense(current)
     spikes = room_for_spikes(x, T, constant)
     N = spikes.numel() // T
@@ -189,7 +199,18 @@ def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Te
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    """The gradient of the currents x from that of the spikes [T*B, ...]."""
+    """The gradient of the currents, in C++.
+
+    Args:
+        x: The dense currents, as `forward` returned them.
+        to_spikes: The gradient of the spikes [T*B, ...].
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        The gradient, of the shape of x.
+    """
     g = dense_as(x, to_spikes)
     to_current = torch.empty_like(x)
     N = g.numel() // T
@@ -258,7 +279,19 @@ def norm_forward(
 def norm_backward(
     x: Tensor, norm: Norm, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the dense currents x, of the weight [C] and of the bias [C]."""
+    """The gradients of `norm_forward`.
+
+    Args:
+        x: The dense currents, as `norm_forward` returned them.
+        norm: The batch norm, with the mean and inverse deviation of the forward pass.
+        to_spikes: The gradient of the spikes [T*B, C, H, W].
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        Gradients of x, of the weight [C] and of the bias [C].
+    """
     g = dense_as(x, to_spikes)
     gradients = torch.empty_like(x), torch.empty_like(norm.weight), torch.empty_like(norm.bias)
     library().norm_lif_backward(
@@ -332,7 +365,17 @@ def spike_conv_forward(spikes: Spikes, shape: torch.Size, weight: Tensor) -> Ten
 
 
 def spike_conv_backward(spikes: Spikes, shape: torch.Size, weight: Tensor, to_y: Tensor) -> Tensor:
-    """The gradient of the weights [C_out, C_in, k, k] from that of the outputs."""
+    """The gradient of the weights of `spike_conv_forward`.
+
+    Args:
+        spikes: Those of the inputs [N, C_in, H, W].
+        shape: The shape of the inputs.
+        weight: The weights [C_out, C_in, k, k]; only their shape is read.
+        to_y: The gradient of the outputs [N, C_out, H, W].
+
+    Returns:
+        The gradient [C_out, C_in, k, k].
+    """
     g = to_y.contiguous(memory_format=torch.channels_last)
     turned = torch.zeros(weight.permute(1, 2, 3, 0).shape)
     arguments = (spikes.positions, spikes.ends, g, turned)

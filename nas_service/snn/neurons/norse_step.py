@@ -22,12 +22,14 @@ class Spike(torch.autograd.Function):
     def forward(
         ctx: Any, distance: Tensor, derivative: Callable[[Tensor], Tensor], at_threshold: bool
     ) -> Tensor:
+        """Spikes from distances to the threshold."""
         ctx.save_for_backward(distance)
         ctx.derivative = derivative
         return (distance >= 0 if at_threshold else distance > 0).to(distance.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """The surrogate gradient of the distances."""
         (distance,) = ctx.saved_tensors
         return grad * ctx.derivative(distance), None, None
 

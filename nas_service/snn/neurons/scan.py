@@ -194,7 +194,16 @@ def in_cpp(x: Tensor) -> bool:
 
 
 def demand_whole_steps(current: Tensor, T: int, constant: bool) -> None:
-    """ValueError where folded currents are no multiple of T steps."""
+    """Checks that folded currents hold the same number of samples at each step.
+
+    Args:
+        current: Currents [T*B, ...], or [B, ...] where they are constant.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Raises:
+        ValueError: The length of folded currents is no multiple of T.
+    """
     if not constant and len(current) % T:
         raise ValueError(f"{len(current)} folded steps are no multiple of {T} time steps")
 
@@ -206,6 +215,7 @@ class Scan(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, neuron: Neuron, T: int, constant: bool, backend: Backend
     ) -> Tensor:
+        """Computes the spikes and stores what the backward pass needs."""
         demand_whole_steps(current, T, constant)
         spikes, kept = backend.forward(current, neuron, T, constant)
         ctx.save_for_backward(kept)
@@ -215,5 +225,6 @@ class Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_spikes: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """The gradient of the currents; the other arguments have none."""
         backward, neuron, T, constant = ctx.call
         return backward(*ctx.saved_tensors, to_spikes, neuron, T, constant), None, None, None, None

@@ -119,7 +119,17 @@ def _backward(
 
 
 def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    """Spikes [T*B, ...] and the dense currents; the arguments are those of `python_forward`."""
+    """The spikes, on a GPU.
+
+    Args:
+        current: Currents [T*B, ...], or [B, ...] where they are constant.
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        Spikes [T*B, ...] and the dense currents, which `backward` needs.
+    """
     x = dense(current)
     spikes = room_for_spikes(x, T, constant)
     N = spikes.numel() // T
@@ -140,7 +150,18 @@ def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Te
 
 
 def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    """The gradient of the currents x from that of the spikes [T*B, ...]."""
+    """The gradient of the currents, on a GPU.
+
+    Args:
+        x: The dense currents, as `forward` returned them.
+        to_spikes: The gradient of the spikes [T*B, ...].
+        neuron: The neurons.
+        T: Time steps.
+        constant: The currents are the same at every step.
+
+    Returns:
+        The gradient, of the shape of x.
+    """
     g = dense_as(x, to_spikes)
     to_current = torch.empty_like(x)
     N = g.numel() // T

@@ -18,19 +18,33 @@ Kernels = Callable[[Tensor], Tensor]  # codes [T, B, N] of a layer to its kernel
 
 
 def sahd(network: Network, images: Tensor) -> tuple[float, bool]:
-    """SNASNet's score with alpha = 0.5; the log determinant, and True for a dead network."""
+    """SNASNet's score with alpha = 0.5, see `sparsity_aware_kernels`.
+
+    Args:
+        network: The network, its batch norms in the mode in which it is to be scored.
+        images: Scaled images [B, C, H, W].
+
+    Returns:
+        log |det K| of the mean kernel [B, B], and True for a dead network.
+    """
     return _log_determinant(network, images, lambda codes: sparsity_aware_kernels(codes, 0.5))
 
 
 def sahd_n(network: Network, images: Tensor) -> tuple[float, bool]:
-    """SNASNet's score with alpha = N / 2; the log determinant, and True for a dead network."""
+    """SNASNet's score with alpha = N / 2, see `sparsity_aware_kernels`.
+
+    The arguments and results are those of `sahd`.
+    """
     return _log_determinant(
         network, images, lambda codes: sparsity_aware_kernels(codes, 0.5 * codes.shape[-1])
     )
 
 
 def hamming(network: Network, images: Tensor) -> tuple[float, bool]:
-    """Mellor et al.'s score on spikes; the log determinant, and True for a dead network."""
+    """Mellor et al.'s score on spikes, see `hamming_kernels`.
+
+    The arguments and results are those of `sahd`.
+    """
     return _log_determinant(network, images, hamming_kernels)
 
 

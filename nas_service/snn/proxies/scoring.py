@@ -60,6 +60,13 @@ def score(name: str, network: Network, images: Tensor) -> Score:
 def structural_score(name: str, architecture: Architecture) -> Score:
     """The score of an architecture by a structural proxy, in microseconds and without a network.
 
+    Args:
+        name: One of the structural proxies of PROXIES.
+        architecture: The architecture.
+
+    Returns:
+        The score, summed over cells; WORST_PROXY where a cell has no path.
+
     Raises:
         SpecError: The proxy is unknown, or not structural.
     """

@@ -31,7 +31,15 @@ def edges_in(cell: CellNetwork) -> Edges:
 
 
 def paths(edges: Edges, node: int = 0) -> list[Thresholds]:
-    """Thresholds along every path from a node to node 3 that visits no node twice."""
+    """Thresholds along every path from a node to node 3 that visits no node twice.
+
+    Args:
+        edges: The live edges of a cell.
+        node: Where the paths start.
+
+    Returns:
+        The thresholds of each path's convolutions, from its start to node 3.
+    """
     if node == OUTPUT:
         return [()]
     rest = {ends: own for ends, own in edges.items() if node not in ends}
