@@ -144,7 +144,11 @@ class Workload:
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
-        """Positions of the layers that each layer reads."""
+        """Positions of the layers that each layer reads.
+
+        Raises:
+            WorkloadError: Two layers have one name, or a source is no layer before its reader.
+        """
         known: dict[str, int] = {}
         positions = []
         for i, layer in enumerate(self.layers):

@@ -48,6 +48,7 @@ class Affine(nn.Module):
         self.register_buffer("bias", bias)  # [C]
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scaled and shifted currents [T*B, C, ...]."""
         scale, bias = self.along_channels(x)
         return (x * scale).add_(bias)
 
@@ -102,6 +103,7 @@ class IntegerMatrix(Affine):
         return int(per_channel.max()) * self.inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """The currents [T*B, C_out, ...] of inputs [T*B, C_in, ...]."""
         scale, bias = self.along_channels(x)
         return self.sums(x).mul_(scale).add_(bias)
 

@@ -47,6 +47,7 @@ class Int8Convolution(nn.Module):
         return sums
 
     def forward(self, x: Tensor) -> Tensor:
+        """The currents [T*B, C_out, H, W] of spikes [T*B, C_in, H, W]."""
         scale, bias = self.matrix.along_channels(x)
         return self.sums(x).mul_(scale).add_(bias)
 

@@ -50,6 +50,7 @@ class CellNetwork(nn.Module):
             self.edges[f"edge{edge.name}"] = build(edge.operation, channels, own)
 
     def forward(self, x: Tensor) -> Tensor:  # [T*B, C, H, W] to the same
+        """The map of node 3 from that of node 0."""
         nodes: Nodes = [x, None, None, None]
         spikes: dict[tuple[int, Neuron], Tensor] = {}
         for edge in self.ordered_edges:
@@ -97,6 +98,7 @@ class RecurrentCell(CellNetwork):
         self.time_steps = style.time_steps
 
     def forward(self, x: Tensor) -> Tensor:  # [T*B, C, H, W] to the same
+        """The maps of node 3 from those of node 0, step by step."""
         states: dict[nn.Module, LIFBoxFeedForwardState] = {}
         delayed: Nodes = [None] * (OUTPUT + 1)
         outputs = []
@@ -160,6 +162,7 @@ class StepDropout(nn.Module):
         self.share, self.time_steps = share, time_steps
 
     def forward(self, x: Tensor) -> Tensor:
+        """The features with some set to 0 in training; unchanged otherwise."""
         if not self.training or self.share == 0:
             return x
         steps = x.unflatten(0, (self.time_steps, -1))

@@ -25,6 +25,7 @@ class StepNorm(nn.BatchNorm2d):
         self.time_steps = time_steps
 
     def forward(self, x: Tensor) -> Tensor:
+        """The normalised currents, in training by the statistics of each step."""
         if not self.training:
             return super().forward(x)
         return torch.cat([super(StepNorm, self).forward(part) for part in x.chunk(self.time_steps)])
@@ -41,6 +42,7 @@ class SmoothPool2d(nn.AvgPool2d):
         self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
+        """The means over the window, a map of the same size."""
         if x.dtype != torch.float32 or not in_cpp(x):
             return super().forward(x)
         channels, k = x.shape[1], self.kernel

@@ -218,6 +218,7 @@ class FakeQuantize(nn.Module):
         return STEP_SIZES[self.rounding.step_size](self.grids(weight.detach()), self.rounding.limit)
 
     def forward(self, weight: Tensor) -> Tensor:
+        """The quantized weights; those in floating point while `ptq` trains."""
         if weight.is_meta:  # torch cannot quantize tensors without numbers
             return weight
         if self.training and self.rounding.mode == "ptq":
@@ -237,9 +238,11 @@ class LearnedQuantize(FakeQuantize):
         self.log_step = nn.Parameter(super().step(weight).log())
 
     def step(self, weight: Tensor) -> Tensor:
+        """The trained step sizes [G]."""
         return from_log(self.log_step)
 
     def forward(self, weight: Tensor) -> Tensor:
+        """The quantized weights, with gradients of weights and step sizes."""
         if weight.is_meta:
             return weight
         grids, limit = self.grids(weight), self.rounding.limit

@@ -37,6 +37,9 @@ class Task:
 
         Returns:
             The side in pixels.
+
+        Raises:
+            SpecError: An odd side would be halved.
         """
         side = (self.size - 1) // stem_stride + 1
         halvings = int(2 ** (cells - 1))
@@ -57,6 +60,9 @@ class Task:
 
         Returns:
             The side in pixels.
+
+        Raises:
+            SpecError: The sizes do not divide.
         """
         side = self.last_side(cells, stem_stride)
         if side % (head_pool or side):

@@ -247,6 +247,9 @@ class CandidatePool:
             codes: Candidates [N, D], none of which is a child.
             best: Positions of the parents among them.
             rng: Source of random draws.
+
+        Returns:
+            The children's codes [C, D], and the children.
         """
         children = _new(self.codes.children(codes[best], POOL // 2, rng), codes)
         costed = self._costed(problem, children)

@@ -16,7 +16,7 @@ Index = Ints | NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What can be trained."""
+    """Candidates with their features and costs."""
 
     features: Features
     costs: Mapping[str, Floats]  # metric -> [N]: exact, or an estimate of a learned metric

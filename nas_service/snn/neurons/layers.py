@@ -33,6 +33,7 @@ class LIF(SNN):  # type: ignore[misc]
         self.time_steps, self.neuron, self.constant = time_steps, neuron, constant
 
     def forward(self, current: Tensor) -> Tensor:
+        """Spikes [T*B, ...] from currents, by the backend that computes them."""
         if requested() == "norse":
             return self.forward_stepwise(current)
         spikes: Tensor = Scan.apply(  # type: ignore[no-untyped-call]

@@ -234,6 +234,7 @@ class Norm:
     epsilon: float = 0.0
 
     def pointers(self) -> tuple[int, ...]:
+        """Addresses of the four tensors, in the order of the C++ functions."""
         values = (self.weight, self.bias, self.mean, self.inverse_deviation)
         return tuple(value.data_ptr() for value in values)
 

@@ -64,6 +64,7 @@ class BatchNormLIF(nn.BatchNorm2d):
         self.lif = LIF(time_steps, neuron, constant)
 
     def forward(self, current: Tensor) -> Tensor:
+        """Spikes from currents, in one operation where the C++ backend runs."""
         self._check_input_dim(current)
         if self._fusible(current):
             return self._fused(current)

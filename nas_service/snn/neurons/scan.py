@@ -85,6 +85,9 @@ def python_backward(
         neuron: The neurons.
         T: Time steps.
         constant: The currents are the same at every step.
+
+    Returns:
+        The gradient, of the shape of the currents.
     """
     rate, hard = 1 / neuron.tau, neuron.reset == "zero"
     to_current = SURROGATES[neuron.surrogate](potential - neuron.threshold)
