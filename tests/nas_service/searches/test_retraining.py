@@ -65,7 +65,7 @@ class Place:
 
     @property
     def kept(self):
-        return self.search.store.repeats(self.search.id).all().all()
+        return self.search.store.repeats(self.search.id).all()
 
     def weights(self):
         files = sorted(self.search.store.artifacts.glob("x/*.repeat*.safetensors"))
