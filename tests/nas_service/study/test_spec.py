@@ -1,24 +1,15 @@
 """Study files: what is right stays as it was, what is wrong is named."""
 
-import copy
 import json
-import tomllib
-from pathlib import Path
 
 import pytest
+from study_trees import DIGITS, MINIMAL, STUDIES, minimal, parsed
 
 from nas_service.errors import NasError, SpecError
 from nas_service.searches.creation import check
 from nas_service.study.fields import study_name
 from nas_service.study.loading import RENAMED, load_spec, parse_spec
 from nas_service.study.spec import StudySpec
-
-STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
-DIGITS = tomllib.loads(next(p for p in STUDIES if p.stem == "digits").read_text())
-
-
-def parsed(tree):
-    return parse_spec(json.dumps(tree), "x.toml")
 
 
 def changed(path, value):
@@ -133,19 +124,6 @@ def test_differences_ignore_name_and_budget():
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "x" * 64])
 def test_safe_names(name):
     assert study_name(name) == name
-
-
-MINIMAL = {
-    "name": "x",
-    "space": {"channels": 4, "head_pool": [1, 2], "hidden": 16, "time_steps": [2, 4]},
-    "data": {"name": "digits"},
-    "training": {"epochs": 1},
-    "objectives": [{"metric": "accuracy", "direction": "maximize"}],
-}
-
-
-def minimal(**tables):
-    return parsed(MINIMAL | tables)
 
 
 def test_a_minimal_study_and_its_defaults():
@@ -353,225 +331,6 @@ def test_unsafe_names(name):
 @pytest.mark.parametrize("name", ["console", "com10", "a..b", "9", "_x", "nulx"])
 def test_names_that_only_look_unsafe(name):
     assert minimal(name=name).name == name
-
-
-def hardware(**changes):
-    tree = copy.deepcopy(DIGITS)
-    tree["hardware"] = {**tree["hardware"], **changes}
-    return tree
-
-
-def test_chip_settings_are_searched_beside_the_cells():
-    spec = parsed(hardware(search_space={"crossbar_size": [32, 64, 128], "mapping": ["im2col"]}))
-    space = spec.build_space()
-    assert space.size == 3 * spec.space.build().size
-    chips = list(space.chips())
-    assert chips[1] == (("crossbar_size", 64), ("mapping", "im2col"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"search_space": {"crossbar_sise": [32, 64]}}, "did you mean 'crossbar_size'"),
-        ({"search_space": {"adc_energy": [1, 2]}}, "searchable chip setting"),
-        ({"search_space": {"crossbar_size": [64, 32]}}, "must ascend"),
-        ({"search_space": {"crossbar_size": [64, "a"]}}, "different numbers, or different words"),
-        (
-            {"search_space": {"mapping": ["im2col", "im2col"]}},
-            "different numbers, or different words",
-        ),
-        (
-            {"search_space": {"adc_bits": [4]}, "overrides": {"adc_bits": 4}},
-            "adc_bits: either overridden or searched",
-        ),
-        ({"assumed_rate": 1.5}, "hardware.assumed_rate"),
-        ({"monte_carlo_chips": -1}, "hardware.monte_carlo_chips"),
-    ],
-)
-def test_wrong_hardware(changes, message):
-    with pytest.raises(SpecError) as caught:
-        parsed(hardware(**changes))
-    assert message in str(caught.value)
-
-
-def constrained(**constraint):
-    tree = copy.deepcopy(DIGITS)
-    tree["constraints"] = [constraint]
-    tree["objectives"] = tree["objectives"][:1]
-    return tree
-
-
-def test_confidence_names_the_measure_that_is_compared():
-    spec = parsed(constrained(metric="energy_uJ", at_most=0.5, confidence=0.9))
-    assert spec.violations({"energy_uJ": 0.1, "energy_uJ@0.9": 1.0}) == {"energy_uJ": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("constraint", "message"),
-    [
-        ({"metric": "accuracy", "at_least": 0.9, "confidence": 0.9}, "accuracy has no interval"),
-        ({"metric": "energy_uJ", "at_most": 1, "confidence": 1}, "confidence"),
-        (
-            {"metric": "accuracy_on_chip", "at_least": 0.9},
-            "hardware.monte_carlo_chips says how many",
-        ),
-    ],
-)
-def test_wrong_confidence(constraint, message):
-    with pytest.raises(SpecError) as caught:
-        parsed(constrained(**constraint))
-    assert message in str(caught.value)
-
-
-def test_an_objective_without_a_best_value_needs_one():
-    tree = copy.deepcopy(DIGITS)
-    tree["objectives"][0] = {"metric": "throughput_per_s", "direction": "maximize"}
-    with pytest.raises(SpecError, match="give it `ideal`"):
-        parsed(tree)
-    tree["objectives"][0]["ideal"] = 1e5
-    assert parsed(tree).ideal(parsed(tree).objectives[0]) == 1e5
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"adc_bits": [4, 13]}, "adc_bits = 13"),
-        ({"crossbar_size": [8, 64]}, "crossbar_size = 8: a whole number in 16..1024"),
-        ({"adc": ["sar", "flash"], "adc_bits": [4, 9]}, "the flash converter covers 1..8"),
-    ],
-)
-def test_impossible_chips_are_reported_before_the_search(space, message):
-    with pytest.raises(SpecError) as caught:
-        check(parsed(hardware(search_space=space)))
-    assert message in str(caught.value)
-
-
-def test_many_chips_are_checked_quickly():
-    """Eight settings of eight values: 1.7e7 chips, of which a thousand are tried."""
-    values = list(range(1, 9))
-    keys = ("crossbars_per_pe", "pes_per_tile", "columns_per_adc", "clocks_per_read", "adc_bits")
-    space = dict.fromkeys(keys, values) | {"crossbar_size": [16 * v for v in values]}
-    study = parsed(
-        hardware(search_space=space | {"bits_per_cell": values, "bits_per_value": values})
-    )
-    check(study)
-    built = study.build_space()
-    assert built.chip_count == 8**8
-    assert built.chip_at(0) == next(iter(built.chips()))
-    assert dict(built.chip_at(8**8 - 1))["crossbar_size"] == 128
-
-
-# --- the keys of [space] -------------------------------------------------------------------------
-
-
-def spaced(**space):
-    """A minimal study with other keys in its space; None takes one away."""
-    return minimal(space={k: v for k, v in (MINIMAL["space"] | space).items() if v is not None})
-
-
-def test_every_key_of_a_space_in_toml(tmp_path):
-    path = tmp_path / "x.toml"
-    path.write_text("""
-name = "x"
-[space]
-operations = ["zeroize", "skip", "sepconv3x3"]
-mode = "backward"
-cells = 2
-shared = true
-channels = [[8, 16], [16, 24, 40]]
-stem_stride = 2
-head_pool = ["global", 1]
-hidden = 16
-time_steps = [2, 4]
-threshold = [0.5, 1]
-weight_bits = [4, 8]
-bits_of = "layer"
-[data]
-name = "digits"
-[training]
-epochs = 1
-[[objectives]]
-metric = "accuracy"
-direction = "maximize"
-""")
-    spec = load_spec(path)
-    check(spec)
-    space = spec.build_space()
-    assert space.states == ("zeroize", "skip", "sepconv3x3", "back:skip", "back:sepconv3x3")
-    assert space.channels == ((8, 16), (16, 24, 40))
-    assert space.head_pool == (1, 0)
-    assert space.threshold == (0.5, 1.0)
-    assert (space.backward, space.shared, space.stem_stride) == (True, True, 2)
-    assert space.size == 5**6 * 2 * 3 * 2 * 2 * 2 * 2**16
-    assert parse_spec(spec.model_dump_json(), "again") == spec
-
-
-@pytest.mark.parametrize(
-    ("space", "name", "value"),
-    [
-        ({"head_pool": "global"}, "head_pool", (0,)),
-        ({"head_pool": [2, "global"]}, "head_pool", (2, 0)),
-        ({"head_pool": ["global", 1, 2]}, "head_pool", (1, 2, 0)),
-        ({"channels": [[8, 16], 4]}, "channels", ((8, 16), (4,))),
-        ({"channels": [8, 16]}, "channels", (8, 16)),
-        ({"threshold": 2}, "threshold", (2.0,)),
-        ({"time_steps": 1}, "time_steps", (1,)),
-    ],
-)
-def test_sizes_of_a_space(space, name, value):
-    spec = spaced(**space)
-    assert getattr(spec.build_space(), name) == value
-    assert parse_spec(spec.model_dump_json(), "again") == spec
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"head_pool": ["global", "global"]}, "'global' is listed twice"),
-        ({"head_pool": [2, 1, "global"]}, "must ascend"),
-        ({"head_pool": "globl"}, "did you mean 'global'"),
-        ({"head_pool": []}, "space.head_pool"),
-        ({"head_pool": [-1]}, "space.head_pool"),
-        ({"head_pool": [True]}, "space.head_pool"),
-        ({"head_pool": ["global", 4], "cells": 2}, "'global' means 4"),
-        ({"channels": [[8, 16]]}, "channels: 1 lists for 2 cells"),
-        ({"channels": [[8], [8], [8]]}, "channels: 3 lists for 2 cells"),
-        ({"channels": [[8], []]}, "space.channels"),
-        ({"channels": [[16, 8], [8]]}, "must ascend"),
-        ({"channels": [8, [8]]}, "space.channels"),
-        ({"channels": [[[8]], [8]]}, "space.channels"),
-        ({"mode": "backwards"}, "space.mode"),
-        ({"mod": "backward"}, "did you mean 'mode'"),
-        ({"shard": True}, "did you mean 'shared'"),
-        ({"stem_strid": 2}, "did you mean 'stem_stride'"),
-        ({"treshold": 1.0}, "did you mean 'threshold'"),
-        ({"bit_of": "part"}, "did you mean 'bits_of'"),
-        ({"mode": "backward", "time_steps": [1, 2]}, "a backward edge sends to the next of 2"),
-        ({"shared": 1}, "space.shared"),
-        ({"stem_stride": 0}, "space.stem_stride"),
-        ({"stem_stride": 5}, "space.stem_stride"),
-        ({"stem_stride": 2, "cells": 4}, "0.5 pixels would be left"),
-        ({"cells": 4, "stem_stride": 3}, "do not halve 3 times"),
-        ({"threshold": 0}, "space.threshold"),
-        ({"threshold": [1.0, 0.5]}, "must ascend"),
-        ({"threshold": "1"}, "space.threshold"),
-        ({"bits_of": "edge"}, "space.bits_of"),
-        ({"operations": ["skip", "back:skip"]}, "back:skip"),
-    ],
-)
-def test_wrong_spaces_name_the_key(space, message):
-    with pytest.raises(NasError) as caught:
-        check(spaced(**space))
-    assert message in str(caught.value)
-
-
-def test_a_stride_makes_maps_that_divide():
-    """8 pixels halved by the stem and by a reduction: 2 are left, of which 2 is all."""
-    check(spaced(stem_stride=2, head_pool=[1, 2]))
-    with pytest.raises(SpecError, match="head_pool = 4"):
-        check(spaced(stem_stride=2, head_pool=4))
-    with pytest.raises(SpecError, match="'global' means 2"):
-        check(spaced(stem_stride=2, head_pool=[2, "global"]))
 
 
 OLD_KEYS = {
