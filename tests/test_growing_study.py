@@ -207,7 +207,7 @@ def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch)
 
 def test_a_study_only_grows(store):
     search = create(store, check(spec(until=2)), digest := evaluator_of().data_digest)
-    with pytest.raises(StudyError, match="until = 1 leads back, 2 or more"):
+    with pytest.raises(StudyError, match="until = 1 is earlier, 2 or more"):
         api.prepare(spec(until=1), lambda: store, Path())
     with pytest.raises(SpecError, match="until = 4: at most epochs = 3"):
         extend_epochs(search, 4)

@@ -56,16 +56,17 @@ def data(
     if name is None:
         return _print_all(_all(data), as_json)
     if name == image_folder.NAME and archive and (size is None or classes is None):
-        return _print_survey(image_folder.survey(data, _asked(name, archive=archive)), as_json)
-    given = {"archive": archive, "size": size, "classes": classes, "resize": resize or None}
-    asked = _asked(name, **{key: value for key, value in given.items() if value is not None})
-    document = _described(source_of(asked), asked, data, time_steps if read else None)
+        return _print_survey(image_folder.survey(data, _data(name, archive=archive)), as_json)
+    settings = {"archive": archive, "size": size, "classes": classes, "resize": resize or None}
+    section = _data(name, **{key: value for key, value in settings.items() if value is not None})
+    document = _described(source_of(section), section, data, time_steps if read else None)
     print_json(document) if as_json else _print_one(document)
 
 
-def _asked(name: str, **given: Any) -> Data:
+def _data(name: str, **settings: Any) -> Data:
+    """The section `data` of a study with these settings."""
     try:
-        return Data(name=name, **given)
+        return Data(name=name, **settings)
     except ValidationError as error:
         fault = error.errors()[0]
         reason = fault["msg"].removeprefix("Value error, ")
@@ -113,12 +114,12 @@ def _shape(task: dict[str, Any]) -> str:
     return f"{task['channels']} x {task['size']} x {task['size']}"
 
 
-def _described(source: Any, asked: Data, folder: Path, frames: int | None) -> dict[str, Any]:
+def _described(source: Any, section: Data, folder: Path, frames: int | None) -> dict[str, Any]:
     """The document about one data set. With `frames`, all samples are read, into the cache."""
     parts = {part: _part(source, folder, part, frames) for part in ("train", "test")}
     held_out = source.validation_samples
     return {
-        "name": asked.name,
+        "name": section.name,
         **vars(source.task),
         "encoding": source.task.encoding,
         "validation_samples": held_out,

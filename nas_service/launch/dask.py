@@ -30,7 +30,7 @@ from distributed import (
 from distributed.security import Security
 
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
-from nas_service.launch.job import Job, whole_path
+from nas_service.launch.job import Job, absolute_path
 from nas_service.worker.local_pool import GRACE_s
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
@@ -56,9 +56,9 @@ class Task:
 
     def __post_init__(self) -> None:
         Job(self.study)
-        whole_path("--data", self.data)
+        absolute_path("--data", self.data)
         if self.storage_file is not None:
-            whole_path("--storage-file", self.storage_file)
+            absolute_path("--storage-file", self.storage_file)
 
     @property
     def command(self) -> list[str]:
@@ -103,8 +103,8 @@ def work(task: Task) -> Finished:
     Raises:
         NasError: The worker failed, and may succeed on another Dask worker.
     """
-    address, asked = get_worker().address, Event(task.stop, client=get_client())
-    if asked.is_set():
+    address, stop = get_worker().address, Event(task.stop, client=get_client())
+    if stop.is_set():
         return Finished(address, 0, STOPPED)
     child = subprocess.Popen(  # noqa: S603  our own interpreter and module
         task.command,
@@ -113,12 +113,12 @@ def work(task: Task) -> Finished:
         text=True,
         env=task.environment(dict(os.environ)),
     )
-    threading.Thread(target=_stop_when_asked, args=(asked, child), daemon=True).start()
+    threading.Thread(target=_stop_on_event, args=(stop, child), daemon=True).start()
     reason = _read_reason(child)
     code = child.wait()
     if code in (0, TooManyFailures.exit_code) and not reason.startswith("interrupted"):
         return Finished(address, code, reason)
-    if asked.is_set():
+    if stop.is_set():
         return Finished(address, 0, STOPPED)
     raise NasError(f"the worker on {address} ended with exit code {code}; its log says why")
 
@@ -126,8 +126,8 @@ def work(task: Task) -> Finished:
 def _read_reason(child: "subprocess.Popen[str]") -> str:
     """The reason that a worker gives for its end; its lines go to the Dask worker's log."""
     reason = ""
-    assert child.stdin is not None  # noqa: S101  asked for
-    assert child.stdout is not None  # noqa: S101  asked for
+    assert child.stdin is not None  # noqa: S101  a pipe
+    assert child.stdout is not None  # noqa: S101  a pipe
     with child.stdin, child.stdout as lines:
         for text in lines:
             print(text, end="", flush=True)
@@ -136,11 +136,11 @@ def _read_reason(child: "subprocess.Popen[str]") -> str:
     return reason
 
 
-def _stop_when_asked(asked: Event, child: "subprocess.Popen[str]") -> None:
+def _stop_on_event(stop: Event, child: "subprocess.Popen[str]") -> None:
     """Ends the child once the event is set. If the client is gone, the child continues."""
     with contextlib.suppress(OSError):
         while child.poll() is None:
-            if asked.wait(timeout=POLL_s):
+            if stop.wait(timeout=POLL_s):
                 return child.terminate()
 
 

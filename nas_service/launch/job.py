@@ -70,7 +70,7 @@ def word(option: str, text: str) -> str:
     return text
 
 
-def whole_path(option: str, path: str) -> str:
+def absolute_path(option: str, path: str) -> str:
     """The path of an option, which means the same in every folder.
 
     Args:

@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 
 from nas_service.errors import SpecError
-from nas_service.launch.job import Job, whole_path, within, word
+from nas_service.launch.job import Job, absolute_path, within, word
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 DIRECTIVE = re.compile(r"[a-z][a-z-]{1,30}")
@@ -45,10 +45,10 @@ class Cluster:
     directives: tuple[str, ...] = ()  # further options of sbatch, as KEY=VALUE
 
     def __post_init__(self) -> None:
-        whole_path("--storage-file", self.storage_file)
-        whole_path("--python", self.python)
-        whole_path("--data", self.data)
-        whole_path("--artifacts", self.artifacts)
+        absolute_path("--storage-file", self.storage_file)
+        absolute_path("--python", self.python)
+        absolute_path("--data", self.data)
+        absolute_path("--artifacts", self.artifacts)
         within("--hours", self.hours, 1 / 60, 24 * 365)
 
 

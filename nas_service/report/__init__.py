@@ -156,10 +156,10 @@ def _metric(value: float | None, name: str) -> str:
 
 def _shown_metrics(result: Result) -> list[str]:
     """Metrics of objectives and constraints, then all others that a candidate has."""
-    asked = [o.metric for o in result.spec.objectives]
-    asked += [c.metric for c in result.spec.constraints]
+    named = [o.metric for o in result.spec.objectives]
+    named += [c.metric for c in result.spec.constraints]
     known = {metric for c in result.candidates for metric in c.metrics}
-    return [metric for metric in dict.fromkeys([*asked, *METRICS]) if metric in {*asked, *known}]
+    return [metric for metric in dict.fromkeys([*named, *METRICS]) if metric in {*named, *known}]
 
 
 def _draw(candidate: Candidate, evaluation: Evaluation) -> DrawnCandidate:

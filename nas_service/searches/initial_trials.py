@@ -171,9 +171,9 @@ def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
     costs, inside = costed.metrics, budgets.excess(costed) <= 0
     if not inside.any():
         raise SpecError(f"'cheapest': none of {SAMPLE} candidates keeps the budgets")
-    asked = {c.metric for c in spec.constraints if c.at_most is not None}
-    asked |= {o.metric for o in spec.objectives if o.direction == "minimize"}
-    counted = [m for m in METRICS if m in asked and METRICS[m].costed] or ["parameters"]
+    limited = {c.metric for c in spec.constraints if c.at_most is not None}
+    limited |= {o.metric for o in spec.objectives if o.direction == "minimize"}
+    counted = [m for m in METRICS if m in limited and METRICS[m].costed] or ["parameters"]
     product = np.sum([np.log(costs[m]) for m in counted], axis=0)
     best = int(np.argmin(np.where(inside, product, np.inf)))
     return [drawn.architecture(space, best)]

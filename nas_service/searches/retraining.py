@@ -150,8 +150,8 @@ def in_full(spec: StudySpec) -> StudySpec:
     """The study with every training from new weights over all epochs; SpecError without epochs."""
     if spec.training.epochs == 0:
         raise SpecError("training.epochs = 0: there is no training to repeat")
-    whole = {"until": None, "rungs": (), "inherit": False}
-    return spec.model_copy(update={"training": spec.training.model_copy(update=whole)})
+    changes = {"until": None, "rungs": (), "inherit": False}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
 
 
 def repeat_seed(seed: int, digest: str, number: int) -> int:

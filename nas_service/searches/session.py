@@ -92,7 +92,7 @@ def extend_epochs(search: Search, until: int) -> Search:
     last = search.spec.training.last
     if until < last:
         raise StudyError(
-            f"study {search.name!r} trains to epoch {last} by now: until = {until} leads back, "
+            f"study {search.name!r} already trains to epoch {last}: until = {until} is earlier, "
             f"{last} or more is possible"
         )
     return search if until == last else _with_spec(search, with_until(search.spec, until))

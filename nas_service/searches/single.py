@@ -28,13 +28,13 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
         WorkloadError: The file is no JSON.
     """
     document = read_json(path)
-    whole = document if isinstance(document, dict) and "architecture" in document else {}
+    fields = document if isinstance(document, dict) and "architecture" in document else {}
     names = operations_of(spec.space.operations)
     try:
-        seed = whole.get("seed", spec.seed)
+        seed = fields.get("seed", spec.seed)
         if type(seed) is not int or not 0 <= seed < SEEDS:
             raise SpecError(f"seed = {seed!r:.40}: a whole number 0..{SEEDS - 1} is needed")
-        return Architecture.from_json(whole.get("architecture", document), names), seed
+        return Architecture.from_json(fields.get("architecture", document), names), seed
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
 

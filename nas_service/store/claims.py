@@ -41,7 +41,7 @@ class OpenClaim:
     now_s: float
     lease_s: float
 
-    def given_before(self) -> Lease | None:
+    def held_lease(self) -> Lease | None:
         """The lease that this worker holds already."""
         ours = (table.c.worker == self.worker, table.c.state.in_(LIVE))
         row = self.db.execute(of_study(table, self.study_id).where(*ours)).mappings().first()

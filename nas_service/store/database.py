@@ -183,8 +183,8 @@ def engine_settings(url: sa.URL) -> dict[str, Any]:
     """Settings of every engine: no values in its errors, and no endless wait."""
     if url.get_backend_name() == "sqlite":
         return {"hide_parameters": True, "connect_args": {"timeout": BUSY_s}}
-    given = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
-    settings: dict[str, int | None] = {} if given else {"connect_timeout": ANSWER_s}
+    configured = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
+    settings: dict[str, int | None] = {} if configured else {"connect_timeout": ANSWER_s}
     if PREPARE in url.query:
         settings[PREPARE] = None  # the URL has it as text
     return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": settings}
@@ -203,8 +203,11 @@ def optuna_storage(url: sa.URL) -> JoiningStorage:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Readers beside one writer, and no wait for the disk at each commit: a killed process loses
-    nothing, a power cut at most the last commits, and never the database's consistency."""
+    """Lets readers run while one process writes, and commits without waiting for the disk.
+
+    A killed process loses nothing, a power cut at most the last commits, and never the database's
+    consistency.
+    """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 

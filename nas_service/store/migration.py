@@ -155,7 +155,7 @@ def _create(engine: Engine, revisions: Revisions, *, upgrade: bool) -> None:
     refuse_foreign(revisions)
     _create_optuna(engine, upgrade)
     with engine.connect() as db:
-        if engine.dialect.name == "sqlite":  # readers beside one writer; the file keeps it
+        if engine.dialect.name == "sqlite":  # readers run beside a writer; the file keeps it
             db.exec_driver_sql("PRAGMA journal_mode=WAL")
             db.exec_driver_sql("BEGIN IMMEDIATE")
         _upgrade(db)

@@ -34,8 +34,8 @@ def renamed_spec(text: str) -> str:
         text: The specification as JSON text, of revision 2 or 3.
 
     Returns:
-        The JSON text, its keys in their order; `text` itself where it is no such document, for
-        whoever reads the study then refuses it.
+        The JSON text, its keys in their order; `text` itself where it is no such document,
+        which is then refused when the study is read.
     """
     try:
         tree = json.loads(text)

@@ -77,8 +77,8 @@ class Store:
     @property
     def artifacts(self) -> Path:
         """Folder of trained weights: NAS_ARTIFACTS, beside an SQLite file, or ./nas-artifacts."""
-        if given := os.environ.get("NAS_ARTIFACTS"):
-            return Path(given)
+        if configured := os.environ.get("NAS_ARTIFACTS"):
+            return Path(configured)
         file = self.url.database if self.url.get_backend_name() == "sqlite" else None
         return Path(file).with_suffix(".artifacts") if file else Path("nas-artifacts")
 

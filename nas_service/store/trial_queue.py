@@ -71,12 +71,12 @@ class TrialQueue:
             ask: makes a new trial, in the transaction of the claim.
             promote: chooses candidates whose training is continued, in successive halving.
             ended: why the caller ends the study, whatever its limits.
-            again: the reply to an earlier claim was lost: what it has given is given once more.
+            again: the reply to an earlier claim was lost: its trial is returned again.
         """
         with self.store.exclusive(self.study_id) as db:
             now_s = now(db)
             claim = OpenClaim(db, self.study_id, self.worker, now_s, self.store.lease_s)
-            if again and (lease := claim.given_before()) is not None:
+            if again and (lease := claim.held_lease()) is not None:
                 return Claimed(lease)
             if limits.seconds is not None:
                 advance_clock(db, self.study_id, now_s)

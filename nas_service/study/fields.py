@@ -1,7 +1,7 @@
 """Types of single values in a study file, each with its check.
 
-A check raises ValueError, or SpecError where its sentence is complete by itself; `loading` puts
-the key in front of it.
+A check raises ValueError, or SpecError where its sentence is complete by itself; `loading` prefixes
+it with the key.
 """
 
 from typing import Annotated, Any

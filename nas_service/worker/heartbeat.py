@@ -29,7 +29,7 @@ class Heartbeat:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def hold(self, lease: Lease) -> None:
-        """Renews this lease, which was given a moment ago, from now on."""
+        """Renews this lease, which has just begun, from now on."""
         self._lease, self._lost, self._renewed = lease, False, time.monotonic()
         self._assignment.telemetry.set_fields(trial=lease.trial)
 

@@ -107,7 +107,7 @@ def _read(file: Path, study_id: int) -> SpooledResult | None:
         tree = json.loads(file.read_text(encoding="utf-8"))
         if tree["study_id"] != study_id:
             return None
-        number, trial, attempt = (_whole(tree[key]) for key in ("lease", "trial", "attempt"))
+        number, trial, attempt = (_integer(tree[key]) for key in ("lease", "trial", "attempt"))
         lease = Lease(number, trial, attempt)
         evaluation = Evaluation.from_json(tree["evaluation"])
         return SpooledResult(file, lease, str(tree["owner"]), evaluation)
@@ -117,7 +117,7 @@ def _read(file: Path, study_id: int) -> SpooledResult | None:
         raise StoreError(f"spool {file}: damaged ({error}); move it away") from None
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     if type(value) is not int:
         raise ValueError(f"{value!r:.40} is no whole number")
     return value

@@ -63,22 +63,22 @@ class _Server:
     """The fork server, in a session of its own, so that signals of a terminal do not reach it."""
 
     def __init__(self, target: str) -> None:
-        self.control, theirs = Pipe()
+        self.control, server_end = Pipe()
         command = [
             sys.executable,
             "-m",
             "nas_service.worker.training_process",
-            str(theirs.fileno()),
+            str(server_end.fileno()),
             target,
         ]
         self.process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[server_end.fileno()],
             start_new_session=True,
             env={**_without_databases(os.environ), **WORKER_ENVIRONMENT, **NO_DEVICE},
         )
-        theirs.close()
+        server_end.close()
 
     @property
     def alive(self) -> bool:
