@@ -222,7 +222,7 @@ def _ensure_trained(
     check_interrupt: Callable[[], None],
     on_line: Callable[[str], None],
 ) -> bool:
-    """False where another process trains the repeat; else trains it if the store has it not."""
+    """False where another process trains the repeat; else trains it if it is not in the store."""
     with _locked(_weights(search, candidate.digest, number)) as is_ours:
         if is_ours and not search.store.repeats(search.id).has(candidate.digest, number):
             on_line(_train_one(search, evaluator, candidate, number, check_interrupt))

@@ -17,7 +17,7 @@ from nas_service.study.spec import StudySpec
 
 @dataclass(frozen=True, eq=False)
 class SuccessiveHalving:
-    """The rungs of a study, the epochs at which candidates are compared, and who is promoted."""
+    """The rungs of a study, the epochs at which candidates are compared and promoted."""
 
     spec: StudySpec
     reduction_factor: int

@@ -57,7 +57,7 @@ class JoiningStorage(RDBStorage):
 
     @cached_property
     def _version_manager(self) -> _VersionManager:  # type: ignore[override]
-        """Optuna's, for what it is asked for."""
+        """Optuna's version manager, created when it is first used."""
         return _VersionManager(self.url, self.engine, self.scoped_session)
 
     def _join(self) -> None:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 LIMIT_s = 1800.0  # for which a worker waits for its database
 FIRST_s, LONGEST_s = 0.2, 10.0  # between two tries
-# Errors that SQLite calls operational and that no waiting mends.
+# Errors that SQLite calls operational and that waiting does not repair.
 PERMANENT = (
     *("readonly database", "database or disk is full", "not a database"),
     *("no such table", "no such column"),

@@ -149,4 +149,4 @@ def main() -> None:
     os.dup2(2, 1)  # what children print goes where the worker logs
     control = Connection(int(sys.argv[1]))
     serve(control, cast(Target, import_module(sys.argv[2])))
-    os._exit(0)  # taking torch apart takes seconds
+    os._exit(0)  # unloading torch takes seconds
