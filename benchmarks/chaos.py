@@ -1,25 +1,24 @@
-"""A study whose workers are killed, stopped and lied to, and whose server is restarted.
+"""A study whose workers are killed and stopped, have wrong clocks, and lose their server.
 
     python benchmarks/chaos.py [--storage postgresql://...] [--workers 16] [--trials 400] [--runs 1]
 
-Trainings are made up and take 0.2 to 2 s; nearly a third of the candidates is rejected, and the
+Trainings are simulated and take 0.2 to 2 s; nearly a third of the candidates is rejected, and the
 space is so small that many are proposed twice. While the study runs
 
 - a worker is killed (SIGKILL) every 2 s, and another takes its place;
 - one is stopped (SIGSTOP) for longer than its lease, another for shorter, again and again;
-- the server ends as in a crash (`pg_ctl stop -m immediate`) half-way and starts again: the server
-  that this program starts where it is given no --storage; any other is left alone;
-- one worker's clock is an hour ahead, another's an hour behind;
-- workers claim to be of four machines, so that of most of the others only the lease tells;
-- one candidate ends the process that trains it (SIGSEGV), whoever tries: it is to be quarantined;
-- one runs out of memory each time: it is to be told as too large to train.
+- the server ends as in a crash (`pg_ctl stop -m immediate`) half-way and starts again, if this
+  program started it: without --storage;
+- one worker's clock is an hour fast, another's an hour slow;
+- workers report four host names, so that most of the others can be judged by their leases alone;
+- one candidate crashes (SIGSEGV) every process that trains it: it must be quarantined;
+- one runs out of memory each time: it must be reported as too large to train.
 
-A *result* is a candidate's training that stands in the archive and takes from the budget: as many
-as --trials are to be there, each counted once. The two poisoned candidates take nothing from it.
-Of each killed or stopped worker at most one attempt may be lost, of one stopped for shorter than
-its lease none, and of all others none. Workers that nobody killed end with exit code 0. Beside
-that `history.violations` names everything in the tables that ought not to be. Exit code 1 where
-anything is amiss.
+A *result* is a candidate's training that is in the archive and uses the budget: there must be as
+many as --trials, each counted once. The two poisoned candidates use none of it. Each kill, and each
+stop longer than a lease, may cost its worker one attempt; a shorter stop none, and all others lose
+none. Workers that were not killed end with exit code 0. In addition `history.violations` lists
+everything in the tables that must not be. The exit code is 1 if anything is wrong.
 """
 
 import argparse
@@ -38,16 +37,18 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import harness
 import history
 import optuna
 import simulated
 import sqlalchemy as sa
 import store as store_benchmark
+from disturbed_workers import DisturbedWorkers, Interval
 from servers import postgres
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -83,7 +84,7 @@ class Plan:
     """How much of everything."""
 
     workers: int = 16
-    trials: int = 400  # results asked for
+    trials: int = 400  # results to reach
     sampler: str = "random"
     lease_s: float = 5.0
     kill_s: float = 2.0  # between two kills
@@ -95,8 +96,8 @@ class Plan:
 # --- in a worker ---------------------------------------------------------------------------------
 
 
-def disguised(place: int) -> None:
-    """This process on another machine, with a clock of its own."""
+def disguise(place: int) -> None:
+    """Gives this process another host name, and at some places another clock."""
     host = f"node{place % HOSTS}"
     socket.gethostname = lambda: host
     skew_s, real = SKEWS_s.get(place, 0.0), time.time
@@ -115,14 +116,15 @@ def disguised(place: int) -> None:
 
 
 def poisoned(folder: Path, kind: str, digest: str) -> bool:
-    """True for the first candidate that asks, and again whenever it does."""
+    """True for the first candidate that is trained, each time that it is."""
     mark = folder / kind
     with contextlib.suppress(FileExistsError):
-        mark.symlink_to(digest)  # at once with what it says, whoever is killed
+        mark.symlink_to(digest)  # atomic, whichever process is killed
     return os.readlink(mark) == digest
 
 
 def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
+    """Simulated trainings; two candidates are poisoned."""
     low, high = plan.training_s
 
     def seconds(a: Architecture) -> float:
@@ -131,141 +133,72 @@ def training(plan: Plan, folder: Path) -> Callable[..., Evaluation]:
     train = simulated.training(seconds)
 
     def poison(
-        bench: Any, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
+        evaluator: Any, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
     ) -> Any:
         digest = begun.architecture.digest
         if poisoned(folder, "crash", digest):
-            faulthandler.disable()  # its end is meant
+            faulthandler.disable()  # the crash is intended
             os.kill(os.getpid(), signal.SIGSEGV)
         if poisoned(folder, "oom", digest):
-            raise ChildFailure("oom", "made up")
-        return train(bench, begun, weights, check_interrupt)
+            raise ChildFailure("oom", "simulated")
+        return train(evaluator, begun, weights, check_interrupt)
 
     return poison
 
 
 def work(url: str, plan: Plan, folder: Path, place: int) -> None:
-    disguised(place)
+    """The life of the worker at a place."""
+    disguise(place)
     joining_storage.FROZEN_s = plan.lease_s
-    say = functools.partial(print, flush=True)
-    say("end:", simulated.work(make_worker(url, plan, training(plan, folder), say)))
+    report = functools.partial(print, flush=True)
+    report("end:", simulated.work(make_worker(url, plan, training(plan, folder), report)))
 
 
 def make_worker(
-    url: str, plan: Plan, train: Callable[..., Evaluation], say: Callable[..., Any]
+    url: str, plan: Plan, train: Callable[..., Evaluation], report: Callable[..., Any]
 ) -> Any:
-    """A worker, as soon as the server is there."""
+    """A worker, as soon as the server can be reached."""
     end = time.monotonic() + PATIENCE_s
     while True:
         try:
-            return simulated.make_worker(url, NAME, train, REJECTED, plan.lease_s, say)
+            return simulated.make_worker(url, NAME, train, REJECTED, plan.lease_s, report)
         except (StoreError, SQLAlchemyError):
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
 
 
-# --- around them ---------------------------------------------------------------------------------
-
-
-@dataclass
-class Crew:
-    """Workers in places; one that ends by a signal is replaced. All it did is kept by pid."""
-
-    start: Callable[[int], int]  # a worker in that place; its pid
-    size: int
-    alive: dict[int, int] = field(default_factory=dict)  # pid -> place
-    killed: set[int] = field(default_factory=set)
-    crashed: set[int] = field(default_factory=set)
-    stopped: dict[int, float] = field(default_factory=dict)  # pid -> when it is to go on
-    long: Counter[int] = field(default_factory=Counter)  # stops for longer than a lease
-    short: int = 0  # stops for less
-    codes: list[int] = field(default_factory=list)  # of workers that ended by themselves
-
-    def begin(self) -> None:
-        for place in range(self.size):
-            self.alive[self.start(place)] = place
-
-    def reap(self) -> None:
-        for pid, place in list(self.alive.items()):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if not done:
-                continue
-            del self.alive[pid]
-            self.stopped.pop(pid, None)
-            code = os.waitstatus_to_exitcode(status)
-            if code >= 0:
-                self.killed.discard(pid)  # it was at its end
-                self.codes.append(code)
-                continue
-            if code == -signal.SIGSEGV:
-                self.crashed.add(pid)
-            self.alive[self.start(place)] = place
-
-    def kill(self, die: random.Random) -> None:
-        if fit := sorted(self.alive.keys() - self.killed):
-            self.killed.add(pid := die.choice(fit))
-            os.kill(pid, signal.SIGKILL)
-
-    def stop(self, die: random.Random, seconds: float, long: bool) -> None:
-        if fit := sorted(self.alive.keys() - self.killed - self.stopped.keys()):
-            pid = die.choice(fit)
-            os.kill(pid, signal.SIGSTOP)
-            self.stopped[pid] = time.monotonic() + seconds
-            self.long[pid] += long
-            self.short += not long
-
-    def go_on(self) -> None:
-        for pid, when in list(self.stopped.items()):
-            if time.monotonic() > when:
-                del self.stopped[pid]
-                os.kill(pid, signal.SIGCONT)
-
-    def end(self) -> None:
-        for pid in self.alive:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+# --- around the workers --------------------------------------------------------------------------
 
 
 def trainings(url: str) -> int:
-    """Results so far; asked by a connection that is gone when workers are forked."""
+    """Results so far, read by a connection that is closed before workers are forked."""
     engine = sa.create_engine(checked_url(url), poolclass=sa.NullPool)
     with engine.connect() as db:
         query = sa.select(sa.func.count()).where(archive.c.outcome == "trained")
         return int(db.execute(query).scalar_one())
 
 
-@dataclass
-class Turns:
-    """True once for each time that so many seconds have passed."""
-
-    seconds: float
-    last: float = field(default_factory=time.monotonic)
-    count: int = 0
-
-    def due(self) -> bool:
-        if time.monotonic() - self.last < self.seconds:
-            return False
-        self.last, self.count = time.monotonic(), self.count + 1
-        return True
-
-
-def torment(
-    crew: Crew, url: str, plan: Plan, die: random.Random, server: postgres.Server | None
+def disturb(
+    workers: DisturbedWorkers,
+    url: str,
+    plan: Plan,
+    rng: random.Random,
+    server: postgres.Server | None,
 ) -> int:
-    """Until all workers have ended; how often the server was restarted."""
-    kills, stops, looks = Turns(plan.kill_s), Turns(plan.stop_s / 2), Turns(0.5)
+    """Disturbs the workers until all have ended; returns how often the server was restarted."""
+    kills, stops, looks = Interval(plan.kill_s), Interval(plan.stop_s / 2), Interval(0.5)
     end, restarts = time.monotonic() + plan.limit_s, 0
-    while crew.alive:
+    while workers.alive:
         if time.monotonic() > end:
             raise SystemExit(f"the study did not end within {plan.limit_s:g} s")
-        crew.reap()
-        crew.go_on()
+        workers.replace_ended()
+        workers.resume_due()
         if kills.due():
-            crew.kill(die)
+            workers.kill(rng)
         if stops.due():
             long = stops.count % 2 == 0
-            crew.stop(die, plan.lease_s * (2.0 if long else 0.4), long)
+            workers.stop(rng, plan.lease_s * (2.0 if long else 0.4), long)
         if server and not restarts and looks.due() and trainings(url) >= plan.trials / 2:
             server.stop("immediate")
             server.start()
@@ -277,7 +210,7 @@ def torment(
 def one_run(
     url: str, plan: Plan, seed: int, server: postgres.Server | None = None
 ) -> dict[str, Any]:
-    """One study from its beginning to its end, in an empty store; what became of it."""
+    """One whole study in an empty store; its counts, and the logs of its workers."""
     simulated.make_study(
         url,
         simulated.spec(NAME, plan.trials, plan.sampler, SPACE, seed, max_failures=plan.trials),
@@ -292,29 +225,31 @@ def one_run(
                 lambda: work(url, plan, folder, place), folder / "logs" / f"{place}"
             )
 
-        crew = Crew(started, plan.workers)
+        workers = DisturbedWorkers(started, plan.workers)
         try:
-            crew.begin()
-            die = random.Random(seed)  # noqa: S311  no secrets
-            restarts = torment(crew, url, plan, die, server)
+            workers.start_all()
+            rng = random.Random(seed)  # noqa: S311  no secrets
+            restarts = disturb(workers, url, plan, rng, server)
         finally:
-            crew.end()
+            workers.kill_all()
         seconds = time.monotonic() - start
         logs = "".join(log.read_text() for log in sorted((folder / "logs").iterdir()))
         poison = {kind: os.readlink(folder / kind) for kind in ("crash", "oom")}
-    found = judged(url, plan, crew, poison)
-    return {"seconds": seconds, "restarts": restarts, **found, "logs": logs}
+    counts = judge(url, plan, workers, poison)
+    return {"seconds": seconds, "restarts": restarts, **counts, "logs": logs}
 
 
-def judged(url: str, plan: Plan, crew: Crew, poison: dict[str, str]) -> dict[str, Any]:
-    """What the tables say of a study that has ended."""
+def judge(
+    url: str, plan: Plan, workers: DisturbedWorkers, poison: dict[str, str]
+) -> dict[str, Any]:
+    """What the tables report of a study that has ended."""
     store = Store(url)
     h = history.read(open_search(store, NAME))
     store.close()
     endings = Counter(a["result_kind"] for a in h.attempts)
-    wrong = [*history.violations(h), *unexplained(h, crew), *unpoisoned(h, poison)]
-    if any(crew.codes):
-        wrong.append(f"workers that nobody killed ended with {sorted(set(crew.codes))}")
+    wrong = [*history.violations(h), *unexplained(h, workers), *unpoisoned(h, poison)]
+    if any(workers.codes):
+        wrong.append(f"workers that were not killed ended with {sorted(set(workers.codes))}")
     return {
         "asked": plan.trials,
         "results": h.trainings,
@@ -323,50 +258,50 @@ def judged(url: str, plan: Plan, crew: Crew, poison: dict[str, str]) -> dict[str
         "over_budget": max(0, h.trainings - plan.trials),
         "proposals": len(h.leases),
         "quarantined": sum(row["state"] == "failed" for row in h.leases),
-        "kills": len(crew.killed),
-        "crashes": len(crew.crashed),
-        "stops": crew.long.total() + crew.short,
+        "kills": len(workers.killed),
+        "crashes": len(workers.crashed),
+        "stops": workers.long.total() + workers.short,
         "retries": endings["lost"] + endings["late"],
         "late": endings["late"],
         "wrong": wrong,
     }
 
 
-def unexplained(h: history.History, crew: Crew) -> Iterator[str]:
-    """Attempts that were lost by workers to whom nothing happened, or more than what happened."""
+def unexplained(h: history.History, workers: DisturbedWorkers) -> Iterator[str]:
+    """Workers that lost more attempts than they were killed, crashed or stopped."""
     lost = [a for a in h.attempts if a["result_kind"] in ("lost", "late")]
     counts = Counter(int(a["worker"].split("/")[2]) for a in lost)
     for pid, count in counts.items():
-        struck = (pid in crew.killed) + (pid in crew.crashed) + crew.long[pid]
+        struck = (pid in workers.killed) + (pid in workers.crashed) + workers.long[pid]
         if count > struck:
             yield f"worker {pid}: lost {count} attempts, was killed or stopped {struck} times"
 
 
 def unpoisoned(h: history.History, poison: dict[str, str]) -> Iterator[str]:
-    """Trials of the poisoned candidates that did not end as they should, and others that did."""
+    """Poisoned candidates that did not end as they must, and failed trials of other candidates."""
     limit = h.spec.search.max_attempts
     failed = [row for row in h.leases if row["state"] == "failed"]
     if not any(row["digest"] == poison["crash"] for row in failed):
         yield f"candidate {poison['crash']}: ends its worker, and was not quarantined"
     for row in failed:
-        spoiled = sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(row))
-        if spoiled < limit and not leads(h, row, limit):
-            yield f"trial {row['trial']}: failed after {spoiled} bad attempts, {limit} are allowed"
+        bad = sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(row))
+        if bad < limit and not waited_for(h, row, limit):
+            yield f"trial {row['trial']}: failed after {bad} bad attempts, {limit} are allowed"
     reasons = {row["digest"]: json.loads(row["evaluation"])["reason"] for row in h.archive}
     if not reasons.get(poison["oom"], "").startswith("too large to train"):
-        yield f"candidate {poison['oom']}: runs out of memory, and is not told as too large"
+        yield f"candidate {poison['oom']}: runs out of memory, and is not reported as too large"
 
 
-def leads(h: history.History, row: dict[str, Any], limit: int) -> bool:
-    """True where a trial waited for the result of one that was quarantined."""
+def waited_for(h: history.History, row: dict[str, Any], limit: int) -> bool:
+    """True if a trial waited for the result of one that was quarantined."""
     same = [r for r in h.leases if r["state"] == "failed" and r["digest"] == row["digest"]]
-    spoiled = [sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(r)) for r in same]
-    return max(spoiled) >= limit
+    bad = [sum(a["result_kind"] in history.SPOILED for a in h.attempts_at(r)) for r in same]
+    return max(bad) >= limit
 
 
 @contextmanager
-def place(storage: str | None) -> Iterator[tuple[str, postgres.Server | None]]:
-    """An empty store, and its server where that is ours to stop."""
+def empty_store(storage: str | None) -> Iterator[tuple[str, postgres.Server | None]]:
+    """An empty store, and its server if this program started it."""
     if storage is not None:
         with store_benchmark.empty(storage) as url:
             yield url, None
@@ -379,11 +314,10 @@ SUMS = ("asked", "results", "lost", "twice", "over_budget", "kills", "crashes", 
 SUMS += ("late", "quarantined", "restarts")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--storage", help="of a server that runs, or sqlite:///")
+def options() -> argparse.ArgumentParser:
+    """The options of this script."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--storage", help="of a running server, or sqlite:///")
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
@@ -391,44 +325,42 @@ def main() -> None:
     parser.add_argument("--sampler", choices=("random", "nsga2", "tpe"), default="random")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
-    parser.add_argument("--logs", type=Path, help="folder for what workers said")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    parser.add_argument("--logs", type=Path, help="folder for the logs of workers")
+    return parser
+
+
+def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The counts of each run, with its seed; logs go to `--logs`."""
     plan = Plan(args.workers, args.trials, args.sampler, args.lease, args.kill_every)
-    rows = []
     for seed in range(args.seed, args.seed + args.runs):
-        with place(args.storage) as (url, server):
+        with empty_store(args.storage) as (url, server):
             row = one_run(url, plan, seed, server)
         logs = row.pop("logs")
         if args.logs:
             args.logs.mkdir(parents=True, exist_ok=True)
             (args.logs / f"{seed}.log").write_text(logs)
-        rows.append({"seed": seed, **row})
-        if not args.json:
-            show(rows[-1])
+        print(f"run {seed}: {len(row['wrong'])} things wrong", file=sys.stderr)
+        yield {"seed": seed, **row}
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The document for people: a row for each run, the sums, and all that is wrong."""
+    rows = [[row["seed"], *(row[key] for key in SUMS)] for row in document["rows"]]
+    sums = ["sum", *(document[key] for key in SUMS)]
+    wrong = [f"seed {row['seed']}: {line}" for row in document["rows"] for line in row["wrong"]]
+    table = harness.table(["seed", *SUMS], [*rows, sums])
+    return [*table, *(wrong or ["nothing is wrong"])]
+
+
+def main() -> None:
+    args = options().parse_args()
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows = list(runs(args))
     sums = {key: sum(row[key] for row in rows) for key in SUMS}
     document = {"runs": args.runs, "workers": args.workers, **sums, "rows": rows}
-    wrong = [said for row in rows for said in row["wrong"]]
-    print(json.dumps(document, indent=2) if args.json else summary(document, wrong))
-    raise SystemExit(1 if wrong else 0)
-
-
-def show(row: dict[str, Any]) -> None:
-    print(
-        f"run {row['seed']}: {row['results']} of {row['asked']} results in {row['seconds']:.0f} s, "
-        f"{row['proposals']} proposals, {row['kills']} kills, {row['crashes']} crashes, "
-        f"{row['stops']} stops, {row['restarts']} restarts, {row['retries']} retries",
-        *(f"  wrong: {said}" for said in row["wrong"]),
-        sep="\n",
-        flush=True,
-    )
-
-
-def summary(document: dict[str, Any], wrong: list[str]) -> str:
-    told = ", ".join(f"{document[key]} {key.replace('_', ' ')}" for key in SUMS)
-    return f"{document['runs']} runs: {told}, {len(wrong)} things wrong"
+    harness.show(document, args.json, lambda: lines(document))
+    raise SystemExit(1 if any(row["wrong"] for row in rows) else 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a finished study's tables prove: each result once, none lost, none over the budget.
+"""Checks the tables of a finished study: each result once, none lost, none over the budget.
 
-`violations` names everything in them that ought not to be; it reads ours and Optuna's, and trusts
+`violations` lists everything in them that must not be; it compares ours with Optuna's and trusts
 neither. For studies that spent their budget, without successive halving.
 """
 
@@ -37,7 +37,7 @@ class History:
     attempts: tuple[dict[str, Any], ...]
     archive: tuple[dict[str, Any], ...]
     trials: tuple[FrozenTrial, ...]
-    front: frozenset[str]  # digests, as the service has it
+    front: frozenset[str]  # digests, as the service computes it
 
     @property
     def trainings(self) -> int:
@@ -51,12 +51,13 @@ class History:
         return sum(n - 1 for n in paid.values())
 
     def attempts_at(self, lease: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [a for a in self.attempts if a["lease_id"] == lease["lease_id"]]
-        return sorted(found, key=lambda a: int(a["attempt"]))
+        """The attempts at a lease in their order."""
+        own = [a for a in self.attempts if a["lease_id"] == lease["lease_id"]]
+        return sorted(own, key=lambda a: int(a["attempt"]))
 
 
 def read(search: Search) -> History:
-    """The study as it stands now."""
+    """Reads the study from its store."""
     store = search.store
 
     def rows(table: sa.Table) -> tuple[dict[str, Any], ...]:
@@ -76,9 +77,9 @@ def read(search: Search) -> History:
 
 
 def violations(h: History) -> list[str]:
-    """Everything that ought not to be, one sentence each."""
+    """Everything that must not be, one sentence each."""
     rules = (_budget, _once, _leases, _attempts, _trials, _values, _archive, _front)
-    return [said for rule in rules for said in rule(h)]
+    return [violation for rule in rules for violation in rule(h)]
 
 
 def _budget(h: History) -> Iterator[str]:
@@ -141,10 +142,10 @@ def _trials(h: History) -> Iterator[str]:
         if not t.state.is_finished():
             yield f"trial {t.number}: still {t.state.name} in Optuna"
     for state, end in ((TrialState.COMPLETE, "reported"), (TrialState.FAIL, "failed")):
-        theirs = {t.number for t in h.trials if t.state == state}
+        in_optuna = {t.number for t in h.trials if t.state == state}
         ours = {row["trial"] for row in h.leases if row["state"] == end}
-        for number in sorted(theirs ^ ours, key=str):
-            where = "Optuna" if number in theirs else "our leases"
+        for number in sorted(in_optuna ^ ours, key=str):
+            where = "Optuna" if number in in_optuna else "our leases"
             yield f"trial {number}: {end} in {where} alone"
 
 
@@ -183,11 +184,11 @@ def _front(h: History) -> Iterator[str]:
     """All pairs of feasible candidates, compared."""
     points = {}
     for row in h.archive:
-        found = Evaluation.from_json(_json(row))
-        over = any(v > 0 for v in h.spec.known_violations(measure(found)).values())
-        if found.measured and not over:
+        evaluation = Evaluation.from_json(_json(row))
+        over = any(v > 0 for v in h.spec.known_violations(measure(evaluation)).values())
+        if evaluation.measured and not over:
             signs = [(1 if o.direction == "minimize" else -1, o.metric) for o in h.spec.objectives]
-            points[row["digest"]] = [sign * measure(found)[metric] for sign, metric in signs]
+            points[row["digest"]] = [sign * measure(evaluation)[metric] for sign, metric in signs]
     best = {d for d, p in points.items() if not any(_dominates(q, p) for q in points.values())}
     for digest in sorted(best ^ h.front):
         where = "the service's" if digest in h.front else "the true"

@@ -1,4 +1,4 @@
-"""Workers whose trainings are made up, on a real store: what the benchmarks of the store share.
+"""Workers with simulated trainings on a real store, for the benchmarks and tests of the store.
 
 A candidate's outcome is drawn by its digest: a share is rejected, others are trained for a while
 and get an accuracy. Everything else is the service's own: sampler, claims, tells, leases, spool.
@@ -65,9 +65,9 @@ def spec(
     return parse_spec(json.dumps(tree), name)
 
 
-def drawn(architecture: Architecture, word: str = "") -> float:
+def drawn(architecture: Architecture, purpose: str = "") -> float:
     """A share that is the candidate's own, 0..1."""
-    text = architecture.digest + word
+    text = architecture.digest + purpose
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
@@ -79,7 +79,7 @@ def report(inputs: int) -> HardwareReport:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Stands where the service's own bench does; nothing is built or traced."""
+    """Replaces the service's own evaluator; builds and traces nothing."""
 
     spec: StudySpec
     rejected: float = 0.0  # share of candidates
@@ -112,10 +112,10 @@ def costed() -> None:
 
 
 def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluation]:
-    """Trainings that wait for so long, and look up to ten times a second whether to go on."""
+    """Trainings that wait for some seconds, and check for an interrupt ten times a second."""
 
     def train(
-        bench: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
+        evaluator: Evaluator, begun: Evaluation, weights: Path, check_interrupt: Callable[[], None]
     ) -> Evaluation:
         end = time.monotonic() + seconds(begun.architecture)
         while (left := end - time.monotonic()) > 0:
@@ -127,10 +127,10 @@ def training(seconds: Callable[[Architecture], float]) -> Callable[..., Evaluati
     return train
 
 
-def make_study(url: str, asked: StudySpec) -> None:
+def make_study(url: str, study: StudySpec) -> None:
     """Creates a study, and the store's tables where there are none."""
     store = Store(url, create=True)
-    create(store, check(asked), DATA)
+    create(store, check(study), DATA)
     store.close()
 
 
@@ -146,12 +146,12 @@ def make_worker(
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)
-    bench = Evaluator(search.spec, rejected)
-    return Worker(search, bench, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
+    evaluator = Evaluator(search.spec, rejected)
+    return Worker(search, evaluator, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
 
 
 def work(worker: Worker, max_trials: int | None = None) -> str:
-    """Its life; returns why it ended."""
+    """Runs a worker and closes its store; returns why it ended."""
     end_on_signals(worker.asked_to_end)
     try:
         return worker.run(max_trials)

@@ -9,7 +9,7 @@ parameters, 4 constraints and 2 objectives; trainings take no time, half of the 
 rejected. Rounds alternate, each in an empty database. Statements and commits are those of all
 workers, divided by trials, without those that open the study.
 
-The second measures our store alone, by default on a server of its own. For each number of workers:
+The second measures our store alone, by default on a new server. For each number of workers:
 trials a second, which is what this machine gives while others use it; CPU of a worker's Python and
 of the server, per trial; milliseconds per trial in which the study's row is locked, which bound the
 rate at 1000 / them; sessions that wait for that row on average; the most connections at a time.
@@ -41,7 +41,7 @@ from sqlalchemy.engine import make_url
 
 REJECTED = 0.5
 CONSTRAINTS = 4  # of a trial
-CONNECTIONS = 2500  # that a server of its own lets in
+CONNECTIONS = 2500  # that a new server accepts
 
 
 def ours(url: str, share: int, sampler: str, folder: Path) -> None:
@@ -140,27 +140,18 @@ def measured(
 
 @contextlib.contextmanager
 def empty(url: str) -> Iterator[str]:
-    """The URL of a database of its own beside that one, or of a new file."""
-    parsed = make_url(_driver(url))
-    if parsed.get_backend_name() == "sqlite":
+    """The URL of a new database on that server, or of a new file."""
+    if make_url(url).get_backend_name() == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{folder}/nas.db"
         return
-    name = f"nas_{uuid.uuid4().hex[:12]}"
-    admin = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
-    with admin.connect() as db:
-        db.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield parsed.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with admin.connect() as db:
-            db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+    with postgres.database(url) as own:
+        yield own
 
 
 @contextlib.contextmanager
 def server(storage: str | None) -> Iterator[str]:
-    """That server, or one of our own with room for connections."""
+    """The given server, or a new one that accepts many connections."""
     if storage is not None:
         yield storage
         return
@@ -197,7 +188,7 @@ def compare(storage: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Each number of workers on a study of its own, and one worker on a study that grows."""
+    """Each number of workers on a new study, and one worker on a study that grows."""
     document: dict[str, list[dict[str, float]]] = {"shared": [], "asks": []}
     for workers in args.scale:
         with empty(storage) as url:
@@ -223,7 +214,7 @@ def lines(document: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     options = harness.parser(__doc__)
-    options.add_argument("--storage", help="a server, or sqlite://; by default a server of its own")
+    options.add_argument("--storage", help="a server, or sqlite://; by default a new server")
     options.add_argument("--workers", type=int, default=8)
     options.add_argument("--trials", type=int, default=400)
     options.add_argument("--rounds", type=int, default=3)

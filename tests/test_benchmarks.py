@@ -342,24 +342,24 @@ def files(tmp_path_factory):
 
 def write_images(folder):
     """Pictures of noise, 32x32."""
-    die = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part, count in (("train", TRAIN), ("test", TEST)):
         for label in range(10):
             (folder / part / f"class{label}").mkdir(parents=True)
             for number in range(count):
-                pixels = die.integers(256, size=(32, 32, 3), dtype=np.uint8)
+                pixels = rng.integers(256, size=(32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / part / f"class{label}" / f"{number}.png")
 
 
 def write_table(path):
     """Connected cells as SpikeNAS-Bench lists them; each live convolution is worth 5 %."""
-    die, names, lines = np.random.default_rng(0), PRESETS["bench-threshold"], []
+    rng, names, lines = np.random.default_rng(0), PRESETS["bench-threshold"], []
     while len(lines) < 60:
-        row = die.integers(len(names), size=len(EDGE_NAMES))
+        row = rng.integers(len(names), size=len(EDGE_NAMES))
         cell = Cell(tuple(names[digit] for digit in row))
         if cell.connected:
             live = sum(name.startswith("conv") for name in cell.live().operations)
-            test = 50 + 5 * live + die.normal()
+            test = 50 + 5 * live + rng.normal()
             lines += [",".join(map(str, [*row, test, 100]))] * (1 + len(lines) % 2)
     head = ",".join([*(f"e{edge}" for edge in EDGE_NAMES), "test", "n_epochs"])
     path.write_text("\n".join([head, *lines]) + "\n")
@@ -368,14 +368,14 @@ def write_table(path):
 def write_bench(path, firing):
     """All of SpikeNAS-Bench's cells, with accuracies that grow with their convolutions; one in
     twenty is trained for twice the epochs and three convolutions better."""
-    die = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     cells = list(itertools.product(range(len(PRESETS["bench-threshold"])), repeat=len(EDGE_NAMES)))
     rows, rates = [], []
     for cell in cells:
-        epochs = 200 if die.random() < 0.05 else 100
-        accuracy = 60 + 3 * sum(digit > 1 for digit in cell) + 0.09 * epochs + die.normal()
-        rows.append([*cell, epochs, accuracy, accuracy + die.normal(), 36 * epochs])
-        rates.append([die.random() if digit > 1 else -1.0 for digit in cell] + [0.1])
+        epochs = 200 if rng.random() < 0.05 else 100
+        accuracy = 60 + 3 * sum(digit > 1 for digit in cell) + 0.09 * epochs + rng.normal()
+        rows.append([*cell, epochs, accuracy, accuracy + rng.normal(), 36 * epochs])
+        rates.append([rng.random() if digit > 1 else -1.0 for digit in cell] + [0.1])
     names = [f"e{edge}" for edge in EDGE_NAMES]
     write_csv(path, [*names, "n_epochs", "val_last", "test", "train_s"], rows)
     write_csv(firing, [*(f"c1_{name}" for name in names), "down"], rates)

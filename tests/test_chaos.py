@@ -33,7 +33,7 @@ def test_on_sqlite(sqlite_url, seed):
 
 def test_undisturbed_workers_must_lose_nothing():
     h = history_of(lost=("node0/boot/11/1", "node1/boot/12/1", "node1/boot/12/1"))
-    workers = chaos.Crew(lambda place: 0, 0, killed={11, 12})
+    workers = chaos.DisturbedWorkers(lambda place: 0, 0, killed={11, 12})
     assert list(chaos.unexplained(h, workers)) == [
         "worker 12: lost 2 attempts, was killed or stopped 1 times"
     ]

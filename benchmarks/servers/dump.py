@@ -1,4 +1,4 @@
-"""Everything that stands in a database, to see what a command has changed."""
+"""All rows of a database, to see what a command has changed."""
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ def rows(url: str) -> dict[str, list[str]]:
     """By table, each row as text, sorted."""
     with connect(url).connect() as db:
         names = sa.inspect(db).get_table_names()
-        found = {
+        results = {
             name: db.execute(sa.select(sa.text("*")).select_from(sa.table(name))) for name in names
         }
-        return {name: sorted(map(repr, found[name].all())) for name in names}
+        return {name: sorted(map(repr, results[name].all())) for name in names}

@@ -33,12 +33,12 @@ class Server:
 
     folder: Path
     port: int
-    password: str = ""  # of its superuser nas; without one whoever asks comes in
+    password: str = ""  # of its superuser nas; without one, everybody may connect
 
     @property
     def url(self) -> str:
-        word = f":{quote(self.password, safe='')}" if self.password else ""
-        return f"postgresql://nas{word}@127.0.0.1:{self.port}/postgres"
+        password = f":{quote(self.password, safe='')}" if self.password else ""
+        return f"postgresql://nas{password}@127.0.0.1:{self.port}/postgres"
 
     @property
     def is_running(self) -> bool:
@@ -53,11 +53,11 @@ class Server:
         self._run("pg_ctl", "-m", mode, "-w", "stop")
 
     def _run(self, name: str, *words: str) -> None:
-        found = _program(name)
-        if found is None:
-            raise FileNotFoundError(f"PostgreSQL's {name} is not on this machine")
+        program = _program(name)
+        if program is None:
+            raise FileNotFoundError(f"PostgreSQL's {name} is not installed")
         user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []  # it refuses root
-        command = [*user, found, "-D", str(self.folder / "data"), *words]
+        command = [*user, program, "-D", str(self.folder / "data"), *words]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server, which loses what it is told to lose."""
+"""A TCP proxy before a PostgreSQL server, which drops the messages it is set to drop."""
 
 import socket
 import threading
