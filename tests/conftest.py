@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.training)
         if "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql":
             item.add_marker(pytest.mark.server)
-        if "site" in fixtures:  # a dashboard in a process of its own
+        if "site" in fixtures:  # a dashboard in a separate process
             item.add_marker(pytest.mark.process)
 
 
@@ -157,7 +157,7 @@ def restarted_postgres(postgres_programs: None) -> Iterator[postgres.Server]:
 
 @pytest.fixture
 def own_postgres(restarted_postgres: postgres.Server) -> Iterator[postgres.Server]:
-    """A server that no other process of the run uses: the test may stop and start it."""
+    """A server that only this test uses and may stop and start."""
     yield restarted_postgres
     if not restarted_postgres.is_running:
         restarted_postgres.start()
@@ -172,14 +172,14 @@ def own_postgres_url(own_postgres: postgres.Server) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    """A database of its own with the service's tables."""
+    """A new database with the service's tables."""
     with postgres.database(postgres_server, postgres_template) as url:
         yield url
 
 
 @pytest.fixture
 def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """A file of its own, `nas.db`, with the service's tables."""
+    """A new file, `nas.db`, with the service's tables."""
     shutil.copy(sqlite_template, tmp_path / "nas.db")
     return f"sqlite:///{tmp_path}/nas.db"
 

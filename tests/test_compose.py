@@ -1,4 +1,4 @@
-"""docker-compose.yml: what it promises, and the same services as processes, one of them killed."""
+"""docker-compose.yml: its properties, and its services run as processes, one of which is killed."""
 
 import contextlib
 import json
@@ -139,7 +139,7 @@ def test_shellcheck_reports_nothing():
 
 
 class ComposeFolder:
-    """A folder that stands for the containers, and the services' own commands in it."""
+    """A folder in place of the containers, where the services' commands are run."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder

@@ -17,7 +17,7 @@ OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])\b")
 
 
 def code(text):
-    """What stands in backticks, and every line of the fenced blocks, comments off."""
+    """Text in backticks, and every line of the fenced blocks without comments."""
     spans = re.findall(r"`([^`]+)`", FENCE.sub("", text))
     lines = [line for _, block in FENCE.findall(text) for line in block.splitlines()]
     return [*spans, *(line.split("#")[0].strip() for line in lines)]

@@ -1,4 +1,4 @@
-"""A study whose `until` grows: what is on its front goes on, and is what one training would be."""
+"""A study whose `until` is raised: its front is trained further, as in one training."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def evaluator_of(**training):
 
 
 def facts(evaluation):
-    """All that is measured; not the time that it took."""
+    """All measured values except the duration."""
     return replace(evaluation, seconds=0.0)
 
 
@@ -82,7 +82,7 @@ def test_a_continued_training_equals_an_uninterrupted_one(tmp_path):
 
 
 def test_scoring_at_rungs_does_not_change_a_training(tmp_path):
-    """Statistics of batch norms and dice of dropout are those of a training without rungs."""
+    """Batch norm statistics and dropout masks are those of a training without rungs."""
     files = []
     for rungs in ((), (1, 2)):
         evaluator = evaluator_of(rungs=rungs)
@@ -131,7 +131,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     assert after.unfinished() == ()
     assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     trials = {t.number: t for t in search.study.trials}
-    assert {n: trials[n].values for n in reported} == reported, "what was told stays"
+    assert {n: trials[n].values for n in reported} == reported, "reported values stay"
     for c in after.candidates:
         if c.outcome == "continued":
             origin = trials[c.trial].user_attrs["continues"]
@@ -170,7 +170,7 @@ def test_an_interrupted_continuation_resumes_at_its_last_epoch(store, tmp_path, 
     monkeypatch.setattr(CheckpointFile, "save", interrupted_after_2)
     with pytest.raises(Interrupted):
         worker(store, evaluator_of(until=3)).run()
-    assert read(search).evaluation(chosen).fidelity == 1, "the earlier result stands"
+    assert read(search).evaluation(chosen).fidelity == 1, "the earlier result is kept"
     worker(store, evaluator_of(until=3)).run()
     assert epochs == [2, 3]
     result = read(search).evaluation(chosen)
@@ -180,7 +180,7 @@ def test_an_interrupted_continuation_resumes_at_its_last_epoch(store, tmp_path, 
 
 
 def test_a_result_that_was_not_archived_is_not_trained_again(store, monkeypatch):
-    """Ended between the last epoch and the archive: only what is behind it is done again."""
+    """Interrupted between the last epoch and the archive: only the archiving is repeated."""
     evaluator, epochs, save = evaluator_of(), [], CheckpointFile.save
     search = create(store, check(spec()), evaluator.data_digest)
     files = search.weights("x").parent

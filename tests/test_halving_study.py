@@ -1,4 +1,4 @@
-"""Whole searches by successive halving: who went on, several workers, killed ones, growth."""
+"""Complete searches by successive halving: promotions, several and killed workers, extension."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def store(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A study at its end, some of its candidates over the budget, and what its worker said."""
+    """A finished study with some candidates over the budget, and its worker's log."""
     torch.set_num_threads(1)
     made, output = opened(tmp_path_factory.mktemp("finished")), []
     tight = {"constraints": [{"metric": "energy_uJ", "at_most": 0.5}]}
@@ -91,7 +91,7 @@ def run(store, study_spec, log=lambda text: None):
 
 
 def archive(store, search):
-    """All that was measured, but for the time that it took."""
+    """All measured values except durations."""
     result = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
     return {d: replace(e, seconds=0.0) for d, e in result.items()}
 
@@ -218,7 +218,7 @@ def test_the_front_is_of_full_trainings_and_marked_so(finished):
     assert note in report.render(result)
     points = [result.spec.scaled(c.metrics) for c in result.same_epoch]
     assert result.hypervolume == dominated_share(points) > 0
-    assert result.unfinished() == (), "halving says who goes on"
+    assert result.unfinished() == (), "halving decides which candidates are continued"
     assert len(result.unfinished(99)) == len(result.feasible) - count
     status = json.loads(nas(store, "status", "--json"))
     reached = Counter(s.epochs for s in store.archive(search.id).rung_results())
@@ -243,7 +243,7 @@ def test_few_candidates_still_give_a_front_of_full_trainings(store):
 
 
 def test_diverged_and_failed_promotions_are_final(store, monkeypatch):
-    """The first that goes on diverges, the second has no data any more; others go on."""
+    """The first promoted candidate diverges, the second lacks its data; others are promoted."""
     trained, went = Evaluator.resume_training, []
 
     def worse(self, earlier, weights, check_interrupt=lambda: None):
@@ -342,7 +342,7 @@ class Processes:
         self.all.append(forked.start(nas_command.run_worker, str(self.store.url), "x"))
 
     def wait_for_promotion(self, study_id, but=()):
-        """(digest, owner) of a promoted training that has kept an epoch of its own."""
+        """(digest, worker) of a promoted training that has stored an epoch since its promotion."""
         limit = time.monotonic() + 90
         query = """select l.digest, l.worker from nas_leases l where l.state = 'training' and
             l.digest in (select digest from nas_rungs)"""
@@ -368,7 +368,7 @@ def epoch_of(path):
 
 @pytest.mark.process
 def test_killed_workers_lose_nothing_and_promote_nothing_twice(store):
-    """Two processes; each is killed when it has a promoted training in hand."""
+    """Two processes, each of which is killed during a promoted training."""
     halving = spec(
         data={"train_samples": 160},
         training={"epochs": 8, "rungs": [1, 4]},
@@ -406,7 +406,7 @@ def test_killed_workers_lose_nothing_and_promote_nothing_twice(store):
 
 
 def test_a_promotion_of_a_killed_worker_is_recovered(store, monkeypatch):
-    """Its trial and its lease are made in one transaction: who ends inside leaves neither."""
+    """Trial and lease are created in one transaction: a worker killed inside leaves neither."""
     plain = TrialClaims._promoted
     ended = Counter()
 

@@ -36,7 +36,9 @@ WORKING = [name for name, operation in OPERATIONS.items() if operation.carries]
 def module(name, channels=4):
     torch.manual_seed(0)
     built = build(OPERATIONS[name], channels, Style(2, Rounding(4)))
-    with torch.no_grad():  # batch norms that have seen data let the neurons behind them fire
+    with (
+        torch.no_grad()
+    ):  # batch norms with statistics of real data let the neurons after them fire
         for seed in range(8):
             built.train()(maps(8, channels, 6, 6, seed=seed))
     return built.eval()
@@ -190,7 +192,7 @@ def test_an_ideal_simulated_chip_is_the_digital_network(name):
         with simulated(network, profile.with_values(IDEAL).chip, np.random.default_rng(0)):
             analog = network(images())
     assert torch.allclose(analog, digital, atol=1e-4)
-    assert digital.std(0).min() > 0.001, "every image must have scores of its own"
+    assert digital.std(0).min() > 0.001, "every image must have different scores"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -1,4 +1,4 @@
-"""Optuna's own promises of a storage, of ours: on its own, inside a transaction, and held."""
+"""Optuna's contract for storages, kept by ours: plain, inside a transaction, and buffered."""
 
 import contextlib
 import gc
@@ -58,7 +58,7 @@ def begin(store):
 
 
 class RolledBack(Exception):
-    """What ends a transaction that nobody shall see."""
+    """Ends a transaction so that it is rolled back."""
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def rolled_back(store, study):
 
 
 def drawn(study):
-    """A trial as a worker makes it, told with 20 parameters, 10 attributes, 4 constraints."""
+    """A trial as a worker reports it, with 20 parameters, 10 attributes and 4 constraints."""
     storage = study._storage
     storage.take_snapshot(study._study_id)
     with storage.buffering():
@@ -204,7 +204,7 @@ def of_all_kinds(study):
 
 
 def facts(trial):
-    """All that a trial has; but for its parameters the order is nobody's."""
+    """All fields of a trial; only parameters keep their order."""
     result = {
         key: sorted(v.items()) if isinstance(v, dict) else v for key, v in vars(trial).items()
     }

@@ -1,4 +1,4 @@
-"""Promotions: each candidate once, nothing from the budget, and an end."""
+"""Promotions: each candidate once, without cost to the budget, and finitely many."""
 
 import threading
 from dataclasses import replace
@@ -28,7 +28,7 @@ def store(store_url):
 
 
 def best_half(measured, held, over):
-    """Of those that came to epoch 1 the better half, by accuracy; at the end one at least."""
+    """The better half by accuracy of the candidates at epoch 1; at the end at least one."""
     there = sorted((s for s in measured if s.epochs == 1), key=lambda s: -s.metrics["accuracy"])
     gone = {s.digest for s in measured if s.epochs == 3} | held
     best = there[: max(len(there) // 2, int(over))]
@@ -36,7 +36,7 @@ def best_half(measured, held, over):
 
 
 def measured(store, count):
-    """So many candidates at epoch 1, each better than those before it; their digests."""
+    """Stores `count` candidates at epoch 1, each better than the last; returns their digests."""
     digests = []
     for n in range(count):
         e = replace(evaluation(n + 1), fidelity=1, accuracy=0.1 * (n + 1))

@@ -1,4 +1,4 @@
-"""What every store promises: exact budgets, leases that move on, results kept once."""
+"""The contract of every store: exact budgets, leases that are taken over, results stored once."""
 
 import json
 import threading
@@ -43,7 +43,7 @@ def store(store_url):
 
 
 def test_a_candidate_that_another_trial_has_finished_is_known_at_once(store):
-    """It may have asked before that end: twice trained would be twice paid."""
+    """Its lease may be older than that result; a second training would cost budget."""
     first, second = (claim(store) for _ in range(2))
     e = evaluation()
     digest = e.architecture.digest
@@ -153,7 +153,7 @@ def test_no_more_orphans_are_recovered_than_the_budget_has_room_for(store):
 
 @pytest.mark.parametrize("state", ["training", "pending"])
 def test_a_result_that_arrives_during_recovery_is_kept(postgres_url, state):
-    """Between a claim's look at the leases, behind their deadlines, and its taking one."""
+    """The result arrives after a claim read an expired lease and before it takes the lease."""
     late, other = opened(postgres_url), Store(postgres_url)
     late.lease_s = -1.0
     lease, e = claim(late), evaluation()
@@ -183,7 +183,7 @@ def test_running_trial_without_a_lease_is_recovered(store):
 
 
 def test_a_later_epoch_replaces_the_earlier_one(store):
-    """The trial that found it first keeps it; what the test images said is void."""
+    """The first trial of the candidate keeps it; its test accuracy is reset."""
     first, later = evaluation(), replace(evaluation(), fidelity=5, accuracy=0.95)
     digest = first.architecture.digest
     trained(store, 0, channels=8)
@@ -355,14 +355,16 @@ def test_an_attempt_begins_after_the_previous_one_ended(store):
 
 
 def test_a_frozen_process_blocks_no_other(postgres_url, monkeypatch):
-    """It stopped inside a transaction: its locks go, and what it did is undone."""
+    """It stopped inside a transaction: its locks are released and its changes are rolled back."""
     monkeypatch.setattr(joining_storage, "FROZEN_s", 0.3)
     frozen, other = opened(postgres_url), Store(postgres_url)
 
     def stopped():
         with frozen.exclusive(ID):
             first = claim(frozen)
-            assert claim(other, "third/boot/1/1").id != first.id, "waits until the server lets go"
+            assert claim(other, "third/boot/1/1").id != first.id, (
+                "waits until the server releases the lock"
+            )
             claim(frozen)
 
     with pytest.raises(DBAPIError) as ended:

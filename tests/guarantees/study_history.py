@@ -15,7 +15,7 @@ from nas_service.store.tables import archive, attempts, leases
 
 @dataclass(frozen=True)
 class StudyHistory:
-    """A store's tables at one moment."""
+    """The tables of a store at one time."""
 
     leases: list[dict[str, Any]]
     attempts: list[dict[str, Any]]

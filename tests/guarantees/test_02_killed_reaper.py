@@ -11,7 +11,7 @@ CLAIM = range(12, 42)  # moments from before a worker's claim to its training
 
 
 def test_02_killed_while_recovering_a_trial(store_url, tmp_path):
-    """At every moment from the first one to the training, one after the other."""
+    """At each of its moments from the first to the training, in turn."""
     harness.make_study(store_url, 6, max_attempts=100)
     kills = tuple((moment,) for moment in CLAIM)
     killed = WorkerProcess(Plan(store_url, tmp_path, kills=kills), harness.work_and_be_killed)

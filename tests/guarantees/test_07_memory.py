@@ -28,7 +28,7 @@ def test_07_once_is_tried_again(sqlite_url, tmp_path):
 
 
 def test_07_twice_is_too_large(sqlite_url, tmp_path):
-    """A result of its own: not feasible, not of the budget, and with its real costs."""
+    """A separate kind of result: infeasible, outside the budget, with its real costs."""
     history = history_of(sqlite_url, tmp_path, "first oom 99")
     assert [a["result_kind"] for a in history.attempts_at(0)] == ["crashed", "won"]
     trial = history.trials[0]

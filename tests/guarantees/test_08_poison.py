@@ -1,4 +1,4 @@
-"""A trial that crashes every process that trains it: given up after `max_attempts`, and named."""
+"""A trial that crashes every process that trains it is given up after `max_attempts` and named."""
 
 import json
 

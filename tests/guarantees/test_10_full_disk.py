@@ -1,4 +1,4 @@
-"""A full disk: the worker ends with exit code 4, the store can be read, the study goes on later."""
+"""A full disk: the worker ends with exit code 4; store and study can still be used."""
 
 import resource
 import signal
@@ -57,7 +57,7 @@ def test_10_weights_leave_no_half_file(tmp_path):
 
 
 def test_10_a_result_needs_no_copy(tmp_path, caplog):
-    """Where the spool's disk is full, it is told to the store all the same."""
+    """Where the spool's disk is full, the result is still reported to the store."""
     architecture = Architecture((Cell(("skip",) * 6),), 8, 1, 8, 2, 8)
     result = simulated.Evaluator(simulated.spec("s", 1)).screen(architecture, 1)
     reported = []

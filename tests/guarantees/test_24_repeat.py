@@ -1,4 +1,4 @@
-"""Any training of a study can be run again from its record: the same to the bit, or told."""
+"""Any training can be repeated from its record: bit for bit, or the difference is reported."""
 
 import json
 

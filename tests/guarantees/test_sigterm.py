@@ -1,4 +1,4 @@
-"""`nas worker` that machines ask to end: its trial goes on elsewhere, to the same bits."""
+"""`nas worker` under SIGTERM: its trial continues elsewhere, to the same bits."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def test_terminated_once(place, tmp_path):
 
 
 def test_terminated_twice(place):
-    """It ends at once, and its lease is left to another worker."""
+    """It ends at once, and another worker takes over its lease."""
     worker = place.start_worker()
     harness.wait_until(
         lambda: place.rows("select 1 from nas_leases where state = 'training'"), "training"

@@ -304,7 +304,7 @@ def _count_moment(*_: object) -> None:
 
 
 def _kill_at(engine: sa.Engine, moment: int) -> None:
-    """Kills this process at that moment from now."""
+    """Kills this process when it reaches the given moment."""
     _moments_left[0] = moment
     commit = engine.dialect.do_commit
 

@@ -181,7 +181,7 @@ def test_latency_of_a_chain_by_hand():
     assert cycles(a, b, c) == [29, 16, 28, 29]
     # layer first, T = 3: 48 reads; 36 + 48; 84 + 3
     assert cycles(a, b, c, steps=3, order="layer_first") == [87, 48, 84, 87]
-    # time first: the last step of b starts at 12 + 32 or, behind a, at 32 + 12
+    # time first: the last step of b starts at 12 + 32 or, after a, at 32 + 12
     assert cycles(a, b, c, steps=3) == [61, 48, 60, 61]
 
 

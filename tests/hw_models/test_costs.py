@@ -97,7 +97,7 @@ def test_area_keeps_membranes_of_five_layers_only():
 
 
 def test_pooling_divides_reads():
-    """A map of 8x8 behind a pooling by 2 is read 16 times instead of 64."""
+    """A map of 8x8 after a pooling by 2 is read 16 times instead of 64."""
     a = Layer("a", "conv", 4, 4, kernel=3, in_size=8, out_size=8)
     unpooled, pooled = costs(a), costs(replace(a, pool=2))
     assert unpooled["energy_uJ"] == pytest.approx(4 * pooled["energy_uJ"], rel=1e-12)

@@ -113,7 +113,7 @@ def spans(workload, order):
 
 @pytest.mark.parametrize("order", ["layer_first", "time_first"])
 def test_a_loop_of_two_layers_takes_their_sum_each_step(order):
-    """16 reads each, T = 3: a and b take 3 (16 + 16) = 96 behind their inputs."""
+    """16 reads each, T = 3: a and b take 3 (16 + 16) = 96 after their inputs."""
     a, b = (
         Layer(name, "conv", 4, 4, in_size=4, out_size=4, sources=sources, feedback=feedback)
         for name, sources, feedback in (("a", (), ("b",)), ("b", ("a",), ()))

@@ -46,7 +46,7 @@ def calls(monkeypatch):
 
 
 def test_a_study_is_checked_once(calls, tmp_path):
-    """The sampler keeps a space and a data source of its own."""
+    """The sampler has its own space and data source."""
     spec = load_spec(STUDIES / "digits.toml")
     api.prepare(spec, lambda: Store(f"sqlite:///{tmp_path}/nas.db", create=True), Path())
     assert calls == {"resolve": 1, "sampler_of": 1, "build": 2, "source_of": 2}

@@ -1,4 +1,4 @@
-"""A dashboard in a process of its own, over a small study whose front is known."""
+"""A dashboard in a separate process, for a small study with a known front."""
 
 import contextlib
 import http.client
@@ -80,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """A dashboard that runs in a process of its own, and its database."""
+    """A dashboard that runs in a separate process, and its database."""
 
     port: int
     database: Path

@@ -1,4 +1,4 @@
-"""The command `nas` in a folder, in the test's own process or as a process of its own.
+"""The command `nas` in a folder, in the test's process or in a separate one.
 
 In the test's process all is as in production, except that one worker runs in that process, and
 trains in it, where `nas run` would start worker processes.

@@ -15,7 +15,7 @@ from nas_service.data import DATASETS
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty data folder, and a cache of its own."""
+    """An empty data folder and an empty cache."""
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NAS_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()

@@ -76,7 +76,7 @@ def test_every_measured_value_is_printed(place):
 
 
 def test_a_stored_trial_is_reproduced(place, tmp_path):
-    """What a worker measured, from its own seed, and again from what `nas show` says of it."""
+    """A worker's measurement is repeated from its seed, and from the output of `nas show`."""
     (tmp_path / "tiny.toml").write_text(STUDY.replace("{rate}", "0.9"))
     spec = load_spec(tmp_path / "tiny.toml")
     store = Store(url := f"sqlite:///{tmp_path}/nas.db", create=True)
@@ -114,7 +114,7 @@ def test_without_training_only_costs_are_known(place):
 
 
 def test_budgets_and_reasons_have_an_exit_code(place):
-    """Over a budget that is known before, one that only a training measures, and no path."""
+    """Over a budget known before training, over one that only training measures, and no path."""
     over = place({**PLAIN, "hidden": 32, "channels": 64}, "--json")
     assert over.exit_code == 3
     assert document(over)["outcome"] == "rejected"

@@ -21,7 +21,7 @@ from nas_service.errors import NasError
 
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The dashboard's module without our hooks, which come back after the test."""
+    """The dashboard's module without our hooks, which are restored after the test."""
     app = importlib.import_module("optuna_dashboard._app")
     pareto = importlib.import_module("optuna_dashboard._pareto_front")
     serializer = importlib.import_module("optuna_dashboard._serializer")

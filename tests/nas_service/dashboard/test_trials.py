@@ -83,7 +83,7 @@ def test_among_our_trials_one_without_outcome_is_no_result() -> None:
 
 
 def test_only_trials_at_the_last_epoch_are_results() -> None:
-    """As in successive halving: three of one epoch, one of which goes on to the third."""
+    """As in successive halving: three candidates at epoch 1, one of them continued to epoch 3."""
     outcomes = [("trained", 1.0), ("trained", 1.0), ("trained", 1.0)]
     first = [create_trial(value=n, user_attrs=attributes(*t)) for n, t in enumerate(outcomes)]
     assert results(first) == first

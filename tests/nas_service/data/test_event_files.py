@@ -20,7 +20,7 @@ CIFAR10_DVS = replace(cifar10_dvs.SOURCE, published={})
 
 
 def strokes(row, end_us=100):
-    """Ten events along a row of its own, evenly in time."""
+    """Ten events along one row, evenly spaced in time."""
     return [(end_us * i // 10, i, row, i % 2) for i in range(10)]
 
 

@@ -125,7 +125,7 @@ def both(source, folder):
 
 
 def layout(**parts):
-    """name: bytes of pictures; each part is class: count. Pictures differ by place and number."""
+    """name: bytes of pictures; each part is class: count. Images differ by folder and number."""
     files = {}
     for part, classes in parts.items():
         for label, (name, count) in enumerate(classes.items()):
@@ -149,7 +149,7 @@ def put_zip(tmp_path, files, top=""):
 
 
 def put_tar(tmp_path, files, top=""):
-    """In an order that nobody would read them in."""
+    """In an order that differs from the sorted one."""
     with tarfile.open(tmp_path / "set", "w:gz") as archive:
         for name, content in sorted(files.items(), key=lambda pair: zlib.crc32(pair[0].encode())):
             info = tarfile.TarInfo(f"{top}/{name}" if top else name)

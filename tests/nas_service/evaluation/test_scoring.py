@@ -122,7 +122,7 @@ def test_convolutions_are_scored_on_bytes(monkeypatch):
 
 
 def test_scoring_is_no_part_of_a_training(tmp_path):
-    """One is continued whatever it is scored with, to the same weights."""
+    """A training is continued with any scoring, to the same weights."""
     evaluator_of("fp32", training={"until": 1}).train(
         evaluator_of().screen(SMALL, 1), tmp_path / "a"
     )

@@ -175,7 +175,7 @@ BIG = {
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="a fork's peak of memory is Linux's")
 def test_the_bound_on_memory_holds():
-    """Peaks of resident memory of real trainings, each in a process of its own."""
+    """Peaks of resident memory of real trainings, each in a separate process."""
     words = [sys.executable, "-c", PEAK, str(Path(__file__).parent)]
     ran = subprocess.run(words, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
@@ -223,7 +223,7 @@ def test_an_assumed_rate_rejects_earlier():
 
 
 def test_a_confidence_asks_for_a_margin():
-    """The estimate keeps the budget, but not nine in ten of the chips that it could be."""
+    """The estimate is within the budget, but fewer than nine in ten of the possible chips are."""
     estimate = hardware().screen(SMALL, 1).hardware.metrics()["energy_uJ"]
     loose = {"metric": "energy_uJ", "at_most": 1.05 * estimate}
     assert hardware([loose]).screen(SMALL, 1).reason == ""

@@ -83,7 +83,7 @@ def test_inner_graphs_are_opened(tmp_path):
     depthwise=st.booleans(),
 )
 def test_output_sizes_of_a_convolution_are_those_of_torch(side, kernel, stride, padding, depthwise):
-    """Whatever torch computes is read from a graph with the same sides, or refused with a word."""
+    """Every pooling is read with the output size of torch, or refused with a message."""
     groups = 4 if depthwise else 1
     weight = np.ones((4, 4 // groups, kernel, kernel))
     node = nir.Conv2d((side, side), weight, stride, padding, 1, groups, np.zeros(4))

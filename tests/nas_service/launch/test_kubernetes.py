@@ -64,7 +64,7 @@ def test_a_manifest_s_parts():
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
 @pytest.mark.parametrize("gpu", [False, True])
 def test_a_manifest_keeps_kubernetes_own_schema(gpu, version):
-    """Strictly: a key that Kubernetes does not know is one that it would drop without a word."""
+    """Strictly: Kubernetes would silently drop a key that it does not know."""
     schemas = pytest.importorskip("kubernetes_validate")
     where = kubernetes_cluster(data_claim="sets", namespace="lab", hours=2) if gpu else None
     text = kubernetes.manifest(Job("My_Study", 8, gpu=gpu), where or kubernetes_cluster())
@@ -75,7 +75,7 @@ def test_a_manifest_keeps_kubernetes_own_schema(gpu, version):
 
 
 def test_a_secret_s_file_can_be_read_by_the_worker_alone():
-    """Kubernetes hands it to the group of the pod's user, which the worker allows."""
+    """Kubernetes makes it readable to the group of the pod's user, which the worker accepts."""
     tree = json.loads(kubernetes.manifest(Job("tiny"), kubernetes_cluster()))
     secrets = [v["secret"] for v in tree["spec"]["template"]["spec"]["volumes"] if "secret" in v]
     assert [s["defaultMode"] for s in secrets] == [0o440]

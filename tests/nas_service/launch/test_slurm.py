@@ -39,7 +39,7 @@ def slurm_cluster(**given: object) -> slurm.Cluster:
 @given(folder=st.text(min_size=1, max_size=30), workers=st.integers(1, 10_000))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_a_script_passes_any_path_on_as_it_is(folder, workers):
-    """Run by bash, `exec` replaced by a word that prints what the worker would be given."""
+    """Run by bash with `exec` replaced by `printf`, which prints the worker's arguments."""
     path = f"/{folder}"
     if not path.isprintable():
         with pytest.raises(SpecError, match="--data"):
@@ -129,7 +129,7 @@ def test_two_tasks_of_an_array_complete_a_study(tmp_path):
 
 @pytest.mark.process
 def test_the_termination_signal_reaches_the_worker(tmp_path):
-    """The shell gives its place to the worker, which releases the trial in hand."""
+    """The shell is replaced by the worker, which releases its trial."""
     study = StudyInStore(tmp_path, epochs=200, trainings=1)
     code, text = study.nas("launch", "slurm", "tiny")
     assert code == 0, text

@@ -122,8 +122,8 @@ def test_learning_finds_what_matters():
 
 
 def test_few_trainings_do_not_hide_the_noise():
-    """Smooth values say that there is no noise: exact ones are heard, 25 trainings hardly, and
-    hundreds of them are."""
+    """Smooth values indicate no noise: exact values lower the estimate of the noise, 25
+    trainings hardly do, hundreds do."""
 
     def noise_ratio(count, noisy):
         observed = features(count, 12)

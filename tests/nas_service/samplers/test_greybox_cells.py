@@ -1,4 +1,4 @@
-"""A study's cells as the grey cell_problem sees them: the space as drawn, costs as screened."""
+"""A study's cells as the grey-box sampler sees them: the space as drawn, costs as screened."""
 
 import json
 from pathlib import Path
@@ -183,7 +183,7 @@ def test_rejected_trials_are_no_observations(tmp_path):
 
 
 def test_rungs_are_separate_contexts(tmp_path):
-    """Each a trial of its own; in this study, and in a study that is learned from."""
+    """Each is a separate trial, in this study and in a study that is learned from."""
     changes = {
         "training": "rungs = [1, 3]",
         "search": 'reduction_factor = 3\nwarm_start_from = ["theirs"]',

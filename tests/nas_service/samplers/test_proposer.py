@@ -1,4 +1,4 @@
-"""SNASNet's search and those cell by cell, on the digits' space with a score by hand."""
+"""SNASNet's search and the cell-by-cell searches, on the digits space with a known score."""
 
 import json
 
@@ -67,7 +67,7 @@ def searched(spec, trials, score=score, running=1):
 
 @pytest.mark.parametrize("sampler", ["snasnet", *BY_CELL])
 def test_proposals_are_determined_by_seed_and_trials(sampler):
-    """A sampler that is made anew in the midst of a study goes on as if nothing had been."""
+    """A sampler that is created again during a study makes the same proposals."""
     spec = spec_of(sampler, trainings=30)
     study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
     space, proposed = spec.build_space(), []
@@ -126,7 +126,7 @@ def test_another_pass_begins_where_the_last_one_ended():
 
 
 def test_no_choice_is_worse_than_the_one_before():
-    """Whatever a pass compares by chance, what is kept is the best so far."""
+    """The best cell so far is kept, whichever candidates a pass compares."""
     spec = spec_of("spikenas", trainings=16)
     proposed = searched(spec, 120)
     for n in range(20, 120):
@@ -159,7 +159,7 @@ def test_spikenas_checks_memory_and_neuronas_all_budgets():
 
 
 def passed_over(spec, trials):
-    """What the last trial notes, behind so many."""
+    """The notes of the last of `trials` trials."""
     study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
     for _ in range(trials):
         trial = study.ask()

@@ -1,4 +1,4 @@
-"""Slow training-free scores: by hand, and what they are worth to the grey cell_problem."""
+"""Training-free scores: calculated by hand, and their benefit to the grey-box sampler."""
 
 import numpy as np
 import optuna

@@ -61,7 +61,7 @@ CASES = {
 
 
 class Ended(Exception):
-    """Somebody wanted the training to end."""
+    """Ends the training, as an interrupt would."""
 
 
 def run(model, recipe, file, *, after=None, rungs=(), until=None):
@@ -97,7 +97,7 @@ def equal(one, other):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("rungs", [(), (1, 3)])
 def test_a_training_with_breaks_is_the_one_without(tmp_path, case, rungs):
-    """Ended in the middle of every epoch once; each part begins with other weights and dice."""
+    """Interrupted once in every epoch; each part begins with other weights and random state."""
     recipe, kind = CASES[case]
     uninterrupted, model = CheckpointFile(tmp_path / "a", "x"), network(**kind)
     losses = run(model, recipe, uninterrupted, rungs=rungs)
@@ -175,7 +175,7 @@ def kept(path, recipe=ADAMW, identity="x"):
 
 
 def rewritten(path, change, facts=None, digest=True):
-    """The same file with other contents; with a digest that fits, unless asked not to."""
+    """The same file with other contents, and a matching digest unless `digest` is False."""
     tensors, metadata = state(path)
     tensors = {name: t.clone() for name, t in tensors.items()}
     change(tensors)
@@ -227,7 +227,7 @@ FILES = {
 
 
 def refused(path, caplog, architecture=A, recipe=ADAMW, identity="x", last=4):
-    """Nothing of the training is changed by a file, and the log says which file it was."""
+    """A refused file changes nothing of the training, and the log names the file."""
     model, generator = network(architecture), torch.Generator().manual_seed(11)
     optimizer, content = recipe.optimizer_of(model), path.read_bytes()
     before = {name: t.clone() for name, t in model.state_dict().items()}
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_refused(tmp_path, caplog, damage):
 
 
 def test_a_complete_file_is_accepted(tmp_path):
-    """What all the others are one change away from; rewritten alone, it is still itself."""
+    """The valid file from which the others differ by one change is accepted when rewritten."""
     kept(tmp_path / "a")
     rewritten(tmp_path / "a", lambda t: None)
     model = network()

@@ -1,4 +1,4 @@
-"""Networks of events: every time step has a frame of its own."""
+"""Networks of events: every time step has its own frame."""
 
 from dataclasses import replace
 

@@ -168,7 +168,7 @@ def test_a_study_inherits_and_records_it(tmp_path):
 
 
 def test_a_continued_training_records_its_inherited_share(tmp_path):
-    """While it was away another candidate filled the pool: that is not where it came from."""
+    """A pool that another candidate filled meanwhile does not change the recorded share."""
     there, weights = bench(), tmp_path / "a.safetensors"
 
     def ended(epoch, _):

@@ -69,7 +69,7 @@ def test_canonical_forms_by_hand(c, text):
 
 
 def test_digest_is_the_hash_of_the_canonical_form():
-    """Stored results are found by it, so it must never move."""
+    """Stored results are looked up by this digest, so it must never change."""
     a = small(cell(e03="skip"), cell(e01="skip", e13="conv3x3"))
     text = (
         '{"cells": ["x", "conv3x3(x)"], "channels": 4, "head_pool": 2, "hidden": 16, '
@@ -182,7 +182,7 @@ def test_a_cell_has_six_edges(n):
 
 
 class Recorder:
-    """Answers with the largest value and keeps what it was asked."""
+    """Suggests the largest value and records the suggestions."""
 
     def __init__(self):
         self.suggested = {}

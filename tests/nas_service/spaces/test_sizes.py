@@ -29,7 +29,7 @@ def architecture(*cells, **sizes):
 
 
 def by(names, **changed):
-    """8 bits each, but for the given ones; `cell0_edge03` stands for `cell0.edge03`."""
+    """8 bits each except for the given ones; `cell0_edge03` means `cell0.edge03`."""
     other = {name.replace("_edge", ".edge"): bits for name, bits in changed.items()}
     assert other.keys() <= set(names)
     return tuple((name, other.get(name, 8)) for name in names)
@@ -225,7 +225,7 @@ def test_size_counts_what_iteration_gives(name):
 
 
 class RandomTrial:
-    """Fair throws that keep their names."""
+    """Random suggestions, recorded by name."""
 
     def __init__(self, seed):
         self.throw, self.suggested = random.Random(seed), {}

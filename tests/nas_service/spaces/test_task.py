@@ -41,7 +41,7 @@ def test_chance_is_one_of_the_classes():
 
 
 def test_presets_name_known_operations():
-    """The order is a digit of SNASNet's text form, so it must not move."""
+    """The index is a digit of SNASNet's text form, so the order must not change."""
     assert PRESETS["snasnet5"] == ("zeroize", "skip", "conv1x1", "conv3x3", "avgpool3x3")
     assert PRESETS["light3"] == ("zeroize", "skip", "conv3x3")
     others = {"sepconv3x3", "conv3x3_dilated2", *(n for n in OPERATIONS if "_th" in n)}

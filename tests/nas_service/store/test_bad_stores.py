@@ -62,7 +62,7 @@ def with_a_study(url, folder):
 
 @pytest.fixture
 def nas(tmp_path, monkeypatch):
-    """A command in this process: its exit code and what it wrote."""
+    """Runs a command in this process; returns its exit code and output."""
     monkeypatch.delenv("NAS_STORAGE_FILE", raising=False)
 
     def command(words, url):
@@ -324,7 +324,7 @@ def test_a_missing_right_to_create_tables_is_reported(nas, shared, server, tmp_p
 
 
 def test_the_owner_has_all_rights(nas, shared):
-    """The same command, which all the refusals above would otherwise prove nothing about."""
+    """The same command succeeds for the owner, so that the refusals above are due to rights."""
     assert nas("migrate", shared)[0] == 0
     login = sa.make_url(shared)
     spelled = login._replace(password=None).update_query_dict({"password": WORD})

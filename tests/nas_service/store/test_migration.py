@@ -71,7 +71,7 @@ def test_an_old_store_keeps_its_facts(old_url, opened):
 
 
 def test_leases_without_a_trial_are_not_migrated(old_url):
-    """The old version left one where a worker behind a proxy was killed."""
+    """The old version left one where a worker that used a proxy was killed."""
     execute(
         old_url,
         "INSERT INTO nas_leases (lease_id, study_id, state, attempt, owner, deadline) "

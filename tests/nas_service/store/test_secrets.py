@@ -166,7 +166,7 @@ def test_bugs_keep_the_password(url):
 
 
 def test_the_search_for_secrets_detects_them(url):
-    """The search above is worth something only if it finds a password that is there."""
+    """The search above must find a password that is present."""
     assert leaks(CANARY)
     assert leaks(SPELLED)
     assert leaks(url)

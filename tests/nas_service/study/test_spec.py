@@ -1,4 +1,4 @@
-"""Study files: what is right stays as it was, what is wrong is named."""
+"""Study files: valid ones survive a round trip, errors name their key."""
 
 import json
 
@@ -127,7 +127,7 @@ def test_safe_names(name):
 
 
 def test_a_minimal_study_and_its_defaults():
-    """One value is a list of one; what is not said is the default, and everything comes back."""
+    """A single value is a list of one, missing keys have defaults, and all values are restored."""
     spec = minimal()
     sizes = spec.space.channels, spec.space.head_pool, spec.space.weight_bits
     assert sizes == ((4,), (1, 2), (8,))
