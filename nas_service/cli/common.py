@@ -36,7 +36,8 @@ def renamed(old: str, new: str) -> Decorator:
         if value is not None:
             raise click.UsageError(f"{old} is now called {new}.", ctx)
 
-    return click.option(old, hidden=True, expose_value=False, callback=refuse)
+    name = f"former_{old.lstrip('-')}"  # of its own: its successor may have the old one
+    return click.option(old, name, hidden=True, expose_value=False, callback=refuse)
 
 
 def _trainings(function: Callable[..., None]) -> Callable[..., None]:
