@@ -34,7 +34,7 @@ TRAINING = (  # folders and files whose tests train networks, run searches or co
     "test_benchmarks",
     "test_end_to_end",
     "test_growing_study",
-    "test_halving_study",
+    "test_halving_",
 )
 RUN = "NAS_TEST_RUN"  # the variable that names the folder which the processes of a run share
 
@@ -78,7 +78,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
 
 
 class _Guard:
-    """Fails tests of the quick lane that start processes, but for compilers, whose work is kept."""
+    """Fails quick tests that start processes, except compilers, whose results are cached."""
 
     in_quick_test = False
 

@@ -1,67 +1,28 @@
-"""Complete searches by successive halving: promotions, several and killed workers, extension."""
+"""Complete searches by successive halving: promotions, fronts, ends, extension."""
 
 import json
-import os
-import signal
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import forked
-import nas_command
-import optuna
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors import SafetensorError, safe_open
+from halving_studies import TREE, archive, close, opened, run, spec
 
 from nas_service import api, report
 from nas_service.cli.main import main
-from nas_service.errors import Interrupted
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.results import read
 from nas_service.searches.stopping import at_first_rung, end_reason, stalled
-from nas_service.snn.checkpoint import CheckpointFile
-from nas_service.store.process_id import worker_name
-from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.study.sections import EarlyStop
-from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.worker import Worker
 
 pytestmark = pytest.mark.training
-TREE = {
-    "name": "x",
-    "seed": 2,
-    "space": {
-        "operations": "light3", "channels": [4, 8], "head_pool": 4, "hidden": 16,
-        "time_steps": 2,
-    },
-    "data": {"name": "digits", "train_samples": 96, "validation_samples": 96},
-    "training": {"epochs": 4, "rungs": [1, 2], "batch_size": 16, "learning_rate": 0.02},
-    "search": {"trainings": 8, "sampler": "random", "reduction_factor": 2},
-    "objectives": [
-        {"metric": "accuracy", "direction": "maximize"},
-        {"metric": "energy_uJ", "direction": "minimize", "reference": 1.0},
-    ],
-    "constraints": [{"metric": "energy_uJ", "at_most": 0.8}],
-    "hardware": {"assumed_rate": 0.05},
-}  # fmt: skip
+
 ETA, STEPS = 2, (1, 2, 4)
-
-
-def spec(**tables):
-    return parse_spec(json.dumps(TREE | {k: TREE.get(k, {}) | v for k, v in tables.items()}), "x")
-
-
-def opened(folder):
-    return Store(f"sqlite:///{folder}/nas.db", create=True)
-
-
-def close(store):
-    store.close()
 
 
 @pytest.fixture
@@ -84,24 +45,9 @@ def finished(tmp_path_factory):
     close(made)
 
 
-def run(store, study_spec, log=lambda text: None):
-    search, evaluator = api.prepare(study_spec, lambda: store, Path())
-    store.studies.set_budget(search.id, search.spec.search.trainings)
-    return search, Worker(search, evaluator, log).run(200)
-
-
-def archive(store, search):
-    """All measured values except durations."""
-    result = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
-    return {d: replace(e, seconds=0.0) for d, e in result.items()}
-
-
 def reported_values(search):
     """Trials as Optuna has them."""
     return [(t.number, t.params, t.values, t.user_attrs) for t in search.study.trials]
-
-
-# --- one worker
 
 
 def best_of(spec, rows):
@@ -320,139 +266,4 @@ def test_weights_are_inherited_at_rungs_too(store):
     search, _ = run(store, spec(training={"inherit": True}, search={"trainings": 3}))
     result = archive(store, search).values()
     assert max(e.inherited for e in result) > 0
-    assert read(search).front_is_final
-
-
-# --- several, and killed
-
-
-def promotions(store, search):
-    """Of each candidate the epochs it was trained to, a trial each."""
-    trials = [t for t in search.study.trials if "continues" in t.user_attrs]
-    return Counter((t.user_attrs["digest"], t.user_attrs["until"]) for t in trials)
-
-
-class Processes:
-    """Real workers on a store's file, which train in their own process."""
-
-    def __init__(self, store):
-        self.store, self.all = store, []
-
-    def start(self):
-        self.all.append(forked.start(nas_command.run_worker, str(self.store.url), "x"))
-
-    def wait_for_promotion(self, study_id, but=()):
-        """(digest, worker) of a promoted training that has stored an epoch since its promotion."""
-        limit = time.monotonic() + 90
-        query = """select l.digest, l.worker from nas_leases l where l.state = 'training' and
-            l.digest in (select digest from nas_rungs)"""
-        while time.monotonic() < limit:
-            with self.store.engine.connect() as db:
-                for digest, owner in db.exec_driver_sql(query).all():
-                    path = self.store.artifacts / "x" / f"{digest}.training.safetensors"
-                    known = self.store.archive(study_id).evaluation(digest)
-                    if digest not in but and known and epoch_of(path) > known.fidelity:
-                        return digest, owner
-            time.sleep(0.02)
-        raise AssertionError("no promoted training was seen")
-
-
-def epoch_of(path):
-    """Of a checkpoint."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()["training"])["epoch"]
-    except (OSError, SafetensorError):
-        return 0
-
-
-@pytest.mark.process
-def test_killed_workers_lose_nothing_and_promote_nothing_twice(store):
-    """Two processes, each of which is killed during a promoted training."""
-    halving = spec(
-        data={"train_samples": 160},
-        training={"epochs": 8, "rungs": [1, 4]},
-        search={"trainings": 4},
-    )
-    search, evaluator = api.prepare(halving, lambda: store, Path())
-    processes = Processes(store)
-    killed = []
-    for _ in range(2):
-        processes.start()
-    for _ in range(2):
-        digest, owner = processes.wait_for_promotion(search.id, killed)
-        os.kill(int(owner.split("/")[2]), signal.SIGKILL)
-        killed.append(digest)
-    processes.start()
-    for process in processes.all:
-        process.join(120)
-    assert sorted(process.exitcode for process in processes.all) == [-9, -9, 0]
-    counts = read(search).counts
-    assert (counts["trained"], counts["failed"], counts["running"]) == (4, 0, 0)
-    assert set(promotions(store, search).values()) == {1}
-    assert read(search).front_is_final
-    reached = Counter(s.epochs for s in store.archive(search.id).rung_results())
-    assert reached[1] == 4
-    assert reached[4] >= 2
-    assert reached[8] >= 1
-    outcomes = store.leases(search.id).outcomes()
-    for digest in killed:
-        result = archive(store, search)[digest]
-        assert result.fidelity > 1
-        uninterrupted = evaluator.with_last_epoch(result.fidelity)
-        fresh = uninterrupted.train(uninterrupted.screen(result.architecture, result.seed))
-        assert replace(fresh, seconds=0.0) == result
-    assert "failed" not in outcomes.values()
-
-
-def test_a_promotion_of_a_killed_worker_is_recovered(store, monkeypatch):
-    """Trial and lease are created in one transaction: a worker killed inside leaves neither."""
-    plain = TrialClaims._promoted
-    ended = Counter()
-
-    def before(self, p):
-        if ended["before"] < 1:
-            ended["before"] += 1
-            raise Gone
-        trial = plain(self, p)
-        if ended["after"] < 1:
-            ended["after"] += 1
-            raise Gone
-        return trial
-
-    monkeypatch.setattr(TrialClaims, "_promoted", before)
-    search, evaluator = api.prepare(spec(search={"trainings": 4}), lambda: store, Path())
-    gone = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
-    for _ in range(2):
-        worker = Worker(search, evaluator, lambda text: None, name=gone)
-        with pytest.raises(Gone):
-            worker.run()
-    assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    Worker(search, evaluator, lambda text: None).run()
-    assert set(promotions(store, search).values()) == {1}
-    assert not search.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    counts = read(search).counts
-    assert (counts["trained"], counts["failed"]) == (4, 0)
-    assert "continued" in store.leases(search.id).outcomes().values()
-
-
-class Gone(BaseException):
-    """As far as a process can lose itself without ending."""
-
-
-def test_an_interrupted_promotion_resumes_at_its_last_epoch(store, monkeypatch):
-    search, evaluator = api.prepare(spec(search={"trainings": 2}), lambda: store, Path())
-    epochs, save = [], CheckpointFile.save
-
-    def interrupted_after_3(self, network, optimizer, generator, epoch):
-        save(self, network, optimizer, generator, epoch)
-        epochs.append(epoch)
-        if epoch == 3 and epochs.count(3) == 1:
-            raise Interrupted("ended")
-
-    monkeypatch.setattr(CheckpointFile, "save", interrupted_after_3)
-    with pytest.raises(Interrupted):
-        Worker(search, evaluator, print).run()
-    Worker(search, evaluator, print).run()
-    assert epochs == [1, 1, 2, 3, 4]
     assert read(search).front_is_final

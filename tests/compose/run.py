@@ -1,8 +1,8 @@
-"""docker-compose.yml brought up for real: built, three workers, one killed, one crashed, looked at.
+"""docker-compose.yml brought up for real: built, three workers, one killed and one crashed.
 
     python tests/compose/run.py [--base IMAGE] [--postgres IMAGE] [--wheels FOLDER] [--json]
 
-Needs a Docker engine with Compose, and leaves nothing behind but the image. Where no image registry
+Needs a Docker engine with Compose, and leaves only the image. Where no image registry
 is reached, tests/compose/bases.py makes the images to begin with. What `docker kill` ends is not
 started again, so its trial waits until the lease is over; a crashed worker is started again. Exits
 1 if anything is not as docs/workers.md says.
@@ -65,7 +65,7 @@ def compose_command() -> list[str]:
 
 
 class Trial:
-    """A copy of the project in a folder of its own, with secrets of its own."""
+    """A copy of the project in a new folder, with new secrets."""
 
     def __init__(self, folder: Path, base: str, postgres: str, wheels: str, port: int) -> None:
         self.folder, self.port = folder, port

@@ -49,9 +49,9 @@ def measured(store, count):
 
 def test_rung_results_are_a_candidates_metrics_at_each_rung(store):
     (digest,) = measured(store, 1)
-    given = claimed(store, promote=lambda m, h, o: Promotion(m[0], 3))
-    assert (given.promotion.digest, given.promotion.until) == (digest, 3)
-    lease = given.lease
+    claim_result = claimed(store, promote=lambda m, h, o: Promotion(m[0], 3))
+    assert (claim_result.promotion.digest, claim_result.promotion.until) == (digest, 3)
+    lease = claim_result.lease
     later = replace(evaluation(1), fidelity=3, accuracy=0.7)
     for _ in range(2):  # the second time it is not its lease any more
         queue_of(store).archive_result(lease, later, at_rung=True)
@@ -72,7 +72,7 @@ def test_many_threads_promote_each_candidate_once(store):
         thread.start()
     for thread in threads:
         thread.join()
-    promoted = [given.promotion.digest for given in result if given != Wait()]
+    promoted = [claim_result.promotion.digest for claim_result in result if claim_result != Wait()]
     assert sorted(promoted) == sorted(digests[2:])
     assert len(result) == 12
 

@@ -20,7 +20,7 @@ TRUTH = {"sar_bit_energy": 0.17, "neuron_update_energy": 3.0, "clock": 310, "h_t
 
 
 def network(i):
-    """Networks that differ in what they ask: many neurons, many conversions, many tiles."""
+    """Networks with different demands: many neurons, many conversions, many tiles."""
     width, size = 8 * (1 + i % 4), 4 + 2 * (i % 3)
     layers = (
         Layer("a", "conv", 3, width, kernel=3, in_size=size, out_size=size, neurons=400 * (i % 5)),

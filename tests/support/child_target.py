@@ -27,7 +27,7 @@ def hog(job, check_interrupt):
 
 
 def limit_memory():
-    """Lets this process take 1 GiB more; what is asked for counts, touched or not."""
+    """Lets this process take 1 GiB more; requested memory counts, touched or not."""
     lines = Path("/proc/self/status").read_text().splitlines()
     taken_KiB = next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
     most = taken_KiB * 1024 + 2**30

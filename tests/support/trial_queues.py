@@ -51,9 +51,9 @@ def claimed(store, worker=OTHER, promote=None, **limits):
 
 def claim(store, worker=OTHER, promote=None, **limits):
     """A claim that gives a lease."""
-    given = claimed(store, worker, promote, **limits)
-    assert isinstance(given, Claimed), given
-    return given.lease
+    result = claimed(store, worker, promote, **limits)
+    assert isinstance(result, Claimed), result
+    return result.lease
 
 
 def end(store, promote=None, **limits):

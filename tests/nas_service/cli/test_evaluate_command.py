@@ -218,7 +218,7 @@ def test_wrong_files_are_named_with_their_key(place, content, message):
     assert done.exit_code == 2, done.output
     assert "Traceback" not in done.output
     (line, *_) = done.stderr.splitlines()
-    assert "space.json: " in line, "the name of the file is whole"
+    assert "space.json: " in line, "the complete file name is shown"
     assert message in done.stderr
 
 

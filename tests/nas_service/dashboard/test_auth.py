@@ -1,4 +1,4 @@
-"""The dashboard's token: who gets past it, and which files can hold one."""
+"""The dashboard's token: which requests it admits, and which files can hold it."""
 
 import base64
 import threading

@@ -1,4 +1,4 @@
-"""Codes there and back, and pools whose candidates keep the exact bounds."""
+"""Encoding and decoding, and pools whose candidates keep the exact bounds."""
 
 import numpy as np
 import pytest

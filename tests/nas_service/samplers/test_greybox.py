@@ -226,7 +226,7 @@ def begun_weights(own):
         trial = study.ask(DIGITS)
         rung.append(Observation(trial.params, {"error": error(trial.params) / 2}, "epoch 1"))
         study.tell(trial, [error(trial.params) / 2, weight(trial.params)])
-    return [weight(t.params) for t in study.trials[3:]]  # behind those by chance
+    return [weight(t.params) for t in study.trials[3:]]  # after the random ones
 
 
 def test_candidates_at_a_rung_count_as_known():

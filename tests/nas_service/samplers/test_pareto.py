@@ -124,7 +124,7 @@ def test_equal_points_keep_their_order():
     assert constrained_order(points, np.ones(3)) == [0, 1, 2]
 
 
-VALUE = st.integers(0, 4).map(lambda n: n / 3)  # equal ones, and some behind the reference
+VALUE = st.integers(0, 4).map(lambda n: n / 3)  # with equal values, and some beyond the reference
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)

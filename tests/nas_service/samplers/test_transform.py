@@ -1,4 +1,4 @@
-"""Scales by hand, there and back."""
+"""Scales and their inverses, calculated by hand."""
 
 import numpy as np
 import pytest

@@ -66,10 +66,10 @@ def close(store):
     store.close()
 
 
-def begin(store, asked, name=None):
-    evaluator = Evaluator.open(asked, Path())
-    create(store, check(asked), evaluator.data_digest)
-    return Worker(open_search(store, asked.name), evaluator, lambda text: None, name=name)
+def begin(store, study_spec, name=None):
+    evaluator = Evaluator.open(study_spec, Path())
+    create(store, check(study_spec), evaluator.data_digest)
+    return Worker(open_search(store, study_spec.name), evaluator, lambda text: None, name=name)
 
 
 def followed(search):

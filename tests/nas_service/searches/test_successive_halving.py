@@ -1,4 +1,4 @@
-"""Which candidates successive halving promotes, calculated by hand, and what a study may ask."""
+"""Which candidates successive halving promotes, calculated by hand, and limits of its keys."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The C++ scan, for tests that need it or ask every backend."""
+"""The C++ scan, for tests that need it or run every backend."""
 
 import pytest
 

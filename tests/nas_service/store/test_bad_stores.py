@@ -227,7 +227,7 @@ def server(postgres_programs):
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
-    """A store with a study, and roles beside its owner: of each what it may not is told."""
+    """A store with a study, and roles with fewer rights than its owner."""
     with postgres.database(server.url) as url:
         with_a_study(url, tmp_path_factory.mktemp("study"))
         with connect(url).begin() as db:

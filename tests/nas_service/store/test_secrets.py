@@ -1,4 +1,4 @@
-"""The store's password stands in nothing that is printed, logged, written or listed."""
+"""The store's password is in nothing that is printed, logged, written or listed."""
 
 import contextlib
 import logging
@@ -29,7 +29,7 @@ LOGGERS = ("", "sqlalchemy", "alembic", "optuna", "psycopg", "nas_service")
 
 
 def leaks(text):
-    """Whether the password, or enough of it, stands there."""
+    """Whether the text holds the password or a large part of it."""
     return "canary" in text or "5d%" in text or "0e:c1" in text
 
 
@@ -143,7 +143,7 @@ def test_refusals_keep_the_password(url, change, code, tmp_path, monkeypatch):
 
 
 def test_bugs_keep_the_password(url):
-    """Tracebacks of what nobody expected, with all that led to it."""
+    """Tracebacks of unexpected errors, with their causes."""
     store = Store(url, create=True)
     texts = [repr(store.engine), repr(store.url), repr(store.optuna), store.shown]
     with connect(url).begin() as db:

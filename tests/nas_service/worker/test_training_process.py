@@ -81,7 +81,7 @@ def findable():
 
 @pytest.fixture(scope="module")
 def ending(findable):
-    """A client whose children end as the tests ask."""
+    """A client whose children end in the way that a test chooses."""
     with TrainingClient(target="child_target") as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""IDX files: what is in them by hand, and how each kind of damage is named."""
+"""IDX files: contents written by hand, and an error for each kind of damage."""
 
 import gzip
 import io
