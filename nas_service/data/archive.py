@@ -86,11 +86,13 @@ class Folder(_Rooted):
     """The files of a folder."""
 
     def names(self, under: Collection[str]) -> list[str]:
+        """See `FileTree.names`."""
         top = self.path / self.root
         names = {name.as_posix() for start in under for name in _files(top, start)}
         return sorted(name for name in names if not _hidden(name))
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """See `FileTree.read`."""
         for name in names:
             path = self.path / self.root / name
             try:
@@ -135,9 +137,11 @@ class Zip(_Rooted):
         return members
 
     def names(self, under: Collection[str]) -> list[str]:
+        """See `FileTree.names`."""
         return _selected(self._members, self.root, under)
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """See `FileTree.read`."""
         members = [(name, self._members.get(_joined(self.root, name))) for name in names]
         with zipfile.ZipFile(self.path) as archive:
             for name, info in members:
@@ -157,6 +161,7 @@ class Tar(_Rooted):
     """The files of a tar archive, which is read from start to end."""
 
     def names(self, under: Collection[str]) -> list[str]:
+        """See `FileTree.names`."""
         return _selected(self._names, self.root, under)
 
     @cached_property
@@ -168,6 +173,7 @@ class Tar(_Rooted):
         return names
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """See `FileTree.read`."""
         wanted = {_joined(self.root, name): name for name in names}
         for member, body in self._walk(wanted.keys()):
             if member in wanted:

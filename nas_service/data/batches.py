@@ -71,12 +71,15 @@ class StoredImages:
 
     @property
     def labels(self) -> Tensor:
+        """See `Examples.labels`."""
         return torch.from_numpy(self.images.labels)
 
     def pixels(self, index: Tensor) -> Tensor:
+        """See `Examples.pixels`."""
         return raw(self.images, index)
 
     def scaled(self, pixels: Tensor) -> Tensor:
+        """See `Examples.scaled`."""
         return scale(self.images, pixels)
 
 
@@ -88,9 +91,11 @@ class ImageTensors:
     labels: Tensor
 
     def pixels(self, index: Tensor) -> Tensor:
+        """The scaled pixels [B, ...] of some images."""
         return self.values[index]
 
     def scaled(self, pixels: Tensor) -> Tensor:
+        """The same pixels, which are scaled already."""
         return pixels
 
 

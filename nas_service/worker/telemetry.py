@@ -77,6 +77,7 @@ class JsonLines(logging.Formatter):
         self.about = about
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
         own = {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
