@@ -58,7 +58,7 @@ PICTURES = {"channels": 16, "head_pool": 4, "hidden": 128, "time_steps": 5, "wei
 
 
 def searched(spec: StudySpec, data: Path) -> tuple[Result, dict[str, float]]:
-    """A whole search in a store of its own, with one worker.
+    """A complete search in a new store, with one worker.
 
     Returns:
         Its result, and the seconds it took: `seconds` of wall clock, `cpu_s` of its processes.
@@ -86,7 +86,7 @@ def changed(spec: StudySpec, **search: Any) -> StudySpec:
 
 
 def by_halving(base: StudySpec, args: argparse.Namespace, sampler: str, seed: int) -> StudySpec:
-    """The study with successive halving over the candidates that are asked for."""
+    """The study with successive halving over `--candidates`."""
     tree = base.model_dump(mode="json") | {"seed": seed}
     tree["data"]["train_samples"] = args.samples or base.data.train_samples
     limits = {"reduction_factor": args.eta, "trainings": args.candidates}
@@ -99,8 +99,8 @@ def in_full(spec: StudySpec, epochs: float) -> StudySpec:
     """The same without halving, over as many candidates as take that many epochs."""
     count = max(1, round(epochs / spec.training.last))
     training = spec.training.model_copy(update={"rungs": ()})
-    whole = changed(spec, reduction_factor=None, trainings=count)
-    return whole.model_copy(update={"training": training})
+    full = changed(spec, reduction_factor=None, trainings=count)
+    return full.model_copy(update={"training": training})
 
 
 def halving_run(spec: StudySpec, data: Path) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def compare_halving(args: argparse.Namespace) -> dict[str, Any]:
         for name in names:
             spec = by_halving(base, args, name, seed)
             halved = halving_run(spec, args.data)
-            whole = halving_run(in_full(spec, halved["epochs"]), args.data)
-            for way, figures in zip(WAYS, (halved, whole), strict=True):
+            full = halving_run(in_full(spec, halved["epochs"]), args.data)
+            for way, figures in zip(WAYS, (halved, full), strict=True):
                 runs[name][way].append(figures)
                 print(f"seed {seed}, {name}, {way}: {figures}", file=sys.stderr)
     rows = {name: {"runs": each, "difference": _halving_gain(each)} for name, each in runs.items()}
@@ -198,7 +198,7 @@ def show_trained(document: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What all samplers are asked."""
+    """The study that all samplers search."""
 
     samples: int
     share: float  # of the way from the least to the most that candidates cost
@@ -289,14 +289,14 @@ def compare_scored(args: argparse.Namespace) -> dict[str, Any]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in OTHERS}
     for seed in range(args.seeds):
         random = question.search("snasnet", seed, lambda best: False)
-        whole, quality = random[-1]
+        all_s, quality = random[-1]
         first = next(spent for spent, best in random if best == quality)
         for name in OTHERS:
             own = question.search(name, seed, partial(operator.le, quality))
             figures = {"reached": own[-1][1] >= quality, "scorings": len(own), "cpu_s": own[-1][0]}
-            ratios = {"all_samples": whole / own[-1][0], "its_best": first / own[-1][0]}
+            ratios = {"all_samples": all_s / own[-1][0], "its_best": first / own[-1][0]}
             faster = {f"faster_than_{key}": ratio for key, ratio in ratios.items()}
-            rows[name].append({**figures, **faster, "snasnet_cpu_s": whole})
+            rows[name].append({**figures, **faster, "snasnet_cpu_s": all_s})
     share = question.feasible_share
     return {"budgets": question.budgets, "feasible_share": share, "runs": rows}
 

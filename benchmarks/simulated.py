@@ -160,7 +160,7 @@ def work(worker: Worker, max_trials: int | None = None) -> str:
 
 
 def forked(act: Callable[[], object], log: Path) -> int:
-    """Runs `act` in a new process of what is loaded here; its pid. Exit code 0, 1 or a NasError's.
+    """Runs `act` in a fork of this process and returns its pid. Exit code 0, 1 or a NasError's.
 
     What it prints and raises goes to a file.
     """

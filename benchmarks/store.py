@@ -45,6 +45,7 @@ CONNECTIONS = 2500  # that a new server accepts
 
 
 def ours(url: str, share: int, sampler: str, folder: Path) -> None:
+    """A worker of this project; its counts go to a file."""
     counts: Counter[str] = Counter()
     store_load.count_statements(counts)
     with contextlib.suppress(SystemExit):
@@ -53,6 +54,7 @@ def ours(url: str, share: int, sampler: str, folder: Path) -> None:
 
 
 def plain(url: str, share: int, sampler: str, folder: Path) -> None:
+    """A worker of plain Optuna, for its share of the trials; its counts go to a file."""
     counts: Counter[str] = Counter()
     store_load.count_statements(counts)
     made = {
@@ -85,12 +87,14 @@ def _driver(url: str) -> str:
 
 
 def begin_ours(url: str, trials: int, sampler: str) -> None:
+    """Creates the study of this project."""
     proposals = simulated.spec("x", trials, sampler, proposals_per_training=1)
     simulated.make_study(url, proposals)
     simulated.costed()
 
 
 def begin_plain(url: str, trials: int, sampler: str) -> None:
+    """Creates the study of plain Optuna."""
     directions = ["maximize", "minimize"]
     storage = optuna.storages.RDBStorage(_driver(url))
     optuna.create_study(study_name="x", storage=storage, directions=directions)
@@ -98,6 +102,7 @@ def begin_plain(url: str, trials: int, sampler: str) -> None:
 
 
 def trials_of(url: str) -> int:
+    """How many trials Optuna has completed."""
     storage = optuna.storages.RDBStorage(_driver(url))
     study = optuna.load_study(study_name="x", storage=storage)
     done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))

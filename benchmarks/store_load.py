@@ -1,4 +1,4 @@
-"""Workers that do nothing but use the store: how fast many are, and what a grown study costs.
+"""Load on the store: how fast many workers are, and what a large study costs.
 
 Workers are forked, open their study, wait for each other, and then share trials that take no time
 to train, half of them rejected.
@@ -31,7 +31,6 @@ REJECTED = 0.5
 AT_ONCE = 16  # workers that open the study at the same time
 ASKS = 20
 CHUNK = 200  # copies of a trial that are written together
-CONNECTIONS = 2500  # that a server of our own lets in
 
 
 # --- workers -------------------------------------------------------------------------------------
@@ -57,6 +56,7 @@ class Held:
 
 
 def work(url: str, folder: Path, ready: int, go: int) -> None:
+    """The life of one worker; its counts go to a file."""
     worker = simulated.make_worker(url, NAME, rejected=REJECTED)
     worker.search.store.release_connections()
     os.write(ready, b".")
@@ -65,18 +65,18 @@ def work(url: str, folder: Path, ready: int, go: int) -> None:
     count_statements(counts)
     held, cpu = Held(), time.process_time()
     simulated.work(worker)
-    found = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
-    (folder / f"{os.getpid()}.json").write_text(json.dumps(found))
+    figures = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
+    (folder / f"{os.getpid()}.json").write_text(json.dumps(figures))
 
 
 def begin(url: str, workers: int, folder: Path) -> tuple[list[int], int]:
-    """Workers that have opened the study, and what is to be closed to let them go."""
-    ready, theirs = os.pipe()
+    """Workers that have opened the study, and the file descriptor whose closing starts them."""
+    ready, ready_end = os.pipe()
     go, hold = os.pipe()
 
     def started() -> None:
         os.close(hold)
-        work(url, folder, theirs, go)
+        work(url, folder, ready_end, go)
 
     pids = []
     for number in range(workers):
@@ -85,28 +85,28 @@ def begin(url: str, workers: int, folder: Path) -> tuple[list[int], int]:
             os.read(ready, 1)
     for _ in range(min(workers, AT_ONCE)):
         os.read(ready, 1)
-    for end in (ready, theirs, go):
+    for end in (ready, ready_end, go):
         os.close(end)
     return pids, hold
 
 
 def shared(url: str, workers: int, trials: int) -> dict[str, float]:
-    """So many workers on one study, from when all have opened it until its end."""
+    """Figures of some workers on one study, from when all have opened it until its end."""
     simulated.make_study(url, simulated.spec(NAME, trials, proposals_per_training=1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["NAS_SPOOL"] = str(folder / "spool")
         pids, hold = begin(url, workers, folder)
-        seen = Sessions(url)
+        sessions = Sessions(url)
         start = time.perf_counter()
         os.close(hold)
         codes = []
         while pids:
-            seen.look()
+            sessions.sample()
             codes += [c for pid in list(pids) if (c := ended(pid, pids)) is not None]
             time.sleep(0.1)
         seconds = time.perf_counter() - start
-        server = seen.end()
+        server = sessions.end()
         if any(codes):
             logs = "\n".join(log.read_text()[-500:] for log in list(folder.glob("log*"))[:4])
             raise SystemExit(f"workers ended with {sorted(set(codes))}\n{logs}")
@@ -127,6 +127,7 @@ def shared(url: str, workers: int, trials: int) -> dict[str, float]:
 
 
 def ended(pid: int, pids: list[int]) -> int | None:
+    """The exit code of a worker that has ended, which is then removed from the list."""
     done, status = os.waitpid(pid, os.WNOHANG)
     if not done:
         return None
@@ -135,19 +136,20 @@ def ended(pid: int, pids: list[int]) -> int | None:
 
 
 def proposals(url: str) -> int:
+    """How many trials of the study have an outcome."""
     store = Store(url)
-    found = len(store.leases(open_search(store, NAME).id).outcomes())
+    count = len(store.leases(open_search(store, NAME).id).outcomes())
     store.close()
-    return found
+    return count
 
 
 class Sessions:
-    """What a server's sessions do, looked at again and again; nothing of an SQLite file."""
+    """Samples of the sessions of a PostgreSQL server; there are none for an SQLite file."""
 
     def __init__(self, url: str) -> None:
         parsed = checked_url(url)
         self._db: sa.Connection | None = None
-        self._seen: list[tuple[int, int]] = []
+        self._samples: list[tuple[int, int]] = []
         if parsed.get_backend_name() == "postgresql":
             engine = sa.create_engine(parsed, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
             self._db = engine.connect()
@@ -155,7 +157,8 @@ class Sessions:
             self._server = _parent(backend)
             self._cpu_s = _cpu_s(self._server)
 
-    def look(self) -> None:
+    def sample(self) -> None:
+        """Counts the sessions, and those that wait for a lock."""
         if self._db is not None:
             query = sa.text(
                 "SELECT count(*), count(*) FILTER (WHERE wait_event_type = 'Lock') "
@@ -163,16 +166,17 @@ class Sessions:
                 "AND pid <> pg_backend_pid()"
             )
             count, waiting = self._db.execute(query).one()
-            self._seen.append((count, waiting))
+            self._samples.append((count, waiting))
 
     def end(self) -> dict[str, float] | None:
+        """Figures of all samples, and CPU seconds of the server since the first."""
         if self._db is None:
             return None
         spent = _cpu_s(self._server) - self._cpu_s
         self._db.close()
         return {
-            "peak_connections": max(count for count, _ in self._seen),
-            "waiting_for_the_row": statistics.mean(waiting for _, waiting in self._seen),
+            "peak_connections": max(count for count, _ in self._samples),
+            "waiting_for_the_row": statistics.mean(waiting for _, waiting in self._samples),
             "server_cpu_s": spent,
         }
 
@@ -186,7 +190,7 @@ def _parent(pid: int) -> int:
 
 
 def _cpu_s(server: int) -> float:
-    """Of the server, of its sessions that have ended, and of those that are there."""
+    """CPU seconds of the server, of its ended sessions and of its open ones."""
     ticks = sum(map(int, _stat(server)[11:15]))
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -199,52 +203,53 @@ def _cpu_s(server: int) -> float:
 
 
 def asks(url: str, grown: tuple[int, ...]) -> Iterator[dict[str, float]]:
-    """One worker's claims and draws, in a study that grows in between."""
+    """Times of one worker's trials, in a study that grows in between."""
     simulated.make_study(url, simulated.spec(NAME, 10**6, proposals_per_training=10))
-    seen = 0
+    finished = 0
     for count in grown:
         store = Store(url)
         search = open_search(store, NAME)
-        if not seen:
+        if not finished:
             simulated.make_worker(url, NAME).run(max_trials=1)
-            seen = 1
-        grow(search, count - seen)
+            finished = 1
+        grow(search, count - finished)
         store.close()
-        yield {"trials": count, **asked(url)}
-        seen = count + ASKS + 1
+        yield {"trials": count, **time_asks(url)}
+        finished = count + ASKS + 1
 
 
-def asked(url: str) -> dict[str, float]:
-    hand = simulated.make_worker(url, NAME)
-    claims, rests = timed(hand.claims, "claim"), timed(hand._runner, "run")
-    looks = timed(hand.reporter, "recover")  # before all else
-    hand.run(max_trials=ASKS + 1)
-    hand.search.store.close()
-    found = {"first_look_cpu_s": looks[0][1]}
+def time_asks(url: str) -> dict[str, float]:
+    """Medians of the claims and of the rest of some trials, and the first recovery."""
+    worker = simulated.make_worker(url, NAME)
+    claims, rests = timed(worker.claims, "claim"), timed(worker._runner, "run")
+    recoveries = timed(worker.reporter, "recover")  # the first call of a worker
+    worker.run(max_trials=ASKS + 1)
+    worker.search.store.close()
+    figures = {"first_look_cpu_s": recoveries[0][1]}
     for name, rows in (("claim", claims), ("rest", rests)):
         for unit, of in (("ms", 0), ("cpu_ms", 1)):
-            found[f"{name}_{unit}"] = 1e3 * statistics.median(row[of] for row in rows[1:])
-    return found
+            figures[f"{name}_{unit}"] = 1e3 * statistics.median(row[of] for row in rows[1:])
+    return figures
 
 
 def timed(of: Any, name: str) -> list[tuple[float, float]]:
     """Seconds and CPU seconds of each call of an object's method from now on."""
     act: Callable[..., Any] = getattr(of, name)
-    found: list[tuple[float, float]] = []
+    calls: list[tuple[float, float]] = []
 
-    def call(*values: Any, **words: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         start, cpu = time.perf_counter(), time.thread_time()
         try:
-            return act(*values, **words)
+            return act(*args, **kwargs)
         finally:
-            found.append((time.perf_counter() - start, time.thread_time() - cpu))
+            calls.append((time.perf_counter() - start, time.thread_time() - cpu))
 
     setattr(of, name, call)
-    return found
+    return calls
 
 
 def grow(search: Search, count: int) -> None:
-    """So many finished trials more, as copies of the first one, each of a candidate of its own."""
+    """Adds finished trials, copies of the first one with different candidates."""
     trials = search.study.get_trials(deepcopy=False)
     end = len(trials) + count
     for start in range(len(trials), end, CHUNK):
@@ -270,7 +275,7 @@ def _row(db: sa.Connection, table: sa.Table, study_id: int, trial: int) -> dict[
 
 
 def count_statements(counts: Counter[str]) -> None:
-    """Counts what every engine of this process does from here on."""
+    """Counts statements and commits of every engine of this process from now on."""
 
     @sa.event.listens_for(Engine, "before_cursor_execute")
     def _statement(*_: Any) -> None:

@@ -31,48 +31,48 @@ SCRIPTS = sorted(
 TRAIN, TEST = 10, 2  # pictures of each of ten classes
 
 
-# --- what each must say --------------------------------------------------------------------------
+# --- what each must print --------------------------------------------------------------------------
 
 
-def costs(found):
-    assert found["profile"] == "corrected"
-    assert (found["layers"], found["candidates"], found["rounds"]) == (4, 50, 1)
-    assert found["max_relative_difference"] <= 1e-12
+def costs(result):
+    assert result["profile"] == "corrected"
+    assert (result["layers"], result["candidates"], result["rounds"]) == (4, 50, 1)
+    assert result["max_relative_difference"] <= 1e-12
     for figure in ("batch_candidates_per_s", "scalar_candidates_per_s", "batch_over_scalar"):
-        assert found[figure] > 0
+        assert result[figure] > 0
 
 
-def processes(found):
-    assert found["rounds"] == 1
-    assert found["same_bits"] is True
-    assert found["first_s"] > found["in_a_child_s"] > found["around_s"][0] > 0
-    assert min(found["training_s"], found["server_own_MiB"], found["child_own_MiB"]) > 0
-    more, low, high = found["overhead_s"]
-    assert more == low == high == pytest.approx(found["in_a_child_s"] - found["training_s"])
+def processes(result):
+    assert result["rounds"] == 1
+    assert result["same_bits"] is True
+    assert result["first_s"] > result["in_a_child_s"] > result["around_s"][0] > 0
+    assert min(result["training_s"], result["server_own_MiB"], result["child_own_MiB"]) > 0
+    more, low, high = result["overhead_s"]
+    assert more == low == high == pytest.approx(result["in_a_child_s"] - result["training_s"])
 
 
-def reading(found):
-    (row,) = found["rows"]
+def reading(result):
+    (row,) = result["rows"]
     assert (row["name"], row["images"]) == ("cifar10_jpeg_full_60000.zip", 10 * TRAIN)
     for figure in ("first_s", "opened_s", "split_s", "epoch_s", "epoch_of_a_copy_s"):
         assert row[figure] > 0
     assert row.keys() >= {"own_MiB", "own_MiB_of_a_copy"}
 
 
-def digits(found):
-    assert found.keys() == {"cpu_s_to_95", "cpu_s", "accuracy"}
-    for reached, spent, accuracy in zip(*found.values(), strict=True):
+def digits(result):
+    assert result.keys() == {"cpu_s_to_95", "cpu_s", "accuracy"}
+    for reached, spent, accuracy in zip(*result.values(), strict=True):
         assert reached is None or 0 < reached <= spent
         assert 0.3 < accuracy <= 1  # a tenth by chance
 
 
-def halving(found):
-    assert (found["epochs"], list(found["samplers"])) == (4, ["random"])
-    (row,) = found["samplers"].values()
+def halving(result):
+    assert (result["epochs"], list(result["samplers"])) == (4, ["random"])
+    (row,) = result["samplers"].values()
     assert row["difference"] is None, "of one seed there is no interval"
     whole, halved = (row["runs"][way][0] for way in ("in full", "halving"))
     assert halved["candidates"] == 4
-    assert 4 * 1 + 2 * 2 + 1 <= halved["epochs"] < 16  # half of them go on, half of these again
+    assert 4 * 1 + 2 * 2 + 1 <= halved["epochs"] < 16  # half of them continue, half of these again
     assert whole["epochs"] == 4 * whole["candidates"] == 4 * round(halved["epochs"] / 4)
     for run in (whole, halved):
         assert 0 <= run["hypervolume"] < 1
@@ -80,12 +80,12 @@ def halving(found):
         assert run["cpu_s"] > 0
 
 
-def inheritance(found):
-    assert found["truth"]["lowest"] < found["truth"]["highest"]
-    first, *rows = found["rows"]
+def inheritance(result):
+    assert result["truth"]["lowest"] < result["truth"]["highest"]
+    first, *rows = result["rows"]
     assert first == "2 epochs, seed against seed"
     assert rows == ["1 from scratch", "1 inherited", "2 from scratch", "2 inherited"]
-    for name, row in found["rows"].items():
+    for name, row in result["rows"].items():
         assert -1 - 1e-12 <= row["low"] <= row["high"] <= 1 + 1e-12
         assert abs(row["spearman"]) <= 1 + 1e-12
         assert 0 < row["accuracy"] <= 1
@@ -93,30 +93,30 @@ def inheritance(found):
         assert (row["inherited"] > 0) == name.endswith("inherited")
 
 
-def imperfect_chips(found):
-    assert found["chips"] == 2
-    assert 0.3 < found["digital"] <= 1
-    assert [row["changes"] for row in found["rows"][:2]] == [{}, {"conductance_spread": 0}]
-    assert len(found["rows"]) > 10
-    assert found["rows"][1]["spread"] == 0  # chips that are all alike
-    for row in found["rows"]:
+def imperfect_chips(result):
+    assert result["chips"] == 2
+    assert 0.3 < result["digital"] <= 1
+    assert [row["changes"] for row in result["rows"][:2]] == [{}, {"conductance_spread": 0}]
+    assert len(result["rows"]) > 10
+    assert result["rows"][1]["spread"] == 0  # chips that are all alike
+    for row in result["rows"]:
         assert 0 <= row["worst"] <= row["accuracy"] <= 1
         assert row["cpu_s_per_chip"] > 0
 
 
-def proxies(found):
-    assert list(found) == ["sahd", "hamming", "convolutions", "hamming+convolutions"]
-    for row in found.values():
+def proxies(result):
+    assert list(result) == ["sahd", "hamming", "convolutions", "hamming+convolutions"]
+    for row in result.values():
         assert -1 <= row["low"] <= row["high"] <= 1
         assert abs(row["spearman"]) <= 1
         assert 0 <= row["recall_at_25"] <= row["recall_at_50"] <= 1
         assert row["cpu_s"] > 0
-    assert found["convolutions"]["spearman"] > 0.5  # as the table was made
+    assert result["convolutions"]["spearman"] > 0.5  # as the table was made
 
 
-def published_figures(found):
+def published_figures(result):
     """To the digits of the table in docs/cost-model.md."""
-    rows = {(row["profile"], row["weight_bits"]): row for row in found}
+    rows = {(row["profile"], row["weight_bits"]): row for row in result}
     four, eight = (rows["corrected", bits] for bits in (4, 8))
     shares = [rows[key]["neuron_area_share"] for key in rows]
     assert [f"{share:.1%}" for share in shares] == ["26.9%", "26.9%", "14.0%", "6.6%"]
@@ -127,23 +127,23 @@ def published_figures(found):
     assert figures[1] == pytest.approx((86.7, 1.20, 28.5), abs=0.05)
 
 
-def quantization(found):
-    assert {len(values) for values in found["accuracy"].values()} == {1}
-    assert all(0 <= value <= 1 for values in found["accuracy"].values() for value in values)
-    assert found["accuracy"]["float"][0] > 0.3
-    trained = [name for name in found["accuracy"] if not name.endswith("after")]
+def quantization(result):
+    assert {len(values) for values in result["accuracy"].values()} == {1}
+    assert all(0 <= value <= 1 for values in result["accuracy"].values() for value in values)
+    assert result["accuracy"]["float"][0] > 0.3
+    trained = [name for name in result["accuracy"] if not name.endswith("after")]
     assert {"8 bit per channel, absmax", "2 bit per tensor, learned"} <= set(trained)
-    assert found["step_ratio"].keys() >= set(trained)
-    assert found["step_ratio"]["float"] == 1
-    assert min(found["step_ratio"].values()) > 0
-    if found["int8_reason_against"]:
-        assert (found["int8_sums"], found["int8_scoring"]) == ({}, None)
+    assert result["step_ratio"].keys() >= set(trained)
+    assert result["step_ratio"]["float"] == 1
+    assert min(result["step_ratio"].values()) > 0
+    if result["int8_reason_against"]:
+        assert (result["int8_sums"], result["int8_scoring"]) == ({}, None)
     else:
-        assert min(*found["int8_sums"].values(), found["int8_scoring"]) > 0
+        assert min(*result["int8_sums"].values(), result["int8_scoring"]) > 0
 
 
-def real_data(found):
-    (row,) = found
+def real_data(result):
+    (row,) = result
     assert row["data"] == "CIFAR-10 (JPEG copy)"
     assert (row["images"], row["epochs"], row["seed"]) == (30, 1, 0)
     assert row["parameters"] > 0
@@ -151,25 +151,25 @@ def real_data(found):
     assert 0 <= row["test"] <= 1
 
 
-def search_large(found):
-    space = found.pop("space")
+def search_large(result):
+    space = result.pop("space")
     assert space["candidates"] > 1e9
     share, low, high = space["feasible"]
     assert 0 < low <= share <= high < 0.3
-    assert found.keys() == {"random", "greybox"}
-    for row in found.values():
+    assert result.keys() == {"random", "greybox"}
+    for row in result.values():
         for median, least, most in row["hypervolume"].values():
             assert 0 <= least <= median <= most <= 1
         assert row["hypervolume"]["4"] <= row["hypervolume"]["8"]
         assert 1 <= row["first_feasible"][0] <= 9
         assert row["unique_share"] == 1
-    assert found["greybox"]["feasible_share"] == [1, 1, 1]
-    assert found["greybox"]["first_feasible"] == [1, 1, 1]
+    assert result["greybox"]["feasible_share"] == [1, 1, 1]
+    assert result["greybox"]["first_feasible"] == [1, 1, 1]
 
 
-def search_table(found):
-    assert found.keys() == {"random", "greybox"}
-    for name, row in found.items():
+def search_table(result):
+    assert result.keys() == {"random", "greybox"}
+    for name, row in result.items():
         assert row["hypervolume"].keys() == {"4", "8"}
         for median, low, high in row["hypervolume"].values():
             assert 0 < low <= median <= high < 1.2, name
@@ -177,20 +177,20 @@ def search_table(found):
         assert row["seconds_per_ask"] > 0
 
 
-def search_trained(found):
-    assert (found["trainings"], list(found["samplers"])) == (2, ["greybox", "random"])
-    assert found["samplers"]["greybox"]["beside_first"] == [0, 0, 0]
-    for row in found["samplers"].values():
+def search_trained(result):
+    assert (result["trainings"], list(result["samplers"])) == (2, ["greybox", "random"])
+    assert result["samplers"]["greybox"]["beside_first"] == [0, 0, 0]
+    for row in result["samplers"].values():
         assert [run["trained"] for run in row["runs"]] == [2, 2]
         assert all(0 <= run["hypervolume"] < 1 for run in row["runs"])
         assert all(run["feasible"] <= run["trained"] for run in row["runs"])
 
 
-def seeds(found):
-    assert found["budgets"].keys() == {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
-    assert 0 < found["feasible_share"] < 1
-    assert found["runs"].keys() == {"spikenas", "neuronas", "greybox"}
-    for (row,) in found["runs"].values():
+def seeds(result):
+    assert result["budgets"].keys() == {"parameters", "area_mm2", "latency_ms", "energy_uJ"}
+    assert 0 < result["feasible_share"] < 1
+    assert result["runs"].keys() == {"spikenas", "neuronas", "greybox"}
+    for (row,) in result["runs"].values():
         assert 1 <= row["scorings"] <= 8
         assert row["reached"] or row["scorings"] == 8
         ratio = row["snasnet_cpu_s"] / row["cpu_s"]
@@ -198,8 +198,8 @@ def seeds(found):
         assert row["faster_than_its_best"] <= row["faster_than_all_samples"]
 
 
-def rejection(found):
-    (study,) = found.values()
+def rejection(result):
+    (study,) = result.values()
     repairs = study["repair"]
     assert sum(repairs["changes"].values()) == repairs["rejected"] > 5
     assert 0 < repairs["median_ms"] <= repairs["p95_ms"] <= repairs["most_ms"]
@@ -210,61 +210,61 @@ def rejection(found):
     )
 
 
-def snasnet_search(found):
-    assert (found["samples"], found["naive_samples_timed"]) == (20, 2)
-    assert 10 <= found["functions"] <= 20
-    assert len(found["winner"]) == len(EDGE_NAMES)
-    assert found["same_winner"] is True
-    assert found["lead"] >= 0
-    expected = found["naive_cpu_s_per_sample"] * found["samples"] / found["ours_cpu_s"]
-    assert found["speedup"] == pytest.approx(expected)
+def snasnet_search(result):
+    assert (result["samples"], result["naive_samples_timed"]) == (20, 2)
+    assert 10 <= result["functions"] <= 20
+    assert len(result["winner"]) == len(EDGE_NAMES)
+    assert result["same_winner"] is True
+    assert result["lead"] >= 0
+    expected = result["naive_cpu_s_per_sample"] * result["samples"] / result["ours_cpu_s"]
+    assert result["speedup"] == pytest.approx(expected)
 
 
-def training_step(found):
-    assert found["seconds"].keys() >= {"norse", "spikingjelly", "ann_cl", "ours", "ours_qat"}
-    for name, seconds in found["seconds"].items():
+def training_step(result):
+    assert result["seconds"].keys() >= {"norse", "spikingjelly", "ann_cl", "ours", "ours_qat"}
+    for name, seconds in result["seconds"].items():
         assert min(seconds["train"], seconds["infer"]) > 0, name
-    spans = found["firing_rates"]
-    assert spans.keys() == {n for n in found["seconds"] if not n.startswith("ann")}
+    spans = result["firing_rates"]
+    assert spans.keys() == {n for n in result["seconds"] if not n.startswith("ann")}
     assert all(0.01 < low <= high < 0.9 for low, high in spans.values())
-    for ratios, suffix in ((found, ""), (found["bf16"], "_bf16")):
-        ours = found["seconds"]["ours" + suffix]
-        norse, ann = found["seconds"]["norse"], found["seconds"]["ann_cl"]
+    for ratios, suffix in ((result, ""), (result["bf16"], "_bf16")):
+        ours = result["seconds"]["ours" + suffix]
+        norse, ann = result["seconds"]["norse"], result["seconds"]["ann_cl"]
         assert ratios["naive_norse_vs_train"] == pytest.approx(norse["train"] / ours["train"])
         assert ratios["naive_norse_vs_infer"] == pytest.approx(norse["infer"] / ours["infer"])
         assert ratios["train_vs_ann"] == pytest.approx(ours["train"] / ann["train"])
 
 
-def chaos(found):
-    assert found["rows"][0]["wrong"] == []
-    assert (found["runs"], found["results"], found["asked"]) == (1, 6, 6)
-    assert found["lost"] == found["twice"] == found["over_budget"] == 0
-    assert found["quarantined"] >= 1
-    assert found["retries"] <= found["kills"] + found["crashes"] + found["stops"]
+def chaos(result):
+    assert result["rows"][0]["wrong"] == []
+    assert (result["runs"], result["results"], result["asked"]) == (1, 6, 6)
+    assert result["lost"] == result["twice"] == result["over_budget"] == 0
+    assert result["quarantined"] >= 1
+    assert result["retries"] <= result["kills"] + result["crashes"] + result["stops"]
 
 
-def cli_start(found):
-    assert found["rounds"] == 1
-    assert found["cpu_s"].keys() == {*found["limits_s"], "import optuna"}
-    assert all(seconds > 0 for seconds in found["cpu_s"].values())
+def cli_start(result):
+    assert result["rounds"] == 1
+    assert result["cpu_s"].keys() == {*result["limits_s"], "import optuna"}
+    assert all(seconds > 0 for seconds in result["cpu_s"].values())
 
 
-def scale(found):
-    assert [row["workers"] for row in found["shared"]] == [1, 2]
-    for row in found["shared"]:
+def scale(result):
+    assert [row["workers"] for row in result["shared"]] == [1, 2]
+    for row in result["shared"]:
         assert row["trials"] == 8
         assert row["commits_per_trial"] >= 2
         assert min(row["trials_per_s"], row["cpu_ms_per_trial"], row["held_ms_per_trial"]) > 0
-    assert found["shared"][0]["commits_per_trial"] <= 3, "alone, and so without looks in vain"
-    assert [row["trials"] for row in found["asks"]] == [4, 30]
-    assert all(value > 0 for row in found["asks"] for value in row.values())
+    assert result["shared"][0]["commits_per_trial"] <= 3, "alone, and so without looks in vain"
+    assert [row["trials"] for row in result["asks"]] == [4, 30]
+    assert all(value > 0 for row in result["asks"] for value in row.values())
 
 
-def store(found):
-    assert (found["workers"], found["trials"], found["plain_optuna_trials"]) == (2, 8, 8)
-    assert found["statements_per_trial"] < found["plain_optuna_statements_per_trial"]
-    ratio = found["trials_per_s"] / found["plain_optuna_trials_per_s"]
-    assert found["times_plain"] == pytest.approx(ratio)
+def store(result):
+    assert (result["workers"], result["trials"], result["plain_optuna_trials"]) == (2, 8, 8)
+    assert result["statements_per_trial"] < result["plain_optuna_statements_per_trial"]
+    ratio = result["trials_per_s"] / result["plain_optuna_trials_per_s"]
+    assert result["times_plain"] == pytest.approx(ratio)
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """What stands for the names in braces."""
+    """Values for the names in braces."""
     folder = tmp_path_factory.mktemp("files")
     images = folder / "data" / "cifar10_jpeg_full_60000.zip"
     write_images(folder / "pictures")
@@ -400,7 +400,7 @@ def rewrite(name, folder, values):
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A cache that goes with the test, the C++ scan in it if it has been built."""
+    """A cache of this module, the C++ scan in it if it has been built."""
     cache = tmp_path_factory.mktemp("cache")
     if (built := cache_folder(os.environ)).exists():
         shutil.copytree(built, cache / "neurons")
@@ -450,27 +450,27 @@ def test_what_it_prints_holds_at_any_size(name, files, environment, tmp_path):
 
 def test_the_ceiling_of_a_table_is_a_correlation(files, environment, tmp_path):
     arguments = ["--table", str(files["table"]), "--ceiling", "--json"]
-    found = document(run("proxies.py", arguments, environment, tmp_path))
-    assert 1 < found["repeated_functions"] < found["functions"]
-    assert found["repeated_networks"] >= 2 * found["repeated_functions"]
-    assert 0 < found["agreement"] <= 1
-    assert found["ceiling"] == pytest.approx(math.sqrt(found["agreement"]))
+    result = document(run("proxies.py", arguments, environment, tmp_path))
+    assert 1 < result["repeated_functions"] < result["functions"]
+    assert result["repeated_networks"] >= 2 * result["repeated_functions"]
+    assert 0 < result["agreement"] <= 1
+    assert result["ceiling"] == pytest.approx(math.sqrt(result["agreement"]))
 
 
-def test_who_is_told_the_epochs_finds_what_was_trained_longer(files, environment, tmp_path):
+def test_samplers_that_know_the_epochs_meet_targets_sooner(files, environment, tmp_path):
     target = "accuracy>=84,crossbars<=868"  # of two convolutions, 75 +- 1.4 or 84 +- 1.4
     arguments = ["--table", str(files["bench"]), "--firing", str(files["firing"]), "--json"]
     arguments += ["--seeds", "3", "--budget", "20", "--target", target]
-    found = {}
+    result = {}
     for epochs in ("told", "untold", "dropped"):
         words = [*arguments, "--samplers", "greybox,random", "--epochs", epochs]
         rows = document(run("search_table.py", words, environment, tmp_path))
-        found[epochs] = {name: row[target]["evaluations_to_target"] for name, row in rows.items()}
-    median, hits, runs = found["told"]["greybox"]
+        result[epochs] = {name: row[target]["evaluations_to_target"] for name, row in rows.items()}
+    median, hits, runs = result["told"]["greybox"]
     assert hits == runs == 3
-    assert median < found["untold"]["greybox"][0]
-    assert found["told"]["random"] == found["untold"]["random"]
-    assert [row[1] for row in found["dropped"].values()] == [0, 0]
+    assert median < result["untold"]["greybox"][0]
+    assert result["told"]["random"] == result["untold"]["random"]
+    assert [row[1] for row in result["dropped"].values()] == [0, 0]
 
 
 def test_a_table_without_epochs_has_none_to_tell(files, environment, tmp_path):
@@ -482,8 +482,8 @@ def test_a_table_without_epochs_has_none_to_tell(files, environment, tmp_path):
     words += ["--samplers", "random", "--seeds", "1", "--budget", "4"]
     with pytest.raises(AssertionError, match=r"bare\.csv: no column n_epochs; --epochs untold"):
         run("search_table.py", words, environment, tmp_path)
-    found = document(run("search_table.py", [*words, "--epochs", "untold"], environment, tmp_path))
-    assert found.keys() == {"random"}
+    result = document(run("search_table.py", [*words, "--epochs", "untold"], environment, tmp_path))
+    assert result.keys() == {"random"}
 
 
 def test_seconds_of_a_proposal_are_timed_in_both_spaces(files, environment, tmp_path):

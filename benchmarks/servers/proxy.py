@@ -43,8 +43,8 @@ class Proxy:
     def url(self) -> str:
         """The same database, by way of the proxy."""
         port = self._listener.getsockname()[1]
-        here = self._server.set(host="127.0.0.1", port=port)
-        return here.render_as_string(hide_password=False)
+        url = self._server.set(host="127.0.0.1", port=port)
+        return url.render_as_string(hide_password=False)
 
     def __enter__(self) -> "Proxy":
         threading.Thread(target=self._accept, daemon=True).start()
@@ -61,7 +61,7 @@ class Proxy:
         self._passing.set()
 
     def part(self) -> None:
-        """From now on nothing passes, in neither direction, and nobody is told."""
+        """From now on nothing passes, in neither direction, and no side gets an error."""
         self._passing.clear()
 
     def join(self) -> None:
