@@ -165,7 +165,7 @@ def _values(h: History) -> Iterator[str]:
         expected = values_with_fallbacks(known[digest])
         for name, value in zip((o.metric for o in h.spec.objectives), t.values, strict=True):
             if not math.isclose(value, expected[name], rel_tol=1e-9):
-                yield f"trial {t.number}: {name} is {value} in Optuna, {expected[name]} in the archive"
+                yield f"trial {t.number}: {name} is {value} in Optuna, {expected[name]} in ours"
 
 
 def _archive(h: History) -> Iterator[str]:

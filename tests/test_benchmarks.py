@@ -31,7 +31,7 @@ SCRIPTS = sorted(
 TRAIN, TEST = 10, 2  # pictures of each of ten classes
 
 
-# --- what each must print --------------------------------------------------------------------------
+# --- what each must print -------------------------------------------------------------------------
 
 
 def costs(result):
