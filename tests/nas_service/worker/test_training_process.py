@@ -1,6 +1,5 @@
 """Trainings in child processes: bit-equal, and no end of a child harms its worker."""
 
-import errno
 import json
 import logging
 import os
@@ -9,74 +8,29 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from child_jobs import TREE, job
 from safetensors import safe_open
 
-from nas_service.errors import DataError, Interrupted
-from nas_service.evaluation.evaluator import Evaluator
+from nas_service.errors import Interrupted
 from nas_service.snn.precision import native_bf16
-from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import Cell
 from nas_service.study.loading import parse_spec
 from nas_service.worker.training_process import (
     ChildFailure,
     Job,
     TrainingClient,
 )
-from nas_service.worker.training_process.failures import failure_of, kind_of, oom_kills
 
 pytestmark = pytest.mark.process
-
-SUPPORT = Path(__file__).parents[2] / "support"
-TREE = {
-    "name": "x",
-    "space": {
-        "channels": [8, 12], "head_pool": [2], "hidden": [16], "time_steps": [2],
-        "weight_bits": [6],
-    },
-    "data": {"name": "digits", "train_samples": 256, "validation_samples": 128},
-    "training": {"epochs": 12, "until": 2, "batch_size": 32, "rungs": [1]},
-    "search": {"trainings": 10},
-    "objectives": [
-        {"metric": "accuracy", "direction": "maximize", "reference": 0.1},
-        {"metric": "energy_uJ", "direction": "minimize", "reference": 10},
-    ],
-}  # fmt: skip
-CELL = Cell(("conv3x3", "skip", "conv1x1", "skip", "conv1x1", "skip"))
-SEED = 7
-
-
-@pytest.fixture(scope="module")
-def evaluator():
-    torch.set_num_threads(1)
-    return Evaluator.open(parse_spec(json.dumps(TREE), "x"), Path())
-
-
-@pytest.fixture(scope="module")
-def screened(evaluator):
-    architecture = Architecture((CELL, CELL), 8, 2, 16, time_steps=2, weight_bits=6)
-    result = evaluator.screen(architecture, SEED)
-    assert result.reason == ""
-    return result
 
 
 @pytest.fixture(scope="module")
 def client():
     with TrainingClient() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def findable():
-    """Every process that is started can import the target of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -183,10 +137,6 @@ ENDS = {
     "kill": ("killed", "SIGKILL"),
     "exit": ("exit", "exit code 3"),
 }
-
-
-def job(evaluator, screened, way, folder):
-    return Job(evaluator.spec, folder, screened, Path(way))
 
 
 def test_every_ending_is_recognised_and_the_next_training_succeeds(
@@ -369,116 +319,3 @@ def test_the_log_of_a_child_is_in_the_log_of_its_worker(evaluator, screened, end
     assert ("of.child", logging.WARNING, "fires 7") in caplog.record_tuples
     assert any("is torn" in record.message for record in caplog.records)
     assert capfd.readouterr().out == ""  # where workers print results
-
-
-# --- memory that the kernel takes
-
-
-@contextmanager
-def group(controller, limit, limit_of_old, most):
-    """A control group below this one, of version 1 or 2, where one may be made."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    rows = [line.split(":", 2) for line in lines]
-    own = {kind: place.lstrip("/") for _, kinds, place in rows for kind in kinds.split(",")}
-    root, name = Path("/sys/fs/cgroup"), f"nas-test-{os.getpid()}"
-    if controller in own:
-        place, file = root / controller / own[controller] / name, limit_of_old
-    else:
-        place, file = root / own.get("", "") / name, limit
-    try:
-        place.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group can be made ({error})")
-    try:
-        if not (place / file).exists():
-            pytest.skip(f"control groups do not limit {controller} here")
-        (place / file).write_text(str(most))
-        yield place
-    finally:
-        late = time.monotonic() + 10
-        while (place / "cgroup.procs").read_text().strip() and time.monotonic() < late:
-            time.sleep(0.02)
-        place.rmdir()
-
-
-@pytest.fixture
-def small_group():
-    with group("memory", "memory.max", "memory.limit_in_bytes", 300 * 2**20) as place:
-        yield place
-
-
-@pytest.fixture
-def childless_group():
-    with group("pids", "pids.max", "pids.max", 1) as place:
-        yield place
-
-
-def test_a_process_limit_is_a_fault_of_the_setup(
-    evaluator, screened, childless_group, tmp_path, findable
-):
-    with TrainingClient(target="child_target") as client:
-        client.run(job(evaluator, screened, "say", tmp_path))
-        (childless_group / "cgroup.procs").write_text(str(client._server.process.pid))
-        with pytest.raises(ChildFailure, match=r"setup: no child could be made: .*unavailable"):
-            client.run(job(evaluator, screened, "say", tmp_path))
-        (childless_group / "pids.max").write_text("max")
-        assert client.run(job(evaluator, screened, "say", tmp_path)) == screened
-
-
-def test_a_child_that_the_kernel_kills_for_memory(
-    evaluator, screened, small_group, tmp_path, findable
-):
-    with TrainingClient(target="child_target") as client:
-        client.run(job(evaluator, screened, "say", tmp_path))
-        (small_group / "cgroup.procs").write_text(str(client._server.process.pid))
-        with pytest.raises(ChildFailure, match="oom: SIGKILL"):
-            client.run(job(evaluator, screened, "hog", tmp_path))
-        with pytest.raises(ChildFailure, match="killed: SIGKILL"):
-            client.run(job(evaluator, screened, "kill", tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("groups", "file", "text"),
-    [
-        ("0::/a/b", "a/b/memory.events", "low 0\noom 4\noom_kill 3\n"),
-        ("0::/a/b", "memory.events", "oom_kill 3\n"),
-        ("4:cpu,memory:/a\n0::/", "memory/a/memory.oom_control", "under_oom 0\noom_kill 3\n"),
-        ("4:memory:/gone\n0::/", "memory/memory.oom_control", "oom_kill 3\n"),
-        ("4:cpu:/a", "", ""),
-    ],
-)
-def test_kills_for_memory_are_counted(groups, file, text, tmp_path):
-    proc, groups_folder = tmp_path / "proc", tmp_path / "groups"
-    (proc / "self").mkdir(parents=True)
-    (proc / "self" / "cgroup").write_text(groups + "\n")
-    assert oom_kills(proc, groups_folder) == 0
-    (proc / "vmstat").write_text("pgfault 9\noom_kill 3\n" if not file else "oom_kill 8\n")
-    if file:
-        (groups_folder / file).parent.mkdir(parents=True)
-        (groups_folder / file).write_text(text)
-    assert oom_kills(proc, groups_folder) == 3
-
-
-# --- kinds by hand
-
-
-def test_kinds_of_errors():
-    assert kind_of(MemoryError()) == "oom"
-    assert kind_of(OSError(errno.ENOMEM, "Cannot allocate memory")) == "oom"
-    assert kind_of(torch.OutOfMemoryError("CUDA out of memory.")) == "oom"
-    cpu = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
-    assert kind_of(RuntimeError(cpu)) == "oom"
-    assert kind_of(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")) == "oom"
-    assert kind_of(ValueError("out of memory")) == "error"
-    assert kind_of(OSError(errno.ENOSPC, "No space left on device")) == "disk"
-    assert kind_of(OSError(errno.EACCES, "Permission denied")) == "error"
-    behind = DataError("cannot be written")
-    behind.__cause__ = OSError(errno.EROFS, "Read-only file system")
-    assert kind_of(behind) == "disk"
-
-
-def test_kinds_of_exit_codes():
-    assert failure_of(-signal.SIGKILL, True).kind == "oom"
-    assert failure_of(-signal.SIGSEGV, True).kind == "crash"
-    assert failure_of(-signal.SIGHUP, False).kind == "killed"
-    assert failure_of(0, False).kind == "exit"
