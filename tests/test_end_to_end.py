@@ -248,12 +248,12 @@ def test_changed_study_is_refused(folder):
 def test_chip_settings_are_searched_and_budgets_have_a_confidence(tmp_path):
     """The chip is drawn with the network, costed, simulated, stored and shown."""
     folder = StudyFolder(tmp_path, trainings=2)
-    chip = 'space = { crossbar_size = [32, 64], adc_bits = [4, 6], mapping = ["im2col"] }'
+    chip = 'search_space = { crossbar_size = [32, 64], adc_bits = [4, 6], mapping = ["im2col"] }'
     folder.replace(
         ("at_most = 0.8", "at_most = 3.0\nconfidence = 0.9"),
         ("at_most = 4.0", "at_most = 30.0"),
         ('metric = "accuracy"', 'metric = "accuracy_on_chip"'),
-        ("[search]", f"[hardware]\nchips = 2\n{chip}\n[search]"),
+        ("[search]", f"[hardware]\nmonte_carlo_chips = 2\n{chip}\n[search]"),
     )
     code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err

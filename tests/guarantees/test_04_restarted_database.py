@@ -30,12 +30,16 @@ def test_04_crashed_again_and_again(own_postgres, own_postgres_url, tmp_path):
     """While two workers do forty short trials."""
     url = own_postgres_url
     harness.make_study(url, 40)
-    plan = Plan(url, tmp_path, lease_s=5.0, training_s=0.02)
+    plan = Plan(url, tmp_path, lease_s=5.0, training_s=0.02, gates=("run",))
 
     def trained():
         return sum(worker.log.count("trained  in") for worker in pair)
 
     with harness.running(WorkerProcess(plan), WorkerProcess(plan)) as pair:
+        for worker in pair:  # one that finds no server when it starts ends at once
+            worker.wait_at("run")
+        for worker in pair:
+            worker.open_gate("run")
         for _ in range(3):
             before = trained()
             harness.wait_until(lambda before=before: trained() > before, "a result")
