@@ -7,6 +7,9 @@ BIN := .venv/bin
 PROCESSES ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
+# Compiled files are kept: the tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: search quick test stress chaos check lint setup
 
 setup: $(BIN)/.ready
