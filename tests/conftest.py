@@ -77,6 +77,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
         _guard.in_quick_test = False
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """With the last test of a run its servers are stopped, which is no deed of that test."""
+    _guard.in_quick_test = False
+
+
 class _Guard:
     """Fails quick tests that start processes, except compilers, whose results are cached."""
 
