@@ -16,11 +16,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_service.store.forwarding_storage import ForwardingStorage
 from nas_service.store.joining_storage import JoiningStorage
 
 Write = tuple[str, str, tuple[Any, ...]]  # param, user or system; name; values
@@ -48,7 +47,7 @@ class _BufferedTrial:
         self.trial.state, self.trial.values = TrialState.RUNNING, None
 
 
-class BufferedStorage(BaseStorage):
+class BufferedStorage(ForwardingStorage):
     """Optuna's storage with trials buffered in memory.
 
     One thread proposes trials; any thread may read and write.
@@ -59,8 +58,8 @@ class BufferedStorage(BaseStorage):
 
     def __init__(self, storage: JoiningStorage) -> None:
         """Buffers trials of this storage."""
+        super().__init__(optuna.storages.get_storage(storage))
         self._storage = storage
-        self.backend = optuna.storages.get_storage(storage)
         self._buffered: dict[int, _BufferedTrial] = {}
         self._snapshots: dict[int, list[FrozenTrial]] = {}
         self._uncached: set[int] = set()  # studies to read again before a write
@@ -258,34 +257,6 @@ class BufferedStorage(BaseStorage):
         """As Optuna's storage; written at once."""
         self.backend.set_study_system_attr(study_id, key, value)
 
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_study_user_attrs(study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_study_system_attrs(study_id)
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        """As Optuna's storage; read from the backend."""
-        return self.backend.get_all_studies()
-
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """As Optuna's storage; read from the backend."""
         return self.backend.get_best_trial(study_id)
-
-    def remove_session(self) -> None:
-        """As Optuna's storage; closes the backend's session."""
-        self.backend.remove_session()

@@ -3,14 +3,14 @@
 import copy
 import threading
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from optuna.storages import BaseStorage, get_storage
-from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_service.errors import StoreError
+from nas_service.store.forwarding_storage import ForwardingStorage
 
 
 def _refused(name: str) -> Callable[..., NoReturn]:
@@ -20,12 +20,10 @@ def _refused(name: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-class ReadOnlyStorage(BaseStorage):
+class ReadOnlyStorage(ForwardingStorage):
     """A storage that can only be read, and perhaps shows its trials in another form.
 
-    It wraps a storage instead of inheriting from one. So it is no `RDBStorage`, on which alone
-    optuna-dashboard's schema migration works, and a writing method that a new Optuna adds makes
-    this class abstract instead of slipping through.
+    It is no `RDBStorage`, on which alone optuna-dashboard's schema migration works.
 
     Args:
         storage: The storage to read. It is never changed, and neither are its trials.
@@ -37,13 +35,13 @@ class ReadOnlyStorage(BaseStorage):
         storage: BaseStorage,
         view: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial,
     ) -> None:
-        self._store = storage
+        super().__init__(storage)
         self._view = view
         self._lock = threading.Lock()
         self._clear_cache()
 
     def _clear_cache(self) -> None:
-        self._cached = get_storage(self._store)  # reads a finished trial once
+        self._cached = get_storage(self.backend)  # reads a finished trial once
         self._finished: dict[int, FrozenTrial] = {}  # views by trial id
 
     create_new_study = _refused("create_new_study")
@@ -57,33 +55,13 @@ class ReadOnlyStorage(BaseStorage):
     set_trial_user_attr = _refused("set_trial_user_attr")
     set_trial_system_attr = _refused("set_trial_system_attr")
 
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """See Optuna's `BaseStorage`."""
-        return self._store.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """See Optuna's `BaseStorage`."""
-        return self._store.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """See Optuna's `BaseStorage`."""
-        return self._store.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """See Optuna's `BaseStorage`."""
-        return self._store.get_study_user_attrs(study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """See Optuna's `BaseStorage`."""
-        return self._store.get_study_system_attrs(study_id)
-
     def get_all_studies(self) -> list[FrozenStudy]:
         """All studies, in the order of their ids."""
-        return sorted(self._store.get_all_studies(), key=lambda study: study._study_id)
+        return sorted(self.backend.get_all_studies(), key=lambda study: study._study_id)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The view of one trial."""
-        return self._view(self._store.get_trial(trial_id))
+        return self._view(self.backend.get_trial(trial_id))
 
     def get_all_trials(
         self,
@@ -100,10 +78,6 @@ class ReadOnlyStorage(BaseStorage):
             trials = [self._viewed(t) for t in stored if states is None or t.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
-    def remove_session(self) -> None:
-        """Releases the connection of this thread."""
-        self._store.remove_session()
-
     def _viewed(self, trial: FrozenTrial) -> FrozenTrial:
         if not trial.state.is_finished():
             return self._view(trial)
@@ -117,7 +91,7 @@ class ReadOnlyStorage(BaseStorage):
         if finished is None:
             return False
         try:
-            now = self._store.get_trial(finished._trial_id)
+            now = self.backend.get_trial(finished._trial_id)
         except KeyError:
             return True
         return now.datetime_complete != finished.datetime_complete
