@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nas_service.snn.neurons.kernels import Kernels
 from nas_service.snn.neurons.layout import dense, dense_as, memory_format, room_for_spikes
 from nas_service.snn.neurons.neuron import Neuron
 
@@ -178,45 +179,24 @@ def runs(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in TYPES and x.layout is torch.strided
 
 
-def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    """The spikes, in C++.
-
-    Args:
-        current: Currents [T*B, ...], or [B, ...] where they are constant.
-        neuron: The neurons.
-        T: Time steps.
-        constant: The currents are the same at every step.
-
-    Returns:
-        Spikes [T*B, ...] and the dense currents, which `backward` needs.
-    """
-    x = dense(current)
-    spikes = room_for_spikes(x, T, constant)
+def fill_spikes(x: Tensor, spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> None:
+    """Computes spikes in C++; see `Kernels.fill_spikes`."""
     N = spikes.numel() // T
     arguments = (x.data_ptr(), 0 if constant else N, spikes.data_ptr(), T, N)
     library().lif_forward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *arguments)
-    return spikes, x
 
 
-def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    """The gradient of the currents, in C++.
-
-    Args:
-        x: The dense currents, as `forward` returned them.
-        to_spikes: The gradient of the spikes [T*B, ...].
-        neuron: The neurons.
-        T: Time steps.
-        constant: The currents are the same at every step.
-
-    Returns:
-        The gradient, of the shape of x.
-    """
-    g = dense_as(x, to_spikes)
-    to_current = torch.empty_like(x)
-    N = g.numel() // T
-    arguments = (x.data_ptr(), 0 if constant else N, g.data_ptr(), to_current.data_ptr(), T, N)
+def fill_gradient(
+    x: Tensor, to_spikes: Tensor, to_current: Tensor, neuron: Neuron, T: int, constant: bool
+) -> None:
+    """Computes the gradient of currents in C++; see `Kernels.fill_gradient`."""
+    N = to_spikes.numel() // T
+    gradients = to_spikes.data_ptr(), to_current.data_ptr()
+    arguments = (x.data_ptr(), 0 if constant else N, *gradients, T, N)
     library().lif_backward(ctypes.byref(_native(neuron)), TYPES[x.dtype], *arguments)
-    return to_current
+
+
+KERNELS = Kernels(fill_spikes, fill_gradient)
 
 
 @dataclass(frozen=True)

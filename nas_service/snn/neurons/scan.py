@@ -114,17 +114,17 @@ def _triton(x: Tensor) -> bool:
 def _triton_forward(*call: Any) -> tuple[Tensor, Tensor]:
     from nas_service.snn.neurons import triton_scan
 
-    return triton_scan.forward(*call)
+    return triton_scan.KERNELS.forward(*call)
 
 
 def _triton_backward(*call: Any) -> Tensor:
     from nas_service.snn.neurons import triton_scan
 
-    return triton_scan.backward(*call)
+    return triton_scan.KERNELS.backward(*call)
 
 
 BACKENDS = {
-    "cpp": Backend("cpp", native.runs, native.forward, native.backward),
+    "cpp": Backend("cpp", native.runs, native.KERNELS.forward, native.KERNELS.backward),
     "triton": Backend("triton", _triton, _triton_forward, _triton_backward),
     "python": Backend("python", lambda x: True, python_forward, python_backward),
 }

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nas_service.snn.neurons.layout import dense, dense_as, room_for_spikes
+from nas_service.snn.neurons.kernels import Kernels
 from nas_service.snn.neurons.neuron import Neuron
 
 BLOCK = 256  # neurons of a program
@@ -118,20 +118,8 @@ def _backward(
         tl.store(to_current + i, total.to(to_current.dtype.element_ty), inside)
 
 
-def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Tensor, Tensor]:
-    """The spikes, on a GPU.
-
-    Args:
-        current: Currents [T*B, ...], or [B, ...] where they are constant.
-        neuron: The neurons.
-        T: Time steps.
-        constant: The currents are the same at every step.
-
-    Returns:
-        Spikes [T*B, ...] and the dense currents, which `backward` needs.
-    """
-    x = dense(current)
-    spikes = room_for_spikes(x, T, constant)
+def fill_spikes(x: Tensor, spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> None:
+    """Computes spikes on a GPU; see `Kernels.fill_spikes`."""
     N = spikes.numel() // T
     _forward[(triton.cdiv(N, BLOCK),)](
         x,
@@ -146,28 +134,16 @@ def forward(current: Tensor, neuron: Neuron, T: int, constant: bool) -> tuple[Te
         BLOCK,
         enable_fp_fusion=False,  # rounds as torch's separate operations do
     )
-    return spikes, x
 
 
-def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: bool) -> Tensor:
-    """The gradient of the currents, on a GPU.
-
-    Args:
-        x: The dense currents, as `forward` returned them.
-        to_spikes: The gradient of the spikes [T*B, ...].
-        neuron: The neurons.
-        T: Time steps.
-        constant: The currents are the same at every step.
-
-    Returns:
-        The gradient, of the shape of x.
-    """
-    g = dense_as(x, to_spikes)
-    to_current = torch.empty_like(x)
-    N = g.numel() // T
+def fill_gradient(
+    x: Tensor, to_spikes: Tensor, to_current: Tensor, neuron: Neuron, T: int, constant: bool
+) -> None:
+    """Computes the gradient of currents on a GPU; see `Kernels.fill_gradient`."""
+    N = to_spikes.numel() // T
     _backward[(triton.cdiv(N, BLOCK),)](
         x,
-        g,
+        to_spikes,
         to_current,
         torch.empty(T * N, dtype=torch.float32, device=x.device),
         0 if constant else N,
@@ -183,4 +159,6 @@ def backward(x: Tensor, to_spikes: Tensor, neuron: Neuron, T: int, constant: boo
         BLOCK,
         enable_fp_fusion=False,
     )
-    return to_current
+
+
+KERNELS = Kernels(fill_spikes, fill_gradient)

@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
-from nas_service.snn.neurons import SURROGATES, Neuron, triton_scan
+from nas_service.snn.neurons import SURROGATES, Neuron
 from nas_service.snn.neurons.scan import python_backward, python_forward
+from nas_service.snn.neurons.triton_scan import KERNELS
 
 LAYOUTS = {
     "plain": lambda x: x,
@@ -29,12 +30,12 @@ def test_kernels_equal_the_python_scan(layout, steps, constant):
     for kind in kinds:
         surrogate, reset, detach, at = kind
         neuron = Neuron(1.0, 4 / 3, surrogate, reset, detach, at)
-        spikes, kept = triton_scan.forward(x, neuron, steps, constant)
+        spikes, kept = KERNELS.forward(x, neuron, steps, constant)
         expected, potential = python_forward(x, neuron, steps, constant)
         assert 0.01 < spikes.mean() < 0.9, kind
         assert torch.equal(spikes, expected), kind
         weight = noise(*spikes.shape, seed=2)
-        result = triton_scan.backward(kept, weight, neuron, steps, constant)
+        result = KERNELS.backward(kept, weight, neuron, steps, constant)
         right = python_backward(potential, weight, neuron, steps, constant)
         assert torch.allclose(result, right, atol=1e-5), kind
 
@@ -42,16 +43,16 @@ def test_kernels_equal_the_python_scan(layout, steps, constant):
 def test_the_threshold_is_met_exactly():
     x = torch.tensor([[2.0, 1.75]])
     for at in (True, False):
-        spikes, _ = triton_scan.forward(x, Neuron(tau=2.0, fires_at_threshold=at), 1, False)
+        spikes, _ = KERNELS.forward(x, Neuron(tau=2.0, fires_at_threshold=at), 1, False)
         assert spikes.tolist() == [[float(at), 0.0]]
 
 
 def test_bf16():
     x, weight = noise(6, 5, 7).bfloat16(), noise(6, 5, 7, seed=2).bfloat16()
-    spikes, kept = triton_scan.forward(x, Neuron(), 3, False)
+    spikes, kept = KERNELS.forward(x, Neuron(), 3, False)
     expected, potential = python_forward(x, Neuron(), 3, False)
     assert torch.equal(spikes, expected)
-    result = triton_scan.backward(kept, weight, Neuron(), 3, False)
+    result = KERNELS.backward(kept, weight, Neuron(), 3, False)
     right = python_backward(potential, weight, Neuron(), 3, False)
     assert result.dtype == torch.bfloat16
     assert torch.allclose(result.float(), right.float(), rtol=2**-7, atol=1e-6)
