@@ -24,7 +24,7 @@ from nas_service.store.tables import archive, attempts, leases
 from nas_service.study.spec import StudySpec
 
 FINAL = ("won", "from_archive")  # kinds of result after which no attempt follows
-SPOILED = ("lost", "late", "crashed")
+SPOILED = ("lost", "late", "crashed", "oom")
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,7 @@ def _front(h: History) -> Iterator[str]:
     points = {}
     for row in h.archive:
         evaluation = Evaluation.from_json(_json(row))
-        over = any(v > 0 for v in h.spec.known_violations(measure(evaluation)).values())
-        if evaluation.measured and not over:
+        if evaluation.measured and h.spec.is_feasible(measure(evaluation)):
             signs = [(1 if o.direction == "minimize" else -1, o.metric) for o in h.spec.objectives]
             points[row["digest"]] = [sign * measure(evaluation)[metric] for sign, metric in signs]
     best = {d for d, p in points.items() if not any(_dominates(q, p) for q in points.values())}

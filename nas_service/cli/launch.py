@@ -270,8 +270,8 @@ def _work(client: Any, task: Any, workers: int | None, restarts: int) -> None:
     workers = workers or sum(client.nthreads().values())
     if not workers:
         raise NasError("--workers: the cluster has no worker yet, so their number is needed")
-    why = run(client, task, workers, lambda text: err.print(plain(text), markup=False), restarts)
-    out.print(f"end: {plain(why)}", markup=False)
+    end = run(client, task, workers, lambda text: err.print(plain(text), markup=False), restarts)
+    out.print(plain(end), markup=False)
 
 
 def _absolute(url: str) -> str:

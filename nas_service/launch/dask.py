@@ -65,6 +65,7 @@ class Task:
         """The command line of the worker."""
         arguments = [sys.executable, "-m", "nas_service", "worker", "--study", self.study]
         arguments += ["--data", self.data, "--end-with-stdin"]
+        arguments += ["--term-exit", str(Interrupted.exit_code)]  # 0 is the end of the study
         return [*arguments, "--any-disk"] if self.any_disk else arguments
 
     def environment(self, own: dict[str, str]) -> dict[str, str]:
@@ -91,7 +92,7 @@ class Finished:
 
     address: str  # of the Dask worker
     code: int
-    reason: str
+    reason: str  # as the worker gave it
 
 
 # --- on a Dask worker
@@ -114,26 +115,24 @@ def work(task: Task) -> Finished:
         env=task.environment(dict(os.environ)),
     )
     threading.Thread(target=_stop_on_event, args=(stop, child), daemon=True).start()
-    reason = _read_reason(child)
+    last_line = _forward_output(child)
     code = child.wait()
-    if code in (0, TooManyFailures.exit_code) and not reason.startswith("interrupted"):
-        return Finished(address, code, reason)
+    if code in (0, TooManyFailures.exit_code):
+        return Finished(address, code, last_line)
     if stop.is_set():
         return Finished(address, 0, STOPPED)
     raise NasError(f"the worker on {address} ended with exit code {code}; its log says why")
 
 
-def _read_reason(child: "subprocess.Popen[str]") -> str:
-    """The reason that a worker gives for its end; its lines go to the Dask worker's log."""
-    reason = ""
+def _forward_output(child: "subprocess.Popen[str]") -> str:
+    """Prints what a worker prints, for the Dask worker's log; returns the last line."""
+    text = ""
     assert child.stdin is not None  # noqa: S101  a pipe
     assert child.stdout is not None  # noqa: S101  a pipe
     with child.stdin, child.stdout as lines:
         for text in lines:
             print(text, end="", flush=True)
-            if text.startswith("end: "):
-                reason = text.removeprefix("end: ").strip()
-    return reason
+    return text.strip()
 
 
 def _stop_on_event(stop: Event, child: "subprocess.Popen[str]") -> None:
@@ -164,7 +163,7 @@ def launch(
         restarts: How often a worker is restarted elsewhere that fails or whose Dask worker is lost.
 
     Returns:
-        Why the study ended.
+        The last line of the worker that ended last: why the study ended.
 
     Raises:
         NasError: No worker reached the end of the study.
@@ -204,7 +203,7 @@ def _submit(client: Client, task: Task, restarts: int) -> "Future[Finished]":
 
 def _reason(finished: Finished, on_line: Callable[[str], None]) -> str:
     if finished.code:
-        raise TooManyFailures(finished.reason or "too many failures: `nas status` lists them")
+        raise TooManyFailures("too many failures: `nas status` lists them")
     on_line(f"worker on {finished.address}: {finished.reason}")
     return finished.reason
 

@@ -325,8 +325,7 @@ def read(
 
 
 def _within(spec: StudySpec, repeat: Repeat) -> bool:
-    violations = spec.known_violations(measure(repeat.evaluation)).values()
-    return repeat.evaluation.trained and all(v <= 0 for v in violations)
+    return repeat.evaluation.trained and spec.is_feasible(measure(repeat.evaluation))
 
 
 def comparisons(

@@ -101,7 +101,4 @@ def _volume(spec: StudySpec, archive: Iterable[Archived]) -> float:
 
 
 def _feasible(spec: StudySpec, archive: Iterable[Archived]) -> list[Archived]:
-    measured = (row for row in archive if row.outcome in MEASURED)
-    return [
-        row for row in measured if all(v <= 0 for v in spec.known_violations(row.metrics).values())
-    ]
+    return [row for row in archive if row.outcome in MEASURED and spec.is_feasible(row.metrics)]

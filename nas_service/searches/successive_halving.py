@@ -66,7 +66,6 @@ class SuccessiveHalving:
     def excess(self, result: RungResult) -> float:
         """Sum of the violations of the budgets; 0 where the candidate keeps all."""
         return float(total_violation(self.spec.known_violations(result.metrics).values()))
-        return float(total_violation(self.spec.known_violations(result.metrics).values()))
 
     def _promotable(
         self, measured: Collection[RungResult], held: Container[str], reduction_factor: int

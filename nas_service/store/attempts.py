@@ -40,19 +40,12 @@ def end(db: Connection, lease: Lease, kind: ResultKind, now_s: float, **facts: s
 
 def failed(db: Connection, lease_id: int) -> int:
     """Number of attempts at a trial in which its worker or its training process was lost."""
-    return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "late", "crashed")))
+    return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "late", "crashed", "oom")))
 
 
-def crashes(db: Connection, lease_id: int, kind: str) -> int:
-    """Number of attempts at a trial whose training process ended in one way.
-
-    Args:
-        db: the transaction.
-        lease_id: of the trial.
-        kind: of the failure, such as `oom`, with which the stored reason begins.
-    """
-    crashed = attempts.c.result_kind == "crashed"
-    return _count(db, lease_id, crashed, attempts.c.reason.startswith(f"{kind}:"))
+def out_of_memory(db: Connection, lease_id: int) -> int:
+    """Number of attempts at a trial whose training process ran out of memory."""
+    return _count(db, lease_id, attempts.c.result_kind == "oom")
 
 
 def result(db: Connection, lease: Lease) -> str | None:

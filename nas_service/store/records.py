@@ -18,7 +18,7 @@ PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
 CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
 REASON = 1000  # characters kept of why a trial failed
 
-ResultKind = Literal["won", "from_archive", "lost", "late", "released", "crashed", "failed"]
+ResultKind = Literal["won", "from_archive", "lost", "late", "released", "crashed", "oom", "failed"]
 """How an attempt at a trial ended. Of all attempts at one trial at most one is `won` or
 `from_archive` (its candidate was evaluated by another trial)."""
 

@@ -24,6 +24,7 @@ from nas_service.store.records import (
     Lease,
     Limits,
     Promote,
+    ResultKind,
     Unreported,
     Wait,
 )
@@ -181,25 +182,29 @@ class TrialQueue:
                 attempts.end(db, lease, "released", now(db))
                 leases.update(db, *held, state="pending", deadline=0.0)
 
-    def crashed(self, lease: Lease, reason: str, max_attempts: int) -> None:
+    def crashed(
+        self, lease: Lease, reason: str, max_attempts: int, out_of_memory: bool = False
+    ) -> None:
         """The trial has ended its training process: another worker tries it again.
 
         Args:
             lease: of the trial.
-            reason: how the process ended, as "kind: details".
+            reason: how the process ended.
             max_attempts: failed attempts after which the trial fails.
+            out_of_memory: the process ended because memory ran out.
         """
         with self.store.exclusive(self.study_id) as db:
             if leases.exists(db, *leases.held(lease, self.worker)):
                 now_s = now(db)
-                attempts.end(db, lease, "crashed", now_s, reason=reason[:REASON])
+                kind: ResultKind = "oom" if out_of_memory else "crashed"
+                attempts.end(db, lease, kind, now_s, reason=reason[:REASON])
                 deadline = now_s + min(CRASH_DELAY_s, self.store.lease_s)
                 leases.requeue(db, self.study_id, lease, reason, max_attempts, deadline)
 
-    def crashes(self, lease: Lease, kind: str) -> int:
-        """Number of attempts at the trial whose training process ended as `kind`, such as `oom`."""
+    def was_out_of_memory(self, lease: Lease) -> bool:
+        """True where an earlier attempt at the trial ran out of memory."""
         with self.store.transactions.begin() as db:
-            return attempts.crashes(db, lease.id, kind)
+            return attempts.out_of_memory(db, lease.id) > 0
 
     def fail(self, lease: Lease, reason: str) -> None:
         """Ends a trial without a result, unless another worker has it by now.

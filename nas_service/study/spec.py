@@ -157,6 +157,10 @@ class StudySpec(Section):
         known = [c for c in self.constraints if c.measure in metrics]
         return {self.constraint_name(c): c.violation(metrics[c.measure]) for c in known}
 
+    def is_feasible(self, metrics: dict[str, float]) -> bool:
+        """True where the metrics keep every constraint whose measure is among them."""
+        return all(violation <= 0 for violation in self.known_violations(metrics).values())
+
     def same_search(self, other: "StudySpec") -> bool:
         """True where results may be in one study: name, limits and `training.until` may differ."""
         return self._fixed() == other._fixed()

@@ -154,7 +154,7 @@ def _until_closed(asked_to_end: threading.Event) -> None:
 
 
 def _error(code: int) -> NasError:
-    kinds = {4: StoreError, 5: TooManyFailures, 130: Interrupted}
+    kinds = {kind.exit_code: kind for kind in (StoreError, TooManyFailures, Interrupted)}
     if code < 0:
         return TooManyFailures(
             f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}"

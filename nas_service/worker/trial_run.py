@@ -94,10 +94,11 @@ class TrialRunner:
         a.on_line(f"trial {trial.number}: its training ended by {failure}"[:300])
         if failure.kind == "error":
             a.queue.fail(lease, str(failure))
-        elif failure.kind == "oom" and a.queue.crashes(lease, "oom") > 0:
+        elif failure.kind == "oom" and a.queue.was_out_of_memory(lease):
             self._reporter.archive(lease, trial, self._too_large(trial, failure))
         else:
-            a.queue.crashed(lease, str(failure), a.spec.search.max_attempts)
+            oom, limit = failure.kind == "oom", a.spec.search.max_attempts
+            a.queue.crashed(lease, str(failure), limit, out_of_memory=oom)
         self._reporter.report_unreported()
         self._crashes += failure.kind != "error"
         if self._crashes >= MOST_CRASHES:

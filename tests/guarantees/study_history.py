@@ -60,7 +60,7 @@ class StudyHistory:
         endings = [a["result_kind"] for a in own]
         assert sum(e in ("won", "from_archive") for e in endings) == 1, endings
         for earlier, later in itertools.pairwise(own):
-            assert earlier["result_kind"] in ("lost", "late", "released", "crashed")
+            assert earlier["result_kind"] in ("lost", "late", "released", "crashed", "oom")
             assert (
                 earlier["result_kind"] == "late" or earlier["finished_at"] <= later["started_at"]
             ), "overlap"

@@ -22,7 +22,7 @@ def history_of(url, folder, crashes):
 def test_07_once_is_tried_again(sqlite_url, tmp_path):
     history = history_of(sqlite_url, tmp_path, "first oom 1")
     crashed, won = history.attempts_at(0)
-    assert (crashed["result_kind"], won["result_kind"]) == ("crashed", "won")
+    assert (crashed["result_kind"], won["result_kind"]) == ("oom", "won")
     assert crashed["reason"].startswith("oom:")
     assert history.trials[0].user_attrs["outcome"] == "trained"
 
@@ -30,7 +30,7 @@ def test_07_once_is_tried_again(sqlite_url, tmp_path):
 def test_07_twice_is_too_large(sqlite_url, tmp_path):
     """A separate kind of result: infeasible, outside the budget, with its real costs."""
     history = history_of(sqlite_url, tmp_path, "first oom 99")
-    assert [a["result_kind"] for a in history.attempts_at(0)] == ["crashed", "won"]
+    assert [a["result_kind"] for a in history.attempts_at(0)] == ["oom", "won"]
     trial = history.trials[0]
     assert trial.user_attrs["outcome"] == "rejected"
     assert "too large to train: twice oom" in trial.user_attrs["reason"]

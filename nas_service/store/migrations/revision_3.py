@@ -24,7 +24,7 @@ def upgrade() -> None:
     """Renames them. A lease without a trial, which has no result, is deleted."""
     db = op.get_bind()
     leases = sa.table("nas_leases", *map(sa.column, ("lease_id", "trial", "state")))
-    attempts = sa.table("nas_attempts", *map(sa.column, ("lease_id", "result_kind")))
+    attempts = sa.table("nas_attempts", *map(sa.column, ("lease_id", "result_kind", "reason")))
     unused = sa.select(leases.c.lease_id).where(leases.c.trial.is_(None))
     db.execute(attempts.delete().where(attempts.c.lease_id.in_(unused)))
     db.execute(leases.delete().where(leases.c.trial.is_(None)))
@@ -39,5 +39,7 @@ def upgrade() -> None:
         db.execute(leases.update().where(leases.c.state == old).values(state=new))
     known = attempts.c.result_kind == "answered"
     db.execute(attempts.update().where(known).values(result_kind="from_archive"))
+    oom = (attempts.c.result_kind == "crashed", attempts.c.reason.startswith("oom:"))
+    db.execute(attempts.update().where(*oom).values(result_kind="oom"))
     renamed_keys.rewrite(db)
     rejected_checks.add_attributes(db)

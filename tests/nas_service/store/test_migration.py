@@ -86,6 +86,17 @@ def test_leases_without_a_trial_are_not_migrated(old_url):
             assert 9999 not in db.execute(query).scalars().all()
 
 
+def test_attempts_that_ran_out_of_memory_get_their_own_kind(old_url):
+    set_reason = "UPDATE nas_attempts SET reason = 'oom: SIGKILL' WHERE ending = 'crashed'"
+    execute(old_url, set_reason)
+    migrated(old_url)
+    with connect(old_url).connect() as db:
+        kinds = sa.select(sa.column("result_kind")).select_from(sa.table("nas_attempts"))
+        kinds = set(db.execute(kinds).scalars().all())
+    assert "oom" in kinds
+    assert "crashed" not in kinds
+
+
 def test_a_store_that_keeps_no_revision_is_left_as_it_was(old_url):
     """Such were made before the first release."""
     execute(old_url, "DROP TABLE nas_alembic_version")
