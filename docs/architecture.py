@@ -16,7 +16,6 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 RINGS = (
     ("hw_models", "what silicon costs"),
     ("errors", "what is raised"),
-    ("json_file", "JSON from files"),
     ("statistics", "intervals and tests"),
     ("spaces", "candidates as data"),
     ("metrics", "what is measured"),

@@ -2,6 +2,7 @@
 
 from hw_models.errors import (
     CalibrationError,
+    FileError,
     HardwareError,
     ProfileError,
     ReportError,
@@ -18,6 +19,7 @@ __all__ = [
     "BatchReport",
     "Breakdown",
     "CalibrationError",
+    "FileError",
     "HardwareError",
     "HardwareMetric",
     "HardwareReport",

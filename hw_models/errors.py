@@ -19,3 +19,7 @@ class ReportError(HardwareError):
 
 class CalibrationError(HardwareError):
     """Measurements that a chip cannot be fitted to."""
+
+
+class FileError(HardwareError):
+    """A file that cannot be read, or is not of the kind that it should be."""

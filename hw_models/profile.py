@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +12,12 @@ from typing import Any
 
 from hw_models.chip import Chip
 from hw_models.cost_model import CostModel
-from hw_models.errors import ProfileError
+from hw_models.errors import FileError, ProfileError
 from hw_models.layer_table import LayerTable
+from hw_models.numerals import parse_number
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
 from hw_models.report import BatchReport, HardwareReport
+from hw_models.toml_file import read_toml
 from hw_models.workload import Workload
 
 FOLDER = Path(__file__).parent / "profiles"
@@ -165,7 +166,7 @@ def known_profiles() -> list[str]:
 
 
 def _load(name: str | Path, depth: int) -> Profile:
-    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    path = Path(name) if _is_file(name) else FOLDER / f"{name}.toml"
     if path.parent == FOLDER:
         _known(path.stem, known_profiles(), "profile")
     if depth > MAX_BASES:
@@ -173,17 +174,21 @@ def _load(name: str | Path, depth: int) -> Profile:
             f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
         )
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ProfileError(f"profile {path}: {error}") from error
+        tree = read_toml(path)
+    except FileError as error:
+        raise ProfileError(f"profile {error}") from None
     base = tree.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
     return _checked(tree, path, None if base is None else _load(_beside(path, base), depth + 1))
 
 
+def _is_file(name: str | Path) -> bool:
+    return str(name).lower().endswith(".toml")
+
+
 def _beside(path: Path, base: str) -> str | Path:
-    return path.parent / base if base.endswith(".toml") else base
+    return path.parent / base if _is_file(base) else base
 
 
 def _checked(tree: dict[str, Any], path: Path, base: Profile | None) -> Profile:
@@ -329,10 +334,12 @@ def _known(key: str, keys: Iterable[str], where: str) -> None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, str):
+        return parse_number(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
     return number if math.isfinite(number) else None

@@ -31,7 +31,7 @@ def write_profile(calibration: Calibration, measurements: Path, output: Path) ->
     Raises:
         CalibrationError: A file cannot be read or written, or `output` has another ending.
     """
-    if output.suffix != ".toml":
+    if output.suffix.lower() != ".toml":
         raise CalibrationError(f"{output}: a name that ends in .toml is needed")
     try:
         digest = hashlib.sha256(measurements.read_bytes()).hexdigest()[:12]

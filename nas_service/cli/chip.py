@@ -10,10 +10,13 @@ from rich.table import Table
 
 from hw_models import HardwareReport, Profile, Workload, load_profile
 from hw_models.difference import Step, steps
+from hw_models.json_file import read_json
 from hw_models.markdown import markdown
+from hw_models.numerals import parse_number
 from hw_models.profile import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.common import FILE, options
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     err,
     heading,
@@ -25,7 +28,6 @@ from nas_service.cli.terminal import (
 )
 from nas_service.errors import SpecError, pick
 from nas_service.importers import load_workload
-from nas_service.json_file import read_json
 from nas_service.metrics import METRICS
 from nas_service.study.loading import load_spec
 
@@ -50,7 +52,7 @@ SET = click.option(
 @SET
 @click.option("--study", type=FILE, help="Study whose images an architecture is for.")
 @click.option(
-    "--time-steps", type=click.IntRange(1, 65536), metavar="T", help="Time steps of a NIR graph."
+    "--time-steps", type=WholeNumber(1, 65536), metavar="T", help="Time steps of a NIR graph."
 )
 @click.option(
     "--diff", nargs=2, metavar="A B", help="Show which setting causes which difference of A and B."
@@ -116,10 +118,8 @@ def cost(
 def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
     """How likely a budget is kept, given the ranges of the profile's figures."""
     pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
-    try:
-        at_most = float(bound)
-    except ValueError:
-        raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed") from None
+    if (at_most := parse_number(bound)) is None:
+        raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed")
     probability = ensemble.probability(workload, metric, at_most)
     return {"metric": metric, "at_most": at_most, "probability": probability}
 
@@ -176,7 +176,7 @@ def _workload(
     file: Path, study: Path | None, time_steps: int | None
 ) -> tuple[Workload, dict[str, Any]]:
     """The workload of a file, and the chip settings that an architecture brings with it."""
-    document = None if file.suffix == ".nir" else read_json(file)
+    document = None if file.suffix.lower() == ".nir" else read_json(file)
     if not (isinstance(document, dict) and "cells" in document):
         return load_workload(file, time_steps), {}
     if study is None:
@@ -196,18 +196,18 @@ def _workload(
 @click.argument("study", type=FILE)
 @click.option(
     "--limit",
-    type=click.IntRange(1, 10**8),
+    type=WholeNumber(1, 10**8),
     default=100_000,
     show_default=True,
     help="Larger spaces are sampled at random, with this many candidates.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample."
+    "--seed", type=WholeNumber(0), default=0, show_default=True, help="Seed of the sample."
 )
 @click.option(
     "--list",
     "listed",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     metavar="N",
     help="Only print N architectures that keep all budgets.",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_service.cli.number_types import WholeNumber
 from nas_service.errors import StudyError
 from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 STUDY_FILE = click.argument("study", type=FILE)
 NAME = click.option("--name", help="Name of the study, instead of the file's.")
-SEED = click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the file's seed.")
+SEED = click.option("--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the file's seed.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -43,7 +44,7 @@ def renamed(old: str, new: str) -> Decorator:
 def _trainings(function: Callable[..., None]) -> Callable[..., None]:
     new = click.option(
         "--trainings",
-        type=click.IntRange(1, 10**6),
+        type=WholeNumber(1, 10**6),
         metavar="N",
         help="Number of trainings in the whole study.",
     )
@@ -68,7 +69,7 @@ OPTIONS: dict[str, Decorator] = {
     ),
     "workers": click.option(
         "--workers",
-        type=click.IntRange(1, 256),
+        type=WholeNumber(1, 256),
         metavar="N",
         help="Number of worker processes; by default one for each core.",
     ),
@@ -89,7 +90,7 @@ OPTIONS: dict[str, Decorator] = {
     ),
     "metrics_port": click.option(
         "--metrics-port",
-        type=click.IntRange(0, 65535),
+        type=WholeNumber(0, 65535),
         help="Serve metrics for Prometheus on this port; 0 takes a free one.",
     ),
     "metrics_host": click.option(

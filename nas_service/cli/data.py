@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from nas_service.cli.common import options
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError
 from nas_service.study.sections import Data
@@ -22,13 +23,15 @@ ENCODINGS = {
 @click.argument("name", required=False)
 @options("data")
 @click.option("--archive", metavar="PATH", help="Read this file or folder below --data instead.")
-@click.option("--size", type=int, help="Side of the images of an image_folder, in pixels.")
-@click.option("--classes", type=int, help="Number of classes of an image_folder.")
+@click.option(
+    "--size", type=WholeNumber(1), help="Side of the images of an image_folder, in pixels."
+)
+@click.option("--classes", type=WholeNumber(1), help="Number of classes of an image_folder.")
 @click.option("--resize", is_flag=True, help="Crop and scale the images of an image_folder.")
 @click.option("--read", is_flag=True, help="Read all samples, which also fills the cache.")
 @click.option(
     "--time-steps",
-    type=click.IntRange(1, 64),
+    type=WholeNumber(1, 64),
     default=4,
     show_default=True,
     help="Frames for each recording of events, for --read.",

@@ -9,6 +9,7 @@ from rich.progress import track
 from rich.table import Table
 
 from nas_service.cli.common import FILE, STUDY_FILE, candidate_of, open_store, options
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     err,
@@ -33,16 +34,14 @@ DIFFERS = 1  # exit code
 STEP = 10  # trainings between two lines of progress
 SAMPLES = click.option(
     "--samples",
-    type=click.IntRange(2, 10_000),
+    type=WholeNumber(2, 10_000),
     default=8,
     show_default=True,
     help="Pairs of networks to compare for each operation.",
 )
-EPOCHS = click.option("--epochs", type=click.IntRange(1), help="Stop each training after N epochs.",
+EPOCHS = click.option("--epochs", type=WholeNumber(1), help="Stop each training after N epochs.",
                       metavar="N")  # fmt: skip
-SEED = click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the study's seed."
-)
+SEED = click.option("--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the study's seed.")
 
 
 @click.command()
@@ -87,7 +86,7 @@ def _print_plan(spec: StudySpec, plan: "Plan") -> None:
 @click.argument("file", type=FILE)
 @STUDY_FILE
 @click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), help="Instead of the file's or study's seed."
+    "--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the file's or study's seed."
 )
 @click.option("--no-train", is_flag=True, help="Only print what is known before a training.")
 @options("data", "json")
@@ -135,7 +134,7 @@ def _print_evaluation(name: str, outcome: str, evaluation: "Evaluation", spec: S
 
 @click.command()
 @click.argument("name")
-@click.argument("trial", type=int)
+@click.argument("trial", type=WholeNumber(0))
 @options("storage", "data", "any_disk", "json")
 def replay(
     name: str, trial: int, storage: str | None, data: Path, any_disk: bool, as_json: bool

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nas_service.cli.common import FILE, options
+from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import err, out, plain
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS, Job
@@ -17,21 +18,21 @@ from nas_service.store.database import checked_url, storage_url
 STUDY = click.argument("study")
 WORKERS = click.option(
     "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
+    type=WholeNumber(1, MOST_WORKERS),
     default=1,
     show_default=True,
     help="Number of workers.",
 )
 CPUS = click.option(
     "--cpus",
-    type=click.IntRange(1, 256),
+    type=WholeNumber(1, 256),
     default=1,
     show_default=True,
     help="Cores for each worker, which computes in one thread.",
 )
 MEMORY = click.option(
     "--memory",
-    type=click.IntRange(1, 4096),
+    type=WholeNumber(1, 4096),
     default=4,
     show_default=True,
     help="Memory for each worker, in GiB.",
@@ -39,7 +40,7 @@ MEMORY = click.option(
 GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each worker.")
 GRACE = click.option(
     "--grace",
-    type=click.IntRange(1, 3600),
+    type=WholeNumber(1, 3600),
     default=120,
     show_default=True,
     help="Seconds between SIGTERM and SIGKILL.",
@@ -50,7 +51,7 @@ STORAGE_FILE = click.option(
     envvar="NAS_STORAGE_FILE",
     help="File with the store's URL, as the workers see it.",
 )
-HOURS = click.FloatRange(1 / 60, 24 * 365)
+HOURS = Number(1 / 60, 24 * 365)
 
 
 @click.group()
@@ -169,7 +170,7 @@ def _write(text: str, output: Path | None, reader: str) -> None:
 @click.option("--namespace", help="Namespace, instead of kubectl's own.")
 @click.option(
     "--restarts",
-    type=click.IntRange(0, 1000),
+    type=WholeNumber(0, 1000),
     default=10,
     show_default=True,
     help="Restarts of each worker that fails.",
@@ -210,18 +211,18 @@ def kubernetes(
 @click.option("--scheduler", help="Address of a running scheduler, or its JSON file.")
 @click.option(
     "--local",
-    type=click.IntRange(1, 256),
+    type=WholeNumber(1, 256),
     metavar="N",
     help="Start a cluster of N workers on this machine.",
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
+    type=WholeNumber(1, MOST_WORKERS),
     help="Number of workers. Default: the current number of threads of the cluster.",
 )
 @click.option(
     "--restarts",
-    type=click.IntRange(0, 1000),
+    type=WholeNumber(0, 1000),
     default=10,
     show_default=True,
     help="Restarts of each worker that fails or is lost.",

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from hw_models.numerals import parse_whole
 from nas_service.cli.common import open_store, options, renamed
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, out, plain, print_json
 from nas_service.errors import Interrupted, NasError
 from nas_service.statistics import Interval
@@ -22,16 +24,17 @@ if TYPE_CHECKING:
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
     parts = [] if text is None else text.split(",")
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+    numbers = [n for part in parts if (n := parse_whole(part)) is not None and n < 2**31]
+    if len(numbers) != len(parts):
         raise click.BadParameter(f"{text!r:.60}: trial numbers with commas, such as 12,7")
-    return tuple(int(part) for part in parts)
+    return tuple(numbers)
 
 
 @click.command()
 @click.argument("name")
 @click.option(
     "--seeds",
-    type=click.IntRange(1, 1000),
+    type=WholeNumber(1, 1000),
     default=3,
     show_default=True,
     metavar="K",
@@ -40,7 +43,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[i
 @click.option("--front", is_flag=True, help="Finalists: the feasible front (the default).")
 @click.option(
     "--top",
-    type=click.IntRange(1, 10**6),
+    type=WholeNumber(1, 10**6),
     metavar="N",
     help="Finalists: the N best, the front first, then the front of the others.",
 )

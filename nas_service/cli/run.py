@@ -10,6 +10,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nas_service.cli.common import NAME, SEED, STUDY_FILE, open_store, options, read_study
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.show import print_front
 from nas_service.cli.terminal import NOTHING_FEASIBLE, err, out, plain
 
@@ -68,13 +69,13 @@ def _prepare(
 @click.argument("name")
 @click.option(
     "--until",
-    type=click.IntRange(1, 10**6),
+    type=WholeNumber(1, 10**6),
     metavar="EPOCH",
     help="Train up to this epoch from now on.",
 )
 @click.option(
     "--top",
-    type=click.IntRange(1, 10**6),
+    type=WholeNumber(1, 10**6),
     metavar="K",
     help="Continue the K best instead of the front.",
 )

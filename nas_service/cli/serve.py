@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from nas_service.cli.common import FILE, open_store, options
+from nas_service.cli.number_types import WholeNumber
 
 
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=8080,
     show_default=True,
     help="Port to listen on; 0 takes a free one.",

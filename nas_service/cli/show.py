@@ -7,6 +7,7 @@ import click
 from rich.table import Column, Table
 
 from nas_service.cli.common import FILE, candidate_of, open_store, options, read_result
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     heading,
@@ -161,7 +162,7 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
 
 @click.command()
 @click.argument("name")
-@click.argument("trial", type=int)
+@click.argument("trial", type=WholeNumber(0))
 @options("storage", "any_disk", "json")
 def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bool) -> None:
     """Show one trial of a study.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_service.cli.common import open_store, options
+from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import err, plain
 from nas_service.errors import Interrupted
 from nas_service.store.process_id import worker_name
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--study", "name", required=True, help="Name of the study.")
-@click.option("--max-trials", type=click.IntRange(1), help="Stop after N trials.", metavar="N")
+@click.option("--max-trials", type=WholeNumber(1), help="Stop after N trials.", metavar="N")
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Start no trial later than this many seconds after the start.",
 )
 @click.option(
     "--training-seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Stop a training that takes longer than this many seconds.",
 )
 @click.option(
@@ -41,14 +42,14 @@ if TYPE_CHECKING:
 @click.option(
     "--lease",
     "lease_s",
-    type=click.FloatRange(1, 3600),
+    type=Number(1, 3600),
     default=LEASE_s,
     show_default=True,
     help="Seconds without a sign of life after which other workers may take over a trial.",
 )
 @click.option(
     "--term-exit",
-    type=click.IntRange(0, 255),
+    type=WholeNumber(0, 255),
     default=0,
     show_default=True,
     help="Exit code after SIGTERM. A Kubernetes Job replaces a pod that exits with another than 0.",

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from hw_models import FileError
+from hw_models.text_file import read_text
 from nas_service.errors import NasError
 
 SHORTEST = 32  # characters
@@ -24,10 +26,12 @@ def read_token(path: Path) -> str:
         NasError: The file cannot be read, other users may read it, or the token is too short.
     """
     try:
-        mode, token = path.stat().st_mode, path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NasError(f"--token-file {path}: {error}") from None
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        token = read_text(path).strip()
+    except FileError as error:
+        raise NasError(f"--token-file {error}") from None
+    if not token.isascii():
+        raise NasError(f"--token-file {path}: letters without accents, digits and signs are needed")
+    if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise NasError(f"--token-file {path}: other users can read it; run chmod 600")
     if len(token) < SHORTEST:
         raise NasError(

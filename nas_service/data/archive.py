@@ -13,6 +13,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, Self
 
+from hw_models import FileError
+from hw_models.text_file import decode
 from nas_service.errors import DataError
 
 MEMBER_B = 2**30  # of one file, unpacked
@@ -70,6 +72,22 @@ def open_tree(path: Path, root: str = "") -> FileTree:
     except DAMAGED as error:
         raise DataError(f"{path}: damaged or unreadable ({error})") from error
     raise DataError(f"{path}: neither a folder nor a zip or tar archive")
+
+
+def text_of(content: bytes, where: str) -> str:
+    """The text of a file in an archive; see `hw_models.text_file.decode`.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for errors.
+
+    Raises:
+        DataError: It is no text.
+    """
+    try:
+        return decode(content, where)
+    except FileError as error:
+        raise DataError(str(error)) from None
 
 
 @dataclass(frozen=True)

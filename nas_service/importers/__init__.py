@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_models import Workload, WorkloadError
-from nas_service.json_file import MAX_FILE_B, read_json
+from hw_models.json_file import read_json
+from hw_models.text_file import LARGEST_B
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +62,7 @@ def from_nir(
     from nas_service.importers.nir_graph import layers
 
     if isinstance(graph, str | Path):
-        graph = read_graph(Path(graph), MAX_FILE_B)
+        graph = read_graph(Path(graph), LARGEST_B)
     workload = Workload(layers(graph, weight_bits, input_bits), time_steps)
     if isinstance(spike_rate, Mapping):
         return workload.with_spike_rates(spike_rate)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hw_models.json_file import read_json
 from nas_service.errors import SpecError
-from nas_service.json_file import read_json
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
 from nas_service.spaces.operations import BACK, operations_of
@@ -25,7 +25,7 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
 
     Raises:
         SpecError: The file is no architecture.
-        WorkloadError: The file is no JSON.
+        FileError: The file is no JSON.
     """
     document = read_json(path)
     fields = document if isinstance(document, dict) and "architecture" in document else {}

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hw_models.numerals import parse_whole
 from nas_service.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -164,9 +165,9 @@ def _optimizer_state(
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.removeprefix(OPTIMIZER).partition(".")
-        if not name.startswith(OPTIMIZER) or not number.isdecimal():
+        if not name.startswith(OPTIMIZER) or (index := parse_whole(number)) is None:
             raise ValueError(f"{name} is no part of a training")
-        states.setdefault(int(number), {})[key] = tensor
+        states.setdefault(index, {})[key] = tensor
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, state in states.items():
         if index >= len(parameters):

@@ -13,6 +13,8 @@ from optuna.exceptions import OptunaError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from hw_models import FileError
+from hw_models.text_file import read_text
 from nas_service.errors import NasError, StoreError
 from nas_service.store.joining_storage import JoiningStorage
 
@@ -66,11 +68,10 @@ def url_from_file(path: Path, variable: str) -> str:
             write it.
     """
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{variable} {path}: {error}") from error
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        text = read_text(path).strip()
+    except FileError as error:
+        raise StoreError(f"{variable} {error}") from None
+    if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise StoreError(f"{variable} {path}: readable by all; chmod 600 it")
     return text
 

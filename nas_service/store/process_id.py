@@ -4,6 +4,8 @@ import os
 import socket
 from pathlib import Path
 
+from hw_models.numerals import parse_whole
+
 
 def worker_name() -> str:
     """Name of this process: host, boot, process number and time of its start, with slashes."""
@@ -13,8 +15,9 @@ def worker_name() -> str:
 def is_dead(worker: str) -> bool:
     """True where the worker was a process of this machine and is gone."""
     host, boot, pid, started = (worker.split("/") + [""] * 4)[:4]
-    local = host == socket.gethostname() and boot == _boot() and pid.isdigit()
-    return local and _started(int(pid)) != started
+    number = parse_whole(pid)
+    local = host == socket.gethostname() and boot == _boot()
+    return local and number is not None and _started(number) != started
 
 
 def _boot() -> str:

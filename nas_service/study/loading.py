@@ -1,16 +1,16 @@
 """Study files read and checked: every fault at once, each with its key and what is possible."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hw_models import WorkloadError
+from hw_models import FileError
+from hw_models.json_file import read_json
+from hw_models.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
-from nas_service.json_file import read_json
 from nas_service.study.spec import StudySpec
 
 RENAMED = {
@@ -43,13 +43,9 @@ def load_spec(path: Path) -> StudySpec:
         SpecError: It cannot be read, or is wrong; every fault is listed with its key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from error
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: not TOML: {error}") from error
+        tree = read_toml(path)
+    except FileError as error:
+        raise SpecError(str(error)) from None
     _read_initial(tree, path)
     return parse_spec(json.dumps(tree, default=str), str(path))
 
@@ -59,10 +55,10 @@ def _read_initial(tree: Any, path: Path) -> None:
     search = tree.get("search")
     entries: Any = search.get("initial") if isinstance(search, dict) else None
     for position, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, str) and entry.endswith(".json"):
+        if isinstance(entry, str) and entry.lower().endswith(".json"):
             try:
                 document = read_json(path.parent / entry)
-            except WorkloadError as error:
+            except FileError as error:
                 raise SpecError(f"{path}: search.initial.{position}: {error}") from None
             shown = isinstance(document, dict) and "architecture" in document  # `nas show --json`
             entries[position] = document["architecture"] if shown else document

@@ -73,15 +73,23 @@ def page(url: str, token: str | None) -> str:
         return f"{url}: {error}"
 
 
+def _guarded_page(url: str, token_file: Path) -> str:
+    try:
+        token = token_file.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{token_file}: cannot be read ({error})"
+    return page(url, token)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `nas-health`: exits with 0 if all is well, 1 if not, 2 for wrong usage."""
     match sys.argv[1:] if arguments is None else arguments:
-        case ["pulse", path, seconds] if seconds.isdigit():
+        case ["pulse", path, seconds] if seconds.isascii() and seconds.isdigit():
             wrong = pulse(Path(path), float(seconds), time.time())
         case ["page", url]:
             wrong = page(url, None)
         case ["page", url, token_file]:
-            wrong = page(url, Path(token_file).read_text().strip())
+            wrong = _guarded_page(url, Path(token_file))
         case _:
             print(USAGE, file=sys.stderr)
             raise SystemExit(2)

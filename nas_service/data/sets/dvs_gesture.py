@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from nas_service.data.archive import FileTree
+from hw_models.numerals import parse_whole
+from nas_service.data.archive import FileTree, text_of
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.dataset import Files, Location
 from nas_service.data.events import Events, frames, read_aedat3
@@ -54,7 +55,7 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
 
 def _text(tree: FileTree, name: str) -> str:
     _, content = next(tree.read([name]))
-    return content.decode("ascii", errors="replace")
+    return text_of(content, f"{tree.path}: {name}")
 
 
 def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
@@ -68,21 +69,25 @@ def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, 
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
-    head, *lines = content.decode("ascii", errors="replace").split() or [""]
+    head, *lines = text_of(content, where).split()
     if head != COLUMNS:
         raise DataError(f"{where}: columns {head!r:.60}, expected {COLUMNS}")
     gestures = []
     for number, line in enumerate(lines, 2):
-        fields = line.split(",")
-        if len(fields) != 3 or not all(field.isdigit() for field in fields):
-            raise DataError(f"{where}: line {number}: {line!r:.60} is not three integers")
-        label, start, end = (int(field) for field in fields)
+        label, start, end = _integers(line, f"{where}: line {number}")
         if not 1 <= label <= classes or start >= end:
             raise DataError(
                 f"{where}: line {number}: class {label} of 1..{classes}, {start}..{end}"
             )
         gestures.append(Gesture(label - 1, start, end))
     return gestures
+
+
+def _integers(line: str, where: str) -> list[int]:
+    numbers = [n for field in line.split(",") if (n := parse_whole(field)) is not None]
+    if len(numbers) != 3 or line.count(",") != 2:
+        raise DataError(f"{where}: {line!r:.60} is not three integers")
+    return numbers
 
 
 def _chunks(

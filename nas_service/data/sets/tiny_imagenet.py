@@ -4,7 +4,7 @@ Its test images have no labels, so its validation images are the test part, and 
 images of a search are held out of the training images. Source: Stanford CS231n.
 """
 
-from nas_service.data.archive import FileTree
+from nas_service.data.archive import FileTree, text_of
 from nas_service.data.cache import Samples
 from nas_service.data.dataset import Files, Location
 from nas_service.data.image_files import DECODER, LabelledFile, is_image, samples
@@ -38,10 +38,7 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
 
 def _text(tree: FileTree, name: str) -> str:
     _, content = next(tree.read([name]))
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{tree.path}: {name}: no text ({error.reason})") from error
+    return text_of(content, f"{tree.path}: {name}")
 
 
 def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:

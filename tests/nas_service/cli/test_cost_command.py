@@ -107,7 +107,7 @@ def test_markdown_and_page(layers, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", "{", "cannot be read as JSON"),
+        ("a.json", "{", "line 1, column 2: not JSON: a key"),
         ("a.json", "[]", "a table is needed"),
         ("a.nir", "x", "time steps"),
         ("a.json", '{"cells": []}', "needs --study"),
