@@ -14,8 +14,8 @@ MARKS = {  # UTF-32 first: the mark of UTF-16 is the beginning of its own
     codecs.BOM_UTF16_BE: "utf-16",
 }
 OTHER_KINDS = {  # what the first bytes of files without text say
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet or document",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet (save its sheet as CSV)",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (save its sheet as CSV)",
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
     b"\x1f\x8b": "a gzip archive",

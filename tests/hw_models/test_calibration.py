@@ -1,43 +1,18 @@
 """Calibration recovers the figures of a chip from measurements of it."""
 
-import csv
 import hashlib
-import json
 import math
 import tomllib
 
 import numpy as np
 import pytest
+from measured_networks import CHIP, TRUTH, measured, network
 
-from hw_models import HardwareError, Layer, Workload, load_profile
+from hw_models import load_profile
 from hw_models.calibration import fit
 from hw_models.errors import CalibrationError
-from hw_models.measurements import Measurement, read_measurements
+from hw_models.measurements import Measurement
 from hw_models.profile_writer import write_profile
-
-CHIP = load_profile("corrected")
-TRUTH = {"sar_bit_energy": 0.17, "neuron_update_energy": 3.0, "clock": 310, "h_tree_area": 9e4}
-
-
-def network(i):
-    """Networks with different demands: many neurons, many conversions, many tiles."""
-    width, size = 8 * (1 + i % 4), 4 + 2 * (i % 3)
-    layers = (
-        Layer("a", "conv", 3, width, kernel=3, in_size=size, out_size=size, neurons=400 * (i % 5)),
-        Layer("b", "linear", width * size**2, 10 + 7 * i, spike_rate=0.02 + 0.03 * i),
-    )
-    return Workload(layers, 1 + i % 4)
-
-
-def measured(truth, count=12, noise=0.0, seed=0, metrics=("energy_uJ", "latency_ms", "area_mm2")):
-    rng = np.random.default_rng(seed)
-    chip = CHIP.with_values(truth)
-    runs = []
-    for i in range(count):
-        values = chip.estimate(network(i)).metrics()
-        noisy = {m: values[m] * float(np.exp(noise * rng.normal())) for m in metrics}
-        runs.append(Measurement(f"net{i}", network(i), {}, noisy, {}))
-    return runs
 
 
 def test_a_changed_chip_is_recovered():
@@ -201,30 +176,6 @@ def test_a_profile_is_a_toml_file(tmp_path):
     assert not (tmp_path / "mine.toml").exists()
 
 
-def table(tmp_path, rows, name="net.json"):
-    (tmp_path / name).write_text(json.dumps(network(1).to_json()))
-    path = tmp_path / "m.csv"
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def test_measurements_of_several_chips(tmp_path):
-    """Sizes that were measured become the range in which the chip may be used."""
-    rows = [["workload", "crossbar_size", "spike_rate", "energy_uJ", "energy_uJ_sd"]]
-    for size in (32, 128):
-        chip = CHIP.with_values({"crossbar_size": size, "sar_bit_energy": 0.15})
-        energy = chip.estimate(network(1).at_rate(0.2)).metrics()["energy_uJ"]
-        rows.append(["net.json", size, 0.2, energy, energy / 100])
-    read = read_measurements(table(tmp_path, rows))
-    assert read[0].deviations["energy_uJ"] == pytest.approx(read[0].values["energy_uJ"] / 100)
-    calibration = fit(CHIP, read, ["sar_bit_energy"])
-    assert calibration.figures[0].after == pytest.approx(0.15, rel=0.02)
-    assert calibration.profile.entries["crossbar_size"].fitted == (32, 128)
-    with pytest.raises(HardwareError, match=r"crossbar_size = 256: a whole number in 32\.\.128"):
-        calibration.profile.with_values({"crossbar_size": 256})
-
-
 def test_a_setting_moves_into_the_range_that_was_measured(tmp_path):
     runs = [
         Measurement("m", network(1), {"crossbar_size": n}, {"area_mm2": 1}, {}) for n in (16, 32)
@@ -232,35 +183,6 @@ def test_a_setting_moves_into_the_range_that_was_measured(tmp_path):
     entry = fit(CHIP, runs, ["h_tree_area"]).profile.entries["crossbar_size"]
     assert (entry.value, entry.fitted) == (32, (16, 32))
     assert "was 64, where nothing was measured" in entry.source
-
-
-HEAD = ["workload", "energy_uJ"]
-WRONG = [
-    ([], "no measurement"),
-    ([HEAD], "no measurement"),
-    ([["workload", "enrgy_uJ"], ["net.json", 1]], "did you mean 'energy_uJ'"),
-    ([["workload", "clock"], ["net.json", 1]], "columns workload and one of"),
-    ([HEAD, ["net.json", 0]], "line 2: energy_uJ = '0'"),
-    ([HEAD, ["net.json", "nan"]], "energy_uJ = 'nan'"),
-    ([HEAD, ["net.json", "x"]], "energy_uJ = 'x'"),
-    ([HEAD, ["net.json", ""]], "one of energy_uJ"),
-    ([HEAD, ["none.json", 1]], "none.json"),
-    ([HEAD, ["", 1]], "the path of a layer list"),
-    ([HEAD, ["net.json", -1]], "energy_uJ = '-1'"),
-    ([HEAD, ["net.json", "inf"]], "energy_uJ = 'inf'"),
-    ([[*HEAD, "energy_uJ"], ["net.json", 1, 2]], "energy_uJ are given twice"),
-    ([[*HEAD, "energy_uJ_sd"], ["net.json", 1, 0]], "energy_uJ_sd = '0'"),
-    ([[*HEAD, "spike_rate"], ["net.json", 1, 2]], "spike_rate"),
-    ([HEAD, ["net.json"]], "as many fields"),
-    ([HEAD, ["net.json", 1, 2]], "as many fields"),
-]
-
-
-@pytest.mark.parametrize(("rows", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_wrong_measurements_name_line_and_column(tmp_path, rows, message):
-    with pytest.raises(CalibrationError) as caught:
-        read_measurements(table(tmp_path, rows))
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +216,3 @@ def test_a_figure_that_the_measurements_set():
     runs = [Measurement("m", network(1), {"clock": "100"}, {"latency_ms": 1}, {})]
     with pytest.raises(CalibrationError, match="--fit clock: the measurements have a column"):
         fit(CHIP, runs, ["clock"])
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(CalibrationError, match=r"none\.csv: cannot be read"):
-        read_measurements(tmp_path / "none.csv")
