@@ -47,7 +47,7 @@ def vgg9(weight_bits: int, time_steps: int = 5) -> Workload:
 def spiking_operations(workload: Workload) -> float:
     """Synaptic operations of an inference: weights met by a spike, the image left out."""
     return sum(
-        x.out_size**2 * x.weights * x.rates[0] * workload.time_steps
+        x.out_pixels * x.weights * x.rates[0] * workload.time_steps
         for x in workload.layers
         if not x.once
     )

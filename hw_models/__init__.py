@@ -8,11 +8,12 @@ from hw_models.errors import (
     ReportError,
     WorkloadError,
 )
+from hw_models.layer import Layer
 from hw_models.layer_table import LayerTable
 from hw_models.metrics import HARDWARE_METRICS, HardwareMetric
 from hw_models.profile import Profile, known_profiles, load_profile
 from hw_models.report import BatchReport, Breakdown, HardwareReport
-from hw_models.workload import Layer, Workload
+from hw_models.workload import Workload
 
 __all__ = [
     "HARDWARE_METRICS",

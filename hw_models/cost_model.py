@@ -120,7 +120,7 @@ class CostModel:
         Returns:
             Totals [N] in SI units.
         """
-        step = max(1, BATCH_CELLS // layers.kernel.shape[1])
+        step = max(1, BATCH_CELLS // layers.taps.shape[1])
         parts = [
             self._totals(layers.part(slice(start, start + step)))
             for start in range(0, len(layers), step)
@@ -135,7 +135,7 @@ class CostModel:
         """Energy [L + shared, C] with every input spiking, and at the workload's rates."""
         counts, shares = component_events(c), active_shares(c)
         names = (*counts, "leakage") if leakage_J else tuple(counts)
-        values = np.zeros((len(names), len(c.layers.kernel) + 1))  # [C, L + shared]
+        values = np.zeros((len(names), len(c.layers.taps) + 1))  # [C, L + shared]
         values[-1, -1] = leakage_J
         values[: len(counts), :-1] = list(counts.values())
         values[: len(counts)] *= self._price_column(tuple(counts))
@@ -359,6 +359,8 @@ def _where_script_fails(workload: Workload, c: EventCounts) -> list[str]:
         warnings.append("no layer fills a crossbar: the original never ends")
     if len({layer.kernel for layer in layers}) > 1:
         warnings.append("kernels differ: the original knows one kernel for all layers")
+    if any(isinstance(side, tuple) for x in layers for side in (x.kernel, x.out_size, x.map_size)):
+        warnings.append("maps or kernels are not square: the original knows only squares")
     return warnings
 
 

@@ -68,7 +68,7 @@ def count_events(chip: Chip, layers: LayerTable) -> EventCounts:
         reads=vectors * reads,
         outputs=layers.out_channels * vectors,
         sums=sums,
-        sum_rows=layers.group_channels * layers.kernel2 / np.maximum(sums, 1),
+        sum_rows=layers.group_channels * layers.taps / np.maximum(sums, 1),
         tiles=np.ceil(tiles.sum(-1, keepdims=True) if defects.tile_sharing else tiles),
         neurons=np.where(layers.neurons < 0, layers.out_channels * pixels, layers.neurons),
         step_cycles=(layers.out_channels * pixels if defects.latency_per_channel else pixels)
@@ -155,7 +155,7 @@ def stored_bytes(c: EventCounts) -> Counts:
 
 
 def _input_map_bits(chip: Chip, layers: LayerTable) -> Any:
-    values = layers.in_channels * layers.in_size * layers.in_size
+    values = layers.in_channels * layers.in_pixels
     if chip.defects.wide_inputs:
         return values * chip.figures.bits_per_value
     kept_steps = layers.steps if chip.options.order == "layer_first" else 1.0
@@ -208,7 +208,7 @@ def _transport_events(c: EventCounts, merged_bits: Any) -> Counts:
         return counts | dict.fromkeys(("tile_buffer", "h_tree", "fetch"), pe_reads)
     layers = c.layers
     input_bits = 1.0 if c.chip.defects.wide_inputs else layers.input_bits
-    windows = c.vectors * input_bits * (layers.in_channels * layers.kernel2)
+    windows = c.vectors * input_bits * (layers.in_channels * layers.taps)
     spikes = layers.out_channels * layers.pooled_pixels * layers.time_steps
     sum_bits = c.outputs * c.sums * reads_per_vector(c.chip, layers) * merged_bits
     potential_bits = 2 * c.chip.figures.bits_per_value  # read and written back
@@ -235,14 +235,14 @@ def _neuron_events(c: EventCounts) -> Counts:
 def _elementwise_bits(c: EventCounts) -> Any:
     """Bits of the additions in pooling windows and where branches meet."""
     layers = c.layers
-    pooled = layers.out_channels * layers.pooled_pixels * (layers.pool**2 - 1)
+    pooled = layers.out_channels * layers.pooled_pixels * (layers.pool_taps - 1)
     additions = (pooled + layers.input_adds) * layers.time_steps
     return additions * c.chip.figures.bits_per_value
 
 
 def _dac_bits(c: EventCounts) -> Any:
     """Bits of the inputs that a DAC converts: inputs of one bit need none."""
-    rows = c.layers.in_channels * c.layers.kernel2 * c.vectors
+    rows = c.layers.in_channels * c.layers.taps * c.vectors
     return rows * c.layers.input_bits * (c.layers.input_bits > 1)
 
 

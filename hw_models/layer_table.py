@@ -12,27 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.errors import WorkloadError
-from hw_models.workload import Layer, Workload
+from hw_models.layer import Layer
+from hw_models.workload import Workload
 
 Array = NDArray[np.float64]
 
 NUMBERS = (
-    "in_channels", "out_channels", "kernel", "groups", "in_size", "out_size", "pool",
-    "weight_bits", "input_bits", "once", "trained_numbers", "neurons", "input_adds", "linear",
+    "in_channels", "out_channels", "taps", "groups", "in_pixels", "pixels", "pooled_pixels",
+    "pool_taps", "weight_bits", "input_bits", "once", "trained_numbers", "neurons", "input_adds",
+    "linear",
 )  # fmt: skip
 
 
 def numbers_of(layer: Layer) -> tuple[int, ...]:
     """A layer as numbers, in the order of NUMBERS."""
     return (
-        layer.in_channels, layer.out_channels, layer.kernel, layer.groups, layer.in_size,
-        layer.out_size, layer.pool, layer.weight_bits, layer.input_bits, layer.once,
+        layer.in_channels, layer.out_channels, layer.taps, layer.groups, layer.in_pixels,
+        layer.out_pixels, layer.map_pixels, layer.pool_taps, layer.weight_bits, layer.input_bits,
+        layer.once,
         layer.trained_numbers, -1 if layer.neurons is None else layer.neurons,
         layer.input_adds, layer.kind == "linear",
     )  # fmt: skip
 
 
-NOTHING = (0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0)  # a layer that costs nothing, in this order
+NOTHING = (0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0)  # a layer that costs nothing, in this order
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +47,12 @@ class LayerTable:
 
     in_channels: Array
     out_channels: Array
-    kernel: Array
+    taps: Array  # positions of the kernel
     groups: Array
-    in_size: Array
-    out_size: Array
-    pool: Array
+    in_pixels: Array
+    pixels: Array  # of the layer's own output map
+    pooled_pixels: Array  # of the map after the pooling
+    pool_taps: Array  # pixels of a pooling window
     weight_bits: Array
     input_bits: Array
     once: Array
@@ -124,7 +128,7 @@ class LayerTable:
 
     def at_rate(self, rate: float) -> "LayerTable":
         """The same layers, all at one spike rate."""
-        return replace(self, rates=np.full((*self.kernel.shape, 1), rate))
+        return replace(self, rates=np.full((*self.taps.shape, 1), rate))
 
     def __len__(self) -> int:
         """Number N of workloads."""
@@ -156,24 +160,9 @@ class LayerTable:
         return bool((self.groups > 1).any())
 
     @cached_property
-    def kernel2(self) -> Any:
-        """Positions of the kernel, k^2 [..., L]."""
-        return self.kernel * self.kernel
-
-    @cached_property
     def group_channels(self) -> Any:
         """Input channels of one group [..., L]."""
         return self.in_channels / self.groups
-
-    @cached_property
-    def pixels(self) -> Any:
-        """Pixels of a layer's own output map [..., L]."""
-        return self.out_size * self.out_size
-
-    @cached_property
-    def pooled_pixels(self) -> Any:
-        """Pixels of the map after the pooling [..., L]."""
-        return np.floor(self.out_size / self.pool) ** 2
 
     @cached_property
     def steps(self) -> Any:

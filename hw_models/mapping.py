@@ -44,8 +44,8 @@ def tile(chip: Chip, layers: LayerTable) -> Tiling:
         Counts [..., L].
     """
     split = chip.options.mapping == "kernel_split"
-    positions = layers.kernel2 if split else 1.0
-    rows = layers.group_channels if split else layers.group_channels * layers.kernel2
+    positions = layers.taps if split else 1.0
+    rows = layers.group_channels if split else layers.group_channels * layers.taps
     slices, columns_per_weight = _columns_per_weight(chip, layers)
     group_columns = _group_columns(chip, layers, columns_per_weight)
     row_tiles = np.ceil(rows / chip.figures.crossbar_size)
@@ -79,7 +79,7 @@ def converted_sums(chip: Chip, layers: LayerTable, tiling: Tiling) -> Any:
     if not chip.defects.adc_per_pe:
         return tiling.row_tiles
     if chip.defects.one_kernel and chip.options.mapping == "kernel_split":
-        return tiling.row_tiles / layers.kernel2
+        return tiling.row_tiles / layers.taps
     return np.ceil(tiling.row_tiles / tiling.pe_crossbars)
 
 
@@ -130,5 +130,5 @@ def _blocks(chip: Chip, layers: LayerTable, rows: Any, row_tiles: Any, columns: 
 def _pe_crossbars(chip: Chip, layers: LayerTable) -> Any:
     """Crossbars of one PE; in the script as many as the largest kernel has positions (D11)."""
     if chip.defects.one_kernel:
-        return layers.kernel2.max(-1, keepdims=layers.kernel2.ndim > 1)
+        return layers.taps.max(-1, keepdims=layers.taps.ndim > 1)
     return float(chip.figures.crossbars_per_pe)

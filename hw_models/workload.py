@@ -1,118 +1,16 @@
-"""What a chip computes for a network: weight matrices, and how often an inference uses them."""
+"""What a chip computes for a network: layers in the order they run, and which reads which."""
 
-import difflib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from hw_models.errors import WorkloadError
+from hw_models.layer import Layer, rate_of
+from hw_models.layer_list import MAX_LAYERS, read_layers, stored_layer
+from hw_models.reading import free_poolings, misfit
 
-KINDS = ("conv", "linear")
-MAX_LAYERS = 10_000
-MAX_SIZE = 2**24  # of one side or one channel count: beyond any network, far below overflow
 MAX_STEPS = 2**16
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One weight matrix: a convolution on square maps, or a linear layer (kernel 1 on 1x1).
-
-    Raises:
-        WorkloadError: A value that no layer can have; it names layer, key and what would be right.
-    """
-
-    name: str
-    kind: str
-    in_channels: int
-    out_channels: int
-    kernel: int = 1
-    stride: int = 1
-    groups: int = 1  # in_channels for a depthwise convolution
-    in_size: int = 1  # side of the input map
-    out_size: int = 1  # side of the convolution's own output map
-    pool: int = 1  # side of the pooling window after it
-    weight_bits: int = 8
-    input_bits: int = 1  # 1 for spikes; 8 for the pixels of a directly coded image
-    once: bool = False  # inputs are the same at every time step: multiplied once per inference
-    spike_rate: float | tuple[float, ...] = (
-        1.0  # share of inputs that are not 0, or one per time step
-    )
-    parameters: int | None = None  # trained numbers of the layer; None: just the weights
-    neurons: int | None = None  # membrane potentials kept for it; None: one per output
-    input_adds: int = 0  # additions of branches and pooling windows before it, per time step
-    sources: tuple[str, ...] | None = None  # layers it reads: None the previous one, () the image
-    feedback: tuple[str, ...] = ()  # layers whose outputs of the previous time step it also reads
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise self._wrong("kind", f"one of {', '.join(KINDS)}")
-        for name in ("in_channels", "out_channels", "kernel", "stride", "in_size", "out_size"):
-            self._whole(name, MAX_SIZE)
-        self._whole("groups", math.gcd(self.in_channels, self.out_channels))
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise self._wrong("groups", "a divisor of in_channels and out_channels")
-        self._whole("out_size", self.largest_output)
-        self._whole("pool", self.out_size)
-        self._whole("weight_bits", 32)
-        self._whole("input_bits", 32)
-        self._whole("input_adds", 2**60, least=0)
-        if self.neurons is not None:
-            self._whole("neurons", 2**60, least=0)
-        if self.parameters is not None:
-            self._whole("parameters", 2**60, least=self.weights)
-        if type(self.once) is not bool:
-            raise self._wrong("once", "true or false")
-        self._check_rates()
-        if self.sources is not None and not all(isinstance(x, str) for x in self.sources):
-            raise self._wrong("sources", "a list of layer names")
-        if not all(isinstance(x, str) for x in self.feedback):
-            raise self._wrong("feedback", "a list of layer names")
-
-    def _check_rates(self) -> None:
-        for rate in self.rates or (None,):
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-                raise self._wrong("spike_rate", "a share in 0..1, or one for each time step,")
-
-    def _whole(self, name: str, most: int, least: int = 1) -> None:
-        value = getattr(self, name)
-        if type(value) is not int or not least <= value <= most:
-            raise self._wrong(name, f"a whole number in {least}..{most}")
-
-    def _wrong(self, name: str, right: str) -> WorkloadError:
-        value = getattr(self, name)
-        return WorkloadError(f"layer {self.name!r}: {name} = {value!r:.60}, {right} is needed")
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """Spike rates: one for all time steps, or one for each."""
-        return self.spike_rate if isinstance(self.spike_rate, tuple) else (self.spike_rate,)
-
-    @property
-    def largest_output(self) -> int:
-        """Side of the output map at full padding, the largest that a convolution can give."""
-        return (self.in_size + self.kernel - 2) // self.stride + 1
-
-    @property
-    def rows(self) -> int:
-        """Inputs of one output: rows of the matrix, of one group."""
-        return self.in_channels // self.groups * self.kernel**2
-
-    @property
-    def weights(self) -> int:
-        """Weights of the matrix, over all groups."""
-        return self.rows * self.out_channels
-
-    @property
-    def trained_numbers(self) -> int:
-        """Parameters to store: the weights where nothing else is given."""
-        return self.weights if self.parameters is None else self.parameters
-
-    @property
-    def pooled_size(self) -> int:
-        """Side of the map after the pooling."""
-        return self.out_size // self.pool
 
 
 @dataclass(frozen=True)
@@ -185,13 +83,23 @@ class Workload:
 
     @cached_property
     def unnamed_poolings(self) -> list[str]:
-        """Warnings: a layer reads a smaller map than its source gives, a pooling is missing."""
-        return [
-            f"{layer.name} reads {layer.in_size} of the {self.layers[i].pooled_size} pixels of "
-            f"{self.layers[i].name}: a pooling that no layer names costs nothing"
+        """Warnings: a map shrinks, and no layer is charged for the pooling."""
+        readers = [
+            (layer, [self.layers[i] for i in read])
             for layer, read in zip(self.layers, self.predecessors, strict=True)
-            for i in read
-            if layer.kind == "conv" and layer.in_size != self.layers[i].pooled_size
+        ]
+        between = [
+            f"{layer.name} reads {pixels} of the {source.map_pixels} pixels of {source.name}: "
+            "a pooling that no layer names costs nothing"
+            for layer, sources in readers
+            for source, pixels in free_poolings(layer, sources)
+        ]
+        charged = {x.name for layer, sources in readers if layer.input_adds for x in sources}
+        return between + [
+            f"{x.name} gives {x.map_pixels} of its {x.out_pixels} pixels without a pooling window: "
+            "this costs nothing"
+            for x in self.layers
+            if x.pool_taps == 1 and x.map_pixels < x.out_pixels and x.name not in charged
         ]
 
     def with_spike_rates(self, rates: Mapping[str, float | Sequence[float]]) -> "Workload":
@@ -206,7 +114,7 @@ class Workload:
         if unknown := sorted(set(rates) - {layer.name for layer in self.layers}):
             raise WorkloadError(f"spike rates for {unknown}: no such layers")
         layers = (
-            replace(x, spike_rate=_rate(rates.get(x.name, x.spike_rate))) for x in self.layers
+            replace(x, spike_rate=rate_of(rates.get(x.name, x.spike_rate))) for x in self.layers
         )
         return Workload(tuple(layers), self.time_steps)
 
@@ -216,7 +124,7 @@ class Workload:
 
     def to_json(self) -> dict[str, Any]:
         """The layer list that `from_json` reads."""
-        return {"time_steps": self.time_steps, "layers": [_stored(x) for x in self.layers]}
+        return {"time_steps": self.time_steps, "layers": [stored_layer(x) for x in self.layers]}
 
     @classmethod
     def from_json(cls, data: object) -> "Workload":
@@ -229,11 +137,8 @@ class Workload:
         Raises:
             WorkloadError: Naming layer, key and what would be right.
         """
-        top = _table(data, {"time_steps", "layers"}, {"time_steps", "layers"}, "layer list")
-        layers = top["layers"]
-        if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
-            raise WorkloadError(f"layers: a list of 1..{MAX_LAYERS} tables is needed")
-        return cls(tuple(_layer(x, f"layer{i}") for i, x in enumerate(layers)), top["time_steps"])
+        layers, time_steps = read_layers(data)
+        return cls(layers, time_steps)
 
 
 def _positions(names: Sequence[str] | None, known: Mapping[str, int], i: int) -> tuple[int, ...]:
@@ -242,23 +147,10 @@ def _positions(names: Sequence[str] | None, known: Mapping[str, int], i: int) ->
     return tuple(sorted({known[name] for name in names}))
 
 
-def _check_input(layer: Layer, sources: list[Layer]) -> None:
+def _check_input(layer: Layer, sources: Sequence[Layer]) -> None:
     """Raise WorkloadError where a layer cannot read the outputs of its sources."""
-    if not sources:
-        return
-    channels = {sum(x.out_channels for x in sources), *_common(x.out_channels for x in sources)}
-    if layer.kind == "linear":
-        if not any(_flattened(layer.in_channels, c, sources) for c in channels):
-            right = " or ".join(f"{c} times a square of the map" for c in sorted(channels))
-            raise layer._wrong("in_channels", f"{right} of {sources[0].name!r}")
-        return
-    if layer.in_channels not in channels:
-        right = " or ".join(map(str, sorted(channels)))
-        raise layer._wrong("in_channels", f"{right}, the channels of {sources[0].name!r},")
-    for source in sources:
-        if source.pooled_size % layer.in_size:
-            side = source.pooled_size
-            raise layer._wrong("in_size", f"{side}, the map of {source.name!r}, or a part of it,")
+    if not layer.rearranged and (wrong := misfit(layer, sources)):
+        raise layer._wrong(*wrong)
 
 
 def loops_of(
@@ -290,55 +182,3 @@ def _reachable(start: int, edges: Sequence[tuple[int, int]]) -> set[int]:
         new = {b for a, b in edges if a in new} - reached
         reached |= new
     return reached
-
-
-def _common(values: Any) -> set[int]:
-    distinct = set(values)
-    return distinct if len(distinct) == 1 else set()
-
-
-def _flattened(features: int, channels: int, sources: list[Layer]) -> bool:
-    """True for channels times a square map that pooling can make of each source's map."""
-    pixels, rest = divmod(features, channels)
-    side = math.isqrt(pixels)
-    return not rest and side**2 == pixels and all(1 <= side <= x.pooled_size for x in sources)
-
-
-def _rate(rate: float | Sequence[float]) -> float | tuple[float, ...]:
-    return tuple(rate) if isinstance(rate, Sequence) else rate
-
-
-def _stored(layer: Layer) -> dict[str, Any]:
-    pairs = asdict(layer).items()
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in pairs}
-
-
-_FEATURES = {"in_features": "in_channels", "out_features": "out_channels"}
-_KEYS = {f.name for f in fields(Layer)}
-
-
-def _layer(data: object, name: str) -> Layer:
-    keys = _KEYS | set(_FEATURES)
-    values = _table(data, keys, {"kind"}, name)
-    if not isinstance(values["kind"], str) or not isinstance(values.get("name", name), str):
-        raise WorkloadError(f"{name}: kind and name must be text")
-    if values["kind"] == "linear":
-        values = {_FEATURES.get(key, key): value for key, value in values.items()}
-    for key in ("spike_rate", "sources", "feedback"):
-        if isinstance(values.get(key), list):
-            values = {**values, key: tuple(values[key])}
-    needed = {"in_channels", "out_channels"}
-    return Layer(**{"name": name, **_table(values, _KEYS, needed, name)})
-
-
-def _table(data: object, keys: set[str], needed: set[str], what: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise WorkloadError(f"{what}: a table is needed, not {data!r:.60}")
-    for key in data:
-        if key not in keys:
-            near = difflib.get_close_matches(str(key), sorted(keys), n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise WorkloadError(f"{what}: unknown key {key!r:.60}{hint}")
-    if missing := sorted(needed - set(data)):
-        raise WorkloadError(f"{what}: missing {missing}")
-    return data

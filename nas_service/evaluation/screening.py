@@ -68,7 +68,7 @@ class Costed:
     def work(self) -> Floats:
         """Bit operations of an inference [N]: multiplications times bits of their weights."""
         x = self.table
-        weights = x.group_channels * x.kernel2 * x.out_channels
+        weights = x.group_channels * x.taps * x.out_channels
         return np.asarray((weights * x.pixels * x.steps * x.weight_bits).sum(-1))
 
 

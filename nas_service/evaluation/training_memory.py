@@ -34,7 +34,7 @@ def training_memory_B(architecture: Architecture, workload: Workload, batch_size
     Returns:
         Bytes for parameters and the outputs of every layer and edge.
     """
-    each = sum(OUTPUT_COPIES * x.out_channels * x.out_size**2 for x in workload.layers)
+    each = sum(OUTPUT_COPIES * x.out_channels * x.out_pixels for x in workload.layers)
     follow = [x for x in workload.layers if x.name == "hidden" or x.name.startswith("reduction")]
     for cell, layer in zip(architecture.cells, follow, strict=True):  # it reads the cell's map
         each += (layer.neurons or 0) * (MAP_COPIES + _edge_copies(cell.live()))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hw_models import Layer, WorkloadError
-from hw_models.workload import MAX_SIZE
+from hw_models.layer import MAX_SIZE, pair
 
 ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
 MATRICES = ("Conv2d", "Linear", "Affine")
@@ -27,13 +27,19 @@ Edges = list[tuple[str, str]]
 Adds = frozenset[tuple[str, int]]  # additions per sample, by the node that makes them
 
 
-def layers(graph: Any, weight_bits: int, input_bits: int) -> tuple[Layer, ...]:
+def layers(
+    graph: Any,
+    weight_bits: int,
+    input_bits: int,
+    input_shape: tuple[int, ...] | None = None,
+) -> tuple[Layer, ...]:
     """The layers of a NIR graph.
 
     Args:
         graph: A NIRGraph.
         weight_bits: Bits of all weights.
         input_bits: Bits of the values that the graph reads; 1 for spikes.
+        input_shape: Shape of these values, for an Input that does not say it.
 
     Returns:
         The layers, each after those it reads.
@@ -45,7 +51,7 @@ def layers(graph: Any, weight_bits: int, input_bits: int) -> tuple[Layer, ...]:
     reads: dict[str, list[str]] = {name: [] for name in nodes}
     for a, b in dict.fromkeys(edges):
         reads[b].append(a)
-    builder = _LayerBuilder(weight_bits, input_bits)
+    builder = _LayerBuilder(weight_bits, input_bits, input_shape)
     for name in _ordered(reads):
         builder.add(name, nodes[name], reads[name])
     read = {a for a, _ in edges}
@@ -137,6 +143,7 @@ class _LayerBuilder:
 
     weight_bits: int
     input_bits: int
+    input_shape: tuple[int, ...] | None = None
     layers: dict[str, Layer] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)  # of the layers, in their order
     neurons: dict[str, int] = field(default_factory=dict)  # by layer; "" for those before all
@@ -210,7 +217,8 @@ class _LayerBuilder:
         return tuple(replace(x, neurons=counts[name]) for name, x in layers.items())
 
     def _input(self, name: str, node: Any) -> _Signal:
-        sides = _integers(name, "shape", (node.output_type or {}).get("output"), least=1)
+        shape = (node.output_type or {}).get("output")
+        sides = _integers(name, "shape", self.input_shape if shape is None else shape, least=1)
         if type(self.input_bits) is not int or not 1 <= self.input_bits <= 32:
             raise WorkloadError(f"input_bits = {self.input_bits!r:.60}: 1..32 are possible")
         return _Signal(frozenset([""]), sides, 2**self.input_bits - 1)
@@ -252,8 +260,7 @@ class _LayerBuilder:
         self.positions[name] = len(self.layers)
         self.layers[name] = layer
         self.read.append((name, signal))
-        side = layer.out_size
-        conv = (layer.out_channels, side, side)
+        conv = (layer.out_channels, *pair(layer.out_size))
         out = conv if layer.kind == "conv" else (layer.out_channels,)
         return _Signal(frozenset([name]), out, None)
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hw_models import Layer, Workload, WorkloadError
+from hw_models.layer import pair
 from nas_service.snn.neurons.scan import forced
 
 aten = torch.ops.aten
@@ -207,9 +208,9 @@ class _Recorder(TorchDispatchMode):
         """The additions of a pooling; 0 where it is recorded at the only layer before it."""
         shrunk = x.shape[-1] // (y.shape[-1] if y.dim() == 4 else 1)
         layers = [self.layers[name] for name in sources]
-        if shrunk > 1 and len(layers) == 1 and layers[0].pooled_size == x.shape[-1]:
+        if shrunk > 1 and len(layers) == 1 and layers[0].map_size == x.shape[-1]:
             (layer,) = layers
-            self.layers[layer.name] = replace(layer, pool=layer.pool * shrunk)
+            self.layers[layer.name] = replace(layer, pool=pair(layer.pool)[0] * shrunk)
             return 0
         window = (
             shrunk if shrunk > 1 else 3
@@ -219,8 +220,9 @@ class _Recorder(TorchDispatchMode):
     def _unpool(self, source: str, side: int) -> None:
         """Removes the pooling of a layer that is also read before it."""
         layer = self.layers[source]
-        if layer.pooled_size < side <= layer.out_size:
-            self.layers[source] = replace(layer, pool=layer.out_size // side)
+        height, _ = pair(layer.out_size)
+        if pair(layer.map_size)[0] < side <= height:
+            self.layers[source] = replace(layer, pool=height // side)
 
     def _cannot(self, reason: str) -> WorkloadError:
         name = self.running[-1] if self.running else "module"

@@ -261,7 +261,7 @@ def networks(draw, max_layers=6):
             input_adds=draw(st.integers(0, 500)),
             sources=names,
         )  # fmt: skip
-        widths[layer.name] = (c_out, layer.pooled_size)
+        widths[layer.name] = (c_out, layer.map_size)
         layers.append(layer)
     return Workload(tuple(layers), draw(st.integers(1, 6)))
 

@@ -35,7 +35,7 @@ def costs(*layers, time_steps=1):
 
 def test_one_weight_by_hand():
     """One read of one PE: 8 groups, 64 conversions; one tile of eight PEs; one output, 104 ns."""
-    report = CHIP.estimate(workload(Layer("one", "conv", 1, 1)))
+    report = CHIP.estimate(workload(Layer("one", "conv", 1, 1, in_size=1, out_size=1)))
     assert report.energy_J.by_component() == pytest.approx(
         {
             "crossbar": 8 * 1.76423e-12,
@@ -67,7 +67,7 @@ def test_one_weight_by_hand():
     ],
 )
 def test_crossbars_by_hand(c_in, c_out, kernel, pes, crossbars, utilisation):
-    layer = Layer("a", "conv", c_in, c_out, kernel=kernel)
+    layer = Layer("a", "conv", c_in, c_out, kernel=kernel, in_size=1, out_size=1)
     mapping = CHIP.estimate(Workload((layer,), 1)).mapping
     assert (mapping.pes, mapping.crossbars) == ((pes,), (crossbars,))
     assert mapping.utilisation == pytest.approx((utilisation,), rel=1e-12)
@@ -163,11 +163,11 @@ def test_spike_rates_change_nothing_in_the_script_s_chip():
     ],
 )
 def test_a_warning_where_the_original_has_no_figure(shapes, message):
-    layers = [Layer("a", "conv", i, o, kernel=3) for i, o in shapes]
+    layers = [Layer("a", "conv", i, o, kernel=3, in_size=1, out_size=1) for i, o in shapes]
     assert any(message in warning for warning in CHIP.estimate(workload(*layers)).warnings)
-    assert CHIP.estimate(workload(Layer("a", "conv", 64, 64))).warnings == ()
+    assert CHIP.estimate(workload(Layer("a", "conv", 64, 64, in_size=1, out_size=1))).warnings == ()
 
 
 def test_mixed_kernels_raise_a_warning():
-    layers = Layer("a", "conv", 64, 64, kernel=3), Layer("b", "conv", 64, 64, kernel=1)
+    layers = [Layer("a", "conv", 64, 64, kernel=k, in_size=1, out_size=1) for k in (3, 1)]
     assert "kernels differ" in " ".join(CHIP.estimate(workload(*layers)).warnings)

@@ -8,7 +8,9 @@ import pytest
 
 from hw_models import Breakdown, HardwareReport, Layer, ReportError, Workload, load_profile
 
-WORK = Workload((Layer("a", "conv", 3, 8, kernel=3), Layer("b", "linear", 8, 10)), 4)
+WORK = Workload(
+    (Layer("a", "conv", 3, 8, kernel=3, in_size=1, out_size=1), Layer("b", "linear", 8, 10)), 4
+)
 REPORT = load_profile("spikesim_rram").estimate(WORK)
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hw_models import Layer, Workload, WorkloadError
 
-CONV = {"kind": "conv", "in_channels": 3, "out_channels": 8, "kernel": 3}
+SIZES = {"in_size": 1, "out_size": 1}
+CONV = {"kind": "conv", "in_channels": 3, "out_channels": 8, "kernel": 3} | SIZES
 LAYERS = st.builds(
     lambda **values: Layer(out_size=values["in_size"], **values),
     name=st.just(""),
@@ -49,7 +50,7 @@ def test_a_linear_layer_by_its_features():
 def test_sizes_by_hand():
     """3 x 3 x 3 inputs, 8 outputs, 8x8 pixels pooled to 4x4."""
     layer = Layer("a", "conv", 3, 8, kernel=3, in_size=8, out_size=8, pool=2)
-    assert (layer.rows, layer.weights, layer.pooled_size) == (27, 216, 4)
+    assert (layer.rows, layer.weights, layer.map_size) == (27, 216, 4)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_branches_meet_by_sum_or_by_concatenation():
 def test_an_unstated_pooling_is_reported():
     graph = Workload((conv("a", 3, 8, 8), conv("b", 8, 8, 4, "a")), 1)
     assert graph.unnamed_poolings == [
-        "b reads 4 of the 8 pixels of a: a pooling that no layer names costs nothing"
+        "b reads 16 of the 64 pixels of a: a pooling that no layer names costs nothing"
     ]
     assert Workload((conv("a", 3, 8, 8, pool=2), conv("b", 8, 8, 4, "a")), 1).unnamed_poolings == []
 

@@ -45,7 +45,7 @@ def test_reductions_double_channels_and_halve_maps():
     a = Architecture((cell(e03="skip"),) * 3, 4, 1, 16, 2, 8)
     layers = {x.name: x for x in trace(a, Task(1, 8, 10)).layers}
     assert list(layers) == ["stem", "reduction0", "reduction1", "hidden", "readout"]
-    shapes = [(x.in_channels, x.out_channels, x.in_size, x.pooled_size) for x in layers.values()]
+    shapes = [(x.in_channels, x.out_channels, x.in_size, x.map_size) for x in layers.values()]
     assert shapes[1:3] == [(4, 8, 8, 4), (8, 16, 4, 2)]
     assert layers["hidden"].in_channels == 16 * 2 * 2
 

@@ -1,0 +1,112 @@
+"""What a layer reads of the maps of its sources: whether it fits, and which poolings are free."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from hw_models.layer import Layer, area, pair
+
+
+def fits(layer: Layer, sources: Sequence[Layer]) -> bool:
+    """True where a layer reads the sum or the concatenation of the maps of these layers.
+
+    Other readers, of a part of a map or of regrouped channels, are `rearranged`.
+
+    Args:
+        layer: The reader.
+        sources: The layers it reads; none for the image.
+    """
+    return misfit(layer, sources) is None
+
+
+def misfit(layer: Layer, sources: Sequence[Layer]) -> tuple[str, str] | None:
+    """What keeps a layer from reading its sources.
+
+    Args:
+        layer: The reader.
+        sources: The layers it reads; none for the image.
+
+    Returns:
+        The key that does not fit and what would be right; None where all fits.
+    """
+    if not sources:
+        return None
+    channels = _channels(sources)
+    if layer.kind == "linear":
+        if _joined(layer, sources) or any(
+            _flattened(layer.in_channels, c, sources) for c in channels
+        ):
+            return None
+        right = " or ".join(f"{c} times {_map_text(sources)}" for c in sorted(channels))
+        return "in_channels", f"{right} of {sources[0].name!r}, or rearranged = true,"
+    if layer.in_channels not in channels:
+        right = " or ".join(map(str, sorted(channels)))
+        return "in_channels", f"{right}, the channels of {_names(sources)}, or rearranged = true,"
+    for source in sources:
+        if any(
+            n % part for n, part in zip(pair(source.map_size), pair(layer.in_size), strict=True)
+        ):
+            return "in_size", f"{source.map_size}, the map of {source.name!r}, or a part of it,"
+    return None
+
+
+def _names(sources: Sequence[Layer]) -> str:
+    return " and ".join(repr(x.name) for x in sources[:3])
+
+
+def _channels(sources: Sequence[Layer]) -> set[int]:
+    """Channels of the concatenation of maps, and of their sum if they have equally many."""
+    channels = [x.out_channels for x in sources]
+    return {sum(channels), *(channels if len(set(channels)) == 1 else ())}
+
+
+def free_poolings(layer: Layer, sources: Sequence[Layer]) -> Iterator[tuple[Layer, int]]:
+    """The poolings before a layer that nobody is charged for.
+
+    Args:
+        layer: The reader.
+        sources: The layers it reads.
+
+    Yields:
+        A source whose map is read pooled, and the pixels that are read of it; none where the
+        additions in `input_adds` are enough for all of them.
+    """
+    if layer.rearranged or not sources or _joined(layer, sources):
+        return
+    pooled = [(x, *_read_map(layer, x, sources)) for x in sources]
+    needed = sum(x.out_channels * pixels * (taps - 1) for x, pixels, taps in pooled)
+    if layer.input_adds < needed:
+        yield from ((x, pixels) for x, pixels, taps in pooled if taps > 1)
+
+
+def _read_map(layer: Layer, source: Layer, sources: Sequence[Layer]) -> tuple[int, int]:
+    """Pixels that a layer reads of a source's map, and how many of the map each is made of."""
+    size = layer.in_size
+    if layer.kind == "linear":
+        fitting = (c for c in _channels(sources) if _flattened(layer.in_channels, c, sources))
+        pixels = layer.in_channels // min(fitting)
+        size = source.map_size if pixels == source.map_pixels else math.isqrt(pixels)
+    taps = (n // part for n, part in zip(pair(source.map_size), pair(size), strict=True))
+    return area(size), math.prod(taps)
+
+
+def _map_text(sources: Sequence[Layer]) -> str:
+    if isinstance(sources[0].map_size, int):
+        return "a square of the map"
+    return f"the {sources[0].map_pixels} pixels of the map"
+
+
+def _joined(layer: Layer, sources: Sequence[Layer]) -> bool:
+    """True for all values of all sources, side by side."""
+    return layer.in_channels == sum(x.out_channels * x.map_pixels for x in sources)
+
+
+def _flattened(features: int, channels: int, sources: Sequence[Layer]) -> bool:
+    """True for channels times each source's map, or a square that pooling can make of it."""
+    pixels, rest = divmod(features, channels)
+    if rest or not pixels:
+        return False
+    side = math.isqrt(pixels)
+    square = side**2 == pixels
+    return all(
+        pixels == x.map_pixels or (square and side <= min(pair(x.map_size))) for x in sources
+    )

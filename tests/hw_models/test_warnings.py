@@ -1,0 +1,63 @@
+"""When each warning of a report appears, and when it does not."""
+
+import pytest
+
+from hw_models import Layer, Workload, load_profile
+
+CHIP = load_profile("corrected")
+
+
+def conv(name, c_in, c_out, size, *sources, **more):
+    sizes = {"kernel": 3, "in_size": size, "out_size": size}
+    return Layer(name, "conv", c_in, c_out, sources=sources, **sizes | more)
+
+
+def warnings(*layers, chip=CHIP):
+    return list(chip.estimate(Workload(layers, 2)).warnings)
+
+
+A = conv("a", 3, 8, 8)
+FREE = "a pooling that no layer names costs nothing"
+
+
+def test_a_pooling_that_nobody_is_charged_for():
+    """8 channels of 64 pixels become 16: 8 * 16 * 3 additions."""
+    for adds, expected in ((0, 1), (383, 1), (384, 0)):
+        shown = warnings(A, conv("b", 8, 8, 4, "a", input_adds=adds))
+        assert shown == [f"b reads 16 of the 64 pixels of a: {FREE}"] * expected
+    assert warnings(A, conv("b", 8, 8, 8, "a")) == []
+    assert warnings(conv("a", 3, 8, 8, pool=2), conv("b", 8, 8, 4, "a")) == []
+
+
+def test_a_pooling_before_a_linear_layer():
+    shown = warnings(A, Layer("f", "linear", 8 * 4, 10))
+    assert shown == [f"f reads 4 of the 64 pixels of a: {FREE}"]
+    assert warnings(A, Layer("f", "linear", 8 * 4, 10, input_adds=8 * 4 * 15)) == []
+    assert warnings(A, Layer("f", "linear", 8 * 64, 10)) == []
+    incomplete = 8 * 9 * 3  # windows of 2 leave a row and a column of 7x7
+    assert warnings(conv("a", 3, 8, 7), Layer("f", "linear", 72, 10, input_adds=incomplete)) == []
+
+
+@pytest.mark.parametrize("adds", [2 * 8 * 16 * 3 + 8 * 16, 8 * 64 + 8 * 16 * 3])
+def test_pooled_branches_that_meet(adds):
+    """Pooled and then added, or added and then pooled: charged either way."""
+    b, c = conv("b", 3, 8, 8), conv("c", 8, 4, 4, "a", "b", input_adds=adds)
+    assert warnings(A, b, c) == []
+    assert len(warnings(A, b, conv("c", 8, 4, 4, "a", "b", input_adds=8 * 16))) == 2
+
+
+def test_a_map_that_shrinks_without_a_window():
+    cropped = conv("a", 3, 8, 8, pooled_size=4)
+    text = "a gives 16 of its 64 pixels without a pooling window: this costs nothing"
+    assert warnings(cropped, conv("b", 8, 8, 4, "a")) == [text]
+    assert warnings(cropped, conv("b", 8, 8, 4, "a", input_adds=384)) == []  # charged there
+    assert warnings(conv("a", 3, 8, 8, pool=3, pooled_size=4), conv("b", 8, 8, 4, "a")) == []
+
+
+def test_a_rearranged_reader_knows_what_it_reads():
+    assert warnings(A, conv("b", 4, 8, 4, "a", rearranged=True)) == []
+
+
+def test_no_word_of_poolings_where_the_profile_gives_them_for_nothing():
+    chip = CHIP.with_values({"pooled_sizes": True})
+    assert warnings(A, conv("b", 8, 8, 4, "a"), chip=chip) == []
