@@ -45,7 +45,6 @@ def from_nir(
     spike_rate: float | Mapping[str, float | Sequence[float]] = 1.0,
     weight_bits: int = 8,
     input_bits: int = 1,
-    input_shape: tuple[int, ...] | None = None,
 ) -> Workload:
     """The workload of a NIR graph.
 
@@ -55,7 +54,6 @@ def from_nir(
         spike_rate: Share of non-zero inputs, 0..1: of all layers, or by the name of a layer.
         weight_bits: Bits of all weights.
         input_bits: Bits of the values that the graph reads; 1 for spikes.
-        input_shape: Shape of these values, for an Input that does not say it.
 
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
@@ -65,7 +63,7 @@ def from_nir(
 
     if isinstance(graph, str | Path):
         graph = read_graph(Path(graph), LARGEST_B)
-    workload = Workload(layers(graph, weight_bits, input_bits, input_shape), time_steps)
+    workload = Workload(layers(graph, weight_bits, input_bits), time_steps)
     if isinstance(spike_rate, Mapping):
         return workload.with_spike_rates(spike_rate)
     return workload.at_rate(spike_rate)

@@ -27,19 +27,13 @@ Edges = list[tuple[str, str]]
 Adds = frozenset[tuple[str, int]]  # additions per sample, by the node that makes them
 
 
-def layers(
-    graph: Any,
-    weight_bits: int,
-    input_bits: int,
-    input_shape: tuple[int, ...] | None = None,
-) -> tuple[Layer, ...]:
+def layers(graph: Any, weight_bits: int, input_bits: int) -> tuple[Layer, ...]:
     """The layers of a NIR graph.
 
     Args:
         graph: A NIRGraph.
         weight_bits: Bits of all weights.
         input_bits: Bits of the values that the graph reads; 1 for spikes.
-        input_shape: Shape of these values, for an Input that does not say it.
 
     Returns:
         The layers, each after those it reads.
@@ -51,7 +45,7 @@ def layers(
     reads: dict[str, list[str]] = {name: [] for name in nodes}
     for a, b in dict.fromkeys(edges):
         reads[b].append(a)
-    builder = _LayerBuilder(weight_bits, input_bits, input_shape)
+    builder = _LayerBuilder(weight_bits, input_bits)
     for name in _ordered(reads):
         builder.add(name, nodes[name], reads[name])
     read = {a for a, _ in edges}
@@ -143,7 +137,6 @@ class _LayerBuilder:
 
     weight_bits: int
     input_bits: int
-    input_shape: tuple[int, ...] | None = None
     layers: dict[str, Layer] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)  # of the layers, in their order
     neurons: dict[str, int] = field(default_factory=dict)  # by layer; "" for those before all
@@ -217,8 +210,7 @@ class _LayerBuilder:
         return tuple(replace(x, neurons=counts[name]) for name, x in layers.items())
 
     def _input(self, name: str, node: Any) -> _Signal:
-        shape = (node.output_type or {}).get("output")
-        sides = _integers(name, "shape", self.input_shape if shape is None else shape, least=1)
+        sides = _integers(name, "shape", (node.output_type or {}).get("output"), least=1)
         if type(self.input_bits) is not int or not 1 <= self.input_bits <= 32:
             raise WorkloadError(f"input_bits = {self.input_bits!r:.60}: 1..32 are possible")
         return _Signal(frozenset([""]), sides, 2**self.input_bits - 1)

@@ -53,10 +53,8 @@ def test_a_map_costs_what_a_square_of_as_many_windows_costs(profile, changes):
     chip = load_profile(profile).with_values(changes)
     wide = {"kernel": (1, 9), "in_size": (4, 16), "out_size": (4, 16), "pool": (1, 4)}
     square = {"kernel": 3, "in_size": 8, "out_size": 8, "pool": 2}
-    nets = [
-        work(conv(**sizes), conv("b", 8, 4, in_size=side, out_size=side), Layer("f", "linear", 64, 5))
-        for sizes, side in ((wide, (4, 4)), (square, 4))
-    ]  # fmt: skip
+    rest = conv("b", 8, 4, in_size=4, out_size=4), Layer("f", "linear", 64, 5)
+    nets = [work(conv(**sizes), *rest) for sizes in (wide, square)]
     one, other = (chip.estimate(x).metrics() for x in nets)
     assert one == other
     batch = chip.estimate_batch(LayerTable.stack(nets)).metrics()
@@ -155,7 +153,7 @@ def test_a_rearranged_reader_is_not_compared_with_its_sources():
     for c_in, size in ((4, 8), (8, 5), (11, 8), (2, 16)):
         reader = conv("b", c_in, 2, in_size=size, out_size=size, sources=("a",))
         assert not fits(reader, [a])
-        with pytest.raises(WorkloadError, match="in_channels|in_size"):
+        with pytest.raises(WorkloadError, match=r"in_channels|in_size"):
             work(a, reader)
         network = work(a, replace(reader, rearranged=True))
         assert network.unnamed_poolings == []
