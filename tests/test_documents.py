@@ -1,4 +1,4 @@
-"""README.md and docs/: the commands, options, files and keys they name are there."""
+"""README.md and docs/: the commands, options, files, links and keys they name are there."""
 
 import re
 import tomllib
@@ -11,8 +11,10 @@ from nas_service.cli.main import main
 from nas_service.study.loading import load_spec
 
 ROOT = Path(__file__).parents[1]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda p: p.name)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])\b")
 
 
@@ -51,11 +53,28 @@ def test_benchmarks_have_the_options_that_are_named(path):
             assert [o for o in OPTION.findall(words) if f'"{o}"' not in source] == [], words
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, CONTRIBUTING], ids=lambda path: path.name)
 def test_named_files_exist(path):
     kinds = "benchmarks|docs|hw_models|nas_service|studies|tests"
     named = re.findall(rf"(?<![\w./])((?:{kinds})/[\w./-]+\w)", path.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, CONTRIBUTING], ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    text = FENCE.sub("", path.read_text())
+    assert [link for link in LINK.findall(text) if not (path.parent / link).exists()] == []
+
+
+def cells(row):
+    return row.strip("|").replace("\\|", "").count("|")
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, CONTRIBUTING], ids=lambda path: path.name)
+def test_rows_of_a_table_have_equally_many_cells(path):
+    text = FENCE.sub("", path.read_text())
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({cells(row) for row in table.splitlines()}) == 1, table
 
 
 def test_every_command_is_in_the_readme():
