@@ -22,6 +22,9 @@ def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Se
         store: Opens the store; called after study file and data are checked.
         data: Folder of the data sets.
 
+    Returns:
+        The study's search, and the evaluator of its candidates.
+
     Raises:
         SpecError: The specification does not fit its data, chip or sampler.
         StudyError: The store has another study of that name, or one on other data.

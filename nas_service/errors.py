@@ -77,6 +77,9 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
         name: The requested name.
         what: What the entries are, for the message.
 
+    Returns:
+        The entry of that name.
+
     Raises:
         SpecError: No entry has this name. The message lists the known ones.
     """

@@ -177,6 +177,9 @@ def hardware_metric(name: str, metric: HardwareMetric) -> Metric:
     Args:
         name: Name of the metric in the report.
         metric: Its unit and the other facts that the cost model knows of it.
+
+    Returns:
+        The metric, which reads its value from an evaluation.
     """
 
     def value(e: Evaluation) -> float:
@@ -238,6 +241,9 @@ def at_confidence(name: str, confidence: float) -> str:
     Args:
         name: Name of the metric.
         confidence: Probability that the bound holds, between 0 and 1.
+
+    Returns:
+        The name.
     """
     return f"{name}{CONFIDENCE}{confidence:g}"
 

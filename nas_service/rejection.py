@@ -30,6 +30,9 @@ class Rejection:
         Args:
             need_GiB: What the training needs, estimated.
             limit_GiB: What it may take.
+
+        Returns:
+            The rejection, which names both numbers.
         """
         return cls((MEMORY,), f"training needs about {need_GiB:.3g} GiB of {limit_GiB:g}")
 

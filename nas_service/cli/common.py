@@ -31,6 +31,9 @@ def renamed(old: str, new: str) -> Decorator:
     Args:
         old: The option's former name, with its dashes.
         new: Its name today.
+
+    Returns:
+        A decorator of commands.
     """
 
     def refuse(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -120,6 +123,9 @@ def open_store(storage: str | None, **access: bool) -> "Store":
     Args:
         storage: Value of `--storage`, or None.
         access: `create`, `write` and `any_disk` of `Store`.
+
+    Returns:
+        The store, which is open.
     """
     from nas_service.store.database import storage_url
     from nas_service.store.store import Store
@@ -139,6 +145,9 @@ def read_study(
         name: Replaces the study's name, unless None.
         seed: Replaces its seed, unless None.
         trainings: Replaces its number of trainings, unless None.
+
+    Returns:
+        The study, validated.
 
     Raises:
         SpecError: The file cannot be read or is wrong, or the name is not valid.
@@ -165,6 +174,9 @@ def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Resu
         name: Of the study.
         any_disk: Allow an SQLite file on a network disk.
 
+    Returns:
+        The result as the store has it now.
+
     Raises:
         StoreError: The store cannot be opened.
         StudyError: It has no such study.
@@ -181,6 +193,9 @@ def candidate_of(result: "Result", trial: int) -> "Candidate":
     Args:
         result: Of the study.
         trial: The trial's number.
+
+    Returns:
+        The candidate, with all that was measured of it.
 
     Raises:
         StudyError: No finished trial has this number.

@@ -107,6 +107,9 @@ def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WS
         port: Port of this machine at which the application is reached.
         token: Password of all pages, or None.
 
+    Returns:
+        The application, with its checks of host, method and token.
+
     Raises:
         DashboardError: The installed optuna-dashboard does not show studies as it should.
     """

@@ -83,6 +83,9 @@ def front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -
     Args:
         trials: Of the study; those that `results` leaves out cannot be on the front.
         directions: Of the study's objectives.
+
+    Returns:
+        The trials of the front; none where a study has no results.
     """
     trials = results(trials)
     if not trials:

@@ -104,6 +104,9 @@ def shortened(spec: StudySpec, epochs: int | None) -> StudySpec:
         spec: The study.
         epochs: Epochs to train; None for those of the study.
 
+    Returns:
+        The study to train a plan's networks by.
+
     Raises:
         SpecError: The recipe has no such epoch.
     """
@@ -124,6 +127,9 @@ def plan(evaluator: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> P
         samples: Samples for each operation.
         seed: Seed of the draws.
         draws: Architectures that are screened for samples, at most.
+
+    Returns:
+        The pairs of sample and variant, and what could not be drawn.
 
     Raises:
         SpecError: No architecture that was drawn keeps the budgets.
@@ -186,6 +192,9 @@ def without(
         dropped: Name of the operation to replace, in both directions.
         space: The sample's space, whose states the replacements are drawn from.
         rng: Source of the draws.
+
+    Returns:
+        The variant, of the same sizes.
     """
     others = [s for s in space.states if s.removeprefix(BACK) != dropped]
     cells = [
@@ -277,6 +286,9 @@ def ablation(
         samples: Samples that were to be drawn for each operation.
         seed: Seed of the draws.
         measured: Evaluations of all networks of the plan.
+
+    Returns:
+        The plan, and each operation's effect on accuracy and costs.
     """
     by_digest = {e.architecture.digest: e for e in measured}
     return Ablation(

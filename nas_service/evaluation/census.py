@@ -54,6 +54,9 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
         spec: The study.
         limit: The most candidates that are costed.
         seed: Seed of the sample.
+
+    Returns:
+        Numbers and shares, 0..1, of the candidates within each budget and within all.
     """
     budgets = Budgets.of(spec)
     space = budgets.workloads.space

@@ -58,6 +58,9 @@ class Evaluator:
             source: The study's data set, where it is open already.
             space: The study's space, where it is built already.
 
+        Returns:
+            The evaluator of the study's candidates.
+
         Raises:
             DataError: The data are missing or damaged.
             SpecError: This machine has no such device as NAS_DEVICE names.
@@ -205,6 +208,9 @@ class Evaluator:
         Args:
             architecture: The candidate.
             weights: File of its trained weights.
+
+        Returns:
+            The share, 0..1.
         """
         network = self.network(architecture)
         load_weights(network, weights)

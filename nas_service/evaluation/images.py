@@ -28,6 +28,9 @@ class StudyImages:
             folder: Where the data sets are.
             source: The study's data set, where it is open already.
 
+        Returns:
+            The images; test images are read when they are asked for.
+
         Raises:
             DataError: The data are missing or damaged.
         """

@@ -24,6 +24,9 @@ def build_network(
         task: What the network is for.
         architecture: The candidate.
         device: Where the network is put.
+
+    Returns:
+        The network, with random weights.
     """
     n, q = spec.network, spec.quantization
     network = Network(

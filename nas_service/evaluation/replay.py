@@ -14,6 +14,9 @@ def replay(evaluator: Evaluator, recorded: Evaluation) -> Evaluation:
         evaluator: The evaluator of the recorded candidate's study.
         recorded: The candidate as it was measured.
 
+    Returns:
+        The new evaluation, to compare with the recorded one.
+
     Raises:
         StudyError: Nothing was trained, or the training began with weights of other candidates.
     """

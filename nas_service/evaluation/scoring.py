@@ -26,6 +26,9 @@ def accuracy_of(network: Network, images: Images, device: torch.device, int8: bo
         device: Where the network is.
         int8: True to score the network as it is deployed, with 8-bit products.
 
+    Returns:
+        The share, 0..1.
+
     Raises:
         Diverged: A class score is not finite.
     """

@@ -107,6 +107,9 @@ def with_repair(screened: Evaluation, rejection: Rejection, budgets: Budgets) ->
         screened: The candidate.
         rejection: The checks that it fails.
         budgets: Budgets whose space the repair is searched in.
+
+    Returns:
+        The evaluation of a candidate that is not trained.
     """
     try:
         repaired = repair(budgets, screened.architecture)

@@ -36,6 +36,9 @@ def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
         spec: The study.
         chip: Settings of the candidate's chip and their values.
 
+    Returns:
+        The chip's profile.
+
     Raises:
         SpecError: The profile is unknown, or a setting is out of its range.
     """
@@ -90,6 +93,9 @@ class Budgets:
 
         Args:
             batch: N candidates of the space.
+
+        Returns:
+            Metrics and memory of training [N], and which candidates have a path [N].
         """
         table = self.workloads.table(batch).at_rate(self.spec.hardware.assumed_rate)
         memory = training_memories_B(self.workloads, batch, table, self.spec.training.batch_size)

@@ -95,6 +95,9 @@ def checkpoint_of(
         data_digest: Digest of the training and validation images.
         candidate: The candidate; its architecture and seed identify the training.
         weights: File of its weights.
+
+    Returns:
+        The file, and the identity of the training that it must have.
     """
     digest = candidate.architecture.digest
     identity = training_identity(spec, data_digest, digest, candidate.seed)

@@ -74,6 +74,9 @@ class Task:
         Args:
             own: Environment of the Dask worker.
 
+        Returns:
+            All variables of the child.
+
         Raises:
             StoreError: Neither the task nor the Dask worker's environment names a store.
         """
@@ -225,6 +228,9 @@ def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) ->
             environment.
         any_disk: Allow an SQLite file on a network disk.
 
+    Returns:
+        The task, which workers can share.
+
     Raises:
         SpecError: A path is not absolute, or the study's name is not valid.
     """
@@ -236,6 +242,9 @@ def connected(scheduler: str) -> Client:
 
     Args:
         scheduler: Its address, or the JSON file that it wrote.
+
+    Returns:
+        The client, connected.
 
     Raises:
         NasError: It is neither, or the scheduler does not answer.
@@ -263,6 +272,9 @@ def local(workers: int, environment: dict[str, str]) -> LocalCluster:
     Args:
         workers: Number of Dask workers.
         environment: Further variables of their environment.
+
+    Returns:
+        The cluster, running.
 
     Raises:
         NasError: The package cryptography is missing.

@@ -69,6 +69,9 @@ def manifest(job: Job, cluster: Cluster) -> str:
     Args:
         job: The study and its workers.
         cluster: Settings of Kubernetes.
+
+    Returns:
+        The text of the manifest.
     """
     return json.dumps(_job(job, cluster), indent=2) + "\n"
 

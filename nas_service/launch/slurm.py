@@ -59,6 +59,9 @@ def script(job: Job, cluster: Cluster) -> str:
         job: The study and its workers.
         cluster: Settings of SLURM.
 
+    Returns:
+        The text of the script.
+
     Raises:
         SpecError: A partition, account or directive is not a plain word.
     """

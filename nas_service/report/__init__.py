@@ -136,6 +136,9 @@ def render_hardware(report: HardwareReport, title: str) -> str:
     Args:
         report: The hardware report.
         title: Of the page.
+
+    Returns:
+        The text of one page, which loads nothing else.
     """
     page = _pages().get_template("hardware.html")
     return page.render(report=report, title=title, charts=charts(report))

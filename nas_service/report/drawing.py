@@ -61,6 +61,9 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         low: The smaller value.
         high: The larger value.
         most: The most steps.
+
+    Returns:
+        The numbers, ascending.
     """
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
@@ -77,6 +80,9 @@ def axis(values: Sequence[float], start: float, end: float) -> Axis:
         values: The values to show; without any the scale is that of 0..1.
         start: Pixel at the low end.
         end: Pixel at the high end.
+
+    Returns:
+        The scale, which turns values into pixels.
     """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
@@ -102,6 +108,9 @@ def plot(
         y_bounds: Budgets of y.
         x_bounds: Budgets of x. Marks beyond twice the largest are only counted.
         joined: Draw a staircase through the marks of kind `step` instead of the front.
+
+    Returns:
+        An SVG element, or a line of text where there are no marks.
     """
     if not any(mark.y is not None for mark in marks):
         return Markup("<p class='none'>Nothing to draw yet.</p>")
@@ -133,6 +142,9 @@ def svg(width: float, height: float, parts: Sequence[Markup]) -> Markup:
         width: In pixels.
         height: In pixels.
         parts: The elements inside, each of them safe markup.
+
+    Returns:
+        The element.
     """
     head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
     return head + Markup("").join(parts) + Markup("</svg>")
@@ -203,6 +215,9 @@ def bars(
         unit: Unit of the values.
         outlines: A second total for each bar, drawn as a dashed frame.
         label: Width of the column with the names.
+
+    Returns:
+        An SVG element with a legend.
     """
     totals = [math.fsum(parts.values()) for _, parts in rows]
     largest = max([*totals, *outlines])
@@ -234,6 +249,9 @@ def name_of_row(x: float, y: float, name: str, most: int = 22) -> Markup:
         y: Base line of the text, in pixels.
         name: The name, which is escaped.
         most: The most characters.
+
+    Returns:
+        An SVG element.
     """
     cut = name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
     tag = Markup('<text x="{}" y="{}" class="tick end">{}<title>{}</title></text>')

@@ -48,6 +48,9 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
     Args:
         spec: The study.
 
+    Returns:
+        The sampler, seeded by the study.
+
     Raises:
         SpecError: An unknown name, or a setting that needs a capability the sampler lacks.
     """

@@ -30,6 +30,9 @@ def snasnet_cell(states: Sequence[str], rng: np.random.Generator) -> Cell:
     Args:
         states: What an edge can be, as `CellSpace.states`.
         rng: Source of the random draws.
+
+    Returns:
+        The cell.
     """
     while True:
         cell = Cell(tuple(states[i] for i in rng.integers(len(states), size=len(EDGES))))

@@ -109,6 +109,9 @@ def create(store: Store, checked: CheckedStudy, data_digest: str) -> Search:
         checked: What `check` returned.
         data_digest: `Evaluator.data_digest` of the data that the study begins with.
 
+    Returns:
+        The open study.
+
     Raises:
         StudyError: Another study of that name is in the store.
     """

@@ -42,13 +42,17 @@ class InitialTrials:
 
 
 def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> InitialTrials:
-    """Resolves the candidates that `search.initial` names; of published cells and fronts those
-    that fit are taken.
+    """Resolves the candidates that `search.initial` names.
+
+    Of published cells and fronts those that fit are taken.
 
     Args:
         spec: The study.
         space: The study's space.
         store: Where the fronts of other studies are read; without one they are left out.
+
+    Returns:
+        Parameters of the trials in their order, and notes on what was left out.
 
     Raises:
         SpecError: An entry does not fit the space.

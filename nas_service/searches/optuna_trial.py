@@ -29,6 +29,9 @@ class Measured:
         Args:
             spec: The study.
             evaluation: What is known of the candidate.
+
+        Returns:
+            Metrics, values of the objectives, and violations of the constraints.
         """
         values = values_with_fallbacks(evaluation)
         return cls(measure(evaluation), values, spec.violations(values))
@@ -114,6 +117,9 @@ def line(
         evaluation: The trial's candidate.
         outcome: Of the trial; that of the evaluation, "cached" or "continued".
         measured: The numbers of the evaluation.
+
+    Returns:
+        The line, without its end.
     """
     known = measured.known
     shown = [f"{o.metric} {known[o.metric]:.4g}" for o in spec.objectives if o.metric in known]

@@ -195,6 +195,9 @@ class Result:
         Args:
             top: How many of the best to consider, front after front; without it the front, or in
                 a study with successive halving, which promotes candidates itself, none.
+
+        Returns:
+            These candidates, the best first.
         """
         last = self.spec.training.last
         if top is None and self.spec.search.reduction_factor is not None:
@@ -328,6 +331,9 @@ def count(outcomes: dict[int, str]) -> dict[str, int]:
 
     Args:
         outcomes: `Store.outcomes`, by trial.
+
+    Returns:
+        Outcome -> number of trials; `complete` is the sum.
     """
     n = Counter(outcomes.values())
     trained = sum(n[outcome] for outcome in PAID)

@@ -132,6 +132,9 @@ def choose_finalists(
         top: The `top` best candidates, front after front, instead of the feasible front.
         trials: Exactly the candidates of these trials.
 
+    Returns:
+        The candidates, in the order of the front or of `trials`.
+
     Raises:
         StudyError: The study has no feasible candidate, or a trial has measured nothing.
     """
@@ -176,6 +179,9 @@ def count_missing(search: Search, candidates: Sequence[Candidate], seeds: int) -
         search: The study.
         candidates: The finalists.
         seeds: Number of repeats of each.
+
+    Returns:
+        The number of trainings that are left.
     """
     stored = search.store.repeats(search.id).all()
     return sum((c.digest, n) not in stored for c in candidates for n in range(seeds))
@@ -338,6 +344,9 @@ def comparisons(
     Args:
         samples: Trial and accuracies of each finalist, the best mean first.
         resolution: The smallest difference between two accuracies that can be measured.
+
+    Returns:
+        Each pair's difference of means (0..1), its interval and p-value.
     """
     pairs = list(itertools.combinations(samples, 2))
     differences = [difference(a, b, resolution) for (_, a), (_, b) in pairs]

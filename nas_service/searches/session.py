@@ -47,6 +47,9 @@ def open_search(store: Store, name: str) -> Search:
         store: The store.
         name: Of the study.
 
+    Returns:
+        The open study.
+
     Raises:
         StoreError: The store cannot be used.
         StudyError: There is no such study, or another program or release made it.

@@ -23,6 +23,9 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
             text whose digits are the study's operations.
         spec: The study.
 
+    Returns:
+        The architecture and the seed.
+
     Raises:
         SpecError: The file is no architecture.
         FileError: The file is no JSON.
@@ -46,6 +49,9 @@ def single_candidate(spec: StudySpec, architecture: Architecture, where: str) ->
         spec: The study.
         architecture: The candidate.
         where: Begins the messages of errors, such as the name of the file.
+
+    Returns:
+        The study, to evaluate this candidate alone.
 
     Raises:
         SpecError: A size is one that no study may have or that does not fit the images, or a

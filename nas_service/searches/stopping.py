@@ -43,6 +43,9 @@ def exhausted(digests: set[str], known: Container[str]) -> Ended | None:
     Args:
         digests: What `all_digests` returned.
         known: Digests of the candidates in the archive.
+
+    Returns:
+        The end and the number of candidates, or None.
     """
     if not digests or not all(digest in known for digest in digests):
         return None
@@ -57,6 +60,9 @@ def stalled(spec: StudySpec, archive: Iterable[Archived]) -> Ended | None:
     Args:
         spec: The study, with the patience and the least relative gain of `search.early_stop`.
         archive: The study's candidates, with successive halving as measured at the first rung.
+
+    Returns:
+        The end and its figures, or None.
     """
     stall = spec.search.early_stop
     paid = sorted((row for row in archive if row.outcome in PAID), key=lambda row: row.trial)

@@ -42,6 +42,9 @@ class SuccessiveHalving:
             held: Digests of candidates that a trial trains now, and of those that failed or
                 diverged: these keep their ranks but are not promoted.
             over: True where no other trial is running or to be proposed.
+
+        Returns:
+            The candidate and the epoch to train it to, or None.
         """
         promotion = next(self._promotable(measured, held, self.reduction_factor), None)
         if promotion is None and over:

@@ -57,6 +57,9 @@ def simulated(network: Network, chip: Chip, generator: np.random.Generator) -> I
         network: A network with quantized weights; unchanged after the context.
         chip: The chip, with its imperfections.
         generator: Source of the draws of its cells' conductances.
+
+    Yields:
+        Nothing; the network computes on the chip within the block.
     """
     replaced: list[nn.Module] = []
     try:
@@ -163,6 +166,9 @@ class Arrays:
         Args:
             conductances: Of the cells [O, C, P, S, D], in steps.
             cells: The cells.
+
+        Returns:
+            G arrays of R rows each, unused ones with no conductance.
         """
         rows = (
             torch.from_numpy(conductances).float().permute(1, 2, 0, 3, 4).flatten(2)
@@ -215,6 +221,9 @@ def converted(sums: Tensor, bits: int) -> Tensor:
     Args:
         sums: In levels of a cell; changed in place.
         bits: Resolution of the converter.
+
+    Returns:
+        The same tensor.
     """
     return sums.round_().clamp_(0, 2**bits - 1)
 

@@ -126,6 +126,9 @@ def fold(
             sums over this window.
         spikes: False where the inputs are no spikes.
 
+    Returns:
+        The matrix in integers, with its scale and bias.
+
     Raises:
         SpecError: The matrix or its batch norm cannot be deployed.
     """
@@ -227,6 +230,9 @@ def quantize_after(network: Network, roundings: Mapping[str, Rounding]) -> Netwo
         network: Left unchanged.
         roundings: By the name of a block; the other blocks keep theirs.
 
+    Returns:
+        The copy.
+
     Raises:
         SpecError: A block is unknown, or a rounding needs training.
     """
@@ -257,6 +263,9 @@ def load_deployed(network: Network, path: Path) -> Network:
     Args:
         network: An untrained network of the same architecture; left unchanged.
         path: A file that `save_deployed` wrote.
+
+    Returns:
+        A copy of the network with the file's tensors.
 
     Raises:
         DataError: A tensor is missing, unknown, of another shape or type, not finite, or needs

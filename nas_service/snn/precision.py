@@ -17,6 +17,9 @@ def native_bf16(kind: str = "cpu") -> bool:
 
     Args:
         kind: `cpu` or `cuda`.
+
+    Returns:
+        Whether bf16 is worth using.
     """
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -39,6 +42,9 @@ def autocast(bf16: bool, kind: str = "cpu") -> torch.autocast:
         bf16: Whether bf16 is asked for. A device without bf16 instructions computes in fp32, which
             is reported in the log once.
         kind: `cpu` or `cuda`.
+
+    Returns:
+        The context; it does nothing without bf16.
     """
     if bf16 and not native_bf16(kind):
         _warn_of_fp32(kind)

@@ -69,6 +69,9 @@ class Recipe:
             optimizer: Its learning rate is set.
             steps: Steps of the complete schedule.
             done: Steps that were done before.
+
+        Returns:
+            The schedule, to be stepped after every batch.
         """
         if done:  # a schedule that starts later reads what its first step sets in the optimizer
             self.schedule_of(optimizer, steps, 0)
@@ -253,6 +256,9 @@ def accuracy(network: nn.Module, images: Examples, device: torch.device = CPU) -
         images: The images.
         device: Where the network is.
 
+    Returns:
+        The share, 0..1.
+
     Raises:
         Diverged: A class score is not finite.
     """
@@ -275,6 +281,9 @@ def firing_rate(network: nn.Module, images: Tensor) -> float:
     Args:
         network: Put into evaluation mode.
         images: Scaled images [N, ...].
+
+    Returns:
+        The share, 0..1.
     """
     fired, possible = 0.0, 0
 

@@ -19,6 +19,9 @@ def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
         a: The architecture; only its live edges are counted.
         layers: By name, with shapes, without sources.
         maps: Values of each cell's node.
+
+    Returns:
+        The workload, in the order in which it is computed.
     """
     source: tuple[str, ...] = ("stem",)
     graph = [replace(layers["stem"], sources=())]

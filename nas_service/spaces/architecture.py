@@ -139,6 +139,9 @@ class Architecture:
             data: Parsed JSON. A cell may also be text in SNASNet's form.
             names: Operations by their digit in such text.
 
+        Returns:
+            The architecture, validated.
+
         Raises:
             SpecError: A key is missing, unknown or has a wrong value; the message names it.
         """

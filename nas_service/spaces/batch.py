@@ -30,6 +30,9 @@ class CandidateBatch:
         Args:
             space: The space that the batch is of.
             n: Its position in the batch, from 0.
+
+        Returns:
+            The architecture.
         """
         cells = tuple(space.cell(int(c)) for c in self.cells[n])
         sizes = {name: values[n].item() for name, values in self.sizes.items()}
@@ -42,6 +45,9 @@ def batch_of_numbers(space: CellSpace, numbers: Index) -> CandidateBatch:
     Args:
         space: The space.
         numbers: Numbers from 0 to `space.size` - 1 [N].
+
+    Returns:
+        N candidates, in the given order.
     """
     rest, chips = np.divmod(numbers, space.chip_count)
     sizes: dict[str, NDArray[Any]] = {}
@@ -62,6 +68,9 @@ def batch_of_codes(space: CellSpace, codes: Index) -> CandidateBatch:
         space: The space.
         codes: Positions of the values among the choices of the space, as `CellSpace.codes` gives
             them for one candidate [N, P].
+
+    Returns:
+        N candidates, in the given order.
     """
     edges = len(EDGES) * space.drawn_cells
     base = len(space.states) ** np.arange(len(EDGES))[::-1]
@@ -82,6 +91,9 @@ def sample_batch(space: CellSpace, count: int, seed: int) -> CandidateBatch:
         space: The space.
         count: Number N of candidates.
         seed: Seed of the draws.
+
+    Returns:
+        N candidates.
     """
     rng = np.random.default_rng(seed)
     sizes = {name: rng.choice(np.array(values), count) for name, values in space.sizes.items()}

@@ -136,6 +136,9 @@ class Cell:
         Args:
             linear: Apply linear operations to each term of a sum by itself.
             tokens: Texts of the edges, where the names of the operations are not enough.
+
+        Returns:
+            The terms; none where no signal reaches the output.
         """
         tokens = tokens or self.operations
         sums: list[tuple[Term, ...]] = [(_INPUT,), (), (), ()]
@@ -153,6 +156,9 @@ class Cell:
         Args:
             linear: Treat operations as linear that are.
             tokens: Texts of the edges, where the names of the operations are not enough.
+
+        Returns:
+            The text.
         """
         live, tokens = self.live(), tokens or self.operations
         if any(edge.backward for edge in live.edges):
@@ -180,6 +186,9 @@ class Cell:
         Args:
             names: Operations by their digit; only the first ten have one.
 
+        Returns:
+            The text, one digit for each pair of nodes.
+
         Raises:
             SpecError: An operation has no digit.
         """
@@ -198,6 +207,9 @@ class Cell:
         Args:
             text: Rows of the matrix of operations, source by target, such as `0302 0030 3003 0000`.
             names: Operations in the order of their digits.
+
+        Returns:
+            The cell.
 
         Raises:
             SpecError: The text is not of this form; the message names the part that is wrong.

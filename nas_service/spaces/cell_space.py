@@ -84,6 +84,9 @@ class CellSpace:
             cells: All cells.
             sizes: Sizes by the names of their parameters.
             chip: Settings of the chip that are searched.
+
+        Returns:
+            The architecture, with the sizes that the space fixes.
         """
         values: dict[str, Any] = dict(sizes)
         if "channels" not in values:

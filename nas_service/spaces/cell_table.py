@@ -64,6 +64,9 @@ class CellTable:
             numbers: Numbers of the cells in the order in which a space is iterated [C].
             states: All states that a pair of nodes can be in.
             slots: Places for the weight matrices of a cell, S of them.
+
+        Returns:
+            The operations, matrices and reads of C cells.
         """
         edges = tuple(slot for slot in slots if slot.matrix == 0)
         names = _forward(states)

@@ -91,6 +91,9 @@ def conv(kernel: int, dilation: int = 1, threshold: float | None = None) -> Oper
         kernel: Side of the window in inputs.
         dilation: Distance in pixels between the inputs of the window.
         threshold: Of the neurons; None for that of the whole network.
+
+    Returns:
+        The operation.
     """
     return Operation((Matrix(kernel, dilation=dilation),), threshold=threshold)
 

@@ -33,6 +33,9 @@ def storage_url(flag: str | None, environment: dict[str, str] | os._Environ[str]
         flag: of the command line, if given.
         environment: variables of the process.
 
+    Returns:
+        The URL, which may hold a password.
+
     Raises:
         NasError: the flag holds a password, which every user of the machine could read.
         StoreError: the file cannot be read, or every user can read it.
@@ -63,6 +66,9 @@ def url_from_file(path: Path, variable: str) -> str:
         path: the file.
         variable: name of the variable, for errors.
 
+    Returns:
+        The URL, which may hold a password.
+
     Raises:
         StoreError: the file cannot be read, other users have any right to it, or its group can
             write it.
@@ -88,6 +94,9 @@ def database_url(text: str, *, create: bool, any_disk: bool) -> sa.URL:
         text: the URL as it was given.
         create: accept an SQLite file that does not exist.
         any_disk: accept an SQLite file on a network disk.
+
+    Returns:
+        The URL with the driver of this project.
 
     Raises:
         StoreError: the URL is malformed, of another database, or its file cannot be used.

@@ -124,6 +124,9 @@ def held(lease: Lease, worker: str) -> tuple["sa.ColumnElement[bool]", ...]:
     Args:
         lease: of a trial, at one attempt.
         worker: name of the worker.
+
+    Returns:
+        The conditions, to be joined by `and`.
     """
     return (*same_attempt(lease), leases.c.worker == worker, leases.c.state.in_(LIVE))
 
@@ -150,6 +153,9 @@ def is_free(row: sa.RowMapping, now_s: float, worker: str = "") -> bool:
         row: the lease as it is stored.
         now_s: the database's time, seconds since 1970.
         worker: name of the worker whose own leases count as free.
+
+    Returns:
+        Whether the lease may be taken.
     """
     return row["worker"] == worker or row["deadline"] < now_s or is_dead(row["worker"])
 
@@ -167,6 +173,9 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
         study_id: the study.
         worker: name of the worker that claims.
         now_s: the database's time, seconds since 1970.
+
+    Returns:
+        Rows of the leases.
     """
     candidates = leases.c.state.in_((*LIVE, "pending"))
     query = of_study(leases, study_id).where(candidates).order_by(leases.c.trial)

@@ -77,6 +77,9 @@ def read_progress(db: Connection, study_id: int, budget: int, *, timed: bool = F
         study_id: the study.
         budget: trainings that the study may spend.
         timed: read the study's clock, too.
+
+    Returns:
+        Numbers of leases by state and of trainings, and seconds.
     """
     row: dict[str, Any] = dict(db.execute(_COUNTS, {"study_id": study_id}).mappings().one())
     others = {name: row.pop(name) for name in ("trainings", "begun", "continued")}

@@ -133,6 +133,9 @@ class Studies:
             db: the transaction.
             study_id: the study.
 
+        Returns:
+            The row, with the columns of `nas_studies`.
+
         Raises:
             sqlalchemy.exc.NoResultFound: there is no such study.
         """

@@ -63,9 +63,8 @@ class TrialQueue:
     ) -> Claim:
         """The right to one trial.
 
-        Trials that have lost their worker come first, at their next attempt; then the candidate
-        that `promote` chooses; then a new proposal, while the study has reached none of its limits
-        and its budget has room for one more training.
+        Trials that have lost their worker come first, then the candidate that `promote` chooses,
+        then a new proposal, while limits and the number of trainings leave room for one.
 
         Args:
             limits: the study's.
@@ -73,6 +72,9 @@ class TrialQueue:
             promote: chooses candidates whose training is continued, in successive halving.
             ended: why the caller ends the study, whatever its limits.
             again: the reply to an earlier claim was lost: its trial is returned again.
+
+        Returns:
+            A lease, the reason why the study has ended, or that the worker has to wait.
         """
         with self.store.exclusive(self.study_id) as db:
             now_s = now(db)
@@ -92,8 +94,7 @@ class TrialQueue:
 
         Args:
             limits: the study's.
-            promote: as in `claim`.
-            ended: as in `claim`.
+            promote, ended: as in `claim`.
         """
         with self.store.transactions.begin() as db:
             progress = self._progress(db, limits)

@@ -81,6 +81,9 @@ def read_trials(
         states: of the trials to return; None for all.
         included: ids of trials to read.
         above: all trials with a larger id are read as well.
+
+    Returns:
+        The trials.
     """
     wanted = {"study_id": study_id, "above": above, "included": list(included)}
     rows = [r for r in db.execute(_TRIAL_ROWS, wanted) if states is None or r.state in states]
@@ -97,6 +100,9 @@ def frozen_trial(row: Any, parts: Parts | None = None) -> FrozenTrial:
     Args:
         row: of the table of trials.
         parts: rows of the other tables, by the table's name; None for a trial without any.
+
+    Returns:
+        The trial, as Optuna's own storage gives it.
     """
     values = defaultdict(list, parts or {})
     drawn = [(k, _distribution(t), v) for k, t, v in values[TrialParamModel.__tablename__]]

@@ -71,6 +71,9 @@ def parse_spec(text: str, where: str) -> StudySpec:
         text: The JSON document.
         where: Its origin, for the errors.
 
+    Returns:
+        The study, validated.
+
     Raises:
         SpecError: It is wrong; every fault is listed with its key.
     """
@@ -89,6 +92,9 @@ def with_until(spec: StudySpec, until: int) -> StudySpec:
     Args:
         spec: The study.
         until: The epoch.
+
+    Returns:
+        The study.
 
     Raises:
         SpecError: The schedule of the study has no such epoch.

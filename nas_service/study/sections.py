@@ -64,6 +64,9 @@ class Space(Section):
 
         Args:
             chip: Settings of the chip that are searched beside the cells: key and choices.
+
+        Returns:
+            The space.
         """
         other = ("kind", "mode", "deduplicate_by")
         values = {n: getattr(self, n) for n in type(self).model_fields if n not in other}

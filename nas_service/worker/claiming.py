@@ -41,6 +41,9 @@ class TrialClaims:
 
         Args:
             again: The reply to an earlier claim was lost.
+
+        Returns:
+            A lease, the reason why the study has ended, or that the worker has to wait.
         """
         a, self._made = self._assignment, None
         a.storage.drop_snapshot()

@@ -47,6 +47,9 @@ def pulse(path: Path, within_s: float, now: float) -> str:
         path: The file.
         within_s: The age up to which it counts as recent.
         now: Seconds since the epoch.
+
+    Returns:
+        A line that names the file, or an empty one.
     """
     try:
         age_s = now - path.stat().st_mtime
@@ -61,6 +64,9 @@ def page(url: str, token: str | None) -> str:
     Args:
         url: Its address.
         token: The dashboard's token, where it needs one.
+
+    Returns:
+        A line that names the page, or an empty one.
     """
     request = urllib.request.Request(url)  # noqa: S310  the container's own address
     if token is not None:

@@ -31,6 +31,9 @@ class ResultReporter:
             trial: The trial.
             evaluation: The result.
             again: An earlier try may have succeeded although its reply was lost.
+
+        Returns:
+            True where the result counts.
         """
         a = self._assignment
         with a.search.store.transactions.writing():

@@ -69,6 +69,9 @@ class Retry:
             act: Must be safe to repeat, because a try may have succeeded although its reply was
                 lost. Its argument is False at the first try and True at later ones.
 
+        Returns:
+            What `act` returned.
+
         Raises:
             StoreError: The database stays unreachable, or refuses for good.
             Interrupted: The worker was asked to end meanwhile.

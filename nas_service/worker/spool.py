@@ -64,6 +64,9 @@ class Spool:
             lease: Of the trial, at the attempt that was evaluated.
             worker: Name of the worker.
             evaluation: The result.
+
+        Yields:
+            Nothing; a block that ends without an error deletes the copy.
         """
         file = self.folder / f"{uuid.uuid4().hex}.json"
         head = {"study_id": study_id, "owner": worker}

@@ -200,6 +200,9 @@ class Telemetry:
             port: The port; 0 for any free one.
             host: The address to listen at.
 
+        Returns:
+            The URL, with the port that was taken.
+
         Raises:
             NasError: The package prometheus_client is missing, or the port is taken.
         """

@@ -67,6 +67,9 @@ class Observations:
         Args:
             candidates: Further candidates [m].
             values: learned metric -> their values [m].
+
+        Returns:
+            All observations [n + m].
         """
         contexts = np.concatenate([self.contexts, np.zeros(len(candidates), dtype=np.intp)])
         columns = {name: np.concatenate([self.values[name], new]) for name, new in values.items()}

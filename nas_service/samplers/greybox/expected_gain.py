@@ -52,6 +52,9 @@ class AcquisitionModel:
             begun: Candidates that are not fully trained; a gain must exceed what is expected of
                 them as well.
             learned: Models to be reused where they would be learned again; changes no result.
+
+        Returns:
+            The fitted models, which rank candidates.
         """
         part = observed.take(representative(problem, observed))
         like = _earlier(problem, observed, {} if learned is None else learned)
@@ -195,6 +198,9 @@ class Gains:
             models: learned metric -> its model.
             observed: Trained candidates.
             part: The observations that the models were fitted to.
+
+        Returns:
+            The gains, over qualities that are scaled so that reference to best is 1.
         """
         uncertain = [o for o in problem.objectives if o.name in problem.learned]
         order = (*uncertain, *(o for o in problem.objectives if o.name not in problem.learned))

@@ -202,6 +202,9 @@ class Process:
             loudness: Deviation of each one's noise, relative to a usual one [n].
             noisy: Whether the values are of trainings, which differ for equal networks.
             like: A process whose parameters are taken over instead.
+
+        Returns:
+            The process; with few observations its prior means.
         """
         process = cls.believed(observed, values, contexts, loudness, noisy)
         if like is not None:

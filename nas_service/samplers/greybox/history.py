@@ -54,6 +54,9 @@ class History:
             warm: Results of other studies.
             running: Candidates in training.
             known: All candidates that were proposed in this study.
+
+        Returns:
+            n observations, R running and K known candidates.
         """
         results = [*own, *warm]
         names = ["", *sorted({r.context for r in results} - {""})]

@@ -49,6 +49,9 @@ class Metric:
             problem: Objectives, bounds and the variance of a measurement.
             observed: Trained candidates.
             like: A model whose covariance is taken over instead of learned.
+
+        Returns:
+            The model, which predicts the metric in its own unit.
         """
         known = np.flatnonzero(np.isfinite(observed.values[name]))
         part = observed.take(known)
@@ -135,6 +138,9 @@ class Metric:
         Args:
             observed: Trained networks.
             part: The observations that this model was fitted to.
+
+        Returns:
+            Values in the metric's unit [n].
         """
         values = observed.values[self.name]
         if self.measured <= 0:

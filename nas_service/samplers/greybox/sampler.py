@@ -301,6 +301,9 @@ def default_observe(problem: Problem, cuts: set[int], trial: FrozenTrial) -> Ite
         cuts: Steps at which trials were pruned; a value that was reported at such a step is an
             observation in a context of its own.
         trial: A finished trial; other metrics are taken from its user attributes.
+
+    Yields:
+        One observation for each context.
     """
     names = [objective.name for objective in problem.objectives]
     if trial.state == TrialState.COMPLETE:

@@ -42,6 +42,9 @@ def units(observed: Mapping[str, Floats]) -> dict[str, Unit]:
 
     Args:
         observed: score -> values of the observations [n].
+
+    Returns:
+        score -> its median and deviation.
     """
     all_units = {name: Unit.of(values) for name, values in observed.items()}
     return {name: unit for name, unit in all_units.items() if unit is not None}

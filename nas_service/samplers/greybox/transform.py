@@ -38,6 +38,9 @@ class Scale:
             sign: +1 if more is better.
             logarithm: Whether log(value) is modelled.
             margin: From the best to the ceiling, over the distance of best and median.
+
+        Returns:
+            The scale.
         """
         best, median = float((sign * values).max()), float(np.median(sign * values))
         ceiling = best + margin * (best - median) if best > median else np.inf
@@ -51,6 +54,9 @@ class Scale:
         Args:
             values: Values in the metric's unit [n].
             standard: Where they are expected, standardised [n].
+
+        Returns:
+            The scale.
         """
         if not np.isfinite(self.ceiling):
             expected = self.middle + self.deviation * standard

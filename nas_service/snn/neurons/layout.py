@@ -24,6 +24,9 @@ def dense_as(x: Tensor, gradient: Tensor) -> Tensor:
     Args:
         x: A tensor without gaps, as `dense` gives it.
         gradient: A gradient of the same shape.
+
+    Returns:
+        The gradient, copied where type or layout differ.
     """
     return gradient.to(x.dtype).contiguous(memory_format=memory_format(x))
 
@@ -35,6 +38,9 @@ def room_for_spikes(x: Tensor, T: int, constant: bool) -> Tensor:
         x: Currents [T*B, ...], or [B, ...] where they are constant.
         T: Time steps.
         constant: The currents are the same at every step.
+
+    Returns:
+        The tensor, not initialised.
     """
     shape = (T * len(x), *x.shape[1:]) if constant else x.shape
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))

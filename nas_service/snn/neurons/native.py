@@ -45,6 +45,9 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
     Args:
         environment: The environment variables.
+
+    Returns:
+        The folder, which need not exist.
     """
     if configured := environment.get("NAS_CACHE"):
         return Path(configured) / "neurons"

@@ -60,6 +60,9 @@ def python_forward(
         neuron: The neurons.
         T: Time steps.
         constant: The currents are the same at every step.
+
+    Returns:
+        Spikes, 0 or 1, and potentials, in float32 where currents have 16 bits.
     """
     folded = torch.cat([current] * T) if constant else current
     currents = folded.unflatten(0, (T, -1))

@@ -27,6 +27,9 @@ def worthwhile(c_out: int, training: bool) -> float:
     Args:
         c_out: Output channels.
         training: True where the gradient of the weights is computed too.
+
+    Returns:
+        The share, 0..1.
     """
     return AT_MOST["train" if training else "infer"] * c_out / (c_out + HALF)
 

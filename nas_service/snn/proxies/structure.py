@@ -14,6 +14,9 @@ def edges_of(cell: Cell, common: float = THRESHOLD) -> Edges:
     Args:
         cell: The cell.
         common: Threshold of the operations that have none of their own.
+
+    Returns:
+        (source, target) -> thresholds of the convolutions on this edge.
     """
     edges: Edges = {}
     for edge in cell.live().edges:

@@ -197,6 +197,9 @@ class TrainingClient:
                 end, which it does before its next batch, and its last epoch is kept.
             seconds: The most that the child may take from its start.
 
+        Returns:
+            The evaluation, with accuracy, spike rates and costs.
+
         Raises:
             ChildFailure: The child ended without a result.
         """

@@ -60,6 +60,9 @@ def failure_of(code: int, killed_for_memory: bool) -> ChildFailure:
     Args:
         code: Its exit code as `subprocess` gives it; signals are negative.
         killed_for_memory: True where the kernel has killed a process for memory meanwhile.
+
+    Returns:
+        The failure; its kind says whether candidate or machine is charged.
     """
     if code >= 0:
         return ChildFailure("exit", f"exit code {code}, without a result")
@@ -78,6 +81,9 @@ def oom_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
     Args:
         proc: The kernel's files about processes.
         groups: The control groups.
+
+    Returns:
+        The number.
     """
     for path in (*_counters(proc, groups), proc / "vmstat"):
         try:
