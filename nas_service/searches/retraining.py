@@ -150,7 +150,11 @@ def choose_finalists(
 
 
 def in_full(spec: StudySpec) -> StudySpec:
-    """The study with every training from new weights over all epochs; SpecError without epochs."""
+    """The study with every training from new weights over all epochs.
+
+    Raises:
+        SpecError: It has no epochs.
+    """
     if spec.training.epochs == 0:
         raise SpecError("training.epochs = 0: there is no training to repeat")
     changes = {"until": None, "rungs": (), "inherit": False}

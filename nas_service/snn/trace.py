@@ -38,6 +38,9 @@ def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str
     """Layers by the name of their block, and the values of each cell's node [K].
 
     The arguments are those of `trace`.
+
+    Raises:
+        AssertionError: The layers do not have all parameters of the network.
     """
     with torch.device("meta"), torch.inference_mode():
         network = Network(a, task, votes).eval()

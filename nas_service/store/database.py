@@ -108,7 +108,11 @@ def database_url(text: str, *, create: bool, any_disk: bool) -> sa.URL:
 
 
 def checked_url(text: str) -> sa.URL:
-    """The URL with our driver, its password where SQLAlchemy hides it; StoreError if unusable."""
+    """The URL with our driver, its password where SQLAlchemy hides it.
+
+    Raises:
+        StoreError: It is no URL, or of a database that cannot be the store.
+    """
     try:
         url = make_url(text)
     except (sa.exc.ArgumentError, ValueError):  # whose texts may hold parts of a password

@@ -98,7 +98,11 @@ def _as_tuples(value: Any) -> Any:
 
 
 def ascending(values: tuple[int, ...]) -> tuple[int, ...]:
-    """The values, which must ascend without repeats; ValueError otherwise."""
+    """The values, which must ascend without repeats.
+
+    Raises:
+        ValueError: They do not.
+    """
     if list(values) != sorted(set(values)):
         raise ValueError(f"{list(values)} must ascend without repeats")
     return values

@@ -105,7 +105,11 @@ class StudySpec(Section):
         return self.space.build(tuple(self.hardware.search_space.items()))
 
     def ideal(self, objective: Objective) -> float:
-        """The best value there can be, for the hypervolume: given, or the metric's own."""
+        """The best value there can be, for the hypervolume: given, or the metric's own.
+
+        Raises:
+            ValueError: The objective has neither.
+        """
         own = METRICS[objective.metric].ideal if objective.direction == "maximize" else 0.0
         best = own if objective.ideal is None else objective.ideal
         if best is None:
@@ -116,7 +120,11 @@ class StudySpec(Section):
         return best
 
     def reference(self, objective: Objective) -> float:
-        """The worst value that still counts for the hypervolume: given, or the budget, or 0."""
+        """The worst value that still counts for the hypervolume: given, or the budget, or 0.
+
+        Raises:
+            ValueError: A cost has neither reference nor budget.
+        """
         if objective.reference is not None:
             return objective.reference
         if objective.direction == "maximize":

@@ -130,7 +130,11 @@ class Telemetry:
     _served: "_Served | None" = None
 
     def set_fields(self, **fields: str | int | None) -> None:
-        """Sets fields of all later log records; None removes one."""
+        """Sets fields of all later log records; None removes one.
+
+        Raises:
+            SpecError: A field that log records do not have.
+        """
         for name, value in fields.items():
             if name not in FIELDS:
                 raise SpecError(f"field {name!r} of a log: one of {FIELDS} is needed")
