@@ -1,4 +1,5 @@
-# One image for workers and dashboard. Build arguments: docs/workers.md.
+# One image for workers and dashboard (docs/workers.md). ARG lines are its build arguments.
+# A Debian with Python 3.11 or later.
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 
