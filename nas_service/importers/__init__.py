@@ -45,6 +45,7 @@ def from_nir(
     spike_rate: float | Mapping[str, float | Sequence[float]] = 1.0,
     weight_bits: int = 8,
     input_bits: int = 1,
+    input_shape: Sequence[int] | None = None,
 ) -> Workload:
     """The workload of a NIR graph.
 
@@ -54,6 +55,7 @@ def from_nir(
         spike_rate: Share of non-zero inputs, 0..1: of all layers, or by the name of a layer.
         weight_bits: Bits of all weights.
         input_bits: Bits of the values that the graph reads; 1 for spikes.
+        input_shape: Shape of its input (C, H, W) or (N,), for a graph that does not say it.
 
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
@@ -62,8 +64,12 @@ def from_nir(
     from nas_service.importers.nir_graph import layers
 
     if isinstance(graph, str | Path):
-        graph = read_graph(Path(graph), LARGEST_B)
-    workload = Workload(layers(graph, weight_bits, input_bits), time_steps)
+        options = (spike_rate, weight_bits, input_bits, input_shape)
+        try:
+            return from_nir(read_graph(Path(graph), LARGEST_B), time_steps, *options)
+        except WorkloadError as error:
+            raise WorkloadError(f"{graph}: {error}") from error
+    workload = Workload(layers(graph, weight_bits, input_bits, input_shape), time_steps)
     if isinstance(spike_rate, Mapping):
         return workload.with_spike_rates(spike_rate)
     return workload.at_rate(spike_rate)

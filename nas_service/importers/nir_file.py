@@ -1,14 +1,28 @@
 """NIR files: HDF5 of unknown origin, checked before any of it is read."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hw_models import WorkloadError
-from nas_service.importers.nir_graph import KINDS, unknown_kind
+from nas_service.importers.nir_document import graph_of
 
 MAX_ENTRIES = 100_000  # groups and arrays of a file: a node has about ten
 MAX_DEPTH = 64
+HDF5 = b"\x89HDF\r\n\x1a\n"
+OTHER_KINDS = {  # what the first bytes of other files say
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
+    b"<": "a web page or XML: download the file itself",
+    b"{": "JSON: a layer list has the suffix .json",
+    b"[": "JSON: a layer list has the suffix .json",
+    b"PK": "a ZIP archive, as torch.save writes: write the graph with nir.write",
+    b"\x80": "a pickle of Python: write the graph with nir.write",
+    b"\x1f\x8b": "compressed: unpack it",
+    b"\x08": "perhaps ONNX: write the graph with nir.write",
+    b"\xef\xbb\xbf": "text: a layer list has the suffix .json",
+}
+CUT = re.compile(r"eof = (\d+).*stored_eof = (\d+)")  # in h5py's message
 
 
 def read_graph(path: Path, most_B: int) -> Any:
@@ -24,40 +38,65 @@ def read_graph(path: Path, most_B: int) -> Any:
     Raises:
         WorkloadError: It is no such file, too large, or links to other files.
     """
-    import nir
-
+    _demand_hdf5(path)
     try:
-        _check(path, most_B)
-        return nir.read(str(path), type_check=False)  # its type check rejects grouped convolutions
-    except WorkloadError as error:
-        raise WorkloadError(f"{path}: {error}") from error
-    except Exception as error:  # h5py and nir raise many unrelated types, some without a message
-        raise WorkloadError(f"{path}: no NIR graph ({error or type(error).__name__})") from error
+        return _read(path, most_B)
+    except WorkloadError:
+        raise
+    except Exception as error:  # h5py raises many unrelated types, some without a message
+        raise WorkloadError(f"no NIR graph: {_reason(error)}") from error
 
 
-def _check(path: Path, most_B: int) -> None:
-    """WorkloadError for links out of the file, too much data, and nodes we do not know."""
+def _demand_hdf5(path: Path) -> None:
+    """WorkloadError for a file that is no HDF5, with what it seems to be."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise WorkloadError(f"cannot be read ({error.strerror})") from error
+    if not start:
+        raise WorkloadError("no NIR graph: the file is empty")
+    if start.startswith(HDF5[: len(start)]):
+        return
+    kinds = (kind for begin, kind in OTHER_KINDS.items() if start.lstrip().startswith(begin))
+    seems = next(kinds, "write the graph with nir.write")
+    raise WorkloadError(f"no NIR graph: HDF5 is needed, the file is not ({seems})")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file that h5py could not read, and what to do."""
+    if sizes := CUT.search(str(error)):
+        return f"the file is cut off, {sizes[1]} of {sizes[2]} bytes are there: copy it again"
+    if isinstance(error, BlockingIOError):
+        return "another program is writing the file: wait for it"
+    return "the file is cut off or damaged: copy it again, or write the graph again"
+
+
+def _read(path: Path, most_B: int) -> Any:
+    """The graph in an HDF5 file, after all of its entries were checked."""
     import h5py  # type: ignore[import-untyped]
+    from nir.serialization import hdf2dict
 
     with h5py.File(path, "r") as file:
-        size_B = 0
-        for name, entry in _entries(file, h5py):
-            if not isinstance(entry, h5py.Dataset):
-                continue
-            if entry.external or entry.is_virtual:
-                raise WorkloadError(f"{name} is stored in another file: one file is needed")
-            size_B += entry.size * entry.dtype.itemsize
-            if size_B > most_B:
-                raise WorkloadError(f"more than {most_B} bytes when unpacked")
-            *_, node, key = ["", *name.split("/")]
-            if key == "type" and "/metadata/" not in name:
-                _check_kind(node, entry[()])
+        _check(file, h5py, most_B)
+        if not isinstance(file.get("node"), h5py.Group):
+            raise WorkloadError(
+                f"no NIR graph: HDF5 with the entries {sorted(file)[:8]}, 'node' is needed"
+            )
+        return graph_of("graph", hdf2dict(file["node"]))
 
 
-def _check_kind(node: str, kind: Any) -> None:
-    text = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
-    if text not in KINDS:
-        raise unknown_kind(node, text)
+def _check(file: Any, h5py: Any, most_B: int) -> None:
+    """WorkloadError for links out of the file, and for too much data."""
+    size_B = 0
+    for name, entry in _entries(file, h5py):
+        if not isinstance(entry, h5py.Dataset):
+            continue
+        if entry.external or entry.is_virtual:
+            raise WorkloadError(f"{name} is stored in another file: one file is needed")
+        size_B += entry.size * entry.dtype.itemsize
+        if size_B > most_B:
+            raise WorkloadError(f"more than {most_B} bytes when unpacked")
 
 
 def _entries(file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:

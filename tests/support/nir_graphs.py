@@ -33,7 +33,8 @@ def lif(*shape):
 def conv(c_out, c_in, side, **more):
     arguments = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1, **more}
     weight = np.ones((c_out, c_in, 3, 3))
-    return nir.Conv2d((side, side), weight, bias=np.zeros(c_out), **arguments)
+    shape = None if side is None else (side, side)
+    return nir.Conv2d(shape, weight, bias=np.zeros(c_out), **arguments)
 
 
 def a_graph():
@@ -75,3 +76,21 @@ def graph_with(**changes):
     graph = a_graph()
     nodes = {**graph.nodes, **changes}
     return nir.NIRGraph(nodes, graph.edges, type_check=False)
+
+
+def linear(outputs, inputs):
+    return nir.Linear(np.ones((outputs, inputs)))
+
+
+def vector(size):
+    return nir.Input({"input": np.array([size])})
+
+
+def recurrent(size, neurons=lif):
+    """Neurons and the weights by which they read their own spikes, as snnTorch exports them."""
+    ends = {
+        "input": vector(size),
+        "output": nir.Output({"output": np.array([size])}),
+    }
+    nodes = ends | {"lif": neurons(size), "w_rec": linear(size, size)}
+    return graph_of(nodes, "input lif w_rec lif output")

@@ -28,17 +28,19 @@ def test_a_pooling_on_one_of_two_branches_is_the_reader_s():
 
 
 def test_poolings_in_a_row_and_overlapping_ones():
-    """2x2 twice is 4x4 of the layer; 3x3 at a stride of 1 costs 8 additions a value."""
+    """2x2 twice is 4x4 of the layer; what a pooling of 3x3 leaves is said."""
     nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2)}
     twice = nodes | {"q": pool(2, kind=nir.SumPool2d), "b": conv(4, 4, 2)}
     result = from_nir(graph_of(twice, "in a p q b"), 2)
     assert [(x.pool, x.input_adds, x.in_size) for x in result.layers] == [(4, 0, 8), (1, 0, 2)]
     nodes |= {"p": pool(3, 1, 1), "b": conv(4, 4, 8)}
     result = from_nir(graph_of(nodes, "in a p b"), 2)
-    assert [(x.pool, x.input_adds) for x in result.layers] == [(1, 0), (1, 8 * 4 * 64)]
-    nodes |= {"p": pool(3, 2, 1), "b": conv(4, 4, 4)}  # 4 of the 9 are the pooling of the layer
+    got = [(x.pool, x.pooled_size, x.input_adds) for x in result.layers]
+    assert got == [(3, 8, 0), (1, None, 0)]
+    nodes |= {"p": pool(3, 2, 1), "b": conv(4, 4, 4)}
     result = from_nir(graph_of(nodes, "in a p b"), 2)
-    assert [(x.pool, x.input_adds) for x in result.layers] == [(2, 0), (1, 5 * 4 * 16)]
+    got = [(x.pool, x.pooled_size, x.input_adds) for x in result.layers]
+    assert got == [(3, 4, 0), (1, None, 0)]
 
 
 def test_neurons_of_a_graph():

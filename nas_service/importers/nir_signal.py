@@ -1,0 +1,135 @@
+"""What a node of a NIR graph puts out: the layers it comes from, and how many bits it has."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nas_service.importers.nir_values import Pair, wrong
+
+IMAGE = ""  # the source of what the graph itself reads
+Adds = frozenset[tuple[str, int]]  # additions per sample, by the node that makes them
+NO_ADDS: Adds = frozenset()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A layer that a signal comes from, and the poolings that follow this layer directly."""
+
+    layer: str
+    size: Pair = (1, 1)  # of the map after the poolings
+    poolings: tuple[str, ...] = ()  # their nodes
+    window: Pair = (1, 1)  # of all of them as one
+    adds: Adds = NO_ADDS
+    late: bool = False  # the output of the time step before
+
+    def pooled(self, name: str, window: Pair, size: Pair, adds: int) -> "Reading":
+        """The same output after one more pooling."""
+        return replace(
+            self,
+            size=size,
+            poolings=(*self.poolings, name),
+            window=(self.window[0] * window[0], self.window[1] * window[1]),
+            adds=self.adds | {(name, adds)},
+        )
+
+    def is_one_window(self, channels: int) -> bool:
+        """True where one pooling with `window` makes as many additions as all the poolings."""
+        values = channels * math.prod(self.size)
+        return sum(n for _, n in self.adds) == (math.prod(self.window) - 1) * values
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a sum or mean of spikes can be: 0 .. largest / unit, in steps of 1 / unit."""
+
+    largest: int
+    unit: int = 1
+    scales: frozenset[str] = frozenset()  # the Scale nodes that multiplied it
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        return self.largest.bit_length()
+
+    def pooled(self, taps: int, mean: bool) -> "Values":
+        """The sum or the mean of a window."""
+        return replace(self, largest=self.largest * taps, unit=self.unit * (taps if mean else 1))
+
+
+SPIKES = Values(1)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The output of a node."""
+
+    readings: frozenset[Reading]
+    shape: tuple[int, ...]  # (C, H, W), (C, L) or (N,)
+    values: Values | None  # None for values that are no sums of spikes
+    adds: Adds = NO_ADDS  # additions other than the poolings in `readings`
+
+    @property
+    def size(self) -> int:
+        """Values per sample."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """True for what the graph itself reads."""
+        return all(x.layer == IMAGE for x in self.readings) and not self.adds
+
+    def one_step_late(self) -> "Signal":
+        """The same signal, of the time step before."""
+        return replace(self, readings=frozenset(replace(x, late=True) for x in self.readings))
+
+    def pooled(self, name: str, window: Pair, size: Pair, mean: bool) -> "Signal":
+        """The signal after a pooling, which is its layer's where it comes from one layer only.
+
+        Args:
+            name: The node.
+            window: Sides of the window.
+            size: Sides of the pooled map.
+            mean: The pooling gives means, not sums.
+        """
+        taps, shape = math.prod(window), (self.shape[0], *size)
+        adds = (taps - 1) * math.prod(shape)
+        pooled = replace(self, shape=shape, values=self.values and self.values.pooled(taps, mean))
+        if len(self.readings) == 1:
+            (reading,) = self.readings
+            if reading.layer != IMAGE and not reading.late:
+                reading = reading.pooled(name, window, size, adds)
+                return replace(pooled, readings=frozenset([reading]))
+        return replace(pooled, adds=self.adds | {(name, adds)})
+
+
+def joined(name: str, signals: Sequence[Signal]) -> Signal:
+    """The sum of the signals that a node reads.
+
+    Args:
+        name: The node.
+        signals: At least one.
+
+    Raises:
+        WorkloadError: Their shapes differ.
+    """
+    first = signals[0]
+    if len(signals) == 1:
+        return first
+    if len(shapes := {s.shape for s in signals}) > 1:
+        raise wrong(name, f"it adds maps of different shapes {sorted(shapes)}")
+    sums = (name, (len(signals) - 1) * first.size)
+    return Signal(
+        readings=frozenset().union(*(s.readings for s in signals)),
+        shape=first.shape,
+        values=_sum([s.values for s in signals]),
+        adds=frozenset([sums]).union(*(s.adds for s in signals)),
+    )
+
+
+def _sum(parts: Sequence[Values | None]) -> Values | None:
+    """The values of a sum; None where the steps of its parts have no common unit."""
+    known = [v for v in parts if v is not None]
+    if len(known) < len(parts) or len({v.scales for v in known}) > 1:
+        return None
+    unit = math.lcm(*(v.unit for v in known))
+    return Values(sum(v.largest * (unit // v.unit) for v in known), unit, known[0].scales)

@@ -1,0 +1,111 @@
+"""Numbers of NIR nodes, which come from files of unknown origin."""
+
+import math
+from typing import Any
+
+import numpy as np
+from hw_models.layer import MAX_SIZE
+
+from hw_models import WorkloadError
+
+Pair = tuple[int, int]  # height, width
+
+
+def wrong(name: str, problem: str) -> WorkloadError:
+    """The error about a node."""
+    return WorkloadError(f"node {name!r:.100}: {problem}")
+
+
+def pair(name: str, what: str, value: Any, least: int) -> Pair:
+    """Height and width; one number is both.
+
+    Args:
+        name: The node's name.
+        what: The name of the value.
+        value: Anything.
+        least: The smallest number that is possible.
+
+    Raises:
+        WorkloadError: It is not one or two integers of at least `least`.
+    """
+    sides = integers(name, what, value, least)
+    if len(sides) > 2:
+        raise wrong(name, f"{what} = {sides}, one number or (height, width) is needed")
+    return sides[0], sides[-1]
+
+
+def integers(name: str, what: str, value: Any, least: int) -> tuple[int, ...]:
+    """Integers of an array, in `least`..MAX_SIZE.
+
+    The arguments are those of `pair`.
+
+    Raises:
+        WorkloadError: It has other values, or none.
+    """
+    try:
+        numbers = [n.item() for n in np.atleast_1d(np.asarray(value)).ravel()]
+        whole = [int(n) for n in numbers]
+        good = numbers == whole and all(least <= n <= MAX_SIZE for n in whole)
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        whole, good = [], False
+    if not good or not whole:
+        right = f"integers in {least}..{MAX_SIZE} are needed"
+        raise wrong(name, f"{what} = {value!r:.60}, {right}")
+    return tuple(whole)
+
+
+def size_of(value: Any) -> int:
+    """How many numbers an array, a tensor or a number holds."""
+    return math.prod(np.shape(value))
+
+
+def weight_shape(name: str, node: Any, dimensions: int) -> tuple[int, ...]:
+    """The sides of a node's weights.
+
+    Args:
+        name: The node's name.
+        node: A node with weights.
+        dimensions: How many sides they must have.
+
+    Raises:
+        WorkloadError: They have another number of sides, or none of a side.
+    """
+    shape = tuple(int(n) for n in np.shape(node.weight))
+    if len(shape) != dimensions or not all(shape):
+        raise wrong(name, f"weights {shape}, {dimensions} dimensions are needed")
+    return shape
+
+
+def parameters_of(name: str, node: Any) -> int:
+    """Weights and biases of a node.
+
+    A bias of zeros does not count: NIR's convolutions have one where the network has none.
+
+    Raises:
+        WorkloadError: The number of biases is not that of the outputs.
+    """
+    bias, outputs = np.asarray(getattr(node, "bias", 0)), np.shape(node.weight)[0]
+    if bias.size not in (1, outputs):
+        raise wrong(name, f"{bias.size} biases of {outputs} outputs")
+    return size_of(node.weight) + (int(bias.size) if bias.any() else 0)
+
+
+def demand_channel_scales(name: str, node: Any, shape: tuple[int, ...]) -> None:
+    """WorkloadError for a scale that is not one factor per channel, as weights can contain it."""
+    scale, size = np.asarray(node.scale), math.prod(shape)
+    by_channel = scale.reshape(shape[0], -1) if scale.size == size else scale
+    if scale.size not in (1, shape[0], size) or (
+        scale.size == size and (by_channel != by_channel[:, :1]).any()
+    ):
+        right = "one for each channel is needed, as the weights before it can contain them"
+        raise wrong(name, f"{scale.size} factors for the values {shape}: {right}")
+
+
+def demand_neurons(name: str, node: Any, shape: tuple[int, ...]) -> None:
+    """WorkloadError where a node's parameters are neither one, one per channel nor one each."""
+    sizes = {size_of(x) for k, x in vars(node).items() if k in ("tau", "tau_mem", "r", "threshold")}
+    if not sizes <= {1, shape[0], math.prod(shape)}:
+        kind = type(node).__name__
+        raise WorkloadError(
+            f"node {name!r} ({kind}): {sorted(sizes)} neurons for the values {shape}"
+        )
