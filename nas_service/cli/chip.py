@@ -27,7 +27,7 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import SpecError, pick
-from nas_service.importers import load_workload
+from nas_service.importers import GRAPH_SUFFIXES, load_workload
 from nas_service.metrics import METRICS
 from nas_service.study.loading import load_spec
 
@@ -176,7 +176,7 @@ def _workload(
     file: Path, study: Path | None, time_steps: int | None
 ) -> tuple[Workload, dict[str, Any]]:
     """The workload of a file, and the chip settings that an architecture brings with it."""
-    document = None if file.suffix.lower() == ".nir" else read_json(file)
+    document = None if file.suffix.lower() in GRAPH_SUFFIXES else read_json(file)
     if not (isinstance(document, dict) and "cells" in document):
         return load_workload(file, time_steps), {}
     if study is None:

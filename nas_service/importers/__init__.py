@@ -15,11 +15,12 @@ from hw_models.text_file import LARGEST_B
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SUFFIXES = (".json", ".nir")
+GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")
+SUFFIXES = (".json", *GRAPH_SUFFIXES)
 
 
 def load_workload(path: Path, time_steps: int | None = None) -> Workload:
-    """Reads a layer list (.json) or a NIR graph (.nir).
+    """Reads a layer list (.json) or a NIR graph (.nir, .h5, .hdf5); suffixes in any case.
 
     Args:
         path: The file.
@@ -31,7 +32,7 @@ def load_workload(path: Path, time_steps: int | None = None) -> Workload:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise WorkloadError(f"{path}: suffix {suffix!r}, one of {', '.join(SUFFIXES)} is needed")
-    if suffix == ".nir":
+    if suffix in GRAPH_SUFFIXES:
         if time_steps is None:
             raise WorkloadError(f"{path}: a graph has no time steps, they must be given")
         return from_nir(path, time_steps)

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from hw_models.layer import MAX_SIZE
 
 from hw_models import WorkloadError
+from hw_models.layer import MAX_SIZE
 
 Pair = tuple[int, int]  # height, width
 

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hw_models import Layer
 from hw_models.layer import pair
 from hw_models.reading import fits
-
-from hw_models import Layer
 from nas_service.importers.nir_signal import IMAGE, Reading, Signal
 
 

@@ -1,12 +1,16 @@
 """NIR files that were changed, cut or linked to other files are refused."""
 
+import re
+
 import h5py
 import nir
+import numpy as np
 import pytest
-from nir_graphs import a_graph
+from nir_graphs import a_graph, conv, graph_of, image, lif, linear, pool
 
 from hw_models import WorkloadError
-from nas_service.importers import load_workload
+from hw_models.errors import HardwareError
+from nas_service.importers import from_nir, load_workload
 
 
 def changed(path, change):
@@ -49,6 +53,14 @@ def nothing(node):
     del node["stride"]
 
 
+def more(node):
+    node["rate"] = 1.0
+
+
+def untyped(node):
+    del node["type"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -57,8 +69,10 @@ def nothing(node):
         (outside_storage, "weight is stored in another file"),
         (huge, "more than 1073741824 bytes when unpacked"),
         (endless, "groups more than 64 deep"),
-        (words, "net.nir"),
-        (nothing, "net.nir"),
+        (words, r"net.nir: node 'a': .Conv2d. weight = 'many': numbers are needed"),
+        (nothing, r"net.nir: node 'a': .Conv2d. 'stride' is missing"),
+        (more, r"net.nir: node 'a': .Conv2d. unknown 'rate': known are input_shape, weight"),
+        (untyped, r"net.nir: node 'a': its kind is missing"),
     ],
 )
 def test_manipulated_files_are_refused(tmp_path, change, message):
@@ -68,22 +82,102 @@ def test_manipulated_files_are_refused(tmp_path, change, message):
 
 
 def test_truncated_files(tmp_path):
+    """The message says how much of the file is there."""
     nir.write(str(tmp_path / "net.nir"), a_graph())
     data = (tmp_path / "net.nir").read_bytes()
-    for length in range(0, len(data), len(data) // 12):
+    for length in range(len(data) // 12, len(data), len(data) // 12):
         (tmp_path / "cut.nir").write_bytes(data[:length])
-        with pytest.raises(WorkloadError, match=r"cut\.nir: no NIR graph"):
+        with pytest.raises(WorkloadError, match=rf"cut\.nir: .*cut off, {length} of {len(data)} b"):
             load_workload(tmp_path / "cut.nir", 4)
+    (tmp_path / "cut.nir").write_bytes(data[:5])
+    with pytest.raises(WorkloadError, match=r"cut\.nir: no NIR graph: the file is cut off"):
+        load_workload(tmp_path / "cut.nir", 4)
+
+
+def test_damaged_files_say_no_word_of_a_library(tmp_path):
+    nir.write(str(tmp_path / "net.nir"), a_graph())
+    data = (tmp_path / "net.nir").read_bytes()
+    messages = []
+    for place in range(0, len(data), len(data) // 60):
+        damaged = bytearray(data)
+        damaged[place] ^= 0xFF
+        (tmp_path / "bad.nir").write_bytes(damaged)
+        try:
+            load_workload(tmp_path / "bad.nir", 4)
+        except WorkloadError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert not re.search("synchronously|__init__|codec|incoming dict", "".join(messages))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"<!DOCTYPE html>", "a web page or XML: download the file itself"),
+        (b'\n{"layers": []}', "JSON: a layer list has the suffix .json"),
+        (b"\xef\xbb\xbf{}", "text: a layer list has the suffix .json"),
+        (b"PK\x03\x04", "a ZIP archive, as torch.save writes"),
+        (b"no graph", "HDF5 is needed"),
+    ],
+)
+def test_files_of_another_kind(tmp_path, content, message):
+    (tmp_path / "net.NIR").write_bytes(content)
+    with pytest.raises(WorkloadError, match=rf"net\.NIR: no NIR graph: .*{message}"):
+        load_workload(tmp_path / "net.NIR", 4)
+
+
+def test_other_data_in_hdf5(tmp_path):
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file["events/x"] = [1, 2]
+    with pytest.raises(
+        WorkloadError, match=r"HDF5 with the entries \['events'\], 'node' is needed"
+    ):
+        load_workload(tmp_path / "net.h5", 4)
+    nir.write(str(tmp_path / "one.nir"), lif(2))
+    with pytest.raises(WorkloadError, match=r"one\.nir: graph is a LIF: a NIRGraph is needed"):
+        load_workload(tmp_path / "one.nir", 4)
+
+
+@pytest.mark.parametrize("suffix", ["nir", "NIR", "Nir", "h5", "H5", "hdf5"])
+def test_suffixes_in_any_case(tmp_path, suffix):
+    nir.write(str(tmp_path / f"net.{suffix}"), a_graph())
+    assert load_workload(tmp_path / f"net.{suffix}", 4) == from_nir(a_graph(), 4)
+
+
+def test_what_older_files_do_not_have(tmp_path):
+    """The first files had convolutions without input_shape and neurons without v_reset."""
+    nir.write(str(tmp_path / "net.nir"), a_graph())
+    with h5py.File(tmp_path / "net.nir", "a") as file:
+        del file["node/nodes/a/input_shape"], file["node/nodes/a_lif/v_reset"]
+    assert load_workload(tmp_path / "net.nir", 4) == from_nir(a_graph(), 4)
+    with h5py.File(tmp_path / "net.nir", "a") as file:
+        del file["node/nodes/input/shape"]
+    with pytest.raises(WorkloadError, match=r"net\.nir: node 'input': .* add --input 2,H,W "):
+        load_workload(tmp_path / "net.nir", 4)
+
+
+def test_inner_graphs_are_not_checked_by_nir(tmp_path):
+    """Its check refuses grouped convolutions, loops without types, and unknown poolings."""
+    ends = {"input": image(2, 8), "output": nir.Output({"output": np.array([8, 4, 4])})}
+    inner = ends | {"a": conv(8, 1, 8, groups=2), "p": pool(2)}
+    outer = {"in": image(2, 8), "block": graph_of(inner, "input a p output"), "b": linear(3, 128)}
+    nir.write(str(tmp_path / "net.nir"), graph_of(outer, "in block b"))
+    layers = load_workload(tmp_path / "net.nir", 4).layers
+    assert [(x.name, x.groups, x.pool) for x in layers] == [("block.a", 2, 2), ("b", 1, 1)]
 
 
 def test_files_that_are_no_workload(tmp_path):
-    for name, text in [("a.nir", "no graph"), ("b.json", "{"), ("c.json", "[]")]:
+    for name, text in [("b.json", "{"), ("c.json", "[]")]:
         (tmp_path / name).write_text(text)
-        with pytest.raises(WorkloadError):
+        with pytest.raises(HardwareError):
             load_workload(tmp_path / name, 4)
     with pytest.raises(WorkloadError, match=r"suffix '\.onnx', one of \.json, \.nir"):
         load_workload(tmp_path / "a.onnx", 4)
     with pytest.raises(WorkloadError, match="time steps"):
         load_workload(tmp_path / "a.nir")
-    with pytest.raises(WorkloadError, match=r"none\.json"):
+    with pytest.raises(HardwareError, match=r"none\.json"):
         load_workload(tmp_path / "none.json")
+    with pytest.raises(WorkloadError, match=r"none\.nir: cannot be read .No such file"):
+        load_workload(tmp_path / "none.nir", 4)

@@ -56,7 +56,7 @@ def test_convolutions_have_the_output_of_torch(size, kernel, stride, padding, di
     mean=st.booleans(),
 )
 def test_poolings_have_the_output_of_torch(size, window, stride, padded, mean):
-    """Their additions are taps - 1 for each value; a mean of k spikes has ceil(log2(k + 1)) bits."""
+    """Additions are taps - 1 for each value; a mean of k spikes has ceil(log2(k + 1)) bits."""
     padding = tuple(n // 2 * padded for n in window)
     kind = nir.AvgPool2d if mean else nir.SumPool2d
     nodes = {"in": nir.Input({"input": np.array([3, *size])}), "a": conv_of(np.ones((3, 3, 1, 1)))}
