@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hw_models import Layer, WorkloadError
+from nas_service.importers.nir_inputs import input_shapes
 from nas_service.importers.nir_shapes import (
-    Shape,
     convolution,
     flattened,
-    input_shapes,
     linear,
     pooled_size,
     pooling_window,
@@ -17,6 +16,7 @@ from nas_service.importers.nir_shapes import (
 from nas_service.importers.nir_signal import IMAGE, SPIKES, Reading, Signal, Values, joined
 from nas_service.importers.nir_structure import Structure, structure
 from nas_service.importers.nir_values import (
+    Shape,
     demand_channel_scales,
     demand_neurons,
     parameters_of,

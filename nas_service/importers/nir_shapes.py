@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hw_models import WorkloadError
-from nas_service.importers.nir_structure import Structure
-from nas_service.importers.nir_values import Pair, integers, pair, weight_shape, wrong
+from nas_service.importers.nir_inputs import what_to_drop
+from nas_service.importers.nir_values import Pair, Shape, integers, pair, weight_shape, wrong
 
-Shape = tuple[int, ...]
 MAP_DIMENSIONS = {"Conv1d": 2, "Conv2d": 3}
 
 
@@ -77,8 +75,8 @@ def convolution(name: str, node: Any, kind: str, shape: Shape, before: str) -> d
     size = (shape[-2], shape[-1]) if not one else (1, shape[-1])
     declared = node.input_shape
     if declared is not None and _on_map(name, "input_shape", declared, 1, one, 1) != size:
-        said = f"input_shape = {integers(name, 'input_shape', declared, 1)}"
-        raise wrong(name, f"{said}, but {before} gives {shape}")
+        wanted = integers(name, "input_shape", declared, 1)
+        raise wrong(name, f"input_shape = {wanted}, but {before} gives {shape}")
     kernel = (1, sides[0]) if one else (sides[0], sides[1])
     stride = _on_map(name, "stride", node.stride, 1, one, 1)
     dilation = _on_map(name, "dilation", node.dilation, 1, one, 1)
@@ -153,7 +151,7 @@ def linear(name: str, node: Any, shape: Shape, before: str, is_image: bool) -> d
     """
     columns, rows = weight_shape(name, node, 2)
     if math.prod(shape) != rows:
-        hint = _drop(shape, rows) if is_image else ""
+        hint = what_to_drop(shape, rows) if is_image else ""
         raise wrong(name, f"{rows} inputs, but {before} gives {shape}{hint}")
     return {"kind": "linear", "in_channels": rows, "out_channels": columns}
 
@@ -169,10 +167,10 @@ def flattened(name: str, node: Any, shape: Shape, before: str) -> Shape:
     """
     declared = (node.input_type or {}).get("input")
     if declared is not None:
-        said = integers(name, "input_type", declared, least=1)
-        if math.prod(said) != math.prod(shape):
-            raise wrong(name, f"input_type = {said}, but {before} gives {shape}")
-        shape = said
+        counted = integers(name, "input_type", declared, least=1)
+        if math.prod(counted) != math.prod(shape):
+            raise wrong(name, f"input_type = {counted}, but {before} gives {shape}")
+        shape = counted
     start, end = (
         _dimension(name, what, getattr(node, what), shape) for what in ("start_dim", "end_dim")
     )
@@ -194,84 +192,6 @@ def demand_map(name: str, kind: str, shape: Shape, before: str) -> None:
     if len(shape) != MAP_DIMENSIONS[kind]:
         right = "a map (C, H, W)" if kind == "Conv2d" else "a sequence (C, L)"
         raise wrong(name, f"{right} is needed, but {before} gives {shape}")
-
-
-def input_shapes(graph: Structure, given: Sequence[int] | None) -> dict[str, Shape]:
-    """The shapes of the inputs of a graph, without batch and time.
-
-    Args:
-        graph: The graph.
-        given: The shape of its input where the graph does not say it; None to demand it.
-
-    Raises:
-        WorkloadError: An input without a shape, with too many dimensions, or that contradicts
-            the given one.
-    """
-    said = {
-        name: _declared(name, graph.nodes[name])
-        for name in graph.inputs
-        if type(graph.nodes[name]).__name__ == "Input"
-    }
-    if given is not None:
-        name = _meant(said)
-        said[name] = _agreed(name, said[name], integers(name, "input_shape", given, least=1))
-    for name, shape in said.items():
-        if shape is None:
-            sides = _expected(graph.readers(name))
-            raise wrong(name, f"the graph does not say its shape: add --input {sides}{_PYTHON}")
-        if len(shape) > 3:
-            raise wrong(name, f"shape = {shape} has {len(shape)} dimensions{_drop(shape, None)}")
-    return {name: shape for name, shape in said.items() if shape is not None}
-
-
-_PYTHON = " (in Python input_shape=...)"
-
-
-def _declared(name: str, node: Any) -> Shape | None:
-    shape = (node.input_type or {}).get("input")
-    return None if shape is None else integers(name, "shape", shape, least=1)
-
-
-def _meant(said: dict[str, Shape | None]) -> str:
-    """The input that a given shape is for."""
-    names = [name for name, shape in said.items() if shape is None or len(said) == 1]
-    if len(names) != 1:
-        raise WorkloadError(
-            f"graph: one input_shape is given, for the inputs {sorted(said)}: each must have its "
-            "shape in the graph"
-        )
-    return names[0]
-
-
-def _agreed(name: str, said: Shape | None, given: Shape) -> Shape:
-    """The given shape; a declared one may be only ones, or have a batch and time steps."""
-    if said is None or math.prod(said) == 1 or said[-len(given) :] == given:
-        return given
-    raise wrong(name, f"shape = {said} in the graph contradicts the given {given}")
-
-
-def _drop(shape: Shape, size: int | None) -> str:
-    """Which leading dimensions of a shape are to be dropped, so that `size` values are left."""
-    for more in range(1, len(shape)):
-        rest = shape[more:]
-        if math.prod(rest) == size or (size is None and len(rest) == 3):
-            first = ", ".join(map(str, shape[:more]))
-            sides = ",".join(map(str, rest))
-            which = "first dimension" if more == 1 else f"first {more} dimensions"
-            return f": drop the {which}, {first} (batch or time steps): --input {sides}{_PYTHON}"
-    return ""
-
-
-def _expected(readers: Sequence[Any]) -> str:
-    """The shape that the nodes after an input need, as far as they say it."""
-    for node in readers:
-        kind, shape = type(node).__name__, getattr(getattr(node, "weight", None), "shape", ())
-        if kind == "Conv2d" and len(shape) == 4:
-            sides = ("H", "W") if node.input_shape is None else node.input_shape
-            return ",".join(str(n) for n in (int(shape[1]) * int(node.groups), *sides))
-        if kind in ("Linear", "Affine") and len(shape) == 2:
-            return str(int(shape[1]))
-    return "C,H,W"
 
 
 def _x(sides: Sequence[int]) -> str:

@@ -33,9 +33,9 @@ class Structure:
         read = {a for names in (*self.reads.values(), *self.late.values()) for a in names}
         return [name for name in self.nodes if name not in read]
 
-    def readers(self, name: str) -> list[Any]:
-        """The nodes that read a node."""
-        return [self.nodes[reader] for reader, names in self.reads.items() if name in names]
+    def readers(self, name: str) -> list[tuple[str, Any]]:
+        """The nodes that read a node, with their names."""
+        return [(reader, node) for reader, node in self.nodes.items() if name in self.reads[reader]]
 
 
 def structure(graph: Any) -> Structure:

@@ -9,6 +9,7 @@ from hw_models import WorkloadError
 from hw_models.layer import MAX_SIZE
 
 Pair = tuple[int, int]  # height, width
+Shape = tuple[int, ...]  # (C, H, W), (C, L) or (N,)
 
 
 def wrong(name: str, problem: str) -> WorkloadError:

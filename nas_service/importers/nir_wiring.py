@@ -51,7 +51,8 @@ class _Reads:
 
     @classmethod
     def of(cls, name: str, signal: Signal, early: set[str], order: Mapping[str, int]) -> "_Reads":
-        now, late = set(), set()
+        now: set[str] = set()
+        late: set[str] = set()
         for x in signal.readings:
             if x.layer != IMAGE:
                 is_late = name in early or (x.late and x.layer not in early)
