@@ -1,5 +1,6 @@
 """The command about data sets: which are known, which files are present, which are official."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from nas_service.cli.common import options
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import out, plain, print_json
+from nas_service.cli.terminal import err, out, plain, print_json
 from nas_service.errors import SpecError
 from nas_service.study.sections import Data
 
@@ -17,6 +18,8 @@ ENCODINGS = {
     "direct": "one image, the same at every time step",
     "events": "one frame of counted events per time step",
 }
+
+MAX_SIDE = 1024  # largest size of an image that a study may state, in pixels
 
 
 @click.command()
@@ -73,7 +76,7 @@ def _data(name: str, **settings: Any) -> Data:
     except ValidationError as error:
         fault = error.errors()[0]
         reason = fault["msg"].removeprefix("Value error, ")
-        raise SpecError(f"--{fault['loc'][0]}: {reason}") from None
+        raise SpecError(f"--{fault['loc'][0]}: {reason}, not {fault['input']!r:.60}") from None
 
 
 def _all(folder: Path) -> list[dict[str, Any]]:
@@ -120,13 +123,15 @@ def _shape(task: dict[str, Any]) -> str:
 def _described(source: Any, section: Data, folder: Path, frames: int | None) -> dict[str, Any]:
     """The document about one data set. With `frames`, all samples are read, into the cache."""
     parts = {part: _part(source, folder, part, frames) for part in ("train", "test")}
-    held_out = source.validation_samples
+    held_out = (parts["train"] or {}).get("validation_part") or source.validation_samples
+    notes = dict.fromkeys(note for part in parts.values() if part for note in part.pop("notes"))
     return {
         "name": section.name,
         **vars(source.task),
         "encoding": source.task.encoding,
         "validation_samples": held_out,
         "parts": parts,
+        "notes": list(notes),
         "home": source.home,
         "licence": source.licence,
         "published": dict(getattr(source, "published", {})),
@@ -158,7 +163,9 @@ def _part(source: Any, folder: Path, part: str, frames: int | None) -> dict[str,
     place = {"place": str(source.find(folder, part).path), "files": files}
     if frames is not None:
         return place | _counted(reader(folder, frames), source.task.classes)
-    return place | {"samples": source.samples(folder, part).count}
+    samples = source.samples(folder, part)
+    facts = {"validation_part": samples.validation_part, "notes": samples.notes.lines()}
+    return place | {"samples": samples.count} | facts
 
 
 def _counted(images: Any, classes: int) -> dict[str, Any]:
@@ -170,10 +177,13 @@ def _counted(images: Any, classes: int) -> dict[str, Any]:
         "shape": list(images.shape),
         "of_a_class": [int(per_class.min()), int(per_class.max())],
         "digest": images.digest,
+        "validation_part": images.validation_part,
+        "notes": images.notes,
     }
 
 
 def _print_one(document: dict[str, Any]) -> None:
+    _print_notes(document)
     encoding = document["encoding"]
     out.print(f"[bold]{document['name']}[/]: {_shape(document)}, {document['classes']} classes")
     out.print(f"{encoding}: {ENCODINGS[encoding]}\n")
@@ -189,6 +199,11 @@ def _print_one(document: dict[str, Any]) -> None:
         out.print(f"validation samples held out of train: {document['validation_samples']}")
     out.print(f"published at: {document['home']}", markup=False)
     out.print(f"licence: {document['licence']}", markup=False)
+
+
+def _print_notes(document: dict[str, Any]) -> None:
+    for note in document["notes"]:
+        err.print(f"note: {plain(note)}", markup=False)
 
 
 def _print_parts(parts: dict[str, Any]) -> None:
@@ -223,12 +238,14 @@ def _print_published(published: dict[str, str]) -> None:
 def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
     if as_json:
         return print_json(survey)
+    _print_notes(survey)
     count = len(survey["classes"])
     names = ", ".join(survey["classes"][:8]) + (", ..." if count > 8 else "")
     sizes = ", ".join(f"{w} x {h}" for w, h in survey["sizes"])
     out.print(plain(survey["archive"]), style="bold", markup=False)
     out.print(f"{count} classes: {plain(names)}", markup=False)
-    out.print(f"{survey['train']} train and {survey['test']} test images")
+    parts = [f"{survey[part]} {part}" for part in ("train", "validation", "test") if survey[part]]
+    out.print(f"images: {', '.join(parts)}")
     out.print(f"sizes of the first image of each class: {sizes}\n")
     out.print("In a study:", style="bold")
     out.print("\n".join(plain(line) for line in _data_section(survey)), markup=False)
@@ -237,7 +254,8 @@ def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
 def _data_section(survey: dict[str, Any]) -> list[str]:
     """Lines of a study file that use this folder of images."""
     sizes = survey["sizes"]
-    lines = ["[data]", 'name = "image_folder"', f'archive = "{survey["archive"]}"']
-    lines += [f"size = {min(sizes[0])}", f"classes = {len(survey['classes'])}"]
-    lines += [f"validation_samples = {survey['train'] // 10}"]
-    return lines + (["resize = true"] if len(sizes) > 1 or len(set(sizes[0])) > 1 else [])
+    side = min(min(min(size) for size in sizes), MAX_SIDE)
+    lines = ["[data]", 'name = "image_folder"', f"archive = {json.dumps(survey['archive'])}"]
+    lines += [f"size = {side}", f"classes = {len(survey['classes'])}"]
+    lines += [f"validation_samples = {survey['validation_samples']}"]
+    return lines + (["resize = true"] if set(sizes) != {(side, side)} else [])

@@ -5,7 +5,6 @@ import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,15 +14,15 @@ from typing import Protocol, Self
 
 from hw_models import FileError
 from hw_models.text_file import decode
+from nas_service.data.faults import DAMAGED, kind_of, reason
+from nas_service.data.file_names import existing, shown
 from nas_service.errors import DataError
 
 MEMBER_B = 2**30  # of one file, unpacked
 TOTAL_B = 2**38  # of one archive, unpacked
 MEMBERS = 2 * 10**6
 SLACK_B = 2**20  # of a tar archive between two members: headers and padding
-DAMAGED = (
-    OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError,
-)  # fmt: skip
+ENCRYPTED = 1  # bit of a zip member's flags
 
 
 class FileTree(Protocol):
@@ -37,8 +36,14 @@ class FileTree(Protocol):
     def root(self) -> str:
         """The folder inside it that names are relative to."""
 
+    def where(self, name: str = "") -> str:
+        """A file, or the folder or archive itself, as messages name it."""
+
     def names(self, under: Collection[str]) -> list[str]:
-        """Sorted names of files that are one of `under`, or below one of these folders."""
+        """Sorted names of files that are one of `under`, or below one of these folders.
+
+        The suffix of a file may be in another case than in `under`.
+        """
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Each file with its bytes, in any order.
@@ -63,15 +68,35 @@ def open_tree(path: Path, root: str = "") -> FileTree:
     """
     if path.is_dir():
         return Folder(path, root)
+    if not path.is_file():
+        raise DataError(f"{shown(path)}: missing, or neither a file nor a folder")
     try:
         if zipfile.is_zipfile(path):
             return Zip(path, root)
         with _opened(path) as file:
-            if file.read(512)[257:262] == b"ustar":
-                return Tar(path, root)
+            start = file.read(512)
     except DAMAGED as error:
-        raise DataError(f"{path}: damaged or unreadable ({error})") from error
-    raise DataError(f"{path}: neither a folder nor a zip or tar archive")
+        raise DataError(f"{shown(path)}: {reason(error)}") from error
+    if start[257:262] == b"ustar":
+        return Tar(path, root)
+    fault = "a zip archive that is cut short" if start[:2] == b"PK" else kind_of(start)
+    raise DataError(
+        f"{shown(path)}: {fault}; a folder, a zip archive or a tar archive (plain or gzip) is "
+        "needed: unpack or download it again"
+    )
+
+
+def actual_names(tree: FileTree, wanted: Collection[str]) -> dict[str, str]:
+    """Files of fixed names, whose suffixes may be in another case.
+
+    Args:
+        tree: The files.
+        wanted: Their names.
+
+    Returns:
+        The wanted name of each file by its name in the tree; a missing file has the wanted one.
+    """
+    return {next(iter(tree.names((name,))), name): name for name in wanted}
 
 
 def text_of(content: bytes, where: str) -> str:
@@ -95,6 +120,11 @@ class _Rooted:
     path: Path
     root: str = ""
 
+    def where(self, name: str = "") -> str:
+        """See `FileTree.where`."""
+        inside = _joined(self.root, name)
+        return shown(self.path) + (f": member {inside!r:.250}" if name else "")
+
     def below(self, root: str) -> Self:
         return replace(self, root=_joined(self.root, root))
 
@@ -102,6 +132,10 @@ class _Rooted:
 @dataclass(frozen=True)
 class Folder(_Rooted):
     """The files of a folder."""
+
+    def where(self, name: str = "") -> str:
+        """See `FileTree.where`."""
+        return shown(self.path / self.root / name)
 
     def names(self, under: Collection[str]) -> list[str]:
         """See `FileTree.names`."""
@@ -112,22 +146,30 @@ class Folder(_Rooted):
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """See `FileTree.read`."""
         for name in names:
-            path = self.path / self.root / name
+            path, where = self.path / self.root / name, self.where(name)
             try:
-                size = path.stat().st_size
-                _demand_size(path, size)
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    raise DataError(f"{where}: no plain file, but a device or a pipe")
+                _demand_size(where, status.st_size)
                 yield name, path.read_bytes()
             except OSError as error:
-                raise DataError(f"{path}: missing or unreadable ({error.strerror})") from error
+                raise DataError(f"{where}: missing or unreadable ({error.strerror})") from error
 
 
 def _files(top: Path, start: str) -> Iterator[Path]:
-    if (top / start).is_file():
-        yield Path(start)
-    for folder, inner, files in os.walk(top / start):
+    path = existing(top / start)
+    if path is None or not path.is_dir():
+        yield from () if path is None else (path.relative_to(top),)
+        return
+    for folder, inner, files in os.walk(path, onerror=_refuse):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in files:
             yield Path(folder, name).relative_to(top)
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{shown(error.filename)}: unreadable ({error.strerror})") from error
 
 
 @dataclass(frozen=True)
@@ -136,20 +178,17 @@ class Zip(_Rooted):
 
     @cached_property
     def _members(self) -> dict[str, zipfile.ZipInfo]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                infos = archive.infolist()
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: damaged or unreadable ({error})") from error
+        with self._archive() as archive:
+            infos = archive.infolist()
         _demand_total(self.path, len(infos), sum(info.file_size for info in infos))
         members: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             _demand_legal(self.path, info.filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{self.path}: member {info.filename!r:.90} is a link or device")
+                raise DataError(f"{self.where()}: member {info.filename!r:.90} is a link or device")
             if info.filename in members:
-                raise DataError(f"{self.path}: member {info.filename!r:.90} is listed twice")
+                raise DataError(f"{self.where()}: member {info.filename!r:.90} is listed twice")
             if not info.is_dir():
                 members[info.filename] = info
         return members
@@ -161,17 +200,27 @@ class Zip(_Rooted):
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """See `FileTree.read`."""
         members = [(name, self._members.get(_joined(self.root, name))) for name in names]
-        with zipfile.ZipFile(self.path) as archive:
+        with self._archive() as archive:
             for name, info in members:
-                where = f"{self.path}: member {name!r:.90}"
                 if info is None:
-                    raise DataError(f"{where} is missing")
-                _demand_size(where, info.file_size)
-                try:
-                    with archive.open(info) as file:
-                        yield name, file.read(info.file_size)
-                except DAMAGED as error:
-                    raise DataError(f"{where}: damaged ({error})") from error
+                    raise DataError(f"{self.where(name)} is missing")
+                yield name, self._content(archive, info, self.where(name))
+
+    def _archive(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except DAMAGED as error:
+            raise DataError(f"{self.where()}: {reason(error)}") from error
+
+    def _content(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
+        _demand_size(where, info.file_size)
+        if info.flag_bits & ENCRYPTED:
+            raise DataError(f"{where}: encrypted: unpack the archive with its password")
+        try:
+            with archive.open(info) as file:
+                return file.read(info.file_size)
+        except DAMAGED as error:
+            raise DataError(f"{where}: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -187,7 +236,7 @@ class Tar(_Rooted):
         names = [name for name, _ in self._walk(())]
         if len(set(names)) < len(names):
             twice = next(name for i, name in enumerate(names) if name in names[:i])
-            raise DataError(f"{self.path}: member {twice!r:.90} is listed twice")
+            raise DataError(f"{shown(self.path)}: member {twice!r:.90} is listed twice")
         return names
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -199,7 +248,7 @@ class Tar(_Rooted):
             if not wanted:
                 return
         for missing in wanted.values():
-            raise DataError(f"{self.path}: member {missing!r:.90} is missing")
+            raise DataError(f"{self.where(missing)} is missing")
 
     def _walk(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Every file's name, in the archive's order, with the bytes of the wanted ones."""
@@ -213,8 +262,9 @@ class Tar(_Rooted):
                         metered.allow(info.size if info.isfile() else 0)
                         if info.isfile():
                             yield name, _body(archive, info) if name in wanted else b""
+                metered.demand_end()
         except DAMAGED as error:
-            raise DataError(f"{self.path}: damaged or unreadable ({error})") from error
+            raise DataError(f"{self.where()}: {reason(error)}") from error
 
 
 def _opened(path: Path) -> BufferedReader | gzip.GzipFile:
@@ -250,6 +300,7 @@ class _Metered:
         self.raw, self.path = raw, path
         self.allowed = SLACK_B
         self.bytes_read = 0
+        self.last = b""  # the last bytes that were read
 
     def allow(self, size: int) -> None:
         """Allows the bytes of the next member."""
@@ -257,10 +308,16 @@ class _Metered:
 
     def read(self, size: int) -> bytes:
         chunk = self.raw.read(size)
+        self.last = chunk[-tarfile.BLOCKSIZE :] or self.last
         self.bytes_read += len(chunk)
         if self.bytes_read > self.allowed:
             raise DataError(f"{self.path}: more between two members than a tar archive has there")
         return chunk
+
+    def demand_end(self) -> None:
+        """DataError where the archive does not end with empty blocks, as each tar archive does."""
+        if self.last.strip(b"\0"):
+            raise DataError(f"{shown(self.path)}: damaged or cut short: its end is missing")
 
 
 def _selected(names: Collection[str], root: str, under: Collection[str]) -> list[str]:

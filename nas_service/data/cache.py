@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nas_service.data.images import Images, Stock, digest_of, sums_of
+from nas_service.data.notes import Notes
 from nas_service.errors import DataError
 
-VERSION = 1  # of the format; entries of another version are made again
+VERSION = 2  # of the format; entries of another version are made again
 ABANDONED_s = 24 * 3600  # age of temporary folders that are removed
 ARRAYS = ("pixels", "labels", "sums")
 Chunk = tuple[int, NDArray[Any], NDArray[np.int64]]  # number of the first, pixels, labels [n]
@@ -35,6 +36,8 @@ class Samples:
     count: int
     shape: tuple[int, ...]  # of one sample: [C, H, W], or [T, C, H, W] of events
     chunks: Iterator[Chunk]  # in any order
+    notes: Notes = field(default_factory=Notes)  # complete once all chunks are read
+    validation_part: int = 0  # the last samples are the validation part of the files
 
 
 class _TooLarge(Exception):
@@ -110,22 +113,25 @@ def _rename(temporary: Path, entry: Path) -> None:
 
 
 def _write(entry: Path, read: Callable[[], Samples]) -> None:
+    samples = read()
     try:
-        _write_as(np.dtype(np.uint8), entry, read())
+        _write_as(np.dtype(np.uint8), entry, samples)
     except _TooLarge:
-        _write_as(np.dtype(np.uint16), entry, read())
+        samples = read()
+        _write_as(np.dtype(np.uint16), entry, samples)
     pixels = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
     facts = {name: _file_facts(entry / f"{name}.npy") for name in ARRAYS}
     facts["pixels"]["digest"] = digest_of(pixels)
     for name in ("labels", "sums"):
         facts[name]["digest"] = digest_of(np.load(entry / f"{name}.npy", allow_pickle=False))
-    _write_about(entry, facts)
+    _write_about(entry, facts, samples)
 
 
-def _write_about(entry: Path, facts: dict[str, Any]) -> None:
+def _write_about(entry: Path, facts: dict[str, Any], samples: Samples) -> None:
+    about = {"version": VERSION, "arrays": facts, "notes": samples.notes.lines()}
     handle, temporary = tempfile.mkstemp(dir=entry, suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({"version": VERSION, "arrays": facts}, file)
+        json.dump(about | {"validation_part": samples.validation_part}, file)
     Path(temporary).replace(entry / "about.json")
 
 
@@ -179,11 +185,13 @@ def _opened(entry: Path) -> Images | None:
         if not all(_unchanged(entry, facts, name, array) for name, array in arrays.items()):
             return None
         digest = str(facts["pixels"]["digest"])
+        notes, validation = tuple(map(str, about["notes"])), int(about["validation_part"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     if not len(pixels) == len(labels) == len(sums):
         return None
-    return Images.of(Stock(pixels, sums, digest), labels)
+    images = Images.of(Stock(pixels, sums, digest), labels)
+    return replace(images, notes=notes, validation_part=validation)
 
 
 def _unchanged(entry: Path, facts: dict[str, Any], name: str, array: NDArray[Any]) -> bool:

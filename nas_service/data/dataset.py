@@ -12,6 +12,7 @@ from typing import Protocol
 
 from nas_service.data.archive import FileTree, Folder, open_tree
 from nas_service.data.cache import Samples, cached, folder_of_cache, key_of
+from nas_service.data.file_names import existing, lower_suffix, shown
 from nas_service.data.images import Images
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -108,12 +109,12 @@ class Files:
             part: "train" or "test".
 
         Returns:
-            The location; None where there is none.
+            The location, with the path as it is on the disk; None where there is none.
         """
         for location in (p for p in self.locations if part in p.parts):
-            path = folder / location.path
-            if path.is_file() or any((path / name).exists() for name in self.uses[part]):
-                return location
+            path = existing(folder / location.path)
+            if path and (path.is_file() or any(existing(path / n) for n in self.uses[part])):
+                return replace(location, path=path.relative_to(folder).as_posix())
         return None
 
     def find(self, folder: Path, part: str) -> Location:
@@ -130,7 +131,8 @@ class Files:
             return location
         wanted = ", ".join(dict.fromkeys(p.path or "." for p in self.locations if part in p.parts))
         raise DataError(
-            f"{self.name}: no files of its {part} part in {folder.resolve()} (searched: {wanted}); "
+            f"{self.name}: no files of its {part} part in {shown(folder.resolve())} "
+            f"(searched: {wanted}); "
             f"--data or NAS_DATA names another folder, and the files are published at {self.home}"
         )
 
@@ -147,7 +149,8 @@ class Files:
         location = self.find(folder, part)
         path = folder / location.path
         tree = open_tree(path, "" if path.is_dir() else location.root)
-        return _rooted(tree, self.uses[part])
+        whole = tree.root or path.is_dir() or self.uses[part] == ("",)
+        return tree if whole else rooted(tree, self.uses[part])
 
     def check(self, folder: Path, part: str) -> list[CheckedFile]:
         """Compares the files of a part with their published hashes.
@@ -163,11 +166,11 @@ class Files:
             DataError: No location has files of the part, or a file differs from the published one.
         """
         path = folder / self.find(folder, part).path
-        inside = [path / name for name in self.uses[part]] if path.is_dir() else [path]
-        return [self._checked(file) for file in inside if file.is_file()]
+        inside = [existing(path / name) for name in self.uses[part]] if path.is_dir() else [path]
+        return [self._checked(file) for file in inside if file and file.is_file()]
 
     def _checked(self, path: Path) -> CheckedFile:
-        published = self.published.get(path.name, "")
+        published = self.published.get(lower_suffix(path.name), "")
         if published:
             demand_hash(path, published)
         return CheckedFile(path, published)
@@ -216,23 +219,23 @@ class Files:
         images = cached(folder_of_cache(folder), name, read)
         if (worst := int(images.labels.max())) >= self.task.classes:
             where = folder / location.path
-            raise DataError(f"{where}: label {worst}, 0..{self.task.classes - 1} are possible")
+            raise DataError(
+                f"{shown(where)}: label {worst}, 0..{self.task.classes - 1} are possible"
+            )
         return images
 
 
-def _rooted(tree: FileTree, uses: tuple[str, ...]) -> FileTree:
-    """The tree that starts at the folder with the files: the top, or a folder just below it."""
-    anything = uses == ("",)
-    if tree.root or (tree.path.is_dir() and not anything):
+def rooted(tree: FileTree, wanted: tuple[str, ...]) -> FileTree:
+    """The tree that starts at the folder with the files: the top, or a folder just below it.
+
+    Args:
+        tree: The files.
+        wanted: Names of some of them, relative to the folder that holds them.
+    """
+    if tree.names(wanted):
         return tree
-    names = tree.names(("",))
-    tops = sorted({name.split("/")[0] for name in names})
-    if anything:  # a single folder at the top is an archive's wrapper around the data set
-        wrapped = len(tops) == 1 and tops[0] not in names and tops[0] != "train"
-        return tree.below(tops[0]) if wrapped else tree
-    if tree.names(uses):
-        return tree
-    return next((t for top in tops if (t := tree.below(top)).names(uses)), tree)
+    tops = sorted({name.split("/")[0] for name in tree.names(("",))})
+    return next((t for top in tops if (t := tree.below(top)).names(wanted)), tree)
 
 
 def _stamp(path: Path, uses: tuple[str, ...]) -> list[object]:
@@ -242,7 +245,10 @@ def _stamp(path: Path, uses: tuple[str, ...]) -> list[object]:
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{shown(path)}: missing or unreadable ({error.strerror})") from error
     return status.st_size, status.st_mtime_ns
 
 
@@ -263,9 +269,9 @@ def demand_hash(path: Path, published: str) -> None:
             while chunk := file.read(CHUNK_B):
                 content.update(chunk)
     except OSError as error:
-        raise DataError(f"{path}: unreadable ({error.strerror})") from error
+        raise DataError(f"{shown(path)}: unreadable ({error.strerror})") from error
     if content.hexdigest() != expected:
         raise DataError(
-            f"{path}: not the official file, or damaged: its {kind} is {content.hexdigest()}, "
-            f"expected {expected}"
+            f"{shown(path)}: not the official file, or damaged: its {kind} is "
+            f"{content.hexdigest()}, expected {expected}"
         )

@@ -8,6 +8,7 @@ from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.events import Events, frames
 from nas_service.data.image_files import LabelledFile
+from nas_service.data.notes import Notes
 from nas_service.spaces.task import Task
 
 Parser = Callable[[bytes, str], Events]
@@ -19,6 +20,7 @@ def chunks(
     parse: Parser,
     task: Task,
     count: int,
+    notes: Notes,
     first: int = 0,
 ) -> Iterator[Chunk]:
     """Recordings as chunks of one sample.
@@ -29,11 +31,14 @@ def chunks(
         parse: Reads the events of a file.
         task: The size of the sensor.
         count: Frames T that a recording is binned to.
+        notes: Takes the notes on each file.
         first: Number of the first sample.
     """
     positions = {recording.name: i for i, recording in enumerate(named)}
     for name, content in tree.read([recording.name for recording in named]):
-        binned = frames(parse(content, f"{tree.path}: {name!r:.90}"), count, task.size)
+        events = parse(content, tree.where(name))
+        notes.add(events.where, *events.notes)
+        binned = frames(events, count, task.size)
         label = np.array([named[positions[name]].label], dtype=np.int64)
         yield first + positions[name], binned[None], label
 
@@ -51,4 +56,5 @@ def samples(
         count: Frames T that a recording is binned to.
     """
     shape = (count, task.channels, task.size, task.size)
-    return Samples(len(named), shape, chunks(tree, named, parse, task, count))
+    notes = Notes()
+    return Samples(len(named), shape, chunks(tree, named, parse, task, count, notes), notes)

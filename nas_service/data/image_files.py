@@ -9,16 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
+from nas_service.data.faults import kind_of
+from nas_service.data.notes import Note, Notes
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
-DECODER = f"pillow {PIL.__version__}"
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp")
+DECODER = f"pillow {PIL.__version__} upright"
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP", "GIF")
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
+STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"P5", b"P6", b"RIFF", b"GIF8")  # of these formats
+ANIMATED = Note("more than one frame, the first one is read")
+NOT_UPRIGHT = Note("damaged EXIF data, the image is read as if it were upright")
+TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 MAX_PIXELS = 2**24  # of one image
 MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")  # 8 bits a channel, nothing transparent
 CHUNK_IMAGES = 256  # images in a chunk
@@ -37,7 +43,14 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def samples(tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: bool) -> Samples:
+def samples(
+    tree: FileTree,
+    named: Sequence[LabelledFile],
+    task: Task,
+    resize: bool,
+    notes: Notes | None = None,
+    validation_part: int = 0,
+) -> Samples:
     """The images of files.
 
     Args:
@@ -45,16 +58,20 @@ def samples(tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: b
         named: Their names and classes, in the order of the samples.
         task: Channels and size of the images.
         resize: Crop and scale images of another size.
+        notes: What is noted on the files already.
+        validation_part: Number of images, at the end, that are the validation part.
 
     Returns:
         Samples whose chunks raise DataError for an image that is damaged or of another size.
     """
+    notes = Notes() if notes is None else notes
     shape = (task.channels, task.size, task.size)
-    return Samples(len(named), shape, _chunks(tree, named, task, resize))
+    chunks = _chunks(tree, named, task, resize, notes)
+    return Samples(len(named), shape, chunks, notes, validation_part)
 
 
 def _chunks(
-    tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: bool
+    tree: FileTree, named: Sequence[LabelledFile], task: Task, resize: bool, notes: Notes
 ) -> Iterator[Chunk]:
     """Chunks of consecutive images; the tree decides the order of the files."""
     positions = {file.name: i for i, file in enumerate(named)}
@@ -66,19 +83,22 @@ def _chunks(
             yield first, np.stack(pixels), labels[first : first + len(pixels)]
             pixels.clear()
         first = first if pixels else position
-        pixels.append(decode(content, f"{tree.path}: {name!r:.90}", task, resize))
+        pixels.append(decode(content, tree.where(name), task, resize, notes))
     if pixels:
         yield first, np.stack(pixels), labels[first : first + len(pixels)]
 
 
-def decode(content: bytes, where: str, task: Task, resize: bool = False) -> NDArray[np.uint8]:
-    """The pixels of an image.
+def decode(
+    content: bytes, where: str, task: Task, resize: bool = False, notes: Notes | None = None
+) -> NDArray[np.uint8]:
+    """The pixels of an image, upright as its EXIF orientation says.
 
     Args:
         content: The bytes of the file.
         where: Names the file in errors.
         task: Channels (1 for grey, 3 for RGB) and size of the image.
         resize: Crop and scale an image of another size.
+        notes: Takes notes on what was done: the first frame of several is read.
 
     Returns:
         Pixels [C, H, W].
@@ -86,14 +106,16 @@ def decode(content: bytes, where: str, task: Task, resize: bool = False) -> NDAr
     Raises:
         DataError: The image is damaged, transparent, or of another size.
     """
-    with _opened(content, where) as image:
-        fitting = _opaque(image, where).convert("L" if task.channels == 1 else "RGB")
+    notes = Notes() if notes is None else notes
+    with _opened(content, where, notes) as image:
+        upright = ImageOps.exif_transpose(image)
+        fitting = _opaque(upright, where).convert("L" if task.channels == 1 else "RGB")
         pixels = np.asarray(_sized(fitting, where, task.size, resize), dtype=np.uint8)
     return pixels.reshape(task.size, task.size, task.channels).transpose(2, 0, 1)
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:
-    """The size of an image.
+    """The size of an image, upright as its EXIF orientation says.
 
     Args:
         content: Of the file.
@@ -105,31 +127,49 @@ def size_of(content: bytes, where: str) -> tuple[int, int]:
     Raises:
         DataError: The image cannot be read, or is too large.
     """
-    with _opened(content, where) as image:
-        return image.size
+    with _opened(content, where, Notes()) as image:
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
+        return (height, width) if turned else (width, height)
 
 
 @contextmanager
-def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
+def _opened(content: bytes, where: str, notes: Notes) -> Iterator[Image.Image]:
     """An image of a known format and size; DataError where it cannot be read."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _demand_usable(image, where)
                 if image.format == "PNG":  # only `verify` compares its check sums
                     Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+                if getattr(image, "is_animated", False):
+                    notes.add(where, ANIMATED)
                 yield image
+        if any("EXIF" in str(warning.message) for warning in raised):
+            notes.add(where, NOT_UPRIGHT)
     except DataError:
         raise
     except Exception as error:  # Pillow raises a dozen unrelated types for damaged files
-        raise DataError(f"{where}: no image that can be read ({error})") from error
+        raise DataError(f"{where}: no image that can be read: {_fault(content, error)}") from error
+
+
+def _fault(content: bytes, error: Exception) -> str:
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"more than {MAX_PIXELS} pixels, make it smaller"
+    if isinstance(error, UnidentifiedImageError) and not content.startswith(STARTS):
+        return f"{kind_of(content)}, {', '.join(FORMATS)} are read"
+    return "damaged or cut short, replace or remove it"
 
 
 def _demand_usable(image: Image.Image, where: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{where}: {width} x {height} pixels, at most {MAX_PIXELS} are possible")
+        raise DataError(
+            f"{where}: {width} x {height} pixels, at most {MAX_PIXELS} are possible: make it "
+            "smaller"
+        )
 
 
 def _opaque(image: Image.Image, where: str) -> Image.Image:
@@ -137,10 +177,15 @@ def _opaque(image: Image.Image, where: str) -> Image.Image:
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         if with_alpha.getchannel("A").getextrema() != (255, 255):
-            raise DataError(f"{where}: transparent pixels have no value")
+            raise DataError(
+                f"{where}: transparent pixels have no value: save the image without transparency"
+            )
         return with_alpha
     if image.mode not in MODES:
-        raise DataError(f"{where}: pixels of mode {image.mode}, 8 bits a channel are possible")
+        raise DataError(
+            f"{where}: pixels of mode {image.mode}, 8 bits a channel are possible: save the image "
+            "with 8 bits"
+        )
     return image
 
 

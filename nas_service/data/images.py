@@ -48,6 +48,8 @@ class Images:
     labels: NDArray[np.int64]  # [N]
     mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))  # [C]
     deviation: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))  # [C]
+    notes: tuple[str, ...] = ()  # what was done where files can be read in more than one way
+    validation_part: int = 0  # the last images are the validation part of the files
 
     @classmethod
     def of(cls, stock: Stock, labels: NDArray[np.int64]) -> "Images":
@@ -69,7 +71,8 @@ class Images:
 
     def take(self, index: NDArray[np.int64]) -> "Images":
         """The images with these numbers; no pixel is copied."""
-        return replace(self, rows=self.rows[index], labels=self.labels[index])
+        rows, labels = self.rows[index], self.labels[index]
+        return replace(self, rows=rows, labels=labels, validation_part=0)
 
     def scaled(self, mean: ArrayLike, deviation: ArrayLike) -> "Images":
         """The same images with another scaling: (pixels - mean) / deviation by channel.
@@ -142,8 +145,9 @@ class Split:
 def split(images: Images, train_samples: int | None, validation_samples: int, seed: int) -> Split:
     """Splits images into stratified training and validation images without overlap.
 
-    Images are scaled to mean 0 and deviation 1 of the training images; counts of events stay
-    counts, so that a pixel without events stays 0. Equal labels give equal splits.
+    The validation images are the validation part of the files, where they have one. Images are
+    scaled to mean 0 and deviation 1 of the training images; counts of events stay counts, so that a
+    pixel without events stays 0. Equal labels give equal splits.
 
     Args:
         images: All images that are no test images.
@@ -154,28 +158,74 @@ def split(images: Images, train_samples: int | None, validation_samples: int, se
     Raises:
         DataError: There are too few images, or a channel has one value in all of them.
     """
-    if validation_samples < 1:
-        raise DataError("data.validation_samples is needed: this data set has no default")
-    from sklearn.model_selection import train_test_split  # loads slowly
-
+    _demand_validation(images, validation_samples)
     rest = len(images) - validation_samples
     wanted = rest if train_samples is None else train_samples
-    if rest < 1 or wanted > rest:
+    if wanted > rest:
         raise DataError(
-            f"{wanted} training and {validation_samples} validation images wanted of {len(images)}"
+            f"{wanted} training and {validation_samples} validation images wanted of "
+            f"{len(images)}: data.train_samples is at most {rest}"
         )
-    try:
-        parts = train_test_split(
-            np.arange(len(images)),
-            train_size=wanted,
-            test_size=validation_samples,
-            random_state=seed,
-            stratify=images.labels,
-        )
-    except ValueError as error:  # fewer images than classes in one of the parts
-        raise DataError(f"{wanted} + {validation_samples} images of every class: {error}") from None
-    train, held_out = (images.take(part) for part in parts)
+    rows = _own_parts if images.validation_part else _stratified
+    train, held_out = (images.take(part) for part in rows(images, wanted, validation_samples, seed))
     if images.stock.events:
         return Split(train, held_out)
     moments = train.moments()
     return Split(train.scaled(*moments), held_out.scaled(*moments))
+
+
+def _demand_validation(images: Images, wanted: int) -> None:
+    """DataError where this number of validation images is not possible."""
+    if (part := images.validation_part) and wanted != part:
+        raise DataError(
+            f"data.validation_samples = {part} is needed, not {wanted}: the files have a "
+            f"validation part of {part} images"
+        )
+    if wanted < 1:
+        raise DataError("data.validation_samples is needed: this data set has no default")
+    if wanted >= len(images):
+        raise DataError(
+            f"data.validation_samples = {wanted}: the data set has {len(images)} images that are "
+            "no test images, and some are needed to train with"
+        )
+
+
+Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _own_parts(images: Images, wanted: int, held_out: int, seed: int) -> Rows:
+    """Training images, or a stratified share of them, and the validation part of the files."""
+    train, validation = np.split(np.arange(len(images)), [len(images) - held_out])
+    if left := len(train) - wanted:
+        train, _ = _stratified(images.take(train), wanted, left, seed)
+    return train, validation
+
+
+def _stratified(images: Images, wanted: int, held_out: int, seed: int) -> Rows:
+    from sklearn.model_selection import train_test_split  # loads slowly
+
+    _demand_each_class(images.labels, wanted, held_out)
+    train, validation = train_test_split(
+        np.arange(len(images)),
+        train_size=wanted,
+        test_size=held_out,
+        random_state=seed,
+        stratify=images.labels,
+    )
+    return train, validation
+
+
+def _demand_each_class(labels: NDArray[np.int64], wanted: int, held_out: int) -> None:
+    """DataError where one of two stratified parts cannot have an image of each class."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise DataError(
+            f"class {classes[counts.argmin()]} has 1 image that is no test image, at least 2 are "
+            "needed: one to train with and one that is held out"
+        )
+    if min(wanted, held_out) < len(classes):
+        raise DataError(
+            f"{wanted} training images and {held_out} that are held out: each needs at least one "
+            f"image of every class, {len(classes)} or more (data.train_samples, "
+            "data.validation_samples)"
+        )

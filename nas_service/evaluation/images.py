@@ -1,5 +1,6 @@
 """The images that a study's candidates see: one split, for every number of time steps."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from nas_service.data import source_of
 from nas_service.data.dataset import Source
 from nas_service.data.images import Images, Split, split
 from nas_service.study.spec import StudySpec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class StudyImages:
 
     @classmethod
     def open(cls, spec: StudySpec, folder: Path, source: Source | None = None) -> "StudyImages":
-        """Reads a study's training and validation images.
+        """Reads a study's training and validation images, and logs the notes on their files.
 
         Args:
             spec: The study.
@@ -36,6 +39,8 @@ class StudyImages:
         """
         source, steps = source or source_of(spec.data), min(spec.space.time_steps)
         data = _split(spec, source, folder, steps)
+        for note in data.train.notes:
+            log.warning("%s", note)
         return cls(spec, source, folder, data, {steps: data})
 
     @property

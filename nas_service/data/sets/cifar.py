@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nas_service.data.archive import FileTree
+from nas_service.data.archive import FileTree, actual_names
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.dataset import Files, Location, Reader
 from nas_service.errors import DataError
@@ -55,8 +55,9 @@ def _source(
 
 
 def _chunks(tree: FileTree, files: tuple[str, ...], count: int, task: Task) -> Iterator[Chunk]:
-    for name, content in tree.read(files):
-        where = f"{tree.path}: {name}"
+    actual = actual_names(tree, files)
+    for name, content in tree.read(actual):
+        where = tree.where(name)
         label_B = 2 if task.classes == 100 else 1
         row_B = label_B + task.channels * task.size**2
         if len(content) != count * row_B:
@@ -67,7 +68,7 @@ def _chunks(tree: FileTree, files: tuple[str, ...], count: int, task: Task) -> I
             if (worst := int(rows[:, column].max())) >= classes:
                 raise DataError(f"{where}: label {worst}, 0..{classes - 1} are possible")
         pixels = rows[:, label_B:].reshape(count, task.channels, task.size, task.size)
-        yield files.index(name) * count, pixels, rows[:, label_B - 1].astype(np.int64)
+        yield files.index(actual[name]) * count, pixels, rows[:, label_B - 1].astype(np.int64)
 
 
 CIFAR10 = _source(

@@ -11,8 +11,9 @@ from nas_service.data.cache import Chunk, Samples
 from nas_service.data.dataset import Files, Location
 from nas_service.data.event_files import chunks
 from nas_service.data.events import read_aedat2
+from nas_service.data.file_names import natural
 from nas_service.data.image_files import LabelledFile
-from nas_service.data.sets.image_folder import natural
+from nas_service.data.notes import Notes
 from nas_service.spaces.task import Task
 
 TEST_SHARE = 10  # one recording in ten is a test recording
@@ -46,28 +47,32 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
     """
     classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
     total = sum(len(named) for _, named in classes)
-    shape = (count, task.channels, task.size, task.size)
+    shape, notes = (count, task.channels, task.size, task.size), Notes()
 
     def each() -> Iterator[Chunk]:
         first = 0
         for inner, named in classes:
-            yield from chunks(inner, named, read_aedat2, task, count, first)
+            yield from chunks(inner, named, read_aedat2, task, count, notes, first)
             first += len(named)
 
-    return Samples(total, shape, each())
+    return Samples(total, shape, each(), notes)
 
 
 def _class(tree: FileTree, name: str, label: int, part: str) -> tuple[FileTree, list[LabelledFile]]:
     """A class's recordings of a part, from its folder or its zip archive."""
     inner = tree
-    names = [n for n in tree.names((name,)) if n.endswith(".aedat")]
-    if not names and tree.names((f"{name}.zip",)):
-        inner = open_tree(tree.path / tree.root / f"{name}.zip")
-        names = [n for n in inner.names(("",)) if n.endswith(".aedat")]
-    ordered = sorted(names, key=natural)
+    names = tree.names((name,))
+    if not any(map(_is_recording, names)) and (archives := tree.names((f"{name}.zip",))):
+        inner = open_tree(tree.path / tree.root / archives[0])
+        names = inner.names(("",))
+    ordered = sorted(filter(_is_recording, names), key=natural)
     last = len(ordered) - len(ordered) // TEST_SHARE
     chosen = ordered[:last] if part == "train" else ordered[last:]
     return inner, [LabelledFile(n, label) for n in chosen]
+
+
+def _is_recording(name: str) -> bool:
+    return name.lower().endswith(".aedat")
 
 
 SOURCE = Files(

@@ -11,10 +11,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from hw_models.numerals import parse_whole
-from nas_service.data.archive import FileTree, text_of
+from nas_service.data.archive import FileTree, actual_names, text_of
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Location
+from nas_service.data.dataset import Files, Location, rooted
 from nas_service.data.events import Events, frames, read_aedat3
+from nas_service.data.notes import Notes
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -44,28 +45,34 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
         DataError: A list or table of labels is missing or wrong; the chunks raise it for damaged
             recordings.
     """
+    tree = rooted(tree, (LISTS[part],))
     listed = _text(tree, LISTS[part]).split()
     if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
-        raise DataError(f"{tree.path}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
+        raise DataError(f"{tree.where()}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
     gestures = _gestures(tree, list(dict.fromkeys(listed)), task.classes)
     shape = (count, task.channels, task.size, task.size)
-    total = sum(len(rows) for rows in gestures.values())
-    return Samples(total, shape, _chunks(tree, gestures, task, count))
+    total, notes = sum(len(rows) for rows in gestures.values()), Notes()
+    return Samples(total, shape, _chunks(tree, gestures, task, count, notes), notes)
 
 
 def _text(tree: FileTree, name: str) -> str:
-    _, content = next(tree.read([name]))
-    return text_of(content, f"{tree.path}: {name}")
+    name, content = next(tree.read(actual_names(tree, [name])))
+    return text_of(content, tree.where(name))
 
 
 def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, list[Gesture]]:
     """The gestures of each recording, by its name."""
-    tables = {f"{name.removesuffix('.aedat')}_labels.csv": name for name in recordings}
+    tables = {f"{_stem(name)}_labels.csv": name for name in recordings}
+    actual = actual_names(tree, tables)
     gestures = {
-        tables[table]: _parsed(content, f"{tree.path}: {table}", classes)
-        for table, content in tree.read(list(tables))
+        tables[actual[table]]: _parsed(content, tree.where(table), classes)
+        for table, content in tree.read(actual)
     }
     return {name: gestures[name] for name in recordings}
+
+
+def _stem(name: str) -> str:
+    return name[: -len(".aedat")] if name.lower().endswith(".aedat") else name
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
@@ -91,12 +98,14 @@ def _integers(line: str, where: str) -> list[int]:
 
 
 def _chunks(
-    tree: FileTree, gestures: dict[str, list[Gesture]], task: Task, count: int
+    tree: FileTree, gestures: dict[str, list[Gesture]], task: Task, count: int, notes: Notes
 ) -> Iterator[Chunk]:
     counts = [len(rows) for rows in gestures.values()]
     first = dict(zip(gestures, np.cumsum([0, *counts]).tolist(), strict=False))
-    for name, content in tree.read(list(gestures)):
-        events = read_aedat3(content, f"{tree.path}: {name!r:.90}")
+    actual = actual_names(tree, list(gestures))
+    for file, content in tree.read(actual):
+        name, events = actual[file], read_aedat3(content, tree.where(file))
+        notes.add(events.where, *events.notes)
         for i, gesture in enumerate(gestures[name]):
             binned = frames(_cut(events, gesture), count, task.size)
             yield first[name] + i, binned[None], np.array([gesture.label], dtype=np.int64)

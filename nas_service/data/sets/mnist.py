@@ -6,7 +6,6 @@ Rasul, Vollgraf, arXiv 1708.07747 (Fashion-MNIST).
 
 import gzip
 import io
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from nas_service.data.archive import FileTree
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.dataset import Files, Location
+from nas_service.data.faults import DAMAGED, reason
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -46,8 +46,8 @@ def parse_idx(content: bytes, where: str, sides: tuple[int, ...]) -> NDArray[np.
             count = _count(file.read(head), sides, where)
             size = count * int(np.prod(sides, dtype=np.int64))
             body = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where}: damaged or unreadable ({error})") from error
+    except DAMAGED as error:
+        raise DataError(f"{where}: {reason(error)}") from error
     if len(body) != size:
         actual = "more" if len(body) > size else f"{len(body)}"
         raise DataError(f"{where}: {size} bytes announced, it has {actual}")
@@ -86,10 +86,10 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     """
     images, labels = (_parsed(tree, name, task) for name in _names(part))
     if len(images) != len(labels):
-        raise DataError(f"{tree.path}: {len(labels)} labels for {len(images)} {part} images")
+        raise DataError(f"{tree.where()}: {len(labels)} labels for {len(images)} {part} images")
     if (worst := int(labels.max())) >= task.classes:
         name = _names(part)[1]
-        raise DataError(f"{tree.path}/{name}: label {worst}, 0..{task.classes - 1} are possible")
+        raise DataError(f"{tree.where(name)}: label {worst}, 0..{task.classes - 1} are possible")
 
     def chunks() -> Iterator[Chunk]:
         yield 0, images[:, None], labels.astype(np.int64)
@@ -100,10 +100,10 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
 def _parsed(tree: FileTree, name: str, task: Task) -> NDArray[np.uint8]:
     present = tree.names((f"{name}.gz", name))
     if not present:
-        raise DataError(f"{tree.path}: {name}.gz is missing")
+        raise DataError(f"{tree.where()}: {name}.gz is missing")
     sides = (task.size, task.size) if "images" in name else ()
     _, content = next(tree.read(present[-1:]))
-    return parse_idx(content, f"{tree.path}/{present[-1]}", sides)
+    return parse_idx(content, tree.where(present[-1]), sides)
 
 
 def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence: str) -> Files:

@@ -8,8 +8,8 @@ from nas_service.data.cache import Samples
 from nas_service.data.dataset import Files, Location
 from nas_service.data.event_files import samples
 from nas_service.data.events import read_atis
+from nas_service.data.file_names import natural
 from nas_service.data.image_files import LabelledFile
-from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -28,7 +28,7 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     Raises:
         DataError: A recording lies in no folder of a digit; the chunks raise it for damaged ones.
     """
-    names = (name for name in tree.names((FOLDER[part],)) if name.endswith(".bin"))
+    names = (name for name in tree.names((FOLDER[part],)) if name.lower().endswith(".bin"))
     named = [LabelledFile(name, _digit(tree, name)) for name in sorted(names, key=natural)]
     return samples(tree, named, read_atis, task, frames)
 
@@ -36,7 +36,7 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
 def _digit(tree: FileTree, name: str) -> int:
     digit = name.split("/")[-2]
     if len(digit) != 1 or digit not in "0123456789":
-        raise DataError(f"{tree.path}: {name}: {digit!r:.30} is no digit")
+        raise DataError(f"{tree.where(name)}: its folder {digit!r:.30} is no digit")
     return int(digit)
 
 

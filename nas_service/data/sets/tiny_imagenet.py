@@ -4,11 +4,11 @@ Its test images have no labels, so its validation images are the test part, and 
 images of a search are held out of the training images. Source: Stanford CS231n.
 """
 
-from nas_service.data.archive import FileTree, text_of
+from nas_service.data.archive import FileTree, actual_names, text_of
 from nas_service.data.cache import Samples
 from nas_service.data.dataset import Files, Location
+from nas_service.data.file_names import natural
 from nas_service.data.image_files import DECODER, LabelledFile, is_image, samples
-from nas_service.data.sets.image_folder import natural
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -30,15 +30,17 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     """
     wnids = sorted(_text(tree, "wnids.txt").split())
     if len(set(wnids)) != task.classes:
-        raise DataError(f"{tree.path}: wnids.txt has {len(set(wnids))} classes, not {task.classes}")
+        raise DataError(
+            f"{tree.where()}: wnids.txt has {len(set(wnids))} classes, not {task.classes}"
+        )
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     named = (_train if part == "train" else _annotated)(tree, labels)
     return samples(tree, named, task, resize=False)
 
 
 def _text(tree: FileTree, name: str) -> str:
-    _, content = next(tree.read([name]))
-    return text_of(content, f"{tree.path}: {name}")
+    name, content = next(tree.read(actual_names(tree, [name])))
+    return text_of(content, tree.where(name))
 
 
 def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
@@ -49,11 +51,13 @@ def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
 def _annotated(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
     lines = [line.split("\t") for line in _text(tree, ANNOTATIONS).splitlines() if line.strip()]
     if bad := [i for i, line in enumerate(lines, 1) if len(line) < 2]:
-        raise DataError(f"{tree.path}: {ANNOTATIONS}: line {bad[0]} has no class")
+        raise DataError(f"{tree.where()}: {ANNOTATIONS}: line {bad[0]} has no class")
     classes = {f"val/images/{line[0]}": line[1].strip() for line in lines}
     present = [name for name in tree.names(("val/images",)) if is_image(name)]
     if differ := sorted(set(present) ^ set(classes)):
-        raise DataError(f"{tree.path}: {differ[0]} is only in one of val/images and {ANNOTATIONS}")
+        raise DataError(
+            f"{tree.where()}: {differ[0]} is only in one of val/images and {ANNOTATIONS}"
+        )
     return [
         LabelledFile(n, _label(tree, labels, classes[n], n)) for n in sorted(classes, key=natural)
     ]
@@ -61,7 +65,7 @@ def _annotated(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
 
 def _label(tree: FileTree, labels: dict[str, int], wnid: str, name: str) -> int:
     if wnid not in labels:
-        raise DataError(f"{tree.path}: {name}: class {wnid!r:.30} is not in wnids.txt")
+        raise DataError(f"{tree.where(name)}: class {wnid!r:.30} is not in wnids.txt")
     return labels[wnid]
 
 

@@ -1,16 +1,14 @@
 """Picture files, image folders and TinyImageNet: pixels, classes, and what is refused."""
 
-import io
 import shutil
 import struct
-import tarfile
 import zipfile
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_trees import colours, layout, png, put, put_tar, put_zip
 
 from nas_service.data import image_files as pictures
 from nas_service.data import source_of
@@ -22,16 +20,6 @@ from nas_service.spaces.task import Task
 from nas_service.study.sections import Data
 
 COLOUR, GREY = Task(3, 4, 2), Task(1, 4, 2)
-
-
-def png(pixels, mode=None, kind="PNG", **options):
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(pixels), mode).save(file, kind, **options)
-    return file.getvalue()
-
-
-def colours(seed=0, size=4):
-    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM"])
@@ -124,39 +112,6 @@ def both(source, folder):
     return source.read_train(folder), source.read_test(folder)
 
 
-def layout(**parts):
-    """name: bytes of pictures; each part is class: count. Images differ by folder and number."""
-    files = {}
-    for part, classes in parts.items():
-        for label, (name, count) in enumerate(classes.items()):
-            for i in range(count):
-                place = f"{part}/" if part != "unsplit" else ""
-                files[f"{place}{name}/{i}.png"] = png(colours(1000 * label + i))
-    return files
-
-
-def put(tmp_path, files, top=""):
-    for name, content in files.items():
-        path = tmp_path / "set" / top / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-
-def put_zip(tmp_path, files, top=""):
-    with zipfile.ZipFile(tmp_path / "set", "w") as archive:
-        for name, content in files.items():
-            archive.writestr(f"{top}/{name}" if top else name, content)
-
-
-def put_tar(tmp_path, files, top=""):
-    """In an order that differs from the sorted one."""
-    with tarfile.open(tmp_path / "set", "w:gz") as archive:
-        for name, content in sorted(files.items(), key=lambda pair: zlib.crc32(pair[0].encode())):
-            info = tarfile.TarInfo(f"{top}/{name}" if top else name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-
-
 def folder_of(classes=2, **options):
     return source_of(Data(name="image_folder", archive="set", size=4, classes=classes, **options))
 
@@ -201,11 +156,14 @@ def test_grey_images_in_one_channel(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (layout(train={"a": 1, "b": 1}), "no test, val, valid folder beside train"),
+        (layout(train={"a": 1, "b": 1}), "set: no image for the test part: add"),
         (layout(train={"a": 1, "b": 1}, test={"a": 1, "c": 1}), "test/c is no class of train"),
         (layout(train={"a": 1, "b": 1, "c": 1}, test={"a": 1}), "3 folders of classes, data.cl"),
         (layout(train={"a": 1}, test={"a": 1}), "1 folders of classes"),
-        ({"train/a/0.png": b"x", "train/b/0.png": b"y", "test/a/0.png": b""}, "'train/a/0.png'"),
+        (
+            {"train/a/0.png": b"x", "train/b/0.png": b"y", "test/a/0.png": b""},
+            "set/train/a/0.png: no image that can be",
+        ),
     ],
 )
 def test_wrong_folders_are_named(files, message, tmp_path):
@@ -217,7 +175,7 @@ def test_wrong_folders_are_named(files, message, tmp_path):
 def test_a_picture_of_another_size_is_named(tmp_path):
     files = layout(train={"a": 2, "b": 2}, test={"a": 1, "b": 1})
     put(tmp_path, files | {"train/b/9.png": png(colours(size=6))})
-    with pytest.raises(DataError, match=r"'train/b/9.png': 6 x 6 pixels, 4 x 4 are needed"):
+    with pytest.raises(DataError, match=r"set/train/b/9.png: 6 x 6 pixels, 4 x 4 are needed"):
         folder_of().read_train(tmp_path)
     assert len(folder_of(resize=True).read_train(tmp_path)) == 5
 

@@ -62,7 +62,7 @@ def test_too_many_requested_images_are_refused():
 
 
 def test_fewer_images_than_classes():
-    with pytest.raises(DataError, match=r"80 \+ 5 images of every class"):
+    with pytest.raises(DataError, match="80 training images and 5 that are held out: each"):
         split(tagged(), 80, 5, seed=0)
 
 
