@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from hw_models import FileError
 from hw_models.text_file import decode
 from nas_service.data.faults import DAMAGED, kind_of, reason
-from nas_service.data.file_names import existing, shown
+from nas_service.data.file_names import existing, lower_suffix, shown
 from nas_service.errors import DataError
 
 MEMBER_B = 2**30  # of one file, unpacked
@@ -327,7 +327,8 @@ def _selected(names: Collection[str], root: str, under: Collection[str]) -> list
 
 
 def _lies_in(name: str, folder: str) -> bool:
-    return not folder or name == folder or name.startswith(f"{folder}/")
+    inside = not folder or name.startswith(f"{folder}/")
+    return inside or lower_suffix(name) == lower_suffix(folder)
 
 
 def _joined(root: str, name: str) -> str:

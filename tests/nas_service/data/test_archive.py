@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from nas_service.data import archive as trees
-from nas_service.data.archive import open_tree
+from nas_service.data.archive import actual_names, open_tree
 from nas_service.errors import DataError
 
 FILES = {"a/1.txt": b"one", "a/2.txt": b"", "b/c/3.txt": bytes(5000), "top.txt": b"top"}
@@ -185,8 +185,85 @@ def test_a_zip_that_is_locked(tmp_path):
         list(open_tree(path).read(["a"]))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b", b"x" * 600])
-def test_other_files_are_no_archives(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "an empty file"),
+        (b"PK\x03\x04", "a zip archive that is cut short"),
+        (b"\x1f\x8b", "damaged or cut short"),
+        (b"x" * 600, "a file of an unknown kind"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"\xfd7zXZ\0", "an xz file"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (gzip.compress(b"<html>"), "a text file"),
+    ],
+)
+def test_other_files_are_no_archives(content, kind, tmp_path):
     (tmp_path / "x.zip").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.zip"):
+    with pytest.raises(DataError, match=rf"x\.zip: {kind}"):
         open_tree(tmp_path / "x.zip").names(("",))
+
+
+def test_a_pipe_is_no_archive(tmp_path):
+    os.mkfifo(tmp_path / "x.zip")
+    with pytest.raises(DataError, match=r"x\.zip: missing, or neither a file nor a folder"):
+        open_tree(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("share", range(1, 19))
+def test_a_plain_tar_is_whole_or_refused(share, tmp_path):
+    """Where it is cut between two members, the rest looks like a shorter archive."""
+    path = tarred(tmp_path / "x", {str(i): bytes([i]) * 512 for i in range(1, 10)})
+    path.write_bytes(path.read_bytes()[: share * 512 + 100 * (share % 2)])
+    with pytest.raises(DataError, match=r"x\.tar: (damaged or cut short|a file of an un)"):
+        open_tree(path).names(("",))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damage_is_named_for_each_method_of_packing(method, tmp_path):
+    content = os.urandom(5000)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("a", content)
+    assert dict(open_tree(tmp_path / "x.zip").read(["a"])) == {"a": content}
+    raw = bytearray((tmp_path / "x.zip").read_bytes())
+    raw[60:2000] = bytes(1940)
+    (tmp_path / "x.zip").write_bytes(raw)
+    with pytest.raises(DataError, match=r"x\.zip: member 'a': damaged or cut short$"):
+        list(open_tree(tmp_path / "x.zip").read(["a"]))
+
+
+def test_a_method_of_packing_that_is_not_read(tmp_path):
+    """Deflate64, which Windows writes for large files."""
+    path = zipped(tmp_path / "x", {"a": b"x" * 50})
+    raw = bytearray(path.read_bytes())
+    raw[8] = raw[raw.index(b"PK\x01\x02") + 10] = 9
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="'a': packed by a method that is not read: pack it again"):
+        list(open_tree(path).read(["a"]))
+
+
+def test_a_folder_that_cannot_be_read_is_not_skipped(tmp_path, monkeypatch):
+    folder(tmp_path / "x", FILES)
+
+    def scandir(path):
+        if str(path).endswith("c"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"x/b/c: unreadable .Permission denied.$"):
+        open_tree(tmp_path / "x").names(("",))
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_names_with_a_suffix_in_another_case(make, tmp_path):
+    tree = open_tree(
+        make(tmp_path / "x", {"a/data_1.BIN": b"one", "a/b.TAR.GZ": b"", "c.d/e": b""})
+    )
+    assert tree.names(("a/data_1.bin", "a/b.tar.gz", "C.d/e")) == ["a/b.TAR.GZ", "a/data_1.BIN"]
+    assert actual_names(tree, ["a/data_1.bin", "a/2.bin"]) == {
+        "a/data_1.BIN": "a/data_1.bin",
+        "a/2.bin": "a/2.bin",
+    }

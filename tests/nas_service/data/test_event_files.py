@@ -125,6 +125,37 @@ def test_the_hash_of_n_mnist_is_an_md5(tmp_path):
         n_mnist.SOURCE.read_train(tmp_path, 3)
 
 
+def test_notes_name_the_first_recording_and_count_the_others(tmp_path):
+    files = n_mnist_files("Train")
+    for name in sorted(files)[4:9]:
+        files[name] = atis([*strokes(3), (5, 1, 1, 0), (6, 1, 1, 0)])
+    in_folder(tmp_path / "N-MNIST", files)
+    for _ in range(2):  # from the files, then from the cache
+        (note,) = N_MNIST.read_train(tmp_path, 2).notes
+        assert note.endswith(
+            "Train/2/00000.bin and 4 other files: earlier than an event before it, counted in the "
+            "frame of its own time (10 events)"
+        )
+
+
+@pytest.mark.parametrize("change", [str.upper, str.title])
+def test_suffixes_in_any_case(change, tmp_path):
+    def renamed(files):
+        ends = (name.rpartition(".") for name in files)
+        names = [f"{stem}.{change(suffix)}" for stem, _, suffix in ends]
+        return dict(zip(names, files.values(), strict=True))
+
+    in_folder(tmp_path / "N-MNIST", renamed(n_mnist_files("Train")))
+    in_zip(tmp_path / "n" / "N-MNIST" / f"Train.{change('zip')}", renamed(n_mnist_files("Train")))
+    in_folder(tmp_path / "DvsGesture", renamed(gesture_files()))
+    for label, name in enumerate(cifar10_dvs.CLASSES):
+        files = renamed(dvs_files(name, label))
+        in_zip(tmp_path / "CIFAR10-DVS" / f"{name}.{change('zip')}", files)
+    assert len(N_MNIST.read_train(tmp_path, 2)) == len(N_MNIST.read_train(tmp_path / "n", 2)) == 20
+    assert GESTURE.read_train(tmp_path, 2).labels.tolist() == [2, 10]
+    assert len(CIFAR10_DVS.read_test(tmp_path, 2)) == 10
+
+
 TABLE = b"class,startTime_usec,endTime_usec\n"
 
 
@@ -168,6 +199,8 @@ def test_dvs_gesture(how, tmp_path):
         ({"user01_led_labels.csv": TABLE + b"12,0,100\n"}, "line 2: class 12 of 1..11"),
         ({"user01_led_labels.csv": TABLE + b"1,100,100\n"}, r"100\.\.100"),
         ({"user01_led_labels.csv": TABLE + b"1,x,100\n"}, "three whole numbers"),
+        ({"user01_led_labels.csv": TABLE + "1,0,²\n".encode()}, "three whole numbers"),
+        ({"user01_led_labels.csv": TABLE + b"1,0," + b"9" * 5000}, "three whole numbers"),
         ({"user01_led_labels.csv": b"a,b\n"}, "expected class,startTime"),
         ({"user01_led_labels.csv": TABLE + b"1,500,600\n"}, r"500\.\.600 us: no events"),
         ({"user01_led_labels.csv": b""}, "columns ''"),

@@ -140,6 +140,105 @@ def test_events_outside_the_sensor(x, y):
         frames(events((0, 0, 0, 0), (1, x, y, 0)), 1, 34)
 
 
+def clock(read, *stamps):
+    """What a reader makes of these time stamps, as they are in the file."""
+    write = {read_atis: atis, read_aedat2: aedat2, read_aedat3: aedat3}[read]
+    return read(write([(t, 1, 1, i % 2) for i, t in enumerate(stamps)]), "x")
+
+
+CLOCKS = [(read_atis, 23), (read_aedat2, 32), (read_aedat3, 31)]
+
+
+@pytest.mark.parametrize(("read", "bits"), CLOCKS)
+def test_clocks_that_start_again_are_continued_and_noted(read, bits):
+    top = 1 << bits
+    result = clock(read, top - 10, top - 1, 0, 5, top // 2, top - 1, 3)
+    expected = [-10, -1, 0, 5, top // 2, top - 1, top + 3]
+    assert (result.t_us - top).tolist() == expected
+    (note,) = result.notes
+    assert note.text == f"time stamps start again at 0 after 2^{bits} us, they are continued"
+    assert (note.count, note.unit) == (2, "restart")
+
+
+@pytest.mark.parametrize(("read", "bits"), CLOCKS)
+def test_an_event_from_before_the_restart_of_a_clock(read, bits):
+    top = 1 << bits
+    result = clock(read, top - 9, 2, top - 1, 3)
+    assert (result.t_us - top).tolist() == [-9, 2, -1, 3]
+    assert [note.count for note in result.notes] == [1, 1]  # a restart, an event that goes back
+
+
+@pytest.mark.parametrize(("read", "bits"), CLOCKS)
+def test_a_late_first_jump_is_no_restart(read, bits):
+    late = (1 << bits) - 5
+    assert clock(read, 0, late, late + 1).t_us.tolist() == [0, late, late + 1]
+
+
+@pytest.mark.parametrize(("read", "bits"), CLOCKS)
+def test_events_that_go_back_in_time_are_noted(read, bits):
+    result = clock(read, 100, 50, 60, 100, 99, 200)
+    assert result.t_us.tolist() == [100, 50, 60, 100, 99, 200]
+    (note,) = result.notes
+    assert (note.count, note.unit) == (3, "event")
+    assert note.text == "earlier than an event before it, counted in the frame of its own time"
+    assert clock(read, 1, 2, 2, 3).notes == ()
+
+
+@given(st.lists(st.integers(0, 2**21), min_size=1, max_size=30), st.sampled_from(CLOCKS))
+def test_a_clock_of_few_bits_shows_the_true_time(steps, clock_of):
+    """True times that never stand still for half of the clock's range are recovered."""
+    read, bits = clock_of
+    times = np.cumsum(steps)
+    stamps = (times % (1 << bits)).tolist()
+    if read is not read_aedat3 or times.max() < 1 << bits:
+        assert (clock(read, *stamps).t_us == times).all()
+
+
+def test_a_packet_that_counts_the_restarts_needs_no_note():
+    """AEDAT 3.1 has the higher bits of the time in the head of each packet."""
+    top = 1 << 31
+    content = HEADER_3 + packet([(top - 1, 1, 1, 0)]) + packet([(4, 1, 1, 1)], overflow=1)
+    result = read_aedat3(content, "x")
+    assert (result.t_us.tolist(), result.notes) == ([top - 1, top + 4], ())
+
+
+def test_polarities_of_another_coding_are_read_and_noted():
+    columns = ([0, 1, 2], [0, 0, 0], [0, 0, 0])
+    arrays = [np.array(column, dtype=np.int64) for column in columns]
+    result = Events.of("x", *arrays, np.array([-1, 1, -1]))
+    assert result.p.tolist() == [0, 1, 0]
+    (note,) = result.notes
+    assert (note.text, note.count) == ("polarity -1 is read as darker", 2)
+    assert Events.of("x", *arrays, np.array([0, 1, 0])).notes == ()
+    for uncertain in ([-1, 0, 1], [1, 2, 1], [0, 255, 0]):
+        with pytest.raises(DataError, match=r"x: polarities .* or -1 and 1, are possible"):
+            Events.of("x", *arrays, np.array(uncertain))
+
+
+def test_frames_take_no_other_polarity():
+    with pytest.raises(DataError, match="x: polarities other than 0 and 1"):
+        frames(events((0, 1, 1, -1), (1, 1, 1, 1)), 1, 4)
+
+
+def test_polarities_that_are_all_the_same_are_noted():
+    """A writer that packs -1 and 1 into one bit makes both of them 1."""
+    rows = [(t, 1, 1, -1 & 1) for t in range(100)]
+    (note,) = read_atis(atis(rows), "x").notes
+    assert (note.text, note.count) == (
+        "all events are brighter: is the polarity coded otherwise?",
+        100,
+    )
+    assert read_atis(atis(rows[:99]), "x").notes == ()
+
+
+def test_times_that_no_recording_spans():
+    content = HEADER_3 + packet([(1, 1, 1, 0)]) + packet([(1, 1, 1, 1)], overflow=2**31 - 1)
+    with pytest.raises(DataError, match="us from the first event to the last, at most"):
+        frames(read_aedat3(content, "x"), 64, 128)
+    with pytest.raises(DataError, match=r"1 of 2 time stamps are negative, .* event 1: the file"):
+        read_aedat3(HEADER_3 + packet([(1, 1, 1, 0), (2**31, 1, 1, 0)]), "x")
+
+
 def test_an_empty_recording_is_refused():
     with pytest.raises(DataError, match="x: no events"):
         frames(read_atis(b"", "x"), 3, 34)

@@ -66,6 +66,22 @@ def test_fewer_images_than_classes():
         split(tagged(), 80, 5, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("labels", "wanted", "held_out", "message"),
+    [
+        ([0, 0, 1], None, 2, "class 1 has 1 image that is no test image, at least 2 are needed"),
+        ([0, 0, 1, 1], None, 1, "3 training images and 1 that are held out: each needs at least"),
+        ([0, 0, 1, 1], None, 4, "data.validation_samples = 4: the data set has 4 images"),
+        ([0, 0, 1, 1], 3, 2, "3 training and 2 validation images wanted of 4: .* at most 2"),
+        ([0, 0, 1, 1], None, 0, "data.validation_samples is needed"),
+    ],
+)
+def test_too_few_images_are_named(labels, wanted, held_out, message):
+    pixels = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    with pytest.raises(DataError, match=message):
+        split(images_of(pixels, np.array(labels)), wanted, held_out, seed=0)
+
+
 @pytest.mark.parametrize(("wanted", "size"), [(None, 80), (80, 80), (40, 40)])
 def test_parts_are_disjoint_and_stratified(wanted, size):
     parts = split(tagged(), wanted, 20, seed=4)

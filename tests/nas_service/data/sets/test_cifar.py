@@ -86,6 +86,17 @@ def test_wrong_records_are_named(source, change, message, tmp_path):
 
 
 @pytest.mark.parametrize("put", [in_folder, in_archive])
+def test_suffixes_in_any_case(put, tmp_path):
+    files, _, labels = contents(CIFAR10)
+    put(tmp_path, CIFAR10, {name.replace(".bin", ".BIN"): file for name, file in files.items()})
+    for path in tmp_path.glob("*.gz"):
+        path.rename(tmp_path / "cifar-10-binary.TAR.GZ")
+    with pytest.raises(DataError, match="not the official file"):  # its hash is compared
+        CIFAR10.read_train(tmp_path)
+    assert small(CIFAR10).read_train(tmp_path).labels.tolist() == labels[:10].tolist()
+
+
+@pytest.mark.parametrize("put", [in_folder, in_archive])
 def test_a_missing_file_is_named(put, tmp_path):
     files, *_ = contents(CIFAR10)
     files.pop("data_batch_3.bin")

@@ -51,6 +51,13 @@ def test_reads_files_that_are_not_zipped(tmp_path):
     assert read(tmp_path).digest == expected
 
 
+def test_suffixes_in_any_case(tmp_path):
+    expected = read(folder_with(tmp_path)).digest
+    for path in tmp_path.glob("*.gz"):
+        path.rename(path.with_suffix(".GZ"))
+    assert read(tmp_path).digest == expected
+
+
 def test_a_changed_file_is_read_again(tmp_path):
     before = read(folder_with(tmp_path)).digest
     assert read(folder_with(tmp_path, n=30)).digest != before
