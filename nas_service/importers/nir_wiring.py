@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from hw_models import Layer
 from hw_models.layer import pair
-from hw_models.reading import fits
+from hw_models.reading import fits, free_poolings
 from nas_service.importers.nir_signal import IMAGE, Reading, Signal
 
 
@@ -28,18 +28,13 @@ def wired(
     in_layer = [name for name, x in own.items() if x.is_one_window(layers[name].out_channels)]
     early = _read_only_late(inputs, ends)
     order = _ordered({name: i for i, name in enumerate(layers)}, inputs, early)
-    reads = {name: _Reads.of(name, inputs[name], early, order) for name in order}
     adds = _additions(order, inputs, ends, in_layer)
-    return tuple(
-        replace(
-            pooled[name],
-            sources=reads[name].now,
-            feedback=reads[name].late,
-            input_adds=adds[name],
-            rearranged=not reads[name].fit(pooled[name], pooled),
-        )
-        for name in order
-    )
+    complete = []
+    for name in order:
+        reads = _Reads.of(name, inputs[name], early, order)
+        layer = replace(pooled[name], sources=reads.now, feedback=reads.late, input_adds=adds[name])
+        complete.append(replace(layer, rearranged=not reads.are_plain(layer, pooled)))
+    return tuple(complete)
 
 
 @dataclass(frozen=True)
@@ -60,9 +55,13 @@ class _Reads:
         place = order.__getitem__
         return cls(tuple(sorted(now, key=place)), tuple(sorted(late, key=place)))
 
-    def fit(self, layer: Layer, layers: Mapping[str, Layer]) -> bool:
-        """True where the layer reads these layers as they are."""
-        return all(fits(layer, [layers[x] for x in names]) for names in (self.now, self.late))
+    def are_plain(self, layer: Layer, layers: Mapping[str, Layer]) -> bool:
+        """True where a layer reads these as they are, or through poolings that it is charged for.
+
+        Poolings before several layers are charged to one of them.
+        """
+        now, late = ([layers[name] for name in names] for names in (self.now, self.late))
+        return fits(layer, now) and fits(layer, late) and not any(free_poolings(layer, now))
 
 
 def _read_only_late(inputs: Mapping[str, Signal], ends: Sequence[Signal]) -> set[str]:

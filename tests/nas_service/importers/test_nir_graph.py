@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nir_graphs import a_graph, conv, graph_of, graph_with, image, lif, pool
 
-from hw_models import WorkloadError
+from hw_models import WorkloadError, load_profile
 from nas_service.importers import from_nir
 
 
@@ -141,3 +141,12 @@ def test_invalid_graphs_are_refused():
     ]:
         with pytest.raises(WorkloadError, match=message):
             from_nir(graph, 4)
+
+
+def test_a_pooling_before_two_layers_is_charged_once_and_no_warning_says_it_is_free():
+    """b reads 8 x 8; c and d the 4 x 4 means of 4 channels, whose 3 x 64 sums are made once."""
+    nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2), "b": conv(4, 4, 8, stride=2)}
+    nodes |= {"c": conv(4, 4, 4), "d": conv(4, 4, 4)}
+    workload = from_nir(graph_of(nodes, "in a b", "a p c", "p d"), 2)
+    assert sorted(x.input_adds for x in workload.layers) == [0, 0, 0, 192]
+    assert load_profile("corrected").estimate(workload).warnings == ()

@@ -1,0 +1,30 @@
+"""A NIR graph costs what the layer list that says the same costs."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from random_networks import graph, layers, random_network
+
+from hw_models import Workload, load_profile
+from nas_service.importers import from_nir
+
+CHIPS = [load_profile(name) for name in ("corrected", "spikesim_rram")]
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_random_networks(loops):
+    """Every layer is the same, and so every cost, at every spike rate."""
+    rng = random.Random(18)
+    for _ in range(100):
+        network = random_network(rng, loops)
+        read, said = from_nir(graph(network), 3), Workload(layers(network), 3)
+        assert by_name(read) == by_name(said), network
+        for chip in CHIPS:
+            costs = chip.estimate(read.at_rate(0.2)).metrics()
+            assert costs == pytest.approx(chip.estimate(said.at_rate(0.2)).metrics(), rel=1e-9)
+
+
+def by_name(workload):
+    """The layers but `rearranged`, which costs nothing and can be said more often than needed."""
+    return {x.name: replace(x, rearranged=False) for x in workload.layers}
