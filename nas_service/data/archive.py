@@ -164,6 +164,8 @@ def _files(top: Path, start: str) -> Iterator[Path]:
         return
     for folder, inner, files in os.walk(path, onerror=_refuse):
         inner[:] = [name for name in inner if not name.startswith(".")]
+        for link in filter(os.path.islink, (os.path.join(folder, name) for name in inner)):
+            raise DataError(f"{shown(link)}: a link to a folder, which is not followed: copy it")
         for name in files:
             yield Path(folder, name).relative_to(top)
 
@@ -187,10 +189,11 @@ class Zip(_Rooted):
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{self.where()}: member {info.filename!r:.90} is a link or device")
-            if info.filename in members:
+            name = info.filename.replace("\\", "/").removeprefix("./")
+            if name in members:
                 raise DataError(f"{self.where()}: member {info.filename!r:.90} is listed twice")
-            if not info.is_dir():
-                members[info.filename] = info
+            if not name.endswith("/"):
+                members[name] = info
         return members
 
     def names(self, under: Collection[str]) -> list[str]:

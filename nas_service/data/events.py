@@ -77,16 +77,16 @@ class Events:
 
 def _polarity(p: Ints, where: str) -> tuple[Ints, tuple[Note, ...]]:
     """Polarities as 0 and 1, with a note where they were coded in another way."""
-    values = np.unique(p).tolist()
-    if not set(values) <= {0, 1} and not set(values) <= {-1, 1}:
+    low, high = int(p.min(initial=1)), int(p.max(initial=0))
+    if not (low >= 0 and high <= 1) and not (low == -1 and high <= 1 and p.all()):
+        values = ", ".join(map(str, np.unique(p)[:4]))
         raise DataError(
-            f"{where}: polarities {', '.join(map(str, values[:4]))}: 0 (darker) and 1 (brighter), "
-            "or -1 and 1, are possible"
+            f"{where}: polarities {values}: 0 (darker) and 1 (brighter), or -1 and 1, are possible"
         )
-    if -1 in values:
+    if low == -1:
         return (p + 1) // 2, (Note("polarity -1 is read as darker", int((p == -1).sum()), "event"),)
-    if len(values) == 1 and len(p) >= MANY:
-        name = ("darker", "brighter")[values[0]]
+    if low == high and len(p) >= MANY:
+        name = ("darker", "brighter")[low]
         return p, (
             Note(f"all events are {name}: is the polarity coded otherwise?", len(p), "event"),
         )
@@ -153,7 +153,7 @@ def frames(events: Events, count: int, size: int) -> Ints:
     if not len(events):
         raise DataError(f"{events.where}: no events")
     _demand_on_sensor(events, size)
-    if not np.isin(events.p, (0, 1)).all():
+    if events.p.min() < 0 or events.p.max() > 1:
         raise DataError(
             f"{events.where}: polarities other than 0 and 1: `Events.of` reads -1 and 1"
         )

@@ -104,6 +104,23 @@ def test_links_in_a_zip(tmp_path):
         open_tree(tmp_path / "x.zip").names(("",))
 
 
+@pytest.mark.parametrize(
+    "names", [["train\\a\\1.txt", "train\\b\\"], ["./train/a/1.txt"], ["train/a/1.txt", "train/b/"]]
+)
+def test_names_as_programs_write_them_into_a_zip(names, tmp_path):
+    """Some of Windows write `\\`, some begin with `./`; a folder may have an entry."""
+    tree = open_tree(zipped(tmp_path / "x", dict.fromkeys(names, b"")))
+    assert tree.names(("train",)) == ["train/a/1.txt"]
+    assert dict(tree.read(["train/a/1.txt"])) == {"train/a/1.txt": b""}
+
+
+def test_a_link_to_a_folder_is_not_skipped(tmp_path):
+    folder(tmp_path / "x", FILES)
+    (tmp_path / "x" / "b" / "d").symlink_to(tmp_path / "x" / "a")
+    with pytest.raises(DataError, match=r"x/b/d: a link to a folder, which is not followed"):
+        open_tree(tmp_path / "x").names(("",))
+
+
 def test_a_member_twice(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a", "1")

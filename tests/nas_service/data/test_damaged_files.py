@@ -1,0 +1,146 @@
+"""Every kind of data file: empty, cut, or of another kind, it is one line that names it."""
+
+import gzip
+import io
+import struct
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from image_trees import colours, layout, png
+
+from nas_service.data import DATASETS, source_of
+from nas_service.data.sets.cifar import CIFAR10, reader
+from nas_service.errors import DataError
+from nas_service.spaces.task import Task
+from nas_service.study.sections import Data
+
+STROKES = [(10 * i, i, 3, i % 2) for i in range(10)]
+
+
+def idx(*shape):
+    head = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    return gzip.compress(head + bytes(int(np.prod(shape))))
+
+
+def atis():
+    return b"".join(bytes([x, y, p << 7, 0, t]) for t, x, y, p in STROKES)
+
+
+def aedat2():
+    return b"#!AER-DAT2.0\r\n" + b"".join(
+        struct.pack(">II", (127 - x) << 8 | (127 - y) << 1 | 1 - p, t) for t, x, y, p in STROKES
+    )
+
+
+def aedat3():
+    events = [struct.pack("<II", x << 17 | y << 2 | p << 1 | 1, t) for t, x, y, p in STROKES]
+    head = struct.pack("<hhiiiiii", 1, 0, 8, 4, 0, len(events), len(events), len(events))
+    return b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + head + b"".join(events)
+
+
+def zipped(files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def free(name, **changes):
+    return replace(DATASETS[name], published={}, **changes)
+
+
+TABLE = b"class,startTime_usec,endTime_usec\n1,0,100\n"
+IMAGES = layout(unsplit={"a": 2, "b": 2})
+FOLDER = Data(name="image_folder", archive="set", size=4, classes=2)
+CIFAR_ROWS = {"train": 5, "test": 1}
+SETS = {  # name: source, files of its training part, the file that is damaged
+    "images": (source_of(FOLDER), {f"set/{n}": c for n, c in IMAGES.items()}, "set/a/1.png"),
+    "zip": (source_of(FOLDER), {"set": zipped(IMAGES)}, "set"),
+    "idx": (
+        free("fashion_mnist"),
+        {
+            "train-images-idx3-ubyte.gz": idx(4, 28, 28),
+            "train-labels-idx1-ubyte.gz": idx(4),
+        },
+        "train-images-idx3-ubyte.gz",
+    ),
+    "cifar": (
+        replace(CIFAR10, read=reader(CIFAR10.uses, CIFAR_ROWS), published={}),
+        {f"cifar-10-batches-bin/data_batch_{i}.bin": bytes(3073) for i in range(1, 6)},
+        "cifar-10-batches-bin/data_batch_4.bin",
+    ),
+    "tiny_imagenet": (
+        free("tiny_imagenet_200", task=Task(3, 4, 1)),
+        {
+            "tiny-imagenet-200/wnids.txt": b"n1\n",
+            "tiny-imagenet-200/train/n1/images/n1_0.JPEG": png(colours()),
+        },
+        "tiny-imagenet-200/train/n1/images/n1_0.JPEG",
+    ),
+    "n_mnist": (free("n_mnist"), {"N-MNIST/Train/1/0.bin": atis()}, "N-MNIST/Train/1/0.bin"),
+    "gesture": (
+        free("dvs128_gesture"),
+        {
+            "DvsGesture/trials_to_train.txt": b"user01_led.aedat\n",
+            "DvsGesture/user01_led.aedat": aedat3(),
+            "DvsGesture/user01_led_labels.csv": TABLE,
+        },
+        "DvsGesture/user01_led.aedat",
+    ),
+    "cifar10_dvs": (
+        free("cifar10_dvs"),
+        {f"CIFAR10-DVS/cat/cifar10_cat_{i}.aedat": aedat2() for i in range(2)},
+        "CIFAR10-DVS/cat/cifar10_cat_1.aedat",
+    ),
+    "cifar10_dvs in a zip": (
+        free("cifar10_dvs"),
+        {"CIFAR10-DVS/cat.zip": zipped({"cat/cifar10_cat_0.aedat": aedat2()})},
+        "CIFAR10-DVS/cat.zip",
+    ),
+}
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) * 2 // 3 - 1],
+    "a page": lambda content: b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n",
+    "a PDF": lambda content: b"%PDF-1.7\n" + bytes(range(256)) * 40,
+    "a pickle": lambda content: b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x08builtins\x94.",
+}
+LIBRARY_WORDS = (
+    "BytesIO",
+    "cannot identify",
+    "0x",
+    "Errno",
+    "Error",
+    "File is not a zip",
+    "broken",
+)
+
+
+def put(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_files_are_read(name, tmp_path):
+    source, files, damaged = SETS[name]
+    assert damaged in files
+    put(tmp_path, files)
+    assert len(source.read_train(tmp_path, 2)) >= 1
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", SETS)
+def test_a_damaged_file_is_one_line_that_names_it(name, damage, tmp_path):
+    source, files, damaged = SETS[name]
+    put(tmp_path, files | {damaged: DAMAGE[damage](files[damaged])})
+    with pytest.raises(DataError) as caught:
+        source.read_train(tmp_path, 2)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / damaged))
+    assert "\n" not in message
+    assert not any(word in message for word in LIBRARY_WORDS)
