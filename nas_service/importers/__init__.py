@@ -62,7 +62,7 @@ def from_nir(
         WorkloadError: A node has no counterpart on a chip; the message names it.
     """
     from nas_service.importers.nir_file import read_graph
-    from nas_service.importers.nir_graph import layers
+    from nas_service.importers.nir_graph import read_layers
 
     if isinstance(graph, str | Path):
         options = (spike_rate, weight_bits, input_bits, input_shape)
@@ -70,7 +70,8 @@ def from_nir(
             return from_nir(read_graph(Path(graph), LARGEST_B), time_steps, *options)
         except WorkloadError as error:
             raise WorkloadError(f"{graph}: {error}") from error
-    workload = Workload(layers(graph, weight_bits, input_bits, input_shape), time_steps)
+    read = read_layers(graph, weight_bits, input_bits, input_shape)
+    workload = Workload(read.layers, time_steps)
     if isinstance(spike_rate, Mapping):
         return workload.with_spike_rates(spike_rate)
     return workload.at_rate(spike_rate)

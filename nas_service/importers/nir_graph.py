@@ -1,6 +1,6 @@
 """The layers of a NIR graph, and the poolings, neurons and additions between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from nas_service.importers.nir_shapes import (
     pooled_size,
     pooling_window,
 )
-from nas_service.importers.nir_signal import IMAGE, SPIKES, Reading, Signal, Values, joined
+from nas_service.importers.nir_signal import SPIKES, Reading, Signal, Values, joined
 from nas_service.importers.nir_structure import Structure, structure
 from nas_service.importers.nir_values import (
     Shape,
@@ -35,9 +35,24 @@ OTHERS = ("Input", "Output", "Flatten", "Scale", "Threshold")
 KINDS = (*MATRICES, *POOLS, *NEURONS, *OTHERS, "NIRGraph")
 
 
-def layers(
+@dataclass(frozen=True)
+class GraphLayers:
+    """The layers of a graph, and whose bits do not follow from its operations.
+
+    Args:
+        layers: Each after those it reads in the same time step.
+        image: Names of those that read what the graph reads, whose bits the caller gives.
+        analog: Names of those that read values without steps, to which ANALOG_BITS are given.
+    """
+
+    layers: tuple[Layer, ...]
+    image: tuple[str, ...]
+    analog: tuple[str, ...]
+
+
+def read_layers(
     graph: Any, weight_bits: int, input_bits: int, input_shape: Sequence[int] | None = None
-) -> tuple[Layer, ...]:
+) -> GraphLayers:
     """The layers of a NIR graph.
 
     Args:
@@ -45,9 +60,6 @@ def layers(
         weight_bits: Bits of all weights.
         input_bits: Bits of the values that the graph reads; 1 for spikes.
         input_shape: Shape of its input (C, H, W) or (N,), for a graph that does not say it.
-
-    Returns:
-        The layers, each after those it reads.
 
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
@@ -61,7 +73,12 @@ def layers(
     run = _settled(plan, lambda late: _Run(weight_bits, input_bits, shapes, late))
     if not run.layers:
         raise WorkloadError("graph: no layer with weights")
-    return wired(run.with_neurons(), run.inputs, [run.signals[name] for name in plan.ends])
+    ends = [run.signals[name] for name in plan.ends]
+    return GraphLayers(
+        layers=wired(run.with_neurons(), run.inputs, ends),
+        image=tuple(name for name, x in run.inputs.items() if x.values and x.values.of_image),
+        analog=tuple(name for name, x in run.inputs.items() if x.values is None),
+    )
 
 
 def unknown_kind(name: str, kind: str) -> WorkloadError:
@@ -80,12 +97,12 @@ def _demand_known(name: str, node: Any, before: Sequence[str]) -> None:
         raise WorkloadError(f"node {name!r:.100} ({kind}) reads nothing: an edge to it is needed")
 
 
-def _settled(plan: Structure, new_run: Any) -> "_Run":
+def _settled(plan: Structure, new_run: Callable[[dict[str, Signal]], "_Run"]) -> "_Run":
     """The run over all nodes in which what they read one time step late has become known."""
     origins = list(dict.fromkeys(x for names in plan.late.values() for x in names))
     late: dict[str, Signal] = {}
     for _ in range(len(origins) + 3):
-        run: _Run = new_run(late)
+        run = new_run(late)
         for name, node in plan.nodes.items():
             run.add(name, node, plan.reads[name], plan.late.get(name, []))
         before, late = late, {name: run.signals[name] for name in origins}
@@ -108,15 +125,14 @@ class _Run:
     late: Mapping[str, Signal]  # outputs of the time step before, as far as they are known
     layers: dict[str, Layer] = field(default_factory=dict)
     inputs: dict[str, Signal] = field(default_factory=dict)  # of the layers
-    neurons: dict[str, int] = field(default_factory=dict)  # by layer
+    neurons: dict[str | None, int] = field(default_factory=dict)  # by layer; None before all
     signals: dict[str, Signal] = field(default_factory=dict)
 
     def add(self, name: str, node: Any, before: Sequence[str], late: Sequence[str]) -> None:
         """Adds a node that reads the nodes `before`, and `late` one time step late."""
         if not before:
-            image = frozenset([Reading(IMAGE)])
-            values = Values(2**self.input_bits - 1)
-            self.signals[name] = Signal(image, self.shapes[name], values)
+            values = Values(2**self.input_bits - 1, of_image=True)
+            self.signals[name] = Signal(frozenset(), self.shapes[name], values, from_image=True)
             return
         read = [self.signals[x] for x in before]
         read += [self.late[x].one_step_late() for x in late if x in self.late]
@@ -164,7 +180,7 @@ class _Run:
         """Counts neurons for the layer before them; where branches meet, for the last one."""
         if kind != "Threshold":
             read = {x.layer for x in signal.readings if not x.late}
-            owner = next((name for name in reversed(self.layers) if name in read), IMAGE)
+            owner = next((name for name in reversed(self.layers) if name in read), None)
             self.neurons[owner] = self.neurons.get(owner, 0) + signal.size
         return replace(signal, values=SPIKES if kind in (*SPIKING, "Threshold") else None)
 
@@ -176,9 +192,8 @@ class _Run:
         """
         if not self.neurons:
             return self.layers
-        first = next(iter(self.layers))
-        counts = {**dict.fromkeys(self.layers, 0), **self.neurons}
-        counts[first] += counts.pop(IMAGE, 0)
+        counts = {name: self.neurons.get(name, 0) for name in self.layers}
+        counts[next(iter(counts))] += self.neurons.get(None, 0)
         return {name: replace(x, neurons=counts[name]) for name, x in self.layers.items()}
 
 

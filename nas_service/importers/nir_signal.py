@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from nas_service.importers.nir_values import Pair, wrong
 
-IMAGE = ""  # the source of what the graph itself reads
 Adds = frozenset[tuple[str, int]]  # additions per sample, by the node that makes them
 NO_ADDS: Adds = frozenset()
 
@@ -45,6 +44,7 @@ class Values:
     largest: int
     unit: int = 1
     scales: frozenset[str] = frozenset()  # the Scale nodes that multiplied it
+    of_image: bool = False  # some of it is what the graph itself reads
 
     @property
     def bits(self) -> int:
@@ -67,6 +67,7 @@ class Signal:
     shape: tuple[int, ...]  # (C, H, W), (C, L) or (N,)
     values: Values | None  # None for values that are no sums of spikes
     adds: Adds = NO_ADDS  # additions other than the poolings in `readings`
+    from_image: bool = False  # some of it comes from what the graph itself reads
 
     @property
     def size(self) -> int:
@@ -76,7 +77,7 @@ class Signal:
     @property
     def is_image(self) -> bool:
         """True for what the graph itself reads."""
-        return all(x.layer == IMAGE for x in self.readings) and not self.adds
+        return self.from_image and not self.readings and not self.adds
 
     def one_step_late(self) -> "Signal":
         """The same signal, of the time step before."""
@@ -94,12 +95,10 @@ class Signal:
         taps, shape = math.prod(window), (self.shape[0], *size)
         adds = (taps - 1) * math.prod(shape)
         pooled = replace(self, shape=shape, values=self.values and self.values.pooled(taps, mean))
-        if len(self.readings) == 1:
-            (reading,) = self.readings
-            if reading.layer != IMAGE and not reading.late:
-                reading = reading.pooled(name, window, size, adds)
-                return replace(pooled, readings=frozenset([reading]))
-        return replace(pooled, adds=self.adds | {(name, adds)})
+        only = next(iter(self.readings)) if len(self.readings) == 1 else None
+        if only is None or only.late or self.from_image:
+            return replace(pooled, adds=self.adds | {(name, adds)})
+        return replace(pooled, readings=frozenset([only.pooled(name, window, size, adds)]))
 
 
 def joined(name: str, signals: Sequence[Signal]) -> Signal:
@@ -123,6 +122,7 @@ def joined(name: str, signals: Sequence[Signal]) -> Signal:
         shape=first.shape,
         values=_sum([s.values for s in signals]),
         adds=frozenset([sums]).union(*(s.adds for s in signals)),
+        from_image=any(s.from_image for s in signals),
     )
 
 
@@ -132,4 +132,5 @@ def _sum(parts: Sequence[Values | None]) -> Values | None:
     if len(known) < len(parts) or len({v.scales for v in known}) > 1:
         return None
     unit = math.lcm(*(v.unit for v in known))
-    return Values(sum(v.largest * (unit // v.unit) for v in known), unit, known[0].scales)
+    largest = sum(v.largest * (unit // v.unit) for v in known)
+    return Values(largest, unit, known[0].scales, any(v.of_image for v in known))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hw_models import Layer
 from hw_models.layer import pair
 from hw_models.reading import fits, free_poolings
-from nas_service.importers.nir_signal import IMAGE, Reading, Signal
+from nas_service.importers.nir_signal import Reading, Signal
 
 
 def wired(
@@ -49,9 +49,8 @@ class _Reads:
         now: set[str] = set()
         late: set[str] = set()
         for x in signal.readings:
-            if x.layer != IMAGE:
-                is_late = name in early or (x.late and x.layer not in early)
-                (late if is_late else now).add(x.layer)
+            is_late = name in early or (x.late and x.layer not in early)
+            (late if is_late else now).add(x.layer)
         place = order.__getitem__
         return cls(tuple(sorted(now, key=place)), tuple(sorted(late, key=place)))
 
@@ -72,7 +71,6 @@ def _read_only_late(inputs: Mapping[str, Signal], ends: Sequence[Signal]) -> set
     """
     readings = [x for signal in (*inputs.values(), *ends) for x in signal.readings]
     early = {x.layer for x in readings if x.late} - {x.layer for x in readings if not x.late}
-    early.discard(IMAGE)
     while twice := {
         name
         for name in early
@@ -98,8 +96,7 @@ def _own_poolings(layers: Mapping[str, Layer], signals: Iterable[Signal]) -> dic
     seen: dict[str, set[Reading]] = {name: set() for name in layers}
     for signal in signals:
         for x in signal.readings:
-            if x.layer != IMAGE:
-                seen[x.layer].add(replace(x, late=False))
+            seen[x.layer].add(replace(x, late=False))
     only = {name: next(iter(x)) for name, x in seen.items() if len(x) == 1}
     return {name: x for name, x in only.items() if x.poolings}
 

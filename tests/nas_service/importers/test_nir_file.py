@@ -98,7 +98,7 @@ def test_damaged_files_say_no_word_of_a_library(tmp_path):
     nir.write(str(tmp_path / "net.nir"), a_graph())
     data = (tmp_path / "net.nir").read_bytes()
     messages = []
-    for place in range(0, len(data), len(data) // 90):
+    for place in range(0, len(data), len(data) // 45):
         damaged = bytearray(data)
         damaged[place] ^= 0xFF
         (tmp_path / "bad.nir").write_bytes(damaged)
@@ -106,7 +106,7 @@ def test_damaged_files_say_no_word_of_a_library(tmp_path):
             load_workload(tmp_path / "bad.nir", 4)
         except WorkloadError as error:
             messages.append(str(error))
-    assert len(messages) > 5
+    assert len(messages) > 3
     assert not re.search("synchronously|__init__|codec|incoming dict", "".join(messages))
 
 

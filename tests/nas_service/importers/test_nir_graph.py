@@ -3,10 +3,11 @@
 import nir
 import numpy as np
 import pytest
-from nir_graphs import a_graph, conv, graph_of, graph_with, image, lif, pool
+from nir_graphs import a_graph, conv, graph_of, graph_with, image, lif, linear, pool
 
 from hw_models import WorkloadError, load_profile
 from nas_service.importers import from_nir
+from nas_service.importers.nir_graph import read_layers
 
 
 def test_a_pooling_on_one_of_two_branches_is_the_reader_s():
@@ -150,3 +151,75 @@ def test_a_pooling_before_two_layers_is_charged_once_and_no_warning_says_it_is_f
     workload = from_nir(graph_of(nodes, "in a b", "a p c", "p d"), 2)
     assert sorted(x.input_adds for x in workload.layers) == [0, 0, 0, 192]
     assert load_profile("corrected").estimate(workload).warnings == ()
+
+
+ONES = np.ones(64)
+KINDS_OF_NIR = {
+    "Affine": nir.Affine(np.ones((64, 64)), ONES),
+    "AvgPool2d": pool(2),
+    "Conv1d": nir.Conv1d(16, np.ones((4, 4, 3)), 1, 1, 1, 1, np.zeros(4)),
+    "Conv2d": conv(4, 4, 4),
+    "CubaLI": nir.CubaLI(ONES, ONES, ONES, ONES),
+    "CubaLIF": nir.CubaLIF(ONES, ONES, ONES, ONES, ONES),
+    "Delay": nir.Delay(ONES),
+    "Flatten": nir.Flatten({"input": np.array([4, 4, 4])}, 0),
+    "I": nir.I(ONES),
+    "IF": nir.IF(ONES, ONES),
+    "Input": image(4, 4),
+    "LI": nir.LI(ONES, ONES, ONES),
+    "LIF": lif(64),
+    "Linear": linear(64, 64),
+    "NIRGraph": graph_of(
+        {"input": image(4, 4), "l": lif(64), "output": nir.Output({"output": np.array([64])})},
+        "input l output",
+    ),
+    "Output": nir.Output({"output": np.array([4, 4, 4])}),
+    "Scale": nir.Scale(np.ones(1)),
+    "SumPool2d": pool(2, kind=nir.SumPool2d),
+    "Threshold": nir.Threshold(ONES),
+}
+
+
+def test_every_kind_of_node_is_costed_or_refused_by_name():
+    """Each stands between a convolution and a matrix; a Delay and a Conv1d of a map cannot."""
+    assert KINDS_OF_NIR.keys() == {n for n in nir.ir.__all__ if n[0].isupper()} - {"NIRNode"}
+    for kind, node in KINDS_OF_NIR.items():
+        values = 16 if "Pool" in kind else 64
+        nodes = {"in": image(2, 4), "a": conv(4, 2, 4), "x": node, "d": linear(3, values)}
+        graph = graph_of(nodes, "in a x d")
+        if kind in ("Delay", "Conv1d"):
+            with pytest.raises(WorkloadError, match=r"node 'x'.*(known are|sequence)"):
+                from_nir(graph, 2)
+        else:
+            assert from_nir(graph, 2).layers[-1].in_channels == values, kind
+
+
+def test_whose_bits_do_not_follow_from_the_graph():
+    """The image's are given; a membrane has 8; spikes and their sums have their own."""
+    nodes = {"in": image(2, 8), "a": conv(2, 2, 8), "l": lif(2, 8, 8), "b": conv(2, 2, 8)}
+    nodes |= {"m": nir.LI(*(np.ones(2),) * 3), "c": conv(2, 2, 8), "code": lif(2, 8, 8)}
+    nodes |= {"e": conv(2, 2, 8)}
+    read = read_layers(graph_of(nodes, "in a l b m c", "in b", "in code e"), 8, 4)
+    assert {x.name: x.input_bits for x in read.layers} == {"a": 4, "b": 5, "c": 8, "e": 1}
+    assert sorted(read.image) == ["a", "b"]
+    assert read.analog == ("c",)
+
+
+@pytest.mark.parametrize("name", ["", "0", "a.b", "a/b", "[red]x[/]", "\n", "ä" * 300, "'"])
+def test_names_of_nodes(name):
+    """A name is text of any kind; one that is a number or bytes is its text."""
+    nodes = {"in": image(2, 8), name: conv(4, 2, 8), "d": linear(3, 256)}
+    graph = nir.NIRGraph(nodes, [("in", name), (name, "d")], type_check=False)
+    layers = from_nir(graph, 2).layers
+    assert [(x.name, x.sources) for x in layers] == [(name, ()), ("d", (name,))]
+    graph.nodes[name] = conv(4, 3, 8)
+    with pytest.raises(WorkloadError, match="weights for 3 channels") as error:
+        from_nir(graph, 2)
+    assert len(str(error.value)) < 300
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_are_no_text():
+    nodes = {0: image(2, 8), b"a": conv(4, 2, 8), 2: linear(3, 256)}
+    graph = nir.NIRGraph(nodes, [(0, "a"), (b"a", 2)], type_check=False)
+    assert [x.name for x in from_nir(graph, 2).layers] == ["a", "2"]
