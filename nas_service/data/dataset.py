@@ -205,7 +205,11 @@ class Files:
 
         def read() -> Samples:
             self.check(folder, part)
-            return self.samples(folder, part, time_steps)
+            samples = self.samples(folder, part, time_steps)
+            if not samples.count:
+                where = shown(folder / location.path)
+                raise DataError(f"{where}: no sample of the {part} part of {self.name} in it")
+            return samples
 
         facts = (
             self.name,

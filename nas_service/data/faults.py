@@ -1,5 +1,6 @@
 """What is wrong with a file, in a user's words: no message of a library is passed on."""
 
+import errno
 import lzma
 import tarfile
 import zipfile
@@ -38,9 +39,10 @@ def reason(error: Exception) -> str:
         error: One of DAMAGED, or what an image library raised.
 
     Returns:
-        What the system said where it refused the file; else that the file is damaged.
+        The system's reason where it refused the file; else that the file is damaged, as an archive
+        is whose positions lie before its start (EINVAL).
     """
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return f"unreadable ({error.strerror})"
     if isinstance(error, NotImplementedError):
         return "packed by a method that is not read: pack it again (deflate or stored)"

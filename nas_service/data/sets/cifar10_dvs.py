@@ -14,6 +14,7 @@ from nas_service.data.events import read_aedat2
 from nas_service.data.file_names import natural
 from nas_service.data.image_files import LabelledFile
 from nas_service.data.notes import Notes
+from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
 TEST_SHARE = 10  # one recording in ten is a test recording
@@ -43,7 +44,8 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
         count: Frames T that a recording is binned to.
 
     Raises:
-        DataError: A class's archive cannot be read; the chunks raise it for damaged recordings.
+        DataError: A class is missing, or its archive cannot be read; the chunks raise it for
+            damaged recordings.
     """
     classes = [_class(tree, name, label, part) for label, name in enumerate(CLASSES)]
     total = sum(len(named) for _, named in classes)
@@ -66,6 +68,11 @@ def _class(tree: FileTree, name: str, label: int, part: str) -> tuple[FileTree, 
         inner = open_tree(tree.path / tree.root / archives[0])
         names = inner.names(("",))
     ordered = sorted(filter(_is_recording, names), key=natural)
+    if not ordered:
+        raise DataError(
+            f"{tree.where()}: no recordings of class {name!r}: {name}.zip, or a folder {name} with "
+            ".aedat files, is needed"
+        )
     last = len(ordered) - len(ordered) // TEST_SHARE
     chosen = ordered[:last] if part == "train" else ordered[last:]
     return inner, [LabelledFile(n, label) for n in chosen]

@@ -10,6 +10,7 @@ from nas_service.data.event_files import samples
 from nas_service.data.events import read_atis
 from nas_service.data.file_names import natural
 from nas_service.data.image_files import LabelledFile
+from nas_service.data.notes import Note
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -30,7 +31,11 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
     """
     names = (name for name in tree.names((FOLDER[part],)) if name.lower().endswith(".bin"))
     named = [LabelledFile(name, _digit(tree, name)) for name in sorted(names, key=natural)]
-    return samples(tree, named, read_atis, task, frames)
+    recordings = samples(tree, named, read_atis, task, frames)
+    digits = {recording.label for recording in named}
+    for digit in sorted(set(range(task.classes)) - digits) if digits else ():
+        recordings.notes.add(tree.where(FOLDER[part]), Note(f"no recording of digit {digit}"))
+    return recordings
 
 
 def _digit(tree: FileTree, name: str) -> int:

@@ -12,6 +12,7 @@ from image_trees import colours, layout, png
 
 from nas_service.data import DATASETS, source_of
 from nas_service.data.sets.cifar import CIFAR10, reader
+from nas_service.data.sets.cifar10_dvs import CLASSES
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 from nas_service.study.sections import Data
@@ -92,12 +93,12 @@ SETS = {  # name: source, files of its training part, the file that is damaged
     ),
     "cifar10_dvs": (
         free("cifar10_dvs"),
-        {f"CIFAR10-DVS/cat/cifar10_cat_{i}.aedat": aedat2() for i in range(2)},
-        "CIFAR10-DVS/cat/cifar10_cat_1.aedat",
+        {f"CIFAR10-DVS/{name}/{i}.aedat": aedat2() for name in CLASSES for i in range(2)},
+        "CIFAR10-DVS/cat/1.aedat",
     ),
     "cifar10_dvs in a zip": (
         free("cifar10_dvs"),
-        {"CIFAR10-DVS/cat.zip": zipped({"cat/cifar10_cat_0.aedat": aedat2()})},
+        {f"CIFAR10-DVS/{name}.zip": zipped({f"{name}/0.aedat": aedat2()}) for name in CLASSES},
         "CIFAR10-DVS/cat.zip",
     ),
 }

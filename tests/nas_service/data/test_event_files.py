@@ -110,13 +110,19 @@ def test_the_same_rows_are_split_off_for_any_number_of_frames(tmp_path):
         ({"Train/1/0.bin": b""}, "no events"),
         ({"Train/1/0.bin": bytes(6)}, "no multiple of 5"),
         ({"Train/1/0.bin": atis([(0, 0, 34, 0)])}, r"event 0 at \(0, 34\)"),
-        ({"Train/readme": b""}, "0 of 0 samples"),
+        ({"Train/readme": b""}, "N-MNIST: no sample of the train part of n_mnist in it"),
     ],
 )
 def test_wrong_n_mnists_are_named(files, message, tmp_path):
     in_folder(tmp_path / "N-MNIST", files)
     with pytest.raises(DataError, match=message):
         N_MNIST.read_train(tmp_path, 3)
+
+
+def test_a_missing_digit_is_noted(tmp_path):
+    in_folder(tmp_path / "N-MNIST", {f"Train/{i}/0.bin": atis(strokes(i)) for i in range(9)})
+    (note,) = N_MNIST.read_train(tmp_path, 2).notes
+    assert note == f"{tmp_path / 'N-MNIST' / 'Train'}: no recording of digit 9"
 
 
 def test_the_hash_of_n_mnist_is_an_md5(tmp_path):
@@ -244,6 +250,12 @@ def test_cifar10_dvs(how, tmp_path):
     assert test.labels.tolist() == list(range(10))
     assert np.argwhere(train.stock.pixels[25])[:, 2].tolist() == [25] * 10
     assert np.argwhere(test.stock.pixels[2])[:, 2].tolist() == [20] * 10
+
+
+def test_a_missing_class_of_cifar10_dvs(tmp_path):
+    in_zip(tmp_path / "CIFAR10-DVS" / "bird.zip", dvs_files("bird", 2))
+    with pytest.raises(DataError, match="CIFAR10-DVS: no recordings of class 'airplane': airplane"):
+        CIFAR10_DVS.read_train(tmp_path, 2)
 
 
 def test_the_hashes_of_cifar10_dvs(tmp_path):

@@ -5,7 +5,9 @@ import os
 import unicodedata
 
 import pytest
+from click.testing import CliRunner
 from image_trees import colours, layout, png, put, put_tar, put_zip
+from study_trees import minimal
 
 from nas_service.cli.main import main
 from nas_service.data import source_of
@@ -13,6 +15,7 @@ from nas_service.data.file_names import lower_suffix, natural
 from nas_service.data.images import split
 from nas_service.data.sets import image_folder
 from nas_service.errors import DataError
+from nas_service.evaluation.images import StudyImages
 from nas_service.study.sections import Data
 
 FULL = {"a": 4, "b": 4}
@@ -203,9 +206,17 @@ def test_files_that_are_none_are_named(special, tmp_path):
         folder_of().read_train(tmp_path)
 
 
-def test_notes_reach_terminal_and_json(tmp_path, monkeypatch):
-    from click.testing import CliRunner
+def test_notes_are_logged_when_a_search_reads_the_images(tmp_path, caplog):
+    put(tmp_path, layout(train=FULL, test=FULL, val=FULL))
+    data = {"name": "image_folder", "archive": "set", "size": 4, "classes": 2}
+    spec = minimal(data=data | {"validation_samples": 8})
+    images = StudyImages.open(spec, tmp_path)
+    assert [len(images.data.train), len(images.data.validation)] == [8, 8]
+    (line,) = caplog.messages
+    assert line.endswith("folder 'val' is the validation part (8 images)")
 
+
+def test_notes_reach_terminal_and_json(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_DATA", str(tmp_path))
     put(tmp_path, layout(train=FULL, test=FULL, val=FULL))
     for more in (
