@@ -138,16 +138,17 @@ def test_same_seed_and_one_worker_give_the_same_study(finished_search, folder):
 
 @pytest.mark.process
 def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
-    folder = StudyFolder(tmp_path, epochs=20, trainings=3)
+    folder = StudyFolder(tmp_path, epochs=20, trainings=2)
+    folder.replace(("at_most = 4.0", "at_most = 40.0"))  # nearly every proposal is trained
     run = folder.start("run", "tiny.toml", "--workers", "2")
     (owner, number), *_ = folder.wait_for(TRAINING)
     os.kill(int(owner.split("/")[2]), signal.SIGKILL)
     _, err = run.communicate(timeout=300)
     assert run.returncode == 0, err
     assert "killed (SIGKILL)" in err
-    assert folder.json("status", "tiny")["counts"]["trained"] == 3
+    assert folder.json("status", "tiny")["counts"]["trained"] == 2
     digests = folder.rows("select digest from nas_archive where outcome = 'trained'")
-    assert len(digests) == len(set(digests)) == 3
+    assert len(digests) == len(set(digests)) == 2
     again = folder.rows("select attempt, outcome from nas_leases where trial = ?", number)
     assert again == [(2, "trained")]
     assert_no_trial_is_running(folder)
@@ -156,6 +157,7 @@ def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
 @pytest.mark.process
 def test_an_interrupted_run_continues(tmp_path):
     folder = StudyFolder(tmp_path, epochs=20, trainings=2)
+    folder.replace(("at_most = 4.0", "at_most = 40.0"))  # nearly every proposal is trained
     run = folder.start("run", "tiny.toml", "--workers", "1")
     folder.wait_for(TRAINING)
     run.send_signal(signal.SIGINT)
@@ -307,7 +309,7 @@ def write_recordings(folder: Path) -> None:
 def test_time_steps_of_event_recordings_are_searched(tmp_path):
     """Every candidate sees the recordings in as many frames as it has steps, feedback and all."""
     write_recordings(tmp_path / "data")
-    folder = StudyFolder(tmp_path, epochs=10, trainings=6, sampler="random", energy=8)
+    folder = StudyFolder(tmp_path, epochs=10, trainings=4, sampler="random", energy=8)
     folder.replace(
         ('"digits"\ntrain_samples = 256\nvalidation_samples = 128', '"n_mnist"'),
         ("head_pool = [2, 4]", "head_pool = [3, 6]"),
@@ -320,7 +322,7 @@ def test_time_steps_of_event_recordings_are_searched(tmp_path):
     code, _, err = folder.nas("run", "tiny.toml", "--data", "data")
     assert code == 0, err
     document = folder.json("front", "tiny")
-    assert document["counts"]["trained"] == 6
+    assert document["counts"]["trained"] == 4
     assert all(0 <= candidate["test_accuracy"] <= 1 for candidate in document["front"])
     rows = folder.rows("select evaluation from nas_archive where outcome = 'trained'")
     trained = [json.loads(row) for (row,) in rows]

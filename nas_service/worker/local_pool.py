@@ -129,13 +129,16 @@ def end_on_signals(asked_to_end: threading.Event) -> threading.Event:
         Is set where that signal was SIGTERM, which machines send.
     """
     by_machine = threading.Event()
+    signals: list[int] = []
 
     def ask(number: int, _: FrameType | None) -> None:
-        if asked_to_end.is_set():
+        if signals or asked_to_end.is_set():
             os._exit(128 + number)  # its fork server and child end with it, its lease runs out
+        signals.append(number)
         if number == signal.SIGTERM:
             by_machine.set()
-        asked_to_end.set()
+        # In a thread of its own: this one may hold the event's lock, to wait for the event.
+        threading.Thread(target=asked_to_end.set).start()
 
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGTERM, ask)

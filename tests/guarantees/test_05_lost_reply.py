@@ -10,7 +10,7 @@ from worker_harness import Plan, WorkerProcess
 
 pytestmark = pytest.mark.process
 
-TRIALS = 12
+TRIALS = 6
 
 
 def test_05_lost_reply(postgres_url, tmp_path):

@@ -12,7 +12,8 @@ def history_of(url, folder, crashes):
     """The history of two trainings, some of whose children crash as the file says."""
     (folder / "crashes").write_text(crashes)
     harness.make_study(url, 2)
-    worker = WorkerProcess(Plan(url, folder), harness.work_with_children)
+    plan = Plan(url, folder, prepare_store=harness.reclaim_soon)
+    worker = WorkerProcess(plan, harness.work_with_children)
     assert worker.wait() == 0, worker.log
     history = StudyHistory.read(url)
     history.check(2)

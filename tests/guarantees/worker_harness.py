@@ -23,7 +23,7 @@ import simulated
 import sqlalchemy as sa
 
 from nas_service.searches.session import Search, open_search
-from nas_service.store import joining_storage
+from nas_service.store import joining_storage, trial_queue
 from nas_service.store.database import checked_url
 from nas_service.store.records import LIVE
 from nas_service.store.store import Store
@@ -211,6 +211,11 @@ def release_locks_soon(store: Store) -> None:
     """A silent process loses its locks after a second instead of the product's time."""
     joining_storage.FROZEN_s = 1.0
     store.release_connections()
+
+
+def reclaim_soon(store: Store) -> None:
+    """A worker may reclaim a trial that it crashed on in a fraction of the product's time."""
+    trial_queue.CRASH_DELAY_s = 0.5
 
 
 def fill_disk(store: Store) -> None:
