@@ -4,7 +4,7 @@ nir builds its nodes from such tables too, but demands what older files do not h
 inner graphs for types that it knows of few kinds of nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ from nas_service.importers.nir_graph import KINDS, unknown_kind
 from nas_service.importers.nir_values import wrong
 
 SHAPES = {"Input": "shape", "Output": "shape", "Flatten": "input_type"}  # None where they say none
-OPTIONAL = {"input_shape": None}  # that nir demands, but older versions of it did not write
+OPTIONAL = ("input_shape",)  # that nir demands, but older versions of it did not write
 TEXT = ("padding",)  # may be text: "same", "valid"
 
 
@@ -31,6 +31,12 @@ def graph_of(what: str, data: Mapping[str, Any]) -> Any:
     """
     import nir
 
+    _demand_graph(what, data)
+    nodes = {name: _node(name, node) for name, node in data["nodes"].items()}
+    return nir.NIRGraph(nodes, list(np.atleast_1d(data["edges"])), type_check=False)
+
+
+def _demand_graph(what: str, data: Mapping[str, Any]) -> None:
     if (kind := data.get("type")) != "NIRGraph":
         raise WorkloadError(f"{what} is a {kind!s:.60}: a NIRGraph is needed")
     for key in ("nodes", "edges"):
@@ -38,13 +44,9 @@ def graph_of(what: str, data: Mapping[str, Any]) -> Any:
             raise WorkloadError(f"{what}: the graph has no {key}: {key!r} is needed")
     if not isinstance(data["nodes"], Mapping):
         raise WorkloadError(f"{what}: nodes: a group of nodes is needed")
-    nodes = {name: _node(name, node) for name, node in data["nodes"].items()}
-    return nir.NIRGraph(nodes, list(np.atleast_1d(data["edges"])), type_check=False)
 
 
 def _node(name: str, data: Any) -> Any:
-    import nir
-
     kind = data.get("type") if isinstance(data, Mapping) else None
     if kind == "NIRGraph":
         return graph_of(f"node {name!r:.100}", data)
@@ -52,40 +54,44 @@ def _node(name: str, data: Any) -> Any:
         raise wrong(name, "its kind is missing: 'type' is needed")
     if kind not in KINDS:
         raise unknown_kind(name, str(kind))
-    values = _arguments(
-        name, kind, {k: v for k, v in data.items() if k not in ("type", "metadata")}
-    )
+    return _built(name, kind, _arguments(kind, data))
+
+
+def _arguments(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a node as the arguments of its class, its shape among them."""
+    values = {k: v for k, v in data.items() if k not in ("type", "metadata")}
+    if key := SHAPES.get(kind):
+        end = "output" if kind == "Output" else "input"
+        values[f"{end}_type"] = {end: values.pop(key, None)}
+    return values
+
+
+def _built(name: str, kind: str, values: dict[str, Any]) -> Any:
+    """The node of nir with these values; WorkloadError for those that it cannot have."""
+    import nir
+
+    node = getattr(nir, kind)
+    known = {f.name: f.default for f in fields(node) if f.init and f.name != "metadata"}
+    values = {key: None for key in OPTIONAL if key in known} | values
+    for key in values:
+        _demand_value(name, kind, key, values[key], known)
+    for key, default in known.items():
+        if key not in values and default is MISSING:
+            raise wrong(name, f"({kind}) {key!r} is missing")
     try:
-        return getattr(nir, kind)(**values)
+        return node(**values)
     except Exception as error:  # nir checks by assertions and by use
         reason = str(error) if isinstance(error, AssertionError | ValueError) else ""
         raise wrong(name, f"({kind}) its values do not fit together {reason:.100}") from error
 
 
-def _arguments(name: str, kind: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a node of nir."""
-    import nir
-
-    if shape_key := SHAPES.get(kind):
-        shape = values.pop(shape_key, None)
-        end = "output" if kind == "Output" else "input"
-        values[f"{end}_type"] = {end: shape}
-    known = {f.name: f for f in fields(getattr(nir, kind)) if f.init and f.name != "metadata"}
-    if unknown := sorted(values.keys() - known.keys()):
-        raise wrong(name, f"({kind}) unknown {unknown[0]!r:.60}: known are {', '.join(known)}")
-    values = {key: None for key in OPTIONAL if key in known} | values
-    for key, f in known.items():
-        if key not in values and f.default is MISSING:
-            raise wrong(name, f"({kind}) {key!r} is missing")
-    for key, value in values.items():
-        _demand_numbers(name, kind, key, value)
-    return values
-
-
-def _demand_numbers(name: str, kind: str, key: str, value: Any) -> None:
+def _demand_value(name: str, kind: str, key: str, value: Any, known: Collection[str]) -> None:
+    """WorkloadError for a key that nir does not know, and for values that are no numbers."""
+    if key not in known:
+        raise wrong(name, f"({kind}) unknown {key!r:.60}: known are {', '.join(known)}")
+    if isinstance(value, Mapping) and key.endswith("_type"):
+        value = next(iter(value.values()))
     if value is None or (key in TEXT and isinstance(value, str)):
         return
-    if isinstance(value, Mapping) and set(value) <= {"input", "output"}:
-        value = next(iter(value.values()))
-    if value is not None and np.asarray(value).dtype.kind not in "biuf":
+    if np.asarray(value).dtype.kind not in "biuf":
         raise wrong(name, f"({kind}) {key} = {value!r:.60}: numbers are needed")

@@ -49,18 +49,21 @@ def read_graph(path: Path, most_B: int) -> Any:
 
 def _demand_hdf5(path: Path) -> None:
     """WorkloadError for a file that is no HDF5, with what it seems to be."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise WorkloadError(f"cannot be read ({error.strerror})") from error
+    start = _first_bytes(path)
     if not start:
         raise WorkloadError("no NIR graph: the file is empty")
-    if start.startswith(HDF5[: len(start)]):
-        return
-    kinds = (kind for begin, kind in OTHER_KINDS.items() if start.lstrip().startswith(begin))
-    seems = next(kinds, "write the graph with nir.write")
-    raise WorkloadError(f"no NIR graph: HDF5 is needed, the file is not ({seems})")
+    if not start.startswith(HDF5[: len(start)]):
+        kinds = (kind for begin, kind in OTHER_KINDS.items() if start.startswith(begin))
+        seems = next(kinds, "write the graph with nir.write")
+        raise WorkloadError(f"no NIR graph: HDF5 is needed, the file is not ({seems})")
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip()
+    except OSError as error:
+        raise WorkloadError(f"cannot be read ({error.strerror})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -79,11 +82,11 @@ def _read(path: Path, most_B: int) -> Any:
 
     with h5py.File(path, "r") as file:
         _check(file, h5py, most_B)
-        if not isinstance(file.get("node"), h5py.Group):
-            raise WorkloadError(
-                f"no NIR graph: HDF5 with the entries {sorted(file)[:8]}, 'node' is needed"
-            )
-        return graph_of("graph", hdf2dict(file["node"]))
+        root = file.get("node")
+        if not isinstance(root, h5py.Group):
+            entries = sorted(file)[:8]
+            raise WorkloadError(f"no NIR graph: HDF5 with the entries {entries}, 'node' is needed")
+        return graph_of("graph", hdf2dict(root))
 
 
 def _check(file: Any, h5py: Any, most_B: int) -> None:

@@ -5,14 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hw_models import Layer, WorkloadError
+from nas_service.importers.nir_convolutions import convolution
 from nas_service.importers.nir_inputs import input_shapes
-from nas_service.importers.nir_shapes import (
-    convolution,
-    flattened,
-    linear,
-    pooled_size,
-    pooling_window,
-)
+from nas_service.importers.nir_shapes import flattened, linear
 from nas_service.importers.nir_signal import SPIKES, Reading, Signal, Values, joined
 from nas_service.importers.nir_structure import Structure, structure
 from nas_service.importers.nir_values import (
@@ -22,6 +17,7 @@ from nas_service.importers.nir_values import (
     parameters_of,
     wrong,
 )
+from nas_service.importers.nir_windows import pooled_size, pooling_window
 from nas_service.importers.nir_wiring import wired
 
 ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
@@ -160,7 +156,7 @@ class _Run:
 
     def _matrix(self, name: str, node: Any, kind: str, signal: Signal, before: str) -> Signal:
         if kind in CONVOLUTIONS:
-            shape = convolution(name, node, kind, signal.shape, before)
+            shape = convolution(name, node, signal.shape, before)
             size = shape["out_size"]
             out: Shape = (shape["out_channels"], *(size if kind == "Conv2d" else size[1:]))
         else:

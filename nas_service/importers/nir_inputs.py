@@ -31,18 +31,20 @@ def input_shapes(graph: Structure, given: Sequence[int] | None) -> dict[str, Sha
     }
     if given is not None:
         name = _meant(declared)
-        declared[name] = _agreed(
-            name, declared[name], integers(name, "input_shape", given, least=1)
-        )
-    for name, shape in declared.items():
-        if shape is None:
-            sides = _expected(graph.readers(name))
-            raise wrong(name, f"the graph does not say its shape: add --input {sides}{_PYTHON}")
-        if len(shape) > 3:
-            raise wrong(
-                name, f"shape = {shape} has {len(shape)} dimensions{what_to_drop(shape, None)}"
-            )
-    return {name: shape for name, shape in declared.items() if shape is not None}
+        shape = integers(name, "input_shape", given, least=1)
+        declared[name] = _agreed(name, declared[name], shape)
+    return {name: _demanded(name, shape, graph) for name, shape in declared.items()}
+
+
+def _demanded(name: str, shape: Shape | None, graph: Structure) -> Shape:
+    """The shape of an input; WorkloadError where it has none, or batch and time."""
+    if shape is None:
+        sides = _expected(graph.readers(name))
+        raise wrong(name, f"the graph does not say its shape: add --input {sides}{_PYTHON}")
+    if len(shape) > 3:
+        drop = what_to_drop(shape, None)
+        raise wrong(name, f"shape = {shape} has {len(shape)} dimensions{drop}")
+    return shape
 
 
 def _declared(name: str, node: Any) -> Shape | None:

@@ -85,7 +85,7 @@ def parameters_of(name: str, node: Any) -> int:
     Raises:
         WorkloadError: The number of biases is not that of the outputs.
     """
-    bias, outputs = np.asarray(getattr(node, "bias", 0)), np.shape(node.weight)[0]
+    bias, outputs = _array(name, "bias", getattr(node, "bias", 0)), np.shape(node.weight)[0]
     if bias.size not in (1, outputs):
         raise wrong(name, f"{bias.size} biases of {outputs} outputs")
     return size_of(node.weight) + (int(bias.size) if bias.any() else 0)
@@ -93,7 +93,7 @@ def parameters_of(name: str, node: Any) -> int:
 
 def demand_channel_scales(name: str, node: Any, shape: tuple[int, ...]) -> None:
     """WorkloadError for a scale that is not one factor per channel, as weights can contain it."""
-    scale, size = np.asarray(node.scale), math.prod(shape)
+    scale, size = _array(name, "scale", node.scale), math.prod(shape)
     by_channel = scale.reshape(shape[0], -1) if scale.size == size else scale
     if scale.size not in (1, shape[0], size) or (
         scale.size == size and (by_channel != by_channel[:, :1]).any()
@@ -110,3 +110,14 @@ def demand_neurons(name: str, node: Any, shape: tuple[int, ...]) -> None:
         raise WorkloadError(
             f"node {name!r} ({kind}): {sorted(sizes)} neurons for the values {shape}"
         )
+
+
+def _array(name: str, what: str, value: Any) -> Any:
+    """Numbers as an array of NumPy; WorkloadError where they are none, or not in its reach."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch: on a GPU, or with a gradient
+        raise wrong(name, f"{what} is no array: detach it, and move it to the CPU") from error
+    if array.dtype.kind not in "biuf":
+        raise wrong(name, f"{what} = {value!r:.60}, numbers are needed")
+    return array
