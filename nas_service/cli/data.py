@@ -236,11 +236,13 @@ def _print_published(published: dict[str, str]) -> None:
 
 
 def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
+    from nas_service.data.file_names import shown
+
     if as_json:
         return print_json(survey)
     _print_notes(survey)
     count = len(survey["classes"])
-    names = ", ".join(survey["classes"][:8]) + (", ..." if count > 8 else "")
+    names = ", ".join(map(shown, survey["classes"][:8])) + (", ..." if count > 8 else "")
     sizes = ", ".join(f"{w} x {h}" for w, h in survey["sizes"])
     out.print(plain(survey["archive"]), style="bold", markup=False)
     out.print(f"{count} classes: {plain(names)}", markup=False)
@@ -255,7 +257,8 @@ def _data_section(survey: dict[str, Any]) -> list[str]:
     """Lines of a study file that use this folder of images."""
     sizes = survey["sizes"]
     side = min(min(min(size) for size in sizes), MAX_SIDE)
-    lines = ["[data]", 'name = "image_folder"', f"archive = {json.dumps(survey['archive'])}"]
+    archive = json.dumps(survey["archive"], ensure_ascii=False)  # which is TOML as well
+    lines = ["[data]", 'name = "image_folder"', f"archive = {archive}"]
     lines += [f"size = {side}", f"classes = {len(survey['classes'])}"]
     lines += [f"validation_samples = {survey['validation_samples']}"]
     return lines + (["resize = true"] if set(sizes) != {(side, side)} else [])

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 NOTHING_FEASIBLE = 3  # exit code
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 DIGITS = 10  # operations that have a digit of their own in the text of a cell
 
 
 def plain(text: object) -> str:
-    """The text with `?` for every control character, so that it cannot steer a terminal."""
+    """The text with `?` for every character that is none or could steer a terminal."""
     return CONTROL.sub("?", str(text))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nas_service.data.archive import FileTree
-from nas_service.data.file_names import class_name, natural
+from nas_service.data.file_names import class_name, natural, shown
 from nas_service.data.image_files import ENDINGS, is_image
 from nas_service.data.notes import Note, Notes, counted
 from nas_service.errors import DataError, did_you_mean
@@ -184,7 +184,8 @@ def _demand_known(tree: FileTree, folders: dict[str, str], parts: dict[str, ByCl
         if foreign := sorted(classes.keys() - parts["train"].keys()):
             hint = did_you_mean(foreign[0], parts["train"])
             raise DataError(
-                f"{tree.where()}: {folders[part]}/{foreign[0]} is no class of {folders['train']}"
+                f"{tree.where()}: {shown(f'{folders[part]}/{foreign[0]}')} is no class of "
+                f"{folders['train']}"
                 f"{hint}"
             )
 

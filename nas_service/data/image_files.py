@@ -108,8 +108,8 @@ def decode(
     """
     notes = Notes() if notes is None else notes
     with _opened(content, where, notes) as image:
-        upright = ImageOps.exif_transpose(image)
-        fitting = _opaque(upright, where).convert("L" if task.channels == 1 else "RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        fitting = _opaque(image, where).convert("L" if task.channels == 1 else "RGB")
         pixels = np.asarray(_sized(fitting, where, task.size, resize), dtype=np.uint8)
     return pixels.reshape(task.size, task.size, task.channels).transpose(2, 0, 1)
 

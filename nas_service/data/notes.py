@@ -1,6 +1,5 @@
 """What a reader did where files can be read in more than one way, one line for each kind."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -54,8 +53,3 @@ def _line(text: str, unit: str, place: _Place) -> str:
 def counted(count: int, unit: str) -> str:
     """A count with its unit: `1 image`, `2 images`."""
     return f"{count} {unit}{'' if count == 1 else 'es' if unit.endswith('s') else 's'}"
-
-
-def joined(*groups: Iterable[str]) -> list[str]:
-    """The lines of several groups, each line once."""
-    return list(dict.fromkeys(line for group in groups for line in group))

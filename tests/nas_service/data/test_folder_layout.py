@@ -197,6 +197,16 @@ def test_names_that_are_no_unicode_are_shown_escaped(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_classes_whose_names_are_no_unicode_can_be_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_DATA", str(tmp_path))
+    put(tmp_path, layout(unsplit={"a": 5, "b": 5}))
+    (tmp_path / "set" / "a").rename(os.fsdecode(os.fsencode(tmp_path / "set") + b"/caf\xe9\n"))
+    for more in ((), ("--json",), ("--size", "4", "--classes", "2", "--read")):
+        result = CliRunner().invoke(main, ["data", "image_folder", "--archive", "set", *more])
+        assert result.exit_code == 0, result.output
+        assert "caf\\udce9\\n" in result.output or more
+
+
 @pytest.mark.parametrize("special", ["pipe", "broken link"])
 def test_files_that_are_none_are_named(special, tmp_path):
     put(tmp_path, layout(unsplit={"a": 5, "b": 5}))
