@@ -40,18 +40,23 @@ class Chip:
                 f"on_resistance = {self.figures.on_resistance_Ohm / 1e3:g} kOhm is needed"
             )
 
+    @property
+    def shared_columns(self) -> int:
+        """Columns that take turns at a converter: M, but at most the X columns of an array."""
+        return min(self.figures.columns_per_adc, self.figures.crossbar_size)
+
     @cached_property
     def converters_per_set(self) -> float:
         """Converters that read one crossbar (or one PE): ceil(X / M), in the script X / 8."""
-        exact = self.figures.crossbar_size / self.figures.columns_per_adc
+        exact = self.figures.crossbar_size / self.shared_columns
         return exact if self.defects.groups_as_reads else math.ceil(exact)
 
     @cached_property
     def column_reads(self) -> float:
-        """Reads until every column is converted: M, in the script X / 8 again (D2)."""
+        """Reads until every column is converted: min(M, X), in the script X / 8 again (D2)."""
         if self.defects.groups_as_reads:
             return self.converters_per_set
-        return self.figures.columns_per_adc
+        return self.shared_columns
 
     @cached_property
     def read_s(self) -> float:
@@ -60,7 +65,7 @@ class Chip:
         if self.defects.groups_as_reads:
             return script_s
         column_s = max(script_s / SCRIPT_COLUMNS, adc.delay_s(self.figures, self.options))
-        return self.figures.columns_per_adc * column_s
+        return self.shared_columns * column_s
 
     @cached_property
     def is_differential(self) -> bool:

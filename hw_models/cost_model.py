@@ -27,7 +27,7 @@ from hw_models.events import (
 )
 from hw_models.latency import batch_makespans, interval_cycles, layer_schedule
 from hw_models.layer_table import Array, LayerTable
-from hw_models.mapping import lossless_adc_bits
+from hw_models.mapping import bits_in_cell, lossless_adc_bits
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule
 from hw_models.workload import Workload
@@ -319,7 +319,7 @@ def _mapping(c: EventCounts, plan: Schedule) -> Mapping:
     chip, tiling = c.chip, c.tiling
     utilisation = tiling.cells / (tiling.crossbars * chip.figures.crossbar_size**2)
     adc_bits = lossless_adc_bits(
-        c.sum_rows, chip.figures.bits_per_cell, bits_per_read(chip, c.layers)
+        c.sum_rows, bits_in_cell(chip, c.layers), bits_per_read(chip, c.layers)
     )
     return Mapping(
         crossbars=_integers(tiling.crossbars),

@@ -185,7 +185,7 @@ def _cell_reads(c: EventCounts) -> Any:
     """Each cell once per vector; in the script whole crossbars, once per column read (D3)."""
     if c.chip.defects.fixed_array:
         return c.reads * c.tiling.crossbars * c.chip.column_reads
-    return c.reads * c.tiling.cells * (c.chip.column_reads / c.chip.figures.columns_per_adc)
+    return c.reads * c.tiling.cells * (c.chip.column_reads / c.chip.shared_columns)
 
 
 def _merged_bits(c: EventCounts) -> Any:

@@ -205,8 +205,9 @@ class Layer:
 
     @property
     def pool_taps(self) -> int:
-        """Pixels of a pooling window."""
-        return area(self.pool)
+        """Pixels of a pooling window, at most those of the map."""
+        sides = zip(pair(self.pool), pair(self.out_size), strict=True)
+        return math.prod(min(window, size) for window, size in sides)
 
 
 def _absent(side: object) -> bool:

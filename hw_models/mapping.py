@@ -83,30 +83,47 @@ def converted_sums(chip: Chip, layers: LayerTable, tiling: Tiling) -> Any:
     return np.ceil(tiling.row_tiles / tiling.pe_crossbars)
 
 
-def lossless_adc_bits(rows: Array, bits_per_cell: int, input_bits: Any) -> Any:
+def lossless_adc_bits(rows: Array, cell_bits: Any, input_bits: Any) -> Any:
     """Fewest bits that distinguish every sum of cells.
 
     Args:
         rows: Rows that contribute to a sum [..., L].
-        bits_per_cell: Bits b of one cell.
+        cell_bits: Bits b of a weight in one cell: a number or [..., L].
         input_bits: Bits b_in of an input within one read.
 
     Returns:
         ceil(log2(1 + rows (2^b - 1) (2^b_in - 1))) [..., L].
     """
-    largest = np.ceil(rows) * (2**bits_per_cell - 1) * (2.0**input_bits - 1)
+    largest = np.ceil(rows) * (2.0**cell_bits - 1) * (2.0**input_bits - 1)
     return np.ceil(np.log2(largest + 1))
 
 
+def bits_in_cell(chip: Chip, layers: LayerTable) -> Any:
+    """Bits of a weight in one cell: those of the cell, or fewer if the weight has no more.
+
+    Args:
+        chip: The chip.
+        layers: Layers [..., L].
+
+    Returns:
+        Numbers [..., L].
+    """
+    if chip.defects.one_cell_per_weight:
+        return chip.figures.bits_per_cell
+    return np.minimum(chip.figures.bits_per_cell, _magnitude_bits(chip, layers))
+
+
+def _magnitude_bits(chip: Chip, layers: LayerTable) -> Any:
+    """Bits of a weight that cells hold; a pair's sign needs no bit of its own."""
+    return np.maximum(layers.weight_bits - 1, 1) if chip.is_differential else layers.weight_bits
+
+
 def _columns_per_weight(chip: Chip, layers: LayerTable) -> tuple[Any, Any]:
-    """Slices of a weight, and columns it takes; a pair's sign needs no bit of its own."""
+    """Slices of a weight, and columns it takes."""
     if chip.defects.one_cell_per_weight:
         return 1.0, 1.0
-    if chip.is_differential:
-        slices = np.ceil(np.maximum(layers.weight_bits - 1, 1) / chip.figures.bits_per_cell)
-        return slices, 2 * slices
-    slices = np.ceil(layers.weight_bits / chip.figures.bits_per_cell)
-    return slices, slices
+    slices = np.ceil(_magnitude_bits(chip, layers) / chip.figures.bits_per_cell)
+    return slices, 2 * slices if chip.is_differential else slices
 
 
 def _group_columns(chip: Chip, layers: LayerTable, columns_per_weight: Any) -> Any:
