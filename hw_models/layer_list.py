@@ -1,33 +1,72 @@
-"""Layer lists: the JSON form of a workload."""
+"""Layer lists: the JSON form of a workload, and what it may leave out."""
 
 import difflib
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hw_models.assumption import Assumption
 from hw_models.errors import WorkloadError
-from hw_models.layer import SIDES, Layer
+from hw_models.layer import SIDES, Layer, pair, square_or_pair
 
 MAX_LAYERS = 10_000
+FIGURES: dict[str, Any] = {
+    "weight_bits": 8,
+    "input_bits": 1,
+    "spike_rate": 1.0,
+}  # assumed where none is given
+REMEDIES = {"weight_bits": "--weight-bits", "spike_rate": "--spike-rate"}
+IMAGE_BITS = "--input-bits"  # says the bits of layers that read the network's own input
+
+_LISTS = {*SIDES, "spike_rate", "sources", "feedback"}
+_FEATURES = {"in_features": "in_channels", "out_features": "out_channels"}
+_KEYS = {f.name for f in fields(Layer)}
+_RARE = {"pooled_size": None, "padding": None, "rearranged": False}
 
 
-def read_layers(data: object) -> tuple[tuple[Layer, ...], Any]:
+@dataclass(frozen=True)
+class LayerList:
+    """What a layer list says, and what was assumed where it says nothing.
+
+    Args:
+        layers: The layers.
+        time_steps: Time steps of an inference, unchecked.
+        assumed: Figures that the list leaves out.
+    """
+
+    layers: tuple[Layer, ...]
+    time_steps: Any
+    assumed: tuple[Assumption, ...]
+
+
+def read_layers(
+    data: object, time_steps: int | None = None, input_shape: tuple[int, ...] | None = None
+) -> LayerList:
     """Reads a layer list.
+
+    A convolution without `in_size` reads the map that its sources give, or `input_shape`. One
+    without `out_size` has the output that its `padding` gives; without that it is assumed to
+    keep the map (divided by the stride), and a convolution without `kernel` to be 1x1.
 
     Args:
         data: `{"time_steps": T, "layers": [...]}` with the fields of `Layer`; a linear layer
             may give `in_features` and `out_features` for its channels.
-
-    Returns:
-        The layers, and the time steps, which are not checked yet.
+        time_steps: Time steps of an inference, instead of the list's.
+        input_shape: Shape of what the network reads, (channels, height, width) or (features,).
 
     Raises:
         WorkloadError: Naming layer, key and what would be right.
     """
-    top = _table(data, {"time_steps", "layers"}, {"time_steps", "layers"}, "layer list")
+    needed = {"layers"} if time_steps is not None else {"time_steps", "layers"}
+    top = _table(data, {"time_steps", "layers"}, needed, "layer list")
     layers = top["layers"]
     if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
         raise WorkloadError(f"layers: a list of 1..{MAX_LAYERS} tables is needed")
-    return tuple(_layer(x, f"layer{i}") for i, x in enumerate(layers)), top["time_steps"]
+    reader = _LayerReader(input_shape)
+    for i, entry in enumerate(layers):
+        reader.add(entry, f"layer{i}")
+    steps = top["time_steps"] if time_steps is None else time_steps
+    return LayerList(tuple(reader.layers), steps, reader.assumptions())
 
 
 def stored_layer(layer: Layer) -> dict[str, Any]:
@@ -40,25 +79,122 @@ def stored_layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-_LISTS = {*SIDES, "spike_rate", "sources", "feedback"}
-_FEATURES = {"in_features": "in_channels", "out_features": "out_channels"}
-_KEYS = {f.name for f in fields(Layer)}
-_RARE = {"pooled_size": None, "padding": None, "rearranged": False}
+@dataclass
+class _LayerReader:
+    """Reads entries of a layer list one after the other."""
+
+    input_shape: tuple[int, ...] | None
+    layers: list[Layer] = field(default_factory=list)
+    named: dict[str, Layer] = field(default_factory=dict)
+    assumed: dict[tuple[str, Any, str], list[str]] = field(default_factory=dict)
+
+    def add(self, data: object, name: str) -> None:
+        """Reads the next entry, whose name is the default of its key `name`."""
+        values = _values(data, name)
+        sources = self._sources(values)
+        if values["kind"] == "conv":
+            self._fill_sizes(values, sources)
+        self._check_input(values, sources)
+        for figure, value in FIGURES.items():
+            remedy = REMEDIES.get(figure, f"{figure} in the file" if sources else IMAGE_BITS)
+            self._assume(values, figure, value, remedy)
+        self.layers.append(Layer(**values))
+        self.named[values["name"]] = self.layers[-1]
+
+    def assumptions(self) -> tuple[Assumption, ...]:
+        """What was assumed so far; without names where it is the same for all layers."""
+        return tuple(
+            Assumption(figure, value, () if len(names) == len(self.layers) else (*names,), remedy)
+            for (figure, value, remedy), names in self.assumed.items()
+        )
+
+    def _sources(self, values: Mapping[str, Any]) -> list[Layer]:
+        """The layers that an entry reads, as far as they are known."""
+        names = values.get("sources")
+        if names is None:
+            return self.layers[-1:]
+        known = names if isinstance(names, tuple) else ()
+        return [self.named[x] for x in known if isinstance(x, str) and x in self.named]
+
+    def _assume(self, values: dict[str, Any], key: str, value: Any, remedy: str) -> None:
+        if key not in values:
+            values[key] = value
+            self.assumed.setdefault((key, value, remedy), []).append(values["name"])
+
+    def _fill_sizes(self, values: dict[str, Any], sources: list[Layer]) -> None:
+        """Sizes that follow from the sources, or are assumed."""
+        self._assume(values, "kernel", 1, "kernel in the file")
+        maps = {x.map_size for x in sources} if sources else {self._image_size()} - {None}
+        if "in_size" not in values:
+            if len(maps) != 1:
+                raise WorkloadError(
+                    f"layer {values['name']!r}: in_size is needed, the side of the map that it "
+                    f"reads, such as 16 (or nas cost --input {values['in_channels']},16,16)"
+                )
+            values["in_size"] = next(iter(maps))
+        if "padding" not in values and (kept := _kept(values)):
+            self._assume(values, "out_size", kept, "out_size or padding in the file")
+
+    def _image_size(self) -> Any:
+        shape = self.input_shape
+        return square_or_pair(*shape[1:]) if shape is not None and len(shape) == 3 else None
+
+    def _check_input(self, values: Mapping[str, Any], sources: list[Layer]) -> None:
+        """WorkloadError where a layer cannot read an input of the shape that was given."""
+        shape, name = self.input_shape, values["name"]
+        if shape is None or sources or values.get("sources") or values.get("rearranged"):
+            return
+        size, expected = values["in_channels"], shape[0]
+        if values["kind"] == "conv" and len(shape) != 3:
+            raise WorkloadError(f"layer {name!r} reads maps: --input C,H,W is needed, not {shape}")
+        if values["kind"] == "conv" and values["in_size"] not in (self._image_size(), shape[1:]):
+            raise WorkloadError(
+                f"layer {name!r}: in_size = {values['in_size']}, but the input is {shape}"
+            )
+        if values["kind"] != "conv":
+            expected = _product(shape)
+        if size != expected:
+            raise WorkloadError(f"layer {name!r}: in_channels = {size}, but the input is {shape}")
 
 
-def _layer(data: object, name: str) -> Layer:
-    keys = _KEYS | set(_FEATURES)
-    values = _table(data, keys, {"kind"}, name)
+def _product(shape: Iterable[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _kept(values: Mapping[str, Any]) -> Any:
+    """The output of a convolution that keeps its map, divided by the stride; None if unknown."""
+    sides = values["in_size"], values.get("stride", 1)
+    if not all(_is_side(side) for side in sides):
+        return None
+    return square_or_pair(*(-(-n // s) for n, s in zip(*map(pair, sides), strict=True)))
+
+
+def _is_side(side: Any) -> bool:
+    parts = side if isinstance(side, tuple) and len(side) == 2 else (side,)
+    return all(type(n) is int and n > 0 for n in parts)
+
+
+def _values(data: object, name: str) -> dict[str, Any]:
+    """The entry of one layer with a name, its keys known, its lists as tuples."""
+    values = _table(data, _KEYS | set(_FEATURES), {"kind"}, name)
     if not isinstance(values["kind"], str) or not isinstance(values.get("name", name), str):
         raise WorkloadError(f"{name}: kind and name must be text")
     if values["kind"] == "linear":
+        _demand_one_name(values, name)
         values = {_FEATURES.get(key, key): value for key, value in values.items()}
-    lists = [
-        k for k, v in values.items() if isinstance(v, list) and (k not in SIDES or len(v) == 2)
-    ]
-    values = values | {key: tuple(values[key]) for key in lists if key in _LISTS}
+    lists = (k for k, v in values.items() if isinstance(v, list) and k in _LISTS)
+    tuples = {k: tuple(values[k]) for k in lists if k not in SIDES or len(values[k]) == 2}
     needed = {"in_channels", "out_channels"}
-    return Layer(**{"name": name, **_table(values, _KEYS, needed, name)})
+    return {"name": name, **_table(values, _KEYS, needed, name), **tuples}
+
+
+def _demand_one_name(values: Mapping[str, Any], name: str) -> None:
+    for features, channels in _FEATURES.items():
+        if features in values and channels in values:
+            raise WorkloadError(f"{name}: {features} and {channels} are the same, give one of them")
 
 
 def _table(data: object, keys: set[str], needed: set[str], what: str) -> dict[str, Any]:
@@ -68,7 +204,8 @@ def _table(data: object, keys: set[str], needed: set[str], what: str) -> dict[st
         if key not in keys:
             near = difflib.get_close_matches(str(key), sorted(keys), n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
-            raise WorkloadError(f"{what}: unknown key {key!r:.60}{hint}")
+            known = ", ".join(sorted(keys))
+            raise WorkloadError(f"{what}: unknown key {key!r:.60}{hint} (known: {known})")
     if missing := sorted(needed - set(data)):
         raise WorkloadError(f"{what}: missing {missing}")
     return data

@@ -32,6 +32,8 @@ def markdown(report: HardwareReport) -> str:
         "## Components",
         *(_components(report, name) for name in QUANTITIES),
     ]
+    if report.assumed:
+        parts += ["## Assumed", "\n".join(f"- {cell(x.text)}" for x in report.assumed)]
     if report.warnings:
         parts += ["## Notes", "\n".join(f"- {cell(w)}" for w in report.warnings)]
     return "\n\n".join(parts)

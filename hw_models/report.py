@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.assumption import Assumption
 from hw_models.errors import ReportError
 from hw_models.metrics import metrics_of
 
@@ -96,6 +97,7 @@ class HardwareReport:
     tiles: int
     interval_s: float  # between two inferences in a pipeline of them
     warnings: tuple[str, ...] = ()
+    assumed: tuple[Assumption, ...] = ()  # figures that the network does not say
 
     def __post_init__(self) -> None:
         for name in QUANTITIES:
@@ -127,7 +129,8 @@ class HardwareReport:
         counts = {n: getattr(self, n) for n in ("profile", *_COUNTS, "interval_s")}
         mapping = {name: list(column) for name, column in asdict(self.mapping).items()}
         texts = {"rows": list(self.rows), "warnings": list(self.warnings)}
-        return {**counts, **texts, "mapping": mapping, **tables}
+        assumed = {"assumed": [x.to_json() for x in self.assumed]} if self.assumed else {}
+        return {**counts, **texts, **assumed, "mapping": mapping, **tables}
 
     @classmethod
     def from_json(cls, data: Any) -> "HardwareReport":
@@ -146,6 +149,7 @@ class HardwareReport:
                 profile=str(data["profile"]),
                 interval_s=float(data["interval_s"]),
                 mapping=_mapping(data["mapping"]),
+                assumed=tuple(map(Assumption.from_json, data.get("assumed", ()))),
                 **tables,
                 **counts,
                 **texts,

@@ -137,8 +137,8 @@ class Workload:
         Raises:
             WorkloadError: Naming layer, key and what would be right.
         """
-        layers, time_steps = read_layers(data)
-        return cls(layers, time_steps)
+        read = read_layers(data)
+        return cls(read.layers, read.time_steps)
 
 
 def _positions(names: Sequence[str] | None, known: Mapping[str, int], i: int) -> tuple[int, ...]:

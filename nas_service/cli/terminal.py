@@ -75,7 +75,7 @@ def _print_cells(evaluation: Evaluation, operations: tuple[str, ...]) -> None:
 
 
 def print_hardware(report: "HardwareReport") -> None:
-    """Prints the costs of each layer as a table, then the chip and its warnings."""
+    """Prints the costs of each layer as a table, then the chip, what was assumed, and warnings."""
     units = {"memory_B": 1.0, "area_m2": 1e6, "latency_s": 1e3, "energy_J": 1e6}
     table = Table("layer", "memory B", "area mm2", "latency ms", "energy uJ")
     columns = [getattr(report, name).by_row() for name in units]
@@ -86,5 +86,7 @@ def print_hardware(report: "HardwareReport") -> None:
     table.add_row("total", *(f"{t * f:.4g}" for t, f in totals), style="bold")
     out.print(table)
     out.print(f"{report.crossbars} crossbars on {report.tiles} tiles, {report.profile}")
+    for assumption in report.assumed:
+        out.print(f"assumed: {plain(assumption.text)}", markup=False)
     for warning in report.warnings:
         err.print(f"note: {warning}", markup=False)

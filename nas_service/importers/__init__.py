@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_models import Workload, WorkloadError
-from hw_models.json_file import read_json
 from hw_models.text_file import LARGEST_B
 
 if TYPE_CHECKING:
@@ -29,15 +28,9 @@ def load_workload(path: Path, time_steps: int | None = None) -> Workload:
     Raises:
         WorkloadError: It is no such file, or a graph without `time_steps`.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise WorkloadError(f"{path}: suffix {suffix!r}, one of {', '.join(SUFFIXES)} is needed")
-    if suffix in GRAPH_SUFFIXES:
-        if time_steps is None:
-            raise WorkloadError(f"{path}: a graph has no time steps, they must be given")
-        return from_nir(path, time_steps)
-    workload = Workload.from_json(read_json(path))
-    return workload if time_steps is None else Workload(workload.layers, time_steps)
+    from nas_service.importers.network_file import Given, read_network
+
+    return read_network(path, Given(time_steps=time_steps)).workload
 
 
 def from_nir(

@@ -8,6 +8,7 @@ from hw_models.json_file import read_json
 from nas_service.errors import SpecError
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
+from nas_service.spaces.architecture_document import architecture_in
 from nas_service.spaces.operations import BACK, operations_of
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
@@ -30,14 +31,13 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
         SpecError: The file is no architecture.
         FileError: The file is no JSON.
     """
-    document = read_json(path)
-    fields = document if isinstance(document, dict) and "architecture" in document else {}
     names = operations_of(spec.space.operations)
     try:
-        seed = fields.get("seed", spec.seed)
+        architecture, facts = architecture_in(read_json(path))
+        seed = facts.get("seed", spec.seed)
         if type(seed) is not int or not 0 <= seed < SEEDS:
             raise SpecError(f"seed = {seed!r:.40}: a whole number 0..{SEEDS - 1} is needed")
-        return Architecture.from_json(fields.get("architecture", document), names), seed
+        return Architecture.from_json(architecture, names), seed
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
 

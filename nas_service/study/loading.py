@@ -11,6 +11,7 @@ from hw_models import FileError
 from hw_models.json_file import read_json
 from hw_models.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
+from nas_service.spaces.architecture_document import architecture_in
 from nas_service.study.spec import StudySpec
 
 RENAMED = {
@@ -57,11 +58,11 @@ def _read_initial(tree: Any, path: Path) -> None:
     for position, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, str) and entry.lower().endswith(".json"):
             try:
-                document = read_json(path.parent / entry)
-            except FileError as error:
-                raise SpecError(f"{path}: search.initial.{position}: {error}") from None
-            shown = isinstance(document, dict) and "architecture" in document  # `nas show --json`
-            entries[position] = document["architecture"] if shown else document
+                entries[position], _ = architecture_in(read_json(path.parent / entry))
+            except (FileError, SpecError) as error:
+                place = f"{path}: search.initial.{position}"
+                where = f"{place}: {entry}" if isinstance(error, SpecError) else place
+                raise SpecError(f"{where}: {error}") from None
 
 
 def parse_spec(text: str, where: str) -> StudySpec:

@@ -1,0 +1,190 @@
+"""Networks in files: layer lists, NIR graphs, architectures, and trials with an architecture.
+
+One reader for every command that asks for a network. What a file does not say is either said by
+the caller or assumed, and what was assumed is named.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hw_models import Layer, Workload, WorkloadError
+from hw_models.assumption import Assumption
+from hw_models.json_file import read_json
+from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
+from nas_service.errors import SpecError
+from nas_service.importers import GRAPH_SUFFIXES, SUFFIXES, from_nir
+from nas_service.spaces.architecture_document import architecture_in, holds_architecture
+
+if TYPE_CHECKING:
+    from nas_service.study.spec import StudySpec
+
+KINDS = (
+    "a layer list (time_steps, layers), an architecture (cells, channels, ...), or what "
+    "`nas show NAME TRIAL --json` or `nas evaluate --json` prints is needed"
+)
+Layers = tuple[Layer, ...]
+Rate = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Figures that the caller gives: they replace those of a file.
+
+    Args:
+        time_steps: Time steps of an inference.
+        weight_bits: Bits of all weights.
+        input_bits: Bits of the values that the network reads.
+        spike_rate: Share of inputs that are not 0, 0..1: of all layers, one of each in their
+            order, or by the name of each; one of each may be one per time step.
+        input_shape: Shape of what the network reads, (channels, height, width) or (features,).
+    """
+
+    time_steps: int | None = None
+    weight_bits: int | None = None
+    input_bits: int | None = None
+    spike_rate: Rate | Sequence[Rate] | Mapping[str, Rate] | None = None
+    input_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be costed.
+
+    Args:
+        workload: Its layers.
+        assumed: Figures that nobody gave.
+        chip: Settings of the chip that an architecture brings.
+    """
+
+    workload: Workload
+    assumed: tuple[Assumption, ...] = ()
+    chip: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> Network:
+    """Reads a network from a file of any known kind.
+
+    Args:
+        path: A layer list, an architecture, a trial or an evaluation (.json), or a NIR graph
+            (.nir, .h5, .hdf5).
+        given: Figures that the file does not say, or that replace the file's.
+        spec: The study whose images an architecture is for.
+
+    Raises:
+        WorkloadError: It is no such file, or lacks what nobody gave.
+        FileError: The file cannot be read.
+        SpecError: It holds an architecture that is wrong, or one without a study.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise WorkloadError(f"{path}: suffix {suffix!r}, one of {', '.join(SUFFIXES)} is needed")
+    if suffix in GRAPH_SUFFIXES:
+        return _graph(path, given)
+    document = read_json(path)
+    try:
+        if holds_architecture(document):
+            return _architecture(document, given, spec)
+        return _layer_list(document, given)
+    except (WorkloadError, SpecError) as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _graph(path: Path, given: Given) -> Network:
+    if given.time_steps is None:
+        raise WorkloadError(f"{path}: a graph has no time steps: --time-steps is needed")
+    bits = given.weight_bits or FIGURES["weight_bits"], given.input_bits or FIGURES["input_bits"]
+    layers = from_nir(path, given.time_steps, 1.0, *bits, given.input_shape).layers
+    assumed = [
+        Assumption(figure, value, (), REMEDIES[figure])
+        for figure, value in FIGURES.items()
+        if figure in REMEDIES
+    ]
+    image = tuple(x.name for x in layers if x.sources == ())
+    assumed.append(Assumption("input_bits", FIGURES["input_bits"], image, IMAGE_BITS))
+    try:
+        return _network(layers, given.time_steps, assumed, given)
+    except WorkloadError as error:
+        raise WorkloadError(f"{path}: {error}") from None
+
+
+def _layer_list(document: Any, given: Given) -> Network:
+    if isinstance(document, dict) and "layers" not in document:
+        raise WorkloadError(f"no network (its keys: {', '.join(document):.60}): {KINDS}")
+    read = read_layers(document, given.time_steps, given.input_shape)
+    return _network(read.layers, read.time_steps, read.assumed, given)
+
+
+def _architecture(document: Any, given: Given, spec: "StudySpec | None") -> Network:
+    if spec is None:
+        raise SpecError("an architecture needs --study, the study whose images it is for")
+    from nas_service.data import source_of
+    from nas_service.snn.trace import PIXEL_BITS, trace
+    from nas_service.spaces.architecture import Architecture
+    from nas_service.spaces.operations import operations_of
+
+    inner, facts = architecture_in(document)
+    task = source_of(spec.data).task
+    shape = (task.channels, task.size, task.size)
+    if given.input_shape not in (None, shape):
+        raise SpecError(f"--input {given.input_shape}, but the images of the study are {shape}")
+    architecture = Architecture.from_json(inner, operations_of(spec.space.operations))
+    workload = trace(architecture, task, spec.network.votes)
+    assumed = [Assumption("input_bits", PIXEL_BITS, ("stem",), IMAGE_BITS)]
+    if facts.get("spike_rates"):  # measured in its training
+        workload = Workload(_at_rates(workload.layers, facts["spike_rates"]), workload.time_steps)
+    else:
+        assumed.append(Assumption("spike_rate", 1.0, (), REMEDIES["spike_rate"]))
+    network = _network(workload.layers, workload.time_steps, assumed, given)
+    return replace(network, chip=dict(architecture.chip))
+
+
+def _network(
+    layers: Layers, time_steps: Any, assumed: Iterable[Assumption], given: Given
+) -> Network:
+    """The network of layers, with the figures that the caller gives."""
+    if given.weight_bits is not None:
+        layers = tuple(replace(x, weight_bits=given.weight_bits) for x in layers)
+    if given.input_bits is not None:
+        layers = tuple(
+            replace(x, input_bits=given.input_bits) if _reads_image(x, i) else x
+            for i, x in enumerate(layers)
+        )
+    if given.spike_rate is not None:
+        layers = _at_rates(layers, given.spike_rate)
+    steps = time_steps if given.time_steps is None else given.time_steps
+    said = {REMEDIES[figure] for figure in REMEDIES if getattr(given, figure) is not None}
+    said |= {IMAGE_BITS} if given.input_bits is not None else set()
+    left = tuple(x for x in assumed if x.remedy not in said)
+    return Network(Workload(layers, steps), left)
+
+
+def _reads_image(layer: Layer, position: int) -> bool:
+    return layer.sources == () if layer.sources is not None else position == 0
+
+
+def _at_rates(layers: Layers, rates: Any) -> Layers:
+    """The layers at one spike rate, at one for each in their order, or at one by the name of each.
+
+    Raises:
+        WorkloadError: Rates for other layers, or none for some.
+    """
+    if not isinstance(rates, Mapping | list | tuple):
+        rates = [rates] * len(layers)
+    names = [x.name for x in layers]
+    if not isinstance(rates, Mapping):
+        if len(rates) != len(layers):
+            raise WorkloadError(f"{len(rates)} spike rates, one for each of {len(layers)} layers")
+        rates = dict(zip(names, rates, strict=True))
+    if missing := [name for name in names if name not in rates]:
+        raise WorkloadError(f"spike rates: none for layer {missing[0]!r}: one a layer is needed")
+    if unknown := [name for name in rates if name not in names]:
+        raise WorkloadError(
+            f"spike rates: {unknown[0]!r:.60} is no layer of {', '.join(names):.80}"
+        )
+    return tuple(replace(x, spike_rate=_rate(rates[x.name])) for x in layers)
+
+
+def _rate(rate: Any) -> Any:
+    return tuple(rate) if isinstance(rate, list) else rate

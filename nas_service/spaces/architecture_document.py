@@ -1,0 +1,38 @@
+"""Architectures in documents: by themselves, or in what a command printed of a trial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nas_service.errors import SpecError
+
+NEEDED = (
+    "an architecture is needed (cells, channels, ...), or what `nas show NAME TRIAL --json` or "
+    "`nas evaluate --json` prints"
+)
+
+
+def holds_architecture(document: object) -> bool:
+    """True for an architecture, and for a trial or an evaluation with one."""
+    return isinstance(document, dict) and ("cells" in document or "architecture" in document)
+
+
+def architecture_in(document: object) -> tuple[Any, Mapping[str, Any]]:
+    """The architecture in a document, and what the document says beside it.
+
+    Args:
+        document: Parsed JSON.
+
+    Returns:
+        The architecture as JSON, still unchecked, and the trial's or evaluation's other fields;
+        none of them for an architecture by itself.
+
+    Raises:
+        SpecError: The document holds no architecture.
+    """
+    if isinstance(document, dict) and "architecture" in document:
+        return document["architecture"], document
+    if isinstance(document, dict) and "layers" in document:
+        raise SpecError(f"a layer list has no cells to build and train: {NEEDED}")
+    if not holds_architecture(document):
+        raise SpecError(f"not {document!r:.60}: {NEEDED}")
+    return document, {}
