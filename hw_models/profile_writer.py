@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.calibration import Calibration, Residual
-from hw_models.errors import CalibrationError
+from hw_models.errors import CalibrationError, FileError
 from hw_models.parameters import SCHEMA
 from hw_models.profile import FOLDER, HEAD, Entry, Profile, known_profiles, load_profile
+from hw_models.text_file import write_text
 
 CALIBRATED = ", calibrated"  # added to a profile's title
 
@@ -38,7 +39,9 @@ def write_profile(calibration: Calibration, measurements: Path, output: Path) ->
         source = f"{measurements.name} (sha256 {digest})"
         profile = _with_sources(calibration, source, output.stem)
         lines = _lines(profile, _base(calibration.profile, output))
-        output.write_text("\n".join(lines) + "\n", "utf-8")
+        write_text(output, "\n".join(lines) + "\n")
+    except FileError as error:
+        raise CalibrationError(str(error)) from error
     except OSError as error:
         raise CalibrationError(f"{output}: cannot be written ({error})") from error
     return profile

@@ -1,6 +1,8 @@
 """Text files that people bring: of any system, with or without a byte-order mark."""
 
 import codecs
+import os
+import tempfile
 from pathlib import Path
 
 from hw_models.errors import FileError
@@ -81,6 +83,35 @@ def _undecodable(before: bytes, encoding: str, where: str) -> FileError:
         return FileError(f"{where}: cannot be read: damaged {encoding.upper()}, is it cut?")
     place = position(before.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"))
     return FileError(f"{where}: {place}: cannot be read: no UTF-8, save the file as UTF-8")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file, which appears complete or not at all.
+
+    Args:
+        path: The file; it is replaced if it exists. Missing folders are created.
+        text: Its content.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileError: It cannot be written.
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(part).chmod(0o644)
+        Path(part).replace(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path}: cannot be written ({reason})") from error
+    return path
 
 
 def position(before: str) -> str:

@@ -1,33 +1,25 @@
-"""Commands about chips: what a network costs, why two chips differ, which part of a space fits."""
+"""Commands about chips: candidates within budgets counted, a chip fitted to measurements."""
 
 import json
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from hw_models import HardwareReport, Profile, Workload, load_profile
-from hw_models.difference import Step, steps
-from hw_models.json_file import read_json
-from hw_models.markdown import markdown
-from hw_models.numerals import parse_number
+from hw_models import load_profile
 from hw_models.profile import DEFAULT
-from hw_models.uncertainty import Ensemble
 from nas_service.cli.common import FILE, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
-    err,
     heading,
     number,
     out,
     plain,
-    print_hardware,
     print_json,
 )
-from nas_service.errors import SpecError, pick
-from nas_service.importers import GRAPH_SUFFIXES, load_workload
+from nas_service.errors import SpecError
 from nas_service.metrics import METRICS
 from nas_service.study.loading import load_spec
 
@@ -36,8 +28,6 @@ if TYPE_CHECKING:
     from nas_service.evaluation.census import Census
     from nas_service.study.spec import StudySpec
 
-LEVEL = 0.9  # of the intervals that are shown
-SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
 PROFILE = click.option(
     "--profile", default=DEFAULT, show_default=True, help="Name of a chip profile, or a TOML file."
 )
@@ -46,150 +36,12 @@ SET = click.option(
 )
 
 
-@click.command()
-@click.argument("file", type=FILE)
-@PROFILE
-@SET
-@click.option("--study", type=FILE, help="Study whose images an architecture is for.")
-@click.option(
-    "--time-steps", type=WholeNumber(1, 65536), metavar="T", help="Time steps of a NIR graph."
-)
-@click.option(
-    "--diff", nargs=2, metavar="A B", help="Show which setting causes which difference of A and B."
-)
-@click.option(
-    "--budget",
-    "budgets",
-    multiple=True,
-    metavar="METRIC=VALUE",
-    help="Show how likely a chip keeps this budget.",
-)
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
-@click.option("--html", type=FILE, help="Write the whole report to this HTML file.")
-@options("json")
-def cost(
-    file: Path,
-    profile: str,
-    changes: tuple[str, ...],
-    study: Path | None,
-    time_steps: int | None,
-    diff: tuple[str, str] | None,
-    budgets: tuple[str, ...],
-    as_markdown: bool,
-    html: Path | None,
-    as_json: bool,
-) -> None:
-    """Estimate the hardware costs of a network.
-
-    FILE is a layer list (.json), a NIR graph (.nir), or an architecture (.json with --study).
-    """
-    workload, searched = _workload(file, study, time_steps)
-    settings = {**searched, **dict(_assignment(text) for text in changes)}
-    if diff is not None:
-        a, b = (load_profile(name).with_values(settings) for name in diff)
-        return _print_difference(a, b, workload, as_json)
-    chip = load_profile(profile).with_values(settings)
-    report = chip.estimate(workload)
-    if html is not None:
-        from nas_service.report import write_hardware
-
-        err.print(f"report: {write_hardware(report, html, file.stem)}", markup=False)
-    if as_markdown:
-        return print(markdown(report))
-    ensemble = Ensemble(chip)
-    intervals = ensemble.interval(workload, LEVEL)
-    likely = [_likely(ensemble, workload, *_assignment(text)) for text in budgets]
-    if as_json:
-        return print_json(
-            report.to_json()
-            | {
-                "metrics": report.metrics(),
-                "intervals": {name: list(ends) for name, ends in intervals.items()},
-                "level": LEVEL,
-                "budgets": likely,
-                "profile_digest": chip.digest,
-            }
-        )
-    _print_metrics(report, intervals)
-    _print_likely(likely)
-    print_hardware(report)
-
-
-def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
-    """How likely a budget is kept, given the ranges of the profile's figures."""
-    pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
-    if (at_most := parse_number(bound)) is None:
-        raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed")
-    probability = ensemble.probability(workload, metric, at_most)
-    return {"metric": metric, "at_most": at_most, "probability": probability}
-
-
-def _print_likely(budgets: list[dict[str, Any]]) -> None:
-    for budget in budgets:
-        name, bound = heading(budget["metric"]), budget["at_most"]
-        out.print(
-            f"{name} <= {bound:g}: kept by {budget['probability']:.1%} of the chips", markup=False
-        )
-
-
-def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
-    table = Table("metric", "estimate", f"{100 * LEVEL:.0f} % interval", box=None)
-    for metric, value in report.metrics().items():
-        low, high = intervals[metric]
-        between = "" if low == high else f"{number(metric, low)} .. {number(metric, high)}"
-        table.add_row(heading(metric), number(metric, value), between)
-    out.print(table)
-
-
-def _print_difference(a: Profile, b: Profile, workload: Workload, as_json: bool) -> None:
-    changes = steps(a, b, workload)
-    before, after = (chip.estimate(workload).metrics() for chip in (a, b))
-    if as_json:
-        rows = [vars(step) | {"defect": step.defect} for step in changes]
-        return print_json(
-            {"from": a.name, "to": b.name, "before": before, "after": after, "steps": rows}
-        )
-    table = Table("", "setting", "now", *(heading(m) for m in SHOWN), box=None)
-    table.columns[1].no_wrap = True
-    table.add_row("", a.name, "", *(number(m, before[m]) for m in SHOWN), style="bold")
-    for step in changes:
-        now = plain(step.after).lower()
-        table.add_row(step.defect, step.key, now, *(_change(m, step) for m in SHOWN))
-    table.add_row("", b.name, "", *(number(m, after[m]) for m in SHOWN), style="bold")
-    out.print(table)
-    out.print("Each step keeps the changes above it, and its effect depends on them.")
-
-
-def _change(metric: str, step: Step) -> str:
-    value = step.change[metric]
-    return f"{'+' if value > 0 else ''}{number(metric, value)}" if value else ""
-
-
-def _assignment(text: str) -> tuple[str, str]:
+def assignment(text: str) -> tuple[str, str]:
+    """Key and value of an option KEY=VALUE."""
     key, sign, value = text.partition("=")
     if not sign:
         raise SpecError(f"--set {text!r}: KEY=VALUE is needed")
     return key.strip(), value.strip()
-
-
-def _workload(
-    file: Path, study: Path | None, time_steps: int | None
-) -> tuple[Workload, dict[str, Any]]:
-    """The workload of a file, and the chip settings that an architecture brings with it."""
-    document = None if file.suffix.lower() in GRAPH_SUFFIXES else read_json(file)
-    if not (isinstance(document, dict) and "cells" in document):
-        return load_workload(file, time_steps), {}
-    if study is None:
-        raise SpecError("an architecture needs --study, the study whose images it is for")
-    from nas_service.data import source_of
-    from nas_service.snn.trace import trace
-    from nas_service.spaces.architecture import Architecture
-    from nas_service.spaces.operations import operations_of
-
-    spec = load_spec(study)
-    task = source_of(spec.data).task
-    architecture = Architecture.from_json(document, operations_of(spec.space.operations))
-    return trace(architecture, task, spec.network.votes), dict(architecture.chip)
 
 
 @click.command()
@@ -281,7 +133,7 @@ def calibrate(
 
     if output.exists() and not force:
         raise SpecError(f"{output} exists already: --force replaces it")
-    chip = load_profile(profile).with_values(dict(_assignment(text) for text in changes))
+    chip = load_profile(profile).with_values(dict(assignment(text) for text in changes))
     calibration = fit(chip, read_measurements(measurements), keys)
     write_profile(calibration, measurements, output)
     if as_json:

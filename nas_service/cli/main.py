@@ -44,7 +44,7 @@ VERBS = {
     "evaluate": Verb("nas_service.cli.evaluate:evaluate", "Screen and train one architecture."),
     "ablate": Verb("nas_service.cli.evaluate:ablate", "Measure what each operation is worth."),
     "census": Verb("nas_service.cli.chip:census", "Count the candidates within the budgets."),
-    "cost": Verb("nas_service.cli.chip:cost", "Estimate the hardware costs of a network."),
+    "cost": Verb("nas_service.cli.cost:cost", "Estimate the hardware costs of a network."),
     "calibrate": Verb("nas_service.cli.chip:calibrate", "Fit a chip profile to measurements."),
     "check": Verb("nas_service.cli.check:check", "Validate a study file."),
     "data": Verb("nas_service.cli.data:data", "List the data sets and check their files."),

@@ -11,7 +11,10 @@ from nas_service.metrics import Evaluation, decimals, measure
 from nas_service.spaces.operations import BACK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hw_models import HardwareReport
+    from hw_models.assumption import Assumption
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -86,7 +89,12 @@ def print_hardware(report: "HardwareReport") -> None:
     table.add_row("total", *(f"{t * f:.4g}" for t, f in totals), style="bold")
     out.print(table)
     out.print(f"{report.crossbars} crossbars on {report.tiles} tiles, {report.profile}")
-    for assumption in report.assumed:
-        out.print(f"assumed: {plain(assumption.text)}", markup=False)
+    print_assumed(report.assumed)
     for warning in report.warnings:
-        err.print(f"note: {warning}", markup=False)
+        err.print(f"note: {plain(warning)}", markup=False)
+
+
+def print_assumed(assumed: "Iterable[Assumption]") -> None:
+    """Prints the figures that a network does not say, one a line."""
+    for assumption in assumed:
+        out.print(f"assumed: {plain(assumption.text)}", markup=False)

@@ -1,9 +1,7 @@
 """A report as one HTML file without scripts, which loads nothing else."""
 
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hw_models import HardwareReport
+from hw_models.text_file import write_text
 from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
@@ -77,7 +76,7 @@ def write(result: Result, path: Path) -> Path:
     Returns:
         The path.
     """
-    return _written(render(result), path)
+    return write_text(path, render(result))
 
 
 def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
@@ -91,16 +90,7 @@ def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
     Returns:
         The path.
     """
-    return _written(render_hardware(report, title), path)
-
-
-def _written(text: str, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(part).replace(path)
-    return path
+    return write_text(path, render_hardware(report, title))
 
 
 def render(result: Result) -> str:

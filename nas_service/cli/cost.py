@@ -1,0 +1,219 @@
+"""`nas cost`: what a network costs on a chip, and why two chips differ."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from hw_models import HardwareReport, Profile, Workload, load_profile
+from hw_models.difference import Step, steps
+from hw_models.effects import limits
+from hw_models.markdown import markdown
+from hw_models.numerals import parse_number
+from hw_models.profile import DEFAULT
+from hw_models.text_file import write_text
+from hw_models.uncertainty import Ensemble
+from nas_service.cli.chip import SET, assignment
+from nas_service.cli.common import FILE, options
+from nas_service.cli.network_options import STUDY, network_options
+from nas_service.cli.terminal import (
+    err,
+    heading,
+    number,
+    out,
+    plain,
+    print_assumed,
+    print_hardware,
+    print_json,
+)
+from nas_service.errors import SpecError, pick
+
+if TYPE_CHECKING:
+    from nas_service.importers.network_file import Given, Network
+
+LEVEL = 0.9  # of the intervals that are shown
+SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--profile",
+    help=f"Name of a chip profile, or a TOML file.  [default: {DEFAULT}, or the study's chip]",
+)
+@SET
+@STUDY
+@network_options
+@click.option(
+    "--diff", nargs=2, metavar="A B", help="Show which setting causes which difference of A and B."
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="Show how likely a chip keeps this budget.",
+)
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
+@click.option("--html", type=FILE, help="Write the whole report to this HTML file.")
+@click.option("--layers", type=FILE, help="Write the network as a layer list to this JSON file.")
+@click.option("--force", is_flag=True, help="Replace the file of --layers if it exists.")
+@options("json")
+def cost(
+    file: Path,
+    profile: str | None,
+    changes: tuple[str, ...],
+    study: Path | None,
+    given: "Given",
+    diff: tuple[str, str] | None,
+    budgets: tuple[str, ...],
+    as_markdown: bool,
+    html: Path | None,
+    layers: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Estimate the hardware costs of a network.
+
+    FILE is a layer list (.json), a NIR graph (.nir), or with --study an architecture or what `nas
+    show --json` prints of a trial (.json). Figures that it does not say are assumed and named;
+    --weight-bits, --input-bits, --spike-rate, --time-steps and --input say them, or replace what
+    the file says.
+    """
+    from nas_service.importers.network_file import read_network
+    from nas_service.study.loading import load_spec
+
+    _demand_one_output(diff, budgets, as_markdown, as_json, html)
+    if layers is not None:
+        _demand_new(layers, force)
+    spec = None if study is None else load_spec(study)
+    network = read_network(file, given, spec)
+    settings = dict(assignment(text) for text in changes)
+    if diff is not None:
+        a, b = (load_profile(name).with_values({**network.chip, **settings}) for name in diff)
+        _write_layers(network, layers)
+        return _print_difference(a, b, network, as_json)
+    if profile is None and spec is not None:  # the chip that the study costs it on
+        before = load_profile(spec.hardware.profile).with_values(spec.hardware.overrides)
+    else:
+        before = load_profile(profile or DEFAULT)
+    before = before.with_values(network.chip)
+    chip = before.with_values(settings)
+    ensemble = Ensemble(chip)
+    likely = [_likely(ensemble, network.workload, *assignment(text)) for text in budgets]
+    report = _report(chip, network, limits(before, settings, network.workload))
+    _write_layers(network, layers)
+    if html is not None:
+        from nas_service.report import write_hardware
+
+        err.print(f"report: {write_hardware(report, html, file.stem)}", markup=False)
+    if as_markdown:
+        return print(markdown(report))
+    intervals = ensemble.interval(network.workload, LEVEL)
+    if as_json:
+        return print_json(
+            report.to_json()
+            | {
+                "assumed": [x.to_json() for x in report.assumed],
+                "metrics": report.metrics(),
+                "intervals": {name: list(ends) for name, ends in intervals.items()},
+                "level": LEVEL,
+                "budgets": likely,
+                "profile_digest": chip.digest,
+            }
+        )
+    _print_metrics(report, intervals)
+    _print_likely(likely)
+    print_hardware(report)
+
+
+def _demand_one_output(
+    diff: tuple[str, str] | None,
+    budgets: tuple[str, ...],
+    as_markdown: bool,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    """SpecError for options of which one would be ignored."""
+    asked = {"--markdown": as_markdown, "--html": html, "--budget": budgets}
+    if diff is not None and (extra := [name for name, value in asked.items() if value]):
+        raise SpecError(f"--diff prints the difference of two chips only, without {extra[0]}")
+    if as_markdown and (as_json or budgets):
+        other = "--json" if as_json else "--budget"
+        raise SpecError(f"--markdown and {other}: one of them is possible at a time")
+
+
+def _demand_new(layers: Path, force: bool) -> None:
+    if layers.suffix.lower() != ".json":
+        raise SpecError(f"--layers {layers}: a name that ends in .json is needed")
+    if layers.exists() and not force:
+        raise SpecError(f"{layers} exists already: --force replaces it")
+
+
+def _report(chip: Profile, network: "Network", notes: list[str]) -> HardwareReport:
+    """The costs of a network, with what was assumed and what limits its settings."""
+    report = chip.estimate(network.workload)
+    return replace(report, assumed=network.assumed, warnings=(*report.warnings, *notes))
+
+
+def _write_layers(network: "Network", path: Path | None) -> None:
+    """Writes a network as a layer list, where one is asked for."""
+    if path is not None:
+        write_text(path, json.dumps(network.workload.to_json(), indent=1) + "\n")
+        err.print(f"layer list: {path}", markup=False)
+
+
+def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
+    """How likely a budget is kept, given the ranges of the profile's figures."""
+    pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
+    if (at_most := parse_number(bound)) is None:
+        raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed")
+    probability = ensemble.probability(workload, metric, at_most)
+    return {"metric": metric, "at_most": at_most, "probability": probability}
+
+
+def _print_likely(budgets: list[dict[str, Any]]) -> None:
+    for budget in budgets:
+        name, bound = heading(budget["metric"]), budget["at_most"]
+        out.print(
+            f"{name} <= {bound:g}: kept by {budget['probability']:.1%} of the chips", markup=False
+        )
+
+
+def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
+    table = Table("metric", "estimate", f"{100 * LEVEL:.0f} % interval", box=None)
+    for metric, value in report.metrics().items():
+        low, high = intervals[metric]
+        between = "" if low == high else f"{number(metric, low)} .. {number(metric, high)}"
+        table.add_row(heading(metric), number(metric, value), between)
+    out.print(table)
+
+
+def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool) -> None:
+    workload = network.workload
+    changes = steps(a, b, workload)
+    before, after = (chip.estimate(workload).metrics() for chip in (a, b))
+    if as_json:
+        rows = [vars(step) | {"defect": step.defect} for step in changes]
+        return print_json(
+            {"from": a.name, "to": b.name, "before": before, "after": after, "steps": rows}
+            | {"assumed": [x.to_json() for x in network.assumed]}
+        )
+    table = Table("", "setting", "now", *(heading(m) for m in SHOWN), box=None)
+    table.columns[1].no_wrap = True
+    table.add_row("", a.name, "", *(number(m, before[m]) for m in SHOWN), style="bold")
+    for step in changes:
+        now = plain(step.after).lower()
+        table.add_row(step.defect, step.key, now, *(_change(m, step) for m in SHOWN))
+    table.add_row("", b.name, "", *(number(m, after[m]) for m in SHOWN), style="bold")
+    out.print(table)
+    out.print("Each step keeps the changes above it, and its effect depends on them.")
+    print_assumed(network.assumed)
+
+
+def _change(metric: str, step: Step) -> str:
+    value = step.change[metric]
+    return f"{'+' if value > 0 else ''}{number(metric, value)}" if value else ""

@@ -1,0 +1,99 @@
+"""Options that say of a network what its file does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hw_models.numerals import parse_number, parse_whole
+from nas_service.cli.common import FILE
+from nas_service.cli.number_types import WholeNumber
+from nas_service.errors import SpecError
+
+if TYPE_CHECKING:
+    pass
+
+MAX_SIDE = 2**24
+
+
+def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sizes = [parse_whole(part.strip()) for part in text.split(",")]
+    known = tuple(n for n in sizes if n is not None and 1 <= n <= MAX_SIDE)
+    if len(known) != len(sizes) or len(known) not in (1, 3):
+        raise click.BadParameter(
+            f"{text!r:.60}: channels, height and width such as 2,16,16 (or the number of features)"
+        )
+    return known
+
+
+STUDY = click.option("--study", type=FILE, help="Study whose images an architecture is for.")
+TIME_STEPS = click.option(
+    "--time-steps",
+    type=WholeNumber(1, 65536),
+    metavar="T",
+    help="Time steps of an inference; a NIR graph says none.",
+)
+_OPTIONS = (
+    TIME_STEPS,
+    click.option(
+        "--weight-bits", type=WholeNumber(1, 32), metavar="N", help="Bits of all weights."
+    ),
+    click.option(
+        "--input-bits",
+        type=WholeNumber(1, 32),
+        metavar="N",
+        help="Bits of the values that the network reads; 1 for spikes.",
+    ),
+    click.option(
+        "--spike-rate",
+        metavar="RATE|FILE",
+        help="Share of inputs that are not 0, 0..1, or a file with one a layer.",
+    ),
+    click.option(
+        "--input",
+        "input_shape",
+        callback=_shape,
+        metavar="C,H,W",
+        help="Shape of what the network reads, where its file does not say it.",
+    ),
+)
+
+
+def network_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options for what a file may leave out; the command gets them as one argument `given`."""
+
+    def command(
+        *arguments: Any,
+        time_steps: int | None,
+        weight_bits: int | None,
+        input_bits: int | None,
+        spike_rate: str | None,
+        input_shape: tuple[int, ...] | None,
+        **others: Any,
+    ) -> None:
+        from nas_service.importers.network_file import Given
+
+        rate = None if spike_rate is None else _rates(spike_rate)
+        given = Given(time_steps, weight_bits, input_bits, rate, input_shape)
+        function(*arguments, given=given, **others)
+
+    command.__doc__ = function.__doc__
+    command.__name__ = function.__name__
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _rates(text: str) -> Any:
+    """A spike rate, or those of a file."""
+    rate = parse_number(text)
+    if rate is None:
+        from nas_service.importers.rate_file import read_rates
+
+        return read_rates(Path(text))
+    if not 0 <= rate <= 1:
+        raise SpecError(f"--spike-rate {text:.60}: a share 0..1, or a file with one a layer")
+    return rate
