@@ -11,7 +11,8 @@ from hw_models.errors import (
 from hw_models.layer import Layer
 from hw_models.layer_table import LayerTable
 from hw_models.metrics import HARDWARE_METRICS, HardwareMetric
-from hw_models.profile import Profile, known_profiles, load_profile
+from hw_models.profile import Profile
+from hw_models.profile_file import known_profiles, load_profile
 from hw_models.report import BatchReport, Breakdown, HardwareReport
 from hw_models.workload import Workload
 

@@ -32,7 +32,7 @@ def limits(before: Profile, changes: Mapping[str, Any], workload: Workload) -> l
     for key in changes:
         others = {name: value for name, value in changes.items() if name != key}
         if note := _limit(after, before.with_values(others), key, workload):
-            notes.append(f"{key} = {after.settings[key]}: {note}")
+            notes.append(f"{key} = {_shown(after.settings[key])}: {note}")
     return notes
 
 
@@ -53,6 +53,10 @@ def _limit(after: Profile, without: Profile, key: str, workload: Workload) -> st
     if needed:
         return f"changes nothing of this network, it does with {' or '.join(needed)}"
     return "changes nothing of this network"
+
+
+def _shown(value: float | str | bool) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _converter_limit(profile: Profile) -> str:
@@ -85,7 +89,7 @@ def _enabling(after: Profile, without: Profile, key: str, workload: Workload) ->
         except ProfileError:
             continue  # the chip cannot be built so
         if other != key and _costs(pair[0], workload) != _costs(pair[1], workload):
-            enabling.append(f"{other} = {str(value).lower()}")
+            enabling.append(f"{other} = {_shown(value)}")
     return enabling
 
 

@@ -205,9 +205,8 @@ class Layer:
 
     @property
     def pool_taps(self) -> int:
-        """Pixels of a pooling window, at most those of the map."""
-        sides = zip(pair(self.pool), pair(self.out_size), strict=True)
-        return math.prod(min(window, size) for window, size in sides)
+        """Pixels of a pooling window."""
+        return area(self.pool)
 
 
 def _absent(side: object) -> bool:

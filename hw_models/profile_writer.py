@@ -9,7 +9,8 @@ from typing import Any
 from hw_models.calibration import Calibration, Residual
 from hw_models.errors import CalibrationError, FileError
 from hw_models.parameters import SCHEMA
-from hw_models.profile import FOLDER, HEAD, Entry, Profile, known_profiles, load_profile
+from hw_models.profile import HEAD, Entry, Profile
+from hw_models.profile_file import FOLDER, known_profiles, load_profile
 from hw_models.text_file import write_text
 
 CALIBRATED = ", calibrated"  # added to a profile's title

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from hw_models import load_profile
-from hw_models.profile import DEFAULT
+from hw_models.profile_file import DEFAULT
 from nas_service.cli.common import FILE, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (

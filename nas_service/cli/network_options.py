@@ -1,5 +1,6 @@
 """Options that say of a network what its file does not."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ _OPTIONS = (
 def network_options(function: Callable[..., None]) -> Callable[..., None]:
     """Options for what a file may leave out; the command gets them as one argument `given`."""
 
+    @functools.wraps(function)
     def command(
         *arguments: Any,
         time_steps: int | None,
@@ -80,11 +82,10 @@ def network_options(function: Callable[..., None]) -> Callable[..., None]:
         given = Given(time_steps, weight_bits, input_bits, rate, input_shape)
         function(*arguments, given=given, **others)
 
-    command.__doc__ = function.__doc__
-    command.__name__ = function.__name__
+    decorated: Callable[..., None] = command
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def _rates(text: str) -> Any:

@@ -14,24 +14,6 @@ from hw_models.text_file import LARGEST_B
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")
-SUFFIXES = (".json", *GRAPH_SUFFIXES)
-
-
-def load_workload(path: Path, time_steps: int | None = None) -> Workload:
-    """Reads a layer list (.json) or a NIR graph (.nir, .h5, .hdf5); suffixes in any case.
-
-    Args:
-        path: The file.
-        time_steps: Time steps of an inference; a layer list has its own, a graph has none.
-
-    Raises:
-        WorkloadError: It is no such file, or a graph without `time_steps`.
-    """
-    from nas_service.importers.network_file import Given, read_network
-
-    return read_network(path, Given(time_steps=time_steps)).workload
-
 
 def from_nir(
     graph: Any,

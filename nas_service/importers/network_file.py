@@ -14,12 +14,14 @@ from hw_models.assumption import Assumption
 from hw_models.json_file import read_json
 from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
 from nas_service.errors import SpecError
-from nas_service.importers import GRAPH_SUFFIXES, SUFFIXES, from_nir
+from nas_service.importers import from_nir
 from nas_service.spaces.architecture_document import architecture_in, holds_architecture
 
 if TYPE_CHECKING:
     from nas_service.study.spec import StudySpec
 
+GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")
+SUFFIXES = (".json", *GRAPH_SUFFIXES)
 KINDS = (
     "a layer list (time_steps, layers), an architecture (cells, channels, ...), or what "
     "`nas show NAME TRIAL --json` or `nas evaluate --json` prints is needed"
@@ -91,6 +93,19 @@ def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> N
         raise type(error)(f"{path}: {error}") from None
 
 
+def load_workload(path: Path, time_steps: int | None = None) -> Workload:
+    """Reads a layer list (.json) or a NIR graph (.nir, .h5, .hdf5); suffixes in any case.
+
+    Args:
+        path: The file.
+        time_steps: Time steps of an inference; a layer list has its own, a graph has none.
+
+    Raises:
+        WorkloadError: It is no such file, or a graph without `time_steps`.
+    """
+    return read_network(path, Given(time_steps=time_steps)).workload
+
+
 def _graph(path: Path, given: Given) -> Network:
     if given.time_steps is None:
         raise WorkloadError(f"{path}: a graph has no time steps: --time-steps is needed")
@@ -154,9 +169,9 @@ def _network(
     if given.spike_rate is not None:
         layers = _at_rates(layers, given.spike_rate)
     steps = time_steps if given.time_steps is None else given.time_steps
-    said = {REMEDIES[figure] for figure in REMEDIES if getattr(given, figure) is not None}
-    said |= {IMAGE_BITS} if given.input_bits is not None else set()
-    left = tuple(x for x in assumed if x.remedy not in said)
+    settled = {REMEDIES[figure] for figure in REMEDIES if getattr(given, figure) is not None}
+    settled |= {IMAGE_BITS} if given.input_bits is not None else set()
+    left = tuple(x for x in assumed if x.remedy not in settled)
     return Network(Workload(layers, steps), left)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw_models import Layer, Workload, known_profiles, load_profile, profile
+from hw_models import Layer, Workload, known_profiles, load_profile, profile, profile_file
 from hw_models.nonideality import Cells
 from hw_models.parameters import DEFECTS
 from hw_models.uncertainty import Ensemble
@@ -122,13 +122,13 @@ def test_networks_run_on_simulated_chips(chip):
 def test_one_file_adds_a_chip(tmp_path, monkeypatch):
     """A profile that is based on another one and changes one figure."""
     folder = tmp_path / "profiles"
-    shutil.copytree(profile.FOLDER, folder)
+    shutil.copytree(profile_file.FOLDER, folder)
     head = dict.fromkeys(profile.HEAD, "a test") | {"base": "corrected", "model": profile.MODEL}
     lines = [f'{key} = "{text}"' for key, text in head.items()]
     figure = 'clock = { value = 500, unit = "MHz", source = "a test" }'
     lines += ["[options]", "[switches]", "[values]", figure]
     (folder / "fast.toml").write_text("\n".join(lines))
-    monkeypatch.setattr(profile, "FOLDER", folder)
+    monkeypatch.setattr(profile_file, "FOLDER", folder)
     assert "fast" in known_profiles()
     slow, fast = (load_profile(name).estimate(NETWORKS[1]) for name in ("corrected", "fast"))
     assert fast.latency_s.total < slow.latency_s.total

@@ -79,7 +79,7 @@ def test_a_rectangular_map_on_the_script_is_a_warning():
         (10, 4, 3, 9 * 15),  # adaptive
         (8, 2, None, 16 * 3),
         (8, 2, 9, 81 * 3),  # 2/1 with padding 1
-        (2, 3, 1, 3),  # a window larger than its map reads the map
+        (2, 3, 1, 8),  # a window larger than its map
         (8, 1, 6, 0),  # cropped
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw_models import Layer, LayerTable, Workload, load_profile
+from hw_models import Layer, Workload, load_profile
 
 CHIP = load_profile("corrected")
 CONV = Layer("a", "conv", 3, 8, kernel=3, in_size=8, out_size=8)
@@ -49,13 +49,3 @@ def test_fewer_columns_still_take_turns():
 def test_a_cell_holds_at_most_the_bits_of_its_weight(weight_bits, changes, bits):
     layer = Layer("f", "linear", 64, 4, weight_bits=weight_bits)
     assert costs(layer, **changes).mapping.lossless_adc_bits == (bits,)
-
-
-def test_a_pooling_window_reads_at_most_the_map():
-    """Windows of 3 on a map of 2 (padded by the pooling) add 4 values, not 9."""
-    wide, whole = (
-        Layer("a", "conv", 3, 8, in_size=2, out_size=2, pool=pool, pooled_size=1) for pool in (3, 2)
-    )
-    assert costs(wide).metrics() == costs(whole).metrics()
-    batch = CHIP.estimate_batch(LayerTable.stack([Workload((x,), 2) for x in (wide, whole)]))
-    assert len(set(batch.metrics()["energy_uJ"].tolist())) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from hw_models import Layer, ProfileError, Workload, known_profiles, load_profile
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
-from hw_models.profile import FOLDER
+from hw_models.profile_file import FOLDER
 
 TREE = tomllib.loads((FOLDER / "corrected.toml").read_text(encoding="utf-8"))
 CHIP = load_profile("corrected")

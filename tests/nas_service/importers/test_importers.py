@@ -10,7 +10,8 @@ from nir_graphs import a_graph, a_module, conv, graph_of, image, lif
 from torch import nn
 
 from hw_models import Layer, Workload, load_profile
-from nas_service.importers import from_nir, load_workload
+from nas_service.importers import from_nir
+from nas_service.importers.network_file import load_workload
 from nas_service.importers.torch_module import from_module
 
 CHIP = load_profile("corrected")

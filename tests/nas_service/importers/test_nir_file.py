@@ -10,7 +10,8 @@ from nir_graphs import a_graph, conv, graph_of, image, lif, linear, pool
 
 from hw_models import WorkloadError
 from hw_models.errors import HardwareError
-from nas_service.importers import from_nir, load_workload
+from nas_service.importers import from_nir
+from nas_service.importers.network_file import load_workload
 
 
 def changed(path, change):

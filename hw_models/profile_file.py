@@ -1,0 +1,184 @@
+"""Chip profiles in files: read, completed from their base, and checked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hw_models.errors import FileError, ProfileError
+from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Quantity
+from hw_models.profile import HEAD, MODEL, Entry, Profile
+from hw_models.setting import (
+    choice_of,
+    demand_known,
+    finite_number,
+    flag_of,
+    number_within,
+    table_of,
+)
+from hw_models.toml_file import read_toml
+
+FOLDER = Path(__file__).parent / "profiles"
+DEFAULT = "corrected"
+MAX_BASES = 8
+# Keys whose range would change the events and not only their prices.
+WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
+
+
+def load_profile(name: str | Path) -> Profile:
+    """Load a profile.
+
+    Args:
+        name: A name of `known_profiles()`, or the path of a file that ends in .toml.
+
+    Raises:
+        ProfileError: No such profile, or a value that is missing or out of range.
+    """
+    return _load(name, 0)
+
+
+def known_profiles() -> list[str]:
+    """Names of the profiles that come with the program."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def _load(name: str | Path, depth: int) -> Profile:
+    path = Path(name) if _is_file(name) else FOLDER / f"{name}.toml"
+    if path.parent == FOLDER:
+        demand_known(path.stem, known_profiles(), "profile")
+    if depth > MAX_BASES:
+        raise ProfileError(
+            f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
+        )
+    try:
+        tree = read_toml(path)
+    except FileError as error:
+        raise ProfileError(f"profile {error}") from None
+    base = tree.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
+    return _checked(tree, path, None if base is None else _load(_beside(path, base), depth + 1))
+
+
+def _is_file(name: str | Path) -> bool:
+    return str(name).lower().endswith(".toml")
+
+
+def _beside(path: Path, base: str) -> str | Path:
+    return path.parent / base if _is_file(base) else base
+
+
+def _checked(tree: dict[str, Any], path: Path, base: Profile | None) -> Profile:
+    """A profile from its file; what the file leaves out is as in the base."""
+    where = path.name
+    keys = {*HEAD, "values", "options", "switches"}
+    if base is None and (missing := sorted(keys - set(tree))) and keys >= set(tree):
+        raise ProfileError(
+            f'{where}: missing {", ".join(missing)} (or base = "{DEFAULT}", from which they come)'
+        )
+    table_of(tree, keys | {"base"}, where, keys if base is None else set())
+    head = _head(tree, path, base)
+    values = _part(tree, "values", SCHEMA, base, where)
+    options = _part(tree, "options", CHOICES, base, where)
+    switches = _part(tree, "switches", DEFECTS, base, where)
+    entries = {key: _entry(entry, key, head, where, base) for key, entry in values.items()}
+    chosen = {key: choice_of(key, value, where) for key, value in options.items()}
+    flags = {key: flag_of(key, value, where) for key, value in switches.items()}
+    if base is not None:
+        entries, chosen = {**base.entries, **entries}, {**base.options, **chosen}
+        flags = {**base.switches, **flags}
+    profile = Profile(path.stem, head, entries, chosen, flags)
+    _ = profile.chip
+    return profile
+
+
+def _head(tree: Mapping[str, Any], path: Path, base: Profile | None) -> dict[str, str]:
+    """The texts about a profile; with a base those that the file does not give follow from it."""
+    for key in [key for key in HEAD if key in tree]:
+        if not isinstance(tree[key], str):
+            raise ProfileError(f"{path.name}: {key} = {tree[key]!r:.60}: text is needed")
+    if tree.get("model", MODEL) != MODEL:
+        raise ProfileError(f"{path.name}: model = {tree['model']!r:.60}: known is {MODEL!r}")
+    head = {key: tree[key] for key in HEAD if key in tree}
+    if base is None:
+        return head
+    inherited = [key for key in HEAD if key not in tree]
+    defaults = dict(base.head) | {
+        "title": f"{base.head['title']}, changed in {path.name}",
+        "notes": f"Based on {base.name}: {', '.join(inherited)} follow from it.",
+    }
+    return {key: head.get(key, defaults[key]) for key in HEAD}
+
+
+def _part(
+    tree: dict[str, Any], name: str, keys: Iterable[str], base: Profile | None, where: str
+) -> dict[str, Any]:
+    """A table of a profile: complete, or with a base the part that differs from it."""
+    known = set(keys)
+    needed = known if base is None else set()
+    return table_of(tree.get(name, {}), known, f"{where}: {name}", needed)
+
+
+ENTRY = {"value", "unit", "source"}
+ENTRY_OPTIONAL = {"node", "licence", "low", "high", "fitted"}
+
+
+def _entry(
+    entry: object, key: str, head: Mapping[str, Any], where: str, base: Profile | None
+) -> Entry:
+    """A figure with its origin; with a base also a plain number in the figure's unit."""
+    at, quantity = f"{where}: {key}", SCHEMA[key]
+    if base is not None and not isinstance(entry, dict):
+        number = _figure(entry, quantity, at)
+        before = base.entries[key]
+        source = f"set in {where}, {before.value:g} in {base.name}"
+        return replace(before.with_value(key, number, where), source=source)
+    table = table_of(entry, ENTRY | ENTRY_OPTIONAL, at, ENTRY)
+    if table["unit"] != quantity.unit:
+        raise ProfileError(f"{at}: unit = {table['unit']!r:.60}: {quantity.unit!r} is needed")
+    for field in ("source", "node", "licence"):
+        text = table.get(field, head.get(field))
+        if not isinstance(text, str) or not text.strip():
+            raise ProfileError(f"{at}: {field} = {text!r:.60}: the origin of the number is needed")
+    value = _figure(table["value"], quantity, at)
+    low, high = _range(table, key, value, at)
+    return Entry(
+        value=value,
+        source=table["source"],
+        node=table.get("node", head["node"]),
+        licence=table.get("licence", head["licence"]),
+        low=low,
+        high=high,
+        fitted=_fitted(table.get("fitted"), value, at),
+    )
+
+
+def _range(
+    table: Mapping[str, Any], key: str, value: float, at: str
+) -> tuple[float | None, float | None]:
+    """`low` and `high` around the value, both or neither."""
+    if ("low" in table) != ("high" in table):
+        raise ProfileError(f"{at}: low and high belong together")
+    if "low" not in table:
+        return None, None
+    if key in WITHOUT_RANGE:
+        raise ProfileError(f"{at}: low and high: a range is not possible here, set the value")
+    low, high = (_figure(table[end], SCHEMA[key], f"{at}: {end}") for end in ("low", "high"))
+    if not low <= value <= high:
+        raise ProfileError(f"{at} = {value:g}: low = {low:g} and high = {high:g} must enclose it")
+    return low, high
+
+
+def _fitted(bounds: object, value: float, at: str) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    ends = [finite_number(x) for x in bounds] if isinstance(bounds, list) else []
+    if len(ends) != 2 or None in ends or not ends[0] <= value <= ends[1]:  # type: ignore[operator]
+        raise ProfileError(f"{at}: fitted = {bounds!r:.60}: [least, most] around the value")
+    return float(ends[0]), float(ends[1])  # type: ignore[arg-type]
+
+
+def _figure(value: object, quantity: Quantity, where: str) -> float:
+    if isinstance(value, str):
+        raise ProfileError(f"{where} = {value!r:.60}: a number is needed")
+    return number_within(value, quantity, quantity.least, quantity.most, where)
