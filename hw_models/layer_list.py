@@ -124,7 +124,7 @@ class _LayerReader:
     def _fill_sizes(self, values: dict[str, Any], sources: list[Layer]) -> None:
         """Sizes that follow from the sources, or are assumed."""
         self._assume(values, "kernel", 1, "kernel in the file")
-        maps = {x.map_size for x in sources} if sources else {self._image_size()} - {None}
+        maps = {x.map_size for x in sources} if sources else {self._image_size(values)} - {None}
         if "in_size" not in values:
             if len(maps) != 1:
                 raise WorkloadError(
@@ -135,9 +135,14 @@ class _LayerReader:
         if "padding" not in values and (kept := _kept(values)):
             self._assume(values, "out_size", kept, "out_size or padding in the file")
 
-    def _image_size(self) -> Any:
+    def _image_size(self, values: Mapping[str, Any]) -> Any:
+        """Size of the map that the network reads; None if it was not given."""
         shape = self.input_shape
-        return square_or_pair(*shape[1:]) if shape is not None and len(shape) == 3 else None
+        if shape is None or len(shape) == 3:
+            return None if shape is None else square_or_pair(*shape[1:])
+        raise WorkloadError(
+            f"layer {values['name']!r} reads maps: --input C,H,W is needed, not {shape}"
+        )
 
     def _check_input(self, values: Mapping[str, Any], sources: list[Layer]) -> None:
         """WorkloadError where a layer cannot read an input of the shape that was given."""
@@ -145,9 +150,10 @@ class _LayerReader:
         if shape is None or sources or values.get("sources") or values.get("rearranged"):
             return
         size, expected = values["in_channels"], shape[0]
-        if values["kind"] == "conv" and len(shape) != 3:
-            raise WorkloadError(f"layer {name!r} reads maps: --input C,H,W is needed, not {shape}")
-        if values["kind"] == "conv" and values["in_size"] not in (self._image_size(), shape[1:]):
+        if values["kind"] == "conv" and values["in_size"] not in (
+            self._image_size(values),
+            shape[1:],
+        ):
             raise WorkloadError(
                 f"layer {name!r}: in_size = {values['in_size']}, but the input is {shape}"
             )

@@ -61,7 +61,7 @@ def test_wrong_profiles(tmp_path, text, message):
 
 
 def test_the_example_of_the_page_is_a_profile(tmp_path):
-    (text,) = re.findall(r"```toml\n(base = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (text,) = re.findall(r"```\n(base = .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert own(tmp_path, text).values["crossbar_size"] == 128
 
 
