@@ -6,7 +6,7 @@ from typing import Any
 
 from hw_models import Layer, WorkloadError
 from nas_service.importers.nir_convolutions import convolution
-from nas_service.importers.nir_inputs import input_shapes
+from nas_service.importers.nir_inputs import demand_declared, input_shapes
 from nas_service.importers.nir_shapes import flattened, linear
 from nas_service.importers.nir_signal import SPIKES, Reading, Signal, Values, joined
 from nas_service.importers.nir_structure import Structure, structure
@@ -152,6 +152,7 @@ class _Run:
         if kind == "Scale":
             demand_channel_scales(name, node, signal.shape)
             return _scaled(name, signal)
+        demand_declared(name, node, signal.shape, before)
         return signal
 
     def _matrix(self, name: str, node: Any, kind: str, signal: Signal, before: str) -> Signal:

@@ -47,6 +47,22 @@ def _demanded(name: str, shape: Shape | None, graph: Structure) -> Shape:
     return shape
 
 
+def demand_declared(name: str, node: Any, shape: Shape, before: str) -> None:
+    """WorkloadError for an end of a graph that declares other values than it reads.
+
+    Batch and time steps may be declared too, or of a map (C, H, W) the channels alone.
+
+    Args:
+        name: The node.
+        node: An Output, or the Input of an inner graph.
+        shape: What it reads.
+        before: The nodes it reads, for the message.
+    """
+    declared = _declared(name, node)
+    if declared is not None and math.prod(declared) % math.prod(shape) and declared != shape[:1]:
+        raise wrong(name, f"shape = {declared}, but {before} gives {shape}")
+
+
 def _declared(name: str, node: Any) -> Shape | None:
     shape = (node.input_type or {}).get("input")
     return None if shape is None else integers(name, "shape", shape, least=1)

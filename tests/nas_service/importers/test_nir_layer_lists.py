@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+import nir
 import pytest
 from random_networks import graph, layers, random_network
 
@@ -23,6 +24,15 @@ def test_random_networks(loops):
         for chip in CHIPS:
             costs = chip.estimate(read.at_rate(0.2)).metrics()
             assert costs == pytest.approx(chip.estimate(said.at_rate(0.2)).metrics(), rel=1e-9)
+
+
+def test_random_networks_from_files(tmp_path):
+    """Files list nodes by their names, in another order."""
+    rng = random.Random(5)
+    for i in range(8):
+        network = random_network(rng)
+        nir.write(str(tmp_path / f"{i}.nir"), graph(network))
+        assert by_name(from_nir(tmp_path / f"{i}.nir", 3)) == by_name(from_nir(graph(network), 3))
 
 
 def by_name(workload):

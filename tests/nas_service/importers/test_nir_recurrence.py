@@ -153,3 +153,9 @@ def test_loops_that_cannot_be(nodes, path, message):
     ends = {"in": vector(6), "fc": linear(6, 6)}
     with pytest.raises(WorkloadError, match=message):
         from_nir(graph_of(ends | nodes, "in fc", path), STEPS)
+
+
+def test_an_inner_graph_that_contradicts_its_neighbour():
+    nodes = {"in": vector(12), "fc": linear(5, 12), "r": recurrent(6), "out": linear(3, 6)}
+    with pytest.raises(WorkloadError, match=r"node 'r.input': shape = .6,., but 'fc' gives .5,."):
+        from_nir(graph_of(nodes, "in fc r out"), STEPS)
