@@ -76,11 +76,12 @@ def _stem(name: str) -> str:
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:
-    head, *lines = text_of(content, where).split()
+    lines = enumerate(text_of(content, where).split("\n"), 1)
+    (_, head), *rows = [(number, line.strip()) for number, line in lines if line.strip()]
     if head != COLUMNS:
         raise DataError(f"{where}: columns {head!r:.60}, expected {COLUMNS}")
     gestures = []
-    for number, line in enumerate(lines, 2):
+    for number, line in rows:
         label, start, end = _integers(line, f"{where}: line {number}")
         if not 1 <= label <= classes or start >= end:
             raise DataError(

@@ -4,10 +4,12 @@ Its test images have no labels, so its validation images are the test part, and 
 images of a search are held out of the training images. Source: Stanford CS231n.
 """
 
+from typing import NamedTuple
+
 from nas_service.data.archive import FileTree, actual_names, text_of
 from nas_service.data.cache import Samples
 from nas_service.data.dataset import Files, Location
-from nas_service.data.file_names import natural
+from nas_service.data.file_names import lower_suffix, natural
 from nas_service.data.image_files import DECODER, LabelledFile, is_image, samples
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
@@ -49,18 +51,37 @@ def _train(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
 
 
 def _annotated(tree: FileTree, labels: dict[str, int]) -> list[LabelledFile]:
-    lines = [line.split("\t") for line in _text(tree, ANNOTATIONS).splitlines() if line.strip()]
-    if bad := [i for i, line in enumerate(lines, 1) if len(line) < 2]:
-        raise DataError(f"{tree.where()}: {ANNOTATIONS}: line {bad[0]} has no class")
-    classes = {f"val/images/{line[0]}": line[1].strip() for line in lines}
-    present = [name for name in tree.names(("val/images",)) if is_image(name)]
-    if differ := sorted(set(present) ^ set(classes)):
-        raise DataError(
-            f"{tree.where()}: {differ[0]} is only in one of val/images and {ANNOTATIONS}"
-        )
+    classes = _annotations(tree)
+    names = {lower_suffix(n): n for n in tree.names(("val/images",)) if is_image(n)}
+    if differ := sorted(names.keys() ^ classes.keys()):
+        name = names.get(differ[0]) or classes[differ[0]].name
+        raise DataError(f"{tree.where()}: {name} is only in one of val/images and {ANNOTATIONS}")
     return [
-        LabelledFile(n, _label(tree, labels, classes[n], n)) for n in sorted(classes, key=natural)
+        LabelledFile(names[n], _label(tree, labels, classes[n].wnid, names[n]))
+        for n in sorted(classes, key=natural)
     ]
+
+
+class Annotation(NamedTuple):
+    """A validation image as the list names it, and its class."""
+
+    name: str
+    wnid: str
+
+
+def _annotations(tree: FileTree) -> dict[str, Annotation]:
+    """The annotation of each validation image, by its name with the suffix in lower case."""
+    classes: dict[str, Annotation] = {}
+    for number, line in enumerate(_text(tree, ANNOTATIONS).split("\n"), 1):
+        if line.strip():
+            name, tab, rest = line.partition("\t")
+            where, key = f"{tree.where(ANNOTATIONS)}: line", lower_suffix(f"val/images/{name}")
+            if not tab:
+                raise DataError(f"{where} {number} has no class: a name, a tab, a class are needed")
+            if key in classes:
+                raise DataError(f"{where} {number}: {name!r:.90} is listed twice")
+            classes[key] = Annotation(f"val/images/{name}", rest.partition("\t")[0].strip())
+    return classes
 
 
 def _label(tree: FileTree, labels: dict[str, int], wnid: str, name: str) -> int:

@@ -221,6 +221,22 @@ def test_wrong_gestures_are_named(changes, message, tmp_path):
         GESTURE.read_train(tmp_path, 2)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lists_and_tables_of_any_system(end, mark, tmp_path):
+    def saved(content):
+        return (mark + content.decode().replace("\n", end)).encode()
+
+    texts = {n: c for n, c in gesture_files().items() if not n.endswith(".aedat")}
+    files = gesture_files() | {name: saved(content) for name, content in texts.items()}
+    put_gesture("folder", tmp_path, files)
+    assert GESTURE.read_train(tmp_path, 2).labels.tolist() == [2, 10]
+    wrong = {"user01_led_labels.csv": saved(TABLE + b"3,0,100\n\n12,0,100\n")}
+    put_gesture("folder", tmp_path, files | wrong)
+    with pytest.raises(DataError, match=f"line {7 if end == chr(10) * 2 else 4}: class 12 of 1"):
+        GESTURE.read_train(tmp_path, 2)
+
+
 @pytest.mark.parametrize("missing", ["user01_led.aedat", "user01_led_labels.csv"])
 def test_missing_gestures_are_named(missing, tmp_path):
     files = gesture_files()

@@ -254,9 +254,21 @@ def test_tiny_imagenet_in_its_own_layout(zipped, tmp_path):
     assert (held.stock.pixels[2] == colours(32).transpose(2, 0, 1)).all()
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_tiny_imagenet_with_lists_of_any_system(end, mark, tmp_path):
+    texts = {name: content for name, content in tiny().items() if name.endswith(".txt")}
+    saved = {n: (mark + c.decode().replace("\n", end)).encode() for n, c in texts.items()}
+    small = {n.replace(".JPEG", ".jpeg"): c for n, c in tiny(**saved).items()}
+    put_tiny(tmp_path, small)
+    train, held = SMALL.read_train(tmp_path), SMALL.read_test(tmp_path)
+    assert (train.labels.tolist(), held.labels.tolist()) == ([0, 0, 0, 1, 1, 1], [1, 0, 1])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"val/val_annotations.txt": b"\nval_0.JPEG\tn1\nval_0.JPEG\tn2"}, "line 3.*listed twice"),
         ({"wnids.txt": b"n1\n"}, "wnids.txt has 1 classes, not 2"),
         ({"wnids.txt": b"n1\nn3\n"}, "class 'n2' is not in wnids.txt"),
         ({"wnids.txt": None}, r"wnids\.txt.*missing"),
