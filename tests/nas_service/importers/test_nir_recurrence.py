@@ -145,7 +145,7 @@ def flat(size):
     ("nodes", "path", "message"),
     [
         ({"sum": flat(6)}, "in sum sum fc", "node 'sum': its values are added to themselves"),
-        ({"w": linear(6, 6), "v": linear(6, 6)}, "w v w", "read only each other"),
+        ({"w": linear(6, 6), "v": linear(6, 6)}, "w v w", "no input of the graph leads to them"),
         ({"lif": lif(6), "w": linear(4, 6)}, "in lif w lif", "'lif': it adds maps of different"),
     ],
 )
