@@ -96,7 +96,8 @@ class _LayerReader:
             self._fill_sizes(values, sources)
         self._check_input(values, sources)
         for figure, value in FIGURES.items():
-            remedy = REMEDIES.get(figure, f"{figure} in the file" if sources else IMAGE_BITS)
+            inside = sources or values.get("feedback")
+            remedy = REMEDIES.get(figure, f"{figure} in the file" if inside else IMAGE_BITS)
             self._assume(values, figure, value, remedy)
         self.layers.append(Layer(**values))
         self.named[values["name"]] = self.layers[-1]

@@ -23,9 +23,10 @@ def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
         return None
     sizes = [parse_whole(part.strip()) for part in text.split(",")]
     known = tuple(n for n in sizes if n is not None and 1 <= n <= MAX_SIDE)
-    if len(known) != len(sizes) or len(known) not in (1, 3):
+    if len(known) != len(sizes) or len(known) > 3:
         raise click.BadParameter(
-            f"{text!r:.60}: channels, height and width such as 2,16,16 (or the number of features)"
+            f"{text!r:.60}: channels, height and width such as 2,16,16, or channels and length, "
+            "or features"
         )
     return known
 

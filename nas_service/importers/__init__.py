@@ -14,6 +14,8 @@ from hw_models.text_file import LARGEST_B
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nas_service.importers.nir_graph import GraphLayers
+
 
 def from_nir(
     graph: Any,
@@ -36,20 +38,35 @@ def from_nir(
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
     """
-    from nas_service.importers.nir_file import read_graph
-    from nas_service.importers.nir_graph import read_layers
-
-    if isinstance(graph, str | Path):
-        options = (spike_rate, weight_bits, input_bits, input_shape)
-        try:
-            return from_nir(read_graph(Path(graph), LARGEST_B), time_steps, *options)
-        except WorkloadError as error:
-            raise WorkloadError(f"{graph}: {error}") from error
-    read = read_layers(graph, weight_bits, input_bits, input_shape)
-    workload = Workload(read.layers, time_steps)
+    layers = nir_layers(graph, weight_bits, input_bits, input_shape).layers
+    workload = Workload(layers, time_steps)
     if isinstance(spike_rate, Mapping):
         return workload.with_spike_rates(spike_rate)
     return workload.at_rate(spike_rate)
+
+
+def nir_layers(
+    graph: Any,
+    weight_bits: int = 8,
+    input_bits: int = 1,
+    input_shape: Sequence[int] | None = None,
+) -> "GraphLayers":
+    """The layers of a NIR graph, and which of them have bits that the graph does not say.
+
+    The arguments are those of `from_nir`.
+
+    Raises:
+        WorkloadError: A node has no counterpart on a chip; the message names it.
+    """
+    from nas_service.importers.nir_file import read_graph
+    from nas_service.importers.nir_graph import read_layers
+
+    if not isinstance(graph, str | Path):
+        return read_layers(graph, weight_bits, input_bits, input_shape)
+    try:
+        return read_layers(read_graph(Path(graph), LARGEST_B), weight_bits, input_bits, input_shape)
+    except WorkloadError as error:
+        raise WorkloadError(f"{graph}: {error}") from error
 
 
 def from_module(

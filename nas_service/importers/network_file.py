@@ -14,7 +14,8 @@ from hw_models.assumption import Assumption
 from hw_models.json_file import read_json
 from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
 from nas_service.errors import SpecError
-from nas_service.importers import from_nir
+from nas_service.importers import nir_layers
+from nas_service.importers.nir_signal import ANALOG_BITS
 from nas_service.spaces.architecture_document import architecture_in, holds_architecture
 
 if TYPE_CHECKING:
@@ -110,16 +111,17 @@ def _graph(path: Path, given: Given) -> Network:
     if given.time_steps is None:
         raise WorkloadError(f"{path}: a graph has no time steps: --time-steps is needed")
     bits = given.weight_bits or FIGURES["weight_bits"], given.input_bits or FIGURES["input_bits"]
-    layers = from_nir(path, given.time_steps, 1.0, *bits, given.input_shape).layers
+    read = nir_layers(path, *bits, given.input_shape)
     assumed = [
-        Assumption(figure, value, (), REMEDIES[figure])
-        for figure, value in FIGURES.items()
-        if figure in REMEDIES
+        Assumption(figure, FIGURES[figure], (), remedy) for figure, remedy in REMEDIES.items()
     ]
-    image = tuple(x.name for x in layers if x.sources == ())
-    assumed.append(Assumption("input_bits", FIGURES["input_bits"], image, IMAGE_BITS))
-    try:
-        return _network(layers, given.time_steps, assumed, given)
+    if read.image and given.input_bits is None:
+        assumed.append(Assumption("input_bits", bits[1], read.image, IMAGE_BITS))
+    if read.analog:
+        remedy = "input_bits in a layer list"
+        assumed.append(Assumption("input_bits", ANALOG_BITS, read.analog, remedy))
+    try:  # the bits of what the graph reads are in the layers, which may read means of it
+        return _network(read.layers, given.time_steps, assumed, replace(given, input_bits=None))
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
 
@@ -176,7 +178,9 @@ def _network(
 
 
 def _reads_image(layer: Layer, position: int) -> bool:
-    return layer.sources == () if layer.sources is not None else position == 0
+    if layer.sources is None:
+        return position == 0
+    return not layer.sources and not layer.feedback
 
 
 def _at_rates(layers: Layers, rates: Any) -> Layers:

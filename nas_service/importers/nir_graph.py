@@ -8,7 +8,7 @@ from hw_models import Layer, WorkloadError
 from nas_service.importers.nir_convolutions import convolution
 from nas_service.importers.nir_inputs import demand_declared, input_shapes
 from nas_service.importers.nir_shapes import flattened, linear
-from nas_service.importers.nir_signal import SPIKES, Reading, Signal, Values, joined
+from nas_service.importers.nir_signal import ANALOG_BITS, SPIKES, Reading, Signal, Values, joined
 from nas_service.importers.nir_structure import Structure, structure
 from nas_service.importers.nir_values import (
     Shape,
@@ -20,7 +20,6 @@ from nas_service.importers.nir_values import (
 from nas_service.importers.nir_windows import pooled_size, pooling_window
 from nas_service.importers.nir_wiring import wired
 
-ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
 MAX_BITS = 32
 CONVOLUTIONS = ("Conv1d", "Conv2d")
 MATRICES = (*CONVOLUTIONS, "Linear", "Affine")

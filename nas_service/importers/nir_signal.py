@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from nas_service.importers.nir_values import Pair, wrong
 
+ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
 Adds = frozenset[tuple[str, int]]  # additions per sample, by the node that makes them
 NO_ADDS: Adds = frozenset()
 

@@ -132,7 +132,9 @@ def _distances(nodes: Mapping[str, Any], reads: Mapping[str, list[str]]) -> dict
                 distance[reader] = distance[name] + 1
                 reached.append(reader)
     if lost := [name for name in nodes if name not in distance]:
-        raise WorkloadError(f"nodes {lost[:8]}: no input of the graph leads to them, an edge is needed")
+        raise WorkloadError(
+            f"nodes {lost[:8]}: no input of the graph leads to them, an edge is needed"
+        )
     return distance
 
 
