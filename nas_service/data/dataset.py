@@ -130,10 +130,12 @@ class Files:
         if (location := self.location(folder, part)) is not None:
             return location
         wanted = ", ".join(dict.fromkeys(p.path or "." for p in self.locations if part in p.parts))
+        official = self.home.startswith("http")
+        published = f", and the files are published at {self.home}" if official else ""
         raise DataError(
             f"{self.name}: no files of its {part} part in {shown(folder.resolve())} "
             f"(searched: {wanted}); "
-            f"--data or NAS_DATA names another folder, and the files are published at {self.home}"
+            f"--data or NAS_DATA names another folder{published}"
         )
 
     def tree(self, folder: Path, part: str) -> FileTree:

@@ -127,7 +127,10 @@ def test_a_folder_of_images_shows_the_keys_of_its_study(folder):
         (("mnst",), "did you mean 'mnist'?"),
         (("image_folder",), "needs data.archive"),
         (("image_folder", "--archive", "../x"), "below the data folder"),
-        (("image_folder", "--archive", "nowhere"), "no files of its train part"),
+        (
+            ("image_folder", "--archive", "nowhere"),
+            "searched: nowhere); --data or NAS_DATA names another folder\n",
+        ),
         (("digits", "--archive", "x"), "digits has no files"),
         (("cifar10", "--size", "8"), "only for image_folder"),
     ],
