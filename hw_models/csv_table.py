@@ -21,10 +21,12 @@ class Row:
     """A line of a table.
 
     Args:
-        place: File and line of the row, for messages.
+        line: Number of the line, from 1, with blank lines and comments.
+        place: File and line, for messages.
         cells: Text by column; blank cells are left out.
     """
 
+    line: int
     place: str
     cells: dict[str, str]
 
@@ -72,9 +74,9 @@ class CsvTable:
 
 
 def _with_points(row: Row, columns: Collection[str]) -> Row:
-    return Row(
-        row.place,
-        {
+    return replace(
+        row,
+        cells={
             column: text.replace(",", ".")
             if column in columns and DECIMAL_COMMA.fullmatch(text)
             else text
@@ -111,7 +113,10 @@ def read_table(path: Path) -> CsvTable:
     named = [column for column in columns if column]
     if twice := sorted({column for column in named if named.count(column) > 1}):
         raise FileError(f"{header}: columns {', '.join(twice)} are given twice")
-    rows = (_row(line, f"{path}: line {n}", columns, separator) for n, line in lines[1:])
+    rows = (
+        Row(n, f"{path}: line {n}", _by_column(line, f"{path}: line {n}", columns, separator))
+        for n, line in lines[1:]
+    )
     return CsvTable(tuple(named), tuple(row for row in rows if row.cells), separator)
 
 
@@ -134,7 +139,7 @@ def _cells(line: str, separator: str, where: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _row(line: str, place: str, columns: Sequence[str], separator: str) -> Row:
+def _by_column(line: str, place: str, columns: Sequence[str], separator: str) -> dict[str, str]:
     cells = _cells(line, separator, place)
     if len(cells) != len(columns):
         comma = separator == "," and len(cells) > len(columns)
@@ -143,4 +148,4 @@ def _row(line: str, place: str, columns: Sequence[str], separator: str) -> Row:
     pairs = list(zip(columns, cells, strict=True))
     if stray := [cell for column, cell in pairs if cell and not column]:
         raise FileError(f"{place}: {stray[0]!r:.60} is in a column without a name")
-    return Row(place, {column: cell for column, cell in pairs if cell})
+    return {column: cell for column, cell in pairs if cell}

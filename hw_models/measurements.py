@@ -1,8 +1,9 @@
 """Measured networks: what a chip took for them, read from a CSV file."""
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hw_models.csv_table import Row, read_table
@@ -62,7 +63,12 @@ def read_measurements(path: Path) -> list[Measurement]:
         raise CalibrationError(str(error)) from None
     if not rows:
         raise CalibrationError(f"{path}: no measurement: a line for each is needed")
-    return [_measurement(row, path.parent) for row in rows]
+    measurements = [_measurement(row, path.parent) for row in rows]
+    count = Counter(m.name for m in measurements)
+    return [
+        replace(m, name=f"{m.name}, line {row.line}") if count[m.name] > 1 else m
+        for m, row in zip(measurements, rows, strict=True)
+    ]
 
 
 def _check_column(name: str, path: Path) -> None:

@@ -45,6 +45,12 @@ class SickWorker(TooManyFailures):
     """Several trainings in a row ended their processes on this worker, which stops."""
 
 
+class NothingFitted(NasError):
+    """Measurements from which no figure of a chip can be determined. Nothing was written."""
+
+    exit_code = 6
+
+
 class LeaseLost(NasError):
     """Another worker may have taken over the trial. The worker stops this training only."""
 

@@ -19,12 +19,12 @@ from nas_service.cli.terminal import (
     plain,
     print_json,
 )
-from nas_service.errors import SpecError
+from nas_service.errors import NothingFitted, SpecError
 from nas_service.metrics import METRICS
 from nas_service.study.loading import load_spec
 
 if TYPE_CHECKING:
-    from hw_models.calibration import Calibration
+    from hw_models.calibration import Calibration, Residual
     from nas_service.evaluation.census import Census
     from nas_service.study.spec import StudySpec
 
@@ -125,7 +125,8 @@ def calibrate(
 ) -> None:
     """Fit a chip profile to measurements.
 
-    MEASUREMENTS is a CSV file. The new profile holds the fitted figures, and the residuals.
+    MEASUREMENTS is a CSV file. The new profile holds the fitted figures, and the residuals. Where
+    the measurements determine no figure, no profile is written, and the exit code is 6.
     """
     from hw_models.calibration import fit
     from hw_models.measurements import read_measurements
@@ -135,11 +136,24 @@ def calibrate(
         raise SpecError(f"{output} exists already: --force replaces it")
     chip = load_profile(profile).with_values(dict(assignment(text) for text in changes))
     calibration = fit(chip, read_measurements(measurements), keys)
-    write_profile(calibration, measurements, output)
-    if as_json:
-        return print_json(calibration.to_json())
-    _print_calibration(calibration)
-    out.print(f"profile: {output}", markup=False)
+    if calibration.improved:
+        write_profile(calibration, measurements, output)
+    print_json(calibration.to_json()) if as_json else _print_calibration(calibration)
+    for residual in calibration.contradicting:
+        err.print(f"note: {plain(_contradiction(residual))}", markup=False)
+    if not calibration.improved:
+        raise NothingFitted(
+            f"nothing was fitted, and {output} was not written: the measurements determine no "
+            f"figure, they are {calibration.error:.0%} off the profile. Check their units, measure "
+            "more, or name fewer figures by --fit"
+        )
+    if not as_json:
+        out.print(f"profile: {output}", markup=False)
+
+
+def _contradiction(r: "Residual") -> str:
+    text = f"measurement {r.name} contradicts the others and was not fitted to"
+    return f"{text}: {r.metric} = {r.measured:.4g}, {r.measured * (1 + r.after):.4g} by the fit"
 
 
 def _print_calibration(calibration: "Calibration") -> None:
@@ -149,8 +163,11 @@ def _print_calibration(calibration: "Calibration") -> None:
         table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", interval)
     out.print(table)
     residuals = Table("measurement", "metric", "measured", "before", "after", "left out")
+    if calibration.contradicting:
+        residuals.add_column("", no_wrap=True)
     for r in calibration.residuals:
         errors = (f"{100 * x:+.1f} %" for x in (r.before, r.after))
         left_out = "" if r.left_out is None else f"{100 * r.left_out:+.1f} %"
-        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out)
+        note = ("contradicts",) if r.contradicts else ()
+        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out, *note)
     out.print(residuals)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,63 @@ def test_what_the_data_do_not_determine_stays():
     assert figures["sram_bit_area"].after == CHIP.values["sram_bit_area"]
 
 
+def spoiled(runs, factor, *positions, metric=None):
+    """The same runs, some of them with numbers in another unit."""
+    runs = list(runs)
+    for i in positions:
+        values = {m: y * (factor if metric in (None, m) else 1) for m, y in runs[i].values.items()}
+        runs[i] = replace(runs[i], values=values)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("count", "factor", "positions", "metric"),
+    [
+        (12, 1000, (3,), None),
+        (6, 10, (0,), "energy_uJ"),
+        (5, 0.1, (2,), "latency_ms"),
+        (4, 3, (1,), None),
+        (9, 10, (0, 4), "energy_uJ"),
+    ],
+)
+def test_measurements_that_contradict_the_others_are_named(count, factor, positions, metric):
+    runs = measured(TRUTH, count, noise=0.02)
+    keys = ["clock", "sar_bit_energy"]
+    calibration = fit(CHIP, spoiled(runs, factor, *positions, metric=metric), keys)
+    assert {r.name for r in calibration.contradicting} == {f"net{i}" for i in positions}
+    sound = fit(CHIP, [m for i, m in enumerate(runs) if i not in positions], keys)
+    assert calibration.figures == sound.figures
+    assert calibration.measurements == count - len(positions)
+    assert calibration.error == pytest.approx(sound.error)
+
+
+@pytest.mark.parametrize("noise", [0, 0.05, 0.2])
+def test_measurements_that_scatter_contradict_nothing(noise):
+    for seed in range(3):
+        assert not fit(CHIP, measured(TRUTH, 8, noise, seed), ["clock"]).contradicting
+
+
+def test_where_half_are_far_off_none_is_accused():
+    runs = spoiled(measured(TRUTH, 4, metrics=("energy_uJ",)), 10, 0, 2)
+    calibration = fit(CHIP, runs, ["sar_bit_energy"])
+    assert (calibration.contradicting, calibration.improved) == ([], False)
+
+
+def test_a_deviation_that_is_known_is_no_contradiction():
+    """A measurement that states an error of 300 % may be three times as high."""
+    runs = spoiled(measured(TRUTH, 6, metrics=("latency_ms",)), 3, 1)
+    runs[1] = replace(runs[1], deviations={"latency_ms": runs[1].values["latency_ms"]})
+    assert not fit(CHIP, runs, ["clock"]).contradicting
+
+
+def test_what_a_chip_does_not_spend_cannot_be_fitted(monkeypatch):
+    run = Measurement("idle", network(1), {}, {"energy_uJ": 1.0}, {})
+    nothing = {"energy_J": 0.0, "latency_s": 0.0, "area_m2": 0.0}
+    monkeypatch.setattr("hw_models.measured_numbers.price", lambda *_: nothing)
+    with pytest.raises(CalibrationError, match="measurement idle: the chip predicts energy_uJ = 0"):
+        fit(CHIP, [run])
+
+
 def test_every_figure_that_changes_a_measurement_is_fitted():
     calibration = fit(CHIP, measured({}, metrics=("latency_ms",)))
     assert [f.key for f in calibration.figures] == ["clock"]
@@ -149,6 +207,14 @@ def test_a_user_profile_is_written_completely(tmp_path):
     assert set(tree["values"]) == set(profile_read.entries)
     assert load_profile(tmp_path / "mine.toml") == profile
     assert profile.head["title"] == CHIP.head["title"] + ", calibrated"
+
+
+def test_the_notes_name_what_contradicts(tmp_path):
+    runs = spoiled(measured(TRUTH, 6, metrics=("latency_ms",)), 10, 2)
+    profile, _ = written(tmp_path, fit(CHIP, runs, ["clock"]))
+    (line,) = [x for x in profile.head["notes"].splitlines() if "contradicts the others" in x]
+    assert line.startswith("net2: latency_ms")
+    assert "fitted to 5 measurements" in profile.entries["clock"].source
 
 
 def test_the_notes_name_what_the_data_do_not_determine(tmp_path):

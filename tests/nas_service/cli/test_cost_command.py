@@ -147,6 +147,42 @@ def test_calibrate(layers, tmp_path):
     assert "90 % interval" in printed
 
 
+def test_calibrate_names_what_contradicts_and_writes_nothing_that_fits_nothing(layers, tmp_path):
+    output, table = tmp_path / "mine.toml", tmp_path / "m.csv"
+    rows = ["workload;latency_ms", *(f"net.json;{y}" for y in ("2,0", "2,02", "1,98", "2,01"))]
+    table.write_text("\n".join([*rows, "net.json;2000"]))
+    done = run("calibrate", table, "--fit", "clock", "-o", output)
+    assert (done.exit_code, output.exists()) == (0, True), done.output
+    assert "measurement net.json, line 6 contradicts the others" in done.stderr
+    assert "contradicts" in done.stdout
+    table.write_text("\n".join([rows[0], "net.json;2,0", "net.json;2000"]))
+    output.unlink()
+    done = run("calibrate", table, "--fit", "clock", "-o", output)
+    assert (done.exit_code, output.exists()) == (6, False), done.output
+    assert "nothing was fitted" in done.stderr
+    assert "not determined by the data" in done.stdout
+    done = run("calibrate", table, "--fit", "clock", "-o", output, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["figures"][0]["identified"]) == (6, False)
+
+
+@pytest.mark.parametrize("bound", ["1_0", "nan", "inf", "٣", "0x10", ""])
+def test_a_budget_is_a_number(layers, bound):
+    done = run("cost", layers, "--budget", f"energy_uJ={bound}")
+    assert (done.exit_code, "a number is needed" in done.stderr) == (2, True), done.output
+
+
+@pytest.mark.parametrize("value", ["1_28", "١٢٨", "nan", "1e999"])
+def test_a_setting_is_a_number(layers, value):
+    done = run("cost", layers, "--set", f"crossbar_size={value}")
+    assert (done.exit_code, "crossbar_size = " in done.stderr) == (2, True), done.output
+
+
+@pytest.mark.parametrize("value", ["1_0", "٣", "²", " 5", "+5"])
+def test_whole_numbers_of_options_have_digits_only(layers, value):
+    done = run("cost", layers, "--time-steps", value)
+    assert (done.exit_code, "is not a whole number" in done.stderr) == (2, True), done.output
+
+
 def test_digits_of_cells_are_the_operations_of_the_study(tmp_path):
     """2 is conv1x1 to `snasnet5` and conv3x3 to `light3`: nine times the weights of an edge."""
     path, result = tmp_path / "a.json", []
