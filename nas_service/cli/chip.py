@@ -13,6 +13,7 @@ from hw_models.profile_file import DEFAULT
 from nas_service.cli.common import FILE, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
+    err,
     heading,
     number,
     out,
@@ -162,7 +163,7 @@ def _print_calibration(calibration: "Calibration") -> None:
         interval = f"{c.low:.4g} .. {c.high:.4g}" if c.identified else "not determined by the data"
         table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", interval)
     out.print(table)
-    residuals = Table("measurement", "metric", "measured", "before", "after", "left out")
+    residuals = Table("measurement", "metric", "measured", "before", "after", "left out", box=None)
     if calibration.contradicting:
         residuals.add_column("", no_wrap=True)
     for r in calibration.residuals:

@@ -152,7 +152,7 @@ def test_calibrate_names_what_contradicts_and_writes_nothing_that_fits_nothing(l
     rows = ["workload;latency_ms", *(f"net.json;{y}" for y in ("2,0", "2,02", "1,98", "2,01"))]
     table.write_text("\n".join([*rows, "net.json;2000"]))
     done = run("calibrate", table, "--fit", "clock", "-o", output)
-    assert (done.exit_code, output.exists()) == (0, True), done.output
+    assert (done.exit_code, output.exists()) == (0, True), done.exception
     assert "measurement net.json, line 6 contradicts the others" in done.stderr
     assert "contradicts" in done.stdout
     table.write_text("\n".join([rows[0], "net.json;2,0", "net.json;2000"]))
