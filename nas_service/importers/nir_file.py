@@ -12,6 +12,7 @@ MAX_ENTRIES = 100_000  # groups and arrays of a file: a node has about ten
 MAX_DEPTH = 64
 HDF5 = b"\x89HDF\r\n\x1a\n"
 OTHER_KINDS = {  # what the first bytes of other files say
+    HDF5[:4]: "a copy in text mode changed its line ends: copy it as a binary file",
     b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
     b"<": "a web page or XML: download the file itself",
     b"{": "JSON: a layer list has the suffix .json",

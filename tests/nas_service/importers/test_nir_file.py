@@ -121,6 +121,7 @@ def test_damaged_files_say_no_word_of_a_library(tmp_path):
         (b"\xef\xbb\xbf{}", "text: a layer list has the suffix .json"),
         (b"PK\x03\x04", "a ZIP archive, as torch.save writes"),
         (b"no graph", "HDF5 is needed"),
+        (b"\x89HDF\n\x1a\n", "a copy in text mode changed its line ends"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, message):

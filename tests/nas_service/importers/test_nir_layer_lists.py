@@ -1,5 +1,6 @@
 """A NIR graph costs what the layer list that says the same costs."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ def test_random_networks(loops):
         network = random_network(rng, loops)
         read, said = from_nir(graph(network), 3), Workload(layers(network), 3)
         assert by_name(read) == by_name(said), network
+        assert Workload.from_json(json.loads(json.dumps(read.to_json()))) == read
         for chip in CHIPS:
             costs = chip.estimate(read.at_rate(0.2)).metrics()
             assert costs == pytest.approx(chip.estimate(said.at_rate(0.2)).metrics(), rel=1e-9)

@@ -47,6 +47,25 @@ def test_convolutions_have_the_output_of_torch(size, kernel, stride, padding, di
     assert layer.parameters == weight.size
 
 
+@pytest.mark.parametrize(
+    ("kernel", "more", "size", "out_size", "padding"),
+    [
+        (4, {"padding": "same"}, 8, 8, None),
+        (1, {"padding": 1}, 8, 10, 1),
+        (3, {"padding": 4, "dilation": 4}, 8, 8, 4),
+        (3, {"padding": (1, 0)}, (8, 9), (8, 7), None),
+        (2, {"stride": 2}, 7, 3, None),
+    ],
+)
+def test_maps_by_hand(kernel, more, size, out_size, padding):
+    """`padding` is said where it is wider than the kernel can touch the map."""
+    node = conv_of(np.ones((3, 2, kernel, kernel)), **more)
+    sides = (size, size) if isinstance(size, int) else size
+    graph = graph_of({"in": nir.Input({"input": np.array([2, *sides])}), "a": node}, "in a")
+    (layer,) = from_nir(graph, 1).layers
+    assert (layer.in_size, layer.out_size, layer.padding) == (size, out_size, padding)
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
