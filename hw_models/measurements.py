@@ -2,13 +2,15 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from hw_models.assumption import Assumption
 from hw_models.csv_table import Row, read_table
 from hw_models.errors import CalibrationError, FileError, WorkloadError
-from hw_models.json_file import read_json
+from hw_models.network import Network, read_layer_list
 from hw_models.numerals import parse_number
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
 from hw_models.workload import Workload
@@ -28,22 +30,27 @@ class Measurement:
         settings: Settings of the chip in this measurement, where they differ from the profile.
         values: metric of METRICS -> measured value, in the metric's unit.
         deviations: metric -> standard deviation in the same unit, where it is known.
+        assumed: Figures that neither the network nor the measurement says.
     """
 
     name: str
     workload: Workload
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     values: Mapping[str, float]
     deviations: Mapping[str, float]
+    assumed: tuple[Assumption, ...] = ()
 
 
-def read_measurements(path: Path) -> list[Measurement]:
+def read_measurements(
+    path: Path, read: Callable[[Path], Network] = read_layer_list
+) -> list[Measurement]:
     """Measurements of a CSV file, one a line.
 
     Args:
-        path: A file with a column `workload` (path of a layer list, from the file's folder), at
+        path: A file with a column `workload` (path of a network, from the file's folder), at
             least one of METRICS, and as wanted `name`, `spike_rate`, METRICS with `_sd`, and
             settings of the chip. It may be as a spreadsheet writes it, see `read_table`.
+        read: Reads a network from its file; by default a layer list.
 
     Returns:
         One measurement per line.
@@ -63,7 +70,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         raise CalibrationError(str(error)) from None
     if not rows:
         raise CalibrationError(f"{path}: no measurement: a line for each is needed")
-    measurements = [_measurement(row, path.parent) for row in rows]
+    measurements = [_measurement(row, path.parent, read) for row in rows]
     count = Counter(m.name for m in measurements)
     return [
         replace(m, name=f"{m.name}, line {row.line}") if count[m.name] > 1 else m
@@ -79,12 +86,12 @@ def _check_column(name: str, path: Path) -> None:
         raise CalibrationError(f"{path}: unknown column {name!r:.60}{hint}")
 
 
-def _measurement(row: Row, folder: Path) -> Measurement:
+def _measurement(row: Row, folder: Path, read: Callable[[Path], Network]) -> Measurement:
     cells, where = row.cells, row.place
     if "workload" not in cells:
         raise CalibrationError(f"{where}: workload: the path of a layer list is needed")
-    layer_list = folder / cells["workload"]
-    workload = _workload(layer_list, cells.get("spike_rate"), where)
+    file = folder / cells["workload"]
+    network = _network(file, cells.get("spike_rate"), read, where)
     values = {m: _positive(cells[m], f"{where}: {m}") for m in METRICS if m in cells}
     if not values:
         raise CalibrationError(f"{where}: one of {', '.join(METRICS)} is needed")
@@ -93,19 +100,27 @@ def _measurement(row: Row, folder: Path) -> Measurement:
     }
     if alone := sorted(deviations.keys() - values.keys()):
         raise CalibrationError(f"{where}: {alone[0]}_sd: {alone[0]} itself is needed too")
-    settings = {key: value for key, value in cells.items() if key in SETTINGS}
-    name = cells.get("name", layer_list.name)
-    return Measurement(name, workload, settings, values, deviations)
+    own = {key: value for key, value in cells.items() if key in SETTINGS}
+    settings = {**network.chip, **own}
+    name = cells.get("name", file.name)
+    return Measurement(name, network.workload, settings, values, deviations, network.assumed)
 
 
-def _workload(layer_list: Path, spike_rate: str | None, where: str) -> Workload:
+def _network(
+    file: Path, spike_rate: str | None, read: Callable[[Path], Network], where: str
+) -> Network:
     try:
-        workload = Workload.from_json(read_json(layer_list))
+        network = read(file)
     except FileError as error:
         raise CalibrationError(f"{where}: workload: {error}") from None
     except WorkloadError as error:
-        raise CalibrationError(f"{where}: workload {layer_list}: {error}") from None
-    return workload if spike_rate is None else workload.at_rate(_share(spike_rate, where))
+        named = "" if str(error).startswith(str(file)) else f" {file}"
+        raise CalibrationError(f"{where}: workload{named}: {error}") from None
+    if spike_rate is None:
+        return network
+    workload = network.workload.at_rate(_share(spike_rate, where))
+    assumed = tuple(x for x in network.assumed if x.figure != "spike_rate")
+    return replace(network, workload=workload, assumed=assumed)
 
 
 def _share(text: str, where: str) -> float:

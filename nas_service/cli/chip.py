@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from hw_models import load_profile
+from hw_models import WorkloadError, load_profile
 from hw_models.profile_file import DEFAULT
 from nas_service.cli.common import FILE, options
+from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     err,
@@ -25,8 +26,13 @@ from nas_service.metrics import METRICS
 from nas_service.study.loading import load_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from hw_models.calibration import Calibration, Residual
+    from hw_models.measurements import Measurement
+    from hw_models.network import Network
     from nas_service.evaluation.census import Census
+    from nas_service.importers.network_file import Given
     from nas_service.study.spec import StudySpec
 
 PROFILE = click.option(
@@ -112,6 +118,8 @@ def _spread(name: str, quantiles: dict[str, list[float]]) -> str:
     "--fit", "keys", multiple=True, metavar="KEY", help="Fit this figure only; may be repeated."
 )
 @SET
+@STUDY
+@network_options
 @click.option("-o", "output", type=FILE, required=True, help="File for the new profile.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @options("json")
@@ -120,14 +128,17 @@ def calibrate(
     profile: str,
     keys: tuple[str, ...],
     changes: tuple[str, ...],
+    study: Path | None,
+    given: "Given",
     output: Path,
     force: bool,
     as_json: bool,
 ) -> None:
     """Fit a chip profile to measurements.
 
-    MEASUREMENTS is a CSV file. The new profile holds the fitted figures, and the residuals. Where
-    the measurements determine no figure, no profile is written, and the exit code is 6.
+    MEASUREMENTS is a CSV file whose column `workload` names layer lists, or other files that `nas
+    cost` reads. The new profile holds the fitted figures, and the residuals. Where the measurements
+    determine no figure, no profile is written, and the exit code is 6.
     """
     from hw_models.calibration import fit
     from hw_models.measurements import read_measurements
@@ -136,10 +147,16 @@ def calibrate(
     if output.exists() and not force:
         raise SpecError(f"{output} exists already: --force replaces it")
     chip = load_profile(profile).with_values(dict(assignment(text) for text in changes))
-    calibration = fit(chip, read_measurements(measurements), keys)
+    measured = read_measurements(measurements, _reader(given, study))
+    calibration = fit(chip, measured, keys)
     if calibration.improved:
         write_profile(calibration, measurements, output)
-    print_json(calibration.to_json()) if as_json else _print_calibration(calibration)
+    if as_json:
+        assumed = {m.name: [x.to_json() for x in m.assumed] for m in measured if m.assumed}
+        print_json(calibration.to_json() | {"assumed": assumed})
+    else:
+        _print_calibration(calibration)
+        _print_assumed(measured)
     for residual in calibration.contradicting:
         err.print(f"note: {plain(_contradiction(residual))}", markup=False)
     if not calibration.improved:
@@ -155,6 +172,27 @@ def calibrate(
 def _contradiction(r: "Residual") -> str:
     text = f"measurement {r.name} contradicts the others and was not fitted to"
     return f"{text}: {r.metric} = {r.measured:.4g}, {r.measured * (1 + r.after):.4g} by the fit"
+
+
+def _reader(given: "Given", study: Path | None) -> "Callable[[Path], Network]":
+    """Reads the network of a measurement."""
+    from nas_service.importers.network_file import read_network
+
+    spec = None if study is None else load_spec(study)
+
+    def read(path: Path) -> "Network":
+        try:
+            return read_network(path, given, spec)
+        except SpecError as error:  # the row is named by what reads the measurements
+            raise WorkloadError(str(error)) from None
+
+    return read
+
+
+def _print_assumed(measured: "Iterable[Measurement]") -> None:
+    texts = (f"assumed in {m.name}: {x.text}" for m in measured for x in m.assumed)
+    for text in dict.fromkeys(texts):
+        out.print(plain(text), markup=False)
 
 
 def _print_calibration(calibration: "Calibration") -> None:

@@ -32,7 +32,8 @@ from nas_service.cli.terminal import (
 from nas_service.errors import SpecError, pick
 
 if TYPE_CHECKING:
-    from nas_service.importers.network_file import Given, Network
+    from hw_models.network import Network
+    from nas_service.importers.network_file import Given
 
 LEVEL = 0.9  # of the intervals that are shown
 SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference

@@ -5,7 +5,7 @@ the caller or assumed, and what was assumed is named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,19 @@ from hw_models import Layer, Workload, WorkloadError
 from hw_models.assumption import Assumption
 from hw_models.json_file import read_json
 from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
+from hw_models.network import Network
 from nas_service.errors import SpecError
 from nas_service.importers import nir_layers
 from nas_service.importers.nir_signal import ANALOG_BITS
-from nas_service.spaces.architecture_document import architecture_in, holds_architecture
+from nas_service.spaces.architecture_document import (
+    GRAPH_SUFFIXES,
+    architecture_in,
+    holds_architecture,
+)
 
 if TYPE_CHECKING:
     from nas_service.study.spec import StudySpec
 
-GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")
 SUFFIXES = (".json", *GRAPH_SUFFIXES)
 KINDS = (
     "a layer list (time_steps, layers), an architecture (cells, channels, ...), or what "
@@ -49,21 +53,6 @@ class Given:
     input_bits: int | None = None
     spike_rate: Rate | Sequence[Rate] | Mapping[str, Rate] | None = None
     input_shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network to be costed.
-
-    Args:
-        workload: Its layers.
-        assumed: Figures that nobody gave.
-        chip: Settings of the chip that an architecture brings.
-    """
-
-    workload: Workload
-    assumed: tuple[Assumption, ...] = ()
-    chip: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> Network:

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hw_models.json_file import read_json
 from nas_service.errors import SpecError
 from nas_service.searches.creation import check
 from nas_service.spaces.architecture import Architecture, parts_of
-from nas_service.spaces.architecture_document import architecture_in
+from nas_service.spaces.architecture_document import read_architecture
 from nas_service.spaces.operations import BACK, operations_of
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
@@ -33,7 +32,7 @@ def read_candidate(path: Path, spec: StudySpec) -> tuple[Architecture, int]:
     """
     names = operations_of(spec.space.operations)
     try:
-        architecture, facts = architecture_in(read_json(path))
+        architecture, facts = read_architecture(path)
         seed = facts.get("seed", spec.seed)
         if type(seed) is not int or not 0 <= seed < SEEDS:
             raise SpecError(f"seed = {seed!r:.40}: a whole number 0..{SEEDS - 1} is needed")

@@ -1,10 +1,13 @@
 """Architectures in documents: by themselves, or in what a command printed of a trial."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from hw_models.json_file import read_json
 from nas_service.errors import SpecError
 
+GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")
 NEEDED = (
     "an architecture is needed (cells, channels, ...), or what `nas show NAME TRIAL --json` or "
     "`nas evaluate --json` prints"
@@ -14,6 +17,24 @@ NEEDED = (
 def holds_architecture(document: object) -> bool:
     """True for an architecture, and for a trial or an evaluation with one."""
     return isinstance(document, dict) and ("cells" in document or "architecture" in document)
+
+
+def read_architecture(path: Path) -> tuple[Any, Mapping[str, Any]]:
+    """Reads a file with an architecture.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        What `architecture_in` returns.
+
+    Raises:
+        FileError: The file cannot be read.
+        SpecError: It holds no architecture.
+    """
+    if path.suffix.lower() in GRAPH_SUFFIXES:
+        raise SpecError(f"a NIR graph has no cells to build and train: {NEEDED}")
+    return architecture_in(read_json(path))
 
 
 def architecture_in(document: object) -> tuple[Any, Mapping[str, Any]]:

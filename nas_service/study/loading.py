@@ -8,10 +8,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hw_models import FileError
-from hw_models.json_file import read_json
 from hw_models.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
-from nas_service.spaces.architecture_document import architecture_in
+from nas_service.spaces.architecture_document import read_architecture
 from nas_service.study.spec import StudySpec
 
 RENAMED = {
@@ -58,7 +57,7 @@ def _read_initial(tree: Any, path: Path) -> None:
     for position, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, str) and entry.lower().endswith(".json"):
             try:
-                entries[position], _ = architecture_in(read_json(path.parent / entry))
+                entries[position], _ = read_architecture(path.parent / entry)
             except (FileError, SpecError) as error:
                 place = f"{path}: search.initial.{position}"
                 where = f"{place}: {entry}" if isinstance(error, SpecError) else place
