@@ -190,9 +190,14 @@ def _reader(given: "Given", study: Path | None) -> "Callable[[Path], Network]":
 
 
 def _print_assumed(measured: "Iterable[Measurement]") -> None:
-    texts = (f"assumed in {m.name}: {x.text}" for m in measured for x in m.assumed)
-    for text in dict.fromkeys(texts):
-        out.print(plain(text), markup=False)
+    """Prints the figures that neither networks nor measurements say, each once."""
+    names: dict[str, list[str]] = {}
+    for m in measured:
+        for assumption in m.assumed:
+            names.setdefault(assumption.text, []).append(m.name)
+    for text, where in names.items():
+        rest = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        out.print(plain(f"assumed: {text}, for {where[0]}{rest}"), markup=False)
 
 
 def _print_calibration(calibration: "Calibration") -> None:

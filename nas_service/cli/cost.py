@@ -43,7 +43,8 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
 @click.argument("file", type=FILE)
 @click.option(
     "--profile",
-    help=f"Name of a chip profile, or a TOML file.  [default: {DEFAULT}, or the study's chip]",
+    show_default=f"{DEFAULT}, or the study's chip",
+    help="Name of a chip profile, or a TOML file.",
 )
 @SET
 @STUDY
