@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
+from h5py import Empty  # type: ignore[import-untyped]
 
 from hw_models import WorkloadError
 from nas_service.importers.nir_graph import KINDS, unknown_kind
@@ -37,7 +38,8 @@ def graph_of(what: str, data: Mapping[str, Any]) -> Any:
 
 
 def _demand_graph(what: str, data: Mapping[str, Any]) -> None:
-    if (kind := data.get("type")) != "NIRGraph":
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind != "NIRGraph":
         raise WorkloadError(f"{what} is a {kind!s:.60}: a NIRGraph is needed")
     for key in ("nodes", "edges"):
         if key not in data:
@@ -48,18 +50,19 @@ def _demand_graph(what: str, data: Mapping[str, Any]) -> None:
 
 def _node(name: str, data: Any) -> Any:
     kind = data.get("type") if isinstance(data, Mapping) else None
+    if not isinstance(kind, str):
+        raise wrong(name, "its kind is missing: 'type', a text, is needed")
     if kind == "NIRGraph":
         return graph_of(f"node {name!r:.100}", data)
-    if kind is None:
-        raise wrong(name, "its kind is missing: 'type' is needed")
     if kind not in KINDS:
-        raise unknown_kind(name, str(kind))
+        raise unknown_kind(name, kind)
     return _built(name, kind, _arguments(kind, data))
 
 
 def _arguments(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a node as the arguments of its class, its shape among them."""
     values = {k: v for k, v in data.items() if k not in ("type", "metadata")}
+    values = {k: None if isinstance(v, Empty) else v for k, v in values.items()}
     if key := SHAPES.get(kind):
         end = "output" if kind == "Output" else "input"
         values[f"{end}_type"] = {end: values.pop(key, None)}

@@ -73,6 +73,8 @@ def _reason(error: Exception) -> str:
         return f"the file is cut off, {sizes[1]} of {sizes[2]} bytes are there: copy it again"
     if isinstance(error, BlockingIOError):
         return "another program is writing the file: wait for it"
+    if isinstance(error, UnicodeError):
+        return "a text in it is not UTF-8: write the graph with nir.write"
     return "the file is cut off or damaged: copy it again, or write the graph again"
 
 
@@ -98,7 +100,7 @@ def _check(file: Any, h5py: Any, most_B: int) -> None:
             continue
         if entry.external or entry.is_virtual:
             raise WorkloadError(f"{name} is stored in another file: one file is needed")
-        size_B += entry.size * entry.dtype.itemsize
+        size_B += (entry.size or 0) * entry.dtype.itemsize
         if size_B > most_B:
             raise WorkloadError(f"more than {most_B} bytes when unpacked")
 

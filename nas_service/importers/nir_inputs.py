@@ -8,7 +8,7 @@ import numpy as np
 
 from hw_models import WorkloadError
 from nas_service.importers.nir_structure import Structure
-from nas_service.importers.nir_values import Shape, integers, pair, wrong
+from nas_service.importers.nir_values import Shape, declared_shape, integers, pair, wrong
 
 _PYTHON = " (in Python input_shape=...)"
 
@@ -25,7 +25,7 @@ def input_shapes(graph: Structure, given: Sequence[int] | None) -> dict[str, Sha
             the given one.
     """
     declared = {
-        name: _declared(name, graph.nodes[name])
+        name: declared_shape(name, "shape", graph.nodes[name])
         for name in graph.inputs
         if type(graph.nodes[name]).__name__ == "Input"
     }
@@ -58,14 +58,9 @@ def demand_declared(name: str, node: Any, shape: Shape, before: str) -> None:
         shape: What it reads.
         before: The nodes it reads, for the message.
     """
-    declared = _declared(name, node)
+    declared = declared_shape(name, "shape", node)
     if declared is not None and math.prod(declared) % math.prod(shape) and declared != shape[:1]:
         raise wrong(name, f"shape = {declared}, but {before} gives {shape}")
-
-
-def _declared(name: str, node: Any) -> Shape | None:
-    shape = (node.input_type or {}).get("input")
-    return None if shape is None else integers(name, "shape", shape, least=1)
 
 
 def _meant(declared: dict[str, Shape | None]) -> str:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from nas_service.importers.nir_inputs import what_to_drop
-from nas_service.importers.nir_values import Shape, integers, weight_shape, wrong
+from nas_service.importers.nir_values import Shape, declared_shape, integers, weight_shape, wrong
 
 
 def linear(name: str, node: Any, shape: Shape, before: str, is_image: bool) -> dict[str, Any]:
@@ -36,23 +36,20 @@ def flattened(name: str, node: Any, shape: Shape, before: str) -> Shape:
     Raises:
         WorkloadError: The declared shape is another, or its dimensions are not there.
     """
-    declared = (node.input_type or {}).get("input")
-    if declared is not None:
-        counted = integers(name, "input_type", declared, least=1)
-        if math.prod(counted) != math.prod(shape):
-            raise wrong(name, f"input_type = {counted}, but {before} gives {shape}")
-        shape = counted
+    counted = declared_shape(name, "input_type", node) or shape
+    if math.prod(counted) != math.prod(shape):
+        raise wrong(name, f"input_type = {counted}, but {before} gives {shape}")
     start, end = (
-        _dimension(name, what, getattr(node, what), shape) for what in ("start_dim", "end_dim")
+        _dimension(name, what, getattr(node, what), counted) for what in ("start_dim", "end_dim")
     )
     if start > end:
-        raise wrong(name, f"start_dim {start} lies after end_dim {end} of {shape}")
-    return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+        raise wrong(name, f"start_dim {start} lies after end_dim {end} of {counted}")
+    return (*counted[:start], math.prod(counted[start : end + 1]), *counted[end + 1 :])
 
 
 def _dimension(name: str, what: str, value: Any, shape: Shape) -> int:
-    (number, *more) = integers(name, what, value, least=-len(shape))
+    number, *more = integers(name, what, value, least=-len(shape))
     if more or number >= len(shape):
         right = f"one of {-len(shape)}..{len(shape) - 1} for {shape}, which has no batch dimension,"
-        raise wrong(name, f"{what} = {(number, *more)}, {right} is needed")
+        raise wrong(name, f"{what} = {value!s:.60}, {right} is needed")
     return number % len(shape)

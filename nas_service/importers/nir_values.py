@@ -1,6 +1,7 @@
 """Numbers of NIR nodes, which come from files of unknown origin."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,23 @@ def integers(name: str, what: str, value: Any, least: int) -> tuple[int, ...]:
         right = f"integers in {least}..{MAX_SIZE} are needed"
         raise wrong(name, f"{what} = {value!r:.60}, {right}")
     return tuple(whole)
+
+
+def declared_shape(name: str, what: str, node: Any) -> Shape | None:
+    """The shape that a node says it reads; None where it says none.
+
+    Args:
+        name: The node's name.
+        what: What its file calls the shape.
+        node: An Input, an Output or a Flatten.
+
+    Raises:
+        WorkloadError: It is no shape.
+    """
+    shape = node.input_type
+    if isinstance(shape, Mapping):
+        shape = shape.get("input")
+    return None if shape is None else integers(name, what, shape, least=1)
 
 
 def size_of(value: Any) -> int:

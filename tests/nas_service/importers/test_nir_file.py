@@ -58,6 +58,11 @@ def more(node):
     node["rate"] = 1.0
 
 
+def empty(node):
+    del node["weight"]
+    node["weight"] = h5py.Empty("f")
+
+
 def untyped(node):
     del node["type"]
 
@@ -74,6 +79,7 @@ def untyped(node):
         (nothing, r"net.nir: node 'a': .Conv2d. 'stride' is missing"),
         (more, r"net.nir: node 'a': .Conv2d. unknown 'rate': known are input_shape, weight"),
         (untyped, r"net.nir: node 'a': its kind is missing"),
+        (empty, r"net.nir: node 'a': .Conv2d. its values do not fit together"),
     ],
 )
 def test_manipulated_files_are_refused(tmp_path, change, message):

@@ -176,7 +176,7 @@ def flatten(start, end, shape=None):
         (flatten(-3, -1), None),
         (flatten(1, -1, [1, 4, 4, 4]), None),  # a batch of one
         (flatten(1, -1, [8, 4, 4, 4]), r"input_type = \(8, 4, 4, 4\), but 'a' gives \(4, 4, 4\)"),
-        (flatten(1, 3), r"end_dim = \(3,\), one of -3..2 for \(4, 4, 4\), which has no batch"),
+        (flatten(1, 3), r"end_dim = 3, one of -3..2 for \(4, 4, 4\), which has no batch"),
         (flatten(2, 1), "start_dim 2 lies after end_dim 1"),
     ],
 )
