@@ -35,7 +35,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -352,8 +352,8 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [*table, *(wrong or ["nothing is wrong"])]
 
 
-def main() -> None:
-    args = options().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options().parse_args(argv)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows = list(runs(args))

@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,11 +155,11 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [title, *harness.pairs(shown)]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--rounds", type=int, default=9)
     add_study(options)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     harness.use_worker_environment()
     with tempfile.TemporaryDirectory() as folder:
         document = measure(args.study, args.rounds, Path(folder))

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,11 @@ def lines(document: dict[str, Any]) -> list[str]:
     return harness.table(["command", "CPU s", "limit"], rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--trainings", type=int, default=8, help="of the study that is read")
-    args = options.parse_args()
+    args = options.parse_args(argv)
     seconds = measure(args.rounds, args.trainings)
     document = {"rounds": args.rounds, "cpu_s": seconds, "limits_s": LIMITS_s}
     harness.show(document, args.json, lambda: lines(document))

@@ -26,7 +26,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -319,8 +319,8 @@ KINDS: dict[str, Any] = {
 """What compares, and what prints the comparison for people."""
 
 
-def main() -> None:
-    args = options().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options().parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     compare, lines = KINDS[args.kind]
     document = compare(args)

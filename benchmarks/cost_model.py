@@ -8,6 +8,7 @@ import random
 import statistics
 import time
 import tracemalloc
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -94,18 +95,21 @@ def largest_difference(chip: Any, table: LayerTable, distinct: list[Workload]) -
 def peak_bytes(act: Any) -> int:
     """The most memory that a call holds at a time."""
     tracemalloc.start()
-    act()
-    return tracemalloc.get_traced_memory()[1]
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--profile", default="corrected")
     options.add_argument("--layers", type=int, default=16)
     options.add_argument("--candidates", type=int, default=10_000)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--seed", type=int, default=0)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     document = measure(args)
     harness.show(document, args.json, lambda: harness.pairs(document))
 

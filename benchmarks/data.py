@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,19 @@ def epoch(get, order: np.ndarray) -> float:  # type: ignore[no-untyped-def,type-
 
 def measure(number: int, folder: Path, rounds: int) -> dict[str, float | str]:
     images, first_s = read(SETS[number], folder)
+    name = SETS[number].archive or SETS[number].name
+    facts = {"name": name, "images": float(len(images)), "first_s": first_s}
+    return facts | in_child(number, folder, rounds)
+
+
+def in_child(number: int, folder: Path, rounds: int) -> dict[str, float]:
+    """What `in_new_process` measures in a new process."""
     command = [sys.executable, __file__, "--data", str(folder), "--rounds", str(rounds)]
     done = subprocess.run(
         [*command, "--only", str(number)], stdout=subprocess.PIPE, text=True, check=True
     )
-    name = SETS[number].archive or SETS[number].name
-    facts = {"name": name, "images": float(len(images)), "first_s": first_s}
-    return facts | json.loads(done.stdout)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 def measured(folder: Path, rounds: int) -> list[dict[str, float | str]]:
@@ -112,12 +119,12 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [title, *harness.table(list(document["rows"][0]), shown)]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--only", type=int, help=argparse.SUPPRESS)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     if args.only is not None:
         return print(json.dumps(in_new_process(args.only, args.data, args.rounds)))

@@ -7,6 +7,7 @@ validation accuracy is taken; the accuracy reported is that of the test images, 
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ def lines(document: dict[str, list[Any]]) -> list[str]:
     return [*harness.table(headings, rows), medians]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
     add_study(options)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     evaluator = Evaluator.open(load_spec(args.study), Path())
     measure(evaluator, 0)  # warm

@@ -12,6 +12,7 @@ before scoring.
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,12 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [title + ends, *harness.table(headings, rows)]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--architectures", type=int, default=24)
     options.add_argument("--seed", type=int, default=0)
     add_study(options)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     document = measure(load_spec(args.study), args.architectures, args.seed)
     harness.show(document, args.json, lambda: lines(document))

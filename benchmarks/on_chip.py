@@ -6,6 +6,7 @@ python benchmarks/on_chip.py --chips 8
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,13 @@ def lines(document: dict[str, Any], profile: str) -> list[str]:
     return harness.table(["", "accuracy", "+-", "worst", "CPU s a chip"], rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--chips", type=int, default=8)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--profile", default="corrected")
     add_study(options)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     document = measure(args)
     harness.show(document, args.json, lambda: lines(document, args.profile))

@@ -27,6 +27,7 @@ import math
 import time
 import zipfile
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,8 +248,8 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    args = (parser := options()).parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = (parser := options()).parse_args(argv)
     if args.cells < 20:
         parser.error(f"--cells {args.cells}: at least 20 are needed for a best tenth and ranks")
     torch.set_num_threads(1)

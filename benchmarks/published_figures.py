@@ -3,6 +3,7 @@
 python benchmarks/published_figures.py
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import harness
@@ -70,8 +71,8 @@ def figures(profile: str, bits: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    args = harness.parser(__doc__).parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = harness.parser(__doc__).parse_args(argv)
     rows = [figures(name, bits) for name in ("spikesim_rram", "corrected") for bits in (4, 8)]
     harness.show(rows, args.json, lambda: harness.table(list(rows[0]), (r.values() for r in rows)))
 

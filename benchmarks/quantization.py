@@ -13,7 +13,7 @@ the making of the deployed network included, for networks of several widths afte
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,13 +241,13 @@ def int8_lines(document: dict[str, Any]) -> list[str]:
     return ["int8 over float32, times faster: 3x3 convolutions of spikes", *harness.pairs(gains)]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--scoring", action="store_true", help="only the two ways to score")
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--rounds", type=int, default=25)
     add_study(options)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     evaluator = Evaluator.open(load_spec(args.study), Path())
     show: Callable[[dict[str, Any]], list[str]] = scoring_lines if args.scoring else lines

@@ -9,6 +9,7 @@ a copy of CIFAR-10 as pictures is read, or the first 1100 recordings of N-MNIST,
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,13 @@ def measured(args: argparse.Namespace) -> list[dict[str, Any]]:
     return document
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--studies", nargs="+", choices=sorted(POOLS), default=sorted(POOLS))
     options.add_argument("--recipes", type=Path, default=STUDIES, help="folder of the study files")
     options.add_argument("--seeds", type=int, default=2)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     rows = measured(args)
     shown = [[harness.rounded(value) for value in row.values()] for row in rows]

@@ -6,7 +6,7 @@ python benchmarks/rejection.py --study studies/digits.toml --study studies/cifar
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,13 @@ def lines(document: dict[str, Any]) -> list[str]:
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--study", type=Path, action="append", required=True)
     options.add_argument("--candidates", type=int, default=400)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seed", type=int, default=0)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     document = {}
     for path in args.study:
         budgets = Budgets.of(load_spec(path))

@@ -284,8 +284,8 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    args = options().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options().parse_args(argv)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -33,7 +33,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -365,8 +365,8 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    args = options().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options().parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     document = compare(Table.read(args.table, args.firing, args.epochs), args)

@@ -20,7 +20,7 @@ nas_service/worker/training_process/client.py), where the allocator keeps freed 
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -302,7 +302,7 @@ def winner(scores: dict[Cell, float]) -> Cell:
     return max(scores, key=lambda cell: scores[cell])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--samples", type=int, default=5000)
     options.add_argument("--channels", type=int, default=16)
@@ -310,7 +310,7 @@ def main() -> None:
     options.add_argument("--timed", type=int, default=40, help="samples scored naively")
     options.add_argument("--images", type=Path, help="zip file; noise without")
     options.add_argument("--seed", type=int, default=0)
-    args = options.parse_args()
+    args = options.parse_args(argv)
     torch.set_num_threads(1)
     images = read_images(args.images, BATCHES * args.batch, args.seed)
     samples = draw(args.samples, args.seed)

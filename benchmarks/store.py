@@ -27,7 +27,7 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [title, *harness.table(["", *keys], rows), ratio]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--storage", help="a server, or sqlite://; by default a new server")
     options.add_argument("--workers", type=int, default=8)
@@ -226,7 +226,7 @@ def main() -> None:
     options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
     options.add_argument("--scale", type=harness.numbers, help="numbers of workers")
     options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
-    args = options.parse_args()
+    args = options.parse_args(argv)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     measure = compare if args.scale is None and not args.grown else scale

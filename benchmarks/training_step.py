@@ -17,7 +17,7 @@ runs bf16 if the processor has it (`native`), else fp32.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -320,13 +320,13 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [*harness.table(headings, rows), *notes]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = harness.parser(__doc__)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--batch", type=int, default=B)
     options.add_argument("--side", type=int, default=SIDE, help="pixels")
     options.add_argument("--device", default="cpu")
-    args = options.parse_args()
+    args = options.parse_args(argv)
     harness.use_worker_environment()
     torch.set_num_threads(1)
     document = compare(args)

@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 TESTS = Path(__file__).parent
 LANES = ("process", "server", "training", "nightly")  # marks of all tests that are not quick
 TRAINING = (  # folders and files whose tests train networks, run searches or compute for seconds
+    "benchmarks/",
     "contracts/",
     "guarantees/test_24",
     "nas_service/cli/test_evaluate",
@@ -31,7 +32,6 @@ TRAINING = (  # folders and files whose tests train networks, run searches or co
     "nas_service/searches/",
     "nas_service/snn/",
     "nas_service/store/test_old_store",
-    "test_benchmarks",
     "test_end_to_end",
     "test_growing_study",
     "test_halving_",

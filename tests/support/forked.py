@@ -2,17 +2,14 @@
 
 import multiprocessing
 import os
-import runpy
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from nas_command import InProcessPool
-
-from nas_service import api
 
 CONTEXT = multiprocessing.get_context("forkserver")
 LOADED = (
@@ -36,23 +33,22 @@ def start(function: Callable[..., object], *arguments: object) -> ForkServerProc
     return process
 
 
-def run_script(
-    script: Path, arguments: list[str], folder: Path, environment: Mapping[str, str], log: Path
+def run_benchmark(
+    name: str, arguments: list[str], folder: Path, environment: Mapping[str, str], log: Path
 ) -> tuple[int | None, str, str]:
-    """Runs a Python script in a folder; returns its exit code, output and error output.
+    """Runs a benchmark in a folder; returns its exit code, output and error output.
 
-    Output is kept in two files beside `log` until the script has ended. A search that the script
-    runs on this machine has its worker in the script's process.
+    Output is kept in two files beside `log` until the benchmark has ended.
     """
     outputs = [log.with_suffix(".out"), log.with_suffix(".err")]
-    process = start(_script, script, arguments, folder, dict(environment), outputs)
+    process = start(_benchmark, name, arguments, folder, dict(environment), outputs)
     process.join()
     out, err = (path.read_text() for path in outputs)
     return process.exitcode, out, err
 
 
-def _script(
-    script: Path,
+def _benchmark(
+    name: str,
     arguments: list[str],
     folder: Path,
     environment: dict[str, str],
@@ -62,7 +58,4 @@ def _script(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(folder)
     os.environ.update(environment)
-    api.LocalWorkerPool = InProcessPool  # type: ignore[assignment, misc]
-    sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.parent))
-    runpy.run_path(str(script), run_name="__main__")
+    import_module(name).main(arguments)
