@@ -96,7 +96,8 @@ def _only(name: str, graph: Any, kind: str) -> str:
     """The name of the only input or output of an inner graph."""
     names = [_text(part) for part, x in graph.nodes.items() if type(x).__name__ == kind]
     if len(names) != 1:
-        raise wrong(name, f"an inner graph of one {kind} is needed, not {names}")
+        more = "name its nodes in the graph itself"
+        raise wrong(name, f"an inner graph of one {kind} is needed, not {names}: {more}")
     return names[0]
 
 

@@ -80,6 +80,20 @@ def test_a_recurrent_convolution():
     )  # fmt: skip
 
 
+def test_a_recurrent_convolution_of_snntorch():
+    """Its graph in the graph declares the channels alone, and neurons for each."""
+    inner = {"input": vector(4), "lif": lif(4), "w_rec": conv(4, 4, None)}
+    inner["output"] = nir.Output({"output": np.array([4])})
+    block = graph_of(inner, "input lif w_rec lif output")
+    nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "r": block, "out": linear(3, 256)}
+    result = from_nir(graph_of(nodes, "in a r out"), STEPS)
+    assert [(x.name, x.neurons, x.in_size) for x in result.layers] == [
+        ("a", 256, 8),
+        ("r.w_rec", 0, 8),
+        ("out", 0, 1),
+    ]
+
+
 def test_a_loop_over_two_layers():
     """The way back reads late: b and back take turns, the output does not wait for them."""
     nodes = {"in": vector(5), "a": linear(6, 5), "a_lif": lif(6), "b": linear(4, 6)}
