@@ -31,7 +31,11 @@ def limits(before: Profile, changes: Mapping[str, Any], workload: Workload) -> l
     notes = []
     for key in changes:
         others = {name: value for name, value in changes.items() if name != key}
-        if note := _limit(after, before.with_values(others), key, workload):
+        try:
+            without = before.with_values(others)
+        except ProfileError:
+            continue  # the other settings need this one
+        if note := _limit(after, without, key, workload):
             notes.append(f"{key} = {_shown(after.settings[key])}: {note}")
     return notes
 

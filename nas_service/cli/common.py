@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hw_models.assumption import Assumption
 from nas_service.cli.number_types import WholeNumber
 from nas_service.errors import StudyError
 from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
 
 if TYPE_CHECKING:
+    from nas_service.metrics import Evaluation
     from nas_service.searches.results import Candidate, Result
     from nas_service.store.store import Store
     from nas_service.study.spec import StudySpec
@@ -185,6 +188,20 @@ def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Resu
     from nas_service.searches.session import open_search
 
     return results.read(open_search(open_store(storage, any_disk=any_disk), name))
+
+
+def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluation":
+    """The evaluation, whose costs name the spike rate that they assume where none was measured.
+
+    Args:
+        evaluation: What is known of a candidate.
+        spec: Its study.
+    """
+    if evaluation.spike_rates:
+        return evaluation
+    rate, place = spec.hardware.assumed_rate, "hardware.assumed_rate of the study"
+    hardware = replace(evaluation.hardware, assumed=(Assumption("spike_rate", rate, (), place),))
+    return replace(evaluation, hardware=hardware)
 
 
 def candidate_of(result: "Result", trial: int) -> "Candidate":

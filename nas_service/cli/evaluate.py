@@ -8,7 +8,14 @@ import click
 from rich.progress import track
 from rich.table import Table
 
-from nas_service.cli.common import FILE, STUDY_FILE, candidate_of, open_store, options
+from nas_service.cli.common import (
+    FILE,
+    STUDY_FILE,
+    candidate_of,
+    open_store,
+    options,
+    with_assumed_rate,
+)
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
@@ -114,6 +121,7 @@ def evaluate(
     if not (evaluation.reason or no_train):
         evaluation = evaluator.train(evaluation, on_epoch=_print_epoch(spec.training.last))
         outcome = evaluation.outcome
+    evaluation = with_assumed_rate(evaluation, spec)
     violations = spec.known_violations(measure(evaluation))
     if as_json:
         facts = {"study": spec.name, "digest": architecture.digest, "outcome": outcome}

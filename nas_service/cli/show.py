@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Column, Table
 
-from nas_service.cli.common import FILE, candidate_of, open_store, options, read_result
+from nas_service.cli.common import (
+    FILE,
+    candidate_of,
+    open_store,
+    options,
+    read_result,
+    with_assumed_rate,
+)
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
@@ -171,7 +178,7 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
     """
     result = read_result(storage, name, any_disk)
     candidate = candidate_of(result, trial)
-    evaluation = result.evaluation(candidate)
+    evaluation = with_assumed_rate(result.evaluation(candidate), result.spec)
     if as_json:
         facts = {
             "trial": trial,

@@ -224,7 +224,8 @@ def _mapping(
         raise SpecError(f"{what}: a table with the keys {sorted(keys)} is needed, not {data!r:.60}")
     for key in data:
         if key not in keys:
-            raise SpecError(f"{what}: unknown key {key!r}{did_you_mean(str(key), keys)}")
+            hint, known = did_you_mean(str(key), keys), ", ".join(sorted(keys))
+            raise SpecError(f"{what}: unknown key {key!r:.60}{hint} (known: {known})")
     if missing := sorted(keys - optional - set(data)):
         raise SpecError(f"{what}: missing {missing}")
     return data

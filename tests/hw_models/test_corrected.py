@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hw_models import Layer, LayerTable, Workload, load_profile
 from hw_models.area import tile_m2
+from hw_models.layer import pair
 from hw_models.report import QUANTITIES
 
 CHIP = load_profile("corrected")
@@ -219,7 +220,7 @@ def test_a_small_last_layer_does_not_shorten_the_network():
 @st.composite
 def networks(draw, max_layers=6):
     """Graphs of layers: chains with skips and branches, pooled, grouped, strided."""
-    size, widths = draw(st.sampled_from([4, 7, 12])), {}
+    size, widths = draw(st.sampled_from([4, 7, 12, (5, 9)])), {}
     layers = []
     for i in range(draw(st.integers(1, max_layers))):
         known = [x for x in layers if x.kind == "conv"]
@@ -231,12 +232,13 @@ def networks(draw, max_layers=6):
         )
         c_in, side = widths[names[0]] if names else (draw(st.integers(1, 9)), size)
         c_out = draw(st.sampled_from([1, 4, 9, 70]))
+        height, width = pair(side)
         if i and draw(st.integers(0, 5)) == 0:
             layers.append(
                 Layer(
                     f"n{i}",
                     "linear",
-                    c_in * side**2,
+                    c_in * height * width,
                     c_out,
                     sources=names,
                     spike_rate=draw(st.floats(0, 1)),
@@ -244,15 +246,15 @@ def networks(draw, max_layers=6):
             )
             continue
         stride = draw(st.sampled_from([1, 1, 2]))
-        out = (side - 1) // stride + 1
+        out = (height - 1) // stride + 1, (width - 1) // stride + 1
         layer = Layer(
             f"n{i}", "conv", c_in, c_out,
-            kernel=draw(st.sampled_from([1, 3, 5])),
+            kernel=draw(st.sampled_from([1, 3, 5, (1, 3)])),
             stride=stride,
             groups=draw(st.sampled_from([1, math.gcd(c_in, c_out)])),
             in_size=side,
             out_size=out,
-            pool=draw(st.sampled_from([1, 1, 2])) if out > 1 else 1,
+            pool=draw(st.sampled_from([1, 1, 2])) if min(out) > 1 else 1,
             weight_bits=draw(st.integers(2, 8)),
             input_bits=1 if i else draw(st.sampled_from([1, 8])),
             once=not i and draw(st.booleans()),

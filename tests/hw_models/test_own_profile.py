@@ -85,6 +85,7 @@ def test_the_example_of_the_page_is_a_profile(tmp_path):
         ({"stuck_on": 0.1}, "only the accuracy on simulated chips"),
         ({"tile_contention": "serialised"}, "it does with tile_sharing = true"),
         ({"crossbar_size": 128}, None),
+        ({"adc": "fixed", "adc_bits": 16}, None),  # no sar converter has 16 bits
     ],
 )
 def test_a_setting_without_effect_says_why(changes, expected):

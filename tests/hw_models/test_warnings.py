@@ -61,3 +61,43 @@ def test_a_rearranged_reader_knows_what_it_reads():
 def test_no_word_of_poolings_where_the_profile_gives_them_for_nothing():
     chip = CHIP.with_values({"pooled_sizes": True})
     assert warnings(A, conv("b", 8, 8, 4, "a"), chip=chip) == []
+
+
+SCRIPT = load_profile("spikesim_rram")
+
+
+def chain(*shapes, **sizes):
+    """Layers of the script's network by (inputs, outputs)."""
+    one = {"kernel": 3, "in_size": 1, "out_size": 1} | sizes
+    return [Layer(f"l{i}", "conv", *shape, **one, sources=()) for i, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (chain((64, 128), (64, 64)), "PEs per layer decrease"),
+        (chain((64, 64), (32, 32)), "matrix sizes decrease"),
+        (chain(*[(64, 64)] * 13), "13 layers: the original crashes beyond 12"),
+        (chain((63, 64)), "no layer fills a crossbar"),
+        ([*chain((64, 64)), Layer("f", "linear", 64, 64)], "kernels differ"),
+        (chain((64, 64), in_size=(1, 2), out_size=(1, 2)), "not square"),
+        (chain((64, 64), in_size=2, out_size=2, pool=(1, 2)), "not square"),
+    ],
+)
+def test_where_the_script_has_no_figure(layers, message):
+    assert message in " ".join(warnings(*layers, chip=SCRIPT))
+    assert warnings(*layers) == []  # the corrected chip has one
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        chain((64, 64), (64, 128), (128, 128)),
+        chain((64, 64), (64, 64)),
+        chain(*[(64, 64)] * 12),
+        chain((64, 64), in_size=2, out_size=2, pool=2),
+        [*chain((64, 64), kernel=1), Layer("f", "linear", 64, 64)],
+    ],
+)
+def test_where_the_script_has_a_figure(layers):
+    assert warnings(*layers, chip=SCRIPT) == []
