@@ -29,8 +29,10 @@ def read_token(path: Path) -> str:
         token = read_text(path).strip()
     except FileError as error:
         raise NasError(f"--token-file {error}") from None
-    if not token.isascii():
-        raise NasError(f"--token-file {path}: letters without accents, digits and signs are needed")
+    if not token.isascii() or len(token.split()) > 1:
+        raise NasError(
+            f"--token-file {path}: one word of letters without accents, digits and signs is needed"
+        )
     if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise NasError(f"--token-file {path}: other users can read it; run chmod 600")
     if len(token) < SHORTEST:

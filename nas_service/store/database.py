@@ -79,6 +79,10 @@ def url_from_file(path: Path, variable: str) -> str:
         raise StoreError(f"{variable} {error}") from None
     if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise StoreError(f"{variable} {path}: readable by all; chmod 600 it")
+    try:
+        checked_url(text)
+    except StoreError as error:
+        raise StoreError(f"{variable} {path}: {error}") from None
     return text
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw_models import FileError
+from hw_models.json_file import read_json
 from nas_service.errors import NasError, StoreError
 from nas_service.metrics import Evaluation
 from nas_service.store.process_id import is_dead
@@ -107,16 +109,20 @@ def _write(file: Path, text: str) -> None:
 def _read(file: Path, study_id: int) -> SpooledResult | None:
     """None for the result of another study, and for one that another worker has just archived."""
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree = read_json(file)
         if tree["study_id"] != study_id:
             return None
         number, trial, attempt = (_integer(tree[key]) for key in ("lease", "trial", "attempt"))
         lease = Lease(number, trial, attempt)
         evaluation = Evaluation.from_json(tree["evaluation"])
         return SpooledResult(file, lease, str(tree["owner"]), evaluation)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, NasError) as error:
+    except FileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise StoreError(f"spool {error}; move the file away") from None
+    except KeyError as error:
+        raise StoreError(f"spool {file}: damaged (no key {error}); move it away") from None
+    except (ValueError, TypeError, NasError) as error:
         raise StoreError(f"spool {file}: damaged ({error}); move it away") from None
 
 

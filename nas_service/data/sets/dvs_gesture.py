@@ -20,6 +20,7 @@ from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+SUFFIX = ".aedat"
 COLUMNS = "class,startTime_usec,endTime_usec"
 
 
@@ -47,8 +48,10 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
     """
     tree = rooted(tree, (LISTS[part],))
     listed = _text(tree, LISTS[part]).split()
-    if unsafe := [name for name in listed if PurePosixPath(name).name != name]:
-        raise DataError(f"{tree.where()}: {LISTS[part]}: {unsafe[0]!r:.90} is no plain file name")
+    for name in listed:
+        if PurePosixPath(name).name != name or not name.lower().endswith(SUFFIX):
+            right = f"a file name that ends in {SUFFIX} is needed"
+            raise DataError(f"{tree.where(LISTS[part])}: {name!r:.90}: {right}")
     gestures = _gestures(tree, list(dict.fromkeys(listed)), task.classes)
     shape = (count, task.channels, task.size, task.size)
     total, notes = sum(len(rows) for rows in gestures.values()), Notes()
@@ -72,7 +75,7 @@ def _gestures(tree: FileTree, recordings: list[str], classes: int) -> dict[str, 
 
 
 def _stem(name: str) -> str:
-    return name[: -len(".aedat")] if name.lower().endswith(".aedat") else name
+    return name[: -len(SUFFIX)]
 
 
 def _parsed(content: bytes, where: str, classes: int) -> list[Gesture]:

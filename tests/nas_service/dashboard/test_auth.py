@@ -81,6 +81,7 @@ def test_the_token_permits_neither_writing_nor_other_hosts(app):
         (TOKEN[:-1], 0o600, "31 characters"),
         ("\n", 0o600, "the file is empty"),
         ("é" * 40, 0o600, "letters without accents"),
+        (f"{TOKEN} {TOKEN}", 0o600, "one word"),
     ],
 )
 def test_a_file_that_holds_no_secret_is_refused(tmp_path, text, rights, message):

@@ -210,7 +210,7 @@ def test_dvs_gesture(how, tmp_path):
         ({"user01_led_labels.csv": b"a,b\n"}, "expected class,startTime"),
         ({"user01_led_labels.csv": TABLE + b"1,500,600\n"}, r"500\.\.600 us: no events"),
         ({"user01_led_labels.csv": b""}, "user01_led_labels.csv: the file is empty"),
-        ({"trials_to_train.txt": b"../../x.aedat\n"}, "no plain file name"),
+        ({"trials_to_train.txt": b"../../x.aedat\n"}, "a file name that ends in .aedat"),
         ({"user01_led.aedat": aedat3(strokes(200))}, "10 of 10 events lie off the sensor, which"),
         ({"user01_led.aedat": aedat2(strokes(1))}, "does not begin with #!AER-DAT3.1"),
     ],
