@@ -1,0 +1,159 @@
+"""What the tensors of a traced module are: the layers they come from, and what happened since."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
+
+Pair = tuple[int, int]  # height, width
+
+
+class Use(NamedTuple):
+    """One multiplication of a layer in a forward pass."""
+
+    layer: str
+    number: int  # from 0: a module that runs all time steps multiplies a layer once in each
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Additions that one operation makes, per sample and time step."""
+
+    operation: int  # its number in the forward pass
+    count: int = field(compare=False)
+    decodes: bool = field(default=False, compare=False)  # a sum over time steps or outputs
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling of the whole map of a layer. Two poolings that are equal give equal values."""
+
+    kind: str
+    window: Pair
+    size: Pair  # of the map after it
+    addition: Addition = field(compare=False)
+
+
+Chain = tuple[Pooling, ...]  # that follow a layer directly
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of a sum or mean of spikes: 0 .. largest / unit, in steps of 1 / unit."""
+
+    largest: int
+    unit: int = 1
+    scales: frozenset[int] = frozenset()  # numbers of the operations that multiplied it
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        return min(max(self.largest.bit_length(), 1), 32)
+
+    def pooled(self, taps: int, mean: bool) -> "Values":
+        """The sum or the mean of a window."""
+        return replace(self, largest=self.largest * taps, unit=self.unit * (taps if mean else 1))
+
+
+SPIKES = Values(1)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The values of a tensor that depends on the example."""
+
+    reads: Mapping[Use, Chain]  # the layers it is computed from, and their poolings
+    image: bool = False  # it also depends on the example without a layer between
+    values: Values | None = None  # None for values that are no sums of spikes
+    adds: frozenset[Addition] = frozenset()  # except for the poolings in `reads`
+    unknown: str = ""  # an operation since the layers whose effect on maps is not known
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Names of the layers it is computed from."""
+        return frozenset(use.layer for use in self.reads)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        return ANALOG_BITS if self.values is None else self.values.bits
+
+    def adding(self, addition: Addition) -> "Signal":
+        """The same signal after more additions."""
+        return replace(self, adds=self.adds | {addition}) if addition.count > 0 else self
+
+    def pooled(self, pooling: Pooling, whole_map: bool) -> "Signal":
+        """The signal after a pooling.
+
+        Args:
+            pooling: The pooling.
+            whole_map: It reads the map of one layer, as the layer and its poolings give it.
+        """
+        if not whole_map or len(self.reads) != 1 or self.image:
+            return self.adding(pooling.addition)
+        ((use, chain),) = self.reads.items()
+        return replace(self, reads={use: (*chain, pooling)})
+
+
+def merged(signals: Sequence[Signal]) -> Signal:
+    """A signal that holds the values of all the given ones.
+
+    Where they read a layer through different poolings, those that they share remain poolings of
+    this layer, the others are additions.
+
+    Args:
+        signals: At least one.
+    """
+    if len(signals) == 1:
+        return signals[0]
+    chains: dict[Use, list[Chain]] = {}
+    for signal in signals:
+        for use, chain in signal.reads.items():
+            chains.setdefault(use, []).append(chain)
+    shared = {use: common(own) for use, own in chains.items()}
+    others = [after(chain, shared[use]) for use, own in chains.items() for chain in own]
+    return Signal(
+        reads=shared,
+        image=any(s.image for s in signals),
+        values=_spread([s.values for s in signals]),
+        adds=frozenset().union(*(s.adds for s in signals), *others),
+        unknown=next((s.unknown for s in signals if s.unknown), ""),
+    )
+
+
+def common(chains: Iterable[Chain]) -> Chain:
+    """The poolings that all chains begin with."""
+    first, *others = chains
+    length = 0
+    while all(c[length : length + 1] == first[length : length + 1] for c in others):
+        if length == len(first):
+            break
+        length += 1
+    return first[:length]
+
+
+def after(chain: Chain, shared: Chain) -> frozenset[Addition]:
+    """The additions of a chain's poolings after those that it shares."""
+    return frozenset(pooling.addition for pooling in chain[len(shared) :])
+
+
+def total(parts: Sequence[Values | None]) -> Values | None:
+    """The values of a sum; None where the steps of its parts have no common unit."""
+    known = _in_one_unit(parts)
+    return known and replace(known[0], largest=sum(v.largest for v in known))
+
+
+def _spread(parts: Sequence[Values | None]) -> Values | None:
+    """The values of tensors side by side."""
+    known = _in_one_unit(parts)
+    return known and max(known, key=lambda v: v.largest)
+
+
+def _in_one_unit(parts: Sequence[Values | None]) -> list[Values] | None:
+    known = [v for v in parts if v is not None]
+    if len(known) < len(parts) or len({v.scales for v in known}) > 1:
+        return None
+    unit = math.lcm(*(v.unit for v in known))
+    return [replace(v, largest=v.largest * (unit // v.unit), unit=unit) for v in known]
