@@ -1,7 +1,7 @@
 """Workloads from layer lists, NIR graphs and torch modules.
 
-A matrix that is neither a square convolution nor a linear layer is an error that names it: nothing
-is skipped.
+A matrix that is neither a convolution nor a linear layer is an error that names it: nothing is
+skipped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,19 +70,24 @@ def nir_layers(
 
 
 def from_module(
-    module: "nn.Module", example: "Tensor", time_steps: int, weight_bits: int = 8
+    module: "nn.Module",
+    example: "Tensor",
+    time_steps: int,
+    weight_bits: int = 8,
+    input_bits: int | None = None,
 ) -> Workload:
     """The workload of a torch module; see `nas_service.importers.torch_module`.
 
     Args:
         module: Put into evaluation mode for the run; unchanged afterwards.
-        example: Inputs [B, ...] of one time step.
+        example: Inputs [B, ...] of one time step; one input may leave out B.
         time_steps: Time steps of an inference.
         weight_bits: Bits of all weights.
+        input_bits: Bits of the example's values; None: taken from them, and logged.
 
     Raises:
         WorkloadError: A part of the module has no counterpart on a chip; the message names it.
     """
     from nas_service.importers.torch_module import from_module
 
-    return from_module(module, example, time_steps, weight_bits)
+    return from_module(module, example, time_steps, weight_bits, input_bits)

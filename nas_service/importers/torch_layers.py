@@ -8,6 +8,7 @@ not transmit in the first step.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from hw_models import Layer, WorkloadError
@@ -26,6 +27,7 @@ class Multiplication:
     signal: Signal  # what it reads
     rate: float  # share of its inputs that are not 0
     folded: bool  # all time steps are in the batch
+    step: int  # in which it runs, in a module that runs one step after the other
     late: bool = False  # it reads the time step before
 
 
@@ -37,7 +39,7 @@ class Pass:
     outputs: Sequence[Signal]
     neurons: Mapping[str, int]  # by layer; IMAGE for those before all layers
     vectors: Mapping[str, int]  # trained numbers outside of matrices and their biases, by layer
-    unpriced: frozenset[int] = frozenset()  # operations whose additions are neuron updates
+    unpriced: frozenset[Addition] = frozenset()  # updates of neurons
 
 
 def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
@@ -58,20 +60,18 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     order = _ordered({name: now for name, (now, _) in reads.items()})
     pools = _shared_poolings(run)
     adds = _charged(run, [uses[name][-1] for name in order], pools)
-    neurons, first = dict(run.neurons), order[0]
-    neurons[first] = neurons.get(first, 0) + neurons.pop(IMAGE, 0)
+    neurons, vectors = _owned(run.neurons, order), _owned(run.vectors, order)
     layers: dict[str, Layer] = {}
     for name in order:
         now, late = reads[name]
-        extra = run.vectors.get(name, 0) + (run.vectors.get(IMAGE, 0) if name == first else 0)
-        shape = uses[name][-1].shape
+        shape: dict[str, Any] = {**uses[name][-1].shape, **pools[name].keys()}
+        shape["parameters"] += vectors[name]
         layer = Layer(
             name=name,
-            **{**shape, "parameters": shape["parameters"] + extra},
-            **pools[name].keys(),
+            **shape,
             once=timing.once(name),
             spike_rate=timing.rates(name),
-            neurons=neurons.get(name, 0) if run.neurons else None,
+            neurons=neurons[name] if run.neurons else None,
             input_adds=adds[name],
             sources=tuple(x for x in order if x in now),
             feedback=tuple(x for x in order if x in late),
@@ -81,6 +81,13 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     return tuple(layers.values())
 
 
+def _owned(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
+    """A count for each layer; those before all layers are the first layer's."""
+    owned = {name: counts.get(name, 0) for name in order}
+    owned[order[0]] += counts.get(IMAGE, 0)
+    return owned
+
+
 @dataclass(frozen=True)
 class _Timing:
     """In which time steps the layers of a pass are multiplied."""
@@ -88,27 +95,37 @@ class _Timing:
     uses: Mapping[str, Sequence[Multiplication]]
     time_steps: int
 
-    def first_step(self, name: str) -> int | None:
-        """The step of a layer's first use; None where one use is for all steps."""
-        own, n = self.uses[name], self.time_steps
-        if len(own) == n > 1 or (len(own) == n - 1 > 0 and self._is_late(name)):
-            return n - len(own)
-        if len(own) == 1:
+    @cached_property
+    def first_steps(self) -> dict[str, int | None]:
+        """The step of each layer's first use; None where one use is for all steps.
+
+        A connection that leads back, and what only it reaches, begins later than the others.
+        """
+        in_steps = any(len(own) == self.time_steps for own in self.uses.values())
+        return {name: self._first_step(name, in_steps) for name in self.uses}
+
+    def _first_step(self, name: str, in_steps: bool) -> int | None:
+        uses, n = len(self.uses[name]), self.time_steps
+        if in_steps and (1 < uses <= n or self._is_late(name)):
+            return n - uses
+        if uses == 1:
             return None
         raise WorkloadError(
-            f"module {name!r}: it is used {len(own)} times in one pass: give one time step, or a "
+            f"module {name!r}: it is used {uses} times in one pass: give one time step, or a "
             f"module that uses it in each of the {n} time steps, and every layer weights of its own"
         )
 
     def _is_late(self, name: str) -> bool:
-        """True where a layer reads one that is used once in each step, for its next step."""
-        read = {use.layer for m in self.uses[name] for use in m.signal.reads}
-        return any(len(self.uses[x]) == self.time_steps for x in read)
+        """True for a single use that reads another step than the last of a layer."""
+        read = {use.layer: use.number for use in sorted(self.uses[name][0].signal.reads)}
+        return len(self.uses[name]) == 1 and any(
+            len(self.uses[layer]) > number + 1 for layer, number in read.items()
+        )
 
     def reads(self, name: str) -> tuple[set[str], set[str]]:
         """The layers that a layer reads in the same time step, and one step late."""
-        own, first = self.uses[name], self.first_step(name)
-        each = [self._read(m, None if first is None else first + m.use.number) for m in own]
+        own = self.uses[name]
+        each = [self._read(m) for m in own]
         now = each[-1][0]
         if any(before - now for before, _ in each) or len({m.signal.image for m in own}) > 1:
             raise WorkloadError(
@@ -117,13 +134,26 @@ class _Timing:
             )
         return now, set().union(*(late for _, late in each))
 
-    def _read(self, m: Multiplication, step: int | None) -> tuple[set[str], set[str]]:
-        now, late = set(), set()
+    def _read(self, m: Multiplication) -> tuple[set[str], set[str]]:
+        now: set[str] = set()
+        late: set[str] = set()
+        in_steps = self.first_steps[m.use.layer] is not None
+        all_late = m.late or self._leads_back(m.use.layer)
         for use in m.signal.reads:
-            first = self.first_step(use.layer) if step is not None else None
-            delayed = first is not None and step is not None and first + use.number < step
-            (late if m.late or delayed else now).add(use.layer)
+            delayed = in_steps and self._arrives(use, m.step) < m.step
+            (late if all_late or delayed else now).add(use.layer)
         return now, late
+
+    def _leads_back(self, name: str) -> bool:
+        """True for a layer whose outputs are read in the next step only: it skips the last one."""
+        last = self.uses[name][-1].step
+        return self.first_steps[name] not in (None, 0) and last + 1 < self.time_steps
+
+    def _arrives(self, use: Use, step: int) -> int:
+        """The step in which a layer's output is first read; `step` where it is for all."""
+        if self.first_steps[use.layer] is None:
+            return step
+        return self.uses[use.layer][use.number].step + self._leads_back(use.layer)
 
     def once(self, name: str) -> bool:
         """True for a layer outside of the time steps that the module runs."""
@@ -134,7 +164,7 @@ class _Timing:
     def rates(self, name: str) -> float | tuple[float, ...]:
         """Spike rates of a layer: one, or one for each time step that the module runs."""
         own = self.uses[name]
-        if len(own) == 1 and self.first_step(name) is None:
+        if len(own) == 1 and self.first_steps[name] is None:
             return own[0].rate
         return (*[0.0] * (self.time_steps - len(own)), *(m.rate for m in own))
 
@@ -142,14 +172,14 @@ class _Timing:
 def _ordered(sources: Mapping[str, set[str]]) -> list[str]:
     """Names, each after its sources, otherwise in the given order."""
     ordered: dict[str, None] = {}
-    pending = list(reversed(sources))
+    pending = list(sources)[::-1]
     while pending:
         name = pending[-1]
         missing = [x for x in sources if x in sources[name] and x not in ordered]
         if name in ordered or not missing:
             ordered[pending.pop()] = None
         else:
-            pending += reversed(missing)
+            pending += missing[::-1]
     return list(ordered)
 
 
@@ -164,7 +194,8 @@ class _SharedPooling:
     @property
     def window(self) -> Pair:
         """Sides of the window of all poolings as one."""
-        return tuple(math.prod(p.window[i] for p in self.chain) for i in (0, 1))  # type: ignore
+        rows, columns = (math.prod(p.window[i] for p in self.chain) for i in (0, 1))
+        return rows, columns
 
     @property
     def is_one_window(self) -> bool:
@@ -217,7 +248,7 @@ def _charged(
         order: The last use of each layer, in the order of the layers.
         pools: The poolings of each layer.
     """
-    charged = frozenset(Addition(operation, 0) for operation in run.unpriced)
+    charged = run.unpriced
     adds: dict[str, int] = {}
     for m in order:
         new = _additions(m.signal, pools) - charged

@@ -7,6 +7,7 @@ other.
 import logging
 
 import torch
+from norse.torch.module.snn import SNN, SNNRecurrent
 from torch import Tensor, nn
 
 from hw_models import Workload, WorkloadError
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PIXEL_BITS = 8
 MOST_BITS = 32
+OVER_TIME = (SNN.forward, SNNRecurrent.forward)
 GATED = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -35,7 +37,8 @@ def from_module(
 
     Args:
         module: Put into evaluation mode for the run; unchanged afterwards.
-        example: Inputs [B, ...] of one time step; one input may leave out B.
+        example: Inputs [B, ...] of one time step; one input may leave out B. A module that runs
+            over time, as Norse's do, reads [T, B, ...].
         time_steps: Time steps of an inference.
         weight_bits: Bits of all weights.
         input_bits: Bits of the example's values. None: as many as its largest value needs where
@@ -57,21 +60,33 @@ def _recorded(
     module: nn.Module, example: Tensor, time_steps: int, weight_bits: int, values: Values
 ) -> Pass:
     """A forward pass of a batch; an example of 1 or 3 dimensions may be one input without B."""
+
+    def record(x: Tensor, samples: int) -> Pass:
+        return Recorder(module, samples, time_steps, weight_bits).record(x, values)
+
+    if any(type(part).forward in OVER_TIME for part in module.modules()):
+        if example.dim() < 3 or len(example) not in (1, time_steps):
+            raise WorkloadError(
+                f"example {tuple(example.shape)}: the module runs over time, "
+                f"[{time_steps}, B, ...] is needed"
+            )
+        return record(example, example.shape[1])
     if example.dim() in (1, 3):
         try:
-            return Recorder(module, 1, time_steps, weight_bits).record(example[None], values)
+            return record(example[None], 1)
         except Unfit:
             if example.dim() == 1:
                 raise
-    return Recorder(module, len(example), time_steps, weight_bits).record(example, values)
+    return record(example, len(example))
 
 
 def _demand_known(module: nn.Module) -> None:
     for name, part in module.named_modules():
         if isinstance(part, GATED):
+            kind = type(part).__name__
             raise WorkloadError(
-                f"module {name!r} ({type(part).__name__}): torch's recurrent layers are not "
-                "spiking: Norse's recurrent cells, or a layer list with `feedback`, are needed"
+                f"module {name or 'module'!r} ({kind}): torch's recurrent layers are not spiking: "
+                "Norse's recurrent cells, or a layer list with `feedback`, are needed"
             )
 
 

@@ -5,7 +5,8 @@ signal; one that changes the shape in a way not listed here marks it as `unknown
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from nas_service.importers.torch_signals import (
     Signal,
     Use,
     Values,
+    after,
     merged,
     total,
 )
@@ -64,6 +66,9 @@ class Operation:
     out: Tensor
     inputs: list[tuple[Tensor, Signal]]  # its arguments that are signals
     number: int
+    scope: str  # the part of the module that is running
+    step: int  # the time step, where the module runs one after the other
+    made: Counter[Hashable]  # how many additions of one kind were made so far, in each time step
     rows: Callable[[Tensor], int]  # samples of a tensor, times time steps
     map_of: Callable[[Use, Chain], tuple[int, ...]]  # shape of a layer's map after poolings
 
@@ -75,6 +80,12 @@ class Operation:
     def size(self, x: Tensor) -> int:
         """Values of a tensor, per sample and time step."""
         return x.numel() // self.rows(x)
+
+    def addition(self, count: int, decodes: bool = False) -> Addition:
+        """Additions that this operation makes."""
+        kind = self.scope, self.name, merged(self.signals).layers, count
+        self.made[kind, self.step] += 1
+        return Addition((*kind, self.made[kind, self.step]), count, decodes)
 
     def keeps_shape(self) -> bool:
         """True where the output has the shape that its inputs are broadcast to."""
@@ -111,7 +122,7 @@ def _sum(op: Operation) -> Signal:
         return signal if _by_channel(op) else replace(signal, values=None)
     values = [s.values for s in op.signals]
     grown = signal.values if op.name in ("maximum", "minimum") else total(values)
-    return replace(signal, values=grown).adding(Addition(op.number, op.size(op.out)))
+    return replace(signal, values=grown).adding(op.addition(op.size(op.out)))
 
 
 def _product(op: Operation) -> Signal:
@@ -126,7 +137,9 @@ def _product(op: Operation) -> Signal:
 
 def _by_channel(op: Operation) -> bool:
     """True for a constant operand that is one number, or one for each channel."""
-    constants = [a for a in op.args if isinstance(a, Tensor) and all(a is not x for x, _ in op.inputs)]
+    constants = [
+        a for a in op.args if isinstance(a, Tensor) and all(a is not x for x, _ in op.inputs)
+    ]
     return all(sum(n > 1 for n in a.shape) < 2 for a in constants)
 
 
@@ -148,7 +161,7 @@ def _quantized(op: Operation) -> Signal:
     if op.name == "_fused_moving_avg_obs_fq_helper":
         lowest, highest = op.args[8:10]
     values = Values(int(highest) - int(lowest))
-    return replace(merged(op.signals), values=_scaled(op, values))
+    return replace(op.signals[0], values=_scaled(op, values))  # the others are statistics of it
 
 
 def _side_by_side(op: Operation) -> Signal:
@@ -156,10 +169,12 @@ def _side_by_side(op: Operation) -> Signal:
 
     Of time steps the last one counts: in the first, recurrent connections do not add yet.
     """
-    numbers = [max((use.number for use in s.reads), default=0) for s in op.signals]
+    numbers = [s.step for s in op.signals]
     signal = merged(op.signals)
     if len(numbers) > 1 and numbers == sorted(set(numbers)):
-        return replace(signal, adds=op.signals[-1].adds)
+        last = op.signals[-1]
+        poolings = (after(chain, signal.reads[use]) for use, chain in last.reads.items())
+        return replace(signal, adds=last.adds.union(*poolings))
     return signal
 
 
@@ -195,7 +210,7 @@ def _reduced(op: Operation) -> Signal:
     decodes = op.rows(x) != op.rows(op.out)
     count = op.size(x) - (0 if decodes else op.size(op.out))
     taps = x.numel() // op.out.numel()
-    return _counted(op, kind, taps).adding(Addition(op.number, count, decodes))
+    return _counted(op, kind, taps).adding(op.addition(count, decodes))
 
 
 def _over_map(op: Operation, x: Tensor) -> bool:
@@ -209,7 +224,7 @@ def _pooled(op: Operation, kind: str, window: Pair, additions: int) -> Signal:
     signal = _counted(op, kind, math.prod(window))
     size = (int(op.out.shape[-2]), int(op.out.shape[-1])) if op.out.dim() == 4 else (1, 1)
     whole = [op.map_of(*read) for read in signal.reads.items()] == [tuple(x.shape[1:])]
-    return signal.pooled(Pooling(kind, window, size, Addition(op.number, additions)), whole)
+    return signal.pooled(Pooling(kind, window, size, op.addition(additions)), whole)
 
 
 def _counted(op: Operation, kind: str, taps: int) -> Signal:

@@ -4,6 +4,9 @@ For every tensor that depends on the example it is recorded which layers it depe
 and skips are noticed whatever code makes them.
 """
 
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,10 +46,11 @@ class Recorder(TorchDispatchMode):
         self.weights = Weights(module)
         self.uses = Uses(self.weights, weight_bits, (samples, samples * time_steps))
         self.scopes = Scopes(module, self._close)
-        self.neurons: dict[tuple[str, str], int] = {}  # by module and by the layer before
-        self.unpriced: set[int] = set()
+        self.neurons: dict[str, dict[str, tuple[int, int]]] = {}  # by module and the layer before
+        self.unpriced: set[Addition] = set()
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
+        self._made: Counter[Hashable] = Counter()
         self._operations = 0
 
     def record(self, example: Tensor, values: Values) -> Pass:
@@ -70,18 +74,19 @@ class Recorder(TorchDispatchMode):
         return Pass(
             self.uses.all,
             [s for x in outputs if (s := self._signal(x)) is not None],
-            _summed((name, n) for (_, name), n in self.neurons.items()),
-            _summed((self._owner(s), n) for n, s in self.weights.vectors()),
+            self._neurons_of_layers(),
+            self._vectors_of_layers(),
             frozenset(self.unpriced),
         )
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
         try:
             with forced("python"), self:  # torch does not dispatch what runs in C++
-                return tensors_of(self.module(inputs))
+                result = self.module(inputs)
         except RuntimeError as error:
             shape = tuple(inputs.shape)
             raise Unfit(f"module: an example {shape} does not pass ({error})") from error
+        return tensors_of(result[0] if isinstance(result, tuple) else result)  # then come states
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -93,7 +98,7 @@ class Recorder(TorchDispatchMode):
             given = given[1:]  # not what the target was before
         signal = None if _is_shape_alone(name) else self._read(name, args, given, out)
         if signal is None:
-            self.weights.compute(tensors_of(out), given)
+            self.weights.compute(name, tensors_of(out), given)
         else:
             self._keep(signal, tensors_of(out), func._schema.is_mutable)
         return out
@@ -105,10 +110,11 @@ class Recorder(TorchDispatchMode):
         if name in MATRICES and (inputs or self.scopes.current.is_recurrent):
             return self._multiplied(name, args, out)
         outputs = tensors_of(out)
-        if not inputs or not outputs:
+        if not inputs or not outputs or not outputs[0].dim():  # one number is a statistic
             return None
         op = Operation(
-            name, args, outputs[0], inputs, self._operations, self._rows, self.uses.map_of
+            *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
+            *(self.uses.step, self._made, self._rows, self.uses.map_of),
         )
         signal = output(op)
         self.weights.touch([x for x in given if self._signal(x) is None], signal)
@@ -125,17 +131,32 @@ class Recorder(TorchDispatchMode):
         scope = self.scopes.current
         if op.name in FIRES:
             scope.spikes = True
-            self._count_neurons(scope, signal, op.out)
-        elif op.name in SUMS and len(op.inputs) > 1:
-            scope.sums.append((op.number, len({s.layers for s in op.signals}) == 1))
+            if not scope.is_recurrent:
+                self._count_neurons(scope, signal, op.out)
+        elif op.name in SUMS and len({s.layers for s in op.signals}) == 1:
+            scope.sums += signal.adds.difference(*(s.adds for s in op.signals))
         elif op.name == "constant_pad_nd":
             self.uses.pad(op.args, op.out)
 
     def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
-        key = scope.name, self._owner(signal)
+        own, owner = self.neurons.setdefault(scope.name, {}), self._owner(signal)
         size = spikes.numel() // self._rows(spikes)
-        self.neurons[key] = max(size, self.neurons.get(key, 0))
+        own[owner] = max((self.uses.step, size), own.get(owner, (0, 0)))
+
+    def _neurons_of_layers(self) -> dict[str, int]:
+        """Neurons by layer, as the last time step shows it: in the first, no branch leads back."""
+        counts: Counter[str] = Counter()
+        for own in self.neurons.values():
+            last = max(step for step, _ in own.values())
+            counts.update({owner: size for owner, (step, size) in own.items() if step == last})
+        return counts
+
+    def _vectors_of_layers(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for size, signal in self.weights.vectors():
+            counts[self._owner(signal)] += size
+        return counts
 
     def _owner(self, signal: Signal) -> str:
         names = [name for name in self.uses.names if name in signal.layers]
@@ -143,18 +164,29 @@ class Recorder(TorchDispatchMode):
 
     def _close(self, scope: Scope, out: Any) -> None:
         """Ends the call of a part."""
-        tensors = tensors_of(out)
-        if scope.is_recurrent and len(scope.positions) == 2 and tensors:
-            size = tensors[0].numel() // self._rows(tensors[0])
-            added = Addition(self._operations, size)
-            signal = self.uses.close_cell(scope.positions, tensors[0], added)
-            self._keep(signal, tensors, False)
-            self._count_neurons(scope, signal, tensors[0])
-            scope.sums = [(number, True) for number, _ in scope.sums]
-        elif scope.is_neuron and tensors and (signal := self._signal(tensors[0])):
-            if (scope.name, self._owner(signal)) not in self.neurons and not scope.spikes:
-                self._count_neurons(scope, signal, tensors[0])
-        self.unpriced |= scope.neuron_updates()
+        outputs = tensors_of(out)
+        if scope.is_recurrent and len(scope.positions) == 2 and outputs:
+            self._close_cell(scope, outputs)
+        elif scope.is_neuron:
+            self._close_neurons(scope, outputs)
+        elif scope.updates_neurons:
+            self.unpriced.update(scope.sums)
+
+    def _close_cell(self, scope: Scope, outputs: list[Tensor]) -> None:
+        spikes = outputs[0]
+        added = Addition(scope.name, spikes.numel() // self._rows(spikes))
+        signal = self.uses.close_cell(scope.positions, spikes, added)
+        self._keep(signal, outputs, False)
+        self._count_neurons(scope, signal, spikes)
+
+    def _close_neurons(self, scope: Scope, outputs: list[Tensor]) -> None:
+        """Neurons read what their first argument reads; what they keep from before is no branch."""
+        current = None if scope.first is None else self._signal(scope.first)
+        for x in outputs:
+            if current is not None and (signal := self._signal(x)) is not None:
+                self._signals[x] = replace(current, values=signal.values, unknown=signal.unknown)
+                if x is outputs[0] and not scope.spikes:  # their output is their potential
+                    self._count_neurons(scope, signal, x)
 
     def _keep(self, signal: Signal, outputs: list[Tensor], in_place: bool) -> None:
         for x in outputs:
@@ -184,10 +216,3 @@ def _is_shape_alone(name: str) -> bool:
     """True for a new tensor that takes no values from its arguments."""
     base = name.removeprefix("new_").removesuffix("_like")
     return base in SHAPE_ALONE
-
-
-def _summed(parts: Any) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for name, n in parts:
-        totals[name] = totals.get(name, 0) + n
-    return totals

@@ -8,6 +8,8 @@ from typing import Any
 from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 from torch import Tensor, nn
 
+from nas_service.importers.torch_signals import Addition
+
 RECURRENT = (SNNRecurrent, SNNRecurrentCell)
 
 
@@ -17,8 +19,9 @@ class Scope:
 
     name: str
     part: nn.Module
+    first: Tensor | None = None  # its first argument
     spikes: bool = False  # values were compared with a threshold
-    sums: list[tuple[int, bool]] = field(default_factory=list)  # (operation, of the same layers)
+    sums: list[Addition] = field(default_factory=list)  # of values of the same layers
     positions: dict[str, int] = field(default_factory=dict)  # of the uses of recurrent weights
 
     @property
@@ -28,23 +31,18 @@ class Scope:
 
     @property
     def is_neuron(self) -> bool:
-        """True where neurons are updated."""
+        """True where neurons are updated and nothing else is done."""
+        return self.updates_neurons and not self.holds_matrix and not self.is_recurrent
+
+    @property
+    def updates_neurons(self) -> bool:
+        """True where values are compared with a threshold."""
         return self.spikes or isinstance(self.part, SNN | SNNCell)
 
     @property
     def holds_matrix(self) -> bool:
         """True where the part, or a part of it, has weights."""
         return any(p.dim() >= 2 for p in self.part.parameters())
-
-    def neuron_updates(self) -> set[int]:
-        """The operations whose sums are those of neurons, not of branches that meet.
-
-        Functions without weights that compare with a threshold are neurons. Where there are
-        weights beside the neurons, sums of values of the same layers are.
-        """
-        if not self.is_neuron:
-            return set()
-        return {operation for operation, same in self.sums if same or not self.holds_matrix}
 
 
 class Scopes:
@@ -73,20 +71,20 @@ class Scopes:
             yield
 
     def _follow(self, name: str, part: nn.Module) -> None:
-        def enter(*_: Any) -> None:
-            self.calls.append(Scope(name, part))
+        def enter(_: nn.Module, args: Any, kwargs: Any) -> None:
+            self._enter(name, part, (args, kwargs))
 
         def leave(_: nn.Module, __: Any, out: Any) -> None:
             self._leave(out)
 
-        part.register_forward_pre_hook(enter)
+        part.register_forward_pre_hook(enter, with_kwargs=True)
         part.register_forward_hook(leave, always_call=True)
         if isinstance(part, SNN | SNNCell):  # some call the step of their neurons directly
             part.activation = self._step(name, part, part.activation)
 
     def _step(self, name: str, part: nn.Module, step: Callable[..., Any]) -> Callable[..., Any]:
         def followed_step(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(Scope(name, part))
+            self._enter(name, part, args)
             out = None
             try:
                 out = step(*args, **kwargs)
@@ -96,26 +94,28 @@ class Scopes:
 
         return followed_step
 
+    def _enter(self, name: str, part: nn.Module, args: Any) -> None:
+        self.calls.append(Scope(name, part, next(iter(tensors_of(args)), None)))
+
     def _leave(self, out: Any) -> None:
         scope = self.calls.pop()
         self.close(scope, out)
-        parent = self.current
-        if scope.is_neuron and not scope.holds_matrix and not parent.holds_matrix:
-            parent.spikes = True
+        if scope.is_neuron and not self.current.holds_matrix:
+            self.current.spikes = True
 
 
 @contextmanager
 def unchanged(module: nn.Module) -> Iterator[None]:
     """A context after which attributes, modes and buffers of a module are as before."""
     parts = [(part.__dict__, _copied(part.__dict__)) for part in module.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    for attributes, _ in parts:
+        buffers = attributes["_buffers"]
+        buffers.update((name, x.clone()) for name, x in buffers.items() if x is not None)
     try:
         yield
     finally:
         for now, before in parts:
             _restore(now, before)
-        for buffer, before in buffers:
-            buffer.detach().copy_(before)
 
 
 def _copied(attributes: dict[str, Any]) -> dict[str, Any]:

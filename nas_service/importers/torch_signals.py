@@ -1,7 +1,7 @@
 """What the tensors of a traced module are: the layers they come from, and what happened since."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -19,11 +19,14 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True)
 class Addition:
-    """Additions that one operation makes, per sample and time step."""
+    """Additions that one operation makes, per sample and time step.
 
-    operation: int  # its number in the forward pass
-    count: int = field(compare=False)
-    decodes: bool = field(default=False, compare=False)  # a sum over time steps or outputs
+    They are equal where the operation is the same, also of another time step.
+    """
+
+    site: Hashable
+    count: int
+    decodes: bool = False  # a sum over time steps or outputs
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Signal:
     def layers(self) -> frozenset[str]:
         """Names of the layers it is computed from."""
         return frozenset(use.layer for use in self.reads)
+
+    @property
+    def step(self) -> int:
+        """The time step, in a module that runs one after the other: the most uses of a layer."""
+        return max((use.number for use in self.reads), default=0)
 
     @property
     def bits(self) -> int:
@@ -142,18 +150,19 @@ def after(chain: Chain, shared: Chain) -> frozenset[Addition]:
 def total(parts: Sequence[Values | None]) -> Values | None:
     """The values of a sum; None where the steps of its parts have no common unit."""
     known = _in_one_unit(parts)
-    return known and replace(known[0], largest=sum(v.largest for v in known))
+    return replace(known[0], largest=sum(v.largest for v in known)) if known else None
 
 
 def _spread(parts: Sequence[Values | None]) -> Values | None:
     """The values of tensors side by side."""
     known = _in_one_unit(parts)
-    return known and max(known, key=lambda v: v.largest)
+    return max(known, key=lambda v: v.largest) if known else None
 
 
-def _in_one_unit(parts: Sequence[Values | None]) -> list[Values] | None:
+def _in_one_unit(parts: Sequence[Values | None]) -> list[Values]:
+    """The same values in steps of one unit; none where there is no such unit."""
     known = [v for v in parts if v is not None]
     if len(known) < len(parts) or len({v.scales for v in known}) > 1:
-        return None
+        return []
     unit = math.lcm(*(v.unit for v in known))
     return [replace(v, largest=v.largest * (unit // v.unit), unit=unit) for v in known]

@@ -35,6 +35,11 @@ class Uses:
         self._padded: Any = WeakIdKeyDictionary()
 
     @property
+    def step(self) -> int:
+        """The time step that runs, in a module that runs one after the other."""
+        return max(self._count.values(), default=1) - 1
+
+    @property
     def names(self) -> list[str]:
         """The layers in the order of their first use."""
         return list(self._count)
@@ -85,7 +90,9 @@ class Uses:
 
     def _demand_inputs(self, product: Product, signal: Signal, cannot: Cannot) -> None:
         if product.vectors not in self.rows:
-            raise cannot(f"{product.vectors} vectors for {self.rows[0]} images: one each is supported")
+            raise cannot(
+                f"{product.vectors} vectors for {self.rows[0]} images: one each is supported"
+            )
         if signal.unknown:
             read = ", ".join(map(repr, sorted(signal.layers))) or "the image"
             raise cannot(f"it reads {read} through {signal.unknown!r}, which no layer computes")
@@ -101,7 +108,7 @@ class Uses:
         use = Use(name, self._count[name])
         self._count[name] += 1
         self._maps[name] = (product.outputs, *shape.get("out_size", ()))
-        self.all.append(Multiplication(use, shape, signal, _rate(x), folded))
+        self.all.append(Multiplication(use, shape, signal, _rate(x), folded, self.step))
         return Signal({use: ()})
 
     def close_cell(self, positions: dict[str, int], spikes: Tensor, added: Addition) -> Signal:
@@ -113,7 +120,7 @@ class Uses:
             added: The additions where its currents meet.
         """
         uses = [self.all[i].use for i in positions.values()]
-        signal = Signal({use: () for use in uses}, values=SPIKES).adding(added)
+        signal = Signal(dict.fromkeys(uses, ()), values=SPIKES).adding(added)
         position = positions[CELL_WEIGHTS[1]]
         late = self.all[position]
         shape = {**late.shape, "input_bits": signal.bits}

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hw_models import WorkloadError
+from nas_service.importers.torch_matrices import MATRICES
 from nas_service.importers.torch_signals import Signal
 
 Made = frozenset[int]  # positions of parameters
@@ -34,8 +35,16 @@ class Weights:
         """Positions of the parameters that tensors are computed from."""
         return NOTHING.union(*(self._made_of.get(x, NOTHING) for x in tensors))
 
-    def compute(self, outputs: Iterable[Tensor], inputs: Iterable[Tensor]) -> None:
-        """Keeps that these outputs are computed from these inputs."""
+    def compute(self, name: str, outputs: Iterable[Tensor], inputs: Sequence[Tensor]) -> None:
+        """Keeps that these outputs are computed from these inputs.
+
+        Args:
+            name: The operation. A product of weights with constants gives no weights.
+            outputs: Its outputs.
+            inputs: Its inputs, none of which depends on the example.
+        """
+        if name in MATRICES and not all(map(self._made_of.get, inputs)):
+            return
         if made := self.made_of(inputs):
             for x in outputs:
                 self._made_of[x] = made

@@ -78,7 +78,7 @@ class CellNetwork(nn.Module):
             return operation(value)  # type: ignore[no-any-return]
         neurons, *rest = _stages(operation)
         key = edge.source, cast(Neuron, neurons.neuron)
-        if key not in spikes:
+        if key not in spikes or neurons._forward_hooks:  # a hook sees the neurons of every edge
             spikes[key] = neurons(value)
         y = spikes[key]
         for module in rest:
