@@ -1,15 +1,17 @@
 """Layer lists: the JSON form of a workload, and what it may leave out."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from hw_models.assumption import Assumption
 from hw_models.errors import WorkloadError
-from hw_models.layer import SIDES, Layer, pair, square_or_pair
+from hw_models.layer import SIDES, Layer, Side, pair, square_or_pair
 
 MAX_LAYERS = 10_000
+Shape = tuple[int, ...]  # (channels, height, width), or (features,)
 FIGURES: dict[str, Any] = {
     "weight_bits": 8,
     "input_bits": 1,
@@ -40,7 +42,7 @@ class LayerList:
 
 
 def read_layers(
-    data: object, time_steps: int | None = None, input_shape: tuple[int, ...] | None = None
+    data: object, time_steps: int | None = None, input_shape: Shape | None = None
 ) -> LayerList:
     """Reads a layer list.
 
@@ -83,7 +85,7 @@ def stored_layer(layer: Layer) -> dict[str, Any]:
 class _LayerReader:
     """Reads entries of a layer list one after the other."""
 
-    input_shape: tuple[int, ...] | None
+    input_shape: Shape | None
     layers: list[Layer] = field(default_factory=list)
     named: dict[str, Layer] = field(default_factory=dict)
     assumed: dict[tuple[str, Any, str], list[str]] = field(default_factory=dict)
@@ -91,14 +93,14 @@ class _LayerReader:
     def add(self, data: object, name: str) -> None:
         """Reads the next entry, whose name is the default of its key `name`."""
         values = _values(data, name)
-        sources = self._sources(values)
+        shape = self.input_shape if self._reads_input(values) else None
         if values["kind"] == "conv":
-            self._fill_sizes(values, sources)
-        self._check_input(values, sources)
+            self._fill_sizes(values, shape)
+        if shape is not None and not values.get("rearranged"):
+            _check_input(values, shape)
+        bits = IMAGE_BITS if self._reads_input(values) else "input_bits in the file"
         for figure, value in FIGURES.items():
-            inside = sources or values.get("feedback")
-            remedy = REMEDIES.get(figure, f"{figure} in the file" if inside else IMAGE_BITS)
-            self._assume(values, figure, value, remedy)
+            self._assume(values, figure, value, REMEDIES.get(figure, bits))
         self.layers.append(Layer(**values))
         self.named[values["name"]] = self.layers[-1]
 
@@ -109,66 +111,64 @@ class _LayerReader:
             for (figure, value, remedy), names in self.assumed.items()
         )
 
-    def _sources(self, values: Mapping[str, Any]) -> list[Layer]:
-        """The layers that an entry reads, as far as they are known."""
-        names = values.get("sources")
-        if names is None:
-            return self.layers[-1:]
-        known = names if isinstance(names, tuple) else ()
-        return [self.named[x] for x in known if isinstance(x, str) and x in self.named]
+    def _reads_input(self, values: Mapping[str, Any]) -> bool:
+        """True for an entry that reads what the network reads; a recurrent one may read nothing."""
+        if values.get("sources") is None:
+            return not self.layers
+        return values["sources"] == () and not values.get("feedback")
+
+    def _maps(self, values: Mapping[str, Any]) -> set[Side]:
+        """Sizes of the maps that an entry reads of other layers, as far as they are known."""
+        names = [values.get("sources"), values.get("feedback")]
+        known = [x for part in names if isinstance(part, tuple) for x in part]
+        layers = [self.named[x] for x in known if isinstance(x, str) and x in self.named]
+        if names[0] is None:
+            layers += self.layers[-1:]
+        return {x.map_size for x in layers}
 
     def _assume(self, values: dict[str, Any], key: str, value: Any, remedy: str) -> None:
         if key not in values:
             values[key] = value
             self.assumed.setdefault((key, value, remedy), []).append(values["name"])
 
-    def _fill_sizes(self, values: dict[str, Any], sources: list[Layer]) -> None:
-        """Sizes that follow from the sources, or are assumed."""
+    def _without_map(self, values: Mapping[str, Any]) -> WorkloadError:
+        remedy = f" (or nas cost --input {values['in_channels']},16,16)"
+        return WorkloadError(
+            f"layer {values['name']!r}: in_size is needed, the side of the map that it reads, such "
+            f"as 16{remedy if self._reads_input(values) else ''}"
+        )
+
+    def _fill_sizes(self, values: dict[str, Any], shape: Shape | None) -> None:
+        """Sizes that follow from the network's input or from other layers, or are assumed."""
         self._assume(values, "kernel", 1, "kernel in the file")
-        maps = {x.map_size for x in sources} if sources else {self._image_size(values)} - {None}
+        maps = self._maps(values) if shape is None else {_map_of(values, shape)}
         if "in_size" not in values:
             if len(maps) != 1:
-                raise WorkloadError(
-                    f"layer {values['name']!r}: in_size is needed, the side of the map that it "
-                    f"reads, such as 16 (or nas cost --input {values['in_channels']},16,16)"
-                )
+                raise self._without_map(values)
             values["in_size"] = next(iter(maps))
         if "padding" not in values and (kept := _kept(values)):
             self._assume(values, "out_size", kept, "out_size or padding in the file")
 
-    def _image_size(self, values: Mapping[str, Any]) -> Any:
-        """Size of the map that the network reads; None if it was not given."""
-        shape = self.input_shape
-        if shape is None or len(shape) == 3:
-            return None if shape is None else square_or_pair(*shape[1:])
-        raise WorkloadError(
-            f"layer {values['name']!r} reads maps: --input C,H,W is needed, not {shape}"
-        )
 
-    def _check_input(self, values: Mapping[str, Any], sources: list[Layer]) -> None:
-        """WorkloadError where a layer cannot read an input of the shape that was given."""
-        shape, name = self.input_shape, values["name"]
-        if shape is None or sources or values.get("sources") or values.get("rearranged"):
-            return
-        size, expected = values["in_channels"], shape[0]
-        if values["kind"] == "conv" and values["in_size"] not in (
-            self._image_size(values),
-            shape[1:],
-        ):
+def _map_of(values: Mapping[str, Any], shape: Shape) -> Side:
+    """Size of the map that a convolution reads of the network's input."""
+    if len(shape) != 3:
+        name = values["name"]
+        raise WorkloadError(f"layer {name!r} reads maps: --input C,H,W is needed, not {shape}")
+    return square_or_pair(*shape[1:])
+
+
+def _check_input(values: Mapping[str, Any], shape: Shape) -> None:
+    """WorkloadError where a layer cannot read an input of this shape."""
+    is_conv = values["kind"] == "conv"
+    expected: dict[str, Side] = {"in_channels": shape[0] if is_conv else math.prod(shape)}
+    if is_conv:
+        expected["in_size"] = _map_of(values, shape)
+    for key, size in expected.items():
+        if values[key] != size and values[key] != pair(size):
             raise WorkloadError(
-                f"layer {name!r}: in_size = {values['in_size']}, but the input is {shape}"
+                f"layer {values['name']!r}: {key} = {values[key]}, but the input is {shape}"
             )
-        if values["kind"] != "conv":
-            expected = _product(shape)
-        if size != expected:
-            raise WorkloadError(f"layer {name!r}: in_channels = {size}, but the input is {shape}")
-
-
-def _product(shape: Iterable[int]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _kept(values: Mapping[str, Any]) -> Any:

@@ -39,6 +39,23 @@ def test_sizes_follow_from_the_input_and_from_the_sources():
     assert (wide.in_size, wide.out_size) == ((9, 16), (5, 8))
 
 
+def test_a_recurrent_layer_does_not_read_the_input():
+    """Its map is that of the layers it reads late; `--input` and `--input-bits` are not for it."""
+    own = {**CONV, "name": "a", "padding": 1, "out_channels": 2, "sources": []}
+    late = {**own, "name": "b", "feedback": ["a", "b"]}
+    read = read_layers(of(own, late), input_shape=(2, 16, 16))
+    assert read.layers[1].in_size == 16
+    bits = [x for x in read.assumed if x.figure == "input_bits"]
+    assert [(x.layers, x.remedy) for x in bits] == [
+        (("a",), "--input-bits"), (("b",), "input_bits in the file"),
+    ]  # fmt: skip
+    wide = {**late, "in_channels": 3, "in_size": 16}
+    with pytest.raises(WorkloadError, match="in_channels = 3, 2 or 4, the channels"):
+        Workload(read_layers(of(own, wide), input_shape=(2, 16, 16)).layers, 4)
+    with pytest.raises(WorkloadError, match=r"'c': in_size is needed.* such as 16$"):
+        read_layers(of(own, {**late, "name": "c", "feedback": ["c"]}), input_shape=(2, 16, 16))
+
+
 def test_what_is_assumed_is_named():
     assert assumptions(CONV, FLAT, input_shape=(2, 16, 16)) == [
         "out_size = 16 in layer0 (out_size or padding in the file says it)",
