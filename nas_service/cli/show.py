@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Column, Table
+from rich.table import Table
 
 from nas_service.cli.common import (
     FILE,
@@ -23,6 +23,7 @@ from nas_service.cli.terminal import (
     plain,
     print_aligned,
     print_candidate,
+    print_columns,
     print_json,
 )
 from nas_service.errors import StudyError
@@ -58,7 +59,8 @@ def print_front(result: "Result") -> None:
     if not result.front:
         feasible = sum(c.feasible for c in result.candidates)
         out.print(f"{feasible} feasible of {len(result.candidates)}; nearest misses:", markup=False)
-    out.print(_front_table(rows, _front_metrics(result, rows)))
+    metrics = _front_metrics(result, rows)
+    print_columns(front_headings(metrics), _front_rows(rows, metrics))
     for c in rows:
         if c.reason:
             out.print(f"trial {c.trial}: {plain(c.reason)}", markup=False)
@@ -75,14 +77,17 @@ def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]
     return list(dict.fromkeys(names))
 
 
-def _front_table(rows: "tuple[Candidate, ...]", metrics: list[str]) -> Table:
-    names = ("trial", *(heading(m) for m in metrics), "test accuracy", "worst budget")
-    columns = [Column(name, no_wrap=" " not in name) for name in names]  # one word is not shortened
-    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True)
-    for c in rows:
-        values = [number(m, c.metrics.get(m)) for m in metrics]
-        table.add_row(str(c.trial), *values, number("accuracy", c.test_accuracy), _worst_budget(c))
-    return table
+def front_headings(metrics: list[str]) -> list[str]:
+    """The columns of a front with these metrics."""
+    return ["trial", *map(heading, metrics), "test accuracy", "worst budget"]
+
+
+def _front_rows(rows: "tuple[Candidate, ...]", metrics: list[str]) -> list[list[str]]:
+    def cells(c: "Candidate") -> list[str]:
+        values = [number(metric, c.metrics.get(metric)) for metric in metrics]
+        return [str(c.trial), *values, number("accuracy", c.test_accuracy), _worst_budget(c)]
+
+    return [cells(c) for c in rows]
 
 
 def _worst_budget(candidate: "Candidate") -> str:

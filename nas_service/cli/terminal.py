@@ -40,6 +40,22 @@ def print_aligned(lines: dict[str, str]) -> None:
         out.print(f"{label:{width}s}  {plain(text)}", markup=False)
 
 
+def print_columns(headings: "Iterable[str]", rows: "Iterable[Iterable[str]]") -> None:
+    """Prints a table without lines; no cell is shortened, however narrow the terminal is.
+
+    Args:
+        headings: Of the columns; the last of several words, such as a unit, is below the others.
+        rows: The cells of each row.
+    """
+    parts = [name.rpartition(" ") for name in headings]
+    first, second = [name for name, _, _ in parts], [last for _, _, last in parts]
+    cells = [*([first] if any(first) else []), second, *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out.print(plain(line.rstrip()), markup=False)
+
+
 def heading(metric: str) -> str:
     """A metric's name as the head of a column."""
     return metric.replace("_", " ")
