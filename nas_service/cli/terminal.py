@@ -52,7 +52,7 @@ def print_columns(headings: "Iterable[str]", rows: "Iterable[Iterable[str]]") ->
     cells = [*([first] if any(first) else []), second, *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        line = " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         out.print(plain(line.rstrip()), markup=False)
 
 
