@@ -44,7 +44,7 @@ def write_profile(calibration: Calibration, measurements: Path, output: Path) ->
     except FileError as error:
         raise CalibrationError(str(error)) from error
     except OSError as error:
-        raise CalibrationError(f"{output}: cannot be written ({error})") from error
+        raise CalibrationError(f"{output}: cannot be written ({error.strerror})") from error
     return profile
 
 

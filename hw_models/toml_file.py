@@ -62,7 +62,8 @@ def _explained(message: str, text: str) -> str:
     place = PLACE.search(message)
     known = (advice for start, advice in ADVICE.items() if message.startswith(start))
     advice = next(known, PLACE.sub("", message).lower())
+    lines = text.rstrip("\n").split("\n")
     if place is None or place[1] is None:
-        return f": end of the file: not TOML: {advice} (is it cut?)"
+        return f": line {len(lines)}, at its end: not TOML: {advice}, not in {lines[-1]!r:.60}"
     line = text.split("\n")[int(place[1]) - 1].strip()
     return f": line {place[1]}, column {place[2]}: not TOML: {advice}, not in {line!r:.60}"

@@ -255,7 +255,33 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         DataError: The file is damaged, or holds the weights of another network.
     """
+    tensors, expected = read_tensors(path, "the weights of this network"), network.state_dict()
+    odd = sorted(tensors.keys() ^ expected.keys())
+    odd += [
+        name for name in expected.keys() - set(odd) if tensors[name].shape != expected[name].shape
+    ]
+    if odd:
+        raise DataError(
+            f"{path}: not the weights of this network: tensor {odd[0]!r:.60} is of another one"
+        )
+    network.load_state_dict(tensors)
+
+
+def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
+    """Reads the tensors of a safetensors file.
+
+    Args:
+        path: The file.
+        what: What it should hold, for errors.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind.
+    """
     try:
-        network.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors and torch raise several unrelated types
-        raise DataError(f"{path}: not the weights of this network ({error})") from error
+        return load_file(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: not {what}: cannot be read ({error.strerror or 'missing'})"
+        ) from error
+    except Exception as error:  # safetensors raises several unrelated types
+        raise DataError(f"{path}: not {what}: cut, damaged or no safetensors file") from error

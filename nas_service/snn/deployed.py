@@ -284,7 +284,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
             metadata = file.metadata()
     except Exception as error:  # safetensors raises several unrelated types
-        raise DataError(f"{path}: not a safetensors file ({error})") from error
+        raise DataError(f"{path}: not a safetensors file: missing, cut or damaged") from error
     if metadata != FORMAT:
         raise DataError(f"{path}: format {metadata}, must be {FORMAT}")
     return tensors

@@ -8,12 +8,9 @@ briefly then depends on the pool too: benchmarks/inheritance.py measures how muc
 import fcntl
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from nas_service.errors import DataError
-from nas_service.snn.checkpoint import write
+from nas_service.snn.checkpoint import read_tensors, write
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import EDGE_NAMES
@@ -66,10 +63,7 @@ def contribute(network: Network, architecture: Architecture, pool: Path) -> None
 def _read(pool: Path) -> dict[str, Tensor]:
     if not pool.is_file():
         return {}
-    try:
-        return load_file(pool)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{pool}: not the shared weights of a study ({error})") from error
+    return read_tensors(pool, "the shared weights of a study")
 
 
 def _keys(network: Network, architecture: Architecture) -> dict[str, str]:

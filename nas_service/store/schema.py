@@ -148,7 +148,7 @@ def refuse_foreign(revisions: Revisions) -> None:
         raise StoreError(
             "another program's tables have names of Optuna's: the store needs a database of its own"
         )
-    major = re.match(r"[0-9]+", revisions.optuna_release)
+    major = re.match(r"[0-9]{1,9}", revisions.optuna_release)
     if not revisions.ours and major and int(major[0]) <= LAST_FOREIGN:
         raise StoreError(
             f"its studies are of Optuna {revisions.optuna_release}, whose times and constraints "

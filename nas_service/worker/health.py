@@ -82,8 +82,10 @@ def page(url: str, token: str | None) -> str:
 def _guarded_page(url: str, token_file: Path) -> str:
     try:
         token = token_file.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        return f"{token_file}: cannot be read ({error})"
+    except OSError as error:
+        return f"{token_file}: cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        return f"{token_file}: cannot be read (no UTF-8)"
     return page(url, token)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import nir
 from data_files import SETS
 from nir_graphs import conv, graph_of, image
+from safetensors.torch import save
 from tiny import QUICK
+from torch import nn
 
 from hw_models import Layer, Workload, load_profile
 from hw_models.measurements import read_measurements
@@ -22,6 +24,7 @@ from nas_service.dashboard.auth import read_token
 from nas_service.importers.network_file import Given, read_network
 from nas_service.importers.rate_file import read_rates
 from nas_service.searches.single import read_candidate
+from nas_service.snn.checkpoint import load_weights
 from nas_service.store.database import url_from_file
 from nas_service.study.loading import load_spec
 
@@ -131,6 +134,16 @@ def of_data_set(name: str, member: str | None = None, text: bool = False) -> Fil
     return FileKind(member, files[member], read, text, beside=others)
 
 
+def weights() -> bytes:
+    return save(dict(nn.Linear(3, 2).state_dict()))
+
+
+def weights_of(path: Path) -> Any:
+    module = nn.Linear(3, 2)
+    load_weights(module, path)
+    return module.weight.tolist()
+
+
 def network(path: Path) -> Any:
     return read_network(path, Given(time_steps=2)).workload
 
@@ -167,6 +180,7 @@ KINDS = {
     ),
     "NIR graph": FileKind("net.nir", graph(), network, text=False),
     "NIR graph as HDF5": FileKind("net.h5", graph(), network, text=False),
+    "weights": FileKind("w.safetensors", weights(), weights_of, text=False),
     **{f"data set, {name}": of_data_set(name) for name in SETS},
     "gestures, list": of_data_set("gesture", "DvsGesture/trials_to_train.txt", text=True),
     "gestures, labels": of_data_set("gesture", "DvsGesture/user01_led_labels.csv", text=True),

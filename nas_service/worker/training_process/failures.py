@@ -20,7 +20,9 @@ Kind = Literal[
 CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|bad_alloc|_ALLOC_FAILED", re.I)
-OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")  # of libraries in Rust, whose errors have no errno
+OS_ERROR = re.compile(
+    r"\(os error ([0-9]{1,9})\)"
+)  # of libraries in Rust, whose errors have no errno
 REASON = 2000  # characters
 
 

@@ -1,0 +1,28 @@
+"""Numbers on the command line: what they say, and not what Python would make of them."""
+
+import pytest
+from click.testing import CliRunner
+
+from nas_service.cli.main import main
+
+WORDS = [
+    ("retrain", "s", "--trial-numbers"),
+    ("retrain", "s", "--seeds"),
+    ("run", "s.toml", "--workers"),
+    ("run", "s.toml", "--seed"),
+    ("data", "image_folder", "--size"),
+    ("worker", "--study", "s", "--max-seconds"),
+    ("worker", "--study", "s", "--lease"),
+    ("launch", "slurm", "s", "--hours"),
+    ("census", "s.toml", "--limit"),
+    ("show", "s"),
+    ("replay", "s"),
+]
+
+
+@pytest.mark.parametrize("text", ["1_0", "²", "٣", " 5", "nan", "inf", "0x10", "1e999", ""])
+@pytest.mark.parametrize("words", WORDS, ids=[" ".join(words) for words in WORDS])
+def test_what_is_no_number_is_refused(words, text):
+    done = CliRunner().invoke(main, [*words, text])
+    assert (done.exit_code, isinstance(done.exception, SystemExit)) == (2, True), done.exception
+    assert any(reason in done.stderr for reason in ("not a", "trial numbers")), done.stderr
