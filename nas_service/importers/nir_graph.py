@@ -157,11 +157,11 @@ class _Run:
     def _matrix(self, name: str, node: Any, kind: str, signal: Signal, before: str) -> Signal:
         if kind in CONVOLUTIONS:
             shape = convolution(name, node, signal.shape, before)
-            size = shape["out_size"]
-            out: Shape = (shape["out_channels"], *(size if kind == "Conv2d" else size[1:]))
+            sides = shape["out_size"]
+            out: Shape = (shape["out_channels"], *(sides if kind == "Conv2d" else sides[1:]))
         else:
             shape = linear(name, node, signal.shape, before, signal.is_image)
-            size, out = (1, 1), (shape["out_channels"],)
+            out = (shape["out_channels"],)
         self.layers[name] = Layer(
             name=name,
             **shape,
@@ -170,7 +170,7 @@ class _Run:
             parameters=parameters_of(name, node),
         )
         self.inputs[name] = signal
-        return Signal(frozenset([Reading(name, size)]), out, None)
+        return Signal(frozenset([Reading(name)]), out, None)
 
     def _neurons(self, kind: str, signal: Signal) -> Signal:
         """Counts neurons for the layer before them; where branches meet, for the last one."""

@@ -12,30 +12,22 @@ NO_ADDS: Adds = frozenset()
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """A pooling of the map of one layer."""
+
+    name: str
+    window: Pair
+    size: Pair  # of the map after it
+    adds: int  # additions per sample
+
+
+@dataclass(frozen=True)
 class Reading:
     """A layer that a signal comes from, and the poolings that follow this layer directly."""
 
     layer: str
-    size: Pair = (1, 1)  # of the map after the poolings
-    poolings: tuple[str, ...] = ()  # their nodes
-    window: Pair = (1, 1)  # of all of them as one
-    adds: Adds = NO_ADDS
+    poolings: tuple[Pooling, ...] = ()
     late: bool = False  # the output of the time step before
-
-    def pooled(self, name: str, window: Pair, size: Pair, adds: int) -> "Reading":
-        """The same output after one more pooling."""
-        return replace(
-            self,
-            size=size,
-            poolings=(*self.poolings, name),
-            window=(self.window[0] * window[0], self.window[1] * window[1]),
-            adds=self.adds | {(name, adds)},
-        )
-
-    def is_one_window(self, channels: int) -> bool:
-        """True where one pooling with `window` makes as many additions as all the poolings."""
-        values = channels * math.prod(self.size)
-        return sum(n for _, n in self.adds) == (math.prod(self.window) - 1) * values
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,8 @@ class Signal:
         only = next(iter(self.readings)) if len(self.readings) == 1 else None
         if only is None or only.late or self.from_image:
             return replace(pooled, adds=self.adds | {(name, adds)})
-        return replace(pooled, readings=frozenset([only.pooled(name, window, size, adds)]))
+        poolings = (*only.poolings, Pooling(name, window, size, adds))
+        return replace(pooled, readings=frozenset([replace(only, poolings=poolings)]))
 
 
 def joined(name: str, signals: Sequence[Signal]) -> Signal:

@@ -1,12 +1,14 @@
 """From what each layer reads to the layers: sources, feedback, poolings and additions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hw_models import Layer
 from hw_models.layer import pair
 from hw_models.reading import fits, free_poolings
-from nas_service.importers.nir_signal import Reading, Signal
+from nas_service.importers.nir_signal import Pooling, Signal
 
 
 def wired(
@@ -14,9 +16,8 @@ def wired(
 ) -> tuple[Layer, ...]:
     """The layers of a graph, each after those it reads.
 
-    Poolings belong to a layer where everything that reads it does so through the same ones. All
-    other additions are charged once, to the first layer that reads them, or to the last layer
-    where none does.
+    Poolings through which everything reads a layer are its own. All other additions are charged
+    once, to the first layer that reads them, or to the last layer where none does.
 
     Args:
         layers: By name, without sources, each after those it reads in the same time step.
@@ -24,11 +25,11 @@ def wired(
         ends: What the graph puts out.
     """
     own = _own_poolings(layers, [*inputs.values(), *ends])
-    pooled = {name: _pooled(x, own[name]) if name in own else x for name, x in layers.items()}
-    in_layer = [name for name, x in own.items() if x.is_one_window(layers[name].out_channels)]
+    pooled = {name: _pooled(x, own[name]) for name, x in layers.items()}
+    paid = {name: len(own[name]) if pooled[name].pool_taps > 1 else 0 for name in layers}
     early = _read_only_late(inputs, ends)
     order = _ordered({name: i for i, name in enumerate(layers)}, inputs, early)
-    adds = _additions(order, inputs, ends, in_layer)
+    adds = _additions(order, inputs, ends, paid)
     complete = []
     for name in order:
         reads = _Reads.of(name, inputs[name], early, order)
@@ -91,30 +92,42 @@ def _ordered(
     return {name: i for i, name in enumerate(order)}
 
 
-def _own_poolings(layers: Mapping[str, Layer], signals: Iterable[Signal]) -> dict[str, Reading]:
-    """The poolings of each layer that everything reads it through; only of layers with such."""
-    seen: dict[str, set[Reading]] = {name: set() for name in layers}
+def _own_poolings(
+    layers: Mapping[str, Layer], signals: Iterable[Signal]
+) -> dict[str, tuple[Pooling, ...]]:
+    """The poolings of each layer that everything reads it through."""
+    own: dict[str, tuple[Pooling, ...]] = {}
     for signal in signals:
         for x in signal.readings:
-            seen[x.layer].add(replace(x, late=False))
-    only = {name: next(iter(x)) for name, x in seen.items() if len(x) == 1}
-    return {name: x for name, x in only.items() if x.poolings}
+            own[x.layer] = _common(own.get(x.layer, x.poolings), x.poolings)
+    return {name: own.get(name, ()) for name in layers}
 
 
-def _pooled(layer: Layer, reading: Reading) -> Layer:
+def _common(a: tuple[Pooling, ...], b: tuple[Pooling, ...]) -> tuple[Pooling, ...]:
+    """The poolings with which both begin."""
+    pairs = itertools.takewhile(lambda both: both[0] == both[1], zip(a, b, strict=False))
+    return tuple(x for x, _ in pairs)
+
+
+def _pooled(layer: Layer, poolings: Sequence[Pooling]) -> Layer:
     """A layer with its poolings: as one window, or just the map where one costs something else."""
-    if not reading.is_one_window(layer.out_channels):
-        return replace(layer, pooled_size=reading.size)
-    sides = zip(pair(layer.out_size), reading.window, strict=True)
-    whole = tuple(size // window for size, window in sides) == reading.size
-    return replace(layer, pool=reading.window, pooled_size=None if whole else reading.size)
+    if not poolings:
+        return layer
+    size = poolings[-1].size
+    window = tuple(math.prod(sides) for sides in zip(*(x.window for x in poolings), strict=True))
+    values = layer.out_channels * math.prod(size)
+    if sum(x.adds for x in poolings) != (math.prod(window) - 1) * values:
+        return replace(layer, pooled_size=size)
+    sides = zip(pair(layer.out_size), window, strict=True)
+    whole = tuple(n // side for n, side in sides) == size
+    return replace(layer, pool=(window[0], window[1]), pooled_size=None if whole else size)
 
 
 def _additions(
     order: Iterable[str],
     inputs: Mapping[str, Signal],
     ends: Iterable[Signal],
-    in_layer: Collection[str],
+    paid: Mapping[str, int],
 ) -> dict[str, int]:
     """The additions that each layer makes before its matrix.
 
@@ -122,13 +135,14 @@ def _additions(
         order: The layers.
         inputs: What each reads.
         ends: What the graph puts out.
-        in_layer: Layers that make the additions of their poolings themselves.
+        paid: How many poolings a layer makes itself.
     """
     adds = dict.fromkeys(order, 0)
     last = next(reversed(adds))
     counted: set[str] = set()
     for name, signal in (*((name, inputs[name]) for name in adds), *((last, x) for x in ends)):
-        made = signal.adds.union(*(x.adds for x in signal.readings if x.layer not in in_layer))
+        poolings = {y for x in signal.readings for y in x.poolings[paid[x.layer] :]}
+        made = signal.adds | {(x.name, x.adds) for x in poolings}
         adds[name] += sum(n for node, n in made if node not in counted)
         counted |= {node for node, _ in made}
     return adds

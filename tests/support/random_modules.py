@@ -34,8 +34,8 @@ class _Stage(nn.Module):
             self.matrix = nn.Linear(_product(size), stage.outputs, bias=False)
         elif stage.kind != "pool" and stage.kind != "recurrent":
             w = stage.window
-            sides = w.sides, w.stride, w.padding
-            self.matrix = nn.Conv2d(size[0], stage.outputs, *sides, groups=stage.groups, bias=False)
+            sides = w.sides, w.stride, w.padding, w.dilation
+            self.matrix = nn.Conv2d(size[0], stage.outputs, *sides, stage.groups, bias=False)
             self.size = (stage.outputs, *w.positions(size[1:]))
         if stage.kind == "recurrent":
             self.neurons = norse.LIFRecurrentCell(_product(size), stage.outputs)
@@ -47,7 +47,8 @@ class _Stage(nn.Module):
             w = stage.pooling
             divisor = None if stage.mean else 1
             self.pooling = nn.AvgPool2d(w.sides, w.stride, w.padding, divisor_override=divisor)
-            self.size = (self.size[0], *w.positions(self.size[1:]))
+            if stage.kind != "fork":
+                self.size = (self.size[0], *w.positions(self.size[1:]))
 
     def forward(self, x):
         y = x.flatten(1) if self.kind in ("linear", "recurrent") else x
@@ -55,6 +56,8 @@ class _Stage(nn.Module):
             y = self.matrix(y)
         if hasattr(self, "neurons"):
             y = self.neurons(y)[0]
+        if self.kind == "fork":
+            return y + self.pooling(x)
         if hasattr(self, "pooling"):
             y = self.pooling(y)
         return x + y if self.kind == "skip" else y

@@ -2,7 +2,8 @@
 
 A network is the shape of its input and a list of stages. Each stage reads the spikes of the one
 before: a convolution or a matrix with neurons, maybe pooled; a `skip` that adds what it reads to
-its own spikes; a recurrent matrix whose neurons also read their own spikes.
+its own spikes; a `fork` that adds what it reads, pooled, to the spikes of a convolution
+of stride 2; a recurrent matrix whose neurons also read their own spikes.
 """
 
 from dataclasses import dataclass, replace
@@ -23,15 +24,16 @@ class Window:
     sides: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    dilation: tuple[int, int] = (1, 1)
 
     def positions(self, size):
-        columns = zip(size, self.sides, self.stride, self.padding, strict=True)
-        return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in columns)
+        columns = zip(size, self.sides, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in columns)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`kind` is conv, skip, pool, linear or recurrent."""
+    """`kind` is conv, skip, fork, pool, linear or recurrent."""
 
     kind: str
     outputs: int = 0
@@ -62,17 +64,23 @@ def random_network(rng, loops=True):
 
 def _random_stage(rng, size):
     channels, *sides = size
-    kind = rng.choice(["conv", "conv", "conv", "skip", "skip", "pool"])
+    kind = rng.choice(["conv", "conv", "conv", "skip", "skip", "fork", "pool"])
     if kind == "pool":
-        return Stage("pool", pooling=_random_window(rng, sides), mean=rng.random() < 0.5)
+        return Stage("pool", pooling=_random_pooling(rng, sides), mean=rng.random() < 0.5)
     if kind == "skip":
         kernel = (rng.choice([1, 3]),) * 2
         return Stage("skip", channels, Window(kernel, (1, 1), tuple(k // 2 for k in kernel)))
+    if kind == "fork" and min(sides) > 1:
+        half = Window((2, 2), (2, 2), (0, 0))
+        return Stage("fork", channels, half, pooling=half, mean=rng.random() < 0.5)
     groups = channels if rng.random() < 0.3 else 1
-    stage = Stage("conv", rng.choice([1, 2, 3]) * groups, _random_window(rng, sides), groups)
+    window = _random_window(rng, sides)
+    if min(sides) > 4 and rng.random() < 0.3:
+        window = replace(window, dilation=(2, 1))
+    stage = Stage("conv", rng.choice([1, 2, 3]) * groups, window, groups)
     sides = stage.window.positions(sides)
     if rng.random() < 0.5 and min(sides) >= 3:
-        pooling = _random_window(rng, sides)
+        pooling = _random_pooling(rng, sides)
         return replace(stage, pooling=pooling, mean=rng.random() < 0.5)
     return stage
 
@@ -83,9 +91,15 @@ def _random_window(rng, sides):
     return Window(kernel, stride, tuple(rng.randint(0, k // 2) for k in kernel))
 
 
+def _random_pooling(rng, sides):
+    """A window that does not make the map larger."""
+    window = _random_window(rng, sides)
+    return replace(window, padding=tuple((k - 1) // 2 for k in window.sides))
+
+
 def _after(stage, size):
     channels, *sides = size
-    for window in (stage.window, stage.pooling):
+    for window in (stage.window, None if stage.kind == "fork" else stage.pooling):
         sides = sides if window is None else window.positions(sides)
     return (stage.outputs or channels, *sides)
 
@@ -95,7 +109,7 @@ def graph(network):
     nodes, paths = {"in": nir.Input({"input": np.array(network.shape)})}, []
     last, size = "in", network.shape
     for i, stage in enumerate(network.stages):
-        name, path, before = f"s{i}", [last], size
+        name, path = f"s{i}", [last]
         if stage.kind == "linear" or stage.kind == "recurrent":
             if len(size) == 3:
                 nodes[f"{name}.flat"] = nir.Flatten({"input": np.array(size)}, 0)
@@ -113,12 +127,14 @@ def graph(network):
             paths.append([path[-1], f"{name}.rec", path[-1]])
         if stage.pooling is not None:
             nodes[f"{name}.pool"] = _pooling(stage)
+        if stage.pooling is not None and stage.kind != "fork":
             path.append(f"{name}.pool")
             size = (size[0], *stage.pooling.positions(size[1:]))
-        if stage.kind == "skip":
-            nodes[f"{name}.sum"] = nir.Flatten({"input": np.array(before)}, 0, 0)
+        if stage.kind in ("skip", "fork"):
+            nodes[f"{name}.sum"] = nir.Flatten({"input": np.array(size)}, 0, 0)
             path.append(f"{name}.sum")
-            paths.append([last, path[-1]])
+            pooled = [f"{name}.pool"] if stage.kind == "fork" else []
+            paths.append([last, *pooled, path[-1]])
         paths.append(path)
         last = path[-1]
     return graph_of(nodes, *map(" ".join, paths))
@@ -128,7 +144,7 @@ def _convolution(stage, size):
     w = stage.window
     weight = np.ones((stage.outputs, size[0] // stage.groups, *w.sides))
     return nir.Conv2d(
-        size[1:], weight, w.stride, w.padding, 1, stage.groups, np.zeros(stage.outputs)
+        size[1:], weight, w.stride, w.padding, w.dilation, stage.groups, np.zeros(stage.outputs)
     )
 
 
@@ -169,9 +185,11 @@ class _Reader:
         self.sources, self.values, self.pooled_sum = (name,), (1, 1), False
         if stage.kind == "recurrent":
             self.recurrence(name, stage)
-        if stage.kind == "skip":
+        if stage.kind == "fork":
+            self.sum_with_pooled(stage, *before)
+        elif stage.kind == "skip":
             self.sum_with(*before)
-        if stage.pooling is not None:
+        elif stage.pooling is not None:
             self.pool(stage)
 
     def keep(self, name, **fields):
@@ -236,6 +254,13 @@ class _Reader:
         self.sources, self.pooled_sum = (*sources, *self.sources), pooled
         self.values = (values[0] + values[1], values[1])
         self.unpaid += size[0] * size[1] * size[2]
+
+    def sum_with_pooled(self, stage, sources, _, values, __):
+        """What a fork reads stays unpooled; the next layer is charged for windows and sum."""
+        taps = stage.pooling.sides[0] * stage.pooling.sides[1]
+        unit = values[1] * (taps if stage.mean else 1)
+        self.sum_with(sources, self.size, (values[0] * taps, unit), True)
+        self.unpaid += (taps - 1) * self.size[0] * self.size[1] * self.size[2]
 
     def pool(self, stage):
         channels, *sides = self.size
