@@ -69,12 +69,13 @@ def _flat(graph: Any, what: str, depth: int) -> tuple[dict[str, Any], Edges]:
     own = {_text(name): node for name, node in graph.nodes.items()}
     edges = _edges(graph.edges, own.keys(), what)
     nodes: dict[str, Any] = {}
+    read = {b for _, b in edges}
     first, last = {}, {}
     inner_edges: Edges = []
     for name, node in own.items():
         parts = {name: node}
         if type(node).__name__ == "NIRGraph":
-            if name not in {b for _, b in edges}:
+            if name not in read:
                 raise wrong(name, "(NIRGraph) reads nothing: an edge to it is needed")
             parts, links, first[name], last[name] = _inner(name, node, depth)
             inner_edges += links
