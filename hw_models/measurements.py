@@ -83,7 +83,10 @@ def _check_column(name: str, path: Path) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, sorted(known), n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""
-        raise CalibrationError(f"{path}: unknown column {name!r:.60}{hint}")
+        columns = ", ".join(sorted(known - SETTINGS))
+        raise CalibrationError(
+            f"{path}: unknown column {name!r:.60}{hint} (known: {columns}, and settings of a chip)"
+        )
 
 
 def _measurement(row: Row, folder: Path, read: Callable[[Path], Network]) -> Measurement:

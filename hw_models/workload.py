@@ -32,6 +32,8 @@ class Workload:
         if type(self.time_steps) is not int or not 1 <= self.time_steps <= MAX_STEPS:
             raise WorkloadError(f"time_steps = {self.time_steps!r:.60}: 1..{MAX_STEPS} is needed")
         for layer, read in zip(self.layers, self.predecessors, strict=True):
+            if layer.once and (layer.feedback or not all(self.layers[i].once for i in read)):
+                raise layer._wrong("once", "false for a layer that reads spikes of other layers")
             if len(layer.rates) not in (1, self.time_steps):
                 raise layer._wrong("spike_rate", f"one rate, or {self.time_steps} for the steps,")
             _check_input(layer, [self.layers[i] for i in read])

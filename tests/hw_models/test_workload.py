@@ -1,6 +1,7 @@
 """Layer lists: what is right comes back from JSON, what is wrong names layer, key and remedy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -131,6 +132,18 @@ def conv(name, c_in, c_out, size, *sources, **more):
     return Layer(
         name, "conv", c_in, c_out, kernel=3, in_size=size, out_size=size, sources=sources, **more
     )
+
+
+def test_only_what_never_changes_is_multiplied_once():
+    """A layer that reads spikes is multiplied in every time step, whatever its list says."""
+    still = conv("a", 3, 8, 4, once=True)
+    assert Workload((still, conv("b", 8, 8, 4, "a", once=True)), 2).layers[1].once
+    for layers in (
+        (conv("a", 3, 8, 4), conv("b", 8, 8, 4, "a", once=True)),
+        (still, replace(still, name="b", in_channels=8, feedback=("a",))),
+    ):
+        with pytest.raises(WorkloadError, match="layer 'b': once = True, false for a layer that"):
+            Workload(layers, 2)
 
 
 def test_branches_meet_by_sum_or_by_concatenation():
