@@ -119,7 +119,7 @@ class Layer:
     def _side(self, name: str, most: Side, least: int = 1) -> None:
         """Checks a size against the largest of each side; a pair of equal sides becomes one."""
         value = getattr(self, name)
-        if type(value) is int and least <= value <= min(pair(most)):
+        if type(value) is int and least <= value <= (most if isinstance(most, int) else min(most)):
             return
         if type(value) is not tuple:
             raise self._wrong(name, f"a whole number in {least}..{min(pair(most))}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from hw_models.layer import Layer, area, pair
+from hw_models.layer import Layer, Side, area, pair
 
 
 def fits(layer: Layer, sources: Sequence[Layer]) -> bool:
@@ -42,11 +42,14 @@ def misfit(layer: Layer, sources: Sequence[Layer]) -> tuple[str, str] | None:
         right = " or ".join(map(str, sorted(channels)))
         return "in_channels", f"{right}, the channels of {_names(sources)}, or rearranged = true,"
     for source in sources:
-        if any(
-            n % part for n, part in zip(pair(source.map_size), pair(layer.in_size), strict=True)
-        ):
+        if source.map_size != layer.in_size and not _divides(layer.in_size, source.map_size):
             return "in_size", f"{source.map_size}, the map of {source.name!r}, or a part of it,"
     return None
+
+
+def _divides(part: Side, whole: Side) -> bool:
+    """True where whole windows of pixels make the smaller map of the larger one."""
+    return not any(n % size for n, size in zip(pair(whole), pair(part), strict=True))
 
 
 def _names(sources: Sequence[Layer]) -> str:
@@ -55,8 +58,8 @@ def _names(sources: Sequence[Layer]) -> str:
 
 def _channels(sources: Sequence[Layer]) -> set[int]:
     """Channels of the concatenation of maps, and of their sum if they have equally many."""
-    channels = [x.out_channels for x in sources]
-    return {sum(channels), *(channels if len(set(channels)) == 1 else ())}
+    channels = {x.out_channels for x in sources}
+    return {sum(x.out_channels for x in sources), *(channels if len(channels) == 1 else ())}
 
 
 def free_poolings(layer: Layer, sources: Sequence[Layer]) -> Iterator[tuple[Layer, int]]:
