@@ -48,7 +48,9 @@ def _limit(after: Profile, without: Profile, key: str, workload: Workload) -> st
     if key == "columns_per_adc" and figures.columns_per_adc > figures.crossbar_size:
         return f"costed as {figures.crossbar_size}, the columns of an array (crossbar_size)"
     if after.settings[key] == without.settings[key]:
-        return "the chip has this value already, nothing changes"
+        range_lost = key in without.ranges and key not in after.ranges
+        rest = "it only has no range any more" if range_lost else "nothing changes"
+        return f"the chip has this value already, {rest}"
     if _costs(after, workload) != _costs(without, workload):
         return ""
     if key in SIMULATED:
