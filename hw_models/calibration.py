@@ -6,7 +6,8 @@ minimises
 sigma is a measurement's relative standard deviation, given or estimated from the residuals; s is
 the figure's own range (low, high) read as a 90 % interval, or a factor e where it has none. A
 figure that the data leave as uncertain as before keeps its value, and what it may be instead
-widens the intervals of the others. Measurements that contradict the others are not fitted to.
+widens the intervals of the others. A measurement with a number that contradicts the others is not
+fitted to.
 M measured numbers, F fitted figures.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from hw_models.contradictions import contradicting
 from hw_models.errors import CalibrationError
 from hw_models.least_squares import Solution, solve
-from hw_models.measured_numbers import FITTED_UNITS, NINETY, MeasuredNumbers
+from hw_models.measured_numbers import FITTED_UNITS, NINETY, Mask, MeasuredNumbers
 from hw_models.measurements import Measurement
 from hw_models.parameters import SCHEMA
 from hw_models.profile import Entry, Profile
@@ -49,7 +50,8 @@ class Residual:
     before: float
     after: float
     left_out: float | None  # predicted by a fit without this measurement
-    contradicts: bool  # the other measurements, and was not fitted to
+    contradicts: bool  # the other measurements
+    fitted: bool  # not of a measurement with a number that contradicts
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,13 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Root mean square of the residuals after the fit, without contradicting measurements."""
-        residuals = [r.after for r in self.residuals if not r.contradicts]
+        """Root mean square of the residuals of what was fitted to."""
+        residuals = [r.after for r in self.residuals if r.fitted]
         return math.sqrt(sum(error**2 for error in residuals) / len(residuals))
 
     @property
     def contradicting(self) -> list[Residual]:
-        """The residuals of measurements that contradict the others and were not fitted to."""
+        """The numbers that contradict the other measurements; theirs were not fitted to."""
         return [residual for residual in self.residuals if residual.contradicts]
 
     def to_json(self) -> dict[str, Any]:
@@ -109,16 +111,16 @@ def fit(
     requested = _requested(keys, numbers) or numbers.sensitive()
     if not requested:
         raise CalibrationError("no figure of this profile moves any of the measured metrics")
-    left_out = contradicting(numbers, requested)
-    used = ~numbers.of_measurements(left_out)
+    wrong = contradicting(numbers, requested)
+    used = ~numbers.of_measurements(numbers.measurements(wrong))
     solution = solve(numbers, requested, used)
     while solution.determined != solution.keys:  # the others keep their value
         kept = [key for key in requested if key not in solution.determined]
         solution = solve(numbers, solution.determined, used, kept)
     figures = tuple(_figure(profile, key, solution) for key in requested)
-    fitted_to = [m for i, m in enumerate(measurements) if i not in left_out]
+    fitted_to = [measurements[i] for i in sorted(numbers.measurements(used))]
     fitted = _fitted_profile(profile, figures, fitted_to)
-    return Calibration(fitted, figures, _residuals(solution), len(fitted_to))
+    return Calibration(fitted, figures, _residuals(solution, wrong), len(fitted_to))
 
 
 def _requested(keys: Sequence[str], numbers: MeasuredNumbers) -> list[str]:
@@ -147,7 +149,7 @@ def _fittable(key: str, profile: Profile) -> str:
     return key
 
 
-def _residuals(solution: Solution) -> tuple[Residual, ...]:
+def _residuals(solution: Solution, wrong: Mask) -> tuple[Residual, ...]:
     numbers, used = solution.squares.numbers, solution.squares.used
     before = numbers.predicted({}) / numbers.values - 1
     after = numbers.predicted(solution.factors) / numbers.values - 1
@@ -158,7 +160,8 @@ def _residuals(solution: Solution) -> tuple[Residual, ...]:
         before.tolist(),
         after.tolist(),
         _left_out(solution),
-        (~used).tolist(),
+        wrong.tolist(),
+        used.tolist(),
         strict=True,
     )
     return tuple(Residual(name, metric, *values) for name, (_, metric), *values in rows)

@@ -25,26 +25,22 @@ ROUNDS = 30
 CONVERGED = 1e-4  # change of a figure's logarithm
 
 
-def contradicting(numbers: MeasuredNumbers, keys: Sequence[str]) -> set[int]:
-    """Measurements that contradict the others.
+def contradicting(numbers: MeasuredNumbers, keys: Sequence[str]) -> Mask:
+    """The numbers of measurements that contradict the other measurements.
 
     Args:
         numbers: The measured numbers.
         keys: The figures that are fitted.
 
     Returns:
-        Positions of the measurements, fewer than half of them.
+        Which numbers do so, bool [M]; they are of fewer than half of the measurements.
     """
     errors = _robust_errors(_unweighted(numbers, keys))
-    suspicious = _measurements(numbers, np.abs(errors) > FAR * _scales(numbers, errors))
+    suspicious = numbers.measurements(np.abs(errors) > FAR * _scales(numbers, errors))
+    far = numbers.of_measurements(suspicious)
     if not suspicious or 2 * len(suspicious) >= len(numbers.chips):
-        return set()
-    sound = replace(_unweighted(numbers, keys), used=~numbers.of_measurements(suspicious))
-    return suspicious & _measurements(numbers, _unlikely(sound))
-
-
-def _measurements(numbers: MeasuredNumbers, chosen: Mask) -> set[int]:
-    return {numbers.places[n][0] for n in np.flatnonzero(chosen).tolist()}
+        return np.zeros(len(errors), dtype=bool)
+    return np.asarray(far & _unlikely(replace(_unweighted(numbers, keys), used=~far)))
 
 
 def _unweighted(numbers: MeasuredNumbers, keys: Sequence[str]) -> LeastSquares:

@@ -115,6 +115,10 @@ class MeasuredNumbers:
             return math.log(entry.high / entry.low) / (2 * NINETY)
         return FREE
 
+    def measurements(self, chosen: Mask) -> set[int]:
+        """Positions of the measurements that some numbers [M] belong to."""
+        return {self.places[n][0] for n in np.flatnonzero(chosen).tolist()}
+
     def of_measurements(self, chosen: set[int]) -> Mask:
         """Which numbers belong to some of the measurements, bool [M]."""
         return np.array([i in chosen for i, _ in self.places])

@@ -73,7 +73,8 @@ def _notes(calibration: Calibration, origin: str) -> list[str]:
 def _residual_line(r: Residual) -> str:
     line = f"{r.name}: {r.metric} {r.measured:g}, {r.before:+.2%} before, {r.after:+.2%} after"
     line += "" if r.left_out is None else f", {r.left_out:+.2%} left out"
-    return f"{line}; contradicts the others, not fitted to" if r.contradicts else line
+    line += "; contradicts the others" if r.contradicts else ""
+    return line if r.fitted else f"{line}; not fitted to"
 
 
 def _base(profile: Profile, output: Path) -> Profile | None:

@@ -170,8 +170,9 @@ def calibrate(
 
 
 def _contradiction(r: "Residual") -> str:
-    text = f"measurement {r.name} contradicts the others and was not fitted to"
-    return f"{text}: {r.metric} = {r.measured:.4g}, {r.measured * (1 + r.after):.4g} by the fit"
+    predicted = r.measured * (1 + r.after)
+    text = f"measurement {r.name} contradicts the others: {r.metric} = {r.measured:.4g}"
+    return f"{text}, {predicted:.4g} by the fit of the others"
 
 
 def _reader(given: "Given", study: Path | None) -> "Callable[[Path], Network]":
@@ -207,11 +208,11 @@ def _print_calibration(calibration: "Calibration") -> None:
         table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", interval)
     out.print(table)
     residuals = Table("measurement", "metric", "measured", "before", "after", "left out", box=None)
-    if calibration.contradicting:
-        residuals.add_column("", no_wrap=True)
+    residuals.padding = (0, 1, 0, 0)
+    residuals.add_column("", no_wrap=True)
     for r in calibration.residuals:
         errors = (f"{100 * x:+.1f} %" for x in (r.before, r.after))
         left_out = "" if r.left_out is None else f"{100 * r.left_out:+.1f} %"
-        note = ("contradicts",) if r.contradicts else ()
-        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out, *note)
+        note = "contradicts" if r.contradicts else "" if r.fitted else "not fitted"
+        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out, note)
     out.print(residuals)

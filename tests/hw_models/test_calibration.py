@@ -129,6 +129,8 @@ def test_measurements_that_contradict_the_others_are_named(count, factor, positi
     keys = ["clock", "sar_bit_energy"]
     calibration = fit(CHIP, spoiled(runs, factor, *positions, metric=metric), keys)
     assert {r.name for r in calibration.contradicting} == {f"net{i}" for i in positions}
+    if metric:
+        assert {r.metric for r in calibration.contradicting} == {metric}
     sound = fit(CHIP, [m for i, m in enumerate(runs) if i not in positions], keys)
     assert calibration.figures == sound.figures
     assert calibration.measurements == count - len(positions)
