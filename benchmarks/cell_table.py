@@ -23,7 +23,7 @@ MULTIPLICATIONS = {
     "down": 128 * 256 * 9 * 1024,
 }
 REFERENCE_ACCURACY = 80.0
-EPOCHS = ("told", "untold", "dropped")  # dropped: networks of more than the fewest
+EPOCHS = ("known", "unknown", "dropped")  # dropped: networks of more than the fewest
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,16 @@ class Table:
     doublings: Floats  # [R] of the epochs, over the fewest; 0 where samplers do not know them
 
     @classmethod
-    def read(cls, table: Path, firing: Path, epochs: str = "told") -> "Table":
+    def read(cls, table: Path, firing: Path, epochs: str = "known") -> "Table":
         """Reads both CSV files; `epochs` is one of `EPOCHS`."""
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
         with firing.open(newline="") as file:
             rates = list(csv.DictReader(file))
         cells = [Cell(tuple(STATES[int(r[f"e{e}"])] for e in EDGE_NAMES)) for r in rows]
-        if epochs != "untold" and "n_epochs" not in rows[0]:
-            raise SystemExit(f"{table}: no column n_epochs; --epochs untold does without")
-        longer = np.zeros(len(rows)) if epochs == "untold" else _doublings(rows)
+        if epochs != "unknown" and "n_epochs" not in rows[0]:
+            raise SystemExit(f"{table}: no column n_epochs; --epochs unknown does without")
+        longer = np.zeros(len(rows)) if epochs == "unknown" else _doublings(rows)
         wanted = longer == 0 if epochs == "dropped" else np.full(len(rows), True)
         kept = [n for n, cell in enumerate(cells) if cell.connected and wanted[n]]
         functions = np.unique([cells[n].canonical() for n in kept], return_inverse=True)[1]

@@ -10,7 +10,7 @@ accuracy, epochs and training seconds; and 16 firing rates of each. Cells withou
 out.
 
 Of these networks 690 were trained for 200 epochs, the others for 100. That is known before a
-training, so by default (`--epochs told`) `greybox` and `oracle` know it; with `--epochs untold`
+training, so by default (`--epochs known`) `greybox` and `oracle` know it; with `--epochs unknown`
 they do not, and with `--epochs dropped` the 690 are left out.
 
 A layer of k x k takes ceil(C_in k^2 / 64) x ceil(2 C_out / 64) crossbars; a network with n
@@ -355,7 +355,7 @@ def options() -> argparse.ArgumentParser:
         "--at", type=harness.numbers, default="25,50,100,200,400", help="up to the budget"
     )
     parser.add_argument("--known", choices=("genotype", "canonical"), default="genotype")
-    parser.add_argument("--epochs", choices=EPOCHS, default="told")
+    parser.add_argument("--epochs", choices=EPOCHS, default="known")
     parser.add_argument(
         "--target",
         action="append",

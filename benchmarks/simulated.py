@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hw_models import HardwareReport, Layer, Workload, load_profile
 from nas_service.metrics import Evaluation
@@ -160,13 +161,18 @@ def work(worker: Worker, max_trials: int | None = None) -> str:
 
 
 def forked(act: Callable[[], object], log: Path) -> int:
-    """Runs `act` in a fork of this process and returns its pid. Exit code 0, 1 or a NasError's.
-
-    What it prints and raises goes to a file.
-    """
+    """Runs `act` in a fork of this process, which then exits, and returns its pid."""
     pid = os.fork()
-    if pid:
-        return pid
+    if not pid:
+        run_and_exit(act, log)
+    return pid
+
+
+def run_and_exit(act: Callable[[], object], log: Path) -> NoReturn:
+    """Ends this process after `act`: with 0, an error's own exit code, or 1.
+
+    What it prints and raises goes to the end of a file.
+    """
     code = 1
     try:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -175,8 +181,6 @@ def forked(act: Callable[[], object], log: Path) -> int:
         act()
         code = 0
     except BaseException as error:
-        import traceback
-
         traceback.print_exc()
         code = getattr(error, "exit_code", 1)
     finally:

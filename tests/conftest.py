@@ -12,9 +12,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from servers import postgres
+
+if TYPE_CHECKING:
+    from nas_service.store.store import Store
 
 # As the service's workers run: one thread a process. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -190,6 +194,16 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     """A new file, `nas.db`, with the service's tables."""
     shutil.copy(sqlite_template, tmp_path / "nas.db")
     return f"sqlite:///{tmp_path}/nas.db"
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> "Iterator[Store]":
+    """An SQLite store without studies, in the test's folder."""
+    from nas_service.store.store import Store
+
+    opened = Store(sqlite_url, write=True)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from halving_studies import TREE, archive, close, opened, run, spec
+from halving_studies import TREE, archive, opened, run, spec
 
 from nas_service import api, report
 from nas_service.cli.main import main
@@ -25,14 +25,6 @@ pytestmark = pytest.mark.training
 ETA, STEPS = 2, (1, 2, 4)
 
 
-@pytest.fixture
-def store(tmp_path):
-    torch.set_num_threads(1)
-    made = opened(tmp_path)
-    yield made
-    close(made)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished study with some candidates over the budget, and its worker's log."""
@@ -42,7 +34,7 @@ def finished(tmp_path_factory):
     search, why = run(made, parse_spec(json.dumps(TREE | tight), "x"), output.append)
     assert why == "budget spent: 8 trainings" == end_reason(search)
     yield search, output
-    close(made)
+    made.close()
 
 
 def reported_values(search):
@@ -87,8 +79,8 @@ def test_promoted_candidates_are_those_of_the_definition(finished):
         expected = None
         for rung, step in ((2, 4), (1, 2)):
             ranked = best_of(search.spec, at[rung])
-            able = [d for d in ranked[: len(ranked) // ETA] if farthest[d] < step]
-            expected = expected or (able and (able[0], step)) or None
+            promotable = [d for d in ranked[: len(ranked) // ETA] if farthest[d] < step]
+            expected = expected or (promotable and (promotable[0], step)) or None
         digest, epochs = trial.user_attrs["digest"], trial.user_attrs.get("epochs", 0)
         if expected is None:
             assert "continues" not in trial.user_attrs
@@ -138,7 +130,7 @@ def test_one_worker_is_reproducible(tmp_path, sampler):
         search, _ = run(store, spec(search={"sampler": sampler, "trainings": 3}))
         assert read(search).counts["continued"] >= 2
         result.append((reported_values(search), archive(store, search)))
-        close(store)
+        store.close()
     assert result[0] == result[1]
 
 
@@ -216,11 +208,11 @@ def test_a_stall_is_judged_at_the_first_rung(finished):
     rows = sorted(at_first_rung(search), key=lambda r: r.trial)
     assert {r.metrics["epochs"] for r in rows if r.outcome == "trained"} == {1}
     begun = [r for r in rows if r.outcome == "trained"]
-    able = [r for r in begun if all(v <= 0 for v in search.spec.violations(r.metrics).values())]
-    now = dominated_share([search.spec.scaled(r.metrics) for r in able])
+    feasible = [r for r in begun if search.spec.is_feasible(r.metrics)]
+    now = dominated_share([search.spec.scaled(r.metrics) for r in feasible])
     growing = 0
     for last in range(1, 7):
-        earlier = [r for r in able if r in begun[:-last]]
+        earlier = [r for r in feasible if r in begun[:-last]]
         before = dominated_share([search.spec.scaled(r.metrics) for r in earlier])
         gain = now / before - 1 if before else 0.0
         growing += gain > 0.01

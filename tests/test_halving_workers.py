@@ -12,8 +12,7 @@ import forked
 import nas_command
 import optuna
 import pytest
-import torch
-from halving_studies import archive, close, opened, spec
+from halving_studies import archive, spec
 from safetensors import SafetensorError, safe_open
 
 from nas_service import api
@@ -25,14 +24,6 @@ from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.worker import Worker
 
 pytestmark = pytest.mark.training
-
-
-@pytest.fixture
-def store(tmp_path):
-    torch.set_num_threads(1)
-    made = opened(tmp_path)
-    yield made
-    close(made)
 
 
 def promotions(store, search):

@@ -95,14 +95,14 @@ def test_samplers_that_know_the_epochs_meet_targets_sooner(document, bench):
     target = "accuracy>=84,crossbars<=868"  # of two convolutions, 75 +- 1.4 or 84 +- 1.4
     options = ("--budget", 20, "--target", target, "--samplers", "greybox,random")
     result = {}
-    for epochs, seeds in (("told", 3), ("untold", 3), ("dropped", 1)):
+    for epochs, seeds in (("known", 3), ("unknown", 3), ("dropped", 1)):
         words = (*options, "--seeds", seeds, "--epochs", epochs)
         rows = document("search_table", *tables(bench), *words)
         result[epochs] = {name: row[target]["evaluations_to_target"] for name, row in rows.items()}
-    median, hits, runs = result["told"]["greybox"]
+    median, hits, runs = result["known"]["greybox"]
     assert hits == runs == 3
-    assert median < result["untold"]["greybox"][0]
-    assert result["told"]["random"] == result["untold"]["random"]
+    assert median < result["unknown"]["greybox"][0]
+    assert result["known"]["random"] == result["unknown"]["random"]
     assert [row[1] for row in result["dropped"].values()] == [0, 0]
 
 
@@ -113,6 +113,6 @@ def test_a_table_without_epochs_has_none_to_tell(document, bench, tmp_path_facto
     bare = tmp_path_factory.mktemp("bare") / "bare.csv"
     write_csv(bare, head, rows)
     options = (*tables((bare, bench[1])), "--samplers", "random", "--seeds", 1, "--budget", 4)
-    with pytest.raises(SystemExit, match=r"bare\.csv: no column n_epochs; --epochs untold"):
+    with pytest.raises(SystemExit, match=r"bare\.csv: no column n_epochs; --epochs unknown"):
         document("search_table", *options)
-    assert document("search_table", *options, "--epochs", "untold").keys() == {"random"}
+    assert document("search_table", *options, "--epochs", "unknown").keys() == {"random"}

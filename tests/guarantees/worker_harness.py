@@ -141,19 +141,8 @@ def expire_leases(url: str) -> None:
 
 
 def run_process(plan: Plan, run: Callable[[Plan], None]) -> None:
-    """Exits with 0, an error's own exit code, or 1; all output goes to the log."""
-    log = os.open(plan.folder / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    code = 1
-    try:
-        run(plan)
-        code = 0
-    except BaseException as error:
-        traceback.print_exc()
-        code = getattr(error, "exit_code", 1)
-    finally:
-        os._exit(code)
+    """Runs a worker and ends the process."""
+    simulated.run_and_exit(lambda: run(plan), plan.folder / f"{os.getpid()}.log")
 
 
 def work(plan: Plan) -> None:

@@ -1,9 +1,9 @@
 """Chip profiles: units become SI, and a file that is not sound is refused by key."""
 
-import copy
 import json
 import tomllib
 
+import json_trees
 import pytest
 
 from hw_models import Layer, ProfileError, Workload, known_profiles, load_profile
@@ -34,16 +34,7 @@ def _toml(value):
 
 def changed(path, value):
     """The shipped profile with one entry replaced, or removed where the value is `...`."""
-    tree = copy.deepcopy(TREE)
-    *inner, last = path
-    place = tree
-    for key in inner:
-        place = place[key]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return tree
+    return json_trees.changed(TREE, path, value)
 
 
 def test_written_profile_is_the_shipped_one(tmp_path):

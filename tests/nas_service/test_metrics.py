@@ -1,10 +1,10 @@
 """Evaluations: stored and read back, refused when damaged, complete with finite numbers only."""
 
-import copy
 import json
 import math
 from dataclasses import replace
 
+import json_trees
 import pytest
 
 from hw_models import Layer, Workload, load_profile
@@ -69,16 +69,7 @@ def test_a_value_that_is_not_finite_is_an_error():
 
 
 def damaged(path, value):
-    tree = copy.deepcopy(TRAINED.to_json())
-    *inner, last = path
-    place = tree
-    for key in inner:
-        place = place[key]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return tree
+    return json_trees.changed(TRAINED.to_json(), path, value)
 
 
 @pytest.mark.parametrize(

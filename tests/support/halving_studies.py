@@ -36,10 +36,6 @@ def opened(folder):
     return Store(f"sqlite:///{folder}/nas.db", create=True)
 
 
-def close(store):
-    store.close()
-
-
 def run(store, study_spec, log=lambda text: None):
     search, evaluator = api.prepare(study_spec, lambda: store, Path())
     store.studies.set_budget(search.id, search.spec.search.trainings)

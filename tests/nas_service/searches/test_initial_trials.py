@@ -128,10 +128,10 @@ def test_the_cheapest_is_within_the_budgets_and_costs_least():
         costs = evaluator.screen(a, 0).hardware_metrics
         return math.log(costs["parameters"]) + math.log(costs["energy_uJ"])
 
-    able = list(census.feasible(study_spec))
-    assert 50 < len(able) < study_spec.build_space().size / 2
-    assert resolution in able
-    assert cost(resolution) == pytest.approx(min(cost(a) for a in able))
+    feasible = list(census.feasible(study_spec))
+    assert 50 < len(feasible) < study_spec.build_space().size / 2
+    assert resolution in feasible
+    assert cost(resolution) == pytest.approx(min(cost(a) for a in feasible))
 
 
 def test_the_cheapest_where_no_candidate_is_within_the_budgets():
@@ -197,18 +197,6 @@ def test_files_are_relative_to_the_study_file(tmp_path):
 # --- the first trials of a study
 
 
-@pytest.fixture
-def store(tmp_path):
-    torch.set_num_threads(1)
-    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield made
-    close(made)
-
-
-def close(store):
-    store.close()
-
-
 def begin(store, study_spec):
     evaluator = Evaluator.open(study_spec, Path())
     return create(store, check(study_spec), evaluator.data_digest), evaluator
@@ -263,7 +251,7 @@ def test_workers_that_start_together_propose_each_initial_trial_once(store_url):
     assert [t.params for t in trials[: len(first)]] == first
     assert len([t for t in trials if t.state == TrialState.COMPLETE]) == len(trials)
     for one in (store, *others):
-        close(one)
+        one.close()
 
 
 def test_a_worker_lost_before_it_drew_loses_no_initial_trial(store):

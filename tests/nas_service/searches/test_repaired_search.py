@@ -54,18 +54,6 @@ def spec(**search):
     return parse_spec(json.dumps(TREE | {"name": "x", "search": search_table | search}), "x")
 
 
-@pytest.fixture
-def store(tmp_path):
-    torch.set_num_threads(1)
-    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield made
-    close(made)
-
-
-def close(store):
-    store.close()
-
-
 def begin(store, study_spec, name=None):
     evaluator = Evaluator.open(study_spec, Path())
     create(store, check(study_spec), evaluator.data_digest)
@@ -206,8 +194,8 @@ def test_two_workers_at_once_enqueue_a_repair_once(store_url):
     first_store.optuna.drop_snapshot()
     (enqueued,) = first.search.study.get_trials(states=(TrialState.WAITING,))
     assert enqueued.user_attrs == {REPAIRS: 0}
-    close(first_store)
-    close(second_store)
+    first_store.close()
+    second_store.close()
 
 
 def test_many_workers_share_the_queue(store_url):
@@ -233,4 +221,4 @@ def test_many_workers_share_the_queue(store_url):
     assert set(outcomes) <= {"scored", "rejected", "cached"}
     assert set(followed(search).values()) == {1}
     for one in (store, *others):
-        close(one)
+        one.close()

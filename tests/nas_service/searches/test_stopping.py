@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from nas_service import api
@@ -102,22 +101,10 @@ def test_the_clock_counts_while_a_worker_works(store_url):
     assert isinstance(first.claim(long, lambda _: 0), Claimed)
     assert second.claim(short, lambda _: 1) == Wait()  # one trial is under way
     assert second.end(short) == Wait()
-    close(store)
-
-
-def close(store):
     store.close()
 
 
 # --- whole searches
-
-
-@pytest.fixture
-def store(tmp_path):
-    torch.set_num_threads(1)
-    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield made
-    close(made)
 
 
 def run(store, **limits):

@@ -122,9 +122,9 @@ def test_errors_of_this_package_are_not_retried(tmp_path):
 )
 def test_kinds_of_errors(text, kind, transient, permanent):
     error = kind("SELECT 1", {}, Exception(text))
-    behind = StorageInternalError("in Optuna")
-    behind.__cause__ = error
-    for e in (error, behind):
+    wrapped = StorageInternalError("in Optuna")
+    wrapped.__cause__ = error
+    for e in (error, wrapped):
         assert (is_transient(e), is_permanent(e)) == (transient, permanent)
     assert not is_transient(ValueError(text))
     assert is_transient(sa.exc.PendingRollbackError("lost in the same transaction"))

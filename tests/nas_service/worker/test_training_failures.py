@@ -116,9 +116,9 @@ def test_kinds_of_errors():
     assert kind_of(ValueError("out of memory")) == "error"
     assert kind_of(OSError(errno.ENOSPC, "No space left on device")) == "disk"
     assert kind_of(OSError(errno.EACCES, "Permission denied")) == "error"
-    behind = DataError("cannot be written")
-    behind.__cause__ = OSError(errno.EROFS, "Read-only file system")
-    assert kind_of(behind) == "disk"
+    wrapped = DataError("cannot be written")
+    wrapped.__cause__ = OSError(errno.EROFS, "Read-only file system")
+    assert kind_of(wrapped) == "disk"
 
 
 def test_kinds_of_exit_codes():
