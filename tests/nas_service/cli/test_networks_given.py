@@ -219,6 +219,22 @@ def test_commands_that_train_take_trials_and_say_what_a_layer_list_lacks(files):
         assert message in refused("check", study)
 
 
+def test_overrides_of_a_study_that_do_nothing_are_named(files):
+    study = files / "study.toml"
+    for overrides, notes in (
+        ("clock = 100, columns_per_adc = 65", ["columns_per_adc = 65: costed as 64, the columns"]),
+        ("adc_energy = 3", ["adc_energy = 3: changes nothing of this network, it does with adc"]),
+        ("stuck_on = 0.1", ["stuck_on = 0.1: changes no cost"]),
+        ("stuck_on = 0.1 }\nmonte_carlo_chips = 1 #", []),
+    ):
+        own = f"[hardware]\noverrides = {{ {overrides} }}\n"
+        study.write_text(Path(STUDY).read_text().replace("[hardware]\n", own))
+        shown = document("check", study)["notes"]
+        assert len(shown) == len(notes), shown
+        for text, note in zip(shown, notes, strict=True):
+            assert text.startswith(f"hardware.overrides: {note}")
+
+
 def test_measurements_name_any_network(files):
     chip = load_profile("corrected").with_values({"clock": 500})
     networks = {
