@@ -29,7 +29,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, create_trial
 
 from nas_service.dashboard.auth import with_token
-from nas_service.dashboard.trials import NO_TRIAL, DashboardStorage, front
+from nas_service.dashboard.trials import NO_TRIAL, DashboardStorage, front, with_utc
 from nas_service.errors import NasError
 
 TESTED = "0.21.0"  # version of optuna-dashboard
@@ -120,7 +120,7 @@ def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WS
 
 
 def _patched_dashboard() -> ModuleType:
-    """The dashboard's module with three functions replaced: two choose the best trials, one scans.
+    """The dashboard's module with three functions replaced, which choose the best trials and scan.
 
     The best trials cannot be corrected in the storage: the dashboard computes the front from the
     values alone, and shows a best trial even if no trial is feasible.
@@ -137,10 +137,14 @@ def _patched_dashboard() -> ModuleType:
         raise _unknown_dashboard(f"it has no {', '.join(missing)}")
 
     def detail(
-        study: FrozenStudy, best_trials: list[FrozenTrial], *rest: Any, **more: Any
+        study: FrozenStudy,
+        best_trials: list[FrozenTrial],
+        trials: list[FrozenTrial],
+        *rest: Any,
+        **more: Any,
     ) -> dict[str, Any]:
-        best = [trial for trial in best_trials if trial is not NO_TRIAL]
-        document: dict[str, Any] = serialize(study, best, *rest, **more)
+        best = [with_utc(trial) for trial in best_trials if trial is not NO_TRIAL]
+        document: dict[str, Any] = serialize(study, best, [*map(with_utc, trials)], *rest, **more)
         return document
 
     setattr(app, FRONT, front)

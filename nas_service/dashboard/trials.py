@@ -1,4 +1,4 @@
-"""Trials as optuna-dashboard reads them: with their constraints in one list.
+"""Trials as optuna-dashboard reads them: constraints in one list, times of a known zone only.
 
 optuna-dashboard knows only the constraints of Optuna 4: one list in the system attribute
 `constraints` of a trial. Optuna 5 stores one attribute for each constraint, so that without this
@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import on_front
 from nas_service.store.read_only import ReadOnlyStorage
+from nas_service.store.trial_times import utc_time, zone_is_known
 
 LIST = "constraints"  # the system attribute that the dashboard reads
 NAMED = "constraints:"  # prefix of the attributes that Optuna 5 writes
@@ -59,6 +60,34 @@ def with_constraints(trial: FrozenTrial) -> FrozenTrial:
     view = copy.copy(trial)
     view._system_attrs = {**trial.system_attrs, LIST: constraints}
     return view
+
+
+def with_known_times(trial: FrozenTrial) -> FrozenTrial:
+    """The trial, or a copy whose times of an unknown zone are texts in the attribute `times`.
+
+    The page shows no duration of a trial without times.
+    """
+    if zone_is_known(trial):
+        return trial
+    times = [utc_time(t) for t in (trial.datetime_start, trial.datetime_complete)]
+    stored = [f"{t:%Y-%m-%d %H:%M:%S}" if t else "-" for t in times]
+    view = copy.copy(trial)
+    view.datetime_start = view.datetime_complete = None
+    view._user_attrs = {**trial.user_attrs, "times": f"{' to '.join(stored)}, zone unknown"}
+    return view
+
+
+def with_utc(trial: FrozenTrial) -> FrozenTrial:
+    """A copy of the trial whose times name their zone, UTC, as browsers of any zone need it."""
+    view = copy.copy(trial)
+    view.datetime_start = utc_time(trial.datetime_start)
+    view.datetime_complete = utc_time(trial.datetime_complete)
+    return view
+
+
+def shown(trial: FrozenTrial) -> FrozenTrial:
+    """The trial as the dashboard reads it. The trial itself is not changed."""
+    return with_known_times(with_constraints(trial))
 
 
 def results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -105,7 +134,7 @@ class DashboardStorage(ReadOnlyStorage):
     """A store as optuna-dashboard reads it: read-only, its trials with their constraints listed."""
 
     def __init__(self, storage: BaseStorage) -> None:
-        super().__init__(storage, with_constraints)
+        super().__init__(storage, shown)
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """The best result of a single-objective study, or NO_TRIAL, which the caller drops."""

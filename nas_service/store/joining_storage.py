@@ -26,6 +26,7 @@ from nas_service.store.transactions import (
     Transactions,
 )
 from nas_service.store.trial_reader import frozen_trial, read_trials
+from nas_service.store.trial_times import local_time, utc_now
 
 FROZEN_s = 20.0  # after which a process that is silent inside a transaction loses its locks
 
@@ -93,6 +94,13 @@ class JoiningStorage(RDBStorage):
                 StudyModel.find_or_raise_by_id(study_id, session)
             return trials
 
+    def _build_frozen_trial_from_trial_model(self, trial: TrialModel) -> FrozenTrial:
+        frozen = super()._build_frozen_trial_from_trial_model(trial)
+        row: Any = trial
+        frozen.datetime_start = local_time(row._datetime_start_utc)
+        frozen.datetime_complete = local_time(row._datetime_complete_utc)
+        return frozen
+
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
@@ -108,7 +116,7 @@ class JoiningStorage(RDBStorage):
         """A trial with the next number, by one statement under the study's lock."""
         StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
         number = sa.select(sa.func.count()).where(TRIALS.c.study_id == study_id)
-        state = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
+        state = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
         row = {"study_id": study_id, "number": number.scalar_subquery(), **state}
         new = session.execute(sa.insert(TRIALS).values(row).returning(TRIALS)).one()
         return frozen_trial(new)

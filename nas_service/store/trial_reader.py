@@ -24,6 +24,8 @@ from optuna.storages._rdb.models import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
+from nas_service.store.trial_times import local_time
+
 Parts = dict[str, list[tuple[str, Any, Any]]]  # kind -> key, text and number of each
 
 _TRIALS = TrialModel.__table__
@@ -113,8 +115,8 @@ def frozen_trial(row: Any, parts: Parts | None = None) -> FrozenTrial:
         state=row.state,
         value=None,
         values=[numbers[n] for n in range(len(numbers))] or None,
-        datetime_start=row.datetime_start,
-        datetime_complete=row.datetime_complete,
+        datetime_start=local_time(row.datetime_start),
+        datetime_complete=local_time(row.datetime_complete),
         params={key: kind.to_external_repr(value) for key, kind, value in drawn},
         distributions={key: kind for key, kind, _ in drawn},
         user_attrs=_attributes(values[TrialUserAttributeModel.__tablename__]),

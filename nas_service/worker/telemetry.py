@@ -100,14 +100,14 @@ def log_as(form: LogFormat, about: Mapping[str, str | int], level: str = "warnin
         about: Fields of every record in JSON.
         level: The least level that is logged.
     """
-    import optuna  # its log has a handler of its own
+    import optuna
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(about) if form == "json" else logging.Formatter(TEXT))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    optuna.logging.disable_default_handler()  # it writes local times without their zone
+    optuna.logging.enable_propagation()
     if form == "json":
-        optuna.logging.disable_default_handler()
-        optuna.logging.enable_propagation()
         logging.captureWarnings(True)
         sys.excepthook = _logged
 

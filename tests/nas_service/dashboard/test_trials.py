@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,25 @@ def test_a_recreated_study_with_the_same_id_is_read_again(storage: RDBStorage) -
         fill(study, [([accuracy, 1.0], (-1.0, -1.0), "trained")])
         assert view.get_all_trials(1)[0].values == [accuracy, 1.0]
         optuna.delete_study(study_name="digits", storage=storage)
+
+
+def test_the_page_gets_times_with_their_zone(
+    storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser takes a time without one as its own local time."""
+    study = new_study(storage, "one", "minimize")
+    study.tell(study.ask(), 1.0)
+    study.ask()
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        document = ask(make_app(storage, port=8080), "/api/studies/1").json
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    trials = [*document["trials"], *document["best_trials"]]
+    times = [t[key] for t in trials for key in ("datetime_start", "datetime_complete") if key in t]
+    assert len(times) == 5
+    for text in times:
+        assert abs(datetime.fromisoformat(text) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert ask(make_app(storage, port=8080), "/api/studies/1/plot/timeline").status == 200

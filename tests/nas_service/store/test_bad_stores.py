@@ -295,7 +295,7 @@ def test_a_missing_right_to_write_is_reported(nas, shared, tmp_path, words, role
 
 
 def test_a_worker_needs_only_the_documented_rights(nas, server, tmp_path):
-    text = (ROOT / "docs" / "workers.md").read_text()
+    text = " ".join((ROOT / "docs" / "workers.md").read_text().split())
     assert "`SELECT, INSERT, UPDATE, DELETE` on the tables and `USAGE` on the sequences" in text
     with postgres.database(server.url) as url:
         with_a_study(url, tmp_path)
