@@ -94,7 +94,8 @@ def _values(example: Tensor, input_bits: int | None) -> Values:
     """Values of the network's own input."""
     if input_bits is None:
         input_bits, reason = _coding(example)
-        log.warning("input_bits = %d: %s", input_bits, reason)
+        level = logging.INFO if input_bits == 1 else logging.WARNING
+        log.log(level, "input_bits = %d: %s", input_bits, reason)
     elif type(input_bits) is not int or not 1 <= input_bits <= MOST_BITS:
         raise WorkloadError(f"input_bits = {input_bits!r:.60}: 1..{MOST_BITS} are possible")
     return Values(2**input_bits - 1)

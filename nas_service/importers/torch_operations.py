@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, broadcast_shapes
 
 from nas_service.importers.torch_signals import (
     SPIKES,
@@ -88,10 +88,12 @@ class Operation:
         return Addition((*kind, self.made[kind, self.step]), count, decodes)
 
     def keeps_shape(self) -> bool:
-        """True where the output has the shape that its inputs are broadcast to."""
-        sides = max((x.dim() for x, _ in self.inputs), default=0)
-        largest = max(x.numel() for x, _ in self.inputs)
-        return self.out.dim() == sides and self.out.numel() >= largest
+        """True where the output has the shape of an input, or that its inputs are broadcast to."""
+        shapes = [x.shape for x in self.args if isinstance(x, Tensor)]
+        try:
+            return self.out.shape in shapes or self.out.shape == broadcast_shapes(*shapes)
+        except RuntimeError:
+            return False
 
 
 def output(op: Operation) -> Signal:
@@ -105,7 +107,8 @@ def output(op: Operation) -> Signal:
 
 
 def _unknown(op: Operation) -> Signal:
-    return replace(merged(op.signals), values=None, unknown=op.name)
+    signal = merged(op.signals)
+    return replace(signal, values=None, unknown=signal.unknown or op.name)
 
 
 def _moved(op: Operation) -> Signal:

@@ -25,6 +25,7 @@ def bits(module, example, **options):
     ],
 )
 def test_bits_of_the_input_are_those_of_its_largest_value(largest, expected, said, caplog):
+    caplog.set_level("INFO")
     example = torch.zeros(2, 1, 4, 4)
     example[0, 0, 0, 0] = largest
     assert bits(nn.Conv2d(1, 2, 3), example) == [expected]
