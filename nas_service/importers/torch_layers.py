@@ -5,7 +5,9 @@ last case a layer is multiplied once in each step, or once less: a connection th
 not transmit in the first step.
 """
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +29,7 @@ class Multiplication:
     signal: Signal  # what it reads
     rate: float  # share of its inputs that are not 0
     folded: bool  # all time steps are in the batch
-    step: int  # in which it runs, in a module that runs one step after the other
+    calls: tuple[int, ...]  # numbers of the calls of parts that were running, outermost first
     late: bool = False  # it reads the time step before
 
 
@@ -55,7 +57,7 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     uses: dict[str, list[Multiplication]] = {}
     for m in run.multiplications:
         uses.setdefault(m.use.layer, []).append(m)
-    timing = _Timing(uses, time_steps)
+    timing = _Timing(run.multiplications, uses, time_steps)
     reads = {name: timing.reads(name) for name in uses}
     order = _ordered({name: now for name, (now, _) in reads.items()})
     pools = _shared_poolings(run)
@@ -92,8 +94,23 @@ def _owned(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
 class _Timing:
     """In which time steps the layers of a pass are multiplied."""
 
+    order: Sequence[Multiplication]
     uses: Mapping[str, Sequence[Multiplication]]
     time_steps: int
+
+    @cached_property
+    def steps(self) -> dict[Use, int]:
+        """The time step of each use: how often any layer of the same loop has been used."""
+        loops = {name: _call_of_all(own) for name, own in self.uses.items() if len(own) > 1}
+        begun: Counter[tuple[int, ...]] = Counter()
+        steps: dict[Use, int] = {}
+        for m in self.order:
+            running = [m.calls[:n] for n in range(len(m.calls), 0, -1)]
+            inner = next((calls for calls in running if calls in loops.values()), ())
+            loop = loops.get(m.use.layer, inner)
+            begun[loop] = max(begun[loop], m.use.number + 1)
+            steps[m.use] = begun[loop] - 1
+        return steps
 
     @cached_property
     def first_steps(self) -> dict[str, int | None]:
@@ -101,7 +118,8 @@ class _Timing:
 
         A connection that leads back, and what only it reaches, begins later than the others.
         """
-        in_steps = any(len(own) == self.time_steps for own in self.uses.values())
+        n = self.time_steps
+        in_steps = any(len(own) == n or own[0].folded for own in self.uses.values())
         return {name: self._first_step(name, in_steps) for name in self.uses}
 
     def _first_step(self, name: str, in_steps: bool) -> int | None:
@@ -140,20 +158,20 @@ class _Timing:
         in_steps = self.first_steps[m.use.layer] is not None
         all_late = m.late or self._leads_back(m.use.layer)
         for use in m.signal.reads:
-            delayed = in_steps and self._arrives(use, m.step) < m.step
+            delayed = in_steps and self._arrives(use, self.steps[m.use]) < self.steps[m.use]
             (late if all_late or delayed else now).add(use.layer)
         return now, late
 
     def _leads_back(self, name: str) -> bool:
         """True for a layer whose outputs are read in the next step only: it skips the last one."""
-        last = self.uses[name][-1].step
+        last = self.steps[self.uses[name][-1].use]
         return self.first_steps[name] not in (None, 0) and last + 1 < self.time_steps
 
     def _arrives(self, use: Use, step: int) -> int:
         """The step in which a layer's output is first read; `step` where it is for all."""
         if self.first_steps[use.layer] is None:
             return step
-        return self.uses[use.layer][use.number].step + self._leads_back(use.layer)
+        return self.steps[use] + self._leads_back(use.layer)
 
     def once(self, name: str) -> bool:
         """True for a layer outside of the time steps that the module runs."""
@@ -169,17 +187,23 @@ class _Timing:
         return (*[0.0] * (self.time_steps - len(own)), *(m.rate for m in own))
 
 
+def _call_of_all(uses: Sequence[Multiplication]) -> tuple[int, ...]:
+    """The innermost call in which all uses of a layer are."""
+    columns = zip(*(m.calls for m in uses), strict=False)
+    return tuple(c[0] for c in itertools.takewhile(lambda c: len(set(c)) == 1, columns))
+
+
 def _ordered(sources: Mapping[str, set[str]]) -> list[str]:
-    """Names, each after its sources, otherwise in the given order."""
+    """Names, each after its sources, otherwise in the given order where that is possible."""
     ordered: dict[str, None] = {}
-    pending = list(sources)[::-1]
-    while pending:
-        name = pending[-1]
-        missing = [x for x in sources if x in sources[name] and x not in ordered]
-        if name in ordered or not missing:
-            ordered[pending.pop()] = None
-        else:
-            pending += missing[::-1]
+    waiting = list(sources)
+    while waiting:
+        ready = next((x for x in waiting if sources[x] <= ordered.keys()), None)
+        if ready is None:
+            names = ", ".join(map(repr, waiting[:3]))
+            raise WorkloadError(f"modules {names}: they read each other in the same time step")
+        ordered[ready] = None
+        waiting.remove(ready)
     return list(ordered)
 
 

@@ -83,9 +83,11 @@ class Operation:
 
     def addition(self, count: int, decodes: bool = False) -> Addition:
         """Additions that this operation makes."""
-        kind = self.scope, self.name, merged(self.signals).layers, count
-        self.made[kind, self.step] += 1
-        return Addition((*kind, self.made[kind, self.step]), count, decodes)
+        signal = merged(self.signals)
+        kind = self.scope, self.name, signal.layers, count
+        step = max(self.step, signal.step)
+        self.made[kind, step] += 1
+        return Addition((*kind, self.made[kind, step]), count, decodes)
 
     def keeps_shape(self) -> bool:
         """True where the output has the shape of an input, or that its inputs are broadcast to."""

@@ -46,7 +46,7 @@ class Recorder(TorchDispatchMode):
         self.weights = Weights(module)
         self.uses = Uses(self.weights, weight_bits, (samples, samples * time_steps))
         self.scopes = Scopes(module, self._close)
-        self.neurons: dict[str, dict[str, tuple[int, int]]] = {}  # by module and the layer before
+        self.neurons: dict[str, list[tuple[int, str, int]]] = {}  # by module: call, layer, number
         self.unpriced: set[Addition] = set()
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
@@ -114,7 +114,7 @@ class Recorder(TorchDispatchMode):
             return None
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
-            *(self.uses.step, self._made, self._rows, self.uses.map_of),
+            *(self.scopes.step, self._made, self._rows, self.uses.map_of),
         )
         signal = output(op)
         self.weights.touch([x for x in given if self._signal(x) is None], signal)
@@ -124,7 +124,7 @@ class Recorder(TorchDispatchMode):
     def _multiplied(self, name: str, args: Any, out: Tensor) -> Signal:
         product = product_of(name, args, self._signal, self._cannot)
         signal = self._signal(product.x) or Signal({})
-        return self.uses.multiply(product, out, signal, self.scopes.current, self._cannot)
+        return self.uses.multiply(product, out, signal, self.scopes, self._cannot)
 
     def _note(self, op: Operation, signal: Signal) -> None:
         """Keeps what an operation means for the part that is running."""
@@ -140,16 +140,19 @@ class Recorder(TorchDispatchMode):
 
     def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
-        own, owner = self.neurons.setdefault(scope.name, {}), self._owner(signal)
-        size = spikes.numel() // self._rows(spikes)
-        own[owner] = max((self.uses.step, size), own.get(owner, (0, 0)))
+        entry = scope.call, self._owner(signal), spikes.numel() // self._rows(spikes)
+        own = self.neurons.setdefault(scope.name, [])
+        if own[-1:] != [entry]:
+            own.append(entry)
 
     def _neurons_of_layers(self) -> dict[str, int]:
         """Neurons by layer, as the last time step shows it: in the first, no branch leads back."""
         counts: Counter[str] = Counter()
         for own in self.neurons.values():
-            last = max(step for step, _ in own.values())
-            counts.update({owner: size for owner, (step, size) in own.items() if step == last})
+            layers = [layer for _, layer, _ in own]
+            repeated = layers[-1] in layers[:-1]
+            start = len(own) - 1 - layers[-2::-1].index(layers[-1]) if repeated else 0
+            counts.update({layer: size for _, layer, size in own[start:]})
         return counts
 
     def _vectors_of_layers(self) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Which part of a module is running."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ class Scope:
 
     name: str
     part: nn.Module
+    holds_matrix: bool  # the part, or a part of it, has weights
+    call: int = 0  # its number
     first: Tensor | None = None  # its first argument
     spikes: bool = False  # values were compared with a threshold
     sums: list[Addition] = field(default_factory=list)  # of values of the same layers
     positions: dict[str, int] = field(default_factory=dict)  # of the uses of recurrent weights
+    uses: Counter[str] = field(default_factory=Counter)  # of layers in this call
 
     @property
     def is_recurrent(self) -> bool:
@@ -39,11 +43,6 @@ class Scope:
         """True where values are compared with a threshold."""
         return self.spikes or isinstance(self.part, SNN | SNNCell)
 
-    @property
-    def holds_matrix(self) -> bool:
-        """True where the part, or a part of it, has weights."""
-        return any(p.dim() >= 2 for p in self.part.parameters())
-
 
 class Scopes:
     """The calls that are running, innermost last.
@@ -55,12 +54,30 @@ class Scopes:
 
     def __init__(self, module: nn.Module, close: Callable[[Scope, Any], None]) -> None:
         self.module, self.close = module, close
-        self.calls = [Scope("module", module)]
+        self._with_matrix = {part for part in module.modules() if _holds_matrix(part)}
+        self.calls = [Scope("module", module, module in self._with_matrix)]
+        self._number = 0
 
     @property
     def current(self) -> Scope:
         """The innermost call."""
         return self.calls[-1]
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """The numbers of the calls, outermost first."""
+        return tuple(scope.call for scope in self.calls)
+
+    @property
+    def step(self) -> int:
+        """How often the innermost part with weights has used a layer: the time steps it began."""
+        uses = next((s.uses for s in reversed(self.calls) if s.holds_matrix), None)
+        return max(uses.values(), default=0) if uses else 0
+
+    def use(self, layer: str) -> None:
+        """Counts a use of a layer in all calls that are running."""
+        for scope in self.calls:
+            scope.uses[layer] += 1
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -95,7 +112,9 @@ class Scopes:
         return followed_step
 
     def _enter(self, name: str, part: nn.Module, args: Any) -> None:
-        self.calls.append(Scope(name, part, next(iter(tensors_of(args)), None)))
+        self._number += 1
+        first = next(iter(tensors_of(args)), None)
+        self.calls.append(Scope(name, part, part in self._with_matrix, self._number, first))
 
     def _leave(self, out: Any) -> None:
         scope = self.calls.pop()
@@ -116,6 +135,10 @@ def unchanged(module: nn.Module) -> Iterator[None]:
     finally:
         for now, before in parts:
             _restore(now, before)
+
+
+def _holds_matrix(part: nn.Module) -> bool:
+    return any(p.dim() >= 2 for p in part.parameters())
 
 
 def _copied(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nas_service.importers.torch_layers import Multiplication
 from nas_service.importers.torch_matrices import Cannot, Product, shape_of
-from nas_service.importers.torch_scopes import Scope
+from nas_service.importers.torch_scopes import Scope, Scopes
 from nas_service.importers.torch_signals import SPIKES, Addition, Chain, Signal, Use
 from nas_service.importers.torch_weights import Weights
 
@@ -35,11 +35,6 @@ class Uses:
         self._padded: Any = WeakIdKeyDictionary()
 
     @property
-    def step(self) -> int:
-        """The time step that runs, in a module that runs one after the other."""
-        return max(self._count.values(), default=1) - 1
-
-    @property
     def names(self) -> list[str]:
         """The layers in the order of their first use."""
         return list(self._count)
@@ -59,7 +54,7 @@ class Uses:
         self._padded[out] = inner, (rows + more[0], columns + more[1])
 
     def multiply(
-        self, product: Product, out: Tensor, signal: Signal, scope: Scope, cannot: Cannot
+        self, product: Product, out: Tensor, signal: Signal, scopes: Scopes, cannot: Cannot
     ) -> Signal:
         """Adds a use.
 
@@ -67,7 +62,7 @@ class Uses:
             product: What is multiplied.
             out: The output.
             signal: What the inputs depend on.
-            scope: The part of the module that is running.
+            scopes: The parts of the module that are running.
             cannot: The error for a reason.
 
         Returns:
@@ -76,16 +71,19 @@ class Uses:
         Raises:
             WorkloadError: No crossbar multiplies these inputs so.
         """
+        scope = scopes.current
         if not scope.is_recurrent:
             self._demand_inputs(product, signal, cannot)
-            return self._use(scope.name, product, out, signal, product.vectors != self.rows[0])
+            folded = product.vectors != self.rows[0]
+            return self._use(scope.name, product, out, signal, folded, scopes)
         weights = _cell_weights(scope, product.weight)
         if weights is None:
             raise cannot("it has other weights than those of its inputs and of its spikes")
         if weights not in scope.positions:  # else the next time step of the same call
             scope.positions[weights] = len(self.all)
             name = f"{scope.name}.{weights}"
-            self._use(name, product, out, signal, isinstance(scope.part, SNNRecurrent))
+            folded = isinstance(scope.part, SNNRecurrent)
+            self._use(name, product, out, signal, folded, scopes)
         return signal
 
     def _demand_inputs(self, product: Product, signal: Signal, cannot: Cannot) -> None:
@@ -98,9 +96,16 @@ class Uses:
             raise cannot(f"it reads {read} through {signal.unknown!r}, which no layer computes")
 
     def _use(
-        self, scope: str, product: Product, out: Tensor, signal: Signal, folded: bool
+        self,
+        part: str,
+        product: Product,
+        out: Tensor,
+        signal: Signal,
+        folded: bool,
+        scopes: Scopes,
     ) -> Signal:
-        name = self.weights.layer(scope, product.weight, product.bias)
+        name = self.weights.layer(part, product.weight, product.bias)
+        scopes.use(name)
         x, zeros = self._padded.get(product.x, (product.x, (0, 0)))
         shape = shape_of(product, x, out, zeros)
         shape |= {"weight_bits": self.weight_bits, "input_bits": signal.bits}
@@ -108,7 +113,7 @@ class Uses:
         use = Use(name, self._count[name])
         self._count[name] += 1
         self._maps[name] = (product.outputs, *shape.get("out_size", ()))
-        self.all.append(Multiplication(use, shape, signal, _rate(x), folded, self.step))
+        self.all.append(Multiplication(use, shape, signal, _rate(x), folded, scopes.path))
         return Signal({use: ()})
 
     def close_cell(self, positions: dict[str, int], spikes: Tensor, added: Addition) -> Signal:
