@@ -1,7 +1,9 @@
 """What every kind of file that people bring promises: see tests/support/file_kinds.py."""
 
 import codecs
+import contextlib
 import io
+import random
 import zipfile
 from pathlib import Path
 
@@ -102,13 +104,28 @@ def test_a_cut_file_is_refused(name, tmp_path):
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_file_cut_anywhere_is_read_or_refused(name, tmp_path):
     kind = KINDS[name]
-    for size in range(0, len(kind.content), 1 + len(kind.content) // 40):
+    for size in range(0, len(kind.content), 1 + len(kind.content) // 20):
         message = ""
         try:
             kind.read(kind.put(tmp_path, kind.content[:size]))
         except (NasError, HardwareError) as error:
             message = str(error)
         assert not [word for word in LIBRARY_WORDS if word in message.replace("\n", "")], message
+
+
+HOSTILE = (b"\0", b"\xff", b'"', b"{", b"]", b",", b";", b"\n", b"1e999", b"nan", b"-1", b"9" * 30)
+HOSTILE += (b"\xc2\xb2", b"\xe2\x80\xa8", b"\\ud800", b"null", b"true", b"\x1b[31m", b"_", b"")
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "NIR graph", "weights"])
+def test_a_file_changed_anywhere_is_read_or_refused(name, tmp_path):
+    kind, rng = KINDS[name], random.Random(name)
+    for _ in range(12):
+        start = rng.randrange(len(kind.content))
+        end = start + rng.choice((0, 1, 3))
+        content = kind.content[:start] + rng.choice(HOSTILE) + kind.content[end:]
+        with contextlib.suppress(NasError, HardwareError):
+            kind.read(kind.put(tmp_path, content))
 
 
 @pytest.mark.parametrize("name", sorted(KINDS.keys() - ANY_NUMBER))
