@@ -83,7 +83,8 @@ class MeasuredNumbers:
         Args:
             factors: Factor on the figures that change, by key.
         """
-        chips = {id(profile): _changed(profile, factors) for profile in self.chips}
+        profiles = {id(profile): profile for profile in self.chips}
+        chips = {key: _changed(profile, factors) for key, profile in profiles.items()}
         prices = {key: prices_of(chip) for key, chip in chips.items()}
         predictions = [
             price(use, area_m2(chips[id(profile)], use), prices[id(profile)])
@@ -93,20 +94,19 @@ class MeasuredNumbers:
 
     def sensitive(self) -> list[str]:
         """Keys of the figures that change a measured number at all."""
-        base = self.predicted({})
+        base, values, stated = self.predicted({}), self.profile.values, self.measured_figures
         usable = [
             key
             for key, q in SCHEMA.items()
-            if q.unit in FITTED_UNITS
-            and self.profile.values[key]
-            and key not in self.measured_figures
+            if q.unit in FITTED_UNITS and values[key] and key not in stated
         ]
         return [key for key in usable if (self.predicted({key: 2.0}) != base).any()]
 
     @property
     def measured_figures(self) -> set[str]:
         """Figures that a measurement states itself."""
-        return {k for c in self.chips for k in SCHEMA if c.values[k] != self.profile.values[k]}
+        own = self.profile.values
+        return {key for c in self.chips for key, y in c.values.items() if y != own[key]}
 
     def prior(self, key: str) -> float:
         """Deviation of a figure's logarithm before the fit."""
@@ -129,7 +129,7 @@ def _settings(measurement: Measurement) -> tuple[tuple[str, str], ...]:
 
 
 def _changed(profile: Profile, factors: Mapping[str, float]) -> Chip:
-    return profile.chip_at({key: profile.values[key] * f for key, f in factors.items()})
+    return profile.chip_at({key: profile.entries[key].value * f for key, f in factors.items()})
 
 
 def _measured_chip(profile: Profile, measurement: Measurement) -> Profile:
