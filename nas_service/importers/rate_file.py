@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hw_models import WorkloadError
+from hw_models.csv_table import DECIMAL_COMMA
 from hw_models.json_file import parse_json
 from hw_models.numerals import parse_number
 from hw_models.text_file import read_text
 
 SEPARATOR = re.compile(r"[,;\t ]+")
+WORD = re.compile(r"[;\t ]+")
 
 
 def read_rates(path: Path) -> Sequence[Any] | Mapping[str, Any]:
@@ -44,16 +46,21 @@ def _lines(text: str, path: Path) -> Sequence[float] | Mapping[str, float]:
         stripped = line.partition("#")[0].strip()
         if not stripped:
             continue
+        if DECIMAL_COMMA.fullmatch(WORD.split(stripped)[-1]):
+            raise WorkloadError(
+                f"{path}: line {number}: {stripped!r:.60}: a decimal comma, or a name and a rate? "
+                "A decimal point, and a blank after a name, are needed"
+            )
         *name, rate_text = SEPARATOR.split(stripped)
         rate = parse_number(rate_text)
         named.add(bool(name))
         if rate is None or not 0 <= rate <= 1 or len(name) > 1 or len(named) > 1:
             raise WorkloadError(
-                f"{path}, line {number}: {line.strip()!r:.60}: one rate 0..1 a line is needed, or "
+                f"{path}: line {number}: {stripped!r:.60}: one rate 0..1 a line is needed, or "
                 "in every line a name and a rate"
             )
         key = name[0] if name else str(number)
         if key in rates:
-            raise WorkloadError(f"{path}, line {number}: a second rate for layer {key!r:.60}")
+            raise WorkloadError(f"{path}: line {number}: a second rate for layer {key!r:.60}")
         rates[key] = rate
     return rates if True in named else list(rates.values())
