@@ -90,7 +90,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 class _Guard:
-    """Fails quick tests that start processes, except compilers, whose results are cached."""
+    """Fails quick tests that start processes.
+
+    Except compilers, whose results are cached, and `uname`, which a library asks for once as it is
+    imported, by whichever test comes first.
+    """
 
     in_quick_test = False
 
@@ -98,7 +102,7 @@ class _Guard:
         if not self.in_quick_test or event not in ("subprocess.Popen", "os.fork"):
             return
         program = str(arguments[0]) if arguments else "a copy of itself"
-        if not Path(program).name.startswith(("c++", "g++", "cc", "gcc", "clang")):
+        if not Path(program).name.startswith(("c++", "g++", "cc", "gcc", "clang", "uname")):
             pytest.fail(f"it starts {program}: mark it with pytest.mark.process")
 
 
