@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -16,6 +16,7 @@ Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: withou
 OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
 MEASURED = ("trained", "scored")  # outcomes with all metrics that the study asks for
 
+SHARE = "share"  # unit of metrics between 0 and 1
 PROXY = "proxy_"  # before the name of a proxy in the name of its metric
 WORST_PROXY = -1e6  # below every score: of a candidate that has none
 
@@ -162,6 +163,20 @@ class Metric:
         return not self.trained and not self.proxy
 
     @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest value that it can have."""
+        return (-math.inf if self.proxy else 0.0, 1.0 if self.unit == SHARE else math.inf)
+
+    @property
+    def described_range(self) -> str:
+        """Unit and range, for messages."""
+        if self.unit == SHARE:
+            return "a share, 0..1"
+        if self.proxy:
+            return "a score, any number"
+        return f"in {self.unit}, 0 or more" if self.unit else "a number, 0 or more"
+
+    @property
     def whole(self) -> bool:
         """True for counts, whose sums are exact in any order."""
         return self.decimals == 0
@@ -209,11 +224,11 @@ def _on_chip_spread(e: Evaluation) -> float | None:
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(
-        lambda e: e.accuracy, "share", lambda e: e.chance, ideal=1.0, decimals=4, trained=True
+        lambda e: e.accuracy, SHARE, lambda e: e.chance, ideal=1.0, decimals=4, trained=True
     ),
     "accuracy_on_chip": Metric(
         _on_chip,
-        "share",
+        SHARE,
         lambda e: e.chance,
         ideal=1.0,
         decimals=4,
@@ -221,10 +236,10 @@ METRICS: dict[str, Metric] = {
         simulated=True,
     ),
     "accuracy_on_chip_spread": Metric(
-        _on_chip_spread, "share", lambda e: 1.0, decimals=4, trained=True, simulated=True
+        _on_chip_spread, SHARE, lambda e: 1.0, decimals=4, trained=True, simulated=True
     ),
     "spike_rate": Metric(
-        lambda e: e.spike_rate, "share", lambda e: 1.0, ideal=1.0, decimals=4, trained=True
+        lambda e: e.spike_rate, SHARE, lambda e: 1.0, ideal=1.0, decimals=4, trained=True
     ),
     "epochs": Metric(
         lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
@@ -251,6 +266,30 @@ def at_confidence(name: str, confidence: float) -> str:
 def metric_of(measure: str) -> Metric:
     """The metric that a name belongs to, also where it is the name of a bound."""
     return METRICS[measure.partition(CONFIDENCE)[0]]
+
+
+def check_range(name: str, values: Mapping[str, float | None]) -> None:
+    """Checks values that somebody gives for a metric.
+
+    Args:
+        name: Name of the metric.
+        values: The values by the name of their key; None for a key that is not given.
+
+    Raises:
+        ValueError: A value is out of the metric's range. The message names key, unit and range.
+    """
+    metric = METRICS[name]
+    low, high = metric.range
+    for key, value in values.items():
+        if value is not None and not low <= value <= high:
+            raise ValueError(
+                f"{key} = {value:g}: {name} is {metric.described_range}{percent_hint(value)}"
+            )
+
+
+def percent_hint(value: float) -> str:
+    """The share that may be meant by a number above 1, as a question; empty for any other."""
+    return f": {value / 100:g}?" if 1 < value <= 100 else ""
 
 
 def decimals(measure: str) -> int:

@@ -57,7 +57,7 @@ def open_search(store: Store, name: str) -> Search:
     with store_errors(store.url):
         row = store.studies.get(name)
         study = optuna.load_study(study_name=name, storage=store.optuna)
-    return Search(store, parse_spec(row.spec, f"study {name!r}"), row.id, study)
+    return Search(store, parse_spec(row.spec, f"study {name!r}", stored=True), row.id, study)
 
 
 def check_data(search: Search, data_digest: str) -> None:

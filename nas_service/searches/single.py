@@ -63,7 +63,7 @@ def single_candidate(spec: StudySpec, architecture: Architecture, where: str) ->
     tree["search"]["initial"] = []
     tree["hardware"]["search_space"] = {key: [value] for key, value in chip.items()}
     try:
-        single = parse_spec(json.dumps(tree), "")
+        single = parse_spec(json.dumps(tree), "", stored=True)  # ranges were checked before
         check(single)
     except SpecError as error:
         lines = (_as_in_the_file(line) for line in str(error).splitlines())

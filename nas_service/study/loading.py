@@ -10,7 +10,9 @@ from pydantic_core import ErrorDetails
 from hw_models import FileError
 from hw_models.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
+from nas_service.metrics import percent_hint
 from nas_service.spaces.architecture_document import read_architecture
+from nas_service.study.sections import STORED
 from nas_service.study.spec import StudySpec
 
 RENAMED = {
@@ -64,12 +66,13 @@ def _read_initial(tree: Any, path: Path) -> None:
                 raise SpecError(f"{where}: {error}") from None
 
 
-def parse_spec(text: str, where: str) -> StudySpec:
+def parse_spec(text: str, where: str, *, stored: bool = False) -> StudySpec:
     """Reads a study from JSON.
 
     Args:
         text: The JSON document.
         where: Its origin, for the errors.
+        stored: It is of a store: values that only earlier versions accepted are kept.
 
     Returns:
         The study, validated.
@@ -78,7 +81,7 @@ def parse_spec(text: str, where: str) -> StudySpec:
         SpecError: It is wrong; every fault is listed with its key.
     """
     try:
-        return StudySpec.model_validate_json(text)
+        return StudySpec.model_validate_json(text, context=STORED if stored else None)
     except ValidationError as error:
         faults = [_explain(fault) for fault in _causes(error.errors())]
         raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
@@ -101,7 +104,7 @@ def with_until(spec: StudySpec, until: int) -> StudySpec:
     """
     tree = spec.model_dump(mode="json")
     tree["training"]["until"] = until
-    return parse_spec(json.dumps(tree), f"study {spec.name!r}")
+    return parse_spec(json.dumps(tree), f"study {spec.name!r}", stored=True)
 
 
 def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -124,6 +127,8 @@ def _explain(fault: ErrorDetails) -> str:
         return f"{key}: unknown key{_possible(key, fault)}"
     message = fault["msg"].removeprefix("Value error, ")
     shown = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r:.60}"
+    if fault.get("ctx", {}).get("lt", fault.get("ctx", {}).get("le")) == 1:
+        shown += percent_hint(fault["input"])
     return f"{key}: {message[0].lower()}{message[1:]}{shown}"
 
 

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from nas_service.metrics import METRICS, at_confidence
+from nas_service.metrics import METRICS, at_confidence, check_range
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import operations_of
 from nas_service.study.fields import (
@@ -24,6 +24,15 @@ from nas_service.study.fields import (
     ProxyName,
     one_or_more,
 )
+
+STORED = {"stored": True}
+"""Context of the validation of a specification that a store holds. Earlier versions accepted values
+that are refused now, and their studies can still be read."""
+
+
+def is_stored(info: ValidationInfo) -> bool:
+    """True while a specification of a store is validated."""
+    return info.context == STORED
 
 
 class Section(BaseModel):
@@ -221,6 +230,12 @@ class Objective(Section):
     reference: Annotated[float, Field(allow_inf_nan=False)] | None = None  # worst, for hypervolume
     ideal: Annotated[float, Field(allow_inf_nan=False)] | None = None  # best, for hypervolume
 
+    @model_validator(mode="after")
+    def _in_range(self, info: ValidationInfo) -> "Objective":
+        if not is_stored(info):
+            check_range(self.metric, {"reference": self.reference, "ideal": self.ideal})
+        return self
+
 
 class Constraint(Section):
     """`[[constraints]]`: one budget, from above or from below."""
@@ -254,6 +269,12 @@ class Constraint(Section):
         if self.confidence is None:
             return self.metric
         return at_confidence(self.metric, self.confidence)
+
+    @model_validator(mode="after")
+    def _in_range(self, info: ValidationInfo) -> "Constraint":
+        if not is_stored(info):
+            check_range(self.metric, {"at_most": self.at_most, "at_least": self.at_least})
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "Constraint":

@@ -6,7 +6,7 @@ command line or in the environment, so a study runs anywhere.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from nas_service.metrics import METRICS, PROXY
 from nas_service.spaces.cell_space import CellSpace
@@ -24,6 +24,7 @@ from nas_service.study.sections import (
     Section,
     Space,
     Training,
+    is_stored,
 )
 
 
@@ -54,10 +55,15 @@ class StudySpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _scalable(self) -> "StudySpec":
-        for objective in self.objectives:
-            self.reference(objective)
-            self.ideal(objective)
+    def _scalable(self, info: ValidationInfo) -> "StudySpec":
+        for o in self.objectives:
+            worst, best = self.reference(o), self.ideal(o)
+            sign = 1 if o.direction == "maximize" else -1
+            if sign * worst >= sign * best and not is_stored(info):
+                raise ValueError(
+                    f"objective {o.metric!r}, {o.direction}: reference = {worst:g} is the worst "
+                    f"value that counts, and not worse than the best, ideal = {best:g}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -58,7 +58,8 @@ class Assignment:
         text = self.search.store.studies.spec(self.search.id)
         if text == self._spec_text:
             return
-        spec, self._spec_text = parse_spec(text, f"study {self.search.name!r}"), text
+        spec = parse_spec(text, f"study {self.search.name!r}", stored=True)
+        self._spec_text = text
         if spec != self.search.spec:
             self.search = replace(self.search, spec=spec)
             self.evaluator = replace(self.evaluator, spec=spec)

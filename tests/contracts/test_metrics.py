@@ -168,7 +168,7 @@ def test_a_metric_with_an_interval_is_bounded_at_a_confidence(name):
 def test_a_metric_without_an_interval_is_not(name):
     proxies = [METRICS[name].proxy] if METRICS[name].proxy else []
     with pytest.raises(Exception, match="has no interval"):
-        spec_of({"metric": name, "at_most": 1e9, "confidence": 0.9}, proxies=proxies)
+        spec_of({"metric": name, "at_most": 1, "confidence": 0.9}, proxies=proxies)
 
 
 def test_names_of_proxies_are_marked():

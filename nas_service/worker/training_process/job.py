@@ -25,7 +25,10 @@ def prepare(job: dict[str, Any]) -> None:
     """In the fork server: reads the data, traces the candidate's shapes, and finds out once what
     the machine can do. Only the processor is used: a process that has touched a GPU cannot fork.
     """
-    spec, candidate = parse_spec(job["spec"], "job"), Evaluation.from_json(job["candidate"])
+    spec, candidate = (
+        parse_spec(job["spec"], "job", stored=True),
+        Evaluation.from_json(job["candidate"]),
+    )
     backend_name()
     if job["device"] == "cpu":
         autocast(spec.training.precision == "bf16")
@@ -36,7 +39,7 @@ def prepare(job: dict[str, Any]) -> None:
 
 def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     """In the child: all that can fail without the candidate's fault; returns the training."""
-    evaluator = _evaluator(parse_spec(job["spec"], "job"), Path(job["data"]))
+    evaluator = _evaluator(parse_spec(job["spec"], "job", stored=True), Path(job["data"]))
     os.environ["NAS_DEVICE"] = job["device"]
     evaluator = replace(evaluator, device=device())
     candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
