@@ -271,12 +271,12 @@ class Question:
             digest, outcome = architecture.digest, "cached"
             if digest not in scored or name == "snasnet":
                 screened = evaluator.screen(architecture, derived_seed(seed, trial.number))
-                pays = not screened.reason or (name == "snasnet" and architecture.connected)
+                pays = not screened.rejected or (name == "snasnet" and architecture.connected)
                 scored[digest] = evaluator.train(screened) if pays else screened
                 outcome = scored[digest].outcome
                 if pays:
                     score = scored[digest].proxies["sahd"]
-                    best = best if screened.reason else max(best, score)
+                    best = best if screened.rejected else max(best, score)
                     progress.append((time.process_time() - start, best))
             report_by_number(run, spec, trial.number, scored[digest], outcome)
         return progress

@@ -88,10 +88,10 @@ class Evaluator:
     data_digest: str = DATA
 
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
-        over = drawn(architecture) < self.rejected
-        reason = "drawn to be over a budget" if over else ""
         costs = report(8 + int(SIZES * drawn(architecture, "costs")))
-        return Evaluation(architecture, "rejected", costs, 0.1, seed, reason=reason)
+        screened = Evaluation(architecture, "screened", costs, 0.1, seed)
+        over = drawn(architecture) < self.rejected
+        return screened.reject("drawn to be over a budget", ()) if over else screened
 
     def with_last_epoch(self, last_epoch: int) -> "Evaluator":
         return self

@@ -3,8 +3,7 @@
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,8 +11,9 @@ from hw_models import HARDWARE_METRICS, HardwareMetric, HardwareReport
 from nas_service.errors import SpecError
 from nas_service.spaces.architecture import Architecture
 
-Outcome = Literal["trained", "scored", "diverged", "rejected"]  # scored: without training
-OUTCOMES: tuple[Outcome, ...] = ("trained", "scored", "diverged", "rejected")
+Outcome = Literal["screened", "rejected", "trained", "scored", "diverged"]
+"""screened: to be trained or scored; rejected: not to be; scored: measured without a training."""
+OUTCOMES: tuple[Outcome, ...] = ("screened", "rejected", "trained", "scored", "diverged")
 MEASURED = ("trained", "scored")  # outcomes with all metrics that the study asks for
 
 SHARE = "share"  # unit of metrics between 0 and 1
@@ -50,11 +50,11 @@ Rate = float | tuple[float, ...]  # of a layer's inputs: over all time steps, or
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One candidate measured once, or rejected before it was trained."""
+    """One candidate: screened, rejected before it was trained, or measured once."""
 
     architecture: Architecture
     outcome: Outcome
-    hardware: HardwareReport  # at the measured spike rates if trained, at rate 0 if rejected
+    hardware: HardwareReport  # at the measured spike rates if trained, else at the assumed one
     chance: float  # accuracy of a guess, 0..1
     seed: int
     fidelity: int = 0  # epochs trained
@@ -78,6 +78,11 @@ class Evaluation:
         return self.hardware.metrics()
 
     @property
+    def rejected(self) -> bool:
+        """True for a candidate that a check before its training rules out."""
+        return self.outcome == "rejected"
+
+    @property
     def trained(self) -> bool:
         """True for a candidate that was trained and measured."""
         return self.outcome == "trained"
@@ -86,6 +91,10 @@ class Evaluation:
     def measured(self) -> bool:
         """True where every metric that the study asks for is measured."""
         return self.outcome in MEASURED
+
+    def reject(self, reason: str, checks: tuple[str, ...]) -> "Evaluation":
+        """The candidate as rejected, for a reason and by the checks that it failed."""
+        return replace(self, outcome="rejected", reason=reason, rejected_by=checks)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -117,24 +117,22 @@ def evaluate(
     evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed
     evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec))
-    outcome = evaluation.outcome if evaluation.reason else "screened"
-    if not (evaluation.reason or no_train):
+    if not (evaluation.rejected or no_train):
         evaluation = evaluator.train(evaluation, on_epoch=_print_epoch(spec.training.last))
-        outcome = evaluation.outcome
     evaluation = with_assumed_rate(evaluation, spec)
     violations = spec.known_violations(measure(evaluation))
     if as_json:
-        facts = {"study": spec.name, "digest": architecture.digest, "outcome": outcome}
+        facts = {"study": spec.name, "digest": architecture.digest}
         measured = {"metrics": measure(evaluation), "violations": violations}
         print_json(evaluation.to_json() | facts | measured)
     else:
-        _print_evaluation(f"{file} by {spec.name}", outcome, evaluation, spec)
-    if evaluation.reason or any(v > 0 for v in violations.values()):
+        _print_evaluation(f"{file} by {spec.name}", evaluation, spec)
+    if evaluation.outcome in ("rejected", "diverged") or any(v > 0 for v in violations.values()):
         raise SystemExit(NOTHING_FEASIBLE)
 
 
-def _print_evaluation(name: str, outcome: str, evaluation: "Evaluation", spec: StudySpec) -> None:
-    head = f"{name}, seed {evaluation.seed}: {outcome} {evaluation.reason}"
+def _print_evaluation(name: str, evaluation: "Evaluation", spec: StudySpec) -> None:
+    head = f"{name}, seed {evaluation.seed}: {evaluation.outcome} {evaluation.reason}"
     out.print(plain(head.rstrip()), markup=False)
     print_candidate(evaluation, operations_of(spec.space.operations))
     _print_budgets(spec, measure(evaluation))

@@ -143,8 +143,8 @@ def plan(evaluator: Evaluator, samples: int, seed: int, draws: int = DRAWS) -> P
             break
         drawn += 1
         screened = evaluator.screen(architecture, seed)
-        refused += bool(screened.reason)
-        for name in used(architecture) if not screened.reason else ():
+        refused += screened.rejected
+        for name in used(architecture) if not screened.rejected else ():
             if len(holding[name]) < samples:
                 holding[name].append(screened)
     if not any(holding.values()):
@@ -217,7 +217,7 @@ def _variant(
     for tries in range(REDRAWS):
         variant = without(sample.architecture, dropped, evaluator.workloads.space, rng)
         screened = evaluator.screen(variant, sample.seed)
-        if not screened.reason:
+        if not screened.rejected:
             return screened, tries
     return None, REDRAWS
 

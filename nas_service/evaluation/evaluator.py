@@ -109,8 +109,8 @@ class Evaluator:
             repairs: Budgets whose space a repair is searched in; the evaluator's own by default.
 
         Returns:
-            Exact sizes, and costs at the study's assumed spike rate; `reason` is empty where the
-            candidate deserves its training.
+            Exact sizes, and costs at the study's assumed spike rate; outcome `screened` where the
+            candidate deserves its training, else `rejected`.
         """
         return self._screener.screen(architecture, seed, repairs or self.budgets)
 

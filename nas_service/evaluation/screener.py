@@ -36,8 +36,8 @@ class Screener:
             repairs: Budgets whose space the repair of a rejected candidate is searched in.
 
         Returns:
-            Exact sizes, and costs at the study's assumed spike rate. `reason` is empty where the
-            candidate deserves its training.
+            Exact sizes, and costs at the study's assumed spike rate; outcome `screened` where the
+            candidate deserves its training, else `rejected`.
         """
         workload = self.workloads.workload(architecture)
         hardware, bounds = self.costs(
@@ -45,7 +45,7 @@ class Screener:
         )
         screened = Evaluation(
             architecture,
-            "rejected",
+            "screened",
             hardware,
             chance=self.workloads.task.chance,
             seed=seed,
@@ -122,4 +122,4 @@ def with_repair(screened: Evaluation, rejection: Rejection, budgets: Budgets) ->
 
 
 def _rejected(screened: Evaluation, rejection: Rejection) -> Evaluation:
-    return replace(screened, reason=rejection.reason, rejected_by=rejection.checks, repair={})
+    return screened.reject(rejection.reason, rejection.checks)

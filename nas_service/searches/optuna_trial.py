@@ -132,7 +132,7 @@ def line(
 
 def _verdict(evaluation: Evaluation, outcome: str, measured: Measured) -> str:
     """Feasible, the constraints that are violated, or why nothing was measured."""
-    if evaluation.outcome == "rejected":
+    if evaluation.rejected:
         return evaluation.reason
     over = [f"{k} +{100 * v:.3g} %" for k, v in measured.violations.items() if v > 0]
     has_result = outcome in MEASURED or (evaluation.measured and outcome in ("cached", CONTINUED))

@@ -1,7 +1,6 @@
 """The evaluation of one claimed trial: drawn, screened, trained, archived, or failed."""
 
 import logging
-from dataclasses import replace
 
 from optuna.trial import FixedTrial, Trial, TrialState
 
@@ -112,7 +111,7 @@ class TrialRunner:
         architecture = a.spec.build_space().draw(FixedTrial(trial.params))
         screened = a.evaluator.screen(architecture, derived_seed(a.spec.seed, trial.number))
         rejection = Rejection.out_of_memory(failure)
-        return replace(screened, reason=rejection.reason, rejected_by=rejection.checks)
+        return screened.reject(rejection.reason, rejection.checks)
 
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         a, evaluator = self._assignment, self._evaluator_for(trial)
@@ -175,7 +174,7 @@ class TrialRunner:
         """True for a candidate over a budget, which is archived; False where it is known."""
         archive = self._assignment.search.store.archive(self._assignment.search.id)
         digest = screened.architecture.digest
-        if not screened.reason or archive.evaluation(digest) is not None:
+        if not screened.rejected or archive.evaluation(digest) is not None:
             return False
         self._reporter.archive(lease, trial, screened)
         return True
