@@ -3,7 +3,8 @@
 import itertools
 import math
 import statistics
-from dataclasses import Callable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
