@@ -62,23 +62,53 @@ def _channels(sources: Sequence[Layer]) -> set[int]:
     return {sum(x.out_channels for x in sources), *(channels if len(channels) == 1 else ())}
 
 
-def free_poolings(layer: Layer, sources: Sequence[Layer]) -> Iterator[tuple[Layer, int]]:
-    """The poolings before a layer that nobody is charged for.
+def reads_free_poolings(layer: Layer, sources: Sequence[Layer]) -> bool:
+    """True where a layer reads pooled maps without the additions for all of them.
 
     Args:
         layer: The reader.
         sources: The layers it reads.
+    """
+    return layer.input_adds < sum(_pooled_maps(layer, sources).values())
+
+
+def uncharged_poolings(
+    layers: Sequence[Layer], predecessors: Sequence[Sequence[int]]
+) -> Iterator[tuple[Layer, Layer, int]]:
+    """The poolings between layers that nobody is charged for.
+
+    A map that several layers read pooled alike is charged once, to any of them.
+
+    Args:
+        layers: The layers of a network.
+        predecessors: Positions of the layers that each layer reads.
 
     Yields:
-        A source whose map is read pooled, and the pixels that are read of it; none where the
-        additions in `input_adds` are enough for all of them.
+        A reader, the source whose map it reads pooled, and the pixels that it reads of it.
     """
+    charged: set[tuple[str, int]] = set()
+    free = []
+    for layer, read in zip(layers, predecessors, strict=True):
+        pooled = _pooled_maps(layer, [layers[i] for i in read])
+        unpaid = {key: adds for key, adds in pooled.items() if key not in charged}
+        if layer.input_adds >= sum(unpaid.values()):
+            charged |= unpaid.keys()
+        else:
+            free += [(layer, *key) for key in unpaid]
+    named = {x.name: x for x in layers}
+    yield from ((x, named[name], n) for x, name, n in free if (name, n) not in charged)
+
+
+def _pooled_maps(layer: Layer, sources: Sequence[Layer]) -> dict[tuple[str, int], int]:
+    """Additions for each source whose map a layer reads pooled, by its name and the pixels read."""
     if layer.rearranged or not sources or _joined(layer, sources):
-        return
-    pooled = [(x, *_read_map(layer, x, sources)) for x in sources]
-    needed = sum(x.out_channels * pixels * (taps - 1) for x, pixels, taps in pooled)
-    if layer.input_adds < needed:
-        yield from ((x, pixels) for x, pixels, taps in pooled if taps > 1)
+        return {}
+    read = ((x, *_read_map(layer, x, sources)) for x in sources)
+    return {
+        (x.name, pixels): x.out_channels * pixels * (taps - 1)
+        for x, pixels, taps in read
+        if taps > 1
+    }
 
 
 def _read_map(layer: Layer, source: Layer, sources: Sequence[Layer]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from hw_models.errors import WorkloadError
 from hw_models.layer import Layer, rate_of
 from hw_models.layer_list import MAX_LAYERS, read_layers, stored_layer
-from hw_models.reading import free_poolings, misfit
+from hw_models.reading import misfit, uncharged_poolings
 
 MAX_STEPS = 2**16
 
@@ -86,22 +86,30 @@ class Workload:
     @cached_property
     def unnamed_poolings(self) -> list[str]:
         """Warnings: a map shrinks, and no layer is charged for the pooling."""
-        readers = [
-            (layer, [self.layers[i] for i in read])
-            for layer, read in zip(self.layers, self.predecessors, strict=True)
-        ]
         between = [
-            f"{layer.name} reads {pixels} of the {source.map_pixels} pixels of {source.name}: "
+            f"{reader.name} reads {pixels} of the {source.map_pixels} pixels of {source.name}: "
             "a pooling that no layer names costs nothing"
-            for layer, sources in readers
-            for source, pixels in free_poolings(layer, sources)
+            for reader, source, pixels in uncharged_poolings(self.layers, self.predecessors)
         ]
-        charged = {x.name for layer, sources in readers if layer.input_adds for x in sources}
         return between + [
             f"{x.name} gives {x.map_pixels} of its {x.out_pixels} pixels without a pooling window: "
             "this costs nothing"
-            for x in self.layers
-            if x.pool_taps == 1 and x.map_pixels < x.out_pixels and x.name not in charged
+            for x in self._cropped()
+        ]
+
+    def _cropped(self) -> list[Layer]:
+        """Layers whose readers get fewer pixels, with no additions of the layer or its readers."""
+        readers: dict[int, list[Layer]] = {}
+        for layer, read in zip(self.layers, self.predecessors, strict=True):
+            for i in read:
+                readers.setdefault(i, []).append(layer)
+        smaller = (
+            i for i, x in enumerate(self.layers) if x.pool_taps == 1 and x.map_pixels < x.out_pixels
+        )
+        return [
+            self.layers[i]
+            for i in smaller
+            if i in readers and not any(x.input_adds for x in readers[i])
         ]
 
     def with_spike_rates(self, rates: Mapping[str, float | Sequence[float]]) -> "Workload":

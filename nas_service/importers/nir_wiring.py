@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hw_models import Layer
 from hw_models.layer import pair
-from hw_models.reading import fits, free_poolings
+from hw_models.reading import fits, reads_free_poolings
 from nas_service.importers.nir_signal import Pooling, Signal
 
 
@@ -61,7 +61,7 @@ class _Reads:
         Poolings before several layers are charged to one of them.
         """
         now, late = ([layers[name] for name in names] for names in (self.now, self.late))
-        return fits(layer, now) and fits(layer, late) and not any(free_poolings(layer, now))
+        return fits(layer, now) and fits(layer, late) and not reads_free_poolings(layer, now)
 
 
 def _read_only_late(inputs: Mapping[str, Signal], ends: Sequence[Signal]) -> set[str]:

@@ -1,5 +1,7 @@
 """When each warning of a report appears, and when it does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw_models import Layer, Workload, load_profile
@@ -46,12 +48,25 @@ def test_pooled_branches_that_meet(adds):
     assert len(warnings(A, b, conv("c", 8, 4, 4, "a", "b", input_adds=8 * 16))) == 2
 
 
+def test_a_map_that_several_read_pooled_is_charged_once():
+    """To any of its readers, in whatever order; what only one reads is its own."""
+    first, second = conv("b", 8, 8, 4, "a"), conv("c", 8, 8, 4, "a")
+    for b, c in ((384, 0), (0, 384), (400, 1)):
+        charged = replace(first, input_adds=b), replace(second, input_adds=c)
+        assert warnings(A, *charged) == []
+    assert len(warnings(A, first, second)) == 2
+    quarter = conv("d", 8, 8, 2, "a")
+    shown = warnings(A, replace(first, input_adds=384), quarter)
+    assert shown == [f"d reads 4 of the 64 pixels of a: {FREE}"]
+
+
 def test_a_map_that_shrinks_without_a_window():
     cropped = conv("a", 3, 8, 8, pooled_size=4)
     text = "a gives 16 of its 64 pixels without a pooling window: this costs nothing"
     assert warnings(cropped, conv("b", 8, 8, 4, "a")) == [text]
     assert warnings(cropped, conv("b", 8, 8, 4, "a", input_adds=384)) == []  # charged there
     assert warnings(conv("a", 3, 8, 8, pool=3, pooled_size=4), conv("b", 8, 8, 4, "a")) == []
+    assert warnings(cropped) == []  # nothing reads it
 
 
 def test_a_rearranged_reader_knows_what_it_reads():
