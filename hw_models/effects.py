@@ -1,6 +1,7 @@
 """Why a setting changes nothing of what a network costs: what limits it, or what it needs."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from hw_models import adc
@@ -16,23 +17,32 @@ SIMULATED = {  # figures of imperfect cells: a simulated chip is wrong by them, 
 CLOCKED = ("clock", "clocks_per_read")
 
 
-def limits(before: Profile, changes: Mapping[str, Any], workload: Workload) -> list[str]:
+def limits(
+    profile: Profile,
+    changes: Mapping[str, Any],
+    workload: Workload,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+) -> list[str]:
     """What keeps settings from having an effect.
 
     Args:
-        before: The chip without the changes.
-        changes: Settings as `Profile.with_values` takes them.
+        profile: The chip without any of the settings.
+        changes: The settings in question, as `Profile.with_values` takes them.
         workload: What is costed.
+        fixed: Other settings that are made before them.
 
     Returns:
         A sentence for each setting that does nothing, or less than it seems to.
+
+    Raises:
+        ProfileError: The settings are wrong, or contradict each other.
     """
-    after = before.with_values(changes)
+    after = profile.with_values({**fixed, **changes})
     notes = []
     for key in changes:
         others = {name: value for name, value in changes.items() if name != key}
         try:
-            without = before.with_values(others)
+            without = profile.with_values({**fixed, **others})
         except ProfileError:
             continue  # the other settings need this one
         if note := _limit(after, without, key, workload):

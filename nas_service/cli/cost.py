@@ -34,6 +34,7 @@ from nas_service.errors import SpecError, pick
 if TYPE_CHECKING:
     from hw_models.network import Network
     from nas_service.importers.network_file import Given
+    from nas_service.study.spec import StudySpec
 
 LEVEL = 0.9  # of the intervals that are shown
 SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
@@ -98,15 +99,11 @@ def cost(
         a, b = (load_profile(name).with_values({**network.chip, **settings}) for name in diff)
         _write_layers(network, layers)
         return _print_difference(a, b, network, as_json)
-    if profile is None and spec is not None:  # the chip that the study costs it on
-        before = load_profile(spec.hardware.profile).with_values(spec.hardware.overrides)
-    else:
-        before = load_profile(profile or DEFAULT)
-    before = before.with_values(network.chip)
-    chip = before.with_values(settings)
+    base, fixed = _base(profile, spec, network)
+    chip = base.with_values({**fixed, **settings})
     ensemble = Ensemble(chip)
     likely = [_likely(ensemble, network.workload, *assignment(text)) for text in budgets]
-    report = _report(chip, network, limits(before, settings, network.workload))
+    report = _report(chip, network, limits(base, settings, network.workload, fixed))
     _write_layers(network, layers)
     if html is not None:
         from nas_service.report import write_hardware
@@ -130,6 +127,15 @@ def cost(
     _print_metrics(report, intervals)
     _print_likely(likely)
     print_hardware(report)
+
+
+def _base(
+    name: str | None, spec: "StudySpec | None", network: "Network"
+) -> tuple[Profile, dict[str, Any]]:
+    """The profile to cost a network on, by default that of its study, and settings of its chip."""
+    if name is not None or spec is None:
+        return load_profile(name or DEFAULT), dict(network.chip)
+    return load_profile(spec.hardware.profile), {**spec.hardware.overrides, **network.chip}
 
 
 def _demand_one_output(

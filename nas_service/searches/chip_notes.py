@@ -1,6 +1,6 @@
 """Settings of a study's chip that change nothing of what its candidates cost."""
 
-from hw_models import HardwareError, load_profile
+from hw_models import load_profile
 from hw_models.effects import SIMULATED, limits
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.searches.initial_trials import in_the_middle
@@ -28,8 +28,6 @@ def chip_notes(spec: StudySpec) -> list[str]:
     cell = Cell(((weighted or list(space.operations))[-1],) * len(EDGES))
     architecture = in_the_middle(space, cell)
     workload = workload_cache_of(spec).workload(architecture)
-    try:
-        chip = load_profile(spec.hardware.profile).with_values(dict(architecture.chip))
-    except HardwareError:
-        return []  # a searched setting needs the overrides
-    return [f"hardware.overrides: {note}" for note in limits(chip, overrides, workload)]
+    profile, searched = load_profile(spec.hardware.profile), dict(architecture.chip)
+    notes = limits(profile, overrides, workload, searched)
+    return [f"hardware.overrides: {note}" for note in notes]

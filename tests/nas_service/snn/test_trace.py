@@ -38,6 +38,7 @@ def test_coloured_network_by_hand():
     assert [x.parameters for x in workload.layers] == own
     assert workload.parameters == sum(own)
     assert workload.time_steps == 7
+    assert workload.unnamed_poolings == []  # the hidden layer is charged for the pooling
     assert {x.weight_bits for x in workload.layers} == {5}
 
 
