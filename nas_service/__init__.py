@@ -1,9 +1,12 @@
 """Architecture search for quantised spiking neural networks within a crossbar chip's budgets."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+    from typing import Any
+
     from nas_service.searches.results import Result
     from nas_service.study.spec import StudySpec
 
@@ -11,16 +14,16 @@ __all__ = ["search"]
 
 
 def search(
-    study: "str | Path | StudySpec",
-    storage: str = "sqlite:///nas.db",
+    study: "str | PathLike[str] | Mapping[str, Any] | StudySpec",
+    storage: "str | PathLike[str]" = "sqlite:///nas.db",
     workers: int | None = None,
-    data: str | Path = "data",
+    data: "str | PathLike[str]" = "data",
 ) -> "Result":
     """Creates or resumes a study, runs it to its end on this machine, and reads its result.
 
     Args:
-        study: A study file, or a specification.
-        storage: URL of the store, an SQLite file or a PostgreSQL database.
+        study: A study file, its tables as a dict, or a specification.
+        storage: URL of the store, SQLite or PostgreSQL, or the path of an SQLite file.
         workers: Number of processes, by default one for each processor core.
         data: Folder of the data sets.
 
@@ -28,7 +31,10 @@ def search(
         The result; see `Result.front` and `Result.frame`.
 
     Raises:
-        NasError: The study, its data or the store cannot be used, or too many trials failed.
+        NasError: The study, its data, the store or the number of workers cannot be used, or too
+            many trials failed.
+        KeyboardInterrupt: By Ctrl-C, after the workers have released their trials; the same call
+            continues.
     """
     from nas_service import api  # torch and Optuna are loaded when they are used
 

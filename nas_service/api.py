@@ -1,17 +1,20 @@
 """A search from Python: the command line is a thin caller of this."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from nas_service.errors import SpecError, StoreError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
 from nas_service.searches.results import Candidate, Result, read
 from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
 from nas_service.searches.stopping import end_reason
 from nas_service.store.store import Store
-from nas_service.study.loading import load_spec
+from nas_service.study.loading import load_spec, spec_from_tables
 from nas_service.study.spec import StudySpec
-from nas_service.worker.local_pool import LocalWorkerPool, cores
+from nas_service.worker.local_pool import LocalWorkerPool, worker_count
 
 
 def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Evaluator]:
@@ -59,12 +62,17 @@ def run(
 
     Returns:
         The result, and the reason for the end.
+
+    Raises:
+        NasError: The number of workers is not possible, or a worker ended by an error.
+        Interrupted: By Ctrl-C, after the workers have released their trials.
     """
+    size = worker_count(workers)
     continued: set[str] = set()
     while True:
         continued |= set(resume_training(read(search), top))
         command = ("worker", "--study", search.name, "--no-end-line")
-        pool = LocalWorkerPool(search.store, command, evaluator.folder, workers or cores())
+        pool = LocalWorkerPool(search.store, command, evaluator.folder, size)
         pool.run(on_line, on_tick)
         if continued.issuperset(c.digest for c in read(search).unfinished(top)):
             break
@@ -108,10 +116,69 @@ def _measure_test(
 
 
 def search(
-    study: str | Path | StudySpec, storage: str, workers: int | None, data: str | Path
+    study: str | os.PathLike[str] | Mapping[str, Any] | StudySpec,
+    storage: str | os.PathLike[str],
+    workers: int | None,
+    data: str | os.PathLike[str],
 ) -> Result:
     """See `nas_service.search`."""
-    spec = study if isinstance(study, StudySpec) else load_spec(Path(study))
-    opened, evaluator = prepare(spec, lambda: Store(storage, create=True), Path(data))
+    size, url, folder = worker_count(workers), storage_of(storage), path_of(data, "data")
+    spec = spec_of(study)
+    opened, evaluator = prepare(spec, lambda: Store(url, create=True), folder)
     opened.store.studies.set_budget(opened.id, spec.search.trainings)
-    return run(opened, evaluator, workers)[0]
+    return run(opened, evaluator, size)[0]
+
+
+def spec_of(study: object) -> StudySpec:
+    """The specification that a caller gives in one of several forms.
+
+    Args:
+        study: The path of a study file, its tables as a mapping, or a specification.
+
+    Returns:
+        The specification.
+
+    Raises:
+        SpecError: It has a fault, or another type.
+    """
+    if isinstance(study, StudySpec):
+        return study
+    if isinstance(study, Mapping):
+        return spec_from_tables(study)
+    return load_spec(path_of(study, "study", ", its tables as a dict, or a StudySpec"))
+
+
+def storage_of(storage: object) -> str:
+    """The URL of a store that is given as URL or as path of an SQLite file.
+
+    Raises:
+        StoreError: It is neither.
+    """
+    if isinstance(storage, str):
+        return storage
+    try:
+        path = str(path_of(storage, "storage"))
+    except SpecError as error:
+        raise StoreError(f"{error}, or a URL such as sqlite:///nas.db") from None
+    if "?" in path:
+        raise StoreError(f"storage {path!r:.200}: a path without '?' is needed")
+    return f"sqlite:///{path}"
+
+
+def path_of(value: object, name: str, also: str = "") -> Path:
+    """The path that a caller gives as text or as path.
+
+    Args:
+        value: What was given.
+        name: Name of the argument, for the error.
+        also: What else is possible, for the error.
+
+    Returns:
+        The path.
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str):
+        return Path(text)
+    raise SpecError(f"{name} = {value!r:.80}, a {type(value).__name__}: a path is needed{also}")

@@ -55,8 +55,14 @@ class LeaseLost(NasError):
     """Another worker may have taken over the trial. The worker stops this training only."""
 
 
-class Interrupted(NasError):
-    """The user or the machine asked the process to stop. The worker releases its trial first."""
+class Interrupted(KeyboardInterrupt):
+    """The user or the machine asked the process to stop. The worker releases its trial first.
+
+    It is no Exception, so that code that continues after errors ends by Ctrl-C as well.
+
+    Attributes:
+        exit_code: Exit code of the command.
+    """
 
     exit_code = 130
 

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from nas_service.errors import NasError, did_you_mean
+from nas_service.errors import Interrupted, NasError, did_you_mean
 
 STORE_FAILED = 4  # exit code
-INTERRUPTED = 130  # exit code
 
 
 class Verb(NamedTuple):
@@ -82,8 +81,8 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except NasError as error:
             raise _exit(str(error), error.exit_code) from None
-        except KeyboardInterrupt:
-            raise _exit("interrupted", INTERRUPTED) from None
+        except KeyboardInterrupt as interruption:
+            raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:
             if (failure := _library_failure(error)) is None:
                 raise

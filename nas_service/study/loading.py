@@ -1,6 +1,7 @@
 """Study files read and checked: every fault at once, each with its key and what is possible."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -50,6 +51,34 @@ def load_spec(path: Path) -> StudySpec:
         raise SpecError(str(error)) from None
     _read_initial(tree, path)
     return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def spec_from_tables(tables: Mapping[str, Any]) -> StudySpec:
+    """Reads a study from the tables of a study file.
+
+    Args:
+        tables: The tables by name, as a TOML reader returns them; they are not changed. Files that
+            `search.initial` names lie in the current folder.
+
+    Returns:
+        The study.
+
+    Raises:
+        SpecError: It is wrong; every fault is listed with its key.
+    """
+    try:
+        tree = json.loads(json.dumps(tables, default=_plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(f"study: not the tables of a study file ({error})") from None
+    _read_initial(tree, Path("study"))
+    return parse_spec(json.dumps(tree), "study")
+
+
+def _plain(value: Any) -> Any:
+    """A value of NumPy or a path as JSON has it."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _read_initial(tree: Any, path: Path) -> None:

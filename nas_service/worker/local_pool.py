@@ -1,5 +1,6 @@
 """Worker processes on this machine: started, replaced when they are killed, ended together."""
 
+import operator
 import os
 import queue
 import signal
@@ -15,8 +16,35 @@ from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailure
 from nas_service.store.store import Store
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
+MOST_WORKERS = 256  # of one command
 REPLACEMENTS = 5  # of workers that were killed; more mean that the machine is at fault
 GRACE_s = 20.0  # for workers to release their trials
+
+
+def worker_count(workers: int | None) -> int:
+    """The number of workers that a caller asks for.
+
+    Args:
+        workers: The number, or None: one for each processor core.
+
+    Returns:
+        The number.
+
+    Raises:
+        NasError: It is no whole number from 1 to MOST_WORKERS.
+    """
+    if workers is None:
+        return cores()
+    try:
+        count = 0 if isinstance(workers, bool) else operator.index(workers)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_WORKERS:
+        raise NasError(
+            f"workers = {workers!r:.80}: a whole number, 1..{MOST_WORKERS}, or None for one for "
+            "each core"
+        )
+    return count
 
 
 def cores() -> int:
@@ -64,8 +92,9 @@ class LocalWorkerPool:
                         self._start(started)
                     elif code:
                         raise _error(code)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted: run the same command again to continue") from None
+        except KeyboardInterrupt as interruption:
+            text = "interrupted: run the same command again to continue"
+            raise Interrupted(str(interruption) or text) from None
         finally:
             self._end()
 
@@ -156,8 +185,10 @@ def _until_closed(asked_to_end: threading.Event) -> None:
     asked_to_end.set()
 
 
-def _error(code: int) -> NasError:
-    kinds = {kind.exit_code: kind for kind in (StoreError, TooManyFailures, Interrupted)}
+def _error(code: int) -> NasError | Interrupted:
+    if code == Interrupted.exit_code:
+        return Interrupted("a worker was interrupted: run the same command again to continue")
+    kinds = {kind.exit_code: kind for kind in (StoreError, TooManyFailures)}
     if code < 0:
         return TooManyFailures(
             f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}"

@@ -71,7 +71,7 @@ class TrialRunner:
         except ChildFailure as error:
             failure = error
             retry.call(lambda again: self._child_failed(lease, trial, failure))
-        except (Interrupted, LeaseLost, StoreError, SickWorker):
+        except (LeaseLost, StoreError, SickWorker):
             raise
         except Exception as error:
             log.exception("trial %d failed", trial.number)
