@@ -99,18 +99,28 @@ class _Timing:
     time_steps: int
 
     @cached_property
+    def loops(self) -> dict[Use, tuple[int, ...]]:
+        """The call that holds the loop over time steps of each use."""
+        own = {name: _call_of_all(uses) for name, uses in self.uses.items() if len(uses) > 1}
+        calls = set(own.values())
+        around = {m.use: (m.calls[:n] for n in range(len(m.calls), 0, -1)) for m in self.order}
+        inner = {use: next((c for c in outer if c in calls), ()) for use, outer in around.items()}
+        return {use: own.get(use.layer, call) for use, call in inner.items()}
+
+    @cached_property
     def steps(self) -> dict[Use, int]:
         """The time step of each use: how often any layer of the same loop has been used."""
-        loops = {name: _call_of_all(own) for name, own in self.uses.items() if len(own) > 1}
         begun: Counter[tuple[int, ...]] = Counter()
         steps: dict[Use, int] = {}
-        for m in self.order:
-            running = [m.calls[:n] for n in range(len(m.calls), 0, -1)]
-            inner = next((calls for calls in running if calls in loops.values()), ())
-            loop = loops.get(m.use.layer, inner)
-            begun[loop] = max(begun[loop], m.use.number + 1)
-            steps[m.use] = begun[loop] - 1
+        for use, loop in self.loops.items():
+            begun[loop] = max(begun[loop], use.number + 1)
+            steps[use] = begun[loop] - 1
         return steps
+
+    @cached_property
+    def counted(self) -> set[tuple[int, ...]]:
+        """The loops in which a layer is used in every time step."""
+        return {loop for use, loop in self.loops.items() if use.number + 1 == self.time_steps}
 
     @cached_property
     def first_steps(self) -> dict[str, int | None]:
@@ -135,10 +145,10 @@ class _Timing:
 
     def _is_late(self, name: str) -> bool:
         """True for a single use that reads another step than the last of a layer."""
-        read = {use.layer: use.number for use in sorted(self.uses[name][0].signal.reads)}
-        return len(self.uses[name]) == 1 and any(
-            len(self.uses[layer]) > number + 1 for layer, number in read.items()
-        )
+        (first, *more) = self.uses[name]
+        read = _last_uses(first.signal)
+        unread = any(len(self.uses[layer]) > number + 1 for layer, number in read.items())
+        return unread and not more and not first.folded
 
     def reads(self, name: str) -> tuple[set[str], set[str]]:
         """The layers that a layer reads in the same time step, and one step late."""
@@ -156,9 +166,12 @@ class _Timing:
         now: set[str] = set()
         late: set[str] = set()
         in_steps = self.first_steps[m.use.layer] is not None
+        step = self.steps[m.use] if in_steps else self.time_steps - 1
+        uses = m.signal.reads if in_steps else map(Use._make, _last_uses(m.signal).items())
         all_late = m.late or self._leads_back(m.use.layer)
-        for use in m.signal.reads:
-            delayed = in_steps and self._arrives(use, self.steps[m.use]) < self.steps[m.use]
+        for use in uses:
+            known = in_steps or self.loops[use] in self.counted
+            delayed = known and self._arrives(use, step) < step
             (late if all_late or delayed else now).add(use.layer)
         return now, late
 
@@ -185,6 +198,11 @@ class _Timing:
         if len(own) == 1 and self.first_steps[name] is None:
             return own[0].rate
         return (*[0.0] * (self.time_steps - len(own)), *(m.rate for m in own))
+
+
+def _last_uses(signal: Signal) -> dict[str, int]:
+    """The last use of each layer that a signal reads."""
+    return {use.layer: use.number for use in sorted(signal.reads)}
 
 
 def _call_of_all(uses: Sequence[Multiplication]) -> tuple[int, ...]:

@@ -21,7 +21,6 @@ from nas_service.importers.torch_signals import (
     Signal,
     Use,
     Values,
-    after,
     merged,
     total,
 )
@@ -67,7 +66,7 @@ class Operation:
     inputs: list[tuple[Tensor, Signal]]  # its arguments that are signals
     number: int
     scope: str  # the part of the module that is running
-    step: int  # the time step, where the module runs one after the other
+    step: Hashable  # of the part that is running, where it runs one after the other
     made: Counter[Hashable]  # how many additions of one kind were made so far, in each time step
     rows: Callable[[Tensor], int]  # samples of a tensor, times time steps
     map_of: Callable[[Use, Chain], tuple[int, ...]]  # shape of a layer's map after poolings
@@ -85,7 +84,7 @@ class Operation:
         """Additions that this operation makes."""
         signal = merged(self.signals)
         kind = self.scope, self.name, signal.layers, count
-        step = max(self.step, signal.step)
+        step = self.step, signal.step
         self.made[kind, step] += 1
         return Addition((*kind, self.made[kind, step]), count, decodes)
 
@@ -176,10 +175,12 @@ def _side_by_side(op: Operation) -> Signal:
     """
     numbers = [s.step for s in op.signals]
     signal = merged(op.signals)
-    if len(numbers) > 1 and numbers == sorted(set(numbers)):
+    folds = op.rows(op.inputs[0][0]) < op.rows(op.out)
+    if len(numbers) > 1 and (folds or numbers == sorted(set(numbers))):
         last = op.signals[-1]
-        poolings = (after(chain, signal.reads[use]) for use, chain in last.reads.items())
-        return replace(signal, adds=last.adds.union(*poolings))
+        chains = {use.layer: chain for use, chain in last.reads.items()}
+        reads = {use: chains.get(use.layer, ()) for use in signal.reads}
+        return replace(signal, reads=reads, adds=last.adds)
     return signal
 
 

@@ -46,7 +46,7 @@ class Recorder(TorchDispatchMode):
         self.weights = Weights(module)
         self.uses = Uses(self.weights, weight_bits, (samples, samples * time_steps))
         self.scopes = Scopes(module, self._close)
-        self.neurons: dict[str, list[tuple[int, str, int]]] = {}  # by module: call, layer, number
+        self.neurons: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {}
         self.unpriced: set[Addition] = set()
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
@@ -114,7 +114,7 @@ class Recorder(TorchDispatchMode):
             return None
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
-            *(self.scopes.step, self._made, self._rows, self.uses.map_of),
+            *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
         )
         signal = output(op)
         self.weights.touch([x for x in given if self._signal(x) is None], signal)
@@ -140,19 +140,16 @@ class Recorder(TorchDispatchMode):
 
     def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
-        entry = scope.call, self._owner(signal), spikes.numel() // self._rows(spikes)
-        own = self.neurons.setdefault(scope.name, [])
-        if own[-1:] != [entry]:
-            own.append(entry)
+        part, step = self.scopes.step
+        before, own = self.neurons.get((scope.name, part), (None, {}))
+        own = {} if step != before else own  # in the first time step no branch leads back
+        size = spikes.numel() // self._rows(spikes)
+        self.neurons[scope.name, part] = step, {**own, self._owner(signal): size}
 
     def _neurons_of_layers(self) -> dict[str, int]:
-        """Neurons by layer, as the last time step shows it: in the first, no branch leads back."""
         counts: Counter[str] = Counter()
-        for own in self.neurons.values():
-            layers = [layer for _, layer, _ in own]
-            repeated = layers[-1] in layers[:-1]
-            start = len(own) - 1 - layers[-2::-1].index(layers[-1]) if repeated else 0
-            counts.update({layer: size for _, layer, size in own[start:]})
+        for _, own in self.neurons.values():
+            counts.update(own)
         return counts
 
     def _vectors_of_layers(self) -> dict[str, int]:

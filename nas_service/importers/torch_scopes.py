@@ -69,10 +69,10 @@ class Scopes:
         return tuple(scope.call for scope in self.calls)
 
     @property
-    def step(self) -> int:
-        """How often the innermost part with weights has used a layer: the time steps it began."""
-        uses = next((s.uses for s in reversed(self.calls) if s.holds_matrix), None)
-        return max(uses.values(), default=0) if uses else 0
+    def step(self) -> tuple[str, tuple[int, int]]:
+        """The innermost part with weights, its call, and how often this call has used a layer."""
+        scope = next((s for s in reversed(self.calls) if s.holds_matrix), self.calls[0])
+        return scope.name, (scope.call, max(scope.uses.values(), default=0))
 
     def use(self, layer: str) -> None:
         """Counts a use of a layer in all calls that are running."""

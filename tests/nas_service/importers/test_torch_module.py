@@ -42,7 +42,7 @@ def a_cell(rng):
             return cell
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_networks_of_this_package_are_imported_as_traced(seed):
     """Shapes and graph from operations alone, against the trace that knows the architecture.
 
@@ -50,9 +50,9 @@ def test_networks_of_this_package_are_imported_as_traced(seed):
     """
     rng = random.Random(seed)
     cells = tuple(a_cell(rng) for _ in range(1 + seed % 2))
-    a = Architecture(cells, 3, 1, 8, 5, 8)
+    a = Architecture(cells, 3, 1, 8, 7, 8)
     known = trace(a, Task(1, 8, 10))
-    seen = from_module(Network(a, Task(1, 8, 10)), torch.rand(2, 1, 8, 8), 5)
+    seen = from_module(Network(a, Task(1, 8, 10)), torch.rand(1, 1, 8, 8), 7)
     shapes = ("kind", "in_channels", "out_channels", "kernel", "stride", "in_size", "out_size")
     for fields in (shapes, ("input_bits", "once")):
         assert sorted(str([getattr(x, f) for f in fields]) for x in seen.layers) == sorted(
