@@ -143,7 +143,7 @@ class _LayerReader:
         self._assume(values, "kernel", 1, "kernel in the file")
         maps = self._maps(values) if shape is None else {_map_of(values, shape)}
         if "in_size" not in values:
-            if len(maps) != 1:
+            if len(maps) != 1 or values.get("rearranged"):
                 raise self._without_map(values)
             values["in_size"] = next(iter(maps))
         if "padding" not in values and (kept := _kept(values)):

@@ -1,6 +1,5 @@
 """Files with a spike rate for each layer."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from hw_models.json_file import parse_json
 from hw_models.numerals import parse_number
 from hw_models.text_file import read_text
 
-SEPARATOR = re.compile(r"[,;\t ]+")
+SEPARATORS = ",;\t "
 WORD = re.compile(r"[;\t ]+")
 
 
@@ -51,15 +50,15 @@ def _lines(text: str, path: Path) -> Sequence[float] | Mapping[str, float]:
                 f"{path}: line {number}: {stripped!r:.60}: a decimal comma, or a name and a rate? "
                 "A decimal point, and a blank after a name, are needed"
             )
-        *name, rate_text = SEPARATOR.split(stripped)
-        rate = parse_number(rate_text)
+        end = max(map(stripped.rfind, SEPARATORS))
+        name, rate = stripped[: end + 1].rstrip(SEPARATORS), parse_number(stripped[end + 1 :])
         named.add(bool(name))
-        if rate is None or not 0 <= rate <= 1 or len(name) > 1 or len(named) > 1:
+        if rate is None or not 0 <= rate <= 1 or len(named) > 1:
             raise WorkloadError(
                 f"{path}: line {number}: {stripped!r:.60}: one rate 0..1 a line is needed, or "
                 "in every line a name and a rate"
             )
-        key = name[0] if name else str(number)
+        key = name or str(number)
         if key in rates:
             raise WorkloadError(f"{path}: line {number}: a second rate for layer {key!r:.60}")
         rates[key] = rate

@@ -56,6 +56,15 @@ def test_a_recurrent_layer_does_not_read_the_input():
         read_layers(of(own, {**late, "name": "c", "feedback": ["c"]}), input_shape=(2, 16, 16))
 
 
+def test_a_rearranged_layer_says_its_map():
+    """It may read a part of its sources' map, so none follows."""
+    own, part = {**CONV, "padding": 1}, {**CONV, "rearranged": True}
+    assert read_layers(of(own, {**part, "in_size": 8}), input_shape=(2, 16, 16)).layers
+    for layers in ([own, part], [part]):
+        with pytest.raises(WorkloadError, match="in_size is needed"):
+            read_layers(of(*layers), input_shape=(2, 16, 16))
+
+
 def test_what_is_assumed_is_named():
     assert assumptions(CONV, FLAT, input_shape=(2, 16, 16)) == [
         "out_size = 16 in layer0 (out_size or padding in the file says it)",

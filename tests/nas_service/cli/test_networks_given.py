@@ -189,6 +189,8 @@ def test_files_of_spike_rates(files, name, text, layers):
         ("0.5\nx\n", "line 2: 'x': one rate"),
         ("0.5\n0_1\n", "line 2: '0_1': one rate"),
         ("layer0 0.5\n0.5\n", "line 2: '0.5': one rate"),
+        ("layer0 0.5,\n", "line 1: 'layer0 0.5,': one rate"),
+        ("a layer;0.5\n", "none for layer 'layer0'"),
         ("layer0 0.5\nlayer0 0.5\n", "line 2: a second rate for layer 'layer0'"),
     ],
 )
