@@ -1,5 +1,6 @@
 """Files with a spike rate for each layer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
