@@ -1,36 +1,16 @@
-"""The layers of a workload from the multiplications of one forward pass.
+"""The layers of a workload from the multiplications of one forward pass."""
 
-A module may run one time step, all of them folded into the batch, or one after the other. In the
-last case a layer is multiplied once in each step, or once less: a connection that leads back does
-not transmit in the first step.
-"""
-
-import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from hw_models import Layer, WorkloadError
 from hw_models.reading import fits
-from nas_service.importers.torch_signals import Addition, Chain, Pair, Signal, Use, after, common
+from nas_service.importers.torch_signals import Addition, Chain, Pair, Signal, after, common
+from nas_service.importers.torch_timing import Multiplication, Timing
 
 IMAGE = ""  # the owner of neurons before all layers
-
-
-@dataclass(frozen=True)
-class Multiplication:
-    """One use of a weight matrix."""
-
-    use: Use
-    shape: Mapping[str, Any]  # of the Layer: kind, channels, sizes, bits, parameters
-    signal: Signal  # what it reads
-    rate: float  # share of its inputs that are not 0
-    folded: bool  # all time steps are in the batch
-    calls: tuple[int, ...]  # numbers of the calls of parts that were running, outermost first
-    late: bool = False  # it reads the time step before
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     uses: dict[str, list[Multiplication]] = {}
     for m in run.multiplications:
         uses.setdefault(m.use.layer, []).append(m)
-    timing = _Timing(run.multiplications, uses, time_steps)
+    timing = Timing(run.multiplications, uses, time_steps)
     reads = {name: timing.reads(name) for name in uses}
     order = _ordered({name: now for name, (now, _) in reads.items()})
     pools = _shared_poolings(run)
@@ -88,127 +68,6 @@ def _owned(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
     owned = {name: counts.get(name, 0) for name in order}
     owned[order[0]] += counts.get(IMAGE, 0)
     return owned
-
-
-@dataclass(frozen=True)
-class _Timing:
-    """In which time steps the layers of a pass are multiplied."""
-
-    order: Sequence[Multiplication]
-    uses: Mapping[str, Sequence[Multiplication]]
-    time_steps: int
-
-    @cached_property
-    def loops(self) -> dict[Use, tuple[int, ...]]:
-        """The call that holds the loop over time steps of each use."""
-        own = {name: _call_of_all(uses) for name, uses in self.uses.items() if len(uses) > 1}
-        calls = set(own.values())
-        around = {m.use: (m.calls[:n] for n in range(len(m.calls), 0, -1)) for m in self.order}
-        inner = {use: next((c for c in outer if c in calls), ()) for use, outer in around.items()}
-        return {use: own.get(use.layer, call) for use, call in inner.items()}
-
-    @cached_property
-    def steps(self) -> dict[Use, int]:
-        """The time step of each use: how often any layer of the same loop has been used."""
-        begun: Counter[tuple[int, ...]] = Counter()
-        steps: dict[Use, int] = {}
-        for use, loop in self.loops.items():
-            begun[loop] = max(begun[loop], use.number + 1)
-            steps[use] = begun[loop] - 1
-        return steps
-
-    @cached_property
-    def counted(self) -> set[tuple[int, ...]]:
-        """The loops in which a layer is used in every time step."""
-        return {loop for use, loop in self.loops.items() if use.number + 1 == self.time_steps}
-
-    @cached_property
-    def first_steps(self) -> dict[str, int | None]:
-        """The step of each layer's first use; None where one use is for all steps.
-
-        A connection that leads back, and what only it reaches, begins later than the others.
-        """
-        n = self.time_steps
-        in_steps = any(len(own) == n or own[0].folded for own in self.uses.values())
-        return {name: self._first_step(name, in_steps) for name in self.uses}
-
-    def _first_step(self, name: str, in_steps: bool) -> int | None:
-        uses, n = len(self.uses[name]), self.time_steps
-        if in_steps and (1 < uses <= n or self._is_late(name)):
-            return n - uses
-        if uses == 1:
-            return None
-        raise WorkloadError(
-            f"module {name!r}: it is used {uses} times in one pass: give one time step, or a "
-            f"module that uses it in each of the {n} time steps, and every layer weights of its own"
-        )
-
-    def _is_late(self, name: str) -> bool:
-        """True for a single use that reads another step than the last of a layer."""
-        (first, *more) = self.uses[name]
-        read = _last_uses(first.signal)
-        unread = any(len(self.uses[layer]) > number + 1 for layer, number in read.items())
-        return unread and not more and not first.folded
-
-    def reads(self, name: str) -> tuple[set[str], set[str]]:
-        """The layers that a layer reads in the same time step, and one step late."""
-        own = self.uses[name]
-        each = [self._read(m) for m in own]
-        now = each[-1][0]
-        if any(before - now for before, _ in each) or len({m.signal.image for m in own}) > 1:
-            raise WorkloadError(
-                f"module {name!r}: it is used {len(own)} times in one pass and does not read the "
-                "same layers each time: every layer needs weights of its own"
-            )
-        return now, set().union(*(late for _, late in each))
-
-    def _read(self, m: Multiplication) -> tuple[set[str], set[str]]:
-        now: set[str] = set()
-        late: set[str] = set()
-        in_steps = self.first_steps[m.use.layer] is not None
-        step = self.steps[m.use] if in_steps else self.time_steps - 1
-        uses = m.signal.reads if in_steps else map(Use._make, _last_uses(m.signal).items())
-        all_late = m.late or self._leads_back(m.use.layer)
-        for use in uses:
-            known = in_steps or self.loops[use] in self.counted
-            delayed = known and self._arrives(use, step) < step
-            (late if all_late or delayed else now).add(use.layer)
-        return now, late
-
-    def _leads_back(self, name: str) -> bool:
-        """True for a layer whose outputs are read in the next step only: it skips the last one."""
-        last = self.steps[self.uses[name][-1].use]
-        return self.first_steps[name] not in (None, 0) and last + 1 < self.time_steps
-
-    def _arrives(self, use: Use, step: int) -> int:
-        """The step in which a layer's output is first read; `step` where it is for all."""
-        if self.first_steps[use.layer] is None:
-            return step
-        return self.steps[use] + self._leads_back(use.layer)
-
-    def once(self, name: str) -> bool:
-        """True for a layer outside of the time steps that the module runs."""
-        (use, *more) = self.uses[name]
-        in_steps = any(len(own) > 1 or own[0].folded for own in self.uses.values())
-        return self.time_steps > 1 and in_steps and not more and not use.folded
-
-    def rates(self, name: str) -> float | tuple[float, ...]:
-        """Spike rates of a layer: one, or one for each time step that the module runs."""
-        own = self.uses[name]
-        if len(own) == 1 and self.first_steps[name] is None:
-            return own[0].rate
-        return (*[0.0] * (self.time_steps - len(own)), *(m.rate for m in own))
-
-
-def _last_uses(signal: Signal) -> dict[str, int]:
-    """The last use of each layer that a signal reads."""
-    return {use.layer: use.number for use in sorted(signal.reads)}
-
-
-def _call_of_all(uses: Sequence[Multiplication]) -> tuple[int, ...]:
-    """The innermost call in which all uses of a layer are."""
-    columns = zip(*(m.calls for m in uses), strict=False)
-    return tuple(c[0] for c in itertools.takewhile(lambda c: len(set(c)) == 1, columns))
 
 
 def _ordered(sources: Mapping[str, set[str]]) -> list[str]:

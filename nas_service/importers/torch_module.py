@@ -48,8 +48,9 @@ def from_module(
         WorkloadError: A part of the module has no counterpart on a chip; the message names it.
     """
     _demand_known(module)
-    if not isinstance(example, Tensor) or example.dim() < 1 or not example.numel():
-        raise WorkloadError(f"example {_described(example)}: a tensor [B, ...] is needed")
+    _demand_numbers(example)
+    if type(time_steps) is not int or time_steps < 1:
+        raise WorkloadError(f"time_steps = {time_steps!r:.60}: a whole number from 1 is needed")
     values = _values(example, input_bits)
     with torch.inference_mode(False), torch.no_grad():
         run = _recorded(module, example, time_steps, weight_bits, values)
@@ -90,6 +91,16 @@ def _demand_known(module: nn.Module) -> None:
             )
 
 
+def _demand_numbers(example: object) -> None:
+    if not isinstance(example, Tensor):
+        raise WorkloadError(f"example {type(example).__name__}: a tensor [B, ...] is needed")
+    shape = tuple(example.shape)
+    if not shape or not example.numel():
+        raise WorkloadError(f"example {shape}: a tensor [B, ...] with values is needed")
+    if example.is_complex() or not bool(example.isfinite().all()):
+        raise WorkloadError(f"example {shape}: real, finite values are needed")
+
+
 def _values(example: Tensor, input_bits: int | None) -> Values:
     """Values of the network's own input."""
     if input_bits is None:
@@ -113,7 +124,3 @@ def _coding(example: Tensor) -> tuple[int, str]:
     if bits > MOST_BITS:
         raise WorkloadError(f"example: a value of {most:g}, at most {MOST_BITS} bits are possible")
     return bits, f"the example has whole numbers in {least:g}..{most:g}"
-
-
-def _described(example: object) -> str:
-    return str(tuple(example.shape)) if isinstance(example, Tensor) else type(example).__name__

@@ -117,7 +117,10 @@ def _moved(op: Operation) -> Signal:
 
 
 def _fired(op: Operation) -> Signal:
-    return replace(merged(op.signals), values=SPIKES)
+    """Spikes; what the neurons keep of earlier time steps is no reading of these steps."""
+    signal = merged(op.signals)
+    last = {use.layer: (use, signal.reads[use]) for use in sorted(signal.reads)}
+    return replace(signal, values=SPIKES, reads=dict(last.values()))
 
 
 def _sum(op: Operation) -> Signal:

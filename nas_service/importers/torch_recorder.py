@@ -83,7 +83,9 @@ class Recorder(TorchDispatchMode):
         try:
             with forced("python"), self:  # torch does not dispatch what runs in C++
                 result = self.module(inputs)
-        except RuntimeError as error:
+        except WorkloadError:
+            raise
+        except Exception as error:  # whatever the code of a module raises
             shape = tuple(inputs.shape)
             raise Unfit(f"module: an example {shape} does not pass ({error})") from error
         return tensors_of(result[0] if isinstance(result, tuple) else result)  # then come states

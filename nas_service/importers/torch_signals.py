@@ -53,7 +53,7 @@ class Values:
     @property
     def bits(self) -> int:
         """Bits of a value."""
-        return min(max(self.largest.bit_length(), 1), 32)
+        return max(self.largest.bit_length(), 1)
 
     def pooled(self, taps: int, mean: bool) -> "Values":
         """The sum or the mean of a window."""

@@ -9,12 +9,13 @@ from norse.torch.module.snn import SNNRecurrent
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from nas_service.importers.torch_layers import Multiplication
 from nas_service.importers.torch_matrices import Cannot, Product, shape_of
 from nas_service.importers.torch_scopes import Scope, Scopes
 from nas_service.importers.torch_signals import SPIKES, Addition, Chain, Signal, Use
+from nas_service.importers.torch_timing import Multiplication
 from nas_service.importers.torch_weights import Weights
 
+MAX_BITS = 32
 CELL_WEIGHTS = ("input_weights", "recurrent_weights")  # of Norse's recurrent cells
 
 
@@ -91,6 +92,8 @@ class Uses:
             raise cannot(
                 f"{product.vectors} vectors for {self.rows[0]} images: one each is supported"
             )
+        if signal.bits > MAX_BITS:
+            raise cannot(f"it reads sums of {signal.bits} bits: {MAX_BITS} are possible")
         if signal.unknown:
             read = ", ".join(map(repr, sorted(signal.layers))) or "the image"
             raise cannot(f"it reads {read} through {signal.unknown!r}, which no layer computes")

@@ -29,6 +29,7 @@ class Weights:
             self._made_of[parameter] = frozenset([position])
         self._layers: dict[tuple[str, Any], str] = {}
         self._in_matrices: set[int] = set()
+        self._with_constants: set[int] = set()
         self._elsewhere: dict[int, Signal] = {}
 
     def made_of(self, tensors: Iterable[Tensor]) -> Made:
@@ -44,6 +45,7 @@ class Weights:
             inputs: Its inputs, none of which depends on the example.
         """
         if name in MATRICES and not all(map(self._made_of.get, inputs)):
+            self._with_constants |= self.made_of(inputs)
             return
         if made := self.made_of(inputs):
             for x in outputs:
@@ -94,6 +96,11 @@ class Weights:
         """WorkloadError where a matrix has no part in the outputs."""
         used = self._in_matrices | self._elsewhere.keys()
         idle = [i for i, p in enumerate(self.parameters) if p.dim() >= 2 and i not in used]
+        if states := [i for i in idle if i in self._with_constants]:
+            raise WorkloadError(
+                f"modules {self._owners(states)}: weights of a state of the time step before: a "
+                "module that runs all time steps, or Norse's recurrent cells, are needed"
+            )
         if idle:
             raise WorkloadError(
                 f"modules {self._owners(idle)}: weights that the example did not reach"

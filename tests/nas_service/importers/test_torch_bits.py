@@ -117,3 +117,11 @@ def test_a_quantized_activation_has_the_bits_of_its_quantizer():
 
     module = nn.Sequential(nn.Conv2d(1, 1, 1), Quantized(), nn.Conv2d(1, 1, 1))
     assert bits(module, torch.rand(1, 1, 4, 4)) == [8, 4]
+
+
+def test_sums_of_too_many_bits():
+    module = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(1, 1, 1))
+    with pytest.raises(
+        WorkloadError, match="module '1': it reads sums of 34 bits: 32 are possible"
+    ):
+        bits(module, torch.rand(1, 1, 4, 4), input_bits=30)

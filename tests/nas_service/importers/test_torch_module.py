@@ -158,9 +158,46 @@ def test_weights_are_never_dropped(module, message):
         from_module(module, torch.rand(1, 1, 8, 8), 1)
 
 
-def test_an_example_that_is_no_tensor_and_one_without_gradients():
-    with pytest.raises(WorkloadError, match="a tensor"):
-        from_module(nn.Conv2d(1, 1, 1), [1.0], 1)
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+@pytest.mark.parametrize(
+    ("example", "steps", "message"),
+    [
+        ([1.0], 1, "example list: a tensor"),
+        (torch.rand(0, 1, 4, 4), 1, r"example .0, 1, 4, 4.: a tensor .B, .... with values"),
+        (torch.tensor(1.0), 1, r"example ..: a tensor"),
+        (torch.full((1, 1, 4, 4), torch.nan), 1, "finite values are needed"),
+        (torch.ones(1, 1, 4, 4, dtype=torch.cfloat), 1, "real, finite values"),
+        (torch.rand(1, 1, 4, 4), 0, "time_steps = 0: a whole number"),
+        (torch.rand(1, 1, 4, 4), "5", "time_steps = '5': a whole number"),
+        (torch.rand(1, 2, 4, 4), 1, r"an example .1, 2, 4, 4. does not pass"),
+    ],
+)
+def test_examples_that_are_refused(example, steps, message):
+    with pytest.raises(WorkloadError, match=message):
+        from_module(nn.Conv2d(1, 1, 1), example, steps)
+
+
+def test_a_module_that_raises_does_not_take_the_example():
+    with pytest.raises(WorkloadError, match=r"does not pass .*missing 1 required positional"):
+        from_module(TwoInputs(), torch.rand(1, 4), 1)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(3, 2)])
+def test_an_input_without_a_batch_dimension(pool):
+    module = nn.Sequential(nn.Conv2d(2, 4, 3), pool, nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    example = torch.rand(2, 9, 9)
+    assert from_module(module, example, 3) == from_module(module, example[None], 3)
+    linear, vector = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(4)
+    assert from_module(linear, vector, 3) == from_module(linear, vector[None], 3)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 6))  # a batch of three maps without channels
+    assert from_module(flat, torch.ones(3, 8, 8), 3) == from_module(flat, torch.ones(3, 1, 8, 8), 3)
+
+
+def test_an_example_without_gradients():
     with torch.inference_mode():
         result = from_module(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8), 1)
     assert result.layers[0].out_channels == 2

@@ -161,3 +161,47 @@ def test_torch_s_recurrent_layers_are_refused(kind):
 def test_a_cell_with_other_weights_is_refused():
     with pytest.raises(WorkloadError, match="other weights than those of its inputs"):
         from_module(norse.LIFMCRecurrentCell(4, 4), torch.rand(2, 4), 3)
+
+
+class RLeaky(nn.Module):
+    """As in snnTorch: the recurrent weights are a part of the neurons, the states are arguments."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.recurrent = nn.Linear(size, size, bias=False)
+
+    def forward(self, current, spikes, potential):
+        potential = 0.9 * potential + current + self.recurrent(spikes)
+        spikes = (potential > 1).float()
+        return spikes, potential - spikes
+
+
+class Leaky(nn.Module):
+    """Runs `steps` time steps of a network with recurrent weights of its own."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.a, self.rlif, self.b = nn.Linear(4, 6), RLeaky(6), nn.Linear(6, 3)
+        self.steps = steps
+
+    def forward(self, x):
+        spikes = potential = torch.zeros(len(x), 6)
+        outputs = []
+        for _ in range(self.steps):
+            spikes, potential = self.rlif(self.a(x), spikes, potential)
+            outputs.append(self.b(spikes))
+        return torch.stack(outputs).sum(0)
+
+
+def test_recurrent_weights_of_other_libraries():
+    """In a module that runs all time steps they are a loop; in one time step they are refused."""
+    seen = from_module(Leaky(6), torch.ones(2, 4), 6)
+    loop = ("a", "rlif.recurrent")
+    assert [(x.name, x.sources, x.feedback) for x in seen.layers] == [
+        ("a", (), ()),
+        (loop[1], (), loop),
+        ("b", loop, ()),
+    ]
+    assert [(x.neurons, x.input_adds) for x in seen.layers] == [(0, 0), (6, 6), (0, 0)]
+    with pytest.raises(WorkloadError, match=r"modules \['rlif.recurrent'\]: weights of a state"):
+        from_module(Leaky(1), torch.ones(2, 4), 6)
