@@ -23,8 +23,7 @@ def test_03_suspended(store_url, tmp_path, gate):
     stopped = Plan(store_url, tmp_path, lease_s=1.0, training_s=0.5, gates=(gate,))
     with harness.running(WorkerProcess(stopped)) as (first,):
         first.wait_at(gate)
-        first.signal(signal.SIGSTOP)
-        harness.expire_leases(store_url)
+        first.stop(store_url)
         with harness.running(WorkerProcess(Plan(store_url, tmp_path, max_trials=2))) as (second,):
             assert second.wait() == 0, second.log
         first.open_gate(gate)
