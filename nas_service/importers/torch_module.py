@@ -9,6 +9,7 @@ import logging
 import torch
 from norse.torch.module.snn import SNN, SNNRecurrent
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hw_models import Workload, WorkloadError
 from nas_service.importers.torch_layers import Pass, layers_of
@@ -47,6 +48,7 @@ def from_module(
     Raises:
         WorkloadError: A part of the module has no counterpart on a chip; the message names it.
     """
+    module = getattr(module, "_orig_mod", module)  # of torch.compile
     _demand_known(module)
     _demand_numbers(example)
     if type(time_steps) is not int or time_steps < 1:
@@ -65,7 +67,7 @@ def _recorded(
     def record(x: Tensor, samples: int) -> Pass:
         return Recorder(module, samples, time_steps, weight_bits).record(x, values)
 
-    if any(type(part).forward in OVER_TIME for part in module.modules()):
+    if any(map(_runs_over_time, module.modules())):
         if example.dim() < 3 or len(example) not in (1, time_steps):
             raise WorkloadError(
                 f"example {tuple(example.shape)}: the module runs over time, "
@@ -81,14 +83,24 @@ def _recorded(
     return record(example, len(example))
 
 
+def _runs_over_time(part: nn.Module) -> bool:
+    """True for Norse's modules over time, and SpikingJelly's in multi-step mode."""
+    return type(part).forward in OVER_TIME or getattr(part, "step_mode", "s") == "m"
+
+
 def _demand_known(module: nn.Module) -> None:
+    """WorkloadError for parts whose products no forward pass shows, or that have no weights yet."""
     for name, part in module.named_modules():
+        kind = f"module {name or 'module'!r} ({type(part).__name__})"
+        if isinstance(part, torch.jit.ScriptModule):
+            raise WorkloadError(f"{kind}: the module from which it was compiled is needed")
         if isinstance(part, GATED):
-            kind = type(part).__name__
             raise WorkloadError(
-                f"module {name or 'module'!r} ({kind}): torch's recurrent layers are not spiking: "
-                "Norse's recurrent cells, or a layer list with `feedback`, are needed"
+                f"{kind}: torch's recurrent layers are not spiking: Norse's recurrent cells, or a "
+                "layer list with `feedback`, are needed"
             )
+        if any(map(is_lazy, part.parameters(recurse=False))):
+            raise WorkloadError(f"{kind}: it has no weights yet: it must have been called once")
 
 
 def _demand_numbers(example: object) -> None:

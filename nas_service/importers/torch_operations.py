@@ -129,7 +129,8 @@ def _sum(op: Operation) -> Signal:
         return signal if _by_channel(op) else replace(signal, values=None)
     values = [s.values for s in op.signals]
     grown = signal.values if op.name in ("maximum", "minimum") else total(values)
-    return replace(signal, values=grown).adding(op.addition(op.size(op.out)))
+    steps = len({s.layers for s in op.signals}) < len({frozenset(s.reads) for s in op.signals})
+    return replace(signal, values=grown).adding(op.addition(op.size(op.out), decodes=steps))
 
 
 def _product(op: Operation) -> Signal:

@@ -24,6 +24,7 @@ from nas_service.importers.torch_weights import Weights
 from nas_service.snn.neurons.scan import forced
 
 SHAPE_ALONE = ("empty", "zeros", "ones", "full", "rand", "randn")  # with _like, or after new_
+PACKED = ("quantized", "onednn", "mkldnn")  # operations that read weights in forms of their own
 
 
 class Unfit(WorkloadError):
@@ -98,14 +99,16 @@ class Recorder(TorchDispatchMode):
         given = tensors_of([*args, *(v for k, v in kwargs.items() if k != "out")])
         if name == "copy":
             given = given[1:]  # not what the target was before
-        signal = None if _is_shape_alone(name) else self._read(name, args, given, out)
+        signal = None if _is_shape_alone(name) else self._read(func, name, args, given, out)
         if signal is None:
             self.weights.compute(name, tensors_of(out), given)
         else:
             self._keep(signal, tensors_of(out), func._schema.is_mutable)
         return out
 
-    def _read(self, name: str, args: Any, given: list[Tensor], out: Any) -> Signal | None:
+    def _read(
+        self, func: Any, name: str, args: Any, given: list[Tensor], out: Any
+    ) -> Signal | None:
         """The signal that an operation gives; None where it reads none."""
         self._operations += 1
         inputs = [(x, s) for x in given if (s := self._signal(x)) is not None]
@@ -114,6 +117,11 @@ class Recorder(TorchDispatchMode):
         outputs = tensors_of(out)
         if not inputs or not outputs or not outputs[0].dim():  # one number is a statistic
             return None
+        if func.namespace in PACKED:
+            operation = f"{func.namespace}::{name}"
+            raise self._cannot(
+                f"the weights of {operation} cannot be read: the module before its conversion is needed"
+            )
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
             *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
@@ -208,7 +216,9 @@ class Recorder(TorchDispatchMode):
         """Samples of a tensor, times its time steps."""
         every, sides = self.samples * self.time_steps, tuple(x.shape)
         all_steps = sides[:1] == (every,) or sides[:2] == (self.time_steps, self.samples)
-        return every if all_steps else self.samples
+        if all_steps:
+            return every
+        return 1 if sides[:1] == (1,) else self.samples
 
     def _cannot(self, reason: str) -> WorkloadError:
         return WorkloadError(f"module {self.scopes.current.name!r}: {reason}")

@@ -6,8 +6,9 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 
+from hw_models import WorkloadError
 from nas_service.importers.torch_module import from_module
 
 EXAMPLE = (torch.arange(2 * 3 * 64).reshape(2, 3, 8, 8) % 2).float()
@@ -145,3 +146,69 @@ def test_modes_and_states_of_parts_are_unchanged():
     from_module(module, EXAMPLE, 3)
     assert [part.training for part in module.modules()] == [True, True, False, True]
     assert not module[0]._forward_hooks
+
+
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(4, 3))
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(nn.Sequential(conv()))
+
+
+def converted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flat = nn.Sequential(conv(), nn.Flatten(), nn.Linear(324, 2))
+        return torch.ao.quantization.quantize_dynamic(flat, {nn.Linear})
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (lazy, "module '0' .LazyConv2d.: it has no weights yet"),
+        (scripted, "module 'module' .*: the module from which it was compiled"),
+        (converted, "module '2': the weights of quantized::linear_dynamic cannot be read"),
+    ],
+)
+def test_modules_whose_weights_cannot_be_seen(module, message):
+    with pytest.raises(WorkloadError, match=message):
+        from_module(module(), EXAMPLE, 3)
+
+
+def test_a_compiled_module_is_the_module():
+    module = nn.Sequential(conv())
+    assert from_module(torch.compile(module), EXAMPLE, 3) == from_module(module, EXAMPLE, 3)
+
+
+def test_pruned_weights_are_weights():
+    layer = conv()
+    prune.l1_unstructured(layer, "weight", amount=0.5)
+    assert from_module(layer, EXAMPLE, 3) == from_module(conv(), EXAMPLE, 3)
+
+
+def test_vectors_count_where_they_act():
+    """Slopes, norms and scales: 4 + 8 + 4 trained numbers beside 48 weights and 4 biases."""
+    scaled = nn.Sequential(conv(), nn.PReLU(4), nn.GroupNorm(2, 4))
+    parametrize.register_parametrization(scaled[2], "weight", nn.Identity())
+    (layer,) = from_module(scaled, EXAMPLE, 3).layers
+    assert layer.parameters == 48 + 4 + 4 + 8
+
+
+def test_spikingjelly_in_both_modes():
+    """One time step [B, ...], or all of them [T, B, ...]."""
+    functional = pytest.importorskip("spikingjelly.activation_based.functional")
+    from spikingjelly.activation_based import layer, neuron
+
+    net = nn.Sequential(
+        layer.Conv2d(3, 4, 3), neuron.LIFNode(), layer.AvgPool2d(2), layer.Flatten(),
+        layer.Linear(36, 5), neuron.IFNode(),
+    )  # fmt: skip
+    one = from_module(net, EXAMPLE, 3)
+    functional.reset_net(net)
+    functional.set_step_mode(net, "m")
+    every = from_module(net, torch.stack([EXAMPLE] * 3), 3)
+    assert one.at_rate(0.5) == every.at_rate(0.5)
+    assert [(x.neurons, x.input_bits, x.pool) for x in one.layers] == [(144, 1, 2), (5, 3, 1)]
