@@ -118,10 +118,8 @@ class Recorder(TorchDispatchMode):
         if not inputs or not outputs or not outputs[0].dim():  # one number is a statistic
             return None
         if func.namespace in PACKED:
-            operation = f"{func.namespace}::{name}"
-            raise self._cannot(
-                f"the weights of {operation} cannot be read: the module before its conversion is needed"
-            )
+            hidden = f"the weights of {func.namespace}::{name} cannot be read"
+            raise self._cannot(f"{hidden}: the module before its conversion is needed")
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
             *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
