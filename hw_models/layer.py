@@ -75,12 +75,15 @@ class Layer:
 
     def _check_sizes(self) -> None:
         self._side("kernel", MAX_SIZE)
+        if self.kind == "linear":
+            self._demand_one_position()
         self._side("stride", MAX_SIZE)
         if self.padding is not None:
             self._side("padding", MAX_SIZE, least=0)
         self._demand_map("in_size", "reads")
         if _absent(self.out_size) and self.padding is not None:
             object.__setattr__(self, "out_size", self._output_at(pair(self.padding)))
+            self._demand_room()
         self._demand_map("out_size", "gives")
         self._side("out_size", self.largest_output)
         if self.pooled_size is None:
@@ -89,6 +92,21 @@ class Layer:
         self._side("pool", MAX_SIZE)
         (height, width), (rows, columns) = pair(self.out_size), pair(self.pool)
         self._side("pooled_size", (height + rows - 1, width + columns - 1))
+
+    def _demand_one_position(self) -> None:
+        """A linear layer is multiplied once: a size would change what it costs."""
+        for name in ("kernel", "in_size", "out_size"):
+            if pair(getattr(self, name)) not in ((0, 0), (1, 1)):
+                raise self._wrong(name, 'none for a linear layer, or kind = "conv",')
+
+    def _demand_room(self) -> None:
+        """A kernel that is larger than the padded map gives no output."""
+        if min(pair(self.out_size)) < 1:
+            raise self._wrong("kernel", f"at most in_size + 2 padding ({self._padded_text()})")
+
+    def _padded_text(self) -> str:
+        sides = zip(pair(self.in_size), pair(self.padding or 0), strict=True)
+        return " x ".join(str(n + 2 * p) for n, p in sides)
 
     def _demand_map(self, name: str, verb: str) -> None:
         """Checks the size of a map; a linear layer that says none has one pixel."""

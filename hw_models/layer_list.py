@@ -8,7 +8,7 @@ from typing import Any
 
 from hw_models.assumption import Assumption
 from hw_models.errors import WorkloadError
-from hw_models.layer import SIDES, Layer, Side, pair, square_or_pair
+from hw_models.layer import KINDS, SIDES, Layer, Side, pair, square_or_pair
 
 MAX_LAYERS = 10_000
 Shape = tuple[int, ...]  # (channels, height, width), or (features,)
@@ -189,6 +189,9 @@ def _values(data: object, name: str) -> dict[str, Any]:
     values = _table(data, _KEYS | set(_FEATURES), {"kind"}, name)
     if not isinstance(values["kind"], str) or not isinstance(values.get("name", name), str):
         raise WorkloadError(f"{name}: kind and name must be text")
+    if values["kind"] not in KINDS:
+        right = f"one of {', '.join(KINDS)} is needed"
+        raise WorkloadError(f"layer {name!r}: kind = {values['kind']!r:.60}, {right}")
     if values["kind"] == "linear":
         _demand_one_name(values, name)
         values = {_FEATURES.get(key, key): value for key, value in values.items()}

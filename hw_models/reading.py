@@ -36,8 +36,10 @@ def misfit(layer: Layer, sources: Sequence[Layer]) -> tuple[str, str] | None:
             _flattened(layer.in_channels, c, sources) for c in channels
         ):
             return None
-        right = " or ".join(f"{c} times {_map_text(sources)}" for c in sorted(channels))
-        return "in_channels", f"{right} of {sources[0].name!r}, or rearranged = true,"
+        right = " or ".join(f"{c} times the {sources[0].map_pixels}" for c in sorted(channels))
+        square = " (or of a smaller square)" if isinstance(sources[0].map_size, int) else ""
+        place = f"pixels of the map of {sources[0].name!r}{square}"
+        return "in_channels", f"{right} {place}, or rearranged = true,"
     if layer.in_channels not in channels:
         right = " or ".join(map(str, sorted(channels)))
         return "in_channels", f"{right}, the channels of {_names(sources)}, or rearranged = true,"
@@ -120,12 +122,6 @@ def _read_map(layer: Layer, source: Layer, sources: Sequence[Layer]) -> tuple[in
         size = source.map_size if pixels == source.map_pixels else math.isqrt(pixels)
     taps = (n // part for n, part in zip(pair(source.map_size), pair(size), strict=True))
     return area(size), math.prod(taps)
-
-
-def _map_text(sources: Sequence[Layer]) -> str:
-    if isinstance(sources[0].map_size, int):
-        return "a square of the map"
-    return f"the {sources[0].map_pixels} pixels of the map"
 
 
 def _joined(layer: Layer, sources: Sequence[Layer]) -> bool:

@@ -39,7 +39,7 @@ class Workload:
             _check_input(layer, [self.layers[i] for i in read])
             known = {x.name: x for x in self.layers} if layer.feedback else {}
             if unknown := sorted(set(layer.feedback) - known.keys()):
-                raise layer._wrong("feedback", f"names of layers, not {unknown},")
+                raise layer._wrong("feedback", f"names of layers, not {unknown[0]!r:.60},")
             _check_input(layer, [known[name] for name in layer.feedback])
 
     @cached_property
@@ -56,7 +56,7 @@ class Workload:
                 raise WorkloadError(f"layer name {layer.name!r:.60} is given twice")
             names = layer.sources
             if unknown := sorted(set(names or ()) - known.keys()):
-                raise layer._wrong("sources", f"layers before it, not {unknown},")
+                raise layer._wrong("sources", f"names of layers before it, not {unknown[0]!r:.60},")
             positions.append(_positions(names, known, i))
             known[layer.name] = i
         return tuple(positions)

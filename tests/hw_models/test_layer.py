@@ -170,3 +170,25 @@ def test_a_linear_layer_reads_all_of_a_rectangle_or_a_square_of_it():
             work(a, Layer("f", "linear", 8 * pixels, 10))
     b = conv("b", in_size=2, out_size=2, sources=())
     work(a, b, Layer("f", "linear", 8 * 24 + 8 * 4, 10, sources=("a", "b")))  # side by side
+
+
+@pytest.mark.parametrize("size", [{"kernel": 3}, {"in_size": 8}, {"out_size": (1, 4)}])
+def test_a_linear_layer_is_multiplied_once(size):
+    """With a kernel it would take nine times the arrays, on a map as many reads as pixels."""
+    (name,) = size
+    with pytest.raises(WorkloadError, match=f"'f': {name} = .*none for a linear layer"):
+        Layer("f", "linear", 3, 8, **size)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "padded"),
+    [
+        ({"kernel": 3, "in_size": 2, "padding": 0}, "2 x 2"),
+        ({"kernel": (1, 9), "in_size": (3, 4), "padding": (0, 2)}, "3 x 8"),
+        ({"kernel": 20, "in_size": 2, "padding": 1, "stride": 4}, "4 x 4"),
+    ],
+)
+def test_a_kernel_larger_than_its_map_is_named(sizes, padded):
+    right = rf"at most in_size \+ 2 padding \({padded}\) is needed"
+    with pytest.raises(WorkloadError, match=f"'a': kernel = .*{right}"):
+        conv(**sizes)

@@ -28,6 +28,19 @@ def test_a_convolution_without_sizes_is_refused_with_the_way_out():
         Workload.from_json(of(CONV))
 
 
+def test_an_unknown_kind_is_named_before_its_keys():
+    pooling = {"kind": "pool", "in_features": 8, "out_features": 8}
+    with pytest.raises(WorkloadError, match="'layer0': kind = 'pool', one of conv, linear is"):
+        Workload.from_json(of(pooling))
+
+
+def test_what_a_linear_layer_may_read_is_counted_in_pixels():
+    conv = {**CONV, "in_size": 16, "padding": 1}
+    right = r"8 times the 256 pixels of the map of 'layer0' \(or of a smaller square\)"
+    with pytest.raises(WorkloadError, match=f"in_channels = 100, {right}"):
+        Workload.from_json(of(conv, {**FLAT, "in_features": 100}))
+
+
 def test_sizes_follow_from_the_input_and_from_the_sources():
     following = {**CONV, "in_channels": 8, "pool": 2, "padding": 0}
     last = {"kind": "linear", "in_features": 8 * 49, "out_features": 10}

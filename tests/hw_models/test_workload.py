@@ -12,7 +12,11 @@ from hw_models import Layer, Workload, WorkloadError
 SIZES = {"in_size": 1, "out_size": 1}
 CONV = {"kind": "conv", "in_channels": 3, "out_channels": 8, "kernel": 3} | SIZES
 LAYERS = st.builds(
-    lambda **values: Layer(out_size=values["in_size"], **values),
+    lambda kernel, in_size, kind, **values: Layer(
+        kind=kind,
+        **values,
+        **({"kernel": kernel, "in_size": in_size, "out_size": in_size} if kind == "conv" else {}),
+    ),
     name=st.just(""),
     kind=st.sampled_from(["conv", "linear"]),
     in_channels=st.integers(1, 512),
@@ -103,7 +107,7 @@ def test_sizes_by_hand():
         (of({**CONV, "spike_rate": [0.1, 2]}), "spike_rate = (0.1, 2)"),
         (of({**CONV, "spike_rate": [0.1, 0.2]}), "spike_rate = (0.1, 0.2), one rate, or 4"),
         (of({**CONV, "sources": [1]}), "sources = (1,)"),
-        (of({**CONV, "sources": ["b"]}), "layers before it, not ['b']"),
+        (of({**CONV, "sources": ["b"]}), "names of layers before it, not 'b'"),
         (of(CONV, CONV), "layer 'layer1': in_channels = 3, 8, the channels of 'layer0'"),
         (of(CONV, {**CONV, "in_channels": 8, "in_size": 2}), "in_size = 2, 1, the map of 'layer0'"),
         (of(CONV, {"kind": "linear", "in_features": 12, "out_features": 2}), "in_channels = 12"),
