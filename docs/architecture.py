@@ -15,6 +15,7 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 # Rooms from the innermost to the outermost: a room imports only rooms that come before it.
 RINGS = (
     ("hw_models", "what silicon costs"),
+    ("synonyms", "words that people use"),
     ("errors", "what is raised"),
     ("statistics", "intervals and tests"),
     ("spaces", "candidates as data"),

@@ -17,13 +17,16 @@ from nas_service.study.spec import StudySpec
 from nas_service.worker.local_pool import LocalWorkerPool, worker_count
 
 
-def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Search, Evaluator]:
+def prepare(
+    spec: StudySpec, store: Callable[[], Store], data: Path, where: str = ""
+) -> tuple[Search, Evaluator]:
     """Creates or opens a study, which takes the limits and the last epoch of the specification.
 
     Args:
         spec: The study.
         store: Opens the store; called after study file and data are checked.
         data: Folder of the data sets.
+        where: The study's file, for errors.
 
     Returns:
         The study's search, and the evaluator of its candidates.
@@ -32,7 +35,7 @@ def prepare(spec: StudySpec, store: Callable[[], Store], data: Path) -> tuple[Se
         SpecError: The specification does not fit its data, chip or sampler.
         StudyError: The store has another study of that name, or one on other data.
     """
-    checked = check(spec)
+    checked = check(spec, where)
     evaluator = Evaluator.open(spec, data, checked.source, checked.space)
     search = create(store(), checked, evaluator.data_digest)
     check_data(search, evaluator.data_digest)
@@ -124,7 +127,8 @@ def search(
     """See `nas_service.search`."""
     size, url, folder = worker_count(workers), storage_of(storage), path_of(data, "data")
     spec = spec_of(study)
-    opened, evaluator = prepare(spec, lambda: Store(url, create=True), folder)
+    where = str(study) if isinstance(study, str | os.PathLike) else ""
+    opened, evaluator = prepare(spec, lambda: Store(url, create=True), folder, where)
     opened.store.studies.set_budget(opened.id, spec.search.trainings)
     return run(opened, evaluator, size)[0]
 

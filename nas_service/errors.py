@@ -1,8 +1,9 @@
 """Errors of the service: what each means, and what its catcher does."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
+
+from nas_service.synonyms import nearest
 
 T = TypeVar("T")
 
@@ -75,19 +76,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         known: All known words.
 
     Returns:
-        The text `, did you mean 'x'?` with the most similar word; empty if none is similar.
+        The text `, did you mean 'x'?` with the known word that is most probably meant; empty if
+        there is none.
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return f", did you mean {near!r}?" if near else ""
 
 
-def pick(table: Mapping[str, T], name: str, what: str) -> T:
+def pick(table: Mapping[str, T], name: str, what: str, key: str = "") -> T:
     """The entry of a table.
 
     Args:
         table: Entries by name.
         name: The requested name.
         what: What the entries are, for the message.
+        key: The key of the study file that holds the name, for the message.
 
     Returns:
         The entry of that name.
@@ -98,4 +101,6 @@ def pick(table: Mapping[str, T], name: str, what: str) -> T:
     if name in table:
         return table[name]
     known = ", ".join(sorted(table))
-    raise SpecError(f"unknown {what} {name!r} (known: {known}){did_you_mean(name, table)}")
+    place = f"{key}: " if key else ""
+    hint = did_you_mean(name, table)
+    raise SpecError(f"{place}unknown {what} {name!r:.80} (known: {known}){hint}")

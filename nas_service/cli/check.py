@@ -20,7 +20,7 @@ def check(study: Path, as_json: bool) -> None:
     Nothing is trained, and no store is opened.
     """
     spec = load_spec(study)
-    notes = [*creation.check(spec).initial.notes, *chip_notes(spec)]
+    notes = [*creation.check(spec, str(study)).initial.notes, *chip_notes(spec)]
     if as_json:
         document = {"study": spec.name, "valid": True, "notes": notes}
         return print_json(document | {"spec": spec.model_dump(mode="json")})

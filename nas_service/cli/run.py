@@ -60,7 +60,7 @@ def _prepare(
     def store() -> "Store":
         return open_store(storage, create=True, any_disk=any_disk)
 
-    search, evaluator = api.prepare(spec, store, data)
+    search, evaluator = api.prepare(spec, store, data, str(study))
     search.store.studies.set_budget(search.id, spec.search.trainings)
     return search, evaluator
 

@@ -39,7 +39,7 @@ def source_of(data: Data) -> Source:
     """
     if data.name == image_folder.NAME:
         return _folder(data)
-    source = pick({**DATASETS, image_folder.NAME: None}, data.name, "data set")
+    source = pick({**DATASETS, image_folder.NAME: None}, data.name, "data set", "data.name")
     assert source is not None  # noqa: S101  image_folder is handled above
     fields = Data.model_fields
     if fixed := [key for key in IMAGE_FOLDER_KEYS if getattr(data, key) != fields[key].default]:

@@ -55,7 +55,7 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
         SpecError: An unknown name, or a setting that needs a capability the sampler lacks.
     """
     search = spec.search
-    entry = pick(SAMPLERS, search.sampler, "sampler")
+    entry = pick(SAMPLERS, search.sampler, "sampler", "search.sampler")
     capabilities = {
         "warm_start_from": ("learns from no other study", entry.learns_from_other_studies),
         "reduction_factor": ("compares finished scores only", entry.successive_halving),

@@ -1,9 +1,12 @@
 """A study file checked against what it names, and the study created in a store."""
 
+import json
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import optuna
 
@@ -21,6 +24,7 @@ from nas_service.spaces.task import Task
 from nas_service.store.store import Store
 from nas_service.study.spec import StudySpec
 
+SHOWN = 5  # keys that differ
 CHECKED_CHIPS = 1000  # combinations of searched chip settings that are tried before a search
 
 log = logging.getLogger(__name__)
@@ -36,12 +40,26 @@ class CheckedStudy:
     initial: InitialTrials
 
 
-def check(spec: StudySpec) -> CheckedStudy:
+def check(spec: StudySpec, where: str = "") -> CheckedStudy:
     """Checks what a study file alone cannot know: names, chip, and sizes that fit the images.
+
+    Args:
+        spec: The study.
+        where: Its file, for errors.
+
+    Returns:
+        The study, with what the checks made of it.
 
     Raises:
         SpecError: Names the key, its value and what would be possible.
     """
+    try:
+        return _check(spec)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _check(spec: StudySpec) -> CheckedStudy:
     source, space = source_of(spec.data), spec.build_space()
     sampler_of(spec)
     _check_chips(spec, space)
@@ -131,12 +149,23 @@ def create(store: Store, checked: CheckedStudy, data_digest: str) -> Search:
     search = open_search(store, spec.name)
     if changed := search.spec.differences(spec):
         raise StudyError(
-            f"study {spec.name!r} is in the store with another {', '.join(changed)}: "
-            "give this one a --name of its own"
+            f"study {spec.name!r} is in the store with other values: {_shown(changed)}; give this "
+            "one a --name of its own"
         )
     if "spec" not in study.user_attrs:
         study.set_user_attr("spec", text)
     return search
+
+
+def _shown(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Keys with the values in the store and in the file; the first of many."""
+    values = [f"{key} = {_text(old)}, not {_text(new)}" for key, (old, new) in changed.items()]
+    more = f", and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return ", ".join(values[:SHOWN]) + more
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else f"{json.dumps(value):.80}"
 
 
 def _in_optuna(store: Store, spec: StudySpec) -> optuna.Study:

@@ -4,7 +4,9 @@ A check raises ValueError, or SpecError where its sentence is complete by itself
 it with the key.
 """
 
-from typing import Annotated, Any
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -13,6 +15,8 @@ from nas_service.errors import SpecError, did_you_mean, pick
 from nas_service.metrics import METRICS, PROXIES
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.operations import operations_of
+
+T = TypeVar("T")
 
 INITIAL = ("published", "extremes", "cheapest")  # candidates to begin with, by name
 FRONT = "front:"  # prefix of the study whose front a search begins with
@@ -41,21 +45,38 @@ def study_name(name: str) -> str:
     return name
 
 
+def _as_fault(check: Callable[[T], T]) -> Callable[[T], T]:
+    """The check, whose SpecError becomes a ValueError: a fault of its key, beside all others."""
+
+    @functools.wraps(check)
+    def checked(value: T) -> T:
+        try:
+            return check(value)
+        except SpecError as error:
+            raise ValueError(str(error)) from None
+
+    return checked
+
+
+@_as_fault
 def _metric(name: str) -> str:
     pick(METRICS, name, "metric")
     return name
 
 
+@_as_fault
 def _proxy(name: str) -> str:
     pick(PROXIES, name, "proxy")
     return name
 
 
+@_as_fault
 def _operations(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:
     operations_of(choice)
     return choice
 
 
+@_as_fault
 def _initial(entry: str | dict[str, Any]) -> str | dict[str, Any]:
     """A name, `front:NAME`, a cell as text, or an architecture as a table."""
     if isinstance(entry, dict) or entry in INITIAL or set(entry) <= set("0123456789 "):
@@ -69,6 +90,7 @@ def _initial(entry: str | dict[str, Any]) -> str | dict[str, Any]:
     )
 
 
+@_as_fault
 def _chip_key(key: str) -> str:
     """A chip setting that may be searched: a whole number of its structure, or an option."""
     pick({**dict.fromkeys(SEARCHABLE), **CHOICES}, key, "searchable chip setting")

@@ -1,7 +1,7 @@
 """Study files read and checked: every fault at once, each with its key and what is possible."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +15,8 @@ from nas_service.metrics import percent_hint
 from nas_service.spaces.architecture_document import read_architecture
 from nas_service.study.sections import STORED
 from nas_service.study.spec import StudySpec
+
+Location = tuple[int | str, ...]  # of a fault, from the outermost key on
 
 RENAMED = {
     "space.candidates": 'deduplicate_by = "function" or "genotype"',
@@ -137,7 +139,9 @@ def with_until(spec: StudySpec, until: int) -> StudySpec:
 
 
 def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without lists that are only too short because one of their values is wrong."""
+    """Without lists that are only too short because one of their values is wrong, and without the
+    forms that a value of several possible forms does not have."""
+    faults = _of_the_nearest_form(faults)
     locations = [fault["loc"] for fault in faults]
 
     def follows(fault: ErrorDetails) -> bool:
@@ -147,6 +151,30 @@ def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
         )
 
     return [fault for fault in faults if not follows(fault)]
+
+
+def _of_the_nearest_form(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Of each value of several possible forms the faults in the form with the fewest wrong types.
+
+    Of forms with equally many, the one that looks deepest into the value is the nearest.
+    """
+    forms: dict[Location, dict[Location, list[ErrorDetails]]] = {}
+    for fault in faults:
+        location = fault["loc"]
+        at = next((n for n, part in enumerate(location) if _is_branch(part)), len(location))
+        forms.setdefault(location[:at], {}).setdefault(location[at : at + 1], []).append(fault)
+
+    def distance(form: Iterable[ErrorDetails]) -> tuple[int, int]:
+        faults = list(form)
+        types = sum(fault["type"].endswith("_type") for fault in faults)
+        return types, -max(len(fault["loc"]) for fault in faults)
+
+    kept: list[ErrorDetails] = []
+    for each in forms.values():
+        kept += each.pop((), [])
+        if each:
+            kept += min(each.values(), key=distance)
+    return [fault for fault in faults if fault in kept]
 
 
 def _explain(fault: ErrorDetails) -> str:
@@ -172,7 +200,8 @@ def _possible(key: str, fault: ErrorDetails) -> str:
 def _is_branch(part: int | str) -> bool:
     """Names that pydantic adds for the member of a union, which no user wrote."""
     return isinstance(part, str) and (
-        part.startswith(("tuple[", "function-")) or part in ("str", "int", "float")
+        part.startswith(("tuple[", "dict[", "function-"))
+        or part in ("str", "int", "float", "[key]")
     )
 
 

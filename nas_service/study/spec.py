@@ -182,10 +182,15 @@ class StudySpec(Section):
     def _fixed(self) -> dict[str, Any]:
         return self.model_dump(exclude={"name": True, "search": LIMITS, "training": {"until"}})
 
-    def differences(self, other: "StudySpec") -> list[str]:
-        """Dotted keys in which two specifications differ, apart from name, limits and until."""
+    def differences(self, other: "StudySpec") -> dict[str, tuple[Any, Any]]:
+        """Dotted keys in which two specifications differ, apart from name, limits and until.
+
+        Returns:
+            The values in this one and in the other; None for a key that one has not.
+        """
         own, others = _flat(self._fixed()), _flat(other._fixed())
-        return sorted(k for k in own.keys() | others.keys() if own.get(k) != others.get(k))
+        pairs = {key: (own.get(key), others.get(key)) for key in sorted(own.keys() | others.keys())}
+        return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
     def with_limits_of(self, other: "StudySpec") -> "StudySpec":
         """The same search with another's limits."""
@@ -194,6 +199,9 @@ class StudySpec(Section):
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key, with the position of tables in lists; empty lists are left out."""
+    if isinstance(tree, tuple | list) and any(isinstance(entry, dict) for entry in tree):
+        tree = {str(position): entry for position, entry in enumerate(tree)}
     if isinstance(tree, dict) and tree:
         return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
+    return {} if tree in ((), []) else {prefix.rstrip("."): tree}

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from nas_service.samplers import SAMPLERS, sampler_of
 from nas_service.samplers.greybox_cells import score_by
+from nas_service.searches.enqueued import ENQUEUED
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, continuation
 from nas_service.searches.stopping import (
     all_digests,
@@ -137,7 +138,7 @@ class TrialClaims:
     def _fixed(self, trial: Trial, parameters: Mapping[str, Any]) -> Trial:
         """The trial, which will draw these parameters."""
         storage = self._assignment.storage
-        storage.set_trial_system_attr(trial._trial_id, "fixed_params", parameters)
+        storage.set_trial_system_attr(trial._trial_id, ENQUEUED, parameters)
         fixed = Trial(self._assignment.search.study, trial._trial_id)
         _ = fixed.relative_params  # gives the trial its number in a generation
         return fixed

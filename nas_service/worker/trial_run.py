@@ -9,6 +9,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
 from nas_service.samplers import SAMPLERS, derived_seed
+from nas_service.searches.enqueued import ENQUEUED, ImpossibleTrial, check_enqueued
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL
 from nas_service.spaces.architecture import Architecture
 from nas_service.store.records import Lease
@@ -73,6 +74,8 @@ class TrialRunner:
             retry.call(lambda again: self._child_failed(lease, trial, failure))
         except (LeaseLost, StoreError, SickWorker):
             raise
+        except ImpossibleTrial as error:
+            self._failed(lease, trial, str(error))
         except Exception as error:
             log.exception("trial %d failed", trial.number)
             self._failed(lease, trial, f"{type(error).__name__}: {error}")
@@ -116,7 +119,10 @@ class TrialRunner:
     def _evaluate(self, lease: Lease, trial: Trial) -> None:
         a, evaluator = self._assignment, self._evaluator_for(trial)
         with a.telemetry.timed("ask_seconds"):
-            architecture = a.spec.build_space().draw(trial)
+            space = a.spec.build_space()
+            enqueued = a.storage.get_trial(trial._trial_id).system_attrs.get(ENQUEUED, {})
+            check_enqueued(space, enqueued)
+            architecture = space.draw(trial)
         screened = None
         if architecture.digest not in self._finished_digests():
             screened = evaluator.screen(architecture, derived_seed(a.spec.seed, trial.number))

@@ -347,7 +347,7 @@ def test_a_study_of_another_search_is_not_continued(nas, made, tmp_path):
     for words in ("create {folder}/tiny.toml", "run {folder}/tiny.toml --workers 1"):
         code, out, err = nas(words, made)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
-        assert "'tiny' is in the store with another space" in err
+        assert "'tiny' is in the store with other values: space.hidden = [16], not [32]; " in err
     assert rows(made) == before
 
 
