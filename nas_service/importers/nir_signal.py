@@ -36,8 +36,8 @@ class Values:
 
     largest: int
     unit: int = 1
-    scales: frozenset[str] = frozenset()  # the Scale nodes that multiplied it
-    of_image: bool = False  # some of it is what the graph itself reads
+    scales: frozenset[str] = frozenset()  # the nodes or operations that scaled it
+    of_image: bool = False  # some of it is what the network itself reads
 
     @property
     def bits(self) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 from hw_models import Layer, WorkloadError
 from hw_models.reading import fits
-from nas_service.importers.torch_signals import Addition, Chain, Pair, Signal, after, common
+from nas_service.importers.nir_values import Pair
+from nas_service.importers.torch_signals import Addition, Chain, Signal, after, common
 from nas_service.importers.torch_timing import Multiplication, Timing
 
 IMAGE = ""  # the owner of neurons before all layers

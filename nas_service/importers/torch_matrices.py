@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from hw_models import WorkloadError
-from nas_service.importers.torch_signals import Pair, Signal
+from nas_service.importers.nir_values import Pair
+from nas_service.importers.torch_signals import Signal
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 CONVOLUTION = "convolution"

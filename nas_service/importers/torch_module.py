@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from hw_models import Workload, WorkloadError
+from nas_service.importers.nir_signal import Values
 from nas_service.importers.torch_layers import Pass, layers_of
 from nas_service.importers.torch_recorder import Recorder, Unfit
-from nas_service.importers.torch_signals import Values
 
 log = logging.getLogger(__name__)
 

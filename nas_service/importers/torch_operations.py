@@ -12,15 +12,14 @@ from typing import Any
 
 from torch import Tensor, broadcast_shapes
 
+from nas_service.importers.nir_signal import SPIKES, Values
+from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import (
-    SPIKES,
     Addition,
     Chain,
-    Pair,
     Pooling,
     Signal,
     Use,
-    Values,
     merged,
     total,
 )
@@ -152,7 +151,7 @@ def _by_channel(op: Operation) -> bool:
 
 
 def _scaled(op: Operation, values: Values | None) -> Values | None:
-    return values and replace(values, scales=values.scales | {op.number})
+    return values and replace(values, scales=values.scales | {str(op.number)})
 
 
 def _choice(op: Operation) -> Signal:
@@ -168,7 +167,7 @@ def _quantized(op: Operation) -> Signal:
     lowest, highest = [a for a in op.args if type(a) is int][-2:]
     if op.name == "_fused_moving_avg_obs_fq_helper":
         lowest, highest = op.args[8:10]
-    values = Values(int(highest) - int(lowest))
+    values = Values(max(int(highest) - int(lowest), 1))
     return replace(op.signals[0], values=_scaled(op, values))  # the others are statistics of it
 
 

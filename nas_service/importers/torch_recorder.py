@@ -14,11 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hw_models import WorkloadError
+from nas_service.importers.nir_signal import Values
 from nas_service.importers.torch_layers import IMAGE, Pass
 from nas_service.importers.torch_matrices import MATRICES, product_of
 from nas_service.importers.torch_operations import FIRES, SUMS, Operation, output
 from nas_service.importers.torch_scopes import Scope, Scopes, tensors_of
-from nas_service.importers.torch_signals import Addition, Signal, Values, merged
+from nas_service.importers.torch_signals import Addition, Signal, merged
 from nas_service.importers.torch_uses import Uses
 from nas_service.importers.torch_weights import Weights
 from nas_service.snn.neurons.scan import forced

@@ -5,9 +5,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-ANALOG_BITS = 8  # of values that are neither spikes nor sums of spikes
-
-Pair = tuple[int, int]  # height, width
+from nas_service.importers.nir_signal import ANALOG_BITS, Values
+from nas_service.importers.nir_values import Pair
 
 
 class Use(NamedTuple):
@@ -40,27 +39,6 @@ class Pooling:
 
 
 Chain = tuple[Pooling, ...]  # that follow a layer directly
-
-
-@dataclass(frozen=True)
-class Values:
-    """The values of a sum or mean of spikes: 0 .. largest / unit, in steps of 1 / unit."""
-
-    largest: int
-    unit: int = 1
-    scales: frozenset[int] = frozenset()  # numbers of the operations that multiplied it
-
-    @property
-    def bits(self) -> int:
-        """Bits of a value."""
-        return max(self.largest.bit_length(), 1)
-
-    def pooled(self, taps: int, mean: bool) -> "Values":
-        """The sum or the mean of a window."""
-        return replace(self, largest=self.largest * taps, unit=self.unit * (taps if mean else 1))
-
-
-SPIKES = Values(1)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from norse.torch.module.snn import SNNRecurrent
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nas_service.importers.nir_signal import SPIKES
 from nas_service.importers.torch_matrices import Cannot, Product, shape_of
 from nas_service.importers.torch_scopes import Scope, Scopes
-from nas_service.importers.torch_signals import SPIKES, Addition, Chain, Signal, Use
+from nas_service.importers.torch_signals import Addition, Chain, Signal, Use
 from nas_service.importers.torch_timing import Multiplication
 from nas_service.importers.torch_weights import Weights
 
