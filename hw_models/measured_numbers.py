@@ -70,10 +70,11 @@ class MeasuredNumbers:
             values,
             np.array(deviations) / values,
         )
-        for name, (_, metric), y in zip(numbers.names, places, numbers.predicted({}), strict=True):
+        for (i, metric), y in zip(places, numbers.predicted({}), strict=True):
             if y <= 0:
+                place = measurements[i].place
                 raise CalibrationError(
-                    f"measurement {name}: the chip predicts {metric} = 0, which no factor changes"
+                    f"{place}: the chip predicts {metric} = 0, which no factor changes"
                 )
         return numbers
 
@@ -136,4 +137,4 @@ def _measured_chip(profile: Profile, measurement: Measurement) -> Profile:
     try:
         return profile.with_values(measurement.settings)
     except HardwareError as error:
-        raise CalibrationError(f"measurement {measurement.name}: {error}") from error
+        raise CalibrationError(f"{measurement.place}: {error}") from error

@@ -31,6 +31,7 @@ class Measurement:
         values: metric of METRICS -> measured value, in the metric's unit.
         deviations: metric -> standard deviation in the same unit, where it is known.
         assumed: Figures that neither the network nor the measurement says.
+        line: File and line it comes from, for messages; empty for none.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Measurement:
     values: Mapping[str, float]
     deviations: Mapping[str, float]
     assumed: tuple[Assumption, ...] = ()
+    line: str = ""
+
+    @property
+    def place(self) -> str:
+        """What messages call it: its file and line, else its name."""
+        return self.line or f"measurement {self.name}"
 
 
 def read_measurements(
@@ -106,7 +113,7 @@ def _measurement(row: Row, folder: Path, read: Callable[[Path], Network]) -> Mea
     own = {key: value for key, value in cells.items() if key in SETTINGS}
     settings = {**network.chip, **own}
     name = cells.get("name", file.name)
-    return Measurement(name, network.workload, settings, values, deviations, network.assumed)
+    return Measurement(name, network.workload, settings, values, deviations, network.assumed, where)
 
 
 def _network(

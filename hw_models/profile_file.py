@@ -21,6 +21,7 @@ from hw_models.toml_file import read_toml
 FOLDER = Path(__file__).parent / "profiles"
 DEFAULT = "corrected"
 MAX_BASES = 8
+TABLES = {"values": set(SCHEMA), "options": set(CHOICES), "switches": set(DEFECTS)}
 # Keys whose range would change the events and not only their prices.
 WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
 
@@ -34,7 +35,7 @@ def load_profile(name: str | Path) -> Profile:
     Raises:
         ProfileError: No such profile, or a value that is missing or out of range.
     """
-    return _load(name, 0)
+    return _load(name, "profile", 0)
 
 
 def known_profiles() -> list[str]:
@@ -42,10 +43,11 @@ def known_profiles() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def _load(name: str | Path, depth: int) -> Profile:
+def _load(name: str | Path, what: str, depth: int) -> Profile:
+    """A profile or its base; `what` begins the message where there is none."""
     path = Path(name) if _is_file(name) else FOLDER / f"{name}.toml"
     if path.parent == FOLDER:
-        demand_known(path.stem, known_profiles(), "profile")
+        demand_known(path.stem, known_profiles(), what)
     if depth > MAX_BASES:
         raise ProfileError(
             f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
@@ -53,11 +55,14 @@ def _load(name: str | Path, depth: int) -> Profile:
     try:
         tree = read_toml(path)
     except FileError as error:
-        raise ProfileError(f"profile {error}") from None
+        raise ProfileError(f"{what} {error}") from None
     base = tree.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
-    return _checked(tree, path, None if base is None else _load(_beside(path, base), depth + 1))
+    if base is None:
+        return _checked(tree, path, None)
+    inherited = _load(_beside(path, base), f"{path.name}: base", depth + 1)
+    return _checked(tree, path, inherited)
 
 
 def _is_file(name: str | Path) -> bool:
@@ -71,6 +76,9 @@ def _beside(path: Path, base: str) -> str | Path:
 def _checked(tree: dict[str, Any], path: Path, base: Profile | None) -> Profile:
     """A profile from its file; what the file leaves out is as in the base."""
     where = path.name
+    for name, known in TABLES.items():
+        if misplaced := sorted(known & tree.keys()):
+            raise ProfileError(f"{where}: {misplaced[0]}: a line of it after [{name}] is needed")
     keys = {*HEAD, "values", "options", "switches"}
     if base is None and (missing := sorted(keys - set(tree))) and keys >= set(tree):
         raise ProfileError(

@@ -72,10 +72,16 @@ def decode(content: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         raise _undecodable(content[: error.start], encoding, where) from None
     if "\0" in text:
-        raise FileError(f"{where}: cannot be read: NUL bytes, text saved as UTF-8 is needed")
+        cause = "UTF-16 without a byte-order mark" if _alternates(content) else "NUL bytes"
+        raise FileError(f"{where}: cannot be read: {cause}, text saved as UTF-8 is needed")
     if not text.strip():
         raise FileError(f"{where}: the file is empty")
     return text
+
+
+def _alternates(content: bytes) -> bool:
+    """True where most bytes at even or at odd places are NUL, as in UTF-16 of western text."""
+    return max(content[start::2].count(0) for start in (0, 1)) * 3 > len(content)
 
 
 def _undecodable(before: bytes, encoding: str, where: str) -> FileError:

@@ -43,12 +43,29 @@ SET = click.option(
 )
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """Key and value of an option KEY=VALUE."""
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise SpecError(f"--set {text!r}: KEY=VALUE is needed")
-    return key.strip(), value.strip()
+def assignment(text: str, option: str) -> tuple[str, str]:
+    """Key and value of an option KEY=VALUE; SpecError for other text."""
+    key, _, value = (part.strip() for part in text.partition("="))
+    if "=" not in text or not key:
+        raise SpecError(f"{option} {text!r:.60}: KEY=VALUE is needed")
+    return key, value
+
+
+def settings_of(changes: "Iterable[str]") -> dict[str, str]:
+    """The settings that `--set` gives, by their keys.
+
+    Args:
+        changes: What was given, KEY=VALUE for each key.
+
+    Raises:
+        SpecError: Another text, or two values for one key, of which one would be ignored.
+    """
+    values: dict[str, str] = {}
+    for key, value in (assignment(text, "--set") for text in changes):
+        if key in values:
+            raise SpecError(f"--set {key}: {values[key]} and {value}, one of them is needed")
+        values[key] = value
+    return values
 
 
 @click.command()
@@ -146,7 +163,7 @@ def calibrate(
 
     if output.exists() and not force:
         raise SpecError(f"{output} exists already: --force replaces it")
-    chip = load_profile(profile).with_values(dict(assignment(text) for text in changes))
+    chip = load_profile(profile).with_values(settings_of(changes))
     measured = read_measurements(measurements, _reader(given, study))
     calibration = fit(chip, measured, keys)
     if calibration.improved:

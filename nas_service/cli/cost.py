@@ -16,7 +16,7 @@ from hw_models.numerals import parse_number
 from hw_models.profile_file import DEFAULT
 from hw_models.text_file import write_text
 from hw_models.uncertainty import Ensemble
-from nas_service.cli.chip import SET, assignment
+from nas_service.cli.chip import SET, assignment, settings_of
 from nas_service.cli.common import FILE, options
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import (
@@ -94,7 +94,7 @@ def cost(
         _demand_new(layers, force)
     spec = None if study is None else load_spec(study)
     network = read_network(file, given, spec)
-    settings = dict(assignment(text) for text in changes)
+    settings = settings_of(changes)
     if diff is not None:
         a, b = (load_profile(name).with_values({**network.chip, **settings}) for name in diff)
         _write_layers(network, layers)
@@ -102,7 +102,8 @@ def cost(
     base, fixed = _base(profile, spec, network)
     chip = base.with_values({**fixed, **settings})
     ensemble = Ensemble(chip)
-    likely = [_likely(ensemble, network.workload, *assignment(text)) for text in budgets]
+    bounds = [assignment(text, "--budget") for text in budgets]
+    likely = [_likely(ensemble, network.workload, *bound) for bound in bounds]
     report = _report(chip, network, limits(base, settings, network.workload, fixed))
     _write_layers(network, layers)
     if html is not None:

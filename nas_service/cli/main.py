@@ -81,6 +81,9 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except NasError as error:
             raise _exit(str(error), error.exit_code) from None
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else ctx.command_path
+            raise _exit(f"{error.format_message()} ({path} --help)", error.exit_code) from None
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:

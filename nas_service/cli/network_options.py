@@ -23,7 +23,12 @@ def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
         return None
     sizes = [parse_whole(part.strip()) for part in text.split(",")]
     known = tuple(n for n in sizes if n is not None and 1 <= n <= MAX_SIDE)
-    if len(known) != len(sizes) or len(known) > 3:
+    if len(known) == len(sizes) > 3:
+        last = ",".join(map(str, known[-3:]))
+        raise click.BadParameter(
+            f"{text!r:.60}: {len(known)} sizes, without batch or time: {last}?"
+        )
+    if len(known) != len(sizes):
         raise click.BadParameter(
             f"{text!r:.60}: channels, height and width such as 2,16,16, or channels and length, "
             "or features"

@@ -183,7 +183,8 @@ def _at_rates(layers: Layers, rates: Any) -> Layers:
     names = [x.name for x in layers]
     if not isinstance(rates, Mapping):
         if len(rates) != len(layers):
-            raise WorkloadError(f"{len(rates)} spike rates, one for each of {len(layers)} layers")
+            needed = f"{len(layers)} spike rates are needed, one for each layer"
+            raise WorkloadError(f"{needed}, not {len(rates)}")
         rates = dict(zip(names, rates, strict=True))
     if missing := [name for name in names if name not in rates]:
         raise WorkloadError(f"spike rates: none for layer {missing[0]!r}: one a layer is needed")

@@ -130,7 +130,9 @@ def test_what_two_readers_would_read_differently_is_refused(tmp_path, text, mess
     [
         (PLAIN.replace("net", "näht").encode("latin-1"), "line 2, column 2: .*save .* as UTF-8"),
         (b"PK\x03\x04 xlsx", r"a spreadsheet \(save its sheet as CSV\)"),
-        (PLAIN.encode("utf-16-le"), "NUL bytes, text saved as UTF-8"),
+        (PLAIN.encode("utf-16-le"), "UTF-16 without a byte-order mark, text saved as UTF-8"),
+        (PLAIN.encode("utf-16-be"), "UTF-16 without a byte-order mark, text saved as UTF-8"),
+        (PLAIN.encode() + b"\0", "NUL bytes, text saved as UTF-8"),
         (PLAIN.encode("utf-16")[:-1], "damaged UTF-16, is it cut"),
     ],
 )
@@ -143,3 +145,10 @@ def test_files_that_are_no_text_say_how_to_save_them(tmp_path, content, message)
 def test_a_rate_of_zero_is_a_rate(tmp_path):
     (read,) = written(tmp_path, PLAIN.replace("0.5", "0"))
     assert {layer.spike_rate for layer in read.workload.layers} == {0}
+
+
+def test_a_setting_that_no_chip_has_names_its_line(tmp_path):
+    head, row = PLAIN.strip().split("\n")[:2]
+    runs = written(tmp_path, f"{head},adc_bits\n\n{row},1_6\n")
+    with pytest.raises(CalibrationError, match=r"m.csv: line 3: .*adc_bits = '1_6': a whole"):
+        fit(CHIP, runs)

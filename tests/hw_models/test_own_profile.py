@@ -53,6 +53,10 @@ def test_a_figure_of_three_lines_has_no_interval_and_keeps_its_bounds(tmp_path):
         ("[values]\ncrossbar_size = 128\n", 'missing licence.*or base = "corrected"'),
         (THREE_LINES + "[values.clock]\n", "clock: missing source, unit, value"),
         ('base = "corrected"\nmodel = "x"', "model = 'x': known is 'crossbar'"),
+        ('base = "correctd"', r"mine.toml: base: unknown 'correctd', did you mean 'corrected'"),
+        ('base = "none.toml"', r"mine.toml: base .*none.toml: cannot be read"),
+        ('base = "corrected"\nclock = 500', r"mine.toml: clock: .* after \[values\] is needed"),
+        ('base = "corrected"\nadc = "sar"', r"mine.toml: adc: .* after \[options\] is needed"),
     ],
 )
 def test_wrong_profiles(tmp_path, text, message):

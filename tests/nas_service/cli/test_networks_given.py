@@ -180,7 +180,7 @@ def test_files_of_spike_rates(files, name, text, layers):
     [
         ("1.5", "a share 0..1, or a file"),
         ("none.txt", "a share 0..1 or a file is needed"),
-        ("[0.5]", "1 spike rates, one for each of 2 layers"),
+        ("[0.5]", "2 spike rates are needed, one for each layer, not 1"),
         ("[0.5, 2]", "spike_rate = 2"),
         ("[]", "a rate for each layer is needed"),
         ("3", "a rate for each layer is needed"),
@@ -289,3 +289,20 @@ def test_documents_that_are_no_network(files):
     assert "but the images of the study are (1, 8, 8)" in refused(
         "cost", files / "architecture.json", "--study", STUDY, "--input", "3,8,8"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "1,2,16,16"], "'1,2,16,16': 4 sizes, without batch or time: 2,16,16?"),
+        (["--input", "2,x,16"], "'2,x,16': channels, height and width such as"),
+        (["--weight-bits", "33"], "'--weight-bits': 33 is not in the range 1<=x<=32"),
+        (["--no-such"], "No such option '--no-such'"),
+        (["--budget", "energy_uJ"], "--budget 'energy_uJ': KEY=VALUE is needed"),
+        (["--set", "clock=1", "--set", "clock = 2"], "--set clock: 1 and 2, one of them is needed"),
+        (["--set", "=2"], "--set '=2': KEY=VALUE is needed"),
+    ],
+)
+def test_wrong_options_are_one_line(files, options, message):
+    given = ["--input", "2,16,16", *options] if options[0] != "--input" else options
+    assert message in refused("cost", files / "list.json", *given)
