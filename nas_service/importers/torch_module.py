@@ -56,7 +56,10 @@ def from_module(
     values = _values(example, input_bits)
     with torch.inference_mode(False), torch.no_grad():
         run = _recorded(module, example, time_steps, weight_bits, values)
-    return Workload(layers_of(run, time_steps), time_steps)
+    workload = Workload(layers_of(run, time_steps), time_steps)
+    if silent := [layer.name for layer in workload.layers if not any(layer.rates)]:
+        log.warning("layers %s read no spike of the example: a lower bound of their energy", silent)
+    return workload
 
 
 def _recorded(

@@ -2,6 +2,7 @@
 
 import random
 
+import norse.torch as norse
 import pytest
 import torch
 from torch import nn
@@ -195,6 +196,13 @@ def test_an_input_without_a_batch_dimension(pool):
     assert from_module(linear, vector, 3) == from_module(linear, vector[None], 3)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 6))  # a batch of three maps without channels
     assert from_module(flat, torch.ones(3, 8, 8), 3) == from_module(flat, torch.ones(3, 1, 8, 8), 3)
+
+
+def test_layers_without_a_spike_are_named(caplog):
+    """Norse's LIF integrates a current first: in one time step it does not fire."""
+    module = norse.SequentialState(nn.Linear(4, 6), norse.LIFCell(), nn.Linear(6, 2))
+    assert from_module(module, torch.ones(2, 4), 3).layers[1].spike_rate == 0
+    assert "layers ['2'] read no spike of the example" in caplog.text
 
 
 def test_an_example_without_gradients():
