@@ -51,6 +51,9 @@ class CsvTable:
         Args:
             columns: Those that hold numbers.
 
+        Returns:
+            The table; this one where no commas are to be replaced.
+
         Raises:
             FileError: Commas may separate thousands, or the table has both commas and points.
         """

@@ -46,6 +46,9 @@ def parse_json(text: str, where: str) -> Any:
         text: One document; no key twice in a table, no number beyond what a float can hold.
         where: Name of the file, for errors.
 
+    Returns:
+        Tables as dictionaries, lists, text, numbers, booleans and None.
+
     Raises:
         FileError: It is not JSON; the message names line and column.
     """

@@ -56,6 +56,9 @@ def read_layers(
         time_steps: Time steps of an inference, instead of the list's.
         input_shape: Shape of what the network reads, (channels, height, width) or (features,).
 
+    Returns:
+        The layers, the time steps, and what was assumed.
+
     Raises:
         WorkloadError: Naming layer, key and what would be right.
     """

@@ -93,6 +93,9 @@ class LayerTable:
         Args:
             workloads: At least one.
 
+        Returns:
+            The table of all N workloads.
+
         Raises:
             WorkloadError: No workload, or spike rates for different numbers of time steps.
         """

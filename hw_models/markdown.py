@@ -110,6 +110,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     Args:
         head: Names of the columns.
         rows: Cells as text, row by row; `cell` escapes what would end one.
+
+    Returns:
+        The lines of the table, without an end of line.
     """
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -52,6 +52,9 @@ class MeasuredNumbers:
             profile: The chip before the fit.
             measurements: What was measured.
 
+        Returns:
+            M numbers, in the order of the measurements.
+
         Raises:
             CalibrationError: A measurement has a setting that no chip can have, or the chip
                 predicts 0 for it.
@@ -83,6 +86,9 @@ class MeasuredNumbers:
 
         Args:
             factors: Factor on the figures that change, by key.
+
+        Returns:
+            Numbers in the units of the measurements [M].
         """
         profiles = {id(profile): profile for profile in self.chips}
         chips = {key: _changed(profile, factors) for key, profile in profiles.items()}

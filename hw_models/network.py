@@ -32,6 +32,9 @@ def read_layer_list(path: Path) -> Network:
     Args:
         path: The JSON file.
 
+    Returns:
+        The workload, and what was assumed.
+
     Raises:
         FileError: It cannot be read.
         WorkloadError: It is no layer list.

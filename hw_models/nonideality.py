@@ -41,6 +41,9 @@ class Cells:
             bits: Bits of a weight.
             chip: The chip.
 
+        Returns:
+            The cells, with their levels 0 .. 2^cell_bits - 1.
+
         Raises:
             HardwareError: Weights of another type, shape or range.
         """

@@ -39,6 +39,9 @@ class Entry:
             value: A number in the unit of the key, or its text.
             where: Begins the message of an error.
 
+        Returns:
+            The changed entry.
+
         Raises:
             ProfileError: A value out of the range that its figures were measured in.
         """
@@ -115,6 +118,9 @@ class Profile:
 
         Args:
             changes: key of `settings` -> value, or its text as on a command line.
+
+        Returns:
+            The changed chip.
 
         Raises:
             ProfileError: An unknown key, a value out of range, or an impossible chip.

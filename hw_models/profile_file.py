@@ -32,6 +32,9 @@ def load_profile(name: str | Path) -> Profile:
     Args:
         name: A name of `known_profiles()`, or the path of a file that ends in .toml.
 
+    Returns:
+        The chip, with its base's values where the file has none.
+
     Raises:
         ProfileError: No such profile, or a value that is missing or out of range.
     """

@@ -14,6 +14,9 @@ def fits(layer: Layer, sources: Sequence[Layer]) -> bool:
     Args:
         layer: The reader.
         sources: The layers it reads; none for the image.
+
+    Returns:
+        Whether channels and map of the layer are those of its sources.
     """
     return misfit(layer, sources) is None
 
@@ -70,6 +73,9 @@ def reads_free_poolings(layer: Layer, sources: Sequence[Layer]) -> bool:
     Args:
         layer: The reader.
         sources: The layers it reads.
+
+    Returns:
+        Whether some of its poolings are charged to nobody.
     """
     return layer.input_adds < sum(_pooled_maps(layer, sources).values())
 

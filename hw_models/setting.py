@@ -20,6 +20,9 @@ def number_within(value: object, q: Quantity, least: float, most: float, where: 
         most: Upper bound in this unit.
         where: Begins the message of an error.
 
+    Returns:
+        The number, in the unit of `q`.
+
     Raises:
         ProfileError: It is no such number.
     """
@@ -58,6 +61,9 @@ def table_of(
         keys: The known keys.
         where: Begins the message of an error.
         needed: Keys that it must have; all by default.
+
+    Returns:
+        The table, as it was given.
 
     Raises:
         ProfileError: It is no table, or a key is unknown or missing.

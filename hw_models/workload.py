@@ -118,6 +118,9 @@ class Workload:
         Args:
             rates: layer -> share of its inputs that spike, or one per time step.
 
+        Returns:
+            The workload; layers that are not named keep their rates.
+
         Raises:
             WorkloadError: A name that is no layer, or a rate outside of 0..1.
         """
@@ -143,6 +146,9 @@ class Workload:
         Args:
             data: `{"time_steps": T, "layers": [...]}` with the fields of `Layer`; a linear layer
                 may give `in_features` and `out_features` for its channels.
+
+        Returns:
+            The workload, validated.
 
         Raises:
             WorkloadError: Naming layer, key and what would be right.

@@ -57,6 +57,9 @@ def settings_of(changes: "Iterable[str]") -> dict[str, str]:
     Args:
         changes: What was given, KEY=VALUE for each key.
 
+    Returns:
+        key -> value as text.
+
     Raises:
         SpecError: Another text, or two values for one key, of which one would be ignored.
     """

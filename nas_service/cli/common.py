@@ -196,6 +196,9 @@ def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluatio
     Args:
         evaluation: What is known of a candidate.
         spec: Its study.
+
+    Returns:
+        The evaluation; as it was given where rates were measured.
     """
     if evaluation.spike_rates:
         return evaluation

@@ -34,6 +34,9 @@ def source_of(data: Data) -> Source:
     Args:
         data: The section `[data]` of the study.
 
+    Returns:
+        The data set, as the study's keys describe it.
+
     Raises:
         SpecError: The data set is unknown, needs another key, or does not have a given one.
     """

@@ -63,6 +63,9 @@ def open_tree(path: Path, root: str = "") -> FileTree:
         path: The folder or archive.
         root: The folder inside it that names are relative to.
 
+    Returns:
+        The files, which are read when they are asked for.
+
     Raises:
         DataError: It is none of these, or damaged.
     """
@@ -105,6 +108,9 @@ def text_of(content: bytes, where: str) -> str:
     Args:
         content: The file's bytes.
         where: Its name, for errors.
+
+    Returns:
+        The text, without a byte-order mark.
 
     Raises:
         DataError: It is no text.

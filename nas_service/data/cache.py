@@ -67,6 +67,9 @@ def cached(folder: Path, name: str, read: Callable[[], Samples]) -> Images:
         name: The name of the entry.
         read: Reads the samples where the entry is missing or damaged.
 
+    Returns:
+        The images, mapped from the entry.
+
     Raises:
         DataError: The entry cannot be written, or the samples cannot be read.
     """

@@ -49,6 +49,9 @@ class Source(Protocol):
             folder: The folder of data sets.
             time_steps: Frames that a recording of events is binned to.
 
+        Returns:
+            The images with their labels.
+
         Raises:
             DataError: Files are missing, damaged, or not the official ones.
         """
@@ -124,6 +127,9 @@ class Files:
             folder: The folder of data sets.
             part: "train" or "test".
 
+        Returns:
+            The location.
+
         Raises:
             DataError: There is none; it names the locations and where the files are published.
         """
@@ -144,6 +150,9 @@ class Files:
         Args:
             folder: The folder of data sets.
             part: "train" or "test".
+
+        Returns:
+            The files.
 
         Raises:
             DataError: No location has files of the part.
@@ -185,6 +194,9 @@ class Files:
             part: "train" or "test".
             time_steps: Frames that a recording of events is binned to; does not matter for images.
 
+        Returns:
+            Number and shape of the samples, and their chunks.
+
         Raises:
             DataError: Files are missing or damaged.
         """
@@ -198,6 +210,9 @@ class Files:
             folder: The folder of data sets.
             part: `train` or `test`.
             time_steps: Frames that a recording of events is binned to.
+
+        Returns:
+            The images with their labels.
 
         Raises:
             DataError: Files are missing, damaged, or not the official ones.
@@ -237,6 +252,9 @@ def rooted(tree: FileTree, wanted: tuple[str, ...]) -> FileTree:
     Args:
         tree: The files.
         wanted: Names of some of them, relative to the folder that holds them.
+
+    Returns:
+        The tree; the given one where no folder has the files.
     """
     if tree.names(wanted):
         return tree

@@ -33,6 +33,9 @@ def chunks(
         count: Frames T that a recording is binned to.
         notes: Takes the notes on each file.
         first: Number of the first sample.
+
+    Yields:
+        Number of a sample, its frames [1, T, C, S, S] and label [1].
     """
     positions = {recording.name: i for i, recording in enumerate(named)}
     for name, content in tree.read([recording.name for recording in named]):
@@ -54,6 +57,9 @@ def samples(
         parse: Reads the events of a file.
         task: The channels and the size of the sensor.
         count: Frames T that a recording is binned to.
+
+    Returns:
+        The samples [T, C, S, S], read when the chunks are.
     """
     shape = (count, task.channels, task.size, task.size)
     notes = Notes()

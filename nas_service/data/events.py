@@ -53,6 +53,9 @@ class Events:
             p: Polarities [n]: 0 and 1, or -1 and 1.
             notes: How the file was read.
 
+        Returns:
+            The recording, with polarities 0 and 1.
+
         Raises:
             DataError: There are other polarities, whose meaning is not certain.
         """
@@ -69,6 +72,9 @@ class Events:
             start_us: Its start, in microseconds.
             end_us: Its end, in microseconds, which is not part of it.
             where: Names the new recording in errors.
+
+        Returns:
+            The recording of this span.
         """
         inside = (self.t_us >= start_us) & (self.t_us < end_us)
         t_us, x, y, p = (a[inside] for a in (self.t_us, self.x, self.y, self.p))
@@ -178,6 +184,9 @@ def read_atis(content: bytes, where: str) -> Events:
         content: Of the file.
         where: Names the file in errors.
 
+    Returns:
+        Time in microseconds, pixel and polarity of each event [n].
+
     Raises:
         DataError: The file is damaged.
     """
@@ -200,6 +209,9 @@ def read_aedat2(content: bytes, where: str) -> Events:
     Args:
         content: Of the file.
         where: Names the file in errors.
+
+    Returns:
+        Time in microseconds, pixel and polarity of each event [n].
 
     Raises:
         DataError: The file is damaged.
@@ -232,6 +244,9 @@ def read_aedat3(content: bytes, where: str) -> Events:
     Args:
         content: Of the file.
         where: Names the file in errors.
+
+    Returns:
+        Time in microseconds, pixel and polarity of each event [n].
 
     Raises:
         DataError: The file is damaged.

@@ -61,6 +61,9 @@ def layout_of(tree: FileTree) -> FolderLayout:
         tree: The folder: of parts with classes, or of classes alone, whose last fifth by name is
             the test part.
 
+    Returns:
+        The images by part and class, and notes on how the folder was read.
+
     Raises:
         DataError: There is no image, one lies in no class, or it is not certain which folders are
             parts and which are classes.

@@ -58,6 +58,9 @@ class Images:
         Args:
             stock: The pixels of M images.
             labels: Their classes [M].
+
+        Returns:
+            M images, not scaled.
         """
         return cls(stock, np.arange(len(labels)), labels)
 
@@ -80,6 +83,9 @@ class Images:
         Args:
             mean: Of each channel [C], or one number.
             deviation: Of each channel [C], or one number.
+
+        Returns:
+            The images, which share the pixels.
         """
         first, second = (np.asarray(x, dtype=np.float32).reshape(-1) for x in (mean, deviation))
         return replace(self, mean=first, deviation=second)
@@ -154,6 +160,9 @@ def split(images: Images, train_samples: int | None, validation_samples: int, se
         train_samples: Number of training images; None for all that are left.
         validation_samples: Number of validation images.
         seed: Seed of the split.
+
+    Returns:
+        Training and validation images.
 
     Raises:
         DataError: There are too few images, or a channel has one value in all of them.

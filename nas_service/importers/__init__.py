@@ -35,6 +35,9 @@ def from_nir(
         input_bits: Bits of the values that the graph reads; 1 for spikes.
         input_shape: Shape of its input (C, H, W) or (N,), for a graph that does not say it.
 
+    Returns:
+        The workload, with one layer for each weight matrix.
+
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
     """
@@ -84,6 +87,9 @@ def from_module(
         time_steps: Time steps of an inference.
         weight_bits: Bits of all weights.
         input_bits: Bits of the example's values; None: taken from them, and logged.
+
+    Returns:
+        The workload.
 
     Raises:
         WorkloadError: A part of the module has no counterpart on a chip; the message names it.

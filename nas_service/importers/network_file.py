@@ -64,6 +64,9 @@ def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> N
         given: Figures that the file does not say, or that replace the file's.
         spec: The study whose images an architecture is for.
 
+    Returns:
+        The workload, and what was assumed.
+
     Raises:
         WorkloadError: It is no such file, or lacks what nobody gave.
         FileError: The file cannot be read.
@@ -89,6 +92,9 @@ def load_workload(path: Path, time_steps: int | None = None) -> Workload:
     Args:
         path: The file.
         time_steps: Time steps of an inference; a layer list has its own, a graph has none.
+
+    Returns:
+        The workload.
 
     Raises:
         WorkloadError: It is no such file, or a graph without `time_steps`.

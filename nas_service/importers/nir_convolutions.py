@@ -16,6 +16,9 @@ def convolution(name: str, node: Any, shape: Shape, before: str) -> dict[str, An
         shape: What it reads, (C, L) or (C, H, W).
         before: The nodes it reads, for the message.
 
+    Returns:
+        key -> value, without name and sources.
+
     Raises:
         WorkloadError: It contradicts what it reads, or no window fits.
     """

@@ -27,6 +27,9 @@ def graph_of(what: str, data: Mapping[str, Any]) -> Any:
         what: Its name, for errors.
         data: Its entries as nested dictionaries of arrays.
 
+    Returns:
+        The graph, whose inner graphs are read, too.
+
     Raises:
         WorkloadError: An entry is missing, unknown or of another type; the message names it.
     """

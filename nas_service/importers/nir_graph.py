@@ -56,6 +56,9 @@ def read_layers(
         input_bits: Bits of the values that the graph reads; 1 for spikes.
         input_shape: Shape of its input (C, H, W) or (N,), for a graph that does not say it.
 
+    Returns:
+        The layers, and the names of those whose bits do not follow from the graph.
+
     Raises:
         WorkloadError: A node has no counterpart on a chip; the message names it.
     """

@@ -20,6 +20,9 @@ def input_shapes(graph: Structure, given: Sequence[int] | None) -> dict[str, Sha
         graph: The graph.
         given: The shape of its input where the graph does not say it; None to demand it.
 
+    Returns:
+        Input -> (C, H, W) or (N,).
+
     Raises:
         WorkloadError: An input without a shape, with too many dimensions, or that contradicts
             the given one.
@@ -87,6 +90,9 @@ def what_to_drop(shape: Shape, size: int | None) -> str:
     Args:
         shape: The shape.
         size: Values that must be left; None for a map (C, H, W).
+
+    Returns:
+        The end of a message; empty where there is nothing to drop.
     """
     for more in range(1, len(shape)):
         rest = shape[more:]

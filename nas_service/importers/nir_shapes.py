@@ -17,6 +17,9 @@ def linear(name: str, node: Any, shape: Shape, before: str, is_image: bool) -> d
         before: The nodes it reads, for the message.
         is_image: It reads the input of the graph.
 
+    Returns:
+        key -> value, without name and sources.
+
     Raises:
         WorkloadError: It has another number of inputs than it reads values.
     """

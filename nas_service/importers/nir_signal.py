@@ -84,6 +84,9 @@ class Signal:
             window: Sides of the window.
             size: Sides of the pooled map.
             mean: The pooling gives means, not sums.
+
+        Returns:
+            The pooled signal.
         """
         taps, shape = math.prod(window), (self.shape[0], *size)
         adds = (taps - 1) * math.prod(shape)
@@ -101,6 +104,9 @@ def joined(name: str, signals: Sequence[Signal]) -> Signal:
     Args:
         name: The node.
         signals: At least one.
+
+    Returns:
+        The sum, with the additions where they meet.
 
     Raises:
         WorkloadError: Their shapes differ.

@@ -47,6 +47,9 @@ def structure(graph: Any) -> Structure:
     Args:
         graph: A NIRGraph.
 
+    Returns:
+        The nodes, each after those it reads, and their edges.
+
     Raises:
         WorkloadError: It is no graph, its edges name other nodes, or no input reaches a node.
     """

@@ -27,6 +27,9 @@ def pair(name: str, what: str, value: Any, least: int) -> Pair:
         value: Anything.
         least: The smallest number that is possible.
 
+    Returns:
+        (height, width).
+
     Raises:
         WorkloadError: It is not one or two integers of at least `least`.
     """
@@ -64,6 +67,9 @@ def declared_shape(name: str, what: str, node: Any) -> Shape | None:
         what: What its file calls the shape.
         node: An Input, an Output or a Flatten.
 
+    Returns:
+        The shape, without batch.
+
     Raises:
         WorkloadError: It is no shape.
     """
@@ -85,6 +91,9 @@ def weight_shape(name: str, node: Any, dimensions: int) -> tuple[int, ...]:
         name: The node's name.
         node: A node with weights.
         dimensions: How many sides they must have.
+
+    Returns:
+        The sides.
 
     Raises:
         WorkloadError: They have another number of sides, or none of a side.

@@ -44,6 +44,9 @@ def pooled_size(name: str, window: Window, shape: Shape, before: str) -> Pair:
         shape: What it reads.
         before: The nodes it reads, for the message.
 
+    Returns:
+        (height, width).
+
     Raises:
         WorkloadError: It reads no map, or the window does not fit.
     """

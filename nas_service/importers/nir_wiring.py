@@ -23,6 +23,9 @@ def wired(
         layers: By name, without sources, each after those it reads in the same time step.
         inputs: What each layer reads.
         ends: What the graph puts out.
+
+    Returns:
+        The layers, with sources, feedback and additions.
     """
     own = _own_poolings(layers, [*inputs.values(), *ends])
     pooled = {name: _pooled(x, own[name]) for name, x in layers.items()}

@@ -23,6 +23,9 @@ def read_rates(path: Path) -> Sequence[Any] | Mapping[str, Any]:
             of layers, also in the key `spike_rates` of a trial; a rate may be a list of one per
             time step. Or other text: a rate a line, or a name and a rate.
 
+    Returns:
+        Shares, 0..1, by layer or in the order of the layers; not validated.
+
     Raises:
         FileError: The file cannot be read.
         WorkloadError: It holds something else; the message names the line.

@@ -32,6 +32,9 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
         run: A forward pass with at least one multiplication.
         time_steps: Time steps of an inference.
 
+    Returns:
+        The layers, with sources, rates and additions.
+
     Raises:
         WorkloadError: A layer is used several times, but not once in each time step.
     """

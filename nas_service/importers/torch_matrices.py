@@ -44,6 +44,9 @@ def product_of(name: str, args: Sequence[Any], signal: SignalOf, cannot: Cannot)
         signal: What a tensor depends on; None for weights.
         cannot: The error for a reason.
 
+    Returns:
+        The inputs, the weights and their channels.
+
     Raises:
         WorkloadError: Both depend on the example, or no crossbar computes such a product.
     """

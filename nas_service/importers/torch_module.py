@@ -45,6 +45,9 @@ def from_module(
         input_bits: Bits of the example's values. None: as many as its largest value needs where
             all are whole numbers, else 8; which is logged.
 
+    Returns:
+        The workload, with one layer for each weight matrix, in the order in which they run.
+
     Raises:
         WorkloadError: A part of the module has no counterpart on a chip; the message names it.
     """

@@ -62,6 +62,9 @@ class Recorder(TorchDispatchMode):
             example: Inputs [B, ...].
             values: Values of the inputs.
 
+        Returns:
+            The uses of weights, and what the module puts out.
+
         Raises:
             WorkloadError: The example does not pass, or a part has no counterpart on a chip.
         """

@@ -76,6 +76,9 @@ class Signal:
         Args:
             pooling: The pooling.
             whole_map: It reads the map of one layer, as the layer and its poolings give it.
+
+        Returns:
+            The pooled signal.
         """
         if not whole_map or len(self.reads) != 1 or self.image:
             return self.adding(pooling.addition)
@@ -91,6 +94,9 @@ def merged(signals: Sequence[Signal]) -> Signal:
 
     Args:
         signals: At least one.
+
+    Returns:
+        The signal.
     """
     if len(signals) == 1:
         return signals[0]

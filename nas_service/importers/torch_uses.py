@@ -127,6 +127,9 @@ class Uses:
             positions: Of the uses of its weights.
             spikes: Its output.
             added: The additions where its currents meet.
+
+        Returns:
+            The signal of the spikes.
         """
         uses = [self.all[i].use for i in positions.values()]
         signal = Signal(dict.fromkeys(uses, ()), values=SPIKES).adding(added)

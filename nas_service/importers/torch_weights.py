@@ -59,6 +59,9 @@ class Weights:
                 module also that of its weights.
             weight: The matrix.
             bias: Its bias.
+
+        Returns:
+            The name.
         """
         made = self.made_of([weight])
         self._in_matrices |= made | self.made_of([] if bias is None else [bias])

@@ -274,6 +274,9 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
         path: The file.
         what: What it should hold, for errors.
 
+    Returns:
+        name -> tensor, on the CPU.
+
     Raises:
         DataError: The file is missing, damaged or of another kind.
     """

@@ -26,6 +26,9 @@ def reader(uses: Mapping[str, tuple[str, ...]], records: Mapping[str, int]) -> R
     Args:
         uses: The names of the files by part.
         records: The number of images by part.
+
+    Returns:
+        The reader of a part.
     """
 
     def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:

@@ -43,6 +43,9 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
         task: The channels and the size of the sensor.
         count: Frames T that a recording is binned to.
 
+    Returns:
+        The samples, read when the chunks are.
+
     Raises:
         DataError: A class is missing, or its archive cannot be read; the chunks raise it for
             damaged recordings.

@@ -42,6 +42,9 @@ def read(tree: FileTree, part: str, task: Task, count: int) -> Samples:
         task: The channels, size and classes of the data set.
         count: Frames T that a gesture is binned to.
 
+    Returns:
+        The samples, read when the chunks are.
+
     Raises:
         DataError: A list or table of labels is missing or wrong; the chunks raise it for damaged
             recordings.

@@ -29,6 +29,9 @@ def source(archive: str, size: int, classes: int, channels: int, resize: bool) -
         classes: Number of classes.
         channels: 1 for grey images, 3 for RGB.
         resize: Crop and scale images of another size.
+
+    Returns:
+        The data set.
     """
 
     def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:

@@ -81,6 +81,9 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         task: The size and classes of the data set.
         frames: Does not matter: an image has one.
 
+    Returns:
+        The samples.
+
     Raises:
         DataError: A file is missing or damaged, or its labels do not fit the images or the task.
     """

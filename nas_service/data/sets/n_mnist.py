@@ -26,6 +26,9 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         task: The channels and the size of the sensor.
         frames: Frames T that a recording is binned to.
 
+    Returns:
+        The samples, read when the chunks are.
+
     Raises:
         DataError: A recording lies in no folder of a digit; the chunks raise it for damaged ones.
     """

@@ -26,6 +26,9 @@ def read(tree: FileTree, part: str, task: Task, frames: int) -> Samples:
         task: The channels, size and classes of the data set.
         frames: Does not matter: an image has one.
 
+    Returns:
+        The samples, read when the chunks are.
+
     Raises:
         DataError: The lists of classes are missing or do not fit the images; the chunks raise it
             for damaged images.
