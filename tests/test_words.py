@@ -5,9 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VAGUE = {"found", "die", "said", "told", "here"}
-FILES = sorted(
-    path for package in ("hw_models", "nas_service") for path in (ROOT / package).rglob("*.py")
-)
+FOLDERS = ("benchmarks", "docs", "hw_models", "nas_service", "tests")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def names(tree):

@@ -87,7 +87,7 @@ def _all(folder: Path) -> list[dict[str, Any]]:
             "name": name,
             **vars(source.task),
             "encoding": source.task.encoding,
-            "here": all(_is_present(source, folder, part) for part in ("train", "test")),
+            "present": all(_is_present(source, folder, part) for part in ("train", "test")),
             "home": source.home,
             "licence": source.licence,
         }
@@ -107,7 +107,7 @@ def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
     table = Table("data set", "present", "sample", "classes", "encoding", "licence", box=None)
     table.columns[3].justify = "right"
     for row in rows:
-        present = "[green]yes[/]" if row["here"] else "[dim]no[/]"
+        present = "[green]yes[/]" if row["present"] else "[dim]no[/]"
         cells = (_shape(row), str(row["classes"]), row["encoding"], row["licence"])
         table.add_row(row["name"], present, *cells)
     table.add_row("image_folder", "", "", "", "direct", "")

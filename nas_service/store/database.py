@@ -243,7 +243,14 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def store_errors(url: sa.URL) -> Iterator[None]:
-    """Turns every error of a database into a StoreError of one line."""
+    """Turns every error of a database into a StoreError of one line.
+
+    Args:
+        url: Of the database; the message shows it without its password.
+
+    Raises:
+        StoreError: The block inside raised it, or an error of a database.
+    """
     try:
         yield
     except StoreError as error:

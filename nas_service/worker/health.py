@@ -90,7 +90,14 @@ def _guarded_page(url: str, token_file: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command `nas-health`: exits with 0 if all is well, 1 if not, 2 for wrong usage."""
+    """The command `nas-health`.
+
+    Args:
+        arguments: Of the command line, by default those of this process.
+
+    Raises:
+        SystemExit: With 0 if all is well, 1 if not, 2 for wrong usage.
+    """
     match sys.argv[1:] if arguments is None else arguments:
         case ["pulse", path, seconds] if seconds.isascii() and seconds.isdigit():
             wrong = pulse(Path(path), float(seconds), time.time())

@@ -37,7 +37,7 @@ def test_every_data_set_describes_itself_and_its_source():
     assert rows.keys() == DATASETS.keys()
     assert rows["cifar100"]["classes"] == 100
     assert (rows["n_mnist"]["encoding"], rows["mnist"]["encoding"]) == ("events", "direct")
-    assert [name for name, row in rows.items() if row["here"]] == ["digits"]
+    assert [name for name, row in rows.items() if row["present"]] == ["digits"]
     shown = run().output
     for name, row in rows.items():
         assert row["home"].startswith("http")

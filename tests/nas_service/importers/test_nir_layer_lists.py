@@ -20,12 +20,12 @@ def test_random_networks(loops):
     rng = random.Random(18)
     for _ in range(100):
         network = random_network(rng, loops)
-        read, said = from_nir(graph(network), 3), Workload(layers(network), 3)
-        assert by_name(read) == by_name(said), network
+        read, listed = from_nir(graph(network), 3), Workload(layers(network), 3)
+        assert by_name(read) == by_name(listed), network
         assert Workload.from_json(json.loads(json.dumps(read.to_json()))) == read
         for chip in CHIPS:
             costs = chip.estimate(read.at_rate(0.2)).metrics()
-            assert costs == pytest.approx(chip.estimate(said.at_rate(0.2)).metrics(), rel=1e-9)
+            assert costs == pytest.approx(chip.estimate(listed.at_rate(0.2)).metrics(), rel=1e-9)
 
 
 def test_random_networks_from_files(tmp_path):
@@ -38,5 +38,5 @@ def test_random_networks_from_files(tmp_path):
 
 
 def by_name(workload):
-    """The layers but `rearranged`, which costs nothing and can be said more often than needed."""
+    """The layers but `rearranged`, which costs nothing and can be listed more often than needed."""
     return {x.name: replace(x, rearranged=False) for x in workload.layers}

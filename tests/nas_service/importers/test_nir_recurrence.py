@@ -14,9 +14,9 @@ STEPS = 4
 
 def demand_equal(graph, *layers):
     """The graph gives these layers, and their costs."""
-    read, said = from_nir(graph, STEPS), Workload(layers, STEPS)
-    assert read == said
-    assert CHIP.estimate(read).metrics() == CHIP.estimate(said).metrics()
+    read, listed = from_nir(graph, STEPS), Workload(layers, STEPS)
+    assert read == listed
+    assert CHIP.estimate(read).metrics() == CHIP.estimate(listed).metrics()
 
 
 def layer(name, inputs, outputs, sources, feedback=(), **more):

@@ -14,7 +14,7 @@ def bits(module, example, **options):
 
 
 @pytest.mark.parametrize(
-    ("largest", "expected", "said"),
+    ("largest", "expected", "note"),
     [
         (255, 8, "input_bits = 8: the example has whole numbers in 0..255"),
         (12, 4, "input_bits = 4: the example has whole numbers in 0..12"),
@@ -24,12 +24,12 @@ def bits(module, example, **options):
         (2**20, 21, "input_bits = 21"),
     ],
 )
-def test_bits_of_the_input_are_those_of_its_largest_value(largest, expected, said, caplog):
+def test_bits_of_the_input_are_those_of_its_largest_value(largest, expected, note, caplog):
     caplog.set_level("INFO")
     example = torch.zeros(2, 1, 4, 4)
     example[0, 0, 0, 0] = largest
     assert bits(nn.Conv2d(1, 2, 3), example) == [expected]
-    assert said in caplog.text
+    assert note in caplog.text
 
 
 def test_bits_of_the_input_are_set(caplog):
