@@ -304,5 +304,5 @@ def test_initial_trials_of_a_study_stay(store):
     before = store.studies.initial_trials(search.id)
     begin(store, study_spec)
     assert store.studies.initial_trials(search.id) == before
-    with pytest.raises(StudyError, match=r"another search\.initial"):
+    with pytest.raises(StudyError, match=r"other values: search\.initial = "):
         begin(store, spec("extremes"))
