@@ -1,5 +1,6 @@
 """The layers of a workload from the multiplications of one forward pass."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from hw_models.reading import fits
 from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import Addition, Chain, Signal, after, common
 from nas_service.importers.torch_timing import Multiplication, Timing
+
+log = logging.getLogger(__name__)
 
 IMAGE = ""  # the owner of neurons before all layers
 
@@ -50,12 +53,15 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     layers: dict[str, Layer] = {}
     for name in order:
         now, late = reads[name]
+        constant = not late and all(layers[x].once for x in now)
+        if timing.once(name) and not constant:
+            log.warning("layer %r is multiplied after the time steps: costed in each of them", name)
         shape: dict[str, Any] = {**uses[name][-1].shape, **pools[name].keys()}
         shape["parameters"] += vectors[name]
         layer = Layer(
             name=name,
             **shape,
-            once=timing.once(name),
+            once=timing.once(name) and constant,
             spike_rate=timing.rates(name),
             neurons=neurons[name] if run.neurons else None,
             input_adds=adds[name],

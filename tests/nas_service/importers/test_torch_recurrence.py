@@ -205,3 +205,41 @@ def test_recurrent_weights_of_other_libraries():
     assert [(x.neurons, x.input_adds) for x in seen.layers] == [(0, 0), (6, 6), (0, 0)]
     with pytest.raises(WorkloadError, match=r"modules \['rlif.recurrent'\]: weights of a state"):
         from_module(Leaky(1), torch.ones(2, 4), 6)
+
+
+class Averaged(Steps):
+    """Averages its outputs over the time steps before the last layer."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.last(super().forward(x))
+
+
+def test_a_layer_after_the_time_steps_is_costed_in_each(caplog):
+    layers = from_module(Averaged(7), torch.ones(2, 4), 7).layers
+    assert (layers[-1].once, layers[-1].sources) == (False, ("net.4",))
+    assert "layer 'last' is multiplied after the time steps" in caplog.text
+
+
+class Constant(nn.Module):
+    """Direct coding: an image through two layers, whose currents are repeated."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 2)
+        self.lif = norse.LIFBoxCell()
+
+    def forward(self, x):
+        current, state, outputs = self.b(self.a(x)), None, []
+        for _ in range(7):
+            spikes, state = self.lif(current, state)
+            outputs.append(self.c(spikes))
+        return torch.stack(outputs)
+
+
+def test_layers_before_the_time_steps_are_multiplied_once():
+    layers = from_module(Constant(), torch.rand(2, 4), 7).layers
+    assert [x.once for x in layers] == [True, True, False]
