@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hw_models import Layer, WorkloadError
+from hw_models import Layer
 from hw_models.reading import fits
 from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import Addition, Chain, Signal, after, common
@@ -41,36 +41,38 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
     Raises:
         WorkloadError: A layer is used several times, but not once in each time step.
     """
-    uses: dict[str, list[Multiplication]] = {}
-    for m in run.multiplications:
-        uses.setdefault(m.use.layer, []).append(m)
-    timing = Timing(run.multiplications, uses, time_steps)
-    reads = {name: timing.reads(name) for name in uses}
-    order = _ordered({name: now for name, (now, _) in reads.items()})
+    timing = Timing(run.multiplications, time_steps)
     pools = _shared_poolings(run)
-    adds = _charged(run, [uses[name][-1] for name in order], pools)
-    neurons, vectors = _owned(run.neurons, order), _owned(run.vectors, order)
+    last = [timing.uses[name][-1] for name in timing.layers]
+    adds, neurons = _charged(run, last, pools), _owned(run.neurons, timing.layers)
+    vectors = _owned(run.vectors, timing.layers)
     layers: dict[str, Layer] = {}
-    for name in order:
-        now, late = reads[name]
-        constant = not late and all(layers[x].once for x in now)
-        if timing.once(name) and not constant:
-            log.warning("layer %r is multiplied after the time steps: costed in each of them", name)
-        shape: dict[str, Any] = {**uses[name][-1].shape, **pools[name].keys()}
-        shape["parameters"] += vectors[name]
+    for name, use in zip(timing.layers, last, strict=True):
         layer = Layer(
             name=name,
-            **shape,
-            once=timing.once(name) and constant,
-            spike_rate=timing.rates(name),
+            **{**use.shape, **pools[name].keys()},
+            **_timed(name, timing, layers),
             neurons=neurons[name] if run.neurons else None,
             input_adds=adds[name],
-            sources=tuple(x for x in order if x in now),
-            feedback=tuple(x for x in order if x in late),
         )
+        layer = replace(layer, parameters=layer.trained_numbers + vectors[name])
         known = fits(layer, [layers[x] for x in layer.sources or ()])
         layers[name] = layer if known else replace(layer, rearranged=True)
     return tuple(layers.values())
+
+
+def _timed(name: str, timing: Timing, before: Mapping[str, Layer]) -> dict[str, Any]:
+    """When a layer is multiplied, and what it then reads; `before` are the layers before it."""
+    now, late = timing.reads[name]
+    constant = not late and all(before[x].once for x in now)
+    if timing.once(name) and not constant:
+        log.warning("layer %r is multiplied after the time steps: costed in each of them", name)
+    return {
+        "once": timing.once(name) and constant,
+        "spike_rate": timing.rates(name),
+        "sources": tuple(x for x in timing.layers if x in now),
+        "feedback": tuple(x for x in timing.layers if x in late),
+    }
 
 
 def _owned(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
@@ -78,20 +80,6 @@ def _owned(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
     owned = {name: counts.get(name, 0) for name in order}
     owned[order[0]] += counts.get(IMAGE, 0)
     return owned
-
-
-def _ordered(sources: Mapping[str, set[str]]) -> list[str]:
-    """Names, each after its sources, otherwise in the given order where that is possible."""
-    ordered: dict[str, None] = {}
-    waiting = list(sources)
-    while waiting:
-        ready = next((x for x in waiting if sources[x] <= ordered.keys()), None)
-        if ready is None:
-            names = ", ".join(map(repr, waiting[:3]))
-            raise WorkloadError(f"modules {names}: they read each other in the same time step")
-        ordered[ready] = None
-        waiting.remove(ready)
-    return list(ordered)
 
 
 @dataclass(frozen=True)

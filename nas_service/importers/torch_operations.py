@@ -237,7 +237,7 @@ def _pooled(op: Operation, kind: str, window: Pair, additions: int) -> Signal:
 
 
 def _counted(op: Operation, kind: str, taps: int) -> Signal:
-    """The input with the values of the sum, mean or maximum of so many of its values."""
+    """The input with the values of the sum, mean or maximum of `taps` of its values."""
     signal = op.signals[0]
     if signal.values is None or kind == "max":
         return signal

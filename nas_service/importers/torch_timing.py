@@ -34,8 +34,29 @@ class Timing:
     """In which time steps the layers of a pass are multiplied."""
 
     order: Sequence[Multiplication]
-    uses: Mapping[str, Sequence[Multiplication]]
     time_steps: int
+
+    @cached_property
+    def uses(self) -> dict[str, list[Multiplication]]:
+        """The uses of each layer."""
+        uses: dict[str, list[Multiplication]] = {}
+        for m in self.order:
+            uses.setdefault(m.use.layer, []).append(m)
+        return uses
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """The layers, each after those it reads in the same time step."""
+        return _ordered({name: now for name, (now, _) in self.reads.items()})
+
+    @cached_property
+    def reads(self) -> dict[str, tuple[set[str], set[str]]]:
+        """The layers that each layer reads in the same time step, and one step late.
+
+        Raises:
+            WorkloadError: A layer does not read the same layers in all of its uses.
+        """
+        return {name: self._reads(name) for name in self.uses}
 
     @cached_property
     def loops(self) -> dict[Use, tuple[int, ...]]:
@@ -87,8 +108,7 @@ class Timing:
         unread = any(len(self.uses[layer]) > number + 1 for layer, number in read.items())
         return unread and not more and not first.folded
 
-    def reads(self, name: str) -> tuple[set[str], set[str]]:
-        """The layers that a layer reads in the same time step, and one step late."""
+    def _reads(self, name: str) -> tuple[set[str], set[str]]:
         own = self.uses[name]
         each = [self._read(m) for m in own]
         now = each[-1][0]
@@ -153,3 +173,17 @@ def _call_of_all(uses: Sequence[Multiplication]) -> tuple[int, ...]:
     """The innermost call in which all uses of a layer are."""
     columns = zip(*(m.calls for m in uses), strict=False)
     return tuple(c[0] for c in itertools.takewhile(lambda c: len(set(c)) == 1, columns))
+
+
+def _ordered(sources: Mapping[str, set[str]]) -> list[str]:
+    """Names, each after its sources, otherwise in the given order where that is possible."""
+    ordered: dict[str, None] = {}
+    waiting = list(sources)
+    while waiting:
+        ready = next((x for x in waiting if sources[x] <= ordered.keys()), None)
+        if ready is None:
+            names = ", ".join(map(repr, waiting[:3]))
+            raise WorkloadError(f"modules {names}: they read each other in the same time step")
+        ordered[ready] = None
+        waiting.remove(ready)
+    return list(ordered)
