@@ -57,15 +57,23 @@ def data(
     are published.
     """
     from nas_service.data import source_of
+    from nas_service.data.dataset import Files
     from nas_service.data.sets import image_folder
 
     if name is None:
         return _print_all(_all(data), as_json)
     if name == image_folder.NAME and archive and (size is None or classes is None):
-        return _print_survey(image_folder.survey(data, _data(name, archive=archive)), as_json)
+        survey = image_folder.survey(data, _data(name, archive=archive))
+        if not (read or resize or size or classes):
+            return _print_survey(survey, as_json)
+        size, classes = size or _side(survey), classes or len(survey["classes"])
+        resize = resize or _needs_resize(survey, size)
     settings = {"archive": archive, "size": size, "classes": classes, "resize": resize or None}
     section = _data(name, **{key: value for key, value in settings.items() if value is not None})
-    document = _described(source_of(section), section, data, time_steps if read else None)
+    source = source_of(section)
+    if archive and isinstance(source, Files):
+        source.find(data, "train")  # a file that the user names is no missing data set
+    document = _described(source, section, data, time_steps if read else None)
     print_json(document) if as_json else _print_one(document)
 
 
@@ -75,7 +83,7 @@ def _data(name: str, **settings: Any) -> Data:
         return Data(name=name, **settings)
     except ValidationError as error:
         fault = error.errors()[0]
-        reason = fault["msg"].removeprefix("Value error, ")
+        reason = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise SpecError(f"--{fault['loc'][0]}: {reason}, not {fault['input']!r:.60}") from None
 
 
@@ -255,10 +263,18 @@ def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
 
 def _data_section(survey: dict[str, Any]) -> list[str]:
     """Lines of a study file that use this folder of images."""
-    sizes = survey["sizes"]
-    side = min(min(min(size) for size in sizes), MAX_SIDE)
+    side = _side(survey)
     archive = json.dumps(survey["archive"], ensure_ascii=False)  # which is TOML as well
     lines = ["[data]", 'name = "image_folder"', f"archive = {archive}"]
     lines += [f"size = {side}", f"classes = {len(survey['classes'])}"]
     lines += [f"validation_samples = {survey['validation_samples']}"]
-    return lines + (["resize = true"] if set(sizes) != {(side, side)} else [])
+    return lines + (["resize = true"] if _needs_resize(survey, side) else [])
+
+
+def _side(survey: dict[str, Any]) -> int:
+    """The suggested side of the images, in pixels: that of the smallest one."""
+    return min(min(min(size) for size in survey["sizes"]), MAX_SIDE)
+
+
+def _needs_resize(survey: dict[str, Any], side: int) -> bool:
+    return set(survey["sizes"]) != {(side, side)}

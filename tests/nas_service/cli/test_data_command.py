@@ -121,9 +121,27 @@ def test_a_folder_of_images_shows_the_keys_of_its_study(folder):
     assert "6 x 8 pixels, 6 x 6 are needed" in refused.output
 
 
+def test_a_folder_of_images_is_read_without_saying_its_size(folder):
+    """`--read` once only printed the keys of a study here, damaged images or not."""
+    for name in ("cat", "dog"):
+        (folder / "pets" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (8, 8)).save(folder / "pets" / name / f"{i}.png")
+    pets = ("image_folder", "--archive", "pets")
+    read = document(*pets, "--read")
+    assert (read["size"], read["classes"], read["parts"]["train"]["of_a_class"]) == (8, 2, [4, 4])
+    assert document(*pets, "--size", 16, "--read")["parts"]["test"]["shape"][-1] == 16
+    (folder / "pets" / "cat" / "2.png").write_bytes(b"")
+    refused = run(*pets, "--read")
+    assert refused.exit_code == 2
+    assert "2.png: no image that can be read: an empty file" in refused.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("image_folder", "--archive", "x", "--size", "8", "--classes", "2"), "searched: x);"),
+        (("mnist", "--archive", "x", "--read"), "searched: x);"),
         (("mnst",), "did you mean 'mnist'?"),
         (("image_folder",), "needs data.archive"),
         (("image_folder", "--archive", "../x"), "below the data folder"),
