@@ -55,7 +55,7 @@ def integers(name: str, what: str, value: Any, least: int) -> tuple[int, ...]:
         whole, good = [], False
     if not good or not whole:
         right = f"integers in {least}..{MAX_SIZE} are needed"
-        raise wrong(name, f"{what} = {value!r:.60}, {right}")
+        raise wrong(name, f"{what} = {_plain(value)!r:.60}, {right}")
     return tuple(whole)
 
 
@@ -133,10 +133,14 @@ def demand_neurons(name: str, node: Any, shape: tuple[int, ...]) -> None:
     """WorkloadError where a node's parameters are neither one, one per channel nor one each."""
     sizes = {size_of(x) for k, x in vars(node).items() if k in ("tau", "tau_mem", "r", "threshold")}
     if not sizes <= {1, shape[0], math.prod(shape)}:
-        kind = type(node).__name__
-        raise WorkloadError(
-            f"node {name!r} ({kind}): {sorted(sizes)} neurons for the values {shape}"
-        )
+        kind, many = type(node).__name__, ", ".join(map(str, sorted(sizes)))
+        right = f"1, {shape[0]} (one for each channel) or {math.prod(shape)} are needed"
+        raise WorkloadError(f"node {name!r} ({kind}): {many} neurons for {shape} values: {right}")
+
+
+def _plain(value: Any) -> Any:
+    """An array or a number of NumPy as messages show it: without its type."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _array(name: str, what: str, value: Any) -> Any:
@@ -146,5 +150,5 @@ def _array(name: str, what: str, value: Any) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:  # torch: on a GPU, or with a gradient
         raise wrong(name, f"{what} is no array: detach it, and move it to the CPU") from error
     if array.dtype.kind not in "biuf":
-        raise wrong(name, f"{what} = {value!r:.60}, numbers are needed")
+        raise wrong(name, f"{what} = {_plain(value)!r:.60}, numbers are needed")
     return array
