@@ -273,7 +273,8 @@ def _data_section(survey: dict[str, Any]) -> list[str]:
 
 def _side(survey: dict[str, Any]) -> int:
     """The suggested side of the images, in pixels: that of the smallest one."""
-    return min(min(min(size) for size in survey["sizes"]), MAX_SIDE)
+    smallest: int = min(min(size) for size in survey["sizes"])
+    return min(smallest, MAX_SIDE)
 
 
 def _needs_resize(survey: dict[str, Any], side: int) -> bool:
