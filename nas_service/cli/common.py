@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from nas_service.store.store import Store
     from nas_service.study.spec import StudySpec
 
+
+class Page(click.Path):
+    """A file for an HTML page; its name ends in .html, so that no other file is replaced by it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; click's usage error for another suffix."""
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() not in (".html", ".htm"):
+            self.fail(f"{str(path)!r:.90}: a name that ends in .html is needed", param, ctx)
+        return path
+
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 STUDY_FILE = click.argument("study", type=FILE)
 NAME = click.option("--name", help="Name of the study, instead of the file's.")

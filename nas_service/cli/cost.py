@@ -17,7 +17,7 @@ from hw_models.profile_file import DEFAULT
 from hw_models.text_file import write_text
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
-from nas_service.cli.common import FILE, options
+from nas_service.cli.common import FILE, Page, options
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import (
     err,
@@ -61,7 +61,7 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
     help="Show how likely a chip keeps this budget.",
 )
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
-@click.option("--html", type=FILE, help="Write the whole report to this HTML file.")
+@click.option("--html", type=Page(), help="Write the whole report to this HTML file.")
 @click.option("--layers", type=FILE, help="Write the network as a layer list to this JSON file.")
 @click.option("--force", is_flag=True, help="Replace the file of --layers if it exists.")
 @options("json")

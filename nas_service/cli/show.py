@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from nas_service.cli.common import (
-    FILE,
+    Page,
     candidate_of,
     open_store,
     options,
@@ -201,7 +201,7 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
 
 @click.command()
 @click.argument("name")
-@click.option("-o", "output", type=FILE, help="File to write. Default: reports/NAME.html.")
+@click.option("-o", "output", type=Page(), help="File to write. Default: reports/NAME.html.")
 @options("storage", "any_disk")
 def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
     """Write an HTML report about a study.

@@ -291,6 +291,14 @@ def test_documents_that_are_no_network(files):
     )
 
 
+def test_a_page_replaces_no_other_file(files):
+    net = files / "list.json"
+    before = net.read_text()
+    assert "a name that ends in .html" in refused("cost", net, "--input", "2,16,16", "--html", net)
+    assert "a name that ends in .html" in refused("report", "digits", "-o", net)
+    assert net.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
