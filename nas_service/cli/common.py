@@ -28,7 +28,7 @@ class Page(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; click's usage error for another suffix."""
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in (".html", ".htm"):
             self.fail(f"{str(path)!r:.90}: a name that ends in .html is needed", param, ctx)
         return path
