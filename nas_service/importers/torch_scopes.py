@@ -10,6 +10,7 @@ from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 from torch import Tensor, nn
 
 from nas_service.importers.torch_signals import Addition
+from nas_service.snn.network import CellNetwork
 
 RECURRENT = (SNNRecurrent, SNNRecurrentCell)
 
@@ -96,6 +97,8 @@ class Scopes:
 
         part.register_forward_pre_hook(enter, with_kwargs=True)
         part.register_forward_hook(leave, always_call=True)
+        if isinstance(part, CellNetwork):
+            part.shares_spikes = False
         if isinstance(part, SNN | SNNCell):  # some call the step of their neurons directly
             part.activation = self._step(name, part, part.activation)
 

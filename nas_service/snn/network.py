@@ -43,6 +43,7 @@ class CellNetwork(nn.Module):
 
     def __init__(self, cell: Cell, channels: int, style: Style, bits: dict[str, int]) -> None:
         super().__init__()
+        self.shares_spikes = True  # False: every edge runs its own neurons, as a chip does
         self.ordered_edges = cell.live().edges  # by source: a node is complete before it is read
         self.edges = nn.ModuleDict()
         for edge in self.ordered_edges:
@@ -78,7 +79,7 @@ class CellNetwork(nn.Module):
             return operation(value)  # type: ignore[no-any-return]
         neurons, *rest = _stages(operation)
         key = edge.source, cast(Neuron, neurons.neuron)
-        if key not in spikes or neurons._forward_hooks:  # a hook sees the neurons of every edge
+        if key not in spikes or not self.shares_spikes:
             spikes[key] = neurons(value)
         y = spikes[key]
         for module in rest:
