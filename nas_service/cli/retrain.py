@@ -9,7 +9,7 @@ from rich.table import Table
 from hw_models.numerals import parse_whole
 from nas_service.cli.common import open_store, options, renamed
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err, out, plain, print_json
+from nas_service.cli.terminal import err, out, plain, print_columns, print_json
 from nas_service.errors import Interrupted, NasError
 from nas_service.statistics import Interval
 
@@ -158,15 +158,17 @@ def _train(
 
 def _print(result: "Retraining") -> None:
     bounded = bool(result.spec.constraints)
-    within = ("within budgets",) if bounded else ()
-    table = Table("trial", "accuracy (95 %)", *within, "test accuracy (95 %)", "test, by seed")
-    for f in result.finalists:
+    within = ("within\nbudgets",) if bounded else ()
+    names = ("trial", "accuracy\n(95 %)", *within, "test accuracy\n(95 %)", "test,\nby seed")
+
+    def cells(f: "Finalist") -> list[str]:
         kept = (f"{f.within} of {result.seeds}",) if bounded else ()
         each = " ".join(_percent(None if r is None else r.test_accuracy) for r in f.repeats)
         validation = _mean(result.interval(f), f.accuracies)
         test = _mean(result.test_interval(f), f.test_accuracies)
-        table.add_row(str(f.candidate.trial), validation, *kept, test, each)
-    out.print(table)
+        return [str(f.candidate.trial), validation, *kept, test, each]
+
+    print_columns(names, map(cells, result.finalists))
     _print_comparisons(result)
     for f in result.finalists:
         _print_diverged(f, result.seeds)

@@ -78,8 +78,9 @@ def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]
 
 
 def front_headings(metrics: list[str]) -> list[str]:
-    """The columns of a front with these metrics."""
-    return ["trial", *map(heading, metrics), "test accuracy", "worst budget"]
+    """The columns of a front with these metrics, units in a second line."""
+    names = ["trial", *map(heading, metrics), "test accuracy", "worst budget"]
+    return ["\n".join(name.rsplit(" ", 1)) for name in names]
 
 
 def _front_rows(rows: "tuple[Candidate, ...]", metrics: list[str]) -> list[list[str]]:

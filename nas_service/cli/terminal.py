@@ -44,10 +44,10 @@ def print_columns(headings: "Iterable[str]", rows: "Iterable[Iterable[str]]") ->
     """Prints a table without lines; no cell is shortened, however narrow the terminal is.
 
     Args:
-        headings: Of the columns; the last of several words, such as a unit, is below the others.
+        headings: Of the columns, in one line or two.
         rows: The cells of each row.
     """
-    parts = [name.rpartition(" ") for name in headings]
+    parts = [name.rpartition("\n") for name in headings]
     first, second = [name for name, _, _ in parts], [last for _, _, last in parts]
     cells = [*([first] if any(first) else []), second, *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -24,7 +24,7 @@ def test_the_readme_shows_a_front_as_a_terminal_of_80_columns_does(monkeypatch, 
 
 def test_no_cell_is_shortened_or_wrapped(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
-    print_columns(["trial", "area mm2"], [["7", "0.5"], ["12", "a long cell of text"]])
+    print_columns(["trial", "area\nmm2"], [["7", "0.5"], ["12", "a long cell of text"]])
     assert capsys.readouterr().out.splitlines() == [
         "      area",
         "trial mm2",
