@@ -25,6 +25,7 @@ from nas_service.importers.torch_weights import Weights
 from nas_service.snn.neurons.scan import forced
 
 SHAPE_ALONE = ("empty", "zeros", "ones", "full", "rand", "randn")  # with _like, or after new_
+LONGEST_REASON = 160  # characters of what a module raised
 PACKED = ("quantized", "onednn", "mkldnn")  # operations that read weights in forms of their own
 
 
@@ -91,9 +92,17 @@ class Recorder(TorchDispatchMode):
         except WorkloadError:
             raise
         except Exception as error:  # whatever the code of a module raises
-            shape = tuple(inputs.shape)
-            raise Unfit(f"module: an example {shape} does not pass ({error})") from error
+            raise Unfit(f"{self.scopes.origin(error)}: {self._refusal(inputs, error)}") from error
         return tensors_of(result[0] if isinstance(result, tuple) else result)  # then come states
+
+    def _refusal(self, inputs: Tensor, error: Exception) -> str:
+        """Why an example does not pass, in one line; torch's own reasons have up to fifty."""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        shown = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+        kinds = {x.dtype for x in self.module.parameters() if x.is_floating_point()}
+        other = len(kinds) == 1 and inputs.dtype not in kinds
+        hint = f": an example of {next(iter(kinds))} is needed, not {inputs.dtype}" if other else ""
+        return f"an example {tuple(inputs.shape)} does not pass ({shown}){hint}"
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,5 +1,6 @@
 """Which part of a module is running."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Scopes:
         self._with_matrix = {part for part in module.modules() if _holds_matrix(part)}
         self.calls = [Scope("module", module, module in self._with_matrix)]
         self._number = 0
+        self._failure: tuple[BaseException | None, str] = (None, "")  # and the innermost call
 
     @property
     def current(self) -> Scope:
@@ -119,8 +121,15 @@ class Scopes:
         first = next(iter(tensors_of(args)), None)
         self.calls.append(Scope(name, part, part in self._with_matrix, self._number, first))
 
+    def origin(self, error: BaseException) -> str:
+        """Name of the innermost call that an error came from; the whole module if no part is."""
+        cause, name = self._failure
+        return f"module {name!r}" if cause is error and name != "module" else "module"
+
     def _leave(self, out: Any) -> None:
-        scope = self.calls.pop()
+        scope, error = self.calls.pop(), sys.exception()
+        if error is not self._failure[0]:
+            self._failure = error, scope.name
         self.close(scope, out)
         if scope.is_neuron and not self.current.holds_matrix:
             self.current.spikes = True

@@ -187,6 +187,32 @@ def test_a_module_that_raises_does_not_take_the_example():
         from_module(TwoInputs(), torch.rand(1, 4), 1)
 
 
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (torch.ones(2, 1, 4, 4, dtype=torch.uint8), "torch.float32 is needed, not torch.uint8$"),
+        (torch.ones(2, 1, 4, 4).double(), "torch.float32 is needed, not torch.float64$"),
+        (torch.ones(2, 1, 5, 4), r"^module '2': an example .2, 1, 5, 4. does not pass \([^\n]*\)$"),
+    ],
+)
+def test_what_a_module_raises_is_one_line_that_names_the_part(example, message):
+    module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(WorkloadError, match=message):
+        from_module(module, example, 1)
+
+
+def test_long_reasons_are_cut(monkeypatch):
+    """Torch names 50 back ends, a line each, where a quantised module reads floats."""
+    module = nn.Conv2d(1, 1, 1)
+
+    def fail(x):
+        raise ValueError("x" * 999 + "\ny")
+
+    monkeypatch.setattr(module, "forward", fail)
+    with pytest.raises(WorkloadError, match=r"does not pass \(x{160}\.\.\.\)$"):
+        from_module(module, torch.rand(1, 1, 4, 4), 1)
+
+
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(3, 2)])
 def test_an_input_without_a_batch_dimension(pool):
     module = nn.Sequential(nn.Conv2d(2, 4, 3), pool, nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
