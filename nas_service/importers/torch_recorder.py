@@ -124,7 +124,8 @@ class Recorder(TorchDispatchMode):
     ) -> Signal | None:
         """The signal that an operation gives; None where it reads none."""
         self._operations += 1
-        inputs = [(x, s) for x in given if (s := self._signal(x)) is not None]
+        signals = [(x, self._signal(x)) for x in given]
+        inputs = [(x, s) for x, s in signals if s is not None]
         if name in MATRICES and (inputs or self.scopes.current.is_recurrent):
             return self._multiplied(name, args, out)
         outputs = tensors_of(out)
@@ -138,7 +139,7 @@ class Recorder(TorchDispatchMode):
             *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
         )
         signal = output(op)
-        self.weights.touch([x for x in given if self._signal(x) is None], signal)
+        self.weights.touch((x for x, s in signals if s is None), signal)
         self._note(op, signal)
         return signal
 
