@@ -48,6 +48,7 @@ def test_networks_of_this_package_are_imported_as_traced(seed):
     """Shapes and graph from operations alone, against the trace that knows the architecture.
 
     Backward edges are unrolled over the time steps in the module, and loops in the trace.
+    The head does not pool: after a single layer its pooling would be this layer's in the module.
     """
     rng = random.Random(seed)
     cells = tuple(a_cell(rng) for _ in range(1 + seed % 2))
