@@ -248,6 +248,9 @@ def store_errors(url: sa.URL) -> Iterator[None]:
     Args:
         url: Of the database; the message shows it without its password.
 
+    Yields:
+        Nothing; the block may use the database.
+
     Raises:
         StoreError: The block inside raised it, or an error of a database.
     """
