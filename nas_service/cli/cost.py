@@ -30,6 +30,7 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.errors import SpecError, pick
+from nas_service.metrics import check_range
 
 if TYPE_CHECKING:
     from hw_models.network import Network
@@ -180,6 +181,10 @@ def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> 
     pick(dict.fromkeys(ensemble.metrics(workload)), metric, "hardware metric")
     if (at_most := parse_number(bound)) is None:
         raise SpecError(f"--budget {metric}={bound!r:.60}: a number is needed")
+    try:
+        check_range(metric, {"--budget": at_most})
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     probability = ensemble.probability(workload, metric, at_most)
     return {"metric": metric, "at_most": at_most, "probability": probability}
 

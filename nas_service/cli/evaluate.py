@@ -69,9 +69,10 @@ def ablate(
 
     from nas_service.evaluation import ablation
     from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.creation import check
 
     torch.set_num_threads(1)
-    spec = ablation.shortened(load_spec(study), epochs)
+    spec = ablation.shortened(check(load_spec(study), str(study)).spec, epochs)
     seed = spec.seed if seed is None else seed
     evaluator = Evaluator.open(spec, data)
     plan = ablation.plan(evaluator, samples, seed)
@@ -109,10 +110,11 @@ def evaluate(
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.evaluation.screening import Budgets
+    from nas_service.searches.creation import check
     from nas_service.searches.single import read_candidate, single_candidate
 
     torch.set_num_threads(1)
-    spec = load_spec(study)
+    spec = check(load_spec(study), str(study)).spec
     architecture, own_seed = read_candidate(file, spec)
     evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed

@@ -142,18 +142,19 @@ def test_unknown_names_come_with_file_and_key_beside_other_faults(tables, key, u
         ("hardware", "profile", "correct", "hardware: profile: unknown 'correct'"),
     ],
 )
-@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("command", ["check", "run", "ablate", "evaluate --no-train a.json"])
 def test_commands_name_file_and_key(tmp_path, monkeypatch, command, section, key, name, unknown):
     monkeypatch.chdir(tmp_path)
     old = DIGITS[section][key]
     study = tmp_path / "s.toml"
     text = next(p for p in STUDIES if p.stem == "digits").read_text()
     study.write_text(text.replace(f'{key} = "{old}"', f'{key} = "{name}"'))
-    result = CliRunner().invoke(main, [command, "s.toml"])
+    (tmp_path / "a.json").write_text("{}")
+    result = CliRunner().invoke(main, [*command.split(), "s.toml"])
     assert result.exit_code == 2
     (line,) = result.output.splitlines()
     assert line.startswith(f"nas: s.toml: {unknown}")
-    assert list(tmp_path.iterdir()) == [study]
+    assert set(tmp_path.iterdir()) == {study, tmp_path / "a.json"}
 
 
 def test_unknown_commands_name_the_one_that_is_meant():

@@ -7,7 +7,7 @@ promise.
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tiny import QUICK
 from torch import nn
 
 from hw_models import Layer, Workload, load_profile
-from hw_models.measurements import read_measurements
+from hw_models.measurements import Measurement, read_measurements
 from nas_service.dashboard.auth import read_token
 from nas_service.importers.network_file import Given, read_network
 from nas_service.importers.rate_file import read_rates
@@ -115,6 +115,11 @@ def measured(path: Path) -> Any:
     return read_measurements(table)[0].workload
 
 
+def measurements(path: Path) -> list[Measurement]:
+    """The measurements without their places, which name the folder."""
+    return [replace(m, line=m.line.partition(": ")[2]) for m in read_measurements(path)]
+
+
 def graph() -> bytes:
     file = io.BytesIO()
     nir.write(file, graph_of({"input": image(2, 4), "a": conv(3, 2, 4)}, "input a"))
@@ -160,7 +165,7 @@ KINDS = {
     "measurements": FileKind(
         "m.csv",
         b"workload,energy_uJ,latency_ms\nnet.json,92.1,1.31\nnet.json,71.0,1.33\n",
-        read_measurements,
+        measurements,
         cut=42,
         beside={"net.json": LAYERS},
     ),

@@ -4,8 +4,10 @@ import json
 import math
 
 import pytest
+from click.testing import CliRunner
 from study_trees import MINIMAL, minimal
 
+from nas_service.cli.main import main
 from nas_service.errors import SpecError
 from nas_service.metrics import METRICS, check_range
 from nas_service.study.loading import parse_spec, with_until
@@ -116,3 +118,16 @@ def test_studies_that_earlier_versions_stored_can_be_read():
     spec = parse_spec(json.dumps(tree), "study 'x'", stored=True)
     assert spec.reference(spec.objectives[0]) == 80
     assert with_until(spec, 1).constraints == spec.constraints
+
+
+def test_budgets_of_the_cost_command(tmp_path):
+    layer = {"name": "a", "kind": "conv", "in_channels": 2, "out_channels": 4, "kernel": 3,
+             "stride": 1, "in_size": 8, "out_size": 8}  # fmt: skip
+    file = tmp_path / "net.json"
+    file.write_text(json.dumps({"time_steps": 2, "layers": [layer]}))
+    for budget, message in (
+        ("utilisation=80", "--budget = 80: utilisation is a share, 0..1: 0.8?"),
+        ("energy_uJ=-1", "--budget = -1: energy_uJ is in uJ, 0 or more"),
+    ):
+        result = CliRunner().invoke(main, ["cost", str(file), "--budget", budget])
+        assert (result.exit_code, result.output) == (2, f"nas: {message}\n")
