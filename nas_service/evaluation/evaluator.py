@@ -17,7 +17,7 @@ from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.networks import build_network, recipe_of
 from nas_service.evaluation.scoring import accuracy_of, chip_accuracies, proxy_scores
 from nas_service.evaluation.screener import Ensembles, Screener
-from nas_service.evaluation.screening import Budgets
+from nas_service.evaluation.screening import Budgets, shared_workloads
 from nas_service.evaluation.training_run import TrainingRun, checkpoint_of, pool_of
 from nas_service.metrics import Evaluation
 from nas_service.snn.checkpoint import load_weights, save_weights
@@ -68,7 +68,7 @@ class Evaluator:
         warn_of_memory(spec.training.memory_GiB)
         images = StudyImages.open(spec, folder, source)
         space = spec.build_space() if space is None else space
-        workloads = WorkloadCache(space, images.source.task, spec.network.votes)
+        workloads = shared_workloads(space, images.source.task, spec.network.votes)
         return cls(spec, images, workloads, device())
 
     @property

@@ -50,11 +50,18 @@ def profile_of(spec: StudySpec, chip: ChipSettings = ()) -> Profile:
 
 def workload_cache_of(spec: StudySpec) -> WorkloadCache:
     """The workloads of a study's space; equal spaces share one cache."""
-    return _workload_cache(spec.build_space(), source_of(spec.data).task, spec.network.votes)
+    return shared_workloads(spec.build_space(), source_of(spec.data).task, spec.network.votes)
 
 
 @lru_cache(maxsize=4)
-def _workload_cache(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
+def shared_workloads(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
+    """The workloads of a space, which all of this process share: its blocks are traced once.
+
+    Args:
+        space: The space.
+        task: Size, channels and classes of the images.
+        votes: Output neurons of each class.
+    """
     return WorkloadCache(space, task, votes)
 
 
