@@ -8,34 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import DEAD, LIVE, images, network
 from spike_rates import rates
 
 from nas_service.errors import SpecError
 from nas_service.metrics import METRICS, PROXIES, PROXY, WORST_PROXY
-from nas_service.snn.network import Network
 from nas_service.snn.proxies.scoring import Score, score
-from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, PRESETS
-from nas_service.spaces.task import Task
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True)
-
-TASK = Task(3, 8, 10)
-EASY = "conv3x3_th0.5"  # fires after the pooling of a reduction too
-LIVE = Cell((EASY, EASY, EASY, "skip", "conv1x1", "conv3x3"))
-DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
-
-
-def images(n=12, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 3, 8, 8, generator=generator)
-
-
-def network(*cells, seed=0):
-    torch.manual_seed(seed)
-    a = Architecture(cells, 8, head_pool=1, hidden=16, time_steps=3, weight_bits=8)
-    return Network(a, TASK)
 
 
 @pytest.mark.parametrize("name", PROXIES)

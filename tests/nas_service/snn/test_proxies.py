@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import EASY, LIVE, TASK, images, network
 from spike_rates import rates
 
 from nas_service.metrics import PROXIES, WORST_PROXY
@@ -23,26 +24,10 @@ from nas_service.snn.proxies.structure import paths
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import OPERATIONS, PRESETS
-from nas_service.spaces.task import Task
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True)
 
-TASK = Task(3, 8, 10)
 CODES = torch.tensor([[[1.0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]]])  # distances 2, 2, 2
-EASY = "conv3x3_th0.5"  # fires after the pooling of a reduction too
-LIVE = Cell((EASY, EASY, EASY, "skip", "conv1x1", "conv3x3"))
-DEAD = Cell(("zeroize", "conv3x3", "zeroize", "zeroize", "conv3x3", "zeroize"))
-
-
-def images(n=12, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 3, 8, 8, generator=generator)
-
-
-def network(*cells, seed=0, bits=8):
-    torch.manual_seed(seed)
-    a = Architecture(cells, 8, head_pool=1, hidden=16, time_steps=3, weight_bits=bits)
-    return Network(a, TASK)
 
 
 def test_hamming_by_hand():
