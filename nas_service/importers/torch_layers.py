@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hw_models import Layer
-from hw_models.reading import fits
+from hw_models.reading import fits, reads_free_poolings
 from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import Addition, Chain, Signal, after, common
 from nas_service.importers.torch_timing import Multiplication, Timing
@@ -56,9 +56,18 @@ def layers_of(run: Pass, time_steps: int) -> tuple[Layer, ...]:
             input_adds=adds[name],
         )
         layer = replace(layer, parameters=layer.trained_numbers + vectors[name])
-        known = fits(layer, [layers[x] for x in layer.sources or ()])
+        sources = [layers[x] for x in layer.sources or ()]
+        known = fits(layer, sources) and not _reads_a_part(layer, sources, use.signal, pools)
         layers[name] = layer if known else replace(layer, rearranged=True)
     return tuple(layers.values())
+
+
+def _reads_a_part(
+    layer: Layer, sources: Sequence[Layer], signal: Signal, pools: "Mapping[str, _SharedPooling]"
+) -> bool:
+    """True for a part of a map, such as every second pixel, which is no pooling."""
+    pooled = any(after(chain, pools[use.layer].chain) for use, chain in signal.reads.items())
+    return not pooled and reads_free_poolings(layer, sources)
 
 
 def _timed(name: str, timing: Timing, before: Mapping[str, Layer]) -> dict[str, Any]:

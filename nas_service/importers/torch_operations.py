@@ -117,9 +117,7 @@ def _moved(op: Operation) -> Signal:
 
 def _fired(op: Operation) -> Signal:
     """Spikes; what the neurons keep of earlier time steps is no reading of these steps."""
-    signal = merged(op.signals)
-    last = {use.layer: (use, signal.reads[use]) for use in sorted(signal.reads)}
-    return replace(signal, values=SPIKES, reads=dict(last.values()))
+    return replace(merged(op.signals).now(), values=SPIKES)
 
 
 def _sum(op: Operation) -> Signal:

@@ -4,7 +4,7 @@ For every tensor that depends on the example it is recorded which layers it depe
 and skips are noticed whatever code makes them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -51,6 +51,7 @@ class Recorder(TorchDispatchMode):
         self.scopes = Scopes(module, self._close)
         self.neurons: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {}
         self.unpriced: set[Addition] = set()
+        self._sums: defaultdict[str, set[Addition]] = defaultdict(set)  # of one layer, by part
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
         self._made: Counter[Hashable] = Counter()
@@ -153,12 +154,17 @@ class Recorder(TorchDispatchMode):
         scope = self.scopes.current
         if op.name in FIRES:
             scope.spikes = True
+            self._note_updates(scope, merged(op.signals))
             if not scope.is_recurrent:
                 self._count_neurons(scope, signal, op.out)
         elif op.name in SUMS and len({s.layers for s in op.signals}) == 1:
-            scope.sums += signal.adds.difference(*(s.adds for s in op.signals))
+            self._sums[scope.name] |= signal.adds - merged(op.signals).adds
         elif op.name == "constant_pad_nd":
             self.uses.pad(op.args, op.out)
+
+    def _note_updates(self, scope: Scope, compared: Signal) -> None:
+        """Sums of a part that reach a threshold are updates of its neurons."""
+        self.unpriced |= self._sums[scope.name] & compared.adds
 
     def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
@@ -191,8 +197,6 @@ class Recorder(TorchDispatchMode):
             self._close_cell(scope, outputs)
         elif scope.is_neuron:
             self._close_neurons(scope, outputs)
-        elif scope.updates_neurons:
-            self.unpriced.update(scope.sums)
 
     def _close_cell(self, scope: Scope, outputs: list[Tensor]) -> None:
         spikes = outputs[0]
@@ -204,6 +208,9 @@ class Recorder(TorchDispatchMode):
     def _close_neurons(self, scope: Scope, outputs: list[Tensor]) -> None:
         """Neurons read what their first argument reads; what they keep from before is no branch."""
         current = None if scope.first is None else self._signal(scope.first)
+        if current is not None and not self._holds_all_steps(scope.first) and current.step:
+            self._note_updates(self.scopes.current, current)  # its caller keeps the potential
+            current = current.now()
         for x in outputs:
             if current is not None and (signal := self._signal(x)) is not None:
                 self._signals[x] = replace(current, values=signal.values, unknown=signal.unknown)
@@ -226,11 +233,15 @@ class Recorder(TorchDispatchMode):
 
     def _rows(self, x: Tensor) -> int:
         """Samples of a tensor, times its time steps."""
-        every, sides = self.samples * self.time_steps, tuple(x.shape)
-        all_steps = sides[:1] == (every,) or sides[:2] == (self.time_steps, self.samples)
-        if all_steps:
-            return every
-        return 1 if sides[:1] == (1,) else self.samples
+        if self._holds_all_steps(x):
+            return self.samples * self.time_steps
+        return 1 if x.shape[:1] == (1,) else self.samples
+
+    def _holds_all_steps(self, x: Tensor | None) -> bool:
+        """True for a tensor of all time steps, folded into the batch or in front of it."""
+        sides = () if x is None else tuple(x.shape)
+        every = self.samples * self.time_steps
+        return sides[:1] == (every,) or sides[:2] == (self.time_steps, self.samples)
 
     def _cannot(self, reason: str) -> WorkloadError:
         return WorkloadError(f"module {self.scopes.current.name!r}: {reason}")

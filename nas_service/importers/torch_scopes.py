@@ -10,7 +10,6 @@ from typing import Any
 from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 from torch import Tensor, nn
 
-from nas_service.importers.torch_signals import Addition
 from nas_service.snn.network import CellNetwork
 
 RECURRENT = (SNNRecurrent, SNNRecurrentCell)
@@ -26,7 +25,6 @@ class Scope:
     call: int = 0  # its number
     first: Tensor | None = None  # its first argument
     spikes: bool = False  # values were compared with a threshold
-    sums: list[Addition] = field(default_factory=list)  # of values of the same layers
     positions: dict[str, int] = field(default_factory=dict)  # of the uses of recurrent weights
     uses: Counter[str] = field(default_factory=Counter)  # of layers in this call
 

@@ -66,6 +66,11 @@ class Signal:
         """Bits of a value."""
         return ANALOG_BITS if self.values is None else self.values.bits
 
+    def now(self) -> "Signal":
+        """The signal as the last time step that it depends on gives it."""
+        last = {use.layer: (use, self.reads[use]) for use in sorted(self.reads)}
+        return replace(self, reads=dict(last.values()))
+
     def adding(self, addition: Addition) -> "Signal":
         """The same signal after more additions."""
         return replace(self, adds=self.adds | {addition}) if addition.count > 0 else self

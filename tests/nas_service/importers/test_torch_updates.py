@@ -1,0 +1,71 @@
+"""Sums in a module: updates of neurons cost nothing of their own, sums of spikes do."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from hw_models import load_profile
+from nas_service.importers.torch_module import from_module
+
+
+class Fire(nn.Module):
+    """A threshold as a part of its own, such as a surrogate function."""
+
+    def forward(self, x):
+        return (x > 1).float()
+
+
+class Loop(nn.Module):
+    """Two convolutions, with neurons between them that the module updates itself.
+
+    Args:
+        steps: Time steps that it runs.
+        fire: The threshold.
+        read: What the second convolution reads of the spikes.
+    """
+
+    def __init__(self, steps, fire, read):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 4, 3)
+        self.steps, self.fire, self.read = steps, fire, read
+
+    def forward(self, x):
+        potential = scores = 0
+        for _ in range(self.steps):
+            potential = 0.5 * potential + self.a(x)
+            spikes = self.fire(potential)
+            potential = potential - spikes
+            scores = scores + self.b(self.read(spikes))
+        return scores
+
+
+def pooled_and_not(x):
+    return functional.avg_pool2d(x, 3, 1, 1) + x
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("fire", [Fire(), lambda x: (x > 1).float()], ids=["part", "inline"])
+@pytest.mark.parametrize(
+    ("read", "adds", "bits"),
+    [
+        (lambda x: x, 0, 1),
+        (pooled_and_not, 8 * 256 * (9 - 1) + 8 * 256, 5),  # 9 of a window, and 9 times a spike
+        (lambda x: torch.cat([functional.avg_pool2d(x, 3, 1, 1)[:, :4], x[:, :4]], 1), 16384, 4),
+    ],
+    ids=["spikes", "sum", "cat"],
+)
+def test_sums_of_spikes_are_charged_and_updates_are_not(steps, fire, read, adds, bits):
+    """A threshold that is a part of its own once made a feedback loop of its leak."""
+    first, second = from_module(Loop(steps, fire, read), torch.ones(1, 2, 16, 16), steps).layers
+    assert (first.neurons, first.input_adds, first.feedback) == (2048, 0, ())
+    assert (second.sources, second.feedback) == (("a",), ())
+    assert (second.input_adds, second.input_bits) == (adds, bits)
+
+
+@pytest.mark.parametrize("part", [lambda x: x[:, :, ::2, ::2], lambda x: x[:, :, 4:12, :8]])
+def test_a_part_of_a_map_is_no_pooling(part):
+    """The warning that a pooling costs nothing was not true."""
+    workload = from_module(Loop(1, Fire(), part), torch.ones(1, 2, 16, 16), 1)
+    assert [x.rearranged for x in workload.layers] == [False, True]
+    assert load_profile("corrected").estimate(workload).warnings == ()
