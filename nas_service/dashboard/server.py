@@ -15,6 +15,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from socketserver import ThreadingMixIn
 from types import ModuleType
 from typing import Any
@@ -130,6 +131,7 @@ def _patched_dashboard() -> ModuleType:
         serialize = importlib.import_module("optuna_dashboard._serializer").serialize_study_detail
         scan = importlib.import_module("optuna_dashboard._inmemory_cache")
         properties = scan.get_cached_extra_study_property
+        importlib.import_module("optuna_dashboard._storage").datetime = _Utc  # type: ignore[attr-defined]
     except (ImportError, AttributeError) as error:
         raise _unknown_dashboard(str(error)) from error
     missing = [name for name in (FRONT, DETAIL, PROPERTIES, "create_app") if not hasattr(app, name)]
@@ -151,6 +153,15 @@ def _patched_dashboard() -> ModuleType:
     setattr(app, DETAIL, detail)
     setattr(app, PROPERTIES, functools.partial(_scan, properties))
     return app
+
+
+class _Utc:
+    """The clock of the dashboard's cache, which local time would keep for an hour too long when
+    clocks are set back."""
+
+    @staticmethod
+    def now() -> datetime:
+        return datetime.now(UTC)
 
 
 def _scan(

@@ -1,5 +1,6 @@
 """What the dashboard shows: constraints of every trial, the feasible front, and no more."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -226,3 +227,25 @@ def test_the_page_gets_times_with_their_zone(
     for text in times:
         assert abs(datetime.fromisoformat(text) - datetime.now(UTC)) < timedelta(minutes=1)
     assert ask(make_app(storage, port=8080), "/api/studies/1/plot/timeline").status == 200
+
+
+def test_clocks_that_are_set_back_hide_no_trial(
+    storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dashboard keeps trials for two seconds, not for an hour and two seconds."""
+    make_app(storage, port=8080)
+    study = new_study(storage, "one", "minimize")
+    cache = importlib.import_module("optuna_dashboard._inmemory_cache").InMemoryCache()
+    get_trials = importlib.import_module("optuna_dashboard._storage").get_trials
+    seen = []
+    try:
+        for zone in ("UTC-2", "UTC-1"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            study.ask()
+            seen.append(len(get_trials(cache, storage, 1)))
+            cache._trials_last_fetched_at[1] -= timedelta(seconds=3)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert seen == [1, 2]

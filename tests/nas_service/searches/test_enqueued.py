@@ -76,7 +76,6 @@ def test_possible_parameters():
     space = spec().build_space()
     for parameters in ({}, {"channels": 8}, {"channels": 8.0}, {"cell0_edge01": "skip"}):
         check_enqueued(space, parameters)
-    check_enqueued(space, space.parameters(next(iter(space))))
 
 
 def test_an_impossible_trial_fails_by_one_line(store, caplog):
