@@ -4,7 +4,7 @@ nir builds its nodes from such tables too, but demands what older files do not h
 inner graphs for types that it knows of few kinds of nodes.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -17,7 +17,7 @@ from nas_service.importers.nir_values import wrong
 
 SHAPES = {"Input": "shape", "Output": "shape", "Flatten": "input_type"}  # None where they say none
 OPTIONAL = ("input_shape",)  # that nir demands, but older versions of it did not write
-TEXT = ("padding",)  # may be text: "same", "valid"
+TEXT = {"padding": ("same", "valid")}  # keys that may be text
 
 
 def graph_of(what: str, data: Mapping[str, Any]) -> Any:
@@ -87,17 +87,24 @@ def _built(name: str, kind: str, values: dict[str, Any]) -> Any:
     try:
         return node(**values)
     except Exception as error:  # nir checks by assertions and by use
-        reason = str(error) if isinstance(error, AssertionError | ValueError) else ""
-        raise wrong(name, f"({kind}) its values do not fit together {reason:.100}") from error
+        sizes = ", ".join(f"{key} {np.shape(value)}" for key, value in values.items())
+        raise wrong(name, f"({kind}) its values do not fit together: {sizes:.200}") from error
 
 
-def _demand_value(name: str, kind: str, key: str, value: Any, known: Collection[str]) -> None:
+def _demand_value(name: str, kind: str, key: str, value: Any, known: Mapping[str, Any]) -> None:
     """WorkloadError for a key that nir does not know, and for values that are no numbers."""
     if key not in known:
         raise wrong(name, f"({kind}) unknown {key!r:.60}: known are {', '.join(known)}")
     if isinstance(value, Mapping) and key.endswith("_type"):
         value = next(iter(value.values()))
-    if value is None or (key in TEXT and isinstance(value, str)):
+    if key in TEXT and isinstance(value, str):
+        if value not in TEXT[key]:
+            right = f"numbers or one of {', '.join(TEXT[key])} are needed"
+            raise wrong(name, f"({kind}) {key} = {value!r:.60}: {right}")
+        return
+    if value is None:
+        if known[key] is MISSING and key not in OPTIONAL and not key.endswith("_type"):
+            raise wrong(name, f"({kind}) {key} is empty: numbers are needed")
         return
     if np.asarray(value).dtype.kind not in "biuf":
         raise wrong(name, f"({kind}) {key} = {value!r:.60}: numbers are needed")

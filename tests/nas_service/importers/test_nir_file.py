@@ -63,6 +63,11 @@ def empty(node):
     node["weight"] = h5py.Empty("f")
 
 
+def full(node):
+    del node["padding"]
+    node["padding"] = "full"
+
+
 def untyped(node):
     del node["type"]
 
@@ -79,7 +84,8 @@ def untyped(node):
         (nothing, r"net.nir: node 'a': .Conv2d. 'stride' is missing"),
         (more, r"net.nir: node 'a': .Conv2d. unknown 'rate': known are input_shape, weight"),
         (untyped, r"net.nir: node 'a': its kind is missing"),
-        (empty, r"net.nir: node 'a': .Conv2d. its values do not fit together"),
+        (empty, r"net.nir: node 'a': .Conv2d. weight is empty: numbers are needed"),
+        (full, r"net.nir: node 'a': .Conv2d. padding = 'full': numbers or one of same, valid"),
     ],
 )
 def test_manipulated_files_are_refused(tmp_path, change, message):
