@@ -61,6 +61,9 @@ def shared_workloads(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
         space: The space.
         task: Size, channels and classes of the images.
         votes: Output neurons of each class.
+
+    Returns:
+        The cache, which later calls with equal arguments share.
     """
     return WorkloadCache(space, task, votes)
 
