@@ -27,6 +27,8 @@ from hw_models.measurements import Measurement
 from hw_models.parameters import SCHEMA
 from hw_models.profile import Entry, Profile
 
+CLOSE = 0.01  # relative error of a metric that needs no fit
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -75,6 +77,19 @@ class Calibration:
         return math.sqrt(sum(error**2 for error in residuals) / len(residuals))
 
     @property
+    def unmoved(self) -> dict[str, float]:
+        """Metrics that no determined figure moves: root mean square of what they are off by.
+
+        Those less off than CLOSE are left out.
+        """
+        errors: dict[str, list[float]] = {}
+        for r in (r for r in self.residuals if r.fitted):
+            errors.setdefault(r.metric, []).append(r.before)
+        moved = {r.metric for r in self.residuals if r.fitted and not _same(r.before, r.after)}
+        means = {m: math.sqrt(sum(x**2 for x in own) / len(own)) for m, own in errors.items()}
+        return {m: mean for m, mean in means.items() if m not in moved and mean > CLOSE}
+
+    @property
     def contradicting(self) -> list[Residual]:
         """The numbers that contradict the other measurements; theirs were not fitted to."""
         return [residual for residual in self.residuals if residual.contradicts]
@@ -121,6 +136,10 @@ def fit(
     fitted_to = [measurements[i] for i in sorted(numbers.measurements(used))]
     fitted = _fitted_profile(profile, figures, fitted_to)
     return Calibration(fitted, figures, _residuals(solution, wrong), len(fitted_to))
+
+
+def _same(before: float, after: float) -> bool:
+    return math.isclose(before, after, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def _requested(keys: Sequence[str], numbers: MeasuredNumbers) -> list[str]:

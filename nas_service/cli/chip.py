@@ -179,6 +179,9 @@ def calibrate(
         _print_assumed(measured)
     for residual in calibration.contradicting:
         err.print(f"note: {plain(_contradiction(residual))}", markup=False)
+    for metric, error in calibration.unmoved.items() if calibration.improved else ():
+        note = f"{metric} determines no figure, it remains {error:.0%} off: check its unit"
+        err.print(f"note: {note}, or measure more", markup=False)
     if not calibration.improved:
         raise NothingFitted(
             f"nothing was fitted, and {output} was not written: the measurements determine no "

@@ -165,6 +165,20 @@ def test_calibrate_names_what_contradicts_and_writes_nothing_that_fits_nothing(l
     assert (done.exit_code, json.loads(done.stdout)["figures"][0]["identified"]) == (6, False)
 
 
+def test_calibrate_says_which_metric_it_fits_nothing_to(layers, tmp_path):
+    """Energies of twice the model's, and only the clock to fit: it moves the latency alone."""
+    metrics = document("cost", layers)["metrics"]
+    row = f"net.json,{2 * metrics['energy_uJ']},{2 * metrics['latency_ms']}"
+    table = tmp_path / "m.csv"
+    table.write_text("\n".join(["workload,energy_uJ,latency_ms", row, row]))
+    done = run("calibrate", table, "--fit", "clock", "-o", tmp_path / "mine.toml")
+    assert done.exit_code == 0, done.output
+    (line,) = [x for x in done.stderr.splitlines() if "determines no figure" in x]
+    assert line == (
+        "note: energy_uJ determines no figure, it remains 50% off: check its unit, or measure more"
+    )
+
+
 @pytest.mark.parametrize("bound", ["1_0", "nan", "inf", "٣", "0x10", ""])
 def test_a_budget_is_a_number(layers, bound):
     done = run("cost", layers, "--budget", f"energy_uJ={bound}")
