@@ -94,9 +94,10 @@ class Layer:
         self._side("pooled_size", (height + rows - 1, width + columns - 1))
 
     def _demand_one_position(self) -> None:
-        """A linear layer is multiplied once: a size would change what it costs."""
-        for name in ("kernel", "in_size", "out_size"):
-            if pair(getattr(self, name)) not in ((0, 0), (1, 1)):
+        """A linear layer is multiplied once: sizes would change its costs, or do nothing."""
+        for name in ("kernel", "stride", "in_size", "out_size", "padding"):
+            most = 0 if name == "padding" else 1
+            if pair(getattr(self, name) or 0) not in ((0, 0), (most, most)):
                 raise self._wrong(name, 'none for a linear layer, or kind = "conv",')
 
     def _demand_room(self) -> None:

@@ -192,6 +192,8 @@ def _values(data: object, name: str) -> dict[str, Any]:
     values = _table(data, _KEYS | set(_FEATURES), {"kind"}, name)
     if not isinstance(values["kind"], str) or not isinstance(values.get("name", name), str):
         raise WorkloadError(f"{name}: kind and name must be text")
+    if not values.get("name", name):
+        raise WorkloadError(f"{name}: name = '': a name of at least one character is needed")
     if values["kind"] not in KINDS:
         right = f"one of {', '.join(KINDS)} is needed"
         raise WorkloadError(f"layer {name!r}: kind = {values['kind']!r:.60}, {right}")

@@ -172,7 +172,9 @@ def test_a_linear_layer_reads_all_of_a_rectangle_or_a_square_of_it():
     work(a, b, Layer("f", "linear", 8 * 24 + 8 * 4, 10, sources=("a", "b")))  # side by side
 
 
-@pytest.mark.parametrize("size", [{"kernel": 3}, {"in_size": 8}, {"out_size": (1, 4)}])
+@pytest.mark.parametrize(
+    "size", [{"kernel": 3}, {"in_size": 8}, {"out_size": (1, 4)}, {"stride": 2}, {"padding": 1}]
+)
 def test_a_linear_layer_is_multiplied_once(size):
     """With a kernel it would take nine times the arrays, on a map as many reads as pixels."""
     (name,) = size

@@ -34,6 +34,12 @@ def test_an_unknown_kind_is_named_before_its_keys():
         Workload.from_json(of(pooling))
 
 
+def test_a_layer_has_a_name():
+    """In tables an empty one is a row of no layer."""
+    with pytest.raises(WorkloadError, match="layer0: name = '': a name of at least one"):
+        Workload.from_json(of({**FLAT, "name": ""}))
+
+
 def test_what_a_linear_layer_may_read_is_counted_in_pixels():
     conv = {**CONV, "in_size": 16, "padding": 1}
     right = r"8 times the 256 pixels of the map of 'layer0' \(or of a smaller square\)"
