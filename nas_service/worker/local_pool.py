@@ -129,9 +129,14 @@ class LocalWorkerPool:
             return
 
     def _end(self) -> None:
-        """Asks every worker to release its trial, waits, and kills those that are left."""
+        """Asks every worker to release its trial, waits, and kills those that are left.
+
+        The end of standard input asks them. Ctrl-C in a terminal has sent them a signal before;
+        a second one would end them before they have released their trials.
+        """
         for process in self._processes.values():
-            process.terminate()
+            assert process.stdin is not None  # noqa: S101  piped at its start
+            process.stdin.close()
         for process in self._processes.values():
             try:
                 _exit_code(process, GRACE_s)
