@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.assumption import Assumption
-from hw_models.json_file import read_json
+from hw_models.files.json_file import read_json
 from hw_models.layer_list import read_layers
 from hw_models.workload import Workload
 

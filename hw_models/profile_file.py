@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.errors import FileError, ProfileError
+from hw_models.files.toml_file import read_toml
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Quantity
 from hw_models.profile import HEAD, MODEL, Entry, Profile
 from hw_models.setting import (
@@ -16,7 +17,6 @@ from hw_models.setting import (
     number_within,
     table_of,
 )
-from hw_models.toml_file import read_toml
 
 FOLDER = Path(__file__).parent / "profiles"
 DEFAULT = "corrected"

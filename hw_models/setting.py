@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hw_models.errors import ProfileError
-from hw_models.numerals import parse_number
+from hw_models.files.numerals import parse_number
 from hw_models.parameters import CHOICES, Quantity
 
 

@@ -28,8 +28,8 @@ from nas_service.study.loading import load_spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hw_models.calibration import Calibration, Residual
-    from hw_models.measurements import Measurement
+    from hw_models.calibration.fit import Calibration, Residual
+    from hw_models.calibration.measurements import Measurement
     from hw_models.network import Network
     from nas_service.evaluation.census import Census
     from nas_service.importers.network_file import Given
@@ -160,9 +160,9 @@ def calibrate(
     cost` reads. The new profile holds the fitted figures, and the residuals. Where the measurements
     determine no figure, no profile is written, and the exit code is 6.
     """
-    from hw_models.calibration import fit
-    from hw_models.measurements import read_measurements
-    from hw_models.profile_writer import write_profile
+    from hw_models.calibration.fit import fit
+    from hw_models.calibration.measurements import read_measurements
+    from hw_models.calibration.profile_writer import write_profile
 
     if output.exists() and not force:
         raise SpecError(f"{output} exists already: --force replaces it")

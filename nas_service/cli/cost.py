@@ -11,10 +11,10 @@ from rich.table import Table
 from hw_models import HardwareReport, Profile, Workload, load_profile
 from hw_models.difference import Step, steps
 from hw_models.effects import limits
+from hw_models.files.numerals import parse_number
+from hw_models.files.text_file import write_text
 from hw_models.markdown import markdown
-from hw_models.numerals import parse_number
 from hw_models.profile_file import DEFAULT
-from hw_models.text_file import write_text
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
 from nas_service.cli.common import FILE, Page, options

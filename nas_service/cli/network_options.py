@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hw_models.numerals import parse_number, parse_whole
+from hw_models.files.numerals import parse_number, parse_whole
 from nas_service.cli.common import FILE
 from nas_service.cli.number_types import WholeNumber
 from nas_service.errors import SpecError

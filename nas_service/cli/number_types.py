@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from hw_models.numerals import parse_number, parse_whole
+from hw_models.files.numerals import parse_number, parse_whole
 
 
 class WholeNumber(click.IntRange):

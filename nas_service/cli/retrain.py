@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from hw_models.numerals import parse_whole
+from hw_models.files.numerals import parse_whole
 from nas_service.cli.common import open_store, options, renamed
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, out, plain, print_columns, print_json

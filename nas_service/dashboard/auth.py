@@ -12,7 +12,7 @@ from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from hw_models import FileError
-from hw_models.text_file import read_text
+from hw_models.files.text_file import read_text
 from nas_service.errors import NasError
 
 SHORTEST = 32  # characters

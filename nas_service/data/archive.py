@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from hw_models import FileError
-from hw_models.text_file import decode
+from hw_models.files.text_file import decode
 from nas_service.data.faults import DAMAGED, kind_of, reason
 from nas_service.data.file_names import existing, lower_suffix, shown
 from nas_service.errors import DataError
@@ -103,7 +103,7 @@ def actual_names(tree: FileTree, wanted: Collection[str]) -> dict[str, str]:
 
 
 def text_of(content: bytes, where: str) -> str:
-    """The text of a file in an archive; see `hw_models.text_file.decode`.
+    """The text of a file in an archive; see `hw_models.files.text_file.decode`.
 
     Args:
         content: The file's bytes.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_models import Workload, WorkloadError
-from hw_models.text_file import LARGEST_B
+from hw_models.files.text_file import LARGEST_B
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hw_models import Layer, Workload, WorkloadError
 from hw_models.assumption import Assumption
-from hw_models.json_file import read_json
+from hw_models.files.json_file import read_json
 from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
 from hw_models.network import Network
 from nas_service.errors import SpecError

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hw_models import WorkloadError
-from hw_models.csv_table import DECIMAL_COMMA
-from hw_models.json_file import parse_json
-from hw_models.numerals import parse_number
-from hw_models.text_file import read_text
+from hw_models.files.csv_table import DECIMAL_COMMA
+from hw_models.files.json_file import parse_json
+from hw_models.files.numerals import parse_number
+from hw_models.files.text_file import read_text
 
 SEPARATORS = ",;\t "
 WORD = re.compile(r"[;\t ]+")

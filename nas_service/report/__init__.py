@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hw_models import HardwareReport
-from hw_models.text_file import write_text
+from hw_models.files.text_file import write_text
 from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts

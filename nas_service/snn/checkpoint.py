@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hw_models.numerals import parse_whole
+from hw_models.files.numerals import parse_whole
 from nas_service.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw_models.json_file import read_json
+from hw_models.files.json_file import read_json
 from nas_service.errors import SpecError
 
 GRAPH_SUFFIXES = (".nir", ".h5", ".hdf5")

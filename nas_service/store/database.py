@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hw_models import FileError
-from hw_models.text_file import read_text
+from hw_models.files.text_file import read_text
 from nas_service.errors import NasError, StoreError
 from nas_service.store.joining_storage import JoiningStorage
 

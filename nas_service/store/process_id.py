@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from hw_models.numerals import parse_whole
+from hw_models.files.numerals import parse_whole
 
 
 def worker_name() -> str:

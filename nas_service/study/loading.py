@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hw_models import FileError
-from hw_models.toml_file import read_toml
+from hw_models.files.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
 from nas_service.metrics import percent_hint
 from nas_service.spaces.architecture_document import read_architecture

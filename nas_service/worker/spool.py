@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw_models import FileError
-from hw_models.json_file import read_json
+from hw_models.files.json_file import read_json
 from nas_service.errors import NasError, StoreError
 from nas_service.metrics import Evaluation
 from nas_service.store.process_id import is_dead

@@ -10,10 +10,10 @@ import pytest
 from measured_networks import CHIP, TRUTH, measured, network
 
 from hw_models import load_profile
-from hw_models.calibration import fit
+from hw_models.calibration.fit import fit
+from hw_models.calibration.measurements import Measurement
+from hw_models.calibration.profile_writer import write_profile
 from hw_models.errors import CalibrationError
-from hw_models.measurements import Measurement
-from hw_models.profile_writer import write_profile
 
 
 def test_a_changed_chip_is_recovered():
@@ -159,7 +159,7 @@ def test_a_deviation_that_is_known_is_no_contradiction():
 def test_what_a_chip_does_not_spend_cannot_be_fitted(monkeypatch):
     run = Measurement("idle", network(1), {}, {"energy_uJ": 1.0}, {})
     nothing = {"energy_J": 0.0, "latency_s": 0.0, "area_m2": 0.0}
-    monkeypatch.setattr("hw_models.measured_numbers.price", lambda *_: nothing)
+    monkeypatch.setattr("hw_models.calibration.measured_numbers.price", lambda *_: nothing)
     with pytest.raises(CalibrationError, match="measurement idle: the chip predicts energy_uJ = 0"):
         fit(CHIP, [run])
 

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from hw_models import FileError
-from hw_models.json_file import parse_json
-from hw_models.text_file import decode
-from hw_models.toml_file import ADVICE, read_toml
+from hw_models.files.json_file import parse_json
+from hw_models.files.text_file import decode
+from hw_models.files.toml_file import ADVICE, read_toml
 
 JSON = [
     ('{"a": 1,\n "b" 2}', "line 2, column 6: not JSON: a colon after the key is needed, not '2}'"),

@@ -7,9 +7,9 @@ import pytest
 from measured_networks import CHIP, network
 
 from hw_models import HardwareError
-from hw_models.calibration import fit
+from hw_models.calibration.fit import fit
+from hw_models.calibration.measurements import read_measurements
 from hw_models.errors import CalibrationError
-from hw_models.measurements import read_measurements
 
 
 def table(tmp_path, rows, name="net.json"):

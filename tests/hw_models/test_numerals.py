@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw_models.numerals import parse_number, parse_whole
+from hw_models.files.numerals import parse_number, parse_whole
 
 NO_NUMBERS = ["", " ", "²", "٣", "1_000", " 5 ", "5\n", "nan", "inf", "-inf", "0x10", "1e999", "1e"]
 NO_NUMBERS += ["--1", "1,5", "½", "1e9999999", "9" * 5000, "\uff15", "1.5.2", ".", "e5", "true"]

@@ -19,7 +19,7 @@ from tiny import QUICK
 from torch import nn
 
 from hw_models import Layer, Workload, load_profile
-from hw_models.measurements import Measurement, read_measurements
+from hw_models.calibration.measurements import Measurement, read_measurements
 from nas_service.dashboard.auth import read_token
 from nas_service.importers.network_file import Given, read_network
 from nas_service.importers.rate_file import read_rates

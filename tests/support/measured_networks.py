@@ -3,7 +3,7 @@
 import numpy as np
 
 from hw_models import Layer, Workload, load_profile
-from hw_models.measurements import Measurement
+from hw_models.calibration.measurements import Measurement
 
 CHIP = load_profile("corrected")
 TRUTH = {"sar_bit_energy": 0.17, "neuron_update_energy": 3.0, "clock": 310, "h_tree_area": 9e4}

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from hw_models.numerals import parse_whole
+from hw_models.files.numerals import parse_whole
 from nas_service.data.archive import FileTree, actual_names, text_of
 from nas_service.data.cache import Chunk, Samples
 from nas_service.data.dataset import Files, Location, rooted

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.contradictions import contradicting
+from hw_models.calibration.contradictions import contradicting
+from hw_models.calibration.least_squares import Solution, solve
+from hw_models.calibration.measured_numbers import FITTED_UNITS, NINETY, Mask, MeasuredNumbers
+from hw_models.calibration.measurements import Measurement
 from hw_models.errors import CalibrationError
-from hw_models.least_squares import Solution, solve
-from hw_models.measured_numbers import FITTED_UNITS, NINETY, Mask, MeasuredNumbers
-from hw_models.measurements import Measurement
 from hw_models.parameters import SCHEMA
 from hw_models.profile import Entry, Profile
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.errors import FileError
-from hw_models.text_file import LARGEST_B, excerpt, position, read_text
+from hw_models.files.text_file import LARGEST_B, excerpt, position, read_text
 
 MOST_DIGITS = 400  # of a whole number: a float has at most 309 before its point
 NEEDED = {  # by the beginning of the message of Python's parser

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.calibration.measurements import METRICS, Measurement
 from hw_models.chip import Chip
 from hw_models.cost_model import ResourceUse, area_m2, price, prices_of, resource_use
 from hw_models.errors import CalibrationError, HardwareError
 from hw_models.layer_table import Array
-from hw_models.measurements import METRICS, Measurement
 from hw_models.parameters import SCHEMA
 from hw_models.profile import Profile
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hw_models.errors import FileError
-from hw_models.text_file import read_text
+from hw_models.files.text_file import read_text
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 COMMENT = "#"

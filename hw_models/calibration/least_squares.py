@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hw_models.calibration.measured_numbers import Mask, MeasuredNumbers
 from hw_models.layer_table import Array
-from hw_models.measured_numbers import Mask, MeasuredNumbers
 from hw_models.parameters import SCHEMA
 
 LARGEST = 100.0  # a factor further away is no calibration of this chip

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw_models.calibration.least_squares import FIRST_NOISE, LeastSquares
+from hw_models.calibration.measured_numbers import Mask, MeasuredNumbers
 from hw_models.layer_table import Array
-from hw_models.least_squares import FIRST_NOISE, LeastSquares
-from hw_models.measured_numbers import Mask, MeasuredNumbers
 
 FAR = 7.0  # robust standard deviations that make a number suspicious
 LEAST_SCALE = 0.01  # of these deviations

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.assumption import Assumption
-from hw_models.csv_table import Row, read_table
 from hw_models.errors import CalibrationError, FileError, WorkloadError
+from hw_models.files.csv_table import Row, read_table
+from hw_models.files.numerals import parse_number
 from hw_models.network import Network, read_layer_list
-from hw_models.numerals import parse_number
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA
 from hw_models.workload import Workload
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hw_models.calibration import Calibration, Residual
+from hw_models.calibration.fit import Calibration, Residual
 from hw_models.errors import CalibrationError, FileError
+from hw_models.files.text_file import write_text
 from hw_models.parameters import SCHEMA
 from hw_models.profile import HEAD, Entry, Profile
 from hw_models.profile_file import FOLDER, known_profiles, load_profile
-from hw_models.text_file import write_text
 
 CALIBRATED = ", calibrated"  # added to a profile's title
 

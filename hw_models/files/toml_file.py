@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.errors import FileError
-from hw_models.text_file import read_text
+from hw_models.files.text_file import read_text
 
 VALUE = "a value (text in double quotes, a number, true, false, a list [...] or a table {...})"
 ADVICE = {  # by the beginning of the message of Python's parser

@@ -1,0 +1,1 @@
+"""Fitting of a chip profile to measurements."""

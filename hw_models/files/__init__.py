@@ -1,0 +1,1 @@
+"""Reading of files that people bring: text, JSON, TOML, CSV, and the numbers in them."""
