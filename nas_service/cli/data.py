@@ -61,6 +61,9 @@ def data(
     from nas_service.data.sets import image_folder
 
     if name is None:
+        given = {"archive": archive, "size": size, "classes": classes, "resize": resize}
+        if ignored := [key for key, value in {**given, "read": read}.items() if value]:
+            raise SpecError(f"--{ignored[0]}: NAME, a data set, is needed; `nas data` lists them")
         return _print_all(_all(data), as_json)
     if name == image_folder.NAME and archive and (size is None or classes is None):
         survey = image_folder.survey(data, _data(name, archive=archive))

@@ -55,5 +55,8 @@ def architecture_in(document: object) -> tuple[Any, Mapping[str, Any]]:
     if isinstance(document, dict) and "layers" in document:
         raise SpecError(f"a layer list has no cells to build and train: {NEEDED}")
     if not holds_architecture(document):
-        raise SpecError(f"not {document!r:.60}: {NEEDED}")
+        what = (
+            f"its keys: {', '.join(document):.60}" if isinstance(document, dict) else repr(document)
+        )
+        raise SpecError(f"no architecture ({what:.80}): {NEEDED}")
     return document, {}

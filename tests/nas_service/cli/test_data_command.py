@@ -142,6 +142,8 @@ def test_a_folder_of_images_is_read_without_saying_its_size(folder):
     [
         (("image_folder", "--archive", "x", "--size", "8", "--classes", "2"), "searched: x);"),
         (("mnist", "--archive", "x", "--read"), "searched: x);"),
+        (("--read",), "--read: NAME, a data set, is needed"),
+        (("--archive", "pets"), "--archive: NAME, a data set, is needed"),
         (("mnst",), "did you mean 'mnist'?"),
         (("image_folder",), "needs data.archive"),
         (("image_folder", "--archive", "../x"), "below the data folder"),
