@@ -208,8 +208,9 @@ class Recorder(TorchDispatchMode):
     def _close_neurons(self, scope: Scope, outputs: list[Tensor]) -> None:
         """Neurons read what their first argument reads; what they keep from before is no branch."""
         current = None if scope.first is None else self._signal(scope.first)
-        if current is not None and not self._holds_all_steps(scope.first) and current.step:
-            self._note_updates(self.scopes.current, current)  # its caller keeps the potential
+        if current is not None and not self._holds_all_steps(scope.first):
+            if len(current.now().reads) < len(current.reads):  # a potential, which its caller keeps
+                self._note_updates(self.scopes.current, current)
             current = current.now()
         for x in outputs:
             if current is not None and (signal := self._signal(x)) is not None:

@@ -67,12 +67,16 @@ class Timing:
 
     @cached_property
     def steps(self) -> dict[Use, int]:
-        """The time step of each use: how often any layer of the same loop has been used."""
+        """The time step of each use: its number, for a layer that is used in every time step.
+
+        For the others it is how often any layer of the same loop has been used before.
+        """
         begun: Counter[tuple[int, ...]] = Counter()
         steps: dict[Use, int] = {}
         for use, loop in self.loops.items():
             begun[loop] = max(begun[loop], use.number + 1)
-            steps[use] = begun[loop] - 1
+            in_every = len(self.uses[use.layer]) == self.time_steps
+            steps[use] = use.number if in_every else begun[loop] - 1
         return steps
 
     @cached_property

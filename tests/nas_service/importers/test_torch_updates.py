@@ -63,6 +63,36 @@ def test_sums_of_spikes_are_charged_and_updates_are_not(steps, fire, read, adds,
     assert (second.input_adds, second.input_bits) == (adds, bits)
 
 
+class Neurons(nn.Module):
+    """Keep their potential themselves."""
+
+    def __init__(self):
+        super().__init__()
+        self.potential = None
+
+    def forward(self, x):
+        self.potential = x if self.potential is None else 0.5 * self.potential + x
+        spikes = (self.potential > 1).float()
+        self.potential = self.potential - spikes
+        return spikes
+
+
+class CurrentsMeet(Loop):
+    """The currents are summed with their own means, before neurons that keep their potential."""
+
+    def forward(self, x):
+        spikes = [self.fire(pooled_and_not(self.a(x))) for _ in range(self.steps)]
+        return sum(self.b(self.read(y)) for y in spikes)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_sums_of_currents_are_charged_in_every_time_step(steps):
+    module = CurrentsMeet(steps, Neurons(), lambda x: x)
+    layers = from_module(module, torch.ones(1, 2, 16, 16), steps).layers
+    assert [x.input_adds for x in layers] == [0, 8 * 256 * 9]
+    assert [x.feedback for x in layers] == [(), ()]
+
+
 @pytest.mark.parametrize("part", [lambda x: x[:, :, ::2, ::2], lambda x: x[:, :, 4:12, :8]])
 def test_a_part_of_a_map_is_no_pooling(part):
     """The warning that a pooling costs nothing was not true."""
