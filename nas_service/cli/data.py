@@ -12,6 +12,7 @@ from nas_service.cli.common import options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, out, plain, print_json
 from nas_service.errors import SpecError
+from nas_service.study.faults import reason
 from nas_service.study.sections import Data
 
 ENCODINGS = {
@@ -86,8 +87,7 @@ def _data(name: str, **settings: Any) -> Data:
         return Data(name=name, **settings)
     except ValidationError as error:
         fault = error.errors()[0]
-        reason = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-        raise SpecError(f"--{fault['loc'][0]}: {reason}, not {fault['input']!r:.60}") from None
+        raise SpecError(f"--{fault['loc'][0]}: {reason([fault])}") from None
 
 
 def _all(folder: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from hw_models import FileError
 from hw_models.files.toml_file import read_toml
 from nas_service.errors import NasError, SpecError, did_you_mean
-from nas_service.metrics import percent_hint
 from nas_service.spaces.architecture_document import read_architecture
+from nas_service.study.faults import reason
 from nas_service.study.sections import STORED
 from nas_service.study.spec import StudySpec
 
@@ -114,8 +114,7 @@ def parse_spec(text: str, where: str, *, stored: bool = False) -> StudySpec:
     try:
         return StudySpec.model_validate_json(text, context=STORED if stored else None)
     except ValidationError as error:
-        faults = [_explain(fault) for fault in _causes(error.errors())]
-        raise SpecError("\n".join(f"{where}: {fault}" for fault in dict.fromkeys(faults))) from None
+        raise SpecError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
     except NasError as error:  # raised by a validator: one sentence that is complete by itself
         raise SpecError(f"{where}: {error}") from None
 
@@ -156,7 +155,8 @@ def _causes(faults: list[ErrorDetails]) -> list[ErrorDetails]:
 def _of_the_nearest_form(faults: list[ErrorDetails]) -> list[ErrorDetails]:
     """Of each value of several possible forms the faults in the form with the fewest wrong types.
 
-    Of forms with equally many, the one that looks deepest into the value is the nearest.
+    Of forms with equally many, the one that looks deepest into the value is the nearest; forms that
+    are equally near are all kept.
     """
     forms: dict[Location, dict[Location, list[ErrorDetails]]] = {}
     for fault in faults:
@@ -173,20 +173,33 @@ def _of_the_nearest_form(faults: list[ErrorDetails]) -> list[ErrorDetails]:
     for each in forms.values():
         kept += each.pop((), [])
         if each:
-            kept += min(each.values(), key=distance)
+            nearest = min(map(distance, each.values()))
+            kept += [fault for form in each.values() if distance(form) == nearest for fault in form]
     return [fault for fault in faults if fault in kept]
 
 
-def _explain(fault: ErrorDetails) -> str:
-    """`key: what is wrong (what would be right)`."""
-    key = ".".join(str(part) for part in fault["loc"] if not _is_branch(part)) or "study"
-    if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_possible(key, fault)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    shown = "" if fault["type"] in ("missing", "value_error") else f", not {fault['input']!r:.60}"
-    if fault.get("ctx", {}).get("lt", fault.get("ctx", {}).get("le")) == 1:
-        shown += percent_hint(fault["input"])
-    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+def _explain(error: ValidationError) -> list[str]:
+    """For each wrong key `key: what is wrong (what would be right)`."""
+    forms: dict[str, list[ErrorDetails]] = {}
+    for fault in _causes(error.errors()):
+        forms.setdefault(_key(fault), []).append(fault)
+    return [f"{key}: {_reason(key, faults)}" for key, faults in forms.items()]
+
+
+def _key(fault: ErrorDetails) -> str:
+    """The dotted key, as the user wrote it."""
+    *tables, last = fault["loc"] or ("study",)
+    written = [str(part) for part in tables if not _is_branch(part)]
+    if fault["type"] == "extra_forbidden" or not _is_branch(last):
+        written.append(str(last))
+    return ".".join(written)
+
+
+def _reason(key: str, faults: list[ErrorDetails]) -> str:
+    unknown = (fault for fault in faults if fault["type"] == "extra_forbidden")
+    if (fault := next(unknown, None)) is not None:
+        return f"unknown key{_possible(key, fault)}"
+    return reason(faults)
 
 
 def _possible(key: str, fault: ErrorDetails) -> str:
@@ -201,7 +214,7 @@ def _is_branch(part: int | str) -> bool:
     """Names that pydantic adds for the member of a union, which no user wrote."""
     return isinstance(part, str) and (
         part.startswith(("tuple[", "dict[", "function-"))
-        or part in ("str", "int", "float", "[key]")
+        or part in ("str", "bool", "int", "float", "[key]")
     )
 
 

@@ -164,27 +164,27 @@ def test_unknown_commands_name_the_one_that_is_meant():
 FORMS = [
     (
         {"space": MINIMAL["space"] | {"channels": [4, 10**9]}},
-        ["space.channels.1: input should be less than or equal to 1024, not 1000000000"],
+        ["space.channels.1: a number of at most 1024 is needed, not 1000000000"],
     ),
     (
         {"space": MINIMAL["space"] | {"channels": [[4, 8], [8, 10**9]], "cells": 2}},
-        ["space.channels.1.1: input should be less than or equal to 1024, not 1000000000"],
+        ["space.channels.1.1: a number of at most 1024 is needed, not 1000000000"],
     ),
     (
         {"space": MINIMAL["space"] | {"channels": [0, 10**9]}},
         [
-            "space.channels.0: input should be greater than or equal to 1, not 0",
-            "space.channels.1: input should be less than or equal to 1024, not 1000000000",
+            "space.channels.0: a number of at least 1 is needed, not 0",
+            "space.channels.1: a number of at most 1024 is needed, not 1000000000",
         ],
     ),
     (
         {"space": MINIMAL["space"] | {"operations": ["skip", 3]}},
-        ["space.operations.1: input should be a valid string, not 3"],
+        ["space.operations.1: text is needed, not 3"],
     ),
-    ({"search": {"initial": [3]}}, ["search.initial.0: input should be a valid string, not 3"]),
+    ({"search": {"initial": [3]}}, ["search.initial.0: text or a table is needed, not 3"]),
     (
         {"hardware": {"search_space": {"crossbar_size": [32, 1.5]}}},
-        ["hardware.search_space.crossbar_size.1: input should be a valid integer, not 1.5"],
+        ["hardware.search_space.crossbar_size.1: a whole number or text is needed, not 1.5"],
     ),
 ]
 

@@ -83,15 +83,15 @@ def test_the_reference_is_worse_than_the_ideal(objective, message):
     [
         (
             {"constraints": [{"metric": "energy_uJ", "at_most": 1.0, "confidence": 95}]},
-            "constraints.0.confidence: input should be less than 1, not 95: 0.95?",
+            "constraints.0.confidence: a number less than 1 is needed, not 95: 0.95?",
         ),
         (
             {"network": {"dropout": 20.0}},
-            "network.dropout: input should be less than 1, not 20.0: 0.2?",
+            "network.dropout: a number less than 1 is needed, not 20.0: 0.2?",
         ),
         (
             {"network": {"norm_momentum": 30.0}},
-            "network.norm_momentum: input should be less than or equal to 1, not 30.0: 0.3?",
+            "network.norm_momentum: a number of at most 1 is needed, not 30.0: 0.3?",
         ),
     ],
 )
