@@ -70,8 +70,9 @@ def spec_from_tables(tables: Mapping[str, Any]) -> StudySpec:
     """
     try:
         tree = json.loads(json.dumps(tables, default=_plain))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SpecError(f"study: not the tables of a study file ({error})") from None
+    except (TypeError, ValueError, RecursionError):
+        needed = "text as keys, no table that holds itself, no number of thousands of digits"
+        raise SpecError(f"study: not the tables of a study file ({needed})") from None
     _read_initial(tree, Path("study"))
     return parse_spec(json.dumps(tree), "study")
 

@@ -19,8 +19,9 @@ LIBRARY = ("Input should", "input should", "valid ", "after validation", "equire
 OWN = {"missing", "extra_forbidden", "value_error"}
 MISSING: Any = object()
 BAD = [
-    MISSING, None, 0, 3, -1, 2**31, 10**30, 1.5, -0.5, float("nan"), float("inf"), True, "", "x", "4", [],
-    [[]], [[1.5], 2], [3], ["x"], [{}], {}, {"x": [1]}, {"x": 1}, [1] * 100, ["x"] * 100, [{}] * 100,
+    MISSING, None, 0, 3, -1, 2**31, 10**30, 1.5, -0.5, float("nan"), float("inf"), True, "", "x",
+    "4", [], [[]], [[1.5], 2], [3], ["x"], [{}], {}, {"x": [1]}, {"x": 1}, [1] * 100, ["x"] * 100,
+    [{}] * 100,
 ]  # fmt: skip
 STUDY = {
     "name": "a",
