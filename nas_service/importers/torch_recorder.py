@@ -18,6 +18,7 @@ from nas_service.importers.nir_signal import Values
 from nas_service.importers.torch_layers import IMAGE, Pass
 from nas_service.importers.torch_matrices import MATRICES, product_of
 from nas_service.importers.torch_operations import FIRES, SUMS, Operation, output
+from nas_service.importers.torch_refused import RefusedFunctions
 from nas_service.importers.torch_scopes import Scope, Scopes, tensors_of
 from nas_service.importers.torch_signals import Addition, Signal, merged
 from nas_service.importers.torch_uses import Uses
@@ -52,6 +53,7 @@ class Recorder(TorchDispatchMode):
         self.neurons: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {}
         self.unpriced: set[Addition] = set()
         self._sums: defaultdict[str, set[Addition]] = defaultdict(set)  # of one layer, by part
+        self._meetings: defaultdict[str, dict[Addition, None]] = defaultdict(dict)  # of several
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
         self._made: Counter[Hashable] = Counter()
@@ -88,7 +90,8 @@ class Recorder(TorchDispatchMode):
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
         try:
-            with forced("python"), self:  # torch does not dispatch what runs in C++
+            # torch does not dispatch what runs in C++
+            with forced("python"), RefusedFunctions(self._cannot), self:
                 result = self.module(inputs)
         except WorkloadError:
             raise
@@ -154,17 +157,30 @@ class Recorder(TorchDispatchMode):
         scope = self.scopes.current
         if op.name in FIRES:
             scope.spikes = True
-            self._note_updates(scope, merged(op.signals))
+            self._note_updates(scope, merged(op.signals), op.size(op.out))
             if not scope.is_recurrent:
                 self._count_neurons(scope, signal, op.out)
-        elif op.name in SUMS and len({s.layers for s in op.signals}) == 1:
-            self._sums[scope.name] |= signal.adds - merged(op.signals).adds
+        elif op.name in SUMS:
+            new = signal.adds - merged(op.signals).adds
+            if len({s.layers for s in op.signals}) == 1:
+                self._sums[scope.name] |= new
+            else:
+                self._meetings[scope.name] |= dict.fromkeys(new)
         elif op.name == "constant_pad_nd":
             self.uses.pad(op.args, op.out)
 
-    def _note_updates(self, scope: Scope, compared: Signal) -> None:
-        """Sums of a part that reach a threshold are updates of its neurons."""
+    def _note_updates(self, scope: Scope, compared: Signal, size: int) -> None:
+        """Sums of a part that reach a threshold are updates of its neurons.
+
+        The currents of n layers meet in n - 1 sums, and in one more where the image is added;
+        where the potential of the time step before is added too, the other sums are updates.
+        """
         self.unpriced |= self._sums[scope.name] & compared.adds
+        if _holds_state(compared):
+            sums = self._meetings[scope.name]
+            charged = compared.adds - self.unpriced
+            own = [x for x in sums if x in charged and x.count == size]
+            self.unpriced |= set(own[len(compared.layers) + compared.image - 1 :])
 
     def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
@@ -209,8 +225,9 @@ class Recorder(TorchDispatchMode):
         """Neurons read what their first argument reads; what they keep from before is no branch."""
         current = None if scope.first is None else self._signal(scope.first)
         if current is not None and not self._holds_all_steps(scope.first):
-            if len(current.now().reads) < len(current.reads):  # a potential, which its caller keeps
-                self._note_updates(self.scopes.current, current)
+            if _holds_state(current):  # a potential, which its caller keeps
+                size = scope.first.numel() // self._rows(scope.first)
+                self._note_updates(self.scopes.current, current, size)
             current = current.now()
         for x in outputs:
             if current is not None and (signal := self._signal(x)) is not None:
@@ -246,6 +263,11 @@ class Recorder(TorchDispatchMode):
 
     def _cannot(self, reason: str) -> WorkloadError:
         return WorkloadError(f"module {self.scopes.current.name!r}: {reason}")
+
+
+def _holds_state(signal: Signal) -> bool:
+    """True where a signal also depends on earlier time steps."""
+    return len(signal.now().reads) < len(signal.reads)
 
 
 def _is_shape_alone(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Which trained numbers of a module a tensor is made of, and the names of the layers."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from hw_models import WorkloadError
 from nas_service.importers.torch_matrices import MATRICES
 from nas_service.importers.torch_signals import Signal
+
+log = logging.getLogger(__name__)
 
 Made = frozenset[int]  # positions of parameters
 NOTHING: Made = frozenset()
@@ -72,7 +75,19 @@ class Weights:
                 own = [self.names[i].split(".")[-1] for i in sorted(made)]
                 name = f"{scope}.{own[0] if own else len(self._layers)}"
             self._layers[key] = name
+            self._name_parts(name, [weight] if bias is None else [weight, bias])
         return self._layers[key]
+
+    def _name_parts(self, layer: str, tensors: Sequence[Tensor]) -> None:
+        """Logs parameters of which a layer multiplies fewer numbers than they have."""
+        for position in sorted(self.made_of(tensors)):
+            most = max(x.numel() for x in tensors if position in self.made_of([x]))
+            if most < (count := self.parameters[position].numel()):
+                log.warning(
+                    "layer %r: parameter %r has %d numbers, the layer is costed with the %d that "
+                    "it multiplies",
+                    *(layer, self.names[position], count, most),
+                )
 
     def touch(self, tensors: Iterable[Tensor], signal: Signal) -> None:
         """Keeps that an operation other than a product with a matrix uses these tensors."""

@@ -55,7 +55,9 @@ def additions(layers):
         (lambda x: x.mean((2, 3)), 6, 1, 35),
         (lambda x: x.sum((-1, -2)), 6, 1, 35),
         (lambda x: x.amax((2, 3), keepdim=True), 6, 1, 35),
-        (nn.LPPool2d(1, 2), 6, 3, 27),
+        (nn.MaxPool2d(2, 2, dilation=2), 8, 3, 3 * 3**2),
+        (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], 6, 3, 27),
+        (lambda x: F.adaptive_max_pool2d(x, 3, return_indices=True)[0], 6, 3, 27),
     ],
 )
 def test_a_pooling_is_its_windows(pooling, side, expected, by_hand):
@@ -64,6 +66,27 @@ def test_a_pooling_is_its_windows(pooling, side, expected, by_hand):
     assert first.map_size == expected
     assert last.in_channels == 2 * first.map_pixels
     assert additions((first, last)) == 2 * by_hand
+
+
+@pytest.mark.parametrize(
+    ("pooling", "message"),
+    [
+        (
+            nn.LPPool2d(2, 2),
+            "module 'function': lp_pool2d: .* average or maximum pooling is needed",
+        ),
+        (lambda x: F.lp_pool2d(x, 1, 2), "lp_pool2d: .* average or maximum pooling is needed"),
+        (lambda x: F.lp_pool1d(x.flatten(2), 2, 64)[..., None], "lp_pool1d: "),
+        (nn.FractionalMaxPool2d(2, 4), "through 'fractional_max_pool2d', which no layer"),
+        (lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), "'max_unpool2d'"),
+        (lambda x: F.max_pool3d(x, (1, 2, 2)), "through 'max_pool3d_with_indices'"),
+    ],
+)
+def test_other_poolings_are_refused(pooling, message):
+    """The sign in a power-average pooling was counted as neurons."""
+    module = Then(nn.Conv2d(1, 2, 1), pooling, nn.Conv2d(2, 2, 1))
+    with pytest.raises(WorkloadError, match=message):
+        from_module(module, torch.rand(1, 1, 8, 8), 1)
 
 
 def test_poolings_in_a_row():

@@ -236,3 +236,30 @@ def test_an_example_without_gradients():
     with torch.inference_mode():
         result = from_module(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8), 1)
     assert result.layers[0].out_channels == 2
+
+
+class Part(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.w, self.part = nn.Parameter(torch.rand(4, 1, 3, 3)), part
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.part(self.w))
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers"),
+    [
+        (lambda w: w[:2], 18),
+        (lambda w: w[:, :, 1:] * 0.5, 24),
+        (lambda w: w[[0, 2]], 18),
+        (lambda w: w.chunk(2)[1], 18),
+        (lambda w: w - w.mean(), 36),
+        (lambda w: w * (w > 0.5), 36),
+    ],
+)
+def test_weights_of_which_a_part_is_multiplied_are_named(part, numbers, caplog):
+    (layer,) = from_module(Part(part), torch.rand(1, 1, 8, 8), 1).layers
+    assert layer.parameters == numbers
+    message = f"parameter 'w' has 36 numbers, the layer is costed with the {numbers} that"
+    assert (message in caplog.text) == (numbers < 36)

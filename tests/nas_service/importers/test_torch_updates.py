@@ -99,3 +99,73 @@ def test_a_part_of_a_map_is_no_pooling(part):
     workload = from_module(Loop(1, Fire(), part), torch.ones(1, 2, 16, 16), 1)
     assert [x.rearranged for x in workload.layers] == [False, True]
     assert load_profile("corrected").estimate(workload).warnings == ()
+
+
+class Currents(nn.Module):
+    """Neurons of which the module itself adds the currents and the potential."""
+
+    def __init__(self, steps, update):
+        super().__init__()
+        self.a, self.r, self.s = nn.Linear(4, 10), nn.Linear(10, 10), nn.Linear(10, 10)
+        self.b, self.steps, self.update = nn.Linear(10, 3), steps, update
+
+    def forward(self, x):
+        v = z = torch.zeros(len(x), 10)
+        outputs = []
+        for _ in range(self.steps):
+            v = self.update(self, v, x, z)
+            z = (v > 1).float()
+            v = v - z
+            outputs.append(self.b(z))
+        return torch.stack(outputs).sum(0)
+
+
+def through_a_skip(m, v, x, z):
+    current = m.a(x)
+    return v * 0.9 + current + m.r(z) + m.s(current.relu())
+
+
+def in_place(m, v, x, z):
+    v = v * 0.9
+    v += m.a(x)
+    v += m.r(z) + m.s(z)
+    return v
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5])
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda m, v, x, z: v * 0.9 + m.a(x) + m.r(z) + m.s(z),
+        lambda m, v, x, z: m.r(z) + m.a(x) + m.s(z) + v * 0.9,
+        lambda m, v, x, z: v * 0.9 + m.r(z) + m.a(x) + m.s(z),
+        lambda m, v, x, z: v + (m.a(x) + m.r(z) + m.s(z) - v) * 0.1,
+        lambda m, v, x, z: torch.lerp(v, m.a(x) + m.r(z) + m.s(z), 0.1),
+        through_a_skip,
+        in_place,
+    ],
+)
+def test_currents_meet_once_in_a_time_step(steps, update):
+    """The leak was charged as a further sum of currents."""
+    seen = from_module(Currents(steps, update), torch.ones(2, 4), steps).layers
+    assert sum(x.neurons for x in seen) == 10
+    assert sum(x.input_adds for x in seen) == 10 * 2
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_an_image_meets_the_currents(steps):
+    """A connection around the first layer is a current of its own."""
+
+    class Around(Loop):
+        def forward(self, x):
+            potential, scores = 0, []
+            for _ in range(self.steps):
+                potential = 0.5 * potential + self.a(x) + x.repeat(1, 4, 1, 1)
+                spikes = self.fire(potential)
+                potential = potential - spikes
+                scores.append(self.b(spikes))
+            return sum(scores)
+
+    module = Around(steps, lambda x: (x > 1).float(), None)
+    layers = from_module(module, torch.ones(1, 2, 16, 16), steps).layers
+    assert sum(x.input_adds for x in layers) == 8 * 256
