@@ -223,10 +223,11 @@ class Recorder(TorchDispatchMode):
 
     def _close_neurons(self, scope: Scope, outputs: list[Tensor]) -> None:
         """Neurons read what their first argument reads; what they keep from before is no branch."""
-        current = None if scope.first is None else self._signal(scope.first)
-        if current is not None and not self._holds_all_steps(scope.first):
+        first = scope.first
+        current = None if first is None else self._signal(first)
+        if first is not None and current is not None and not self._holds_all_steps(first):
             if _holds_state(current):  # a potential, which its caller keeps
-                size = scope.first.numel() // self._rows(scope.first)
+                size = first.numel() // self._rows(first)
                 self._note_updates(self.scopes.current, current, size)
             current = current.now()
         for x in outputs:
