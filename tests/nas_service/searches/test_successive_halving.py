@@ -133,8 +133,14 @@ def test_epochs_of_other_rungs_do_not_count():
             {"training": {"rungs": []}},
             "reduction_factor = 3: training.rungs is empty",
         ),
-        ({"search": {"reduction_factor": 1}}, "search.reduction_factor: .* 2, not 1"),
-        ({"search": {"reduction_factor": 2.5}}, "search.reduction_factor: .* integer"),
+        (
+            {"search": {"reduction_factor": 1}},
+            "search.reduction_factor: .* at least 2 is needed, not 1",
+        ),
+        (
+            {"search": {"reduction_factor": 2.5}},
+            "search.reduction_factor: a whole number is needed, not 2.5",
+        ),
         ({"training": {"rungs": [6, 18]}}, "rungs ends with 18, the last epoch"),
         ({"training": {"until": 6}}, "rungs ends with 6, the last epoch"),
         ({"training": {"until": 4}}, "rungs: 6 is after the last epoch, 4"),
