@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import document, run
 
 from hw_models import load_profile
-from nas_service.cli.main import main
 
 LIST = {
     "time_steps": 5,
@@ -25,16 +24,6 @@ def layers(tmp_path):
     path = tmp_path / "net.json"
     path.write_text(json.dumps(LIST))
     return str(path)
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def document(*arguments):
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def test_a_layer_list_with_intervals(layers):

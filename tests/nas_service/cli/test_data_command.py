@@ -1,16 +1,18 @@
 """`nas data` as a user calls it."""
 
 import gzip
-import json
 from dataclasses import replace
+from functools import partial
 
+import command_line
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from nas_service.cli.main import main
 from nas_service.data import DATASETS
+
+run = partial(command_line.run, "data")
+document = partial(command_line.document, "data")
 
 
 @pytest.fixture(autouse=True)
@@ -20,16 +22,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, ["data", *(str(a) for a in arguments)])
-
-
-def document(*arguments):
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def test_every_data_set_describes_itself_and_its_source():

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import nir
 import pytest
-from click.testing import CliRunner
+from command_line import document, refused, run
 from nir_graphs import a_graph
 
 from hw_models import load_profile
-from nas_service.cli.main import main
 from nas_service.importers.network_file import Given, read_network
 from nas_service.study.loading import load_spec
 
@@ -22,23 +21,6 @@ ARCHITECTURE = {
     "cells": [CELL, CELL], "channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2,
     "weight_bits": 4,
 }  # fmt: skip
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def document(*arguments):
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def refused(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert len(result.stderr.splitlines()) == 1, result.stderr
-    return result.stderr
 
 
 @pytest.fixture
