@@ -1,0 +1,69 @@
+"""Options that several engines of `nas launch` share, and how their files are written."""
+
+import shlex
+import stat
+from pathlib import Path
+
+import click
+
+from nas_service.cli.common import FILE
+from nas_service.cli.number_types import Number, WholeNumber
+from nas_service.cli.terminal import out, plain
+from nas_service.errors import NasError
+from nas_service.launch.job import MOST_WORKERS
+
+STUDY = click.argument("study")
+WORKERS = click.option(
+    "--workers",
+    type=WholeNumber(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    help="Number of workers.",
+)
+CPUS = click.option(
+    "--cpus",
+    type=WholeNumber(1, 256),
+    default=1,
+    show_default=True,
+    help="Cores for each worker, which computes in one thread.",
+)
+MEMORY = click.option(
+    "--memory",
+    type=WholeNumber(1, 4096),
+    default=4,
+    show_default=True,
+    help="Memory for each worker, in GiB.",
+)
+GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each worker.")
+GRACE = click.option(
+    "--grace",
+    type=WholeNumber(1, 3600),
+    default=120,
+    show_default=True,
+    help="Seconds between SIGTERM and SIGKILL.",
+)
+OUTPUT = click.option("-o", "output", type=FILE, help="Write to this file instead of stdout.")
+HOURS = Number(1 / 60, 24 * 365)
+
+
+def write(text: str, output: Path | None, command: str) -> None:
+    """Writes a file that another program starts workers from, or prints it.
+
+    Args:
+        text: Content of the file.
+        output: The file; None for standard output.
+        command: The program with its options, to which the file's name is added.
+
+    Raises:
+        NasError: The file cannot be written.
+    """
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise NasError(f"-o {output}: {error.strerror}") from None
+    output.chmod(output.stat().st_mode | (stat.S_IXUSR if command == "sbatch" else 0))
+    line = f"{command} {shlex.quote(str(output))}"
+    out.print(f"written: {plain(output)}; `{plain(line)}` starts it", markup=False)
