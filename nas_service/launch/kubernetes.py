@@ -134,6 +134,7 @@ def _pod(job: Job, cluster: Cluster) -> dict[str, Any]:
         "terminationGracePeriodSeconds": job.grace_s,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "shareProcessNamespace": True,  # the pod's own process 1 is an init; `nas` is none
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,

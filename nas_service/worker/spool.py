@@ -1,13 +1,18 @@
-"""Results on the disk of this machine until the store has them: no outage loses a training."""
+"""Results on the disk of this machine until the store has them: no outage loses a training.
 
+Their worker keeps them locked, so that also one of another container sees whether it lives.
+"""
+
+import fcntl
 import json
 import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from hw_models import FileError
 from hw_models.files.json_file import read_json
@@ -74,18 +79,21 @@ class Spool:
         head = {"study_id": study_id, "owner": worker}
         head |= {"lease": lease.id, "trial": lease.trial, "attempt": lease.attempt}
         text = json.dumps(head | {"evaluation": evaluation.to_json()}, allow_nan=False)
-        try:
-            _write(file, text)
-        except OSError as error:
-            log.warning("spool %s: %s; the result has no copy on this disk", file, error.strerror)
-        yield
-        self.drop(file)
+        with ExitStack() as locked:
+            try:
+                locked.enter_context(_write(file, text))
+            except OSError as error:
+                log.warning(
+                    "spool %s: %s; the result has no copy on this disk", file, error.strerror
+                )
+            yield
+            self.drop(file)
 
     def results(self, study_id: int) -> Iterator[SpooledResult]:
         """Results of a study whose workers have ended; StoreError names a damaged file."""
         for file in sorted(self.folder.glob("*.json")):
             result = _read(file, study_id)
-            if result is not None and is_dead(result.worker):
+            if result is not None and (is_dead(result.worker) or _is_unlocked(file)):
                 yield result
 
     def drop(self, file: Path) -> None:
@@ -93,17 +101,30 @@ class Spool:
         file.unlink(missing_ok=True)
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str) -> TextIO:
+    """Writes a file whole or not at all; it is locked until it is closed, or this process ends."""
     part = file.with_suffix(".part")
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+    with ExitStack() as on_error:
+        on_error.callback(part.unlink, missing_ok=True)
+        out = on_error.enter_context(part.open("w", encoding="utf-8"))
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
         part.rename(file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+        on_error.pop_all()
+    return out
+
+
+def _is_unlocked(file: Path) -> bool:
+    """True where no living process keeps the result, on this machine or another one."""
+    try:
+        with file.open() as result:
+            fcntl.flock(result, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # it lives, or has just archived the result
+        return False
+    return True
 
 
 def _read(file: Path, study_id: int) -> SpooledResult | None:

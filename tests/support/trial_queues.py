@@ -14,7 +14,8 @@ from nas_service.store.trial_queue import TrialQueue
 ID = 1
 LIMITS = {"proposals": 100, "attempts": 3, "failures": 10}
 OTHER = "elsewhere/boot/1/1"  # an owner on another machine: only its deadline tells
-GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])  # of this machine, and dead
+HOST, BOOT, _, _, NAMESPACE = worker_name().split("/")
+GONE = f"{HOST}/{BOOT}/99999999/1/{NAMESPACE}"  # of this machine, and dead
 REPORT = load_profile("spikesim_rram").estimate(Workload((Layer("a", "linear", 4, 4),), 2))
 
 

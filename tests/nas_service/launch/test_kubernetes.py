@@ -41,6 +41,9 @@ def test_a_manifest_s_parts():
     assert pod["restartPolicy"] == "Never", "as backoffLimitPerIndex demands"
     assert pod["terminationGracePeriodSeconds"] == 90
     assert pod["automountServiceAccountToken"] is False
+    assert pod["shareProcessNamespace"] is True, (
+        "the worker is not process 1, which ignores signals"
+    )
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     (container,) = pod["containers"]

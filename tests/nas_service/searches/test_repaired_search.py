@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from optuna.trial import FixedTrial, TrialState
+from trial_queues import GONE
 
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.samplers import sampler_of
@@ -15,7 +16,6 @@ from nas_service.searches.results import read
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.process_id import worker_name
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.worker.claiming import REPAIRS
@@ -38,10 +38,6 @@ TREE = {
         {"metric": "parameters", "at_most": 3000},
     ],
 }  # fmt: skip
-
-
-# Of this machine, and dead: its lease is free at once.
-GONE = "/".join([*worker_name().split("/")[:2], "999999", "1"])
 
 
 def spec(**search):
