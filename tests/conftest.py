@@ -5,6 +5,7 @@ processes of the run use it.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -30,14 +31,16 @@ TRAINING = (  # folders and files whose tests train networks, run searches or co
     "guarantees/test_24",
     "hw_models/test_peer_spikingjelly",
     "nas_service/cli/test_evaluate",
+    "nas_service/data/test_packs",
     "nas_service/evaluation/test_ablation",
     "nas_service/evaluation/test_feasible_set",
     "nas_service/evaluation/test_repair",
     "nas_service/evaluation/test_scoring",
     "nas_service/importers/test_three_ways",
     "nas_service/report/",
-    "nas_service/samplers/test_greybox_cells",
+    "nas_service/samplers/test_greybox",
     "nas_service/samplers/test_proposer",
+    "nas_service/samplers/test_scores",
     "nas_service/searches/",
     "nas_service/snn/",
     "nas_service/spaces/test_architecture",
@@ -65,6 +68,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         folder = Path(os.environ[RUN])
         postgres.remove(folder / "postgres")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Collects without garbage collection, which would go through all tests again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # what was collected stays to the end
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -268,6 +268,7 @@ def networks(draw, max_layers=6):
     return Workload(tuple(layers), draw(st.integers(1, 6)))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", CHIPS)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(networks())
@@ -292,6 +293,7 @@ def test_every_report_adds_up_and_bounds_hold(name, workload):
     assert all(0 < u <= 1 for u in report.mapping.utilisation)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", CHIPS)
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.lists(networks(), min_size=1, max_size=5))
@@ -324,6 +326,7 @@ LAYERS = st.builds(
 )
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("mapping", ["kernel_split", "im2col"])
 @pytest.mark.parametrize("name", ["in_channels", "out_channels", "kernel", "weight_bits", "size"])
 @QUICK

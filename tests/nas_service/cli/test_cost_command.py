@@ -70,6 +70,7 @@ def test_how_likely_a_budget_holds(layers):
         assert output in run("cost", layers, "--budget", wrong).output
 
 
+@pytest.mark.training
 def test_an_architecture_brings_its_chip(tmp_path):
     cell = dict.fromkeys(("01", "02", "03", "12", "13", "23"), "skip")
     sizes = {"channels": 8, "head_pool": 2, "hidden": 32, "time_steps": 2, "weight_bits": 8}
