@@ -37,6 +37,7 @@ def test_what_is_no_process_number_is_not_known_to_be_dead(pid):
         name(namespace="1", pid=NOBODY),  # a container of the same name
         f"{HOST}/{BOOT}/{NOBODY}/1",  # of a version whose names had no namespace
     ],
+    ids=range(8),  # the names differ from process to process, which those of tests must not
 )
 def test_who_cannot_be_seen_is_not_judged(worker):
     assert not is_dead(worker)
