@@ -23,7 +23,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
-from nas_service.worker.local_pool import end_on_signals
+from nas_service.worker.end_signals import end_on_signals
 from nas_service.worker.worker import Worker
 
 # 12 edges and 8 sizes: 20 parameters.

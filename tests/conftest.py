@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import postgres
 
+from nas_service.worker.end_signals import ENDING
+
 if TYPE_CHECKING:
     from nas_service.store.store import Store
 
@@ -134,7 +136,7 @@ sys.addaudithook(_guard)
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """A worker that ran in a test's process leaves no signal handlers to the next test."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in ENDING}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """The command line `nas`: the table of its verbs, and errors as one line with an exit code."""
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from nas_service.errors import Interrupted, NasError, did_you_mean
+from nas_service.worker import end_signals
 
 STORE_FAILED = 4  # exit code
 
@@ -17,6 +19,7 @@ class Verb(NamedTuple):
 
     place: str
     summary: str
+    handles_signals: bool = False  # itself; others end by Interrupted, whatever they do
 
     def load(self) -> click.Command:
         """The command. Its module is imported only now."""
@@ -29,7 +32,7 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb("nas_service.cli.run:run", "Create or resume a study and run it here."),
     "create": Verb("nas_service.cli.run:create", "Put a study into the store without running it."),
-    "worker": Verb("nas_service.cli.worker:worker", "Work on a study until it ends."),
+    "worker": Verb("nas_service.cli.worker:worker", "Work on a study until it ends.", True),
     "resume": Verb("nas_service.cli.run:resume", "Continue a study of the store."),
     "launch": Verb("nas_service.cli.launch:launch", "Start workers on other machines."),
     "status": Verb("nas_service.cli.show:status", "Show the progress of a study."),
@@ -53,6 +56,11 @@ VERBS = {
 
 class Verbs(click.Group):
     """Loads a verb when it is asked for, and turns known errors into one line and an exit code."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """As click does, with handlers of signals from the first moment."""
+        with end_signals.watched(last=more.get("standalone_mode", True)):
+            return super().main(*args, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs, in the order of the table."""
@@ -110,12 +118,16 @@ def _library_failure(error: Exception) -> tuple[str, int] | None:
 def _exit(text: str, code: int) -> SystemExit:
     from nas_service.cli.terminal import err, plain
 
-    err.print(f"nas: {plain(text)}", markup=False)
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        err.print(f"nas: {plain(text)}", markup=False)
     return SystemExit(code)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nas-service")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Search for quantised spiking networks that fit a chip's budgets."""
+    if not VERBS[str(ctx.invoked_subcommand)].handles_signals:
+        end_signals.interrupt()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")

@@ -138,7 +138,8 @@ def _train(
     import torch
 
     from nas_service.searches import retraining
-    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
+    from nas_service.worker.end_signals import end_on_signals
+    from nas_service.worker.local_pool import end_with_stdin
 
     torch.set_num_threads(1)
     asked_to_end = threading.Event()

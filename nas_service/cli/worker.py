@@ -14,6 +14,7 @@ from nas_service.cli.terminal import err, plain
 from nas_service.errors import Interrupted
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
+from nas_service.worker import end_signals
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
     type=WholeNumber(0, 255),
     default=0,
     show_default=True,
-    help="Exit code after SIGTERM. A Kubernetes Job replaces a pod that exits with another than 0.",
+    help="Exit code after SIGTERM and its like. A Kubernetes Job replaces a pod that exits with "
+    "another than 0.",
 )
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @click.option("--no-end-line", "end_line", flag_value=False, default=True, hidden=True)
@@ -77,25 +79,29 @@ def worker(
 ) -> None:
     """Work on a study until it ends.
 
-    Any number of workers may run at once. After SIGTERM the worker releases its trial, keeps the
-    last epoch, and exits with code 0; a second SIGTERM ends it at once.
+    Any number of workers may run at once. After SIGTERM, or another signal that asks it to end,
+    the worker releases its trial, keeps the last epoch, and exits with code 0; a second SIGTERM
+    loses the epoch in hand.
     """
-    import torch
+    with _exit_by_signal(term_exit):
+        end_signals.interrupt()
+        import torch
 
-    from nas_service.worker.training_process import TrainingClient
+        from nas_service.worker.training_process import TrainingClient
 
-    own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
-    torch.set_num_threads(1)
-    telemetry = Telemetry({"study": name, "worker": worker_name()})
-    log_as(log_format, telemetry.about, log_level)
-    search, evaluator = _open(name, storage, data, any_disk)
-    search.store.lease_s = lease_s
-    if metrics_port is not None:
-        err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
-    with contextlib.closing(telemetry), TrainingClient(device or own) as trainer:
-        trainer.start()
-        process = _process(search, evaluator, trainer, training_seconds, telemetry)
-        with _stoppable(process, stdin, term_exit):
+        own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
+        torch.set_num_threads(1)
+        telemetry = Telemetry({"study": name, "worker": worker_name()})
+        log_as(log_format, telemetry.about, log_level)
+        search, evaluator = _open(name, storage, data, any_disk)
+        search.store.lease_s = lease_s
+        if metrics_port is not None:
+            err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
+        trainer = TrainingClient(device or own, is_urgent=end_signals.is_urgent)
+        with contextlib.closing(telemetry), trainer:
+            trainer.start()
+            process = _process(search, evaluator, trainer, training_seconds, telemetry)
+            _make_stoppable(process, stdin)
             reason = process.run(max_trials, max_seconds)
             if end_line:  # else the process that started it asks the store
                 _print_line(f"end: {reason}")
@@ -126,30 +132,29 @@ def _process(
 
 
 @contextlib.contextmanager
-def _stoppable(process: "Worker", stdin: bool, term_exit: int) -> Iterator[None]:
-    """Lets signals, and perhaps the end of standard input, stop the worker.
-
-    Raises:
-        SystemExit: SIGTERM stopped it.
-        Interrupted: something else did.
-    """
-    from nas_service.worker.health import keep_beating
-    from nas_service.worker.local_pool import end_on_signals, end_with_stdin
-
-    by_sigterm = end_on_signals(process.asked_to_end)
-    keep_beating(process.asked_to_end, os.environ)
-    if stdin:
-        end_with_stdin(process.asked_to_end)
+def _exit_by_signal(term_exit: int) -> Iterator[None]:
+    """Ends the process by this exit code where a signal that machines send has interrupted it."""
     try:
         yield
     except Interrupted as interruption:
-        if not by_sigterm.is_set():
+        if not end_signals.by_machine():
             raise
         _print_line(f"end: {interruption}")
         raise SystemExit(term_exit) from None
 
 
+def _make_stoppable(process: "Worker", stdin: bool) -> None:
+    """Lets signals, and perhaps the end of standard input, stop the worker between two batches."""
+    from nas_service.worker.health import keep_beating
+    from nas_service.worker.local_pool import end_with_stdin
+
+    end_signals.end_on_signals(process.asked_to_end)
+    keep_beating(process.asked_to_end, os.environ)
+    if stdin:
+        end_with_stdin(process.asked_to_end)
+
+
 def _print_line(text: str) -> None:
-    """Prints a line for the process that started this one, which may be gone."""
-    with contextlib.suppress(BrokenPipeError):
+    """Prints a line for the process or the terminal that started this one, which may be gone."""
+    with contextlib.suppress(OSError):
         print(plain(text), flush=True)

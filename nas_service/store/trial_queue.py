@@ -175,13 +175,13 @@ class TrialQueue:
             deadline = now(db) + self.store.lease_s
             return leases.update(db, *leases.held(lease, self.worker), deadline=deadline) == 1
 
-    def release(self, lease: Lease) -> None:
-        """Gives an unfinished trial back, which does not count as a failed attempt."""
+    def release(self, lease: Lease, to_others: bool = False) -> None:
+        """Gives an unfinished trial back, perhaps to others only for a while; no attempt failed."""
         with self.store.exclusive(self.study_id) as db:
+            deadline = now(db) + CRASH_DELAY_s if to_others else 0.0
             held = leases.held(lease, self.worker)
-            if leases.exists(db, *held):
+            if leases.update(db, *held, state="pending", deadline=deadline):
                 attempts.end(db, lease, "released", now(db))
-                leases.update(db, *held, state="pending", deadline=0.0)
 
     def crashed(
         self, lease: Lease, reason: str, max_attempts: int, out_of_memory: bool = False

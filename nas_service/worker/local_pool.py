@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
 from nas_service.store.store import Store
+from nas_service.worker import end_signals
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 MOST_WORKERS = 256  # of one command
@@ -71,7 +71,8 @@ class LocalWorkerPool:
             on_tick: Called twice a second.
 
         Raises:
-            Interrupted: By Ctrl-C, after the workers have released their trials.
+            Interrupted: By Ctrl-C, or where `end_signals.interrupt` was called by another signal,
+                after the workers have released their trials and ended.
             NasError: What ended a worker.
         """
         started = 0
@@ -93,8 +94,8 @@ class LocalWorkerPool:
                     elif code:
                         raise _error(code)
         except KeyboardInterrupt as interruption:
-            text = "interrupted: run the same command again to continue"
-            raise Interrupted(str(interruption) or text) from None
+            reason = str(interruption) or "interrupted"
+            raise Interrupted(f"{reason}: run the same command again to continue") from None
         finally:
             self._end()
 
@@ -102,14 +103,14 @@ class LocalWorkerPool:
         """Starts a worker that ends when its standard input closes: none outlives this process."""
         command = [sys.executable, "-m", "nas_service", *self.command]
         command += ["--data", str(self.data), "--any-disk", "--end-with-stdin"]
-        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": self.store.address},
-        )
-        self._processes[key] = process
+        with end_signals.postponed():  # else a worker could start that nobody ends
+            process = self._processes[key] = subprocess.Popen(  # noqa: S603  our own module
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **WORKER_ENVIRONMENT, "NAS_STORAGE": self.store.address},
+            )
         threading.Thread(target=self._read_lines, args=(key, process), daemon=True).start()
 
     def _read_lines(self, key: int, process: "subprocess.Popen[str]") -> None:
@@ -131,18 +132,25 @@ class LocalWorkerPool:
     def _end(self) -> None:
         """Asks every worker to release its trial, waits, and kills those that are left.
 
-        The end of standard input asks them. Ctrl-C in a terminal has sent them a signal before;
-        a second one would end them before they have released their trials.
+        The end of standard input asks them; Ctrl-C or the end of a terminal has sent them a signal
+        before. Further signals do not end the wait, but reach the workers.
         """
-        for process in self._processes.values():
-            assert process.stdin is not None  # noqa: S101  piped at its start
-            process.stdin.close()
-        for process in self._processes.values():
-            try:
-                _exit_code(process, GRACE_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                _exit_code(process)
+        with end_signals.replaced(self._hasten):
+            for process in self._processes.values():
+                assert process.stdin is not None  # noqa: S101  piped at its start
+                process.stdin.close()
+            for process in self._processes.values():
+                try:
+                    _exit_code(process, GRACE_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    _exit_code(process)
+
+    def _hasten(self, number: int) -> None:
+        """Asks the workers to end without waiting for the next batch of their trainings."""
+        if number in (*end_signals.REPEATED, signal.SIGQUIT):
+            for process in self._processes.values():
+                process.send_signal(signal.SIGQUIT)
 
 
 def _exit_code(process: "subprocess.Popen[str]", timeout_s: float | None = None) -> int:
@@ -151,32 +159,6 @@ def _exit_code(process: "subprocess.Popen[str]", timeout_s: float | None = None)
     assert process.stdin is not None  # noqa: S101  piped at its start
     process.stdin.close()
     return code
-
-
-def end_on_signals(asked_to_end: threading.Event) -> threading.Event:
-    """In a worker: SIGINT and SIGTERM ask it to end; at a second signal it ends at once.
-
-    Args:
-        asked_to_end: Is set by the first signal.
-
-    Returns:
-        Is set where that signal was SIGTERM, which machines send.
-    """
-    by_machine = threading.Event()
-    signals: list[int] = []
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if signals or asked_to_end.is_set():
-            os._exit(128 + number)  # its fork server and child end with it, its lease runs out
-        signals.append(number)
-        if number == signal.SIGTERM:
-            by_machine.set()
-        # In a thread of its own: this one may hold the event's lock, to wait for the event.
-        threading.Thread(target=asked_to_end.set).start()
-
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-    return by_machine
 
 
 def end_with_stdin(asked_to_end: threading.Event) -> None:
@@ -192,7 +174,7 @@ def _until_closed(asked_to_end: threading.Event) -> None:
 
 def _error(code: int) -> NasError | Interrupted:
     if code == Interrupted.exit_code:
-        return Interrupted("a worker was interrupted: run the same command again to continue")
+        return Interrupted("a worker was interrupted")
     kinds = {kind.exit_code: kind for kind in (StoreError, TooManyFailures)}
     if code < 0:
         return TooManyFailures(

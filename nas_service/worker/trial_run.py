@@ -89,13 +89,16 @@ class TrialRunner:
     def _child_failed(self, lease: Lease, trial: Trial, failure: ChildFailure) -> None:
         """A training ended its process: another worker tries again, up to the study's limit.
 
-        A candidate for which memory ran out twice is rejected as too large.
+        A candidate for which memory ran out twice is rejected as too large. Nothing is charged to
+        one whose training a signal from outside has asked to end.
         """
         a = self._assignment
         a.telemetry.count("child_failures", kind=failure.kind)
         a.on_line(f"trial {trial.number}: its training ended by {failure}"[:300])
         if failure.kind == "error":
             a.queue.fail(lease, str(failure))
+        elif failure.kind == "stopped":
+            a.queue.release(lease, to_others=True)
         elif failure.kind == "oom" and a.queue.was_out_of_memory(lease):
             self._reporter.archive(lease, trial, self._too_large(trial, failure))
         else:

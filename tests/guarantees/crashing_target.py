@@ -1,14 +1,20 @@
 """What training processes of these tests run: the file `crashes` says which trainings crash.
 
 Its words are: `first` or `all` candidates, the kind of crash, and how many attempts crash.
+The kind `asked` is none: a signal from outside asks the process to end.
 """
 
 import ctypes
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
-CRASHES = {"segv": lambda: ctypes.string_at(0), "oom": lambda: bytearray(2**62)}
+CRASHES = {
+    "segv": lambda: ctypes.string_at(0),
+    "oom": lambda: bytearray(2**62),
+    "asked": lambda: signal.raise_signal(signal.SIGUSR1),
+}
 
 
 def prepare(job):
@@ -28,6 +34,7 @@ def begin(job):
     def train(check_interrupt):
         if crashes and attempt < int(times):
             CRASHES[kind]()
+        check_interrupt()
         measured = {"outcome": "trained", "fidelity": 1, "accuracy": 0.5, "spike_rate": 0.1}
         return job["candidate"] | measured
 

@@ -1,7 +1,9 @@
-"""`nas worker` under SIGTERM: its trial continues elsewhere, to the same bits."""
+"""A worker under SIGTERM and its like: its trial continues elsewhere, to the same bits."""
 
 import json
 import os
+import pty
+import select
 import signal
 import sqlite3
 import subprocess
@@ -13,8 +15,11 @@ import pytest
 import worker_harness as harness
 from click.testing import CliRunner
 from nas_command import run_worker
+from study_history import StudyHistory
+from worker_harness import Plan, WorkerProcess
 
 from nas_service.cli.main import main
+from nas_service.errors import Interrupted
 
 pytestmark = pytest.mark.process
 
@@ -115,21 +120,93 @@ def test_terminated_once(place, tmp_path):
 
 
 def test_terminated_twice(place):
-    """It ends at once, and another worker takes over its lease."""
+    """It loses the epoch in hand, as it does not wait for its training; the trial is released."""
     worker = place.start_worker()
     harness.wait_until(
         lambda: place.rows("select 1 from nas_leases where state = 'training'"), "training"
     )
-    (child,) = children(worker.pid)
-    os.kill(child, signal.SIGSTOP)  # the training cannot answer
+    (server,) = children(worker.pid)
+    harness.wait_until(lambda: children(server), "its process")
+    os.kill(*children(server), signal.SIGSTOP)  # the training cannot answer
     while worker.poll() is None:  # two signals at a time may be one to the process
         worker.terminate()
         time.sleep(0.1)
-    assert worker.returncode == 128 + signal.SIGTERM
-    os.kill(child, signal.SIGCONT)
-    assert place.trained() == ("training", [None])
+    assert worker.returncode == 0
+    assert place.trained() == ("pending", ["released"])
     place.finish()
-    assert place.trained() == ("reported", ["lost", "won"])
+    assert place.trained() == ("reported", ["released", "won"])
+
+
+@pytest.mark.nightly
+def test_three_closed_terminals(place):
+    """Of `nas run`, which ends after its workers; the study then continues."""
+    for times in (1, 2, 3):
+        pid, terminal = start_in_terminal(place)
+        wait_for_training(place, terminal)
+        workers = children(pid)
+        assert workers
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == Interrupted.exit_code
+        assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+        assert place.trained() == ("pending", ["released"] * times)
+    place.finish()
+    assert place.trained() == ("reported", ["released"] * 3 + ["won"])
+
+
+def start_in_terminal(place):
+    """Number of the process, and the file descriptor of its terminal."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(place.folder)
+        os.environ["NAS_STORAGE"] = place.storage
+        words = ["-m", "nas_service", "run", "s.toml", "--workers", "1"]
+        os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
+    return pid, terminal
+
+
+def wait_for_training(place, terminal):
+    """Waits while it reads what is shown."""
+    deadline = time.monotonic() + harness.WAIT_s
+    while not place.rows("select 1 from nas_leases where state = 'training'"):
+        assert time.monotonic() < deadline
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 65536)
+
+
+SENT = (*(signal.SIGHUP,) * 3, signal.SIGUSR1)  # three closed terminals, and a batch system
+
+
+def test_no_signal_that_asks_a_worker_to_end_costs_an_attempt(sqlite_url, tmp_path):
+    """More than `max_attempts` workers end with the trial in hand."""
+    harness.make_study(sqlite_url, 1)
+    for number in SENT:
+        plan = Plan(sqlite_url, tmp_path, gates=("training",), training_s=60)
+        with harness.running(WorkerProcess(plan)) as (worker,):
+            worker.wait_at("training")
+            worker.signal(number)
+            if number == signal.SIGHUP:
+                worker.signal(number)  # the kernel and the shell both send it
+            worker.open_gate("training")
+            assert worker.wait() == Interrupted.exit_code, worker.log
+    last = WorkerProcess(Plan(sqlite_url, tmp_path))
+    assert last.wait() == 0, last.log
+    history = StudyHistory.read(sqlite_url)
+    history.check(1)
+    endings = [a["result_kind"] for a in history.attempts]
+    assert endings == ["released"] * len(SENT) + ["won"]
+
+
+def test_a_training_that_others_ask_to_end_costs_no_attempt(sqlite_url, tmp_path):
+    """A batch system may signal every process of a job; and the worker is asked to end last."""
+    times = 4
+    (tmp_path / "crashes").write_text(f"first asked {times}")
+    harness.make_study(sqlite_url, 2)
+    plan = Plan(sqlite_url, tmp_path, prepare_store=harness.reclaim_soon)
+    worker = WorkerProcess(plan, harness.work_with_children)
+    assert worker.wait() == 0, worker.log
+    history = StudyHistory.read(sqlite_url)
+    history.check(2)
+    assert [a["result_kind"] for a in history.attempts_at(0)] == ["released"] * times + ["won"]
 
 
 def children(pid: int) -> list[int]:

@@ -30,7 +30,7 @@ from nas_service.store.store import Store
 from nas_service.store.tables import leases
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.worker.claiming import TrialClaims
-from nas_service.worker.local_pool import end_on_signals
+from nas_service.worker.end_signals import end_on_signals
 from nas_service.worker.reporting import ResultReporter
 from nas_service.worker.training import train_in_children
 from nas_service.worker.training_process import TrainingClient

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from nas_service.worker.end_signals import ENDING
 from nas_service.worker.training_process.failures import REASON, kind_of
 from nas_service.worker.training_process.messages import Message, send
 
@@ -114,8 +115,10 @@ def _set_up(server: int, alive: int, asked_to_end: threading.Event) -> None:
     threading.Thread(target=_end_with_server, args=(alive,), daemon=True).start()
     if os.getppid() != server:
         os._exit(1)
-    signal.signal(signal.SIGTERM, ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    for number in ENDING:
+        if number != signal.SIGINT:
+            signal.signal(number, ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _end_with_server(alive: int) -> None:

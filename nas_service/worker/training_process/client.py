@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nas_service.metrics import Evaluation
 from nas_service.study.spec import StudySpec
+from nas_service.worker import end_signals
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
 from nas_service.worker.training_process.messages import Message, receive, send
 
@@ -71,13 +72,14 @@ class _Server:
             str(server_end.fileno()),
             target,
         ]
-        self.process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[server_end.fileno()],
-            start_new_session=True,
-            env={**_without_databases(os.environ), **WORKER_ENVIRONMENT, **NO_DEVICE},
-        )
+        with end_signals.blocked():  # in the server from its first moment: it ends with the worker
+            self.process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[server_end.fileno()],
+                start_new_session=True,
+                env={**_without_databases(os.environ), **WORKER_ENVIRONMENT, **NO_DEVICE},
+            )
         server_end.close()
 
     @property
@@ -135,10 +137,10 @@ class _Training:
         except OSError:
             raise _Gone from None
 
-    def await_end(self, seconds: float) -> None:
-        """Waits at most `seconds` for the child's end."""
+    def await_end(self, seconds: float, is_urgent: Callable[[], bool] = lambda: False) -> None:
+        """Waits at most `seconds` for the child's end, or until that is urgent."""
         deadline = time.monotonic() + seconds
-        while self.end is None and time.monotonic() < deadline:
+        while self.end is None and time.monotonic() < deadline and not is_urgent():
             self.receive(0.05)
 
     def is_late(self, seconds: float | None) -> bool:
@@ -159,10 +161,16 @@ class TrainingClient:
     Args:
         device: Where the children train, as torch names it.
         target: The module that children run; never a name from a store.
+        is_urgent: True once a child that was asked to end is not waited for any more.
     """
 
-    def __init__(self, device: str = "cpu", target: str = TRAINING) -> None:
-        self.device, self.target = device, target
+    def __init__(
+        self,
+        device: str = "cpu",
+        target: str = TRAINING,
+        is_urgent: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.device, self.target, self._is_urgent = device, target, is_urgent
         self._server: _Server | None = None
 
     def __enter__(self) -> "TrainingClient":
@@ -246,7 +254,7 @@ class TrainingClient:
         try:
             if training.started is not None and grace_s:
                 training.signal(signal.SIGTERM)
-                training.await_end(grace_s)
+                training.await_end(grace_s, self._is_urgent)
             if training.started is not None and training.end is None:
                 training.signal(signal.SIGKILL)
                 training.await_end(DEATH_s)
@@ -275,12 +283,12 @@ def _result(training: _Training, check_interrupt: Callable[[], None]) -> Evaluat
         raise ChildFailure(failed["kind"], failed["reason"])
     failure = failure_of(end["end"], end["oom"])
     if "stopped" in reply:
-        failure = ChildFailure("killed", "SIGTERM, which was not ours")
+        failure = ChildFailure("stopped", "a signal from outside that asks processes to end")
     raise _explained(failure, check_interrupt)
 
 
 def _explained(failure: ChildFailure, check_interrupt: Callable[[], None]) -> ChildFailure:
     """The failure, unless `check_interrupt` raises: what kills children often ends their worker."""
-    if failure.kind == "killed":
+    if failure.kind in ("killed", "stopped"):
         check_interrupt()
     return failure

@@ -6,13 +6,16 @@ import signal
 from pathlib import Path
 from typing import Literal
 
+from nas_service.worker.end_signals import ENDING
+
 Kind = Literal[
     "oom",  # memory ran out: Python, torch or CUDA got none, or the kernel killed the child
     "crash",  # segmentation fault, abort, bus error, illegal instruction
     "timeout",  # it took longer than allowed
     "error",  # it raised an exception
     "exit",  # it left by an exit code
-    "killed",  # a signal from outside, or the fork server was lost
+    "killed",  # SIGKILL or another signal from outside, or the fork server was lost
+    "stopped",  # a signal from outside that asks processes to end, as a batch system sends to all
     "disk",  # weights or checkpoints cannot be written: full, read-only, over a limit, gone
     "setup",  # it could not begin: data, device or program are not as the worker's
 ]
@@ -71,6 +74,8 @@ def failure_of(code: int, killed_for_memory: bool) -> ChildFailure:
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     if name == "SIGKILL" and killed_for_memory:
         return ChildFailure("oom", "SIGKILL: the kernel was out of memory")
+    if -code in ENDING:
+        return ChildFailure("stopped", f"{name}, from outside")
     return ChildFailure("crash" if name in CRASHES else "killed", name)
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import cast
 
+from nas_service.worker.end_signals import ENDING
 from nas_service.worker.training_process.child import Target, log_to, run_child
 from nas_service.worker.training_process.failures import oom_kills
 from nas_service.worker.training_process.messages import Message, receive, send
@@ -49,7 +50,7 @@ def serve(control: Connection, target: Target) -> None:
         target: What a child runs with its job.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # a child unblocks it
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # a child unblocks them
     ended = _child_end_pipe()
     while True:
         try:

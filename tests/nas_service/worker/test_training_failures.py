@@ -12,6 +12,7 @@ import torch
 from child_jobs import job
 
 from nas_service.errors import DataError
+from nas_service.worker.end_signals import ENDING
 from nas_service.worker.training_process import (
     ChildFailure,
     TrainingClient,
@@ -124,5 +125,7 @@ def test_kinds_of_errors():
 def test_kinds_of_exit_codes():
     assert failure_of(-signal.SIGKILL, True).kind == "oom"
     assert failure_of(-signal.SIGSEGV, True).kind == "crash"
-    assert failure_of(-signal.SIGHUP, False).kind == "killed"
+    assert failure_of(-signal.SIGKILL, False).kind == "killed"
+    for asking in ENDING:
+        assert failure_of(-asking, False).kind == "stopped"
     assert failure_of(0, False).kind == "exit"

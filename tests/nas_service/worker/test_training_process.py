@@ -18,6 +18,7 @@ from safetensors import safe_open
 from nas_service.errors import Interrupted
 from nas_service.snn.precision import native_bf16
 from nas_service.study.loading import parse_spec
+from nas_service.worker.end_signals import ENDING
 from nas_service.worker.training_process import (
     ChildFailure,
     Job,
@@ -174,10 +175,28 @@ def test_an_interrupt_before_there_is_a_child(evaluator, screened, ending, tmp_p
     assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
 
 
-def test_a_signal_from_outside_is_recognised(evaluator, screened, ending, tmp_path):
-    check_interrupt = kill_once(tmp_path, "pid", signal.SIGTERM)
-    with pytest.raises(ChildFailure, match="killed: SIGTERM"):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_from_outside_is_recognised(evaluator, screened, ending, tmp_path, number):
+    check_interrupt = kill_once(tmp_path, "pid", number)
+    with pytest.raises(ChildFailure, match="stopped: a signal from outside"):
         ending.run(job(evaluator, screened, "wait", tmp_path), check_interrupt)
+
+
+def test_a_server_ignores_signals_that_a_batch_system_sends_to_all(
+    evaluator, screened, ending, tmp_path
+):
+    ending.start()
+    for number in ENDING:
+        os.kill(ending._server.process.pid, number)
+    assert ending.run(job(evaluator, screened, "say", tmp_path)) == screened
+
+
+def test_haste_waits_for_no_child(evaluator, screened, ending, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas_service.worker.training_process.client.GRACE_s", 3600)
+    monkeypatch.setattr(ending, "_is_urgent", lambda: True)
+    with pytest.raises(Interrupted):
+        ending.run(job(evaluator, screened, "deaf", tmp_path), once_there(tmp_path))
+    assert gone(child(tmp_path)["pid"])
 
 
 def test_a_worker_that_ends_with_its_child_is_interrupted(evaluator, screened, ending, tmp_path):
