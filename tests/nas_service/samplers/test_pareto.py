@@ -1,6 +1,8 @@
 """Volumes against inclusion and exclusion, fronts and orders by their definition and by hand."""
 
 import itertools
+import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.study._multi_objective import _fast_non_domination_rank
 
+from nas_service.samplers.greybox import pareto
 from nas_service.samplers.greybox.pareto import (
     constrained_order,
+    covered,
     crowding,
     dominated_share,
     exclusive,
+    front_numbers,
     hypervolume,
     nondominated,
     on_front,
@@ -65,21 +70,77 @@ def test_gain_is_the_growth_of_the_volume(points):
         assert gain == pytest.approx(grown, abs=1e-12)
 
 
+def dominates(p, q):
+    return (p <= q).all() and (p < q).any()
+
+
 @EXAMPLES
-@given(point_sets(most=8))
-def test_nondominated_by_definition(points):
-    kept = points[nondominated(points)]
+@given(point_sets(most=12), st.sampled_from([1, 2, 256]))
+def test_nondominated_by_definition(points, block):
+    with mock.patch.object(pareto, "BLOCK", block):
+        kept = points[nondominated(points)]
     for n, p in enumerate(points):
-        better = [(q <= p).all() and (q < p).any() for q in points]
-        assert any((k == p).all() for k in kept) != any(better), n
+        better = any(dominates(q, p) for q in points)
+        assert any((k == p).all() for k in kept) != better, n
+        assert covered(points[n : n + 1], kept).all()
     assert len(np.unique(kept, axis=0)) == len(kept)
 
 
 @EXAMPLES
-@given(point_sets(most=8))
+@given(point_sets(most=12))
 def test_all_equal_points_are_on_the_front(points):
     for p, kept in zip(points, on_front(points), strict=True):
-        assert kept != any((q <= p).all() and (q < p).any() for q in points)
+        assert kept != any(dominates(q, p) for q in points)
+
+
+@EXAMPLES
+@given(point_sets(most=12))
+def test_fronts_are_taken_away_one_after_the_other(points):
+    left, numbers, front = set(range(len(points))), front_numbers(points), 0
+    while left:
+        best = {n for n in left if not any(dominates(points[m], points[n]) for m in left)}
+        assert best == {n for n in left if numbers[n] == front}
+        left, front = left - best, front + 1
+
+
+def test_of_equal_points_the_first_is_kept_and_infinite_ones_are_compared():
+    points = np.array([[np.inf, 0.0], [0.0, np.inf], [np.inf, 1.0], [0.0, np.inf]])
+    assert sorted(nondominated(points)) == [0, 1]
+    assert on_front(points).tolist() == [True, True, False, True]
+    assert front_numbers(points).tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("act", [nondominated, on_front, front_numbers])
+def test_a_point_with_nan_is_refused(act):
+    for width in range(1, 5):
+        points = np.zeros((3, width))
+        points[1, -1] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            act(points)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_large_front_needs_no_array_of_all_pairs(width):
+    """3,000 points, every other one a copy of the one before; in their plane none dominates."""
+    points = np.repeat(np.random.default_rng(0).random((1500, width)), 2, axis=0)
+    points[:, -1] = 1 - points[:, :-1].sum(1)
+    tracemalloc.start()
+    mask, kept = on_front(points), nondominated(points)
+    _, peak_B = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mask.all()
+    assert len(kept) == (1 if width == 1 else 1500)
+    assert peak_B < 4e6
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_volume_of_a_large_front_by_its_growth(width):
+    points = np.random.default_rng(1).random((40, width))
+    grown = sum(exclusive(points[n : n + 1], points[:n])[0] for n in range(len(points)))
+    twice = np.concatenate([points, points[:1]])  # so that no point is alone
+    gains = [exclusive(twice[[n, n]], points[:n])[0] for n in range(len(points))]
+    assert hypervolume(points) == pytest.approx(grown)
+    assert sum(gains) == pytest.approx(grown)
 
 
 SHARE = st.floats(0, 1, exclude_max=True)
@@ -116,6 +177,26 @@ def test_crowding_by_hand():
     points = np.array([[1.0, 1.8], [1.2, 1.5], [1.6, 1.3], [2.0, 1.2]])
     assert crowding(points)[1:3] == pytest.approx([0.6 + 0.5 / 0.6, 0.8 + 0.3 / 0.6])
     assert spread(points) == [0, 3, 1, 2]
+
+
+def by_largest_gain(points):
+    """`spread` of points inside the box, by its definition."""
+    chosen, left = [], list(range(len(points)))
+    while left:
+        volume = by_inclusion(points[chosen]) if chosen else 0.0
+        gains = [round(by_inclusion(points[[*chosen, n]]) - volume, 12) for n in left]
+        if max(gains) <= 0:
+            break
+        chosen.append(left.pop(gains.index(max(gains))))
+    return chosen
+
+
+@EXAMPLES
+@given(point_sets(most=6))
+def test_each_point_of_a_spread_adds_the_most(points):
+    front = points[on_front(points)].clip(0)
+    expected = by_largest_gain(front)
+    assert spread(front)[: len(expected)] == expected
 
 
 def test_equal_points_keep_their_order():
