@@ -59,15 +59,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     return ["  ".join(_aligned(row, widths)).rstrip() for row in cells]
 
 
-def figures(rows: Sequence[dict[str, float]]) -> list[str]:
-    """Lines of a table of numbers, with the keys of the rows as headings."""
-    return table(list(rows[0]), [[f"{value:.4g}" for value in row.values()] for row in rows])
+def figures(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines of a table, with the keys of the rows as headings."""
+    return table(list(rows[0]), [[figure(value) for value in row.values()] for row in rows])
 
 
 def pairs(document: dict[str, Any]) -> list[str]:
     """Lines of a key and its value."""
     width = max(map(len, document))
     return [f"{key:{width}s}  {rounded(value)}" for key, value in document.items()]
+
+
+def figure(value: Any) -> str:
+    """A number to four digits, also a whole one; anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float | int) else str(value)
 
 
 def rounded(value: Any) -> str:

@@ -2,6 +2,7 @@
 
     python benchmarks/store.py --storage postgresql://... [--workers 8] [--trials 400] [--rounds 3]
     python benchmarks/store.py --scale 1,16,64 [--trials 600] [--grown 100,1000,5000]
+    python benchmarks/store.py --verbs 1000,10000
 
 The first compares `nas worker`, with leases, an archive and all metrics as attributes, with
 `study.optimize` on RDBStorage, which keeps parameters, constraints and values alone: trials of 20
@@ -15,6 +16,8 @@ of the server, per trial; milliseconds per trial in which the study's row is loc
 rate at 1000 / them; sessions that wait for that row on average; the most connections at a time.
 For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
 and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
+
+The third runs `nas status`, `front` and `show` on studies of these numbers of trials; see `store_verbs`.
 """
 
 import argparse
@@ -36,6 +39,7 @@ import optuna
 import simulated
 import sqlalchemy as sa
 import store_load
+import store_verbs
 from servers import postgres
 from sqlalchemy.engine import make_url
 
@@ -194,13 +198,16 @@ def compare(storage: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
     """Each number of workers on a new study, and one worker on a study that grows."""
-    document: dict[str, list[dict[str, float]]] = {"shared": [], "asks": []}
+    document: dict[str, list[dict[str, Any]]] = {"shared": [], "asks": [], "verbs": []}
     for workers in args.scale:
         with empty(storage) as url:
             document["shared"].append(store_load.shared(url, workers, args.trials))
     if args.grown:
         with empty(storage) as url:
             document["asks"] += store_load.asks(url, args.grown)
+    if args.verbs:
+        with empty(storage) as url:
+            document["verbs"] += store_verbs.beyond_start(url, args.verbs)
     return document
 
 
@@ -224,13 +231,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--trials", type=int, default=400)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
-    options.add_argument("--scale", type=harness.numbers, help="numbers of workers")
+    options.add_argument("--scale", type=harness.numbers, default=(), help="numbers of workers")
     options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
+    options.add_argument("--verbs", type=harness.numbers, default=(), help="trials of a study")
     args = options.parse_args(argv)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    measure = compare if args.scale is None and not args.grown else scale
-    args.scale = args.scale or ()
+    measure = scale if args.scale or args.grown or args.verbs else compare
     with server(args.storage) as storage:
         document = measure(storage, args)
     harness.show(document, args.json, lambda: lines(document))

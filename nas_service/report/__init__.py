@@ -189,7 +189,8 @@ def _fronts(result: Result) -> list[Markup]:
 
 
 def _mark(result: Result, c: Candidate, x: float, y: float | None) -> Mark:
-    kind = "front" if c in result.front else "feasible" if c.feasible else "infeasible"
+    kind = "feasible" if c.feasible else "infeasible"
+    kind = "front" if c.trial in result.front_trials else kind
     return Mark(x, y, kind, _tip(result, c))
 
 

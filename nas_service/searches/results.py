@@ -2,25 +2,26 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial
 
 from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
-from nas_service.samplers.greybox.pareto import dominated_share, nondominated, on_front
-from nas_service.searches.session import Search
+from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
+from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
 from nas_service.statistics import Interval, spearman
 from nas_service.store.records import CONTINUED, PAID, Archived
+from nas_service.store.trial_reader import TrialAttributes, read_attributes
 from nas_service.study.spec import StudySpec
 
+READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
 PASSED = "passed over by the sampler"
 
@@ -164,15 +165,20 @@ class Result:
         """The front of `same_epoch`, the best in the first objective first."""
         return self._front_of(self.same_epoch)
 
+    @cached_property
+    def front_trials(self) -> frozenset[int]:
+        """Numbers of the trials on the front."""
+        return frozenset(c.trial for c in self.front)
+
     def _points(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """Their objectives [N, M] from 0 at the ideal to 1 at the reference."""
         points = [self.spec.scaled(c.metrics) for c in candidates]
         return np.array(points, dtype=np.float64).reshape(-1, len(self.spec.objectives))
 
     def _front_of(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        mask = on_front(self._points(candidates))
-        front = itertools.compress(candidates, mask)
-        return tuple(sorted(front, key=lambda c: self.spec.scaled(c.metrics)))
+        points = self._points(candidates)
+        front = np.flatnonzero(on_front(points)).tolist()
+        return tuple(candidates[n] for n in sorted(front, key=lambda n: tuple(points[n])))
 
     def best(self, count: int) -> tuple[Candidate, ...]:
         """Up to `count` feasible candidates front after front, those with more epochs first."""
@@ -180,12 +186,10 @@ class Result:
         groups = ([c for c in self.feasible if epochs(c.metrics) == n] for n in levels)
         return tuple(itertools.chain(*(self._front_by_front(g) for g in groups)))[:count]
 
-    def _front_by_front(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-        while candidates:
-            front = self._front_of(candidates)
-            yield from front
-            taken = {c.trial for c in front}
-            candidates = [c for c in candidates if c.trial not in taken]
+    def _front_by_front(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        points = self._points(candidates)
+        keys = np.column_stack([front_numbers(points), points])
+        return tuple(candidates[n] for n in np.lexsort(keys.T[::-1]))
 
     def unfinished(self, top: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates whose training has not reached the study's last epoch.
@@ -202,8 +206,8 @@ class Result:
         last = self.spec.training.last
         if top is None and self.spec.search.reduction_factor is not None:
             return ()
-        ordered = self._front_by_front(self.feasible)
-        best = self._front_of(self.feasible) if top is None else itertools.islice(ordered, top)
+        ordered = self._front_of if top is None else self._front_by_front
+        best = ordered(self.feasible)[:top]
         return tuple(c for c in best if epochs(c.metrics) < last)
 
     @cached_property
@@ -219,14 +223,15 @@ class Result:
 
         A candidate counts with its newest metrics, also where its training was continued later.
         """
-        front, history = self._points(()), []
-        for candidate in self.same_epoch:
-            front = np.concatenate([front, self._points([candidate])])
-            front = front[nondominated(front)]
-            history.append((candidate.trial, dominated_share(front)))
+        front, volume, history = self._points(()), 0.0, []
+        for candidate, point in zip(self.same_epoch, self._points(self.same_epoch), strict=True):
+            if not covered(point[None], front)[0]:
+                front = np.concatenate([front[~covered(front, point[None])], point[None]])
+                volume = dominated_share(front)
+            history.append((candidate.trial, volume))
         return history
 
-    @property
+    @cached_property
     def hypervolume(self) -> float:
         """Share of the box between ideal and reference that the front dominates, 0..1."""
         return dominated_share(self._points(self.front))
@@ -288,23 +293,22 @@ class Result:
 
 def read(search: Search) -> Result:
     """Reads the study from its store; nothing in the result changes afterwards."""
-    outcomes, archive = (
-        search.store.leases(search.id).outcomes(),
-        search.store.archive(search.id).entries(),
-    )
-    trials = search.study.get_trials(deepcopy=False)
+    outcomes = search.store.leases(search.id).outcomes()
+    archive = search.store.archive(search.id).entries()
+    with search.store.transactions.begin() as db:
+        trials = read_attributes(db, search.id, READ)
     candidates = tuple(
         _candidate(search.spec, trial, outcomes.get(trial.number), archive[digest])
-        for trial in sorted(trials, key=lambda trial: trial.number)
+        for trial in trials
         # a digest that is not in the archive was written by another program
-        if trial.state.is_finished() and (digest := trial.user_attrs.get("digest")) in archive
+        if trial.is_finished and (digest := trial.attributes.get(DIGEST)) in archive
     )
-    passed_over = [t.user_attrs[PASSED_OVER] for t in trials if PASSED_OVER in t.user_attrs]
+    passed_over = [t.attributes[PASSED_OVER] for t in trials if PASSED_OVER in t.attributes]
     return Result(search.spec, candidates, count(outcomes), search, dict(*passed_over[-1:]))
 
 
 def _candidate(
-    spec: StudySpec, trial: FrozenTrial, outcome: str | None, row: Archived
+    spec: StudySpec, trial: TrialAttributes, outcome: str | None, row: Archived
 ) -> Candidate:
     if row.trial == trial.number:
         outcome = row.outcome
@@ -318,8 +322,8 @@ def _candidate(
         row.metrics,
         spec.known_violations(row.metrics),
         row.test_accuracy,
-        str(trial.user_attrs.get("reason", "")),
-        tuple(trial.user_attrs.get("rejected_by", ())),
+        str(trial.attributes.get("reason", "")),
+        tuple(trial.attributes.get("rejected_by", ())),
     )
 
 

@@ -16,9 +16,9 @@ ENUMERABLE = 4096  # genotypes: up to this size a space is enumerated to see whe
 
 def end_reason(search: Search) -> str | None:
     """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
-    spec, archive = search.spec, search.store.archive(search.id).entries()
+    spec, known = search.spec, search.store.archive(search.id).digests()
     stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
-    stop = stop or exhausted(all_digests(spec), archive)
+    stop = stop or exhausted(all_digests(spec), known)
     queue = TrialQueue(search.store, search.id)
     end = queue.end(limits_of(search), promote=promote_by(spec), ended=stop)
     return str(end) if isinstance(end, Ended) else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from nas_service.errors import StoreError
 from nas_service.metrics import Evaluation, measure
 from nas_service.store.records import CONTINUED, Archived, RungResult
 from nas_service.store.tables import archive, rungs
@@ -37,7 +38,7 @@ class Archive:
         with self.transactions.begin() as db:
             ours = archive.c.study_id == self.study_id
             rows = db.execute(query.where(ours)).mappings().all()
-        return {r["digest"]: Archived(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows}
+        return {r["digest"]: Archived(**{**r, "metrics": _metrics(r)}) for r in rows}
 
     def rung_results(self) -> list[RungResult]:
         """Every candidate's metrics at every rung it has reached, by trial and epoch."""
@@ -89,7 +90,27 @@ def rung_results(db: Connection, study_id: int) -> list[RungResult]:
     columns = (rungs.c.digest, entry.trial, rungs.c.epochs, rungs.c.metrics)
     query = sa.select(*columns).join(archive, same).where(rungs.c.study_id == study_id)
     rows = db.execute(query.order_by(entry.trial, rungs.c.epochs)).mappings().all()
-    return [RungResult(**{**r, "metrics": json.loads(r["metrics"])}) for r in rows]
+    return [RungResult(**{**r, "metrics": _metrics(r)}) for r in rows]
+
+
+def _metrics(row: sa.RowMapping) -> dict[str, float]:
+    """The metrics of a stored row.
+
+    Raises:
+        StoreError: They are no JSON, or one is not finite: another program has written them.
+    """
+    try:
+        metrics: dict[str, float] = _FINITE.decode(row["metrics"])
+    except ValueError as error:
+        raise StoreError(f"candidate {row['digest']}: its metrics in the store: {error}") from None
+    return metrics
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not finite")
+
+
+_FINITE = json.JSONDecoder(parse_constant=_refuse)
 
 
 def continues(later: Evaluation, earlier: Evaluation | None) -> bool:
