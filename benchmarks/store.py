@@ -17,7 +17,8 @@ rate at 1000 / them; sessions that wait for that row on average; the most connec
 For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
 and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
 
-The third runs `nas status`, `front` and `show` on studies of these numbers of trials; see `store_verbs`.
+The third runs `nas status`, `front` and `show` on studies of these numbers of trials; see
+`store_verbs`.
 """
 
 import argparse

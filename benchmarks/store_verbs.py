@@ -83,7 +83,7 @@ def _number(db: sa.Connection, study_id: int, numbers: range) -> None:
     """Gives each copy the digest of its own candidate."""
     trials = TrialModel.__table__.c
     query = sa.select(trials.number, trials.trial_id).where(trials.study_id == study_id)
-    ids = {number: trial_id for number, trial_id in db.execute(query)}
+    ids = dict(db.execute(query).tuples().all())
     rows = [{"trial_id": ids[n], "key": "digest", "value_json": f'"{n:016x}"'} for n in numbers]
     db.execute(sa.insert(TrialUserAttributeModel.__table__), rows)
 

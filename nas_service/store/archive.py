@@ -71,7 +71,11 @@ def evaluation(db: Connection, study_id: int, digest: str) -> Evaluation | None:
     query = sa.select(archive.c.evaluation).where(
         archive.c.study_id == study_id, archive.c.digest == digest
     )
-    text = db.execute(query).scalar_one_or_none()
+    return parsed(db.execute(query).scalar_one_or_none())
+
+
+def parsed(text: str | None) -> Evaluation | None:
+    """The evaluation that a text of the archive holds; None for None."""
     return None if text is None else Evaluation.from_json(json.loads(text))
 
 
@@ -128,37 +132,38 @@ def continues(later: Evaluation, earlier: Evaluation | None) -> bool:
     return later.outcome == "diverged" or later.fidelity > earlier.fidelity
 
 
-def keep(
-    db: Connection, study_id: int, trial: int, result: Evaluation, text: str, at_rung: bool
-) -> str:
-    """Keeps a result in the caller's transaction.
+def keeping(
+    study_id: int, trial: int, result: Evaluation, text: str, known: str | None, at_rung: bool
+) -> tuple[str, list[sa.Insert | sa.Update]]:
+    """How a result is kept.
 
     A known candidate's entry is replaced only by a result that continues its training.
 
     Args:
-        db: the transaction.
         study_id: the study.
         trial: number of the trial that has measured the result.
         result: the evaluation.
         text: the same as JSON.
+        known: the candidate's evaluation so far, as JSON; None where it is not known.
         at_rung: keep its metrics as those of a rung, too.
 
     Returns:
-        The trial's outcome: that of the result, "continued" or "cached".
+        The trial's outcome, which is that of the result, "continued" or "cached"; and the
+        statements that write it.
     """
     digest = result.architecture.digest
     this = {"study_id": study_id, "digest": digest}
     row = {"outcome": result.outcome, "metrics": json.dumps(measure(result)), "evaluation": text}
-    earlier = evaluation(db, study_id, digest)
-    continued = continues(result, earlier)
+    earlier = parsed(known)
+    continued, writes = continues(result, earlier), list[sa.Insert | sa.Update]()
     if earlier is None:
-        db.execute(archive.insert().values(**this, **row, trial=trial))
+        writes.append(archive.insert().values(**this, **row, trial=trial))
     elif continued:  # its accuracy on the test images was that of other weights
         same = (archive.c.study_id == study_id, archive.c.digest == digest)
-        db.execute(archive.update().where(*same).values(**row, test_accuracy=None))
+        writes.append(archive.update().where(*same).values(**row, test_accuracy=None))
     if at_rung and result.trained and (continued or earlier is None):
         at = {"epochs": result.fidelity, "metrics": row["metrics"]}
-        db.execute(rungs.insert().values(**this, **at))
+        writes.append(rungs.insert().values(**this, **at))
     if continued:
-        return CONTINUED
-    return result.outcome if earlier is None else "cached"
+        return CONTINUED, writes
+    return (result.outcome if earlier is None else "cached"), writes

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store.records import Lease, ResultKind
-from nas_service.store.tables import attempts
+from nas_service.store.tables import attempts, clock
 
 
 def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float) -> None:
@@ -24,18 +24,42 @@ def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float
     db.execute(attempts.insert().values(**row, worker=worker, started_at=now_s))
 
 
-def end(db: Connection, lease: Lease, kind: ResultKind, now_s: float, **facts: str | None) -> None:
-    """Records how an attempt ended.
+def beginning(lease: sa.CTE, study_id: int, worker: str, now_s: float) -> sa.Insert:
+    """The statement that adds the attempt of a lease which the same statement adds.
+
+    Args:
+        lease: `lease_id` and `attempt` of the new lease.
+        study_id: the study.
+        worker: name of the worker.
+        now_s: the database's time, seconds since 1970.
+
+    Returns:
+        The statement, which returns the id of the lease.
+    """
+    row = {"study_id": study_id, "worker": worker, "started_at": now_s}
+    values = [sa.literal(value, attempts.c[name].type) for name, value in row.items()]
+    rows = sa.select(lease.c.lease_id, lease.c.attempt, *values)
+    names = ["lease_id", "attempt", *row]
+    return attempts.insert().from_select(names, rows).returning(attempts.c.lease_id)
+
+
+def end(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) -> None:
+    """Records how an attempt ended, now.
 
     Args:
         db: the transaction.
         lease: of the trial, with the number of the attempt.
         kind: how it ended.
-        now_s: the database's time, seconds since 1970.
         facts: values of further columns of the attempt, such as `reason`.
     """
+    db.execute(ending(db, lease, kind, **facts))
+
+
+def ending(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) -> sa.Update:
+    """The statement of `end`, with the same arguments."""
     this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
-    db.execute(attempts.update().where(*this).values(result_kind=kind, finished_at=now_s, **facts))
+    values = {"result_kind": kind, "finished_at": clock(db.dialect.name), **facts}
+    return attempts.update().where(*this).values(values)
 
 
 def failed(db: Connection, lease_id: int) -> int:

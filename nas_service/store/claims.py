@@ -47,9 +47,12 @@ class OpenClaim:
         row = self.db.execute(of_study(table, self.study_id).where(*ours)).mappings().first()
         return None if row is None else leases.lease_of(row)
 
-    def reclaimed(self, max_attempts: int) -> Lease | None:
-        """The first trial that has no living worker; the leases of dead workers end here."""
-        rows = leases.reclaimable(self.db, self.study_id, self.worker, self.now_s)
+    def without_worker(self) -> list[sa.RowMapping]:
+        """Leases that no living worker has, by trial."""
+        return leases.reclaimable(self.db, self.study_id, self.worker, self.now_s)
+
+    def reclaimed(self, rows: list[sa.RowMapping], max_attempts: int) -> Lease | None:
+        """The first of these trials that may be tried again; the leases of dead workers end."""
         free = [row for row in rows if self._requeue_lost(row, max_attempts)]
         if not free:
             return None
@@ -66,7 +69,7 @@ class OpenClaim:
         if row["state"] == "pending":
             return True
         lease = leases.lease_of(row)
-        attempts.end(self.db, lease, "lost", self.now_s)
+        attempts.end(self.db, lease, "lost")
         return leases.requeue(self.db, self.study_id, lease, "its worker was lost", max_attempts)
 
     def new_trial(
@@ -101,10 +104,8 @@ class OpenClaim:
 
     def _begin(self, trial: int, promotion: Promotion | None = None) -> Claimed:
         """The first attempt at a new trial."""
-        row = {"worker": self.worker, "attempt": 1, "deadline": self.now_s + self.lease_s}
-        state = {"state": "proposing"}
+        row = {"state": "proposing", "deadline": self.now_s + self.lease_s}
         if promotion is not None:
-            state = {"state": "training", "digest": promotion.digest}
-        lease = Lease(leases.insert(self.db, self.study_id, trial, **row, **state), trial, 1)
-        attempts.begin(self.db, self.study_id, lease, self.worker, self.now_s)
+            row |= {"state": "training", "digest": promotion.digest}
+        lease = leases.begin(self.db, self.study_id, trial, self.worker, self.now_s, **row)
         return Claimed(lease, promotion)

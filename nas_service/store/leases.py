@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts
 from nas_service.store.process_id import is_dead
 from nas_service.store.records import LIVE, REASON, Lease, Unreported
-from nas_service.store.tables import archive, clock, leases, now, of_study
-from nas_service.store.transactions import Transactions
+from nas_service.store.tables import archive, leases, now, of_study
+from nas_service.store.transactions import TRIALS, Transactions
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Leases:
             live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
             query = sa.select(leases.c.worker).where(leases.c.study_id == self.study_id, live)
             return sorted({w for w in db.execute(query).scalars() if not is_dead(w)})
+
+    def are_missing(self) -> bool:
+        """True where Optuna has a running trial that has no lease."""
+        running = (TRIALS.c.study_id == self.study_id, TRIALS.c.state == TrialState.RUNNING)
+        own = (leases.c.study_id == self.study_id, leases.c.trial == TRIALS.c.number)
+        query = sa.select(TRIALS.c.number).where(*running, ~sa.exists().where(*own)).limit(1)
+        with self.transactions.begin() as db:
+            return db.execute(query).first() is not None
 
     def unfinished(self) -> set[str]:
         """Digests of the candidates whose trials are not finished."""
@@ -76,6 +85,34 @@ def insert(db: Connection, study_id: int, trial: int, **columns: Any) -> int:
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
+def begin(
+    db: Connection, study_id: int, trial: int, worker: str, now_s: float, **columns: Any
+) -> Lease:
+    """Adds the lease of a trial with its first attempt, on PostgreSQL by one statement.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        trial: number of the trial.
+        worker: name of the worker.
+        now_s: the database's time, seconds since 1970.
+        columns: values of all other columns of the lease.
+
+    Returns:
+        The lease.
+    """
+    row = {"worker": worker, "attempt": 1, **columns}
+    if db.dialect.name != "postgresql":
+        lease = Lease(insert(db, study_id, trial, **row), trial, 1)
+        attempts.begin(db, study_id, lease, worker, now_s)
+        return lease
+    new = leases.insert().values(study_id=study_id, trial=trial, **row)
+    added = new.returning(leases.c.lease_id, leases.c.attempt).cte("lease")
+    return Lease(
+        db.execute(attempts.beginning(added, study_id, worker, now_s)).scalar_one(), trial, 1
+    )
+
+
 def enqueue(db: Connection, study_id: int, trial: int, digest: str | None) -> None:
     """Adds the lease of a trial that waits for its first attempt.
 
@@ -100,7 +137,12 @@ def update(db: Connection, *where: "sa.ColumnElement[bool]", **columns: Any) -> 
     Returns:
         Number of leases that were changed.
     """
-    return db.execute(leases.update().where(*where).values(**columns)).rowcount
+    return db.execute(updating(*where, **columns)).rowcount
+
+
+def updating(*where: "sa.ColumnElement[bool]", **columns: Any) -> sa.Update:
+    """The statement of `update`, with the same arguments."""
+    return leases.update().where(*where).values(**columns)
 
 
 def exists(db: Connection, *where: "sa.ColumnElement[bool]") -> bool:
@@ -177,10 +219,16 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
     Returns:
         Rows of the leases.
     """
-    candidates = leases.c.state.in_((*LIVE, "pending"))
-    query = of_study(leases, study_id).where(candidates).order_by(leases.c.trial)
-    rows = db.execute(query).mappings().all()
-    return [r for r in rows if _may_take(r, worker, now_s) and _lock_unchanged(db, r)]
+    c = leases.c
+    query = sa.select(c.lease_id, c.state, c.worker, c.deadline).where(c.study_id == study_id)
+    rows = db.execute(query.where(c.state.in_((*LIVE, "pending")))).mappings().all()
+    free = [r["lease_id"] for r in rows if _may_take(r, worker, now_s)]
+    if not free:
+        return []
+    # its worker may have renewed or ended a lease since it was read
+    locked = sa.select(leases).where(c.lease_id.in_(free), c.state.in_((*LIVE, "pending")))
+    rows = db.execute(locked.order_by(c.trial).with_for_update()).mappings().all()
+    return [r for r in rows if _may_take(r, worker, now_s)]
 
 
 def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:
@@ -189,21 +237,42 @@ def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:
     return is_free(row, now_s)
 
 
-def _lock_unchanged(db: Connection, row: sa.RowMapping) -> bool:
-    """Locks a lease that was read; False if its worker has renewed or ended it since."""
-    query = sa.select(leases).where(leases.c.lease_id == row["lease_id"])
-    return bool(db.execute(query.with_for_update()).mappings().first() == row)
-
-
 def lease_of(row: sa.RowMapping) -> Lease:
     """The lease that a row stores."""
     return Lease(row["lease_id"], row["trial"], row["attempt"])
+
+
+def candidate(db: Connection, study_id: int, lease: Lease, digest: str) -> tuple[bool, str | None]:
+    """What other trials know of a candidate; the caller has locked it.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        lease: of the trial that has drawn the candidate.
+        digest: of the candidate.
+
+    Returns:
+        True where another trial evaluates it; and its evaluation so far as JSON, or None.
+    """
+    c = leases.c
+    same = (c.study_id == study_id, c.digest == digest, c.lease_id != lease.id)
+    other = sa.exists().where(*same, c.state.in_((*LIVE, "pending", "archived")))
+    is_other, known = db.execute(sa.select(other, _known(study_id, digest))).one()
+    return bool(is_other), known
+
+
+def _known(study_id: int, digest: str) -> "sa.ScalarSelect[str]":
+    """The candidate's evaluation so far as JSON, as part of a statement."""
+    this = (archive.c.study_id == study_id, archive.c.digest == digest)
+    return sa.select(archive.c.evaluation).where(*this).scalar_subquery()
 
 
 def with_duplicates(
     db: Connection, study_id: int, lease: Lease, digest: str
 ) -> sa.RowMapping | None:
     """A lease's row, locked, with two further columns.
+
+    They are read before the lock, which the caller's lock of the candidate allows.
 
     Args:
         db: the transaction.
@@ -212,13 +281,14 @@ def with_duplicates(
         digest: of the trial's candidate.
 
     Returns:
-        The row with `now`, the database's time in seconds since 1970, and `duplicates`, the number
-        of trials that await the same candidate's result; None where the lease does not exist.
+        The row with `duplicates`, the number of trials that await the same candidate's result, and
+        `known`, the candidate's evaluation so far as JSON; None where the lease does not exist.
     """
     other = leases.alias()
     same = (other.c.study_id == study_id, other.c.digest == digest)
     count = sa.select(sa.func.count()).where(*same, other.c.state == "awaiting_duplicate")
-    columns = (clock(db).label("now"), count.scalar_subquery().label("duplicates"))
+    known = _known(study_id, digest).label("known")
+    columns = (count.scalar_subquery().label("duplicates"), known)
     query = sa.select(leases, *columns).where(is_lease(lease.id))
     return db.execute(query.with_for_update(of=leases)).mappings().first()
 

@@ -5,6 +5,7 @@ All functions run in the caller's transaction.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from nas_service.store.records import (
     Promotion,
 )
 from nas_service.store.studies import elapsed_s
-from nas_service.store.tables import archive, leases
+from nas_service.store.tables import archive, clock, leases
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Progress:
     continued: int  # trials of promoted candidates, which no sampler has proposed
     budget: int
     elapsed_s: float  # 0 where it was not asked for
+    now_s: float  # the database's time, seconds since 1970
 
     @property
     def idle(self) -> bool:
@@ -79,16 +81,18 @@ def read_progress(db: Connection, study_id: int, budget: int, *, timed: bool = F
         timed: read the study's clock, too.
 
     Returns:
-        Numbers of leases by state and of trainings, and seconds.
+        Numbers of leases by state and of trainings, the time and seconds.
     """
-    row: dict[str, Any] = dict(db.execute(_COUNTS, {"study_id": study_id}).mappings().one())
-    others = {name: row.pop(name) for name in ("trainings", "begun", "continued")}
+    counts = _counts(db.dialect.name)
+    row: dict[str, Any] = dict(db.execute(counts, {"study_id": study_id}).mappings().one())
+    others = {name: row.pop(name) for name in ("trainings", "begun", "continued", "now_s")}
     elapsed = elapsed_s(db, study_id) if timed else 0.0
     return Progress(Counter(row), **others, budget=budget, elapsed_s=elapsed)
 
 
-def _counts() -> "sa.Select[Any]":
-    """Counts of the leases of the study `study_id`, as `Progress` names them."""
+@cache
+def _counts(dialect: str) -> "sa.Select[Any]":
+    """Counts of the leases of the study `study_id`, as `Progress` names them, and the time."""
     study_id: Any = sa.bindparam("study_id")
     lease, count = leases.c, sa.func.count()
     paid = sa.and_(archive.c.study_id == study_id, archive.c.outcome.in_(PAID))
@@ -97,12 +101,10 @@ def _counts() -> "sa.Select[Any]":
     columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
     columns["begun"] = count.filter(lease.state.in_((*LIVE, "pending")), new)
     columns["continued"] = count.filter(lease.outcome == CONTINUED)
+    columns["now_s"] = clock(dialect)
     columns["trainings"] = sa.select(count).select_from(archive).where(paid).scalar_subquery()
     named = [column.label(name) for name, column in columns.items()]
     return sa.select(*named).where(lease.study_id == study_id)
-
-
-_COUNTS = _counts()
 
 
 def promotion(

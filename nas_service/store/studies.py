@@ -150,7 +150,7 @@ class Studies:
             advance_clock(db, study_id, now(db))
 
 
-def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
+def advance_clock(db: Connection, study_id: int, now_s: float) -> float:
     """Counts the time since the last heartbeat as the study's, unless no worker can have run in it.
 
     A gap of IDLE_s or more is not counted.
@@ -159,15 +159,19 @@ def advance_clock(db: Connection, study_id: int, now_s: float) -> None:
         db: the transaction.
         study_id: the study.
         now_s: the database's time, seconds since 1970.
+
+    Returns:
+        Seconds in which any worker has worked on the study, as `elapsed_s`.
     """
     this = clocks.c.study_id == study_id
     row = db.execute(of_study(clocks, study_id)).mappings().first()
     if row is None:
         db.execute(clocks.insert().values(study_id=study_id, elapsed_s=0.0, last_beat=now_s))
-        return
+        return 0.0
     gap = now_s - row["last_beat"]
-    elapsed = row["elapsed_s"] + (gap if 0 < gap < IDLE_s else 0.0)
+    elapsed: float = row["elapsed_s"] + (gap if 0 < gap < IDLE_s else 0.0)
     db.execute(clocks.update().where(this).values(elapsed_s=elapsed, last_beat=now_s))
+    return elapsed
 
 
 def elapsed_s(db: Connection, study_id: int) -> float:

@@ -96,9 +96,9 @@ def of_study(table: sa.Table, study_id: int) -> "sa.Select[Any]":
     return sa.select(table).where(table.c.study_id == study_id)
 
 
-def clock(db: Connection) -> "sa.ColumnElement[float]":
-    """The database's time in seconds since 1970, as part of a statement."""
-    sqlite = db.dialect.name == "sqlite"
+def clock(dialect: str) -> "sa.ColumnElement[float]":
+    """The database's time in seconds since 1970, as part of a statement in this dialect."""
+    sqlite = dialect == "sqlite"
     julian = "(julianday('now') - 2440587.5) * 86400.0"
     # now() would be when the transaction began, before it waited for a lock
     text = julian if sqlite else "extract(epoch from clock_timestamp())"
@@ -107,4 +107,4 @@ def clock(db: Connection) -> "sa.ColumnElement[float]":
 
 def now(db: Connection) -> float:
     """The database's time in seconds since 1970."""
-    return float(db.execute(sa.select(clock(db))).scalar_one())
+    return float(db.execute(sa.select(clock(db.dialect.name))).scalar_one())

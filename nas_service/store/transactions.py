@@ -4,7 +4,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from nas_service.errors import StoreError
 from nas_service.store.tables import studies
+from nas_service.store.trial_writer import write_rows
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 TRIALS: sa.Table = TrialModel.__table__
@@ -83,22 +83,15 @@ class SharedSession(Session):
         if self.failed:
             raise StoreError("a write to Optuna's tables failed: the transaction is rolled back")
         self.flush()
-        if self.params:
-            self.execute(sa.insert(TrialParamModel.__table__), self.params)
-        for model, texts in self.attributes.items():
-            rows = [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in texts.items()]
-            self._upsert(model, "key", rows)
-        self._upsert(TrialValueModel, "objective", self.values)
+        write_rows(
+            self.connection(),
+            {TrialParamModel: self.params, TrialValueModel: self.values}
+            | {model: self._rows(model) for model in self.attributes},
+        )
 
-    def _upsert(self, model: Any, key: str, rows: list[dict[str, Any]]) -> None:
-        """Writes rows of trials, in place of those with the same key."""
-        if not rows:
-            return
-        dialect = import_module(f"sqlalchemy.dialects.{self.get_bind().dialect.name}")
-        statement = dialect.insert(model.__table__)
-        new = {name: statement.excluded[name] for name in rows[0].keys() - {"trial_id", key}}
-        index = ["trial_id", key]
-        self.execute(statement.on_conflict_do_update(index_elements=index, set_=new), rows)
+    def _rows(self, model: Attributes) -> list[dict[str, Any]]:
+        texts = self.attributes[model].items()
+        return [{"trial_id": t, "key": k, "value_json": v} for (t, k), v in texts]
 
 
 def _do_nothing() -> None:

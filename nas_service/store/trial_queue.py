@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -32,6 +32,7 @@ from nas_service.store.store import Store
 from nas_service.store.studies import advance_clock
 from nas_service.store.tables import leases as table
 from nas_service.store.tables import now
+from nas_service.store.trial_writer import write_together
 
 CRASH_DELAY_s = 10.0  # before which a worker may not reclaim a trial that it crashed on
 
@@ -49,8 +50,6 @@ class TrialQueue:
     store: Store
     study_id: int
     worker: str = ""
-
-    # --- claims
 
     def claim(
         self,
@@ -77,15 +76,18 @@ class TrialQueue:
             A lease, the reason why the study has ended, or that the worker has to wait.
         """
         with self.store.exclusive(self.study_id) as db:
-            now_s = now(db)
-            claim = OpenClaim(db, self.study_id, self.worker, now_s, self.store.lease_s)
+            study = self._progress(db)
+            claim = OpenClaim(db, self.study_id, self.worker, study.now_s, self.store.lease_s)
             if again and (lease := claim.held_lease()) is not None:
                 return Claimed(lease)
             if limits.seconds is not None:
-                advance_clock(db, self.study_id, now_s)
-            if (lease := claim.reclaimed(limits.attempts)) is not None:
+                study = replace(study, elapsed_s=advance_clock(db, self.study_id, study.now_s))
+            lost = [] if study.idle else claim.without_worker()
+            if (lease := claim.reclaimed(lost, limits.attempts)) is not None:
                 return Claimed(lease)
-            return claim.new_trial(self._progress(db, limits), limits, ask, promote, ended)
+            if lost:  # each of them has failed for good
+                study = replace(self._progress(db), elapsed_s=study.elapsed_s)
+            return claim.new_trial(study, limits, ask, promote, ended)
 
     def end(
         self, limits: Limits, *, promote: Promote | None = None, ended: Ended | None = None
@@ -158,16 +160,14 @@ class TrialQueue:
             LeaseLost: another worker has the trial.
         """
         with self.store.transactions.candidate_lock(self.study_id, digest) as db:
-            unfinished = table.c.state.in_((*LIVE, "pending", "archived"))
-            same = (table.c.study_id == self.study_id, table.c.digest == digest)
-            first = not leases.exists(db, *same, table.c.lease_id != lease.id, unfinished)
-            state = "training" if first else "awaiting_duplicate"
+            other, known = leases.candidate(db, self.study_id, lease, digest)
+            state = "awaiting_duplicate" if other else "training"
             this = (*leases.same_attempt(lease), table.c.state.in_((*LIVE, "awaiting_duplicate")))
             if not leases.update(db, *this, state=state, digest=digest):
                 raise LeaseLost(f"trial {lease.trial}: its lease is lost")
-            if not first:
-                attempts.end(db, lease, "from_archive", now(db))
-            return first, archive.evaluation(db, self.study_id, digest)
+            if other:
+                attempts.end(db, lease, "from_archive")
+            return not other, archive.parsed(known)
 
     def renew(self, lease: Lease) -> bool:
         """Extends the lease; False if another worker has it by now."""
@@ -181,7 +181,7 @@ class TrialQueue:
             deadline = now(db) + CRASH_DELAY_s if to_others else 0.0
             held = leases.held(lease, self.worker)
             if leases.update(db, *held, state="pending", deadline=deadline):
-                attempts.end(db, lease, "released", now(db))
+                attempts.end(db, lease, "released")
 
     def crashed(
         self, lease: Lease, reason: str, max_attempts: int, out_of_memory: bool = False
@@ -196,10 +196,9 @@ class TrialQueue:
         """
         with self.store.exclusive(self.study_id) as db:
             if leases.exists(db, *leases.held(lease, self.worker)):
-                now_s = now(db)
                 kind: ResultKind = "oom" if out_of_memory else "crashed"
-                attempts.end(db, lease, kind, now_s, reason=reason[:REASON])
-                deadline = now_s + min(CRASH_DELAY_s, self.store.lease_s)
+                attempts.end(db, lease, kind, reason=reason[:REASON])
+                deadline = now(db) + min(CRASH_DELAY_s, self.store.lease_s)
                 leases.requeue(db, self.study_id, lease, reason, max_attempts, deadline)
 
     def was_out_of_memory(self, lease: Lease) -> bool:
@@ -216,7 +215,7 @@ class TrialQueue:
         """
         with self.store.exclusive(self.study_id) as db:
             if leases.exists(db, *leases.same_attempt(lease), table.c.state.in_(LIVE)):
-                attempts.end(db, lease, "failed", now(db), reason=reason[:REASON])
+                attempts.end(db, lease, "failed", reason=reason[:REASON])
                 leases.fail(db, self.study_id, lease.id, reason)
 
     # --- results
@@ -245,21 +244,23 @@ class TrialQueue:
             if row is None or not leases.still_owned(row, lease, self.worker):
                 if row is not None and attempts.result(db, lease) == result:
                     return ArchiveReceipt(row["outcome"], followed)
-                attempts.end(db, lease, "late", now(db), result=result, evaluation=text)
+                attempts.end(db, lease, "late", result=result, evaluation=text)
                 return None
-            outcome = archive.keep(db, self.study_id, lease.trial, evaluation, text, at_rung)
+            outcome, writes = archive.keeping(
+                self.study_id, lease.trial, evaluation, text, row["known"], at_rung
+            )
             values = {"outcome": outcome, "digest": digest, "worker": self.worker}
-            state = "reported" if reported else "archived"
-            leases.update(db, leases.is_lease(lease.id), state=state, **values)
-            attempts.end(db, lease, "won", row["now"], result=result)
+            values["state"] = "reported" if reported else "archived"
+            own = leases.updating(leases.is_lease(lease.id), **values)
+            write_together(db, *writes, own, attempts.ending(db, lease, "won", result=result))
             return ArchiveReceipt(outcome, followed)
 
     def complete_from_archive(self, lease: Lease) -> None:
         """Ends a trial whose candidate is known, in the transaction that reports it to Optuna."""
         with self.store.transactions.writing() as db:
             values = {"state": "reported", "outcome": "cached", "worker": self.worker}
-            leases.update(db, leases.is_lease(lease.id), **values)
-            attempts.end(db, lease, "from_archive", now(db))
+            own = leases.updating(leases.is_lease(lease.id), **values)
+            write_together(db, own, attempts.ending(db, lease, "from_archive"))
 
     def unreported(self) -> list[Unreported]:
         """Trials whose result or failure Optuna may not know, for this worker to report.

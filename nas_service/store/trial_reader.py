@@ -127,7 +127,9 @@ def read_attributes(db: Connection, study_id: int, keys: Iterable[str]) -> list[
         The trials by number.
     """
     trials: dict[int, TrialAttributes] = {}
-    for number, state, key, text in db.execute(_ATTRIBUTES, {"study_id": study_id, "keys": [*keys]}):
+    for number, state, key, text in db.execute(
+        _ATTRIBUTES, {"study_id": study_id, "keys": [*keys]}
+    ):
         trial = TrialAttributes(number, state.is_finished(), {})
         trials.setdefault(number, trial).attributes[key] = json.loads(text)
     return list(trials.values())

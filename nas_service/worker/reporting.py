@@ -94,8 +94,8 @@ class ResultReporter:
     def recover(self, again: bool = False) -> None:
         """Enqueues running trials without a lease, and reports what is unreported."""
         a = self._assignment
-        running = a.search.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if running:
+        if a.search.store.leases(a.search.id).are_missing():
+            running = a.search.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             a.queue.recover_orphans({t.number: t.user_attrs.get(DIGEST) for t in running})
         self.report_unreported()
 

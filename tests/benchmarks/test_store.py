@@ -26,6 +26,12 @@ def test_more_workers_and_more_trials_are_counted(forked_document):
     assert all(value > 0 for row in result["asks"] for value in row.values())
 
 
+def test_verbs_on_many_trials_are_measured(forked_document):
+    rows = forked_document("store", "--verbs", "60", "--storage", "sqlite://")["verbs"]
+    assert [row["verb"] for row in rows] == ["status", "front", "show"]
+    assert all(row["trials"] == 60 and row["start_cpu_s"] > 0 for row in rows)
+
+
 def test_disturbed_workers_lose_no_result(forked_document):
     sizes = ("--workers", "2", "--trials", "6", "--kill-every", "4")
     result = forked_document("chaos", "--storage", "sqlite://", *sizes)

@@ -180,7 +180,9 @@ def hypervolume(points: Floats) -> float:
     if points.shape[1] == 3:
         return _swept(inside)
     if points.shape[1] > 3:
-        return float(sum((high - low) * hypervolume(b) for low, high, b in slices(inside) if len(b)))
+        return float(
+            sum((high - low) * hypervolume(b) for low, high, b in slices(inside) if len(b))
+        )
     corner = inside.min(0, initial=1.0)
     return float(np.prod(1 - corner) - exclusive(corner[None], inside)[0])
 

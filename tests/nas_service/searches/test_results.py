@@ -15,8 +15,10 @@ from nas_service.searches.optuna_trial import report_by_number
 from nas_service.searches.results import count
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
+from nas_service.store import joining_storage
 from nas_service.store.records import Limits
 from nas_service.store.store import Store
+from nas_service.store.tables import archive
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 
@@ -121,6 +123,24 @@ def test_the_best_are_ordered_front_by_front(study):
     assert [c.trial for c in result.unfinished(3)] == [3, 2]
     assert [c.trial for c in result.unfinished(9)] == [3, 2, 0]
     assert result.unfinished(1) == ()
+
+
+def test_a_result_needs_no_parameters_and_no_values_of_trials(study, monkeypatch):
+    _, result = study([*ROWS, ("rejected", None, {})])
+    monkeypatch.setattr(joining_storage, "read_trials", pytest.fail)
+    assert results.read(result.search).candidates == result.candidates
+
+
+@pytest.mark.parametrize("verb", [["front"], ["status"], ["show", "0"]])
+def test_a_metric_that_is_not_finite_is_one_line(study, verb):
+    url, result = study(ROWS)
+    with result.search.store.transactions.begin() as db:
+        db.execute(archive.update().values(metrics='{"accuracy": NaN}'))
+    verb.insert(1, "ranked")
+    done = CliRunner().invoke(main, [*verb, "--storage", url])
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "its metrics in the store: NaN is not finite" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_status_and_report_show_the_correlation(study):
