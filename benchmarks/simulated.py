@@ -142,13 +142,15 @@ def make_worker(
     rejected: float = 0.0,
     lease_s: float = 60.0,
     report: Callable[[str], None] = lambda text: None,
+    worker: str | None = None,
 ) -> Worker:
-    """A worker in this process, on a study of the store."""
+    """A worker in this process, on a study of the store; its name may be another."""
     store = Store(url)
     store.lease_s = lease_s
     search = open_search(store, name)
     evaluator = Evaluator(search.spec, rejected)
-    return Worker(search, evaluator, report, train=train or training(lambda a: 0.0))  # type: ignore[arg-type]
+    train = train or training(lambda a: 0.0)
+    return Worker(search, evaluator, report, train=train, name=worker)  # type: ignore[arg-type]
 
 
 def work(worker: Worker, max_trials: int | None = None) -> str:

@@ -1,7 +1,7 @@
 """What a trial costs the store, beside Optuna's own loop; how many workers one store serves.
 
     python benchmarks/store.py --storage postgresql://... [--workers 8] [--trials 400] [--rounds 3]
-    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--grown 100,1000,5000]
+    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--wait 0] [--grown 100,1000,5000]
     python benchmarks/store.py --verbs 1000,10000
 
 The first compares `nas worker`, with leases, an archive and all metrics as attributes, with
@@ -11,9 +11,11 @@ rejected. Rounds alternate, each in an empty database. Statements and commits ar
 workers, divided by trials, without those that open the study.
 
 The second measures our store alone, by default on a new server. For each number of workers:
-trials a second, which is what this machine gives while others use it; CPU of a worker's Python and
-of the server, per trial; milliseconds per trial in which the study's row is locked, which bound the
-rate at 1000 / them; sessions that wait for that row on average; the most connections at a time.
+trials a second, which is what this machine gives while others use it; median and 99th percentile
+of the claims that gave a trial; CPU of a worker's Python and of the server, per trial;
+milliseconds per trial in which the study's row is locked, which bound the rate at 1000 / them;
+sessions that wait for that row on average; the most connections at a time. A training waits for
+`--wait` seconds on average.
 For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
 and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
 
@@ -202,7 +204,7 @@ def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
     document: dict[str, list[dict[str, Any]]] = {"shared": [], "asks": [], "verbs": []}
     for workers in args.scale:
         with empty(storage) as url:
-            document["shared"].append(store_load.shared(url, workers, args.trials))
+            document["shared"].append(store_load.shared(url, workers, args.trials, args.wait))
     if args.grown:
         with empty(storage) as url:
             document["asks"] += store_load.asks(url, args.grown)
@@ -233,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
     options.add_argument("--scale", type=harness.numbers, default=(), help="numbers of workers")
+    options.add_argument("--wait", type=float, default=0.0, help="seconds of a training")
     options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
     options.add_argument("--verbs", type=harness.numbers, default=(), help="trials of a study")
     args = options.parse_args(argv)

@@ -1,7 +1,7 @@
 """Load on the store: how fast many workers are, and what a large study costs.
 
-Workers are forked, open their study, wait for each other, and then share trials that take no time
-to train, half of them rejected.
+Workers are threads of forked processes. They open their study, wait for each other, and then share
+trials, half of them rejected, whose trainings only wait.
 """
 
 import contextlib
@@ -10,25 +10,34 @@ import json
 import os
 import statistics
 import tempfile
+import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import simulated
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Engine
 
+from nas_service.metrics import Evaluation
 from nas_service.searches.session import Search, open_search
 from nas_service.store.database import checked_url
+from nas_service.store.process_id import worker_name
+from nas_service.store.records import Claim, Claimed
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases
+from nas_service.worker.worker import Worker
 
 NAME = "scale"
 REJECTED = 0.5
-AT_ONCE = 16  # workers that open the study at the same time
+PROCESSES = 16  # over which more workers are spread
 ASKS = 20
 CHUNK = 200  # copies of a trial that are written together
 
@@ -36,67 +45,129 @@ CHUNK = 200  # copies of a trial that are written together
 # --- workers -------------------------------------------------------------------------------------
 
 
-class Held:
-    """How long this process has held the study's row."""
+class Load:
+    """What the threads of this process do to the store from now on."""
 
     def __init__(self) -> None:
-        self.seconds, self._since = 0.0, 0.0
+        self.counts: Counter[str] = Counter()
+        self.held_s: list[float] = []  # how long each transaction has locked the study's row
+        self.claims_s: list[float] = []  # of the claims that gave a trial
+        self.unreachable = 0  # times that a worker had to try again
+        count_statements(self.counts)
         sa.event.listen(Engine, "after_cursor_execute", self._after)
         sa.event.listen(Engine, "commit", self._end)
 
-    def _after(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+    def _after(self, connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
         locked = "FROM nas_studies" in statement and "FOR UPDATE" in statement
         if locked or statement == "BEGIN IMMEDIATE":  # PostgreSQL, SQLite
-            self._since = time.perf_counter()
+            connection.info["locked"] = time.perf_counter()
 
-    def _end(self, _: Any) -> None:
-        if self._since:
-            self.seconds += time.perf_counter() - self._since
-            self._since = 0.0
+    def _end(self, connection: sa.Connection) -> None:
+        if since := connection.info.pop("locked", None):
+            self.held_s.append(time.perf_counter() - since)
+
+    def line(self, text: str) -> None:
+        """A worker's output."""
+        self.unreachable += "unreachable" in text
+
+    def watch(self, worker: Worker) -> None:
+        """Takes the time of a worker's claims."""
+        claim = worker.claims.claim
+
+        def timed_claim(again: bool) -> Claim:
+            start = time.perf_counter()
+            claimed = claim(again)
+            if isinstance(claimed, Claimed):
+                self.claims_s.append(time.perf_counter() - start)
+            return claimed
+
+        worker.claims.claim = timed_claim  # type: ignore[method-assign]
+
+    def figures(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        sums = {"held_s": sum(self.held_s), "unreachable": self.unreachable}
+        return {**self.counts, **sums, "claims_s": self.claims_s}
 
 
-def work(url: str, folder: Path, ready: int, go: int) -> None:
-    """The life of one worker; its counts go to a file."""
-    worker = simulated.make_worker(url, NAME, rejected=REJECTED)
-    worker.search.store.release_connections()
+def waiting(seconds: float) -> Callable[..., Evaluation]:
+    """Trainings that wait for up to twice these seconds, without an interrupt."""
+
+    def train(evaluator: Any, begun: Evaluation, weights: Path, check: Any) -> Evaluation:
+        time.sleep(2 * seconds * simulated.drawn(begun.architecture, "seconds"))
+        share = simulated.drawn(begun.architecture, "accuracy")
+        return replace(begun, outcome="trained", fidelity=1, accuracy=share, spike_rate=0.1)
+
+    return train
+
+
+def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: int) -> None:
+    """The life of some workers, each in a thread of its own; their figures go to a file."""
+    load = Load()
+    made = [
+        simulated.make_worker(
+            url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"{worker_name()}/{n}"
+        )
+        for n in range(workers)
+    ]
+    for worker in made:
+        load.watch(worker)
+        worker.search.store.release_connections()
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
-    counts: Counter[str] = Counter()
-    count_statements(counts)
-    held, cpu = Held(), time.process_time()
-    simulated.work(worker)
-    figures = {**counts, "cpu_s": time.process_time() - cpu, "held_s": held.seconds}
+    load.counts.clear()
+    cpu, failures = time.process_time(), list[str]()
+    threads = [threading.Thread(target=_run, args=(worker, failures)) for worker in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise SystemExit("\n".join(failures[:3]))
+    figures = {**load.figures(), "cpu_s": time.process_time() - cpu}
     (folder / f"{os.getpid()}.json").write_text(json.dumps(figures))
 
 
-def begin(url: str, workers: int, folder: Path) -> tuple[list[int], int]:
+def _run(worker: Worker, failures: list[str]) -> None:
+    try:
+        worker.run()
+    except BaseException:
+        failures.append(traceback.format_exc())
+    finally:
+        worker.asked_to_end.set()  # ends the heartbeat
+        worker.search.store.close()
+
+
+def begin(url: str, workers: int, wait_s: float, folder: Path) -> tuple[list[int], int]:
     """Workers that have opened the study, and the file descriptor whose closing starts them."""
     ready, ready_end = os.pipe()
     go, hold = os.pipe()
+    count = min(workers, PROCESSES)
 
-    def started() -> None:
+    def started(number: int) -> None:
         os.close(hold)
-        work(url, folder, ready_end, go)
+        own = len(range(number, workers, count))
+        work(url, folder, own, wait_s, ready_end, go)
 
-    pids = []
-    for number in range(workers):
-        pids.append(simulated.forked(started, folder / f"log{number}"))
-        if number >= AT_ONCE:
-            os.read(ready, 1)
-    for _ in range(min(workers, AT_ONCE)):
-        os.read(ready, 1)
-    for end in (ready, ready_end, go):
+    pids = [
+        simulated.forked(partial(started, number), folder / f"log{number}")
+        for number in range(count)
+    ]
+    os.close(ready_end)
+    opened = sum(len(os.read(ready, 1)) for _ in range(count))
+    if opened < count:
+        raise SystemExit("a worker ended before it had opened the study: see --help")
+    for end in (ready, go):
         os.close(end)
     return pids, hold
 
 
-def shared(url: str, workers: int, trials: int) -> dict[str, float]:
+def shared(url: str, workers: int, trials: int, wait_s: float = 0.0) -> dict[str, float]:
     """Figures of some workers on one study, from when all have opened it until its end."""
     simulated.make_study(url, simulated.spec(NAME, trials, proposals_per_training=1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["NAS_SPOOL"] = str(folder / "spool")
-        pids, hold = begin(url, workers, folder)
+        pids, hold = begin(url, workers, wait_s, folder)
         sessions = Sessions(url)
         start = time.perf_counter()
         os.close(hold)
@@ -110,17 +181,21 @@ def shared(url: str, workers: int, trials: int) -> dict[str, float]:
         if any(codes):
             logs = "\n".join(log.read_text()[-500:] for log in list(folder.glob("log*"))[:4])
             raise SystemExit(f"workers ended with {sorted(set(codes))}\n{logs}")
-        files = folder.glob("*.json")
-        counts = sum((Counter(json.loads(f.read_text())) for f in files), Counter())
+        parts = [json.loads(file.read_text()) for file in folder.glob("*.json")]
     done = proposals(url)
+    total = {key: sum(part[key] for part in parts) for key in parts[0] if key != "claims_s"}
+    claims = np.array([s for part in parts for s in part["claims_s"]])
     return {
         "workers": workers,
         "trials": done,
         "trials_per_s": done / seconds,
-        "statements_per_trial": counts["statements"] / done,
-        "commits_per_trial": counts["commits"] / done,
-        "cpu_ms_per_trial": 1e3 * counts["cpu_s"] / done,
-        "held_ms_per_trial": 1e3 * counts["held_s"] / done,
+        "claim_p50_ms": 1e3 * float(np.quantile(claims, 0.5)),
+        "claim_p99_ms": 1e3 * float(np.quantile(claims, 0.99)),
+        "statements_per_trial": total["statements"] / done,
+        "commits_per_trial": total["commits"] / done,
+        "cpu_ms_per_trial": 1e3 * total["cpu_s"] / done,
+        "held_ms_per_trial": 1e3 * total["held_s"] / done,
+        "unreachable": total["unreachable"],
         **({} if server is None else {**server, "server_cpu_ms_per_trial":
            1e3 * server["server_cpu_s"] / done}),
     }  # fmt: skip
@@ -276,11 +351,16 @@ def _row(db: sa.Connection, table: sa.Table, study_id: int, trial: int) -> dict[
 
 def count_statements(counts: Counter[str]) -> None:
     """Counts statements and commits of every engine of this process from now on."""
+    lock = threading.Lock()
+
+    def count(name: str) -> None:
+        with lock:
+            counts[name] += 1
 
     @sa.event.listens_for(Engine, "before_cursor_execute")
     def _statement(*_: Any) -> None:
-        counts["statements"] += 1
+        count("statements")
 
     @sa.event.listens_for(Engine, "commit")
     def _commit(_: Any) -> None:
-        counts["commits"] += 1
+        count("commits")

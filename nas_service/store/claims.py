@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts, leases
-from nas_service.store.progress import Progress, promotion
+from nas_service.store.progress import Progress, promotion, read_progress
 from nas_service.store.records import (
     LIVE,
     Ask,
@@ -21,6 +21,25 @@ from nas_service.store.records import (
 )
 from nas_service.store.tables import leases as table
 from nas_service.store.tables import of_study
+
+
+def has_claimable(db: Connection, study_id: int, worker: str, budget: int, limits: Limits) -> bool:
+    """Whether a claim may give a trial or end the study, asked without a lock.
+
+    Args:
+        db: a transaction.
+        study_id: the study, without successive halving.
+        worker: name of the worker that would claim.
+        budget: trainings that the study may spend.
+        limits: the study's.
+
+    Returns:
+        False where a claim would only tell the worker to wait.
+    """
+    study = read_progress(db, study_id, budget)
+    if study.idle or (study.has_room and study.end(limits) is None):
+        return True
+    return bool(leases.without_worker(db, study_id, worker, study.now_s))
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,7 @@ class OpenClaim:
         row = self.db.execute(of_study(table, self.study_id).where(*ours)).mappings().first()
         return None if row is None else leases.lease_of(row)
 
-    def without_worker(self) -> list[sa.RowMapping]:
+    def reclaimable(self) -> list[sa.RowMapping]:
         """Leases that no living worker has, by trial."""
         return leases.reclaimable(self.db, self.study_id, self.worker, self.now_s)
 

@@ -219,16 +219,22 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
     Returns:
         Rows of the leases.
     """
-    c = leases.c
-    query = sa.select(c.lease_id, c.state, c.worker, c.deadline).where(c.study_id == study_id)
-    rows = db.execute(query.where(c.state.in_((*LIVE, "pending")))).mappings().all()
-    free = [r["lease_id"] for r in rows if _may_take(r, worker, now_s)]
+    free = without_worker(db, study_id, worker, now_s)
     if not free:
         return []
     # its worker may have renewed or ended a lease since it was read
+    c = leases.c
     locked = sa.select(leases).where(c.lease_id.in_(free), c.state.in_((*LIVE, "pending")))
     rows = db.execute(locked.order_by(c.trial).with_for_update()).mappings().all()
     return [r for r in rows if _may_take(r, worker, now_s)]
+
+
+def without_worker(db: Connection, study_id: int, worker: str, now_s: float) -> list[int]:
+    """Ids of the leases that `reclaimable` would lock, with the same arguments."""
+    c = leases.c
+    query = sa.select(c.lease_id, c.state, c.worker, c.deadline).where(c.study_id == study_id)
+    rows = db.execute(query.where(c.state.in_((*LIVE, "pending")))).mappings().all()
+    return [r["lease_id"] for r in rows if _may_take(r, worker, now_s)]
 
 
 def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:

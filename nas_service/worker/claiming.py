@@ -18,7 +18,8 @@ from nas_service.searches.stopping import (
     stalled,
 )
 from nas_service.searches.successive_halving import promote_by
-from nas_service.store.records import Claim, Ended, Lease, Promotion
+from nas_service.store.claims import has_claimable
+from nas_service.store.records import Claim, Ended, Lease, Promotion, Wait
 from nas_service.worker.assignment import Assignment
 
 REPAIRS = "repairs"  # attribute of a trial: the number of the rejected trial that it repairs
@@ -36,6 +37,7 @@ class TrialClaims:
         self._initial = search.store.studies.initial_trials(search.id)
         self._digests = all_digests(search.spec)
         self._made: Trial | None = None  # by the last claim
+        self._waits = False  # since the last claim
 
     def claim(self, again: bool) -> Claim:
         """Claims a trial in one transaction, with a snapshot of all others.
@@ -48,6 +50,24 @@ class TrialClaims:
         """
         a, self._made = self._assignment, None
         a.storage.drop_snapshot()
+        if self._waits and not again and not self._has_claimable():
+            return Wait()
+        claim = self._claim(again)
+        self._waits = isinstance(claim, Wait)
+        return claim
+
+    def _has_claimable(self) -> bool:
+        """False where many waiting workers would lock the study in vain."""
+        a = self._assignment
+        if a.at_rung:  # a promotion depends on all results
+            return True
+        with a.search.store.transactions.begin() as db:
+            budget = a.search.store.studies.budget(a.search.id)
+            limits = limits_of(a.search)
+            return has_claimable(db, a.search.id, a.queue.worker, budget, limits)
+
+    def _claim(self, again: bool) -> Claim:
+        a = self._assignment
         with a.search.store.transactions.begin(), contextlib.ExitStack() as stack:
             a.storage.take_snapshot(a.search.id)  # before the lock, for which others wait
             stack.enter_context(a.search.store.exclusive(a.search.id))

@@ -1,0 +1,98 @@
+"""What a worker's claims ask of the store, whose answers and locks all workers wait for."""
+
+import threading
+
+import pytest
+import simulated
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from nas_service.store.records import Claimed, Ended, Wait
+
+MOST = 20  # statements of a trial on PostgreSQL
+
+
+@pytest.fixture
+def make_worker(store_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_SPOOL", str(tmp_path / "spool"))
+    made = []
+
+    def make(trainings=1, sampler="random", **options):
+        if not made:
+            simulated.make_study(store_url, simulated.spec("s", trainings, sampler))
+        made.append(simulated.make_worker(store_url, "s", worker=f"w/x/{len(made)}/1", **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.asked_to_end.set()
+        worker.search.store.close()
+
+
+def without_lock(search, act):
+    """What `act` returns while another transaction holds the study's lock."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(act()), daemon=True)
+    with search.store.exclusive(search.id):
+        thread.start()
+        thread.join(20)
+        assert results, "it waits for the lock"
+    return results[0]
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+def test_a_trial_takes_at_most_twenty_statements_and_three_commits(make_worker, sampler):
+    worker, counts = make_worker(30, sampler, rejected=0.5), {"statements": 0, "commits": 0}
+    engine = worker.search.store.engine
+    worker.run(max_trials=1)
+
+    def count(name):
+        counts[name] += 1
+
+    sa.event.listen(engine, "before_cursor_execute", lambda *_: count("statements"))
+    sa.event.listen(engine, "commit", lambda _: count("commits"))
+    worker.run(max_trials=10)
+    statements = MOST if engine.dialect.name == "postgresql" else MOST + 5
+    assert counts["statements"] <= 10 * statements
+    assert counts["commits"] <= 33
+
+
+def test_a_waiting_worker_does_not_lock_the_study(make_worker):
+    first, second = make_worker(), make_worker()
+    claimed = first.claims.claim(False)
+    assert isinstance(claimed, Claimed)
+    assert second.claims.claim(False) == Wait()
+    assert without_lock(first.search, lambda: second.claims.claim(False)) == Wait()
+    first.assignment.queue.release(claimed.lease)
+    again = second.claims.claim(False)
+    assert isinstance(again, Claimed)
+    assert again.lease.trial == claimed.lease.trial
+
+
+@pytest.mark.parametrize("change", ["more budget", "reported", "lost"])
+def test_a_waiting_worker_sees_what_ends_its_waiting(make_worker, change):
+    first, second = make_worker(), make_worker()
+    lease = first.claims.claim(False).lease
+    assert second.claims.claim(False) == Wait()
+    store, search = first.search.store, first.search
+    if change == "more budget":
+        store.studies.set_budget(search.id, 2)
+        assert second.claims.claim(False).lease.trial == 1
+    elif change == "lost":
+        store.lease_s = -1.0
+        assert first.assignment.queue.renew(lease)
+        assert second.claims.claim(False).lease.trial == 0
+    else:
+        first._runner.run(lease)
+        assert isinstance(second.claims.claim(False), Ended)
+
+
+def test_recovery_locks_the_study_only_where_a_trial_has_no_lease(make_worker):
+    first, second = make_worker(2), make_worker(2)
+    assert isinstance(first.claims.claim(False), Claimed)
+    assert without_lock(first.search, second.reporter.recover) is None
+    orphan = second.search.study.ask()
+    second.reporter.recover()
+    assert second.claims.claim(False).lease.trial == orphan.number
+    states = [t.state for t in second.search.study.get_trials(deepcopy=False)]
+    assert states == [TrialState.RUNNING] * 2
