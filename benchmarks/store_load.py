@@ -29,7 +29,6 @@ from sqlalchemy.engine import Engine
 from nas_service.metrics import Evaluation
 from nas_service.searches.session import Search, open_search
 from nas_service.store.database import checked_url
-from nas_service.store.process_id import worker_name
 from nas_service.store.records import Claim, Claimed
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases
@@ -102,11 +101,11 @@ def waiting(seconds: float) -> Callable[..., Evaluation]:
 
 def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: int) -> None:
     """The life of some workers, each in a thread of its own; their figures go to a file."""
-    load = Load()
+    load, pid = Load(), os.getpid()
     made = [
         simulated.make_worker(
-            url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"{worker_name()}/{n}"
-        )
+            url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"node{pid}/b/{n}/1/n"
+        )  # names as of other machines
         for n in range(workers)
     ]
     for worker in made:

@@ -3,6 +3,7 @@
 All functions run in the caller's transaction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts
-from nas_service.store.process_id import is_dead
+from nas_service.store.process_id import dead_among, is_dead
 from nas_service.store.records import LIVE, REASON, Lease, Unreported
 from nas_service.store.tables import archive, leases, now, of_study
 from nas_service.store.transactions import TRIALS, Transactions
@@ -40,7 +41,8 @@ class Leases:
         with self.transactions.begin() as db:
             live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
             query = sa.select(leases.c.worker).where(leases.c.study_id == self.study_id, live)
-            return sorted({w for w in db.execute(query).scalars() if not is_dead(w)})
+            workers = set(db.execute(query).scalars())
+            return sorted(workers - dead_among(workers))
 
     def are_missing(self) -> bool:
         """True where Optuna has a running trial that has no lease."""
@@ -226,7 +228,7 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
     c = leases.c
     locked = sa.select(leases).where(c.lease_id.in_(free), c.state.in_((*LIVE, "pending")))
     rows = db.execute(locked.order_by(c.trial).with_for_update()).mappings().all()
-    return [r for r in rows if _may_take(r, worker, now_s)]
+    return _free(rows, worker, now_s)
 
 
 def without_worker(db: Connection, study_id: int, worker: str, now_s: float) -> list[int]:
@@ -234,13 +236,18 @@ def without_worker(db: Connection, study_id: int, worker: str, now_s: float) -> 
     c = leases.c
     query = sa.select(c.lease_id, c.state, c.worker, c.deadline).where(c.study_id == study_id)
     rows = db.execute(query.where(c.state.in_((*LIVE, "pending")))).mappings().all()
-    return [r["lease_id"] for r in rows if _may_take(r, worker, now_s)]
+    return [row["lease_id"] for row in _free(rows, worker, now_s)]
 
 
-def _may_take(row: sa.RowMapping, worker: str, now_s: float) -> bool:
-    if row["state"] == "pending":
-        return bool(row["worker"] != worker or row["deadline"] < now_s)
-    return is_free(row, now_s)
+def _free(rows: Sequence[sa.RowMapping], worker: str, now_s: float) -> list[sa.RowMapping]:
+    """Those that a worker may take: no living worker has them."""
+    dead = dead_among(row["worker"] for row in rows)
+
+    def may_take(row: sa.RowMapping) -> bool:
+        gone = row["worker"] != worker if row["state"] == "pending" else row["worker"] in dead
+        return bool(gone or row["deadline"] < now_s)
+
+    return [row for row in rows if may_take(row)]
 
 
 def lease_of(row: sa.RowMapping) -> Lease:

@@ -8,6 +8,7 @@ import functools
 import os
 import socket
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from hw_models.files.numerals import parse_whole
@@ -31,9 +32,19 @@ def is_dead(worker: str) -> bool:
     Returns:
         False also where nothing is known: then only the deadline of its lease counts.
     """
+    return worker in dead_among([worker])
+
+
+def dead_among(workers: Iterable[str]) -> set[str]:
+    """Those of some workers that are dead, as `is_dead`; those of other machines cost nothing."""
+    place = _place()
+    return {worker for worker in workers if _is_dead(worker, place)}
+
+
+def _is_dead(worker: str, place: tuple[str, str, str]) -> bool:
     host, boot, pid, started, namespace = (worker.split("/") + [""] * 5)[:5]
     number = parse_whole(pid)
-    if (host, boot, namespace) != _place() or number is None or not 0 < number <= MOST:
+    if (host, boot, namespace) != place or number is None or not 0 < number <= MOST:
         return False
     return not _exists(number) or _is_another(number, started)
 
