@@ -1,7 +1,8 @@
 """What the commands that read a study cost once it has many trials, beyond their start.
 
 A store gets a study of one trial, whose rows are then copied. Half of the candidates are on the
-front, each a dozen times: as accuracy is a share of few images, real studies have many ties.
+front, of 10,000 each point six times: accuracy is a share of few images, so that real studies have
+many ties.
 """
 
 import json
@@ -73,7 +74,7 @@ def _copy(db: sa.Connection, table: Any, study_id: int, first_id: int, without: 
     trials = TrialModel.__table__.c
     others = (trials.study_id == study_id, trials.trial_id != first_id)
     rows = sa.select(trials.trial_id, *(table.c[n] for n in names))
-    rows = rows.where(table.c.trial_id == first_id, *others)
+    rows = rows.join_from(TrialModel.__table__, table, table.c.trial_id == first_id).where(*others)
     if without:
         rows = rows.where(table.c.key != without)
     db.execute(sa.insert(table).from_select(["trial_id", *names], rows))
@@ -83,18 +84,19 @@ def _number(db: sa.Connection, study_id: int, numbers: range) -> None:
     """Gives each copy the digest of its own candidate."""
     trials = TrialModel.__table__.c
     query = sa.select(trials.number, trials.trial_id).where(trials.study_id == study_id)
-    ids = dict(db.execute(query).tuples().all())
+    ids = dict(list(db.execute(query)))
     rows = [{"trial_id": ids[n], "key": "digest", "value_json": f'"{n:016x}"'} for n in numbers]
     db.execute(sa.insert(TrialUserAttributeModel.__table__), rows)
 
 
 def _changes(number: int, table: sa.Table, metrics: dict[str, float]) -> dict[str, Any]:
-    """What is a copy's own: the better it classifies, the more it costs, up to some waste."""
+    """What is a copy's own: the better it classifies, the more it costs; every other wastes."""
     own: dict[str, Any] = {"trial": number, "digest": f"{number:016x}"}
     if table is archive:
         energy, latency, waste = number % STEPS, number // STEPS % STEPS, number % 2
         share = {"accuracy": (energy + latency - waste) / (2 * STEPS)}
-        costs = {"energy_uJ": 10.0 + energy, "latency_ms": 10.0 + latency}
+        steps = {"energy_uJ": energy, "latency_ms": latency}
+        costs = {name: metrics[name] * (1 + n) / (1 + STEPS) for name, n in steps.items()}
         own["metrics"] = json.dumps(metrics | share | costs)
     return own
 

@@ -1,6 +1,9 @@
 """Benchmarks of the store, whose workers are processes, against what must hold at any size."""
 
 import pytest
+import store_verbs
+
+from nas_service.searches import results
 
 pytestmark = pytest.mark.process
 SMALL = ("--storage", "sqlite://", "--trials", "8")
@@ -26,6 +29,19 @@ def test_more_workers_and_more_trials_are_counted(forked_document):
     assert all(value > 0 for row in result["asks"] for value in row.values())
 
 
+def test_copies_of_a_trial_are_a_study_whose_better_half_is_the_front(
+    sqlite_url, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NAS_SPOOL", str(tmp_path / "spool"))
+    search = store_verbs.begin(sqlite_url, "many")
+    store_verbs.fill(search, 901)
+    result = results.read(search)
+    search.store.close()
+    assert result.counts["trained"] == len(result.candidates) == 901
+    assert {c.trial for c in result.front} >= {*range(2, 901, 2)}
+
+
+@pytest.mark.nightly
 def test_verbs_on_many_trials_are_measured(forked_document):
     rows = forked_document("store", "--verbs", "60", "--storage", "sqlite://")["verbs"]
     assert [row["verb"] for row in rows] == ["status", "front", "show"]
