@@ -115,7 +115,8 @@ def _named(
 
 def _front(store: Store, name: str) -> list[Architecture]:
     result = read(open_search(store, name))
-    return [result.evaluation(c).architecture for c in result.front]
+    known = result.architectures(result.front)
+    return [known[c.digest] for c in result.front]
 
 
 def in_the_middle(space: CellSpace, cell: Cell) -> Architecture:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
+from nas_service.spaces.architecture import Architecture
 from nas_service.statistics import Interval, spearman
 from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.store.trial_reader import TrialAttributes, read_attributes
@@ -274,21 +275,18 @@ class Result:
             "hypervolume": self.hypervolume,
             "front_epochs": self.front_epochs,
             "full": self.front_is_final,
-            "front": [self._candidate_json(c) for c in self.front],
-            "nearest_misses": [self._candidate_json(c) for c in self.nearest_misses],
+            "front": self._candidates_json(self.front),
+            "nearest_misses": self._candidates_json(self.nearest_misses),
         }
 
-    def _candidate_json(self, c: Candidate) -> dict[str, Any]:
-        document = {
-            "trial": c.trial,
-            "digest": c.digest,
-            "architecture": self.evaluation(c).architecture.to_json(),
-            "outcome": c.outcome,
-            "trained": c.outcome == "trained",
-            "metrics": c.metrics,
-            "violations": c.violations,
-        } | ({"reason": c.reason} if c.reason else {})
-        return document | ({} if c.test_accuracy is None else {"test_accuracy": c.test_accuracy})
+    def _candidates_json(self, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+        known = self.architectures(candidates)
+        return [_candidate_json(c, known[c.digest]) for c in candidates]
+
+    def architectures(self, candidates: Iterable[Candidate]) -> dict[str, Architecture]:
+        """The architectures of candidates, by digest."""
+        digests = (c.digest for c in candidates)
+        return self.search.store.archive(self.search.id).architectures(digests)
 
 
 def read(search: Search) -> Result:
@@ -351,6 +349,19 @@ def count(outcomes: dict[int, str]) -> dict[str, int]:
         "failed": n["failed"],
         "running": n["proposing"] + n["training"] + n["pending"] + n["awaiting_duplicate"],
     }
+
+
+def _candidate_json(c: Candidate, architecture: Architecture) -> dict[str, Any]:
+    document = {
+        "trial": c.trial,
+        "digest": c.digest,
+        "architecture": architecture.to_json(),
+        "outcome": c.outcome,
+        "trained": c.outcome == "trained",
+        "metrics": c.metrics,
+        "violations": c.violations,
+    } | ({"reason": c.reason} if c.reason else {})
+    return document | ({} if c.test_accuracy is None else {"test_accuracy": c.test_accuracy})
 
 
 def _by_check(title: str, counts: Mapping[str, int]) -> list[str]:

@@ -1,16 +1,20 @@
 """The archive: one evaluation for each candidate of a study, and its metrics at each rung."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nas_service.errors import StoreError
+from nas_service.errors import SpecError, StoreError
 from nas_service.metrics import Evaluation, measure
+from nas_service.spaces.architecture import Architecture
 from nas_service.store.records import CONTINUED, Archived, RungResult
 from nas_service.store.tables import archive, rungs
 from nas_service.store.transactions import Transactions
+
+CHUNK = 500  # candidates that one statement reads
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,21 @@ class Archive:
         """A candidate's evaluation; None where it is not known."""
         with self.transactions.begin() as db:
             return evaluation(db, self.study_id, digest)
+
+    def architectures(self, digests: Iterable[str]) -> dict[str, Architecture]:
+        """The architectures of known candidates by digest, read together.
+
+        Raises:
+            StoreError: One of the candidates is not known, or what is stored is none.
+        """
+        wanted, texts = list(digests), dict[str, str]()
+        query = sa.select(archive.c.digest, archive.c.evaluation)
+        with self.transactions.begin() as db:
+            for n in range(0, len(wanted), CHUNK):
+                these = archive.c.digest.in_(wanted[n : n + CHUNK])
+                rows = db.execute(query.where(archive.c.study_id == self.study_id, these))
+                texts |= dict(list(rows))
+        return {digest: _architecture(digest, texts.get(digest)) for digest in wanted}
 
     def entries(self) -> dict[str, Archived]:
         """All entries by digest, without their evaluations."""
@@ -95,6 +114,13 @@ def rung_results(db: Connection, study_id: int) -> list[RungResult]:
     query = sa.select(*columns).join(archive, same).where(rungs.c.study_id == study_id)
     rows = db.execute(query.order_by(entry.trial, rungs.c.epochs)).mappings().all()
     return [RungResult(**{**r, "metrics": _metrics(r)}) for r in rows]
+
+
+def _architecture(digest: str, text: str | None) -> Architecture:
+    try:
+        return Architecture.from_json(json.loads(text or "{}")["architecture"])
+    except (KeyError, TypeError, ValueError, SpecError) as error:
+        raise StoreError(f"candidate {digest}: its evaluation in the store: {error}") from None
 
 
 def _metrics(row: sa.RowMapping) -> dict[str, float]:
