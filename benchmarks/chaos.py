@@ -306,7 +306,7 @@ def empty_store(storage: str | None) -> Iterator[tuple[str, postgres.Server | No
         with store_benchmark.empty(storage) as url:
             yield url, None
         return
-    with postgres.running() as server:
+    with postgres.for_benchmark() as server:
         yield server.url, server
 
 

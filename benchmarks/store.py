@@ -167,7 +167,7 @@ def server(storage: str | None) -> Iterator[str]:
     if storage is not None:
         yield storage
         return
-    with postgres.running() as own:
+    with postgres.for_benchmark() as own:
         engine = sa.create_engine(_driver(own.url), isolation_level="AUTOCOMMIT")
         with engine.connect() as db:
             db.execute(sa.text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))

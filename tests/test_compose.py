@@ -97,6 +97,7 @@ def test_secrets_are_files():
 @pytest.mark.parametrize("name", OURS)
 def test_services_of_this_project_have_few_rights(name):
     service = SERVICES[name]
+    assert service["init"] is True, "process 1 ignores signals before it has handlers"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]

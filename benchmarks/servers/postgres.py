@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from nas_service.worker import end_signals
+
 
 def installed() -> bool:
     """True where the server's programs are on this machine."""
@@ -69,6 +71,15 @@ def running(password: str = "") -> Iterator[Server]:
         yield server
     finally:
         remove(server.folder)
+
+
+@contextmanager
+def for_benchmark() -> Iterator[Server]:
+    """As `running`; a signal that asks this process to end removes the server before."""
+    with end_signals.watched():
+        end_signals.interrupt()
+        with running() as server:
+            yield server
 
 
 def started(folder: Path, password: str = "") -> Server:
