@@ -132,7 +132,8 @@ def _architecture(document: Any, given: Given, spec: "StudySpec | None") -> Netw
     if spec is None:
         raise SpecError("an architecture needs --study, the study whose images it is for")
     from nas_service.data import source_of
-    from nas_service.snn.trace import PIXEL_BITS, trace
+    from nas_service.snn.block_layers import PIXEL_BITS
+    from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
     from nas_service.spaces.operations import operations_of
 

@@ -6,7 +6,7 @@ N candidates, K cells that are drawn.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -18,7 +18,6 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from nas_service.data import source_of
 from nas_service.errors import StudyError
-from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import Counted, counted, share_counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import MEASURED, METRICS, PROXY, metric_of
@@ -39,6 +38,9 @@ from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from nas_service.evaluation.evaluator import Evaluator
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -65,7 +67,7 @@ def greybox(spec: StudySpec) -> BaseSampler:
     )
 
 
-def score_by(sampler: BaseSampler, evaluator: Evaluator) -> None:
+def score_by(sampler: BaseSampler, evaluator: "Evaluator") -> None:
     """Give the grey-box sampler the study's proxies that are not compared themselves.
 
     Args:

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hw_models import Layer, Workload
+from nas_service.snn.block_layers import PIXEL_BITS
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import matrix_of, network_parameters
 from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import Task
-
-PIXEL_BITS = 8  # of a pixel of an image, or of a count of events
 
 
 def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:
@@ -31,10 +30,10 @@ def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:
     Returns:
         Its layers, from a run on torch's meta device, which computes shapes but no numbers.
     """
-    return wired(architecture, *traced_blocks(architecture, task, votes))
+    return wired(architecture, *_traced_blocks(architecture, task, votes))
 
 
-def traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str, Layer], Maps]:
+def _traced_blocks(a: Architecture, task: Task, votes: int = 1) -> tuple[dict[str, Layer], Maps]:
     """Layers by the name of their block, and the values of each cell's node [K].
 
     The arguments are those of `trace`.

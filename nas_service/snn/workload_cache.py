@@ -1,8 +1,7 @@
 """Workloads of a whole space without building its networks. N candidates, K cells, L layers.
 
 Every operation keeps the shape of its map, so what an edge costs depends on the sizes and on its
-own operation alone: one traced network for each operation with weights gives the layers of all
-edges, and a candidate is a choice among them.
+own operation alone: a candidate is a choice among the layers of all edges with all operations.
 """
 
 import itertools
@@ -13,30 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models import Layer, LayerTable, Workload
+from hw_models import LayerTable, Workload
 from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
+from nas_service.snn.block_layers import BlockLayers, Blocks
 from nas_service.snn.wiring import Maps, wired
-from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.architecture import Architecture, widths_of
 from nas_service.spaces.batch import CandidateBatch, Index
-from nas_service.spaces.cell import EDGE_NAMES, EDGES, Cell
+from nas_service.spaces.cell import EDGE_NAMES, EDGES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.cell_table import ALL_CELLS, CellTable, Slot
 from nas_service.spaces.operations import BACK, OPERATIONS
 from nas_service.spaces.task import Task
 
 Shape = tuple[int | tuple[int, ...], int, int]  # channels, head_pool, hidden: all they depend on
-Block = tuple[str, str]  # name of a block, and the operation it was traced with
 
 
 @dataclass(frozen=True, eq=False)
 class WorkloadCache:
-    """Layers of every candidate of a space, from a few traced networks."""
+    """Layers of every candidate of a space."""
 
     space: CellSpace
     task: Task
     votes: int = 1
-    _traced: dict[Shape, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
-    _bodies: dict[Any, tuple[dict[Block, Layer], Maps]] = field(default_factory=dict, repr=False)
+    _composed: dict[Shape, tuple[Blocks, Maps]] = field(default_factory=dict, repr=False)
+    _bodies: dict[tuple[int, ...], tuple[Blocks, Maps]] = field(default_factory=dict, repr=False)
     _numbers: dict[Shape, tuple[NDArray[np.float64], Maps]] = field(
         default_factory=dict, repr=False
     )
@@ -55,44 +54,24 @@ class WorkloadCache:
                     layers[own] = replace(layer, name=own)
         return wired(a, layers, maps)
 
-    def _blocks(self, shape: Shape) -> tuple[dict[Block, Layer], Maps]:
+    def _blocks(self, shape: Shape) -> tuple[Blocks, Maps]:
         """Layers by block and operation; the operation is empty outside of cells."""
-        if shape not in self._traced:
-            body, maps = self._body(shape[0])
-            layers, _ = self._trace("skip", shape)
-            head = {(name, ""): layers[name] for name in ("hidden", "readout")}
-            self._traced[shape] = {**body, **head}, maps
-        return self._traced[shape]
+        if shape not in self._composed:
+            widths = widths_of(shape[0], self.space.cells)
+            body, maps = self._body(widths)
+            self._composed[shape] = {**body, **self._layers.head(widths, *shape[1:])}, maps
+        return self._composed[shape]
 
-    def _body(self, channels: int | tuple[int, ...]) -> tuple[dict[Block, Layer], Maps]:
+    def _body(self, widths: tuple[int, ...]) -> tuple[Blocks, Maps]:
         """Layers before the head, which depend on the channels alone."""
-        if channels not in self._bodies:
-            shape = (channels, self.space.head_pool[0], self.space.hidden[0])
-            body: dict[Block, Layer] = {}
-            for operation in ("skip", *self._weighted):
-                layers, maps = self._trace(operation, shape)
-                for name, layer in layers.items():
-                    body[name, operation if name.startswith("cell") else ""] = layer
-            self._bodies[channels] = body, maps
-        return self._bodies[channels]
-
-    def _trace(self, operation: str, shape: Shape) -> tuple[dict[str, Layer], Maps]:
-        """Layers of the network whose cells have this operation on every edge."""
-        from nas_service.snn.trace import traced_blocks  # loads torch, which few commands need
-
-        return traced_blocks(self._uniform(operation, shape), self.task, self.votes)
+        if widths not in self._bodies:
+            self._bodies[widths] = self._layers.body(widths)
+        return self._bodies[widths]
 
     @cached_property
-    def _weighted(self) -> tuple[str, ...]:
-        return tuple(name for name in self.space.operations if OPERATIONS[name].weighted)
-
-    def _uniform(self, operation: str, shape: Shape) -> Architecture:
-        """A network of one operation on every edge."""
-        cell = Cell((operation,) * len(EDGE_NAMES))
-        stride = self.space.stem_stride
-        return Architecture(
-            (cell,) * self.space.cells, *shape, time_steps=1, weight_bits=8, stem_stride=stride
-        )
+    def _layers(self) -> BlockLayers:
+        space = self.space
+        return BlockLayers(self.task, space.operations, space.stem_stride, self.votes)
 
     # --- many candidates ---------------------------------------------------------------------
 
@@ -234,7 +213,7 @@ class WorkloadCache:
         return self._numbers[shape]
 
     def _fill_slot(
-        self, numbers: NDArray[np.float64], blocks: dict[Block, Layer], name: str, matrix: int
+        self, numbers: NDArray[np.float64], blocks: Blocks, name: str, matrix: int
     ) -> None:
         """Numbers of one slot of an edge, under each operation that has this matrix."""
         for at, operation in enumerate(self.space.operations):

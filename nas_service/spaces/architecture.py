@@ -74,9 +74,7 @@ class Architecture:
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each cell."""
-        if isinstance(self.channels, tuple):
-            return self.channels
-        return tuple(int(self.channels * 2**k) for k in range(len(self.cells)))
+        return widths_of(self.channels, len(self.cells))
 
     @property
     def connected(self) -> bool:
@@ -157,6 +155,13 @@ class Architecture:
         if type(values.get("threshold")) is int:
             values["threshold"] = _float("threshold", values["threshold"])
         return cls(cells=tuple(_cell(cell, names) for cell in cells), chip=_chip(chip), **values)
+
+
+def widths_of(channels: int | tuple[int, ...], cells: int) -> tuple[int, ...]:
+    """Channels of each cell: as given for each, or doubled from cell to cell."""
+    if isinstance(channels, tuple):
+        return channels
+    return tuple(int(channels * 2**k) for k in range(cells))
 
 
 GLOBAL = 0  # head_pool over the whole map, whatever its side
