@@ -1,31 +1,49 @@
 """The command that validates a study file."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from nas_service.cli.budgets import best_values, budgets_line
 from nas_service.cli.common import STUDY_FILE, options
-from nas_service.cli.terminal import err, out, plain, print_json
+from nas_service.cli.terminal import err, out, plain, print_aligned, print_json
+from nas_service.evaluation.attainable import exact_attainable, prospects
+from nas_service.evaluation.screening import Budgets
 from nas_service.searches import creation
 from nas_service.searches.chip_notes import chip_notes
 from nas_service.study.loading import load_spec
+from nas_service.study.spec import StudySpec
 
 
 @click.command()
 @STUDY_FILE
+@click.option(
+    "--budgets", "costed", is_flag=True, help="Cost candidates to see what keeps all budgets."
+)
 @options("json")
-def check(study: Path, as_json: bool) -> None:
+def check(study: Path, costed: bool, as_json: bool) -> None:
     """Validate a study file.
 
-    Nothing is trained, and no store is opened.
+    Beside each budget on parameters, memory or area the least of the space is shown. Nothing is
+    trained, and no store is opened.
     """
     spec = load_spec(study)
     notes = [*creation.check(spec, str(study)).initial.notes, *chip_notes(spec)]
     if as_json:
-        document = {"study": spec.name, "valid": True, "notes": notes}
+        document = {"study": spec.name, "valid": True, "notes": notes, **_budgets(spec, costed)}
         return print_json(document | {"spec": spec.model_dump(mode="json")})
     for note in notes:
         err.print(f"note: {plain(note)}", markup=False)
     size = spec.space.build().size
     trainings = spec.search.trainings
     out.print(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings", markup=False)
+    print_aligned(best_values(spec, exact_attainable(Budgets.of(spec))))
+    if costed and (line := budgets_line(spec)):
+        out.print(line, markup=False)
+
+
+def _budgets(spec: StudySpec, costed: bool) -> dict[str, Any]:
+    if costed:
+        return prospects(spec).to_json()
+    return {"budgets": [x.to_json() for x in exact_attainable(Budgets.of(spec))]}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nas_service.cli.budgets import budgets_line
 from nas_service.cli.common import NAME, SEED, STUDY_FILE, open_store, options, read_study
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.show import print_front
@@ -120,6 +121,8 @@ def _run(
         f"space of {search.spec.space.build().size:.3g} genotypes",
         markup=False,
     )
+    if line := budgets_line(search.spec):
+        err.print(line, markup=False)
     with ProgressBar(search, budget) as bar:
         result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
     err.print(plain(why), markup=False)

@@ -64,8 +64,16 @@ def print_front(result: "Result") -> None:
     for c in rows:
         if c.reason:
             out.print(f"trial {c.trial}: {plain(c.reason)}", markup=False)
-    if result.front:
+    if result.infeasible:
+        print_infeasible(result)
+    else:
         _print_front_notes(result)
+
+
+def print_infeasible(result: "Result") -> None:
+    """Why nothing is feasible: the budgets that bind, and what would let a candidate in."""
+    for text in result.infeasible.lines if result.infeasible else ():
+        out.print(plain(text), markup=False)
 
 
 def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]:
@@ -122,6 +130,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
     for text in result.summary:
         out.print(plain(text), markup=False)
     print_aligned(_status_lines(result, document))
+    print_infeasible(result)
     for proxy, correlation in result.proxy_correlation.items():
         text = f"rank correlation with accuracy {correlation}"
         out.print(f"proxy {proxy}: {text}", markup=False)
@@ -141,6 +150,7 @@ def _status(result: "Result") -> dict[str, Any]:
         "ended": end_reason(result.search),
         "workers": len(store.leases(study_id).workers()),
         "feasible": sum(c.measured and c.feasible for c in result.candidates),
+        "infeasible": result.infeasible and result.infeasible.to_json(),
         "hypervolume": result.hypervolume,
         "front_epochs": result.front_epochs,
         "full": result.front_is_final,

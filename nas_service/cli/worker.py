@@ -11,7 +11,7 @@ import click
 from nas_service.cli.common import open_store, options
 from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import err, plain
-from nas_service.errors import Interrupted
+from nas_service.errors import Interrupted, StoreError
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
 from nas_service.worker import end_signals
@@ -104,7 +104,7 @@ def worker(
             _make_stoppable(process, stdin)
             reason = process.run(max_trials, max_seconds)
             if end_line:  # else the process that started it asks the store
-                _print_line(f"end: {reason}")
+                _print_end(process, reason)
 
 
 def _open(name: str, storage: str | None, data: Path, any_disk: bool) -> "tuple[Search, Evaluator]":
@@ -152,6 +152,19 @@ def _make_stoppable(process: "Worker", stdin: bool) -> None:
     keep_beating(process.asked_to_end, os.environ)
     if stdin:
         end_with_stdin(process.asked_to_end)
+
+
+def _print_end(process: "Worker", reason: str) -> None:
+    """Prints why the worker ended, and why nothing is feasible where the study has ended so."""
+    from nas_service.searches.results import read
+    from nas_service.searches.stopping import end_reason
+
+    with contextlib.suppress(StoreError):  # the work is done, also where the store is gone
+        if end_reason(process.search) == reason:
+            nothing = read(process.search).infeasible
+            for text in nothing.lines if nothing else ():
+                _print_line(text)
+    _print_line(f"end: {reason}")
 
 
 def _print_line(text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.evaluation.feasible_set import Counted, counted, leaves
-from nas_service.evaluation.screening import Budgets
+from nas_service.evaluation.screening import Budgets, Costed
 from nas_service.rejection import MEMORY
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_numbers, sample_batch
@@ -35,12 +35,15 @@ class Census:
     within: dict[str, float]  # by constraint, and the memory of a training
     feasible: float  # connected and within every budget
     quantiles: dict[str, list[float]]  # of each bounded measure, at SHARES
+    best: dict[str, float]  # by constraint: the least, or the most, of the connected candidates
     counted: tuple[str, ...] = ()  # metrics whose budgets were counted over the whole space
     survivors: int | None = None  # exact number of connected candidates that keep these budgets
+    nearest: Architecture | None = None  # the connected candidate of the least total violation
 
     def to_json(self) -> dict[str, Any]:
         """All shares as JSON values."""
-        return vars(self) | {"shares_of_quantiles": list(SHARES)}
+        shares = {name: value for name, value in vars(self).items() if name != "nearest"}
+        return shares | {"shares_of_quantiles": list(SHARES)}
 
 
 def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
@@ -63,6 +66,7 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
     exhaustive = space.size <= limit
     chunks = _all(space) if exhaustive else _drawn(space, limit, seed)
     parts = [_judge(budgets, batch) for batch in chunks]
+    nearest = min(parts, key=lambda part: part.nearest[0])
     kept = {name: np.concatenate([p.kept[name] for p in parts]) for name in parts[0].kept}
     values = {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values}
     connected = np.concatenate([p.connected for p in parts])
@@ -77,9 +81,26 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
         within={name: float(ok.mean()) for name, ok in kept.items()},
         feasible=feasible,
         quantiles={name: np.quantile(x, SHARES).tolist() for name, x in values.items()},
+        best=_best(spec, values, connected),
         counted=() if subset is None else subset.names,
         survivors=None if subset is None else subset.count,
+        nearest=nearest.nearest[1],
     )
+
+
+def _best(
+    spec: StudySpec, values: dict[str, NDArray[np.float64]], connected: Flags
+) -> dict[str, float]:
+    """The best value of the connected candidates for each budget on a known measure."""
+    bounded = [c for c in spec.constraints if c.metric in values and connected.any()]
+    return {
+        spec.constraint_name(c): float(
+            np.min(values[c.metric][connected])
+            if c.at_most is not None
+            else np.max(values[c.metric][connected])
+        )
+        for c in bounded
+    }
 
 
 def _share_of(subset: Counted, count: int, seed: int) -> float:
@@ -109,6 +130,7 @@ class _Judged:
     connected: Flags
     kept: dict[str, Flags]  # by constraint
     values: dict[str, NDArray[np.float64]]  # by bounded metric
+    nearest: tuple[float, Architecture | None]  # the least total violation, and its candidate
 
     @property
     def feasible(self) -> Flags:
@@ -125,7 +147,17 @@ def _judge(budgets: Budgets, batch: CandidateBatch) -> _Judged:
         connected=costed.connected,
         kept={**kept, MEMORY: costed.memory_GiB <= spec.training.memory_GiB},
         values={c.metric: costs[c.measure] for c in bounded} | {MEMORY: costed.memory_GiB},
+        nearest=_nearest(budgets, costed, batch),
     )
+
+
+def _nearest(
+    budgets: Budgets, costed: Costed, batch: CandidateBatch
+) -> tuple[float, Architecture | None]:
+    excess = np.where(costed.connected, budgets.excess(costed), np.inf)
+    at = int(np.argmin(excess))
+    space = budgets.workloads.space
+    return float(excess[at]), batch.architecture(space, at) if costed.connected[at] else None
 
 
 def _all(space: CellSpace) -> Iterator[CandidateBatch]:

@@ -104,17 +104,46 @@ class Counted:
             cells[n, k] = members[rng.integers(len(members))]
         return _codes(self.budgets.workloads, cells, self.sizes[at])
 
+    @property
+    def distinct_count(self) -> int:
+        """Number of candidates that differ in more than their dead edges."""
+        each = np.array([len(m) for m in self._live_members], dtype=np.int64).astype(object)
+        return int(each[self.leaves].prod(-1).sum())
+
+    def distinct(self) -> Ints:
+        """Codes of the candidates that differ in more than their dead edges, each once [M, P]."""
+        cells, sizes = [], []
+        for kinds, own in zip(self.leaves, self.sizes, strict=True):
+            members = np.meshgrid(*(self._live_members[q] for q in kinds), indexing="ij")
+            cells.append(np.stack(members, -1).reshape(-1, len(kinds)))
+            sizes.append(np.repeat(own[None], len(cells[-1]), axis=0))
+        workloads = self.budgets.workloads
+        return _codes(workloads, np.concatenate(cells), np.concatenate(sizes))
+
+    @cached_property
+    def _live_members(self) -> list[Ints]:
+        """The cells of each class without those that differ from others in dead edges alone."""
+        workloads = self.budgets.workloads
+        if workloads.space.literal:
+            return list(self.classes.members)
+        lives = (workloads.live_operations_of(members) for members in self.classes.members)
+        firsts = (np.unique(live, axis=0, return_index=True)[1] for live in lives)
+        return [m[first] for m, first in zip(self.classes.members, firsts, strict=True)]
+
     def batch(self, count: int, rng: np.random.Generator) -> CandidateBatch:
         """The candidates of `draw`, whose arguments it takes."""
         return batch_of_codes(self.budgets.workloads.space, self.draw(count, rng))
 
 
-def counted(budgets: Budgets, chosen_sizes: Ints | None = None) -> Counted | None:
+def counted(
+    budgets: Budgets, chosen_sizes: Ints | None = None, most: int = LEAVES
+) -> Counted | None:
     """Counts the candidates that keep the budgets on counted metrics.
 
     Args:
         budgets: The budgets, and the space.
         chosen_sizes: Codes of the sizes to count, where not all [S, P'].
+        most: A space with more classes is not counted.
 
     Returns:
         The set, or None where no counted metric has a budget or the space has too many classes.
@@ -125,14 +154,14 @@ def counted(budgets: Budgets, chosen_sizes: Ints | None = None) -> Counted | Non
         classes = Classes.of(budgets.workloads)
     except ValueError:
         return None
-    if not names or math.prod(_sizes(budgets)) > LEAVES:
+    if not names or math.prod(_sizes(budgets)) > most:
         return None
     every = itertools.product(*map(range, _sizes(budgets)))
     sizes = np.array(list(every), dtype=np.intp) if chosen_sizes is None else chosen_sizes
     leaves = np.zeros((len(sizes), 0), dtype=np.intp)
     for _ in range(space.drawn_cells):
         kinds = len(classes.first)
-        if len(leaves) * kinds > LEAVES:
+        if len(leaves) * kinds > most:
             return None
         sizes = np.repeat(sizes, kinds, axis=0)
         leaves = np.column_stack(

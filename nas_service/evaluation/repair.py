@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nas_service.evaluation.screening import Budgets
 from nas_service.spaces.architecture import GLOBAL, Architecture
 from nas_service.spaces.batch import batch_of_codes
+from nas_service.spaces.cell_space import CellSpace
 
 MOST = 6  # parameters changed
 WHOLE = 20_000  # the most candidates that are costed exhaustively
@@ -84,6 +85,19 @@ def repair(budgets: Budgets, architecture: Architecture) -> Repair | None:
         if not exhaustive:
             rows = rows[np.argsort(excess, kind="stable")[:BEAM]]
     return None
+
+
+def neighbours(space: CellSpace, codes: Codes) -> Codes:
+    """Every candidate that differs from one in one parameter.
+
+    Args:
+        space: The space.
+        codes: The candidate [P].
+
+    Returns:
+        Codes [M, P].
+    """
+    return _changed(codes[None], codes, _moves(space.choices, codes), exhaustive=True)
 
 
 def _moves(choices: dict[str, tuple[Any, ...]], start: Codes) -> Codes:

@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 
 from nas_service.errors import SpecError, pick
 from nas_service.samplers import seeded
+from nas_service.samplers.distinct import DistinctSampler
 from nas_service.samplers.seeded import derived_seed
 from nas_service.study.spec import StudySpec
 
@@ -32,6 +33,7 @@ class SamplerEntry:
         orders_constraints: It checks budgets before a trial, in an order that a study can set.
         generations: It numbers its trials by generations, which every trial has to record.
         uses_scores: It takes training-free scores of candidates, see `greybox_cells.score_by`.
+        avoids_repeats: It proposes no known candidate while there is another one.
     """
 
     make: Callable[[StudySpec], BaseSampler]
@@ -40,6 +42,7 @@ class SamplerEntry:
     orders_constraints: bool = False
     generations: bool = False
     uses_scores: bool = False
+    avoids_repeats: bool = False
 
 
 def sampler_of(spec: StudySpec) -> BaseSampler:
@@ -64,7 +67,8 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
     for key, (reason, is_capable) in capabilities.items():
         if getattr(search, key) not in (None, ()) and not is_capable:
             raise SpecError(f"search.{key}: sampler {search.sampler!r} {reason}")
-    return entry.make(spec)
+    sampler = entry.make(spec)
+    return sampler if entry.avoids_repeats else DistinctSampler(sampler, spec)
 
 
 def _seeded(make: Callable[[int], BaseSampler]) -> Callable[[StudySpec], BaseSampler]:
@@ -88,7 +92,10 @@ SAMPLERS: dict[str, SamplerEntry] = {
     "gp": SamplerEntry(_seeded(seeded.gp)),
     "random": SamplerEntry(_seeded(seeded.uniform)),
     "greybox": SamplerEntry(
-        _lazily("greybox_cells", "greybox"), learns_from_other_studies=True, uses_scores=True
+        _lazily("greybox_cells", "greybox"),
+        learns_from_other_studies=True,
+        uses_scores=True,
+        avoids_repeats=True,
     ),
     "snasnet": SamplerEntry(_lazily("snasnet", "SNASNet"), successive_halving=False),
     "spikenas": SamplerEntry(_lazily("cell_by_cell", "spikenas"), successive_halving=False),

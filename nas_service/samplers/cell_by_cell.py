@@ -42,7 +42,7 @@ Key = tuple[tuple[str, Any], ...]
 class Options:
     """Values of one stage's parameters, in random order."""
 
-    allowed: list[Params]  # those that keep the checked budgets
+    allowed: list[Params]  # those that keep the checked budgets; where none does, the nearest
     passed_over: Counter[str]  # budget -> how many of the others it ruled out first
 
 
@@ -160,25 +160,31 @@ class CellByCell(Proposer):
         """What a stage can choose, given the fixed parameters."""
         known = stage, _key(fixed)
         if known not in self._known:
-            values = self._values(self._choices[stage % len(self._choices)])
+            choice = self._choices[stage % len(self._choices)]
+            values = self._values(choice)
             order = np.random.default_rng((self.spec.seed, stage, 1)).permutation(len(values))
             shuffled = [values[n] for n in order.tolist()]
-            kept, passed_over = self._check([fixed | value for value in shuffled])
-            self._known[known] = Options(list(itertools.compress(shuffled, kept)), passed_over)
+            over, passed_over = self._check([fixed | value for value in shuffled])
+            if (over > 0).all():
+                nearest = np.argsort(over, kind="stable")[: self._quota(choice)].tolist()
+                self._known[known] = Options([shuffled[n] for n in nearest], Counter())
+            else:
+                kept = list(itertools.compress(shuffled, over <= 0))
+                self._known[known] = Options(kept, passed_over)
         return self._known[known]
 
-    def _check(self, candidates: list[Params]) -> tuple[NDArray[np.bool_], Counter[str]]:
-        """Which candidates keep the checked budgets at the assumed spike rate [N], and how many
-        each budget ruled out that the budgets before it let pass."""
-        kept, passed_over = np.ones(len(candidates), dtype=np.bool_), Counter[str]()
+    def _check(self, candidates: list[Params]) -> tuple[NDArray[np.float64], Counter[str]]:
+        """By how much candidates violate the checked budgets at the assumed spike rate [N], and how
+        many each budget ruled out that the budgets before it let pass."""
+        over, passed_over = np.zeros(len(candidates)), Counter[str]()
         for start in range(0, len(candidates), CHUNK):
             costs = self.problem.costs(self.problem.columns(candidates[start : start + CHUNK]))
-            part = kept[start : start + CHUNK]
+            part = over[start : start + CHUNK]
             for budget in self._budgets:
-                over = part & (budget.violation(costs[budget.name]) > 0)
-                passed_over[budget.name] += int(over.sum())
-                part &= ~over
-        return kept, +passed_over
+                violation = budget.violation(costs[budget.name])
+                passed_over[budget.name] += int(((part <= 0) & (violation > 0)).sum())
+                part += np.maximum(violation, 0.0)
+        return over, +passed_over
 
 
 def spikenas(spec: StudySpec) -> CellByCell:

@@ -14,6 +14,7 @@ from nas_service.metrics import MEASURED, PROXY, Evaluation
 from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
+from nas_service.searches.infeasible import Infeasible, infeasible
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
 from nas_service.spaces.architecture import Architecture
@@ -219,6 +220,11 @@ class Result:
         distinct = {c.digest: c for c in reversed(self.candidates)}.values()
         return tuple(sorted(distinct, key=lambda c: (_excess(c), c.trial))[:5])
 
+    @cached_property
+    def infeasible(self) -> Infeasible | None:
+        """Why nothing is feasible; None where there is a front."""
+        return None if self.front else infeasible(self.spec, self.candidates)
+
     def hypervolume_history(self) -> list[tuple[int, float]]:
         """(trial, `hypervolume` of the candidates up to it) of each candidate of `same_epoch`.
 
@@ -277,6 +283,7 @@ class Result:
             "full": self.front_is_final,
             "front": self._candidates_json(self.front),
             "nearest_misses": self._candidates_json(self.nearest_misses),
+            "infeasible": self.infeasible and self.infeasible.to_json(),
         }
 
     def _candidates_json(self, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:

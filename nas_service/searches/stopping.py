@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+from nas_service.evaluation.remaining import Enumerated, enumerated
 from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.session import Search
@@ -11,16 +12,17 @@ from nas_service.store.records import PAID, Archived, Ended, Limits, RungResult
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.spec import StudySpec
 
-ENUMERABLE = 4096  # genotypes: up to this size a space is enumerated to see when it is exhausted
-
 
 def end_reason(search: Search) -> str | None:
     """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
-    spec, known = search.spec, search.store.archive(search.id).digests()
-    stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
-    stop = stop or exhausted(all_digests(spec), known)
-    queue = TrialQueue(search.store, search.id)
-    end = queue.end(limits_of(search), promote=promote_by(spec), ended=stop)
+    spec, queue = search.spec, TrialQueue(search.store, search.id)
+    limits, promote = limits_of(search), promote_by(spec)
+    end = queue.end(limits, promote=promote)
+    if end is None:
+        stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
+        known = search.store.archive(search.id).digests()
+        stop = stop or exhausted(enumerated(spec), known)
+        end = queue.end(limits, promote=promote, ended=stop)
     return str(end) if isinstance(end, Ended) else None
 
 
@@ -31,25 +33,21 @@ def limits_of(search: Search) -> Limits:
     return Limits(proposals, s.max_failures, s.max_attempts, s.seconds)
 
 
-def all_digests(spec: StudySpec) -> set[str]:
-    """Digests of all candidates of a small space; empty for a larger one."""
-    space = spec.build_space()
-    return {a.digest for a in space} if space.size <= ENUMERABLE else set()
-
-
-def exhausted(digests: set[str], known: Container[str]) -> Ended | None:
-    """The study's end where all candidates of a small space are known; None where they are not.
+def exhausted(candidates: Enumerated, known: Container[str]) -> Ended | None:
+    """The study's end where all candidates that it could train are known; None where not.
 
     Args:
-        digests: What `all_digests` returned.
+        candidates: Those of the space, and those within its budgets.
         known: Digests of the candidates in the archive.
 
     Returns:
         The end and the number of candidates, or None.
     """
-    if not digests or not all(digest in known for digest in digests):
-        return None
-    return Ended("exhausted", {"candidates": len(digests)})
+    if candidates.is_exhausted(known):
+        return Ended("exhausted", {"candidates": len(candidates.everything)})
+    if candidates.is_spent(known):
+        return Ended("budgets_exhausted", {"candidates": len(candidates.within)})
+    return None
 
 
 def stalled(spec: StudySpec, archive: Iterable[Archived]) -> Ended | None:

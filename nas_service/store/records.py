@@ -22,7 +22,9 @@ ResultKind = Literal["won", "from_archive", "lost", "late", "released", "crashed
 """How an attempt at a trial ended. Of all attempts at one trial at most one is `won` or
 `from_archive` (its candidate was evaluated by another trial)."""
 
-EndKind = Literal["budget", "failures", "proposals", "time", "stalled", "exhausted"]
+EndKind = Literal[
+    "budget", "failures", "proposals", "time", "stalled", "exhausted", "budgets_exhausted"
+]
 SENTENCES: dict[EndKind, str] = {
     "budget": "budget spent: {trainings} trainings",
     "failures": "too many failures: {failed} trials failed",
@@ -31,6 +33,8 @@ SENTENCES: dict[EndKind, str] = {
     "stalled": "stalled: hypervolume {hypervolume:.4f} after {trainings} trainings, "
     "{before:.4f} before the last {patience}",
     "exhausted": "space exhausted: all {candidates} different candidates are known",
+    "budgets_exhausted": "space exhausted: all {candidates} candidates within the budgets are "
+    "known",
 }
 
 

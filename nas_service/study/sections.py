@@ -246,6 +246,17 @@ class Constraint(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] | None = None  # that the chip keeps it
 
     @property
+    def described(self) -> str:
+        """The budget for people: `area_mm2 <= 5.5`."""
+        limit = f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
+        return f"{self.measure} {limit}"
+
+    def with_limit(self, limit: float) -> "Constraint":
+        """The same budget with another limit."""
+        key = "at_most" if self.at_most is not None else "at_least"
+        return self.model_copy(update={key: limit})
+
+    @property
     def grows(self) -> bool:
         """True where a cost that is over budget at spike rate 0 is over it at any other rate."""
         return self.at_most is not None or not METRICS[self.metric].grows_with_rate

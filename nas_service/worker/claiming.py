@@ -6,12 +6,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
+from nas_service.evaluation.remaining import Enumerated, enumerated
 from nas_service.samplers import SAMPLERS, sampler_of
 from nas_service.samplers.greybox_cells import score_by
 from nas_service.searches.enqueued import ENQUEUED
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL, continuation
 from nas_service.searches.stopping import (
-    all_digests,
     at_first_rung,
     exhausted,
     limits_of,
@@ -35,7 +35,7 @@ class TrialClaims:
         if SAMPLERS[search.spec.search.sampler].uses_scores:
             score_by(search.study.sampler, assignment.evaluator)
         self._initial = search.store.studies.initial_trials(search.id)
-        self._digests = all_digests(search.spec)
+        self._candidates = enumerated(search.spec)
         self._made: Trial | None = None  # by the last claim
         self._waits = False  # since the last claim
 
@@ -122,10 +122,10 @@ class TrialClaims:
         return stalled(search.spec, at_first_rung(search))
 
     def _exhausted(self) -> Ended | None:
-        if not self._digests:
+        if self._candidates == Enumerated():
             return None
         search = self._assignment.search
-        return exhausted(self._digests, search.store.archive(search.id).digests())
+        return exhausted(self._candidates, search.store.archive(search.id).digests())
 
     def _trials(self) -> list[FrozenTrial]:
         """The study's trials as of the last snapshot."""

@@ -203,17 +203,22 @@ class CandidatePool:
         return codes, self.candidates(codes)
 
     def pool(
-        self, problem: Problem, parents: Ints, rng: np.random.Generator
+        self,
+        problem: Problem,
+        parents: Ints,
+        rng: np.random.Generator,
+        unknown: Callable[[Ints], NDArray[np.bool_]] = lambda codes: np.ones(len(codes), np.bool_),
     ) -> tuple[Ints, Candidates]:
         """Candidates to choose from: the whole space, or draws and children of the parents.
 
         While few keep the exact bounds, they are bred further towards these; as costs are known,
-        this needs no training.
+        this needs no training. Where too few do, the nearest unknown others are among them.
 
         Args:
             problem: Objectives and bounds.
             parents: Codes of good candidates [P, D].
             rng: Source of random draws.
+            unknown: Which candidates [N, D] were not proposed yet [N]; by default all.
 
         Returns:
             Codes [N, D] and the candidates.
@@ -234,7 +239,11 @@ class CandidatePool:
             children = self.codes.children(best, POOL, rng)
             costed = costed.join(self._costed(problem, _new(children, costed.codes)))
         within = np.flatnonzero(costed.excess <= 0)
-        within = within if len(within) else costed.nearest(rng)[:1]
+        if len(within) < ENOUGH:
+            new = np.flatnonzero(unknown(costed.codes))
+            new = new if len(new) else np.arange(len(costed.codes))
+            within = new[costed.take(new).nearest(rng)]
+            return self._with_features(costed.take(within[: 2 * POOL]))
         return self._with_features(costed.take(rng.permutation(within)[: 2 * POOL]))
 
     def children(

@@ -91,24 +91,6 @@ class History:
         """Codes of the best observations [P, D], to breed children from."""
         return self.codes[leading(problem, self.observed)]
 
-    def fresh(self, problem: Problem, codes: Ints, candidates: Candidates) -> Ints:
-        """Positions of candidates that were not proposed yet and keep the exact bounds.
-
-        If none keeps them, the nearest; if all were proposed, all are considered.
-
-        Args:
-            problem: Objectives and bounds.
-            codes: Codes of the candidates [N, D].
-            candidates: Their costs.
-
-        Returns:
-            Positions among the candidates, ascending.
-        """
-        new = self.unknown(codes)
-        new = new if new.any() else np.ones(len(codes), dtype=np.bool_)
-        excess = problem.excess(candidates.costs, problem.exact_bounds, len(codes))
-        return np.flatnonzero(new & (excess <= excess[new].min()))
-
     def unknown(self, codes: Ints) -> NDArray[np.bool_]:
         """Which candidates [N, D] were not proposed yet [N]."""
         known = {row.tobytes() for row in self.known}

@@ -6,9 +6,10 @@ study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -193,19 +194,29 @@ class GreyBoxSampler(BaseSampler):
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         problem = self._problem(study, pool.cost_names)
         history = self._history(problem, pool, trials, list(self._warm(study)))
-        ranked = self._ranked(problem, pool, history, rng)
         known = {pool.key(row) for row in history.known}
-        unknown = (row for row in ranked if pool.key(row) not in known)
-        chosen = next(unknown, ranked[0])
+        codes, candidates = pool.pool(problem, history.leading(problem), rng, history.unknown)
+        excess = problem.excess(candidates.costs, problem.exact_bounds, len(codes))
+        within = np.flatnonzero(history.unknown(codes) & (excess <= 0))
+        if any(pool.key(row) not in known for row in codes[within]):
+            codes, candidates = codes[within], candidates.take(within)
+            ranked, skipped = self._ranked(problem, pool, history, codes, candidates, rng), 0
+        else:  # the nearest, without those of earlier trials whose candidate is not visible yet
+            ranked = codes[np.lexsort((rng.random(len(codes)), excess))]
+            skipped = _hidden(trials, trial.number)
+        chosen = [ranked[0], *islice(_different(pool, ranked, known), skipped + 1)][-1]
         return pool.codes.decode(chosen[None])[0]
 
     def _ranked(
-        self, problem: Problem, pool: CandidatePool, history: History, rng: np.random.Generator
+        self,
+        problem: Problem,
+        pool: CandidatePool,
+        history: History,
+        codes: Ints,
+        candidates: Candidates,
+        rng: np.random.Generator,
     ) -> Ints:
         """Codes of candidates to choose from [N, D], the best first."""
-        codes, candidates = pool.pool(problem, history.leading(problem), rng)
-        fresh = history.fresh(problem, codes, candidates)
-        codes, candidates = codes[fresh], candidates.take(fresh)
         if len(history.observed) < self._startup and problem.learned:
             return codes[_eager(candidates, rng)]
         running, begun = history.running(pool), history.unfinished(pool)
@@ -256,6 +267,21 @@ class GreyBoxSampler(BaseSampler):
         running = [t.params for t in trials if t.state == TrialState.RUNNING]
         known = [t.params for t in trials]
         return History.of(problem, pool, finished, warm, running, known)
+
+
+def _hidden(trials: Iterable[FrozenTrial], number: int) -> int:
+    """Number of running trials before this one whose candidate is not visible yet."""
+    earlier = (t for t in trials if t.number < number)
+    return sum(t.state == TrialState.RUNNING and not t.params for t in earlier)
+
+
+def _different(pool: CandidatePool, rows: Ints, known: set[Hashable]) -> Iterator[Ints]:
+    """The rows of candidates that are not known, each candidate once."""
+    seen = set(known)
+    for row in rows:
+        if pool.key(row) not in seen:
+            seen.add(pool.key(row))
+            yield row
 
 
 def _climbed(

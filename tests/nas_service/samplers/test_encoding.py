@@ -110,7 +110,7 @@ def test_no_child_where_none_keeps_the_bounds():
     impossible = Problem((Objective("weight"),), (Bound("weight", at_most=-1.0),))
     candidate_pool, rng = pool(), np.random.default_rng(0)
     codes, _ = candidate_pool.pool(impossible, np.zeros((0, 20), np.intp), rng)
-    assert codes.tolist() == [[0] * 20]
+    assert codes[0].tolist() == [0] * 20
     children, candidates = candidate_pool.children(impossible, codes, np.arange(1), rng)
     assert (len(children), len(candidates)) == (0, 0)
 

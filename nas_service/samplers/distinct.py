@@ -1,0 +1,97 @@
+"""No candidate twice while a search is stuck: a known one gives way to the nearest unknown one."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_service.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from nas_service.samplers.nearest import NearestUnknown
+
+STUCK = 20  # finished trials in a row whose candidate was known
+
+Params = dict[str, Any]
+
+
+class DistinctSampler(BaseSampler):
+    """Another sampler, which does not repeat itself while the search is stuck.
+
+    A search is stuck while no finished trial is feasible, and after STUCK trials in a row of known
+    candidates. Then a known candidate gives way to the unknown one that is nearest to the budgets.
+
+    Args:
+        inner: Proposes.
+        spec: The study.
+    """
+
+    def __init__(self, inner: BaseSampler, spec: StudySpec) -> None:
+        self.inner, self._spec = inner, spec
+
+    @cached_property
+    def _nearest(self) -> "NearestUnknown":
+        from nas_service.samplers.nearest import NearestUnknown  # costs candidates
+
+        return NearestUnknown(self._spec)
+
+    def reseed_rng(self) -> None:
+        """Asks the inner sampler."""
+        self.inner.reseed_rng()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Asks the inner sampler."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Asks the inner sampler."""
+        self.inner.after_trial(study, trial, state, values)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All parameters of the space."""
+        return self._nearest.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Params:
+        """The inner sampler's candidate, or one that is not known."""
+        proposed = self._inner_draw(study, trial, search_space)
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        return self._nearest.unless_known(proposed, trial, others) if is_stuck(others) else proposed
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Asks the inner sampler."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def _inner_draw(
+        self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
+    ) -> Params:
+        """All parameters; one by one where the inner sampler does not draw them together."""
+        joint = self.inner.infer_relative_search_space(study, trial)
+        params = self.inner.sample_relative(study, trial, joint)
+        for name in (name for name in space if name not in params):
+            params[name] = self.inner.sample_independent(study, trial, name, space[name])
+        return params
+
+
+def is_stuck(trials: Sequence[FrozenTrial]) -> bool:
+    """True where no finished trial is feasible, or the last ones brought nothing new."""
+    finished = [t for t in trials if t.state == TrialState.COMPLETE]
+    if not any(all(v <= 0 for v in t.constraints.values()) for t in finished):
+        return True
+    last = sorted(finished, key=lambda t: t.number)[-STUCK:]
+    return len(last) == STUCK and all(t.user_attrs.get("outcome") == "cached" for t in last)

@@ -1,0 +1,133 @@
+"""Proposals of every sampler while nothing is feasible: each new, and ever nearer."""
+
+import json
+
+import numpy as np
+import optuna
+import pytest
+
+from nas_service.evaluation.screening import Budgets
+from nas_service.rejection import MEMORY, PATH
+from nas_service.samplers import SAMPLERS, sampler_of
+from nas_service.samplers.distinct import STUCK, is_stuck
+from nas_service.spaces.batch import batch_of_codes
+from nas_service.study.loading import parse_spec
+
+SMALL = {"operations": ["zeroize", "skip", "conv3x3"], "cells": 1, "channels": [4, 8],
+         "head_pool": 2, "hidden": 16, "time_steps": 2}  # fmt: skip
+LARGE = SMALL | {"cells": 2, "operations": "snasnet5", "hidden": [16, 32], "weight_bits": [4, 8]}
+TRIALS = {"gp": 12, "nsga2": 44, "nsga3": 44}
+
+
+def spec_of(sampler, space, area=0.2):
+    tree = {
+        "name": "stuck",
+        "seed": 5,
+        "space": space,
+        "data": {"name": "digits"},
+        "training": {"epochs": 1},
+        "search": {"sampler": sampler, "trainings": 10},
+        "objectives": [{"metric": "accuracy", "direction": "maximize"}],
+        "constraints": [{"metric": "area_mm2", "at_most": area}],
+    }
+    return parse_spec(json.dumps(tree), "a test")
+
+
+class Screened:
+    """A study whose candidates are screened by their costs and not trained."""
+
+    def __init__(self, spec):
+        self.spec, self.budgets, self.space = spec, Budgets.of(spec), spec.build_space()
+        self.study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
+        self.known = set()
+
+    def ask(self):
+        trial = self.study.ask()
+        return trial, self.space.draw(trial)
+
+    def tell(self, trial, architecture):
+        """Reports a candidate; returns its total violation."""
+        codes = np.array([self.space.codes(architecture)])
+        costed = self.budgets.costed(batch_of_codes(self.space, codes))
+        violations = self.budgets.violations(costed)
+        rejected = max(v[0] for v in violations.values()) > 0
+        outcome = "rejected" if rejected else "trained"
+        trial.set_user_attr("digest", architecture.digest)
+        trial.set_user_attr("outcome", "cached" if architecture.digest in self.known else outcome)
+        trial.set_user_attr("accuracy", 0.1)
+        for name, values in violations.items():
+            if name not in (MEMORY, PATH):
+                trial.set_constraint(name, float(values[0]))
+        trial.set_constraint("trainable", 1.0 if violations[PATH][0] > 0 else -1.0)
+        self.known.add(architecture.digest)
+        self.study.tell(trial, 0.1)
+        return float(self.budgets.excess(costed)[0])
+
+
+@pytest.mark.parametrize("space", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_candidate_is_proposed_twice_while_nothing_is_feasible(sampler, space):
+    screened, trials = Screened(spec_of(sampler, space)), TRIALS.get(sampler, 30)
+    for _ in range(trials):
+        screened.tell(*screened.ask())
+    assert len(screened.known) == trials
+
+
+def least_excess(screened):
+    numbers = [screened.space.codes(a) for a in screened.space]
+    costed = screened.budgets.costed(batch_of_codes(screened.space, np.array(numbers)))
+    return screened.budgets.excess(costed).min()
+
+
+@pytest.mark.parametrize("sampler", ["greybox", "spikenas"])
+def test_the_nearest_candidates_come_first(sampler):
+    """spikenas checks parameters alone, of which all are kept: it repeats a drawn candidate only."""
+    screened = Screened(spec_of(sampler, SMALL))
+    excess = [screened.tell(*screened.ask()) for _ in range(20)]
+    if sampler == "greybox":
+        assert excess == sorted(excess)
+        assert excess[0] == pytest.approx(least_excess(screened))
+
+
+def test_a_known_proposal_gives_way_to_the_nearest():
+    """One cell of two functions is all that random draws of this space give at first."""
+    screened = Screened(spec_of("random", SMALL | {"operations": ["skip", "conv3x3"]}))
+    excess = [screened.tell(*screened.ask()) for _ in range(60)]
+    assert len(screened.known) == 60
+    assert min(excess) == pytest.approx(least_excess(screened))
+
+
+@pytest.mark.parametrize("sampler", ["greybox", "random"])
+@pytest.mark.parametrize("space", [SMALL, LARGE], ids=["small", "large"])
+def test_workers_side_by_side_rarely_propose_alike(sampler, space):
+    """Four trials are made before the first of them reports."""
+    screened, proposed = Screened(spec_of(sampler, space)), []
+    under_way = [screened.study.ask() for _ in range(4)]
+    for _ in range(60):
+        trial = under_way.pop(0)
+        architecture = screened.space.draw(trial)
+        proposed.append(architecture.digest)
+        screened.tell(trial, architecture)
+        under_way.append(screened.study.ask())
+    assert len(set(proposed)) >= 0.9 * len(proposed)
+
+
+@pytest.mark.parametrize("sampler", ["greybox", "random", "tpe"])
+def test_a_space_that_is_known_whole_is_repeated(sampler):
+    """Nothing else is left to propose: the search ends elsewhere."""
+    space = {**SMALL, "operations": ["zeroize", "skip"], "channels": 4}
+    screened = Screened(spec_of(sampler, space))
+    for _ in range(12):
+        screened.tell(*screened.ask())
+    assert len(screened.known) == len({a.digest for a in screened.space}) < 12
+
+
+@pytest.mark.parametrize("sampler", ["greybox", "random", "tpe"])
+def test_few_feasible_candidates_do_not_end_in_repeats(sampler):
+    """After STUCK known candidates in a row others follow."""
+    screened = Screened(spec_of(sampler, SMALL, area=1.99))
+    for _ in range(3 * STUCK):
+        screened.tell(*screened.ask())
+    repeats = [t.user_attrs["outcome"] == "cached" for t in screened.study.trials]
+    assert sum(repeats) <= 2 * STUCK
+    assert not is_stuck(screened.study.trials) or not all(repeats[-STUCK:])
