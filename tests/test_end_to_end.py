@@ -177,8 +177,13 @@ def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
     code, out, err = folder.nas("run", "tiny.toml")
     assert code == 3
     assert "proposals at their limit: 50 proposed, 0 trained" in err
+    assert "budgets: energy_uJ <= 0.001 (least seen 0.0" in err
     assert "nearest misses" in out
+    assert "budgets that bind: energy_uJ <= 0.001 (none of " in out
+    assert "smallest loosening: energy_uJ <= 0.0" in out
     document = folder.json("front", "tiny")
+    assert document["infeasible"]["binding"][0]["metric"] == "energy_uJ"
+    assert document["infeasible"]["candidates"] >= 45  # different ones, of two workers
     assert document["front"] == []
     assert document["counts"]["rejected"] + document["counts"]["cached"] == 50
     assert document["nearest_misses"][0]["violations"]["energy_uJ"] > 1

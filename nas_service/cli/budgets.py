@@ -42,4 +42,5 @@ def budgets_line(spec: StudySpec) -> str:
         return ""
     each = [f"{x.constraint.described} ({x})" for x in known.attainable]
     rate = f"at spike rate {spec.hardware.assumed_rate:g}"
-    return f"budgets: {', '.join(each)}; {known.together}, {rate}"
+    few = f", fewer than the {spec.search.trainings} trainings" if known.is_below(spec) else ""
+    return f"budgets: {', '.join(each)}; {known.together}{few}, {rate}"

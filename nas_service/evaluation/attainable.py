@@ -75,6 +75,11 @@ class Prospects:
     is_impossible: bool  # certainly no candidate keeps all budgets
     is_near: bool = False  # none of the sample keeps all budgets, but a change of the nearest does
 
+    def is_below(self, spec: StudySpec) -> bool:
+        """True where a space that was costed whole has fewer candidates than trainings."""
+        within = self.census.feasible * self.census.candidates
+        return self.census.exhaustive and 0 < round(within) < spec.search.trainings
+
     @property
     def together(self) -> str:
         """How many candidates keep all budgets, and how many were costed, in words."""

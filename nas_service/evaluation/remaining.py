@@ -65,7 +65,7 @@ def enumerated(spec: StudySpec) -> Enumerated:
 def _has_many_within(budgets: Budgets, seed: int) -> bool:
     space = budgets.workloads.space
     batch = sample_batch(space, PROBED, seed)
-    digests = [batch.architecture(space, n).digest for n in _within(budgets, batch)[:PROBED // 10]]
+    digests = [batch.architecture(space, n).digest for n in _within(budgets, batch)[: PROBED // 10]]
     return len(digests) >= MANY and len(set(digests)) == len(digests)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from nas_service.evaluation.remaining import Enumerated, enumerated
 from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.session import Search
@@ -12,6 +12,9 @@ from nas_service.store.records import PAID, Archived, Ended, Limits, RungResult
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.spec import StudySpec
 
+if TYPE_CHECKING:
+    from nas_service.evaluation.remaining import Enumerated
+
 
 def end_reason(search: Search) -> str | None:
     """Why the study has ended: nothing is proposed any more and nothing runs; else None."""
@@ -19,9 +22,11 @@ def end_reason(search: Search) -> str | None:
     limits, promote = limits_of(search), promote_by(spec)
     end = queue.end(limits, promote=promote)
     if end is None:
+        from nas_service.evaluation.remaining import enumerated  # costs candidates
+
         stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
         known = search.store.archive(search.id).digests()
-        stop = stop or exhausted(enumerated(spec), known)
+        stop = stop or (exhausted(enumerated(spec), known) if known else None)
         end = queue.end(limits, promote=promote, ended=stop)
     return str(end) if isinstance(end, Ended) else None
 
@@ -33,7 +38,7 @@ def limits_of(search: Search) -> Limits:
     return Limits(proposals, s.max_failures, s.max_attempts, s.seconds)
 
 
-def exhausted(candidates: Enumerated, known: Container[str]) -> Ended | None:
+def exhausted(candidates: "Enumerated", known: Container[str]) -> Ended | None:
     """The study's end where all candidates that it could train are known; None where not.
 
     Args:

@@ -55,6 +55,22 @@ class StudySpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _compatible(self, info: ValidationInfo) -> "StudySpec":
+        """A metric with two bounds can keep both."""
+        least = {c.metric: c.at_least for c in self.constraints if c.at_least is not None}
+        for c in self.constraints:
+            if (
+                c.at_most is not None
+                and least.get(c.metric, 0.0) > c.at_most
+                and not is_stored(info)
+            ):
+                raise ValueError(
+                    f"constraints: {c.metric} at_least = {least[c.metric]:g} is above its "
+                    f"at_most = {c.at_most:g}: no candidate keeps both"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _scalable(self, info: ValidationInfo) -> "StudySpec":
         for o in self.objectives:
             worst, best = self.reference(o), self.ideal(o)

@@ -37,8 +37,12 @@ def budgets_on(metrics, **sides):
 
 SPACES = {
     "convolutions": {"weight_bits": 4},
-    "skips": {"operations": ["zeroize", "skip", "conv3x3", "maxpool3x3"], "head_pool": 2,
-              "hidden": 8, "time_steps": 2},
+    "skips": {
+        "operations": ["zeroize", "skip", "conv3x3", "maxpool3x3"],
+        "head_pool": 2,
+        "hidden": 8,
+        "time_steps": 2,
+    },
     "no empty edge": {"operations": ["skip", "sepconv3x3", "conv1x1"]},
     "weights alone": {"operations": ["conv1x1", "conv3x3"], "channels": [[3, 5]]},
     "backward": {"operations": ["zeroize", "conv3x3"], "mode": "backward", "head_pool": 2},
@@ -111,7 +115,9 @@ def test_a_kept_set_that_a_sample_misses_is_seen_near_it():
     rare = spec_of([{"metric": "energy_uJ", "at_most": 1.001 * least}])
     known = prospects(rare, limit=20)
     assert known.census.feasible == 0
-    assert known.together == "together kept by none of 20 sampled candidates, but by others near them"
+    assert (
+        known.together == "together kept by none of 20 sampled candidates, but by others near them"
+    )
 
 
 def test_two_budgets_that_exclude_each_other_are_no_more_impossible_than_known():
@@ -143,7 +149,7 @@ def test_the_candidates_within_budgets_of_a_small_space():
 
 
 def test_the_few_candidates_within_budgets_of_a_large_space():
-    """Of 729^2 cells with three numbers of bits: a 1x1 convolution in each cell, and the smallest sizes."""
+    """Of 729^2 cells with three numbers of bits: a 1x1 convolution in each cell, small."""
     space = {"cells": 2, "weight_bits": [4, 6, 8], "head_pool": 1}
     small = spec_of(budgets_on(["parameters"], at_most=1e9), **space)
     least = exact_attainable(Budgets.of(small))[0].value

@@ -16,7 +16,7 @@ from nas_service.study.loading import parse_spec
 SMALL = {"operations": ["zeroize", "skip", "conv3x3"], "cells": 1, "channels": [4, 8],
          "head_pool": 2, "hidden": 16, "time_steps": 2}  # fmt: skip
 LARGE = SMALL | {"cells": 2, "operations": "snasnet5", "hidden": [16, 32], "weight_bits": [4, 8]}
-TRIALS = {"gp": 12, "nsga2": 44, "nsga3": 44}
+TRIALS = {"gp": 11, "nsga2": 42, "nsga3": 42}
 
 
 def spec_of(sampler, space, area=0.2):
@@ -67,7 +67,7 @@ class Screened:
 @pytest.mark.parametrize("space", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_candidate_is_proposed_twice_while_nothing_is_feasible(sampler, space):
-    screened, trials = Screened(spec_of(sampler, space)), TRIALS.get(sampler, 30)
+    screened, trials = Screened(spec_of(sampler, space)), TRIALS.get(sampler, 24)
     for _ in range(trials):
         screened.tell(*screened.ask())
     assert len(screened.known) == trials
@@ -79,21 +79,18 @@ def least_excess(screened):
     return screened.budgets.excess(costed).min()
 
 
-@pytest.mark.parametrize("sampler", ["greybox", "spikenas"])
-def test_the_nearest_candidates_come_first(sampler):
-    """spikenas checks parameters alone, of which all are kept: it repeats a drawn candidate only."""
-    screened = Screened(spec_of(sampler, SMALL))
+def test_the_nearest_candidates_come_first():
+    screened = Screened(spec_of("greybox", SMALL))
     excess = [screened.tell(*screened.ask()) for _ in range(20)]
-    if sampler == "greybox":
-        assert excess == sorted(excess)
-        assert excess[0] == pytest.approx(least_excess(screened))
+    assert excess == sorted(excess)
+    assert excess[0] == pytest.approx(least_excess(screened))
 
 
 def test_a_known_proposal_gives_way_to_the_nearest():
-    """One cell of two functions is all that random draws of this space give at first."""
+    """Of 128 genotypes random draws repeat many."""
     screened = Screened(spec_of("random", SMALL | {"operations": ["skip", "conv3x3"]}))
-    excess = [screened.tell(*screened.ask()) for _ in range(60)]
-    assert len(screened.known) == 60
+    excess = [screened.tell(*screened.ask()) for _ in range(50)]
+    assert len(screened.known) == 50
     assert min(excess) == pytest.approx(least_excess(screened))
 
 
@@ -103,7 +100,7 @@ def test_workers_side_by_side_rarely_propose_alike(sampler, space):
     """Four trials are made before the first of them reports."""
     screened, proposed = Screened(spec_of(sampler, space)), []
     under_way = [screened.study.ask() for _ in range(4)]
-    for _ in range(60):
+    for _ in range(30):
         trial = under_way.pop(0)
         architecture = screened.space.draw(trial)
         proposed.append(architecture.digest)
