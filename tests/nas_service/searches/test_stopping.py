@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from nas_service import api
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
+from nas_service.samplers.distinct import STUCK
 from nas_service.searches.results import read
 from nas_service.searches.stopping import end_reason, stalled
 from nas_service.store.records import Archived, Claimed, Limits, Wait
@@ -176,3 +177,25 @@ def test_an_exhausted_space_ends_the_search(store):
         end_reason(search)
         == f"space exhausted: all {len(different)} different candidates are known"
     )
+
+
+@pytest.mark.parametrize("sampler", ["random", "greybox"])
+def test_a_search_ends_when_all_within_its_budgets_are_known(store, sampler):
+    """A few of 64 cells and two widths, fewer than the trainings; the others are not tried."""
+    space = {"operations": ["zeroize", "conv3x3"], "cells": 1, "channels": [4, 8]}
+    space |= {"head_pool": 4, "hidden": 16, "time_steps": 2}
+    budget = {"metric": "parameters", "at_most": 1000}
+    tree = TREE | {"space": space, "constraints": [budget], "search": {"sampler": sampler}}
+    few = parse_spec(json.dumps(tree), "x")
+    search, evaluator = api.prepare(few, lambda: store, Path())
+    search.store.studies.set_budget(search.id, 40)
+    workloads = evaluator.workloads
+    within = {a.digest for a in workloads.space
+              if a.connected and workloads.workload(a).parameters <= 1000}  # fmt: skip
+    assert 2 < len(within) < 40
+    why = Worker(search, evaluator, lambda text: None).run(200)
+    assert why == f"space exhausted: all {len(within)} candidates within the budgets are known"
+    assert status(store) == why
+    result = read(search)
+    assert {c.digest for c in result.candidates if c.measured} == within
+    assert result.counts["cached"] <= 3 * STUCK
