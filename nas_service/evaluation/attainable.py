@@ -200,9 +200,9 @@ def _extremes(space: CellSpace, *, least: bool) -> Codes | None:
     count = len(cells) ** space.drawn_cells * math.prod(map(len, sizes))
     if not cells or count > MOST or space.chip_count > CHIPS:
         return None
-    chosen = itertools.product(itertools.product(cells, repeat=space.drawn_cells), *sizes)
-    rows = [[*itertools.chain(*kinds), *values] for kinds, *values in chosen]
-    return np.array(rows, dtype=np.intp)
+    kinds = itertools.product(cells, repeat=space.drawn_cells)
+    chosen = itertools.product((sum(cells, ()) for cells in kinds), itertools.product(*sizes))
+    return np.array([(*edges, *values) for edges, values in chosen], dtype=np.intp)
 
 
 def _extreme_codes(name: str, count: int, *, least: bool) -> list[int]:
