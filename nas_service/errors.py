@@ -32,6 +32,10 @@ class StoreError(NasError):
     exit_code = 4
 
 
+class StoreUnreachable(StoreError):
+    """The store's server cannot be reached from this machine, or lets it not in."""
+
+
 class StudyError(NasError):
     """A study does not exist, or differs from the one in the store."""
 

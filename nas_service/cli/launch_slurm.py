@@ -1,5 +1,7 @@
 """`nas launch slurm`: a script for sbatch."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -17,9 +19,10 @@ from nas_service.cli.launch_options import (
     WORKERS,
     write,
 )
+from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, plain
-from nas_service.errors import NasError
-from nas_service.launch.job import Job
+from nas_service.errors import NasError, StoreUnreachable
+from nas_service.launch.job import MOST_WORKERS, Job
 from nas_service.store.database import storage_url
 
 
@@ -31,7 +34,18 @@ from nas_service.store.database import storage_url
 @GPU
 @GRACE
 @click.option(
-    "--hours", type=HOURS, default=4.0, show_default=True, help="Time limit of each worker."
+    "--hours",
+    type=HOURS,
+    default=4.0,
+    show_default=True,
+    help="Time limit of each worker. SLURM asks it to end --grace seconds before, or earlier by "
+    "up to 60 s.",
+)
+@click.option(
+    "--at-once",
+    type=WholeNumber(1, MOST_WORKERS),
+    metavar="N",
+    help="Number of workers that may run at the same time.",
 )
 @click.option("--partition", help="SLURM partition to run in.")
 @click.option("--account", help="SLURM account to charge.")
@@ -40,7 +54,7 @@ from nas_service.store.database import storage_url
     "directives",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Another option of sbatch, such as qos=long.",
+    help="Another option of sbatch, such as qos=long or constraint='a&b'.",
 )
 @click.option(
     "--storage-file",
@@ -67,6 +81,7 @@ def slurm(
     gpu: bool,
     grace: int,
     hours: float,
+    at_once: int | None,
     partition: str | None,
     account: str | None,
     directives: tuple[str, ...],
@@ -78,12 +93,14 @@ def slurm(
 ) -> None:
     """Write a script for sbatch.
 
-    It starts an array of workers, which are requeued after a preemption.
+    It starts an array of workers, which are requeued after a preemption. The script sets what
+    NAS_CACHE, NAS_SPOOL, PGPASSFILE and the like are here.
     """
-    from nas_service.launch.slurm import Cluster, script
+    from nas_service.launch.slurm import Cluster, carried, script
+    from nas_service.launch.slurm_site import site_notes
 
     cluster = Cluster(
-        storage_file=_checked(storage_file),
+        storage_file=_absolute(storage_file),
         python=python,
         data=str(data.absolute()),
         artifacts=str(Path(artifacts).absolute()),
@@ -91,20 +108,40 @@ def slurm(
         partition=partition,
         account=account,
         directives=directives,
+        at_once=at_once,
+        variables=carried(os.environ),
     )
-    write(script(Job(study, workers, cpus, memory, gpu, grace), cluster), output, "sbatch")
+    text = script(Job(study, workers, cpus, memory, gpu, grace), cluster)
+    _require_study(Path(cluster.storage_file), study)
+    for note in site_notes(text, workers):
+        _print_note(note)
+    write(text, output, "sbatch")
 
 
-def _checked(storage_file: str | None) -> str:
-    """The absolute path of the file, which may exist on the nodes alone."""
+def _absolute(storage_file: str | None) -> str:
     if storage_file is None:
         raise NasError(
             "--storage-file or NAS_STORAGE_FILE is needed: a file with the store's URL, because "
             "the script must not hold a password"
         )
-    path = Path(storage_file).absolute()
-    if path.exists():
-        storage_url(None, {"NAS_STORAGE_FILE": str(path)})
-    else:
-        err.print(f"note: {plain(path)} does not exist here; the nodes need it", markup=False)
-    return str(path)
+    return str(Path(storage_file).absolute())
+
+
+def _require_study(storage_file: Path, study: str) -> None:
+    """Refuses a study that the store does not have; a note where that cannot be seen from here."""
+    from nas_service.store.store import Store
+
+    if not storage_file.exists():
+        _print_note(f"{storage_file} does not exist here; the nodes need it")
+        return
+    try:
+        store = Store(storage_url(None, {"NAS_STORAGE_FILE": str(storage_file)}), any_disk=True)
+    except StoreUnreachable as error:
+        _print_note(f"this machine cannot ask the store for study {study}: {error}")
+        return
+    with contextlib.closing(store):
+        store.studies.get(study)
+
+
+def _print_note(text: str) -> None:
+    err.print(f"note: {plain(text)}", markup=False)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--max-trials", type=WholeNumber(1), help="Stop after N trials.", metavar="N")
 @click.option(
     "--max-seconds",
-    type=Number(0, min_open=True),
+    type=Number(1),
     help="Start no trial later than this many seconds after the start.",
 )
 @click.option(

@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from optuna.exceptions import OptunaError
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from hw_models import FileError
 from hw_models.files.text_file import read_text
-from nas_service.errors import NasError, StoreError
+from nas_service.errors import NasError, StoreError, StoreUnreachable
 from nas_service.store.joining_storage import JoiningStorage
 
 DEFAULT_URL = "sqlite:///nas.db"
@@ -259,4 +259,5 @@ def store_errors(url: sa.URL) -> Iterator[None]:
     except StoreError as error:
         raise StoreError(f"{redacted(url)}: {error}") from None
     except (SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError) as error:
-        raise StoreError(f"{redacted(url)}: cannot be used ({first_line(error)})") from None
+        kind = StoreUnreachable if isinstance(error, OperationalError) else StoreError
+        raise kind(f"{redacted(url)}: cannot be used ({first_line(error)})") from None

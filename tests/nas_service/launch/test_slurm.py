@@ -13,8 +13,14 @@ from launched_study import HOSTILE, TRAINED, TRAINING, StudyInStore, wait_until
 
 from nas_service.cli.main import main
 from nas_service.errors import SpecError
-from nas_service.launch import slurm
+from nas_service.launch import slurm, slurm_site
 from nas_service.launch.job import Job
+
+
+@pytest.fixture(autouse=True)
+def no_slurm(monkeypatch):
+    """SLURM's programs are not asked, whether this machine has them or not."""
+    monkeypatch.setattr(slurm_site, "_answer", lambda command, text="": (0, ""))
 
 
 def bash(script: str, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -75,18 +81,126 @@ def test_a_script_s_directives():
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-@pytest.mark.parametrize("option", ["--partition", "--account", "--directive"])
+@pytest.mark.parametrize("option", ["--partition", "--account"])
 def test_a_script_refuses_hostile_options(option, value):
-    options = {"--directive": {"directives": (f"qos={value}",)}}
-    options = options.get(option, {option[2:]: value})
     with pytest.raises(SpecError, match=option):
-        slurm.script(Job("tiny"), slurm_cluster(**options))
+        slurm.script(Job("tiny"), slurm_cluster(**{option[2:]: value}))
 
 
-@pytest.mark.parametrize("text", ["wrap=id", "array=1-9", "x y=1", "", "=1", "--qos=long", "uid=0"])
-def test_reserved_and_malformed_directives_are_refused(text):
-    with pytest.raises(SpecError, match="--directive"):
-        slurm.script(Job("tiny"), slurm_cluster(directives=(text,)))
+@pytest.mark.process
+@pytest.mark.parametrize("value", [value for value in HOSTILE if value.isprintable() and value])
+def test_no_shell_reads_a_directive(value):
+    """Whatever its value, bash takes the line for a comment."""
+    text = slurm.script(Job("tiny"), slurm_cluster(directives=(f"comment={value}",)))
+    head, _, _ = text.partition("\n\n")
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert bash(head + "\necho $#\n").stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("directives", "message"),
+    [
+        (("gres=gpu:1",), "--directive 'gres=gpu:1': --gpu is needed too"),
+        (("partition=b",), "--directive 'partition=b': --partition is given too"),
+        (("wrap=id",), "the script sets wrap itself"),
+    ],
+)
+def test_directives_that_contradict_other_options_are_refused(directives, message):
+    with pytest.raises(SpecError, match=message):
+        slurm.script(Job("tiny"), slurm_cluster(directives=directives, partition="a"))
+
+
+@pytest.mark.parametrize(
+    ("hours", "grace_s", "written"),
+    [
+        (0.0333, 30, "0-00:02:00"),  # 119.88 s
+        (2 / 60, 30, "0-00:02:00"),
+        (0.35, 120, "0-00:21:00"),
+        (0.334, 120, "0-00:21:00"),  # 1,202.4 s
+        (24.0, 120, "1-00:00:00"),
+    ],
+)
+def test_the_time_limit_in_whole_minutes(hours, grace_s, written):
+    text = slurm.script(Job("tiny", grace_s=grace_s), slurm_cluster(hours=hours))
+    assert f"#SBATCH --time={written}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "grace_s", "least"),
+    [
+        (0.0167, 1, r"--hours 0.0167, 1 min: .* at least 2 min \(--hours 0.034\)"),
+        (0.05, 120, r"--hours 0.05, 3 min: .* at least 4 min \(--hours 0.067\)"),
+        (1.0, 3600, r"--hours 1, 60 min: .* at least 62 min \(--hours 1.034\)"),
+    ],
+)
+def test_a_time_limit_in_which_nothing_could_be_trained_is_refused(hours, grace_s, least):
+    """SLURM's signal comes --grace seconds before the limit, or up to 60 s earlier."""
+    with pytest.raises(SpecError, match=least):
+        slurm.script(Job("tiny", grace_s=grace_s), slurm_cluster(hours=hours))
+
+
+def test_an_array_of_which_few_run_at_once():
+    text = slurm.script(Job("tiny", 64), slurm_cluster(at_once=8))
+    assert "#SBATCH --array=1-64%8\n" in text
+    with pytest.raises(SpecError, match=r"--at-once 65: must be in 1\.\.64"):
+        slurm.script(Job("tiny", 64), slurm_cluster(at_once=65))
+
+
+def test_a_script_carries_what_workers_read_and_no_secret(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = {"NAS_CACHE": "cache", "NAS_SPOOL": "/it's here", "PGPASSFILE": "../pass word"}
+    here |= {"PGPASSWORD": "canary", "NAS_STORAGE": "postgresql://u:canary@h/d", "NAS_PULSE": "/p"}
+    variables = slurm.carried(here | {"PGSSLMODE": "verify-full", "PGSERVICE": ""})
+    assert variables == {
+        "NAS_CACHE": f"{tmp_path}/cache",
+        "NAS_SPOOL": "/it's here",
+        "PGPASSFILE": f"{tmp_path.parent}/pass word",
+        "PGSSLMODE": "verify-full",
+    }
+    text = slurm.script(Job("tiny"), slurm_cluster(variables=variables))
+    assert "export NAS_SPOOL='/it'\"'\"'s here'\n" in text
+    assert "canary" not in text
+    with pytest.raises(SpecError, match=r"NAS_CACHE=.*without control characters"):
+        slurm.carried({"NAS_CACHE": "/a\nb"})
+
+
+def test_a_study_that_is_not_in_the_store_is_refused(tmp_path):
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    path = tmp_path / "job.sh"
+    code, output = study.nas("launch", "slurm", "other", "-o", str(path))
+    assert code == 2
+    assert "no study 'other'" in output
+    assert "there: tiny" in output
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "note"),
+    [
+        (None, "url does not exist here; the nodes need it"),
+        ("postgresql://127.0.0.1:1/d", "cannot ask the store for study tiny: postgresql"),
+    ],
+)
+def test_a_store_that_only_the_nodes_reach_is_noted(tmp_path, url, note):
+    path = tmp_path / "url"
+    if url is not None:
+        path.write_text(url)
+        path.chmod(0o600)
+    words = ["launch", "slurm", "tiny", "--storage-file", str(path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert note in done.output
+
+
+def test_the_printed_command_is_quoted(tmp_path):
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    path = tmp_path / "my $job.sh"
+    code, output = study.nas("launch", "slurm", "tiny", "-o", str(path))
+    assert code == 0, output
+    assert f"`sbatch '{path}'` starts it" in output
+    code, output = study.nas("launch", "slurm", "tiny", "-o", str(tmp_path / "none/job.sh"))
+    assert code == 2
+    assert "none/job.sh: No such file or directory" in output
 
 
 @pytest.mark.process

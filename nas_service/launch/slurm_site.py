@@ -1,0 +1,68 @@
+"""What SLURM's programs on this machine answer about a script before it is submitted."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+USUAL_ARRAY = 1000  # tasks of an array, unless a site sets MaxArraySize
+ANSWER_s = 10
+ARRAY_LIMIT = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
+OUTPUT = re.compile(r'^#SBATCH --(?:output|error)="?([^"\n]*)/', re.MULTILINE)
+
+
+def site_notes(script: str, workers: int) -> Iterator[str]:
+    """What would keep the tasks of a script from running, as far as can be seen from here.
+
+    Args:
+        script: Text of the script.
+        workers: Number of tasks.
+
+    Yields:
+        One sentence for each obstacle.
+    """
+    limit = largest_array()
+    if workers > (limit or USUAL_ARRAY):
+        yield (
+            f"--workers {workers}: an array has at most {limit or USUAL_ARRAY} tasks "
+            f"{'on this site' if limit else 'where the site does not set MaxArraySize'}; "
+            "write a script with fewer and submit it several times"
+        )
+    elif limit and (refusal := refused(script)):
+        yield f"sbatch on this machine would refuse the script: {refusal}"
+    for folder in OUTPUT.findall(script):
+        if "%" not in folder and not Path(folder).is_dir():
+            yield f"the folder {folder} does not exist, and tasks that cannot write there fail"
+
+
+def largest_array() -> int | None:
+    """Number of tasks that an array may have, or None where it is not known."""
+    match = ARRAY_LIMIT.search(_answer(["scontrol", "show", "config"])[1])
+    return max(0, int(match[1]) - 1) if match else None
+
+
+def refused(script: str) -> str:
+    """Why sbatch would refuse a script; empty if it would not, or cannot be asked."""
+    code, answer = _answer(["sbatch", "--test-only"], script)
+    lines = [line for line in answer.splitlines() if line.strip()]
+    return lines[-1] if code and lines else ""
+
+
+def _answer(command: list[str], text: str = "") -> tuple[int, str]:
+    """Exit code and output of one of SLURM's programs; 0 and nothing where there is none."""
+    if shutil.which(command[0]) is None:
+        return 0, ""
+    try:
+        done = subprocess.run(  # noqa: S603  a program of SLURM; the script is its input
+            command,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=ANSWER_s,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0, ""
+    return done.returncode, done.stdout

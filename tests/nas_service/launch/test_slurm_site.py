@@ -1,0 +1,58 @@
+"""What SLURM's own programs on this machine answer about a script, and where they are missing."""
+
+import pytest
+
+from nas_service.launch import slurm_site
+
+CONFIGURATION = "MaxArraySize            = 65\nMaxJobCount             = 10000\n"
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Answers of the programs by name: exit code and output."""
+    given = {"scontrol": (0, CONFIGURATION), "sbatch": (0, "sbatch: Job 5 to start at ...")}
+    monkeypatch.setattr(slurm_site, "_answer", lambda command, text="": given[command[0]])
+    return given
+
+
+def notes(workers, script="#!/bin/bash\n"):
+    return list(slurm_site.site_notes(script, workers))
+
+
+def test_an_array_above_the_site_s_limit(answers):
+    assert notes(64) == []
+    (note,) = notes(65)
+    assert note.startswith("--workers 65: an array has at most 64 tasks on this site; ")
+    assert "submit it several times" in note
+
+
+def test_the_usual_limit_holds_where_the_site_is_not_known(answers):
+    answers["scontrol"] = (1, "scontrol: fatal: Could not establish a configuration source\n")
+    answers["sbatch"] = (1, "sbatch: fatal: Could not establish a configuration source\n")
+    assert notes(1000) == []
+    (note,) = notes(1001)
+    assert "at most 1000 tasks where the site does not set MaxArraySize" in note
+
+
+def test_what_sbatch_would_refuse(answers):
+    answers["sbatch"] = (1, "sbatch: error: x\nallocation failure: Invalid feature specification\n")
+    (note,) = notes(1)
+    assert note.endswith(
+        "would refuse the script: allocation failure: Invalid feature specification"
+    )
+
+
+def test_a_folder_of_logs_that_does_not_exist(answers, tmp_path):
+    (tmp_path / "a b").mkdir()
+    there, lacking = tmp_path / "a b", tmp_path / "none"
+    lines = f'#SBATCH --output="{there}/%x.log"\n#SBATCH --error={lacking}/%x.err\n'
+    assert notes(1, lines) == [
+        f"the folder {lacking} does not exist, and tasks that cannot write there fail"
+    ]
+    assert notes(1, "#SBATCH --output=/logs/%u/x.log\n#SBATCH --output=%x.log\n") == []
+
+
+@pytest.mark.process
+def test_a_machine_without_slurm_s_programs(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert notes(1) == []
