@@ -84,7 +84,7 @@ def for_benchmark() -> Iterator[Server]:
 
 def started(folder: Path, password: str = "") -> Server:
     """Starts a new server whose files are in an empty folder; `remove` ends it."""
-    server = Server(folder, _free_port(), password)
+    server = Server(folder, free_port(), password)
     words = ["-U", "nas", "-E", "UTF8", "--no-sync", "--auth=trust"]
     if password:
         (folder / "word").write_text(password)
@@ -108,7 +108,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those of outgoing connections, which could take it while the server is down."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +10,15 @@ from nas_service.cli.common import options
 from nas_service.cli.launch_options import STUDY
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, out, plain
-from nas_service.errors import NasError
+from nas_service.errors import NasError, StoreUnreachable
 from nas_service.launch.job import MOST_WORKERS
 from nas_service.store.database import checked_url, storage_url
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from nas_service.launch.dask_task import Task
+    from nas_service.searches.session import Search
 
 
 @click.command()
@@ -49,7 +55,11 @@ def dask(
     data: Path,
     any_disk: bool,
 ) -> None:
-    """Run workers on a Dask cluster until the study ends."""
+    """Run workers on a Dask cluster until the study ends.
+
+    Shows what `nas run` shows, where the store can be read from here: with --local, or with a
+    --storage-file that exists here too; else the lines of the workers.
+    """
     if (scheduler is None) == (local is None):
         raise NasError("exactly one of --scheduler and --local is needed")
     if scheduler is not None and storage is not None:
@@ -57,31 +67,82 @@ def dask(
             "--storage: is for --local; elsewhere the NAS_STORAGE_FILE of the workers is used"
         )
     try:
-        from nas_service.launch import dask as cluster
-        from nas_service.store.store import Store
+        from nas_service.launch import dask_cluster as clusters
+        from nas_service.launch.dask_task import new_task
     except ImportError:
         raise NasError("nas launch dask: Dask is missing, `.[dask]` installs it") from None
-    task = cluster.new_task(study, str(data.absolute()), storage_file, any_disk)
-    if local is None:
-        assert scheduler is not None  # noqa: S101  one of them is given
-        with cluster.connected(scheduler) as client:
-            return _work(client, task, workers, restarts)
-    environment = {}
-    if storage_file is None:
-        environment = {"NAS_STORAGE": _absolute(storage_url(storage, os.environ))}
-        Store(environment["NAS_STORAGE"], any_disk=any_disk).studies.get(study)
-    with cluster.local(local, environment) as scheduling, scheduling.get_client() as client:
-        _work(client, task, workers or local, restarts)
+    task = new_task(study, str(data.absolute()), storage_file, any_disk)
+    search = _search(study, storage, storage_file, scheduler is None, any_disk)
+    clusters.quiet()
+    if scheduler is not None:
+        with clusters.connected(scheduler) as client:
+            return _work(client, task, workers, restarts, search)
+    assert local is not None  # noqa: S101  one of them is given
+    environment = (
+        {} if storage_file else {"NAS_STORAGE": _absolute(storage_url(storage, os.environ))}
+    )
+    with clusters.local(local, environment) as client:
+        _work(client, task, workers or local, restarts, search)
 
 
-def _work(client: Any, task: Any, workers: int | None, restarts: int) -> None:
-    from nas_service.launch.dask import launch as run
+def _search(
+    study: str, storage: str | None, storage_file: str | None, is_local: bool, any_disk: bool
+) -> "Search | None":
+    """The study as seen from here; None where its store cannot be read from here."""
+    if storage_file is not None and Path(storage_file).exists():
+        url = storage_url(None, {"NAS_STORAGE_FILE": storage_file})
+    elif is_local and storage_file is None:
+        url = storage_url(storage, os.environ)
+    else:
+        return None
+    try:
+        return _opened(url, study, any_disk)
+    except StoreUnreachable:
+        if is_local:
+            raise
+        return None
+
+
+def _opened(url: str, study: str, any_disk: bool) -> "Search":
+    from nas_service.searches.session import open_search
+    from nas_service.store.store import Store
+
+    store = Store(url, any_disk=any_disk)
+    click.get_current_context().call_on_close(store.close)
+    return open_search(store, study)
+
+
+def _work(
+    client: "Client", task: "Task", workers: int | None, restarts: int, search: "Search | None"
+) -> None:
+    from nas_service.launch.dask import launch
 
     workers = workers or sum(client.nthreads().values())
     if not workers:
         raise NasError("--workers: the cluster has no worker yet, so their number is needed")
-    end = run(client, task, workers, lambda text: err.print(plain(text), markup=False), restarts)
+    if search is not None:
+        return _work_in_view(client, task, workers, restarts, search)
+    end = launch(client, task, workers, _print_line, restarts)
     out.print(plain(end), markup=False)
+
+
+def _work_in_view(
+    client: "Client", task: "Task", workers: int, restarts: int, search: "Search"
+) -> None:
+    """Runs the workers, and shows progress and front as `nas run` does."""
+    from nas_service.cli.run import started
+    from nas_service.cli.show import print_front
+    from nas_service.launch.dask import launch
+    from nas_service.searches import results
+
+    with started(search) as bar:
+        end = launch(client, task, workers, bar.line, restarts, bar.tick)
+    out.print(plain(end), markup=False)
+    print_front(results.read(search))
+
+
+def _print_line(text: str) -> None:
+    err.print(plain(text), markup=False)
 
 
 def _absolute(url: str) -> str:

@@ -115,6 +115,18 @@ def _run(
 ) -> None:
     from nas_service import api, report
 
+    with started(search) as bar:
+        result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
+    err.print(plain(why), markup=False)
+    path = report.write(result, Path("reports") / f"{search.name}.html")
+    print_front(result)
+    out.print(f"report: {path}", markup=False)
+    if not result.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+def started(search: "Search") -> "ProgressBar":
+    """Prints which study begins, and makes the bar that shows its progress."""
     budget = search.store.studies.get(search.name).trainings
     err.print(
         f"study {search.name} in {search.store.shown}: {budget} trainings, "
@@ -123,14 +135,7 @@ def _run(
     )
     if line := budgets_line(search.spec):
         err.print(line, markup=False)
-    with ProgressBar(search, budget) as bar:
-        result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
-    err.print(plain(why), markup=False)
-    path = report.write(result, Path("reports") / f"{search.name}.html")
-    print_front(result)
-    out.print(f"report: {path}", markup=False)
-    if not result.front:
-        raise SystemExit(NOTHING_FEASIBLE)
+    return ProgressBar(search, budget)
 
 
 class ProgressBar:

@@ -1,152 +1,24 @@
-"""Workers as tasks of a Dask cluster: each task is one `nas worker`, a child of a Dask worker.
+"""Workers as tasks of a Dask cluster, watched by the client that started them."""
 
-The arguments of a task, which the cluster's dashboard shows, hold no secret: every Dask worker
-finds the store in its own environment, by NAS_STORAGE_FILE or NAS_STORAGE. A child ends with its
-Dask worker, because its standard input closes. Then Dask gives the task to another Dask worker,
-and the store gives the trial to another worker.
-"""
-
-import contextlib
-import os
-import subprocess
-import sys
-import threading
+import importlib.util
+import queue
+import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
 
-from distributed import (
-    Client,
-    Event,
-    Future,
-    KilledWorker,
-    LocalCluster,
-    as_completed,
-    get_client,
-    get_worker,
-    wait,
-)
-from distributed.security import Security
+from distributed import Client, Event, Future, KilledWorker
 
 from nas_service.errors import Interrupted, NasError, StoreError, TooManyFailures
-from nas_service.launch.job import Job, absolute_path
+from nas_service.launch.dask_task import Finished, Task, new_task, work
 from nas_service.worker.local_pool import GRACE_s
-from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
-SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
-CONNECT_s = 20
-POLL_s = 2.0  # seconds between two checks whether the child has ended
-STOPPED = "stopped by the client"
-
-
-@dataclass(frozen=True)
-class Task:
-    """The command of one worker. It holds no secret; paths are those of the Dask worker.
-
-    Raises:
-        SpecError: A path is not absolute, or the study's name is not valid.
-    """
-
-    study: str
-    data: str
-    stop: str  # name of the event that stops all workers
-    storage_file: str | None = None  # replaces the one in the Dask worker's environment
-    any_disk: bool = False
-
-    def __post_init__(self) -> None:
-        Job(self.study)
-        absolute_path("--data", self.data)
-        if self.storage_file is not None:
-            absolute_path("--storage-file", self.storage_file)
-
-    @property
-    def command(self) -> list[str]:
-        """The command line of the worker."""
-        arguments = [sys.executable, "-m", "nas_service", "worker", "--study", self.study]
-        arguments += ["--data", self.data, "--end-with-stdin"]
-        arguments += ["--term-exit", str(Interrupted.exit_code)]  # 0 is the end of the study
-        return [*arguments, "--any-disk"] if self.any_disk else arguments
-
-    def environment(self, own: dict[str, str]) -> dict[str, str]:
-        """The environment of the child.
-
-        Args:
-            own: Environment of the Dask worker.
-
-        Returns:
-            All variables of the child.
-
-        Raises:
-            StoreError: Neither the task nor the Dask worker's environment names a store.
-        """
-        variables = own | WORKER_ENVIRONMENT
-        if self.storage_file is not None:
-            variables.pop("NAS_STORAGE", None)  # it would be used instead of the file
-            variables["NAS_STORAGE_FILE"] = self.storage_file
-        if not (variables.get("NAS_STORAGE") or variables.get("NAS_STORAGE_FILE")):
-            raise StoreError("this Dask worker has neither NAS_STORAGE_FILE nor NAS_STORAGE")
-        return variables
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The end of a worker that is not to be restarted."""
-
-    address: str  # of the Dask worker
-    code: int
-    reason: str  # as the worker gave it
-
-
-# --- on a Dask worker
-
-
-def work(task: Task) -> Finished:
-    """Runs one worker until the study ends.
-
-    Raises:
-        NasError: The worker failed, and may succeed on another Dask worker.
-    """
-    address, stop = get_worker().address, Event(task.stop, client=get_client())
-    if stop.is_set():
-        return Finished(address, 0, STOPPED)
-    child = subprocess.Popen(  # noqa: S603  our own interpreter and module
-        task.command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=task.environment(dict(os.environ)),
-    )
-    threading.Thread(target=_stop_on_event, args=(stop, child), daemon=True).start()
-    last_line = _forward_output(child)
-    code = child.wait()
-    if code in (0, TooManyFailures.exit_code):
-        return Finished(address, code, last_line)
-    if stop.is_set():
-        return Finished(address, 0, STOPPED)
-    raise NasError(f"the worker on {address} ended with exit code {code}; its log says why")
-
-
-def _forward_output(child: "subprocess.Popen[str]") -> str:
-    """Prints what a worker prints, for the Dask worker's log; returns the last line."""
-    text = ""
-    assert child.stdin is not None  # noqa: S101  a pipe
-    assert child.stdout is not None  # noqa: S101  a pipe
-    with child.stdin, child.stdout as lines:
-        for text in lines:
-            print(text, end="", flush=True)
-    return text.strip()
-
-
-def _stop_on_event(stop: Event, child: "subprocess.Popen[str]") -> None:
-    """Ends the child once the event is set. If the client is gone, the child continues."""
-    with contextlib.suppress(OSError):
-        while child.poll() is None:
-            if stop.wait(timeout=POLL_s):
-                return child.terminate()
-
-
-# --- at the client
+__all__ = ["Task", "launch", "new_task"]
+POLL_s = 0.5
+RETURN_s = 20.0  # for a Dask worker that was lost to come back, while all others refuse
+MOST_NAMED = 3  # Dask workers in one message
+REFUSALS = (NasError.exit_code, StoreError.exit_code, TooManyFailures.exit_code)
 
 
 def launch(
@@ -155,6 +27,7 @@ def launch(
     workers: int,
     on_line: Callable[[str], None],
     restarts: int = 10,
+    on_tick: Callable[[], None] = lambda: None,
 ) -> str:
     """Runs workers on a cluster until the study ends.
 
@@ -162,133 +35,198 @@ def launch(
         client: Client of the cluster.
         task: Command of every worker.
         workers: Their number.
-        on_line: Called with each message about a worker.
-        restarts: How often a worker is restarted elsewhere that fails or whose Dask worker is lost.
+        on_line: Called with each line of a worker, and with each message about one.
+        restarts: How often a worker is restarted that is killed or whose Dask worker is lost.
+        on_tick: Called twice a second.
 
     Returns:
         The last line of the worker that ended last: why the study ended.
 
     Raises:
-        NasError: No worker reached the end of the study.
+        NasError: No worker reached the end of the study, or the scheduler was lost.
+        StoreError: No Dask worker can use the store.
         TooManyFailures: Too many trials failed.
         Interrupted: Ctrl-C was pressed; all workers have been asked to stop.
     """
-    remaining = {_submit(client, task, restarts): restarts for _ in range(workers)}
-    reasons, errors = [], []
-    running = as_completed(list(remaining))
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    tasks = RunningTasks(client, task, on_line)
     try:
-        for future in running:
-            error, restarts_left = future.exception(), remaining.pop(future)
-            if isinstance(error, KilledWorker) and restarts_left:
-                on_line(
-                    "the Dask workers of a task were lost, one after the other; it is restarted"
-                )
-                again = _submit(client, task, restarts_left - 1)
-                remaining[again] = restarts_left - 1
-                running.add(again)
-            elif error is not None:
-                on_line(f"a worker gave up: {error}")
-                errors.append(error)
-            else:
-                reasons.append(_reason(future.result(), on_line))
+        client.subscribe_topic(task.channel, lambda event: lines.put(event[1]))
+        tasks.start(workers, restarts)
+        while tasks.unfinished:
+            time.sleep(POLL_s)
+            on_tick()
+            while not lines.empty():
+                on_line(lines.get())
+            tasks.update()
     except KeyboardInterrupt:
-        _stop_all(client, task, list(remaining))
+        tasks.stop_all()
         raise Interrupted("interrupted: run the same command again to continue") from None
-    if not reasons:
-        raise NasError(f"no worker reached the end of the study: {errors[0]}")
-    return reasons[-1]
+    except (OSError, CancelledError):
+        raise NasError(
+            "the connection to the Dask scheduler was lost: workers end with it and release their "
+            "trials; start it and run the same command again"
+        ) from None
+    return tasks.reason()
 
 
-def _submit(client: Client, task: Task, restarts: int) -> "Future[Finished]":
-    key = f"nas-{task.study}-{uuid.uuid4().hex[:8]}"
-    return client.submit(work, task, key=key, retries=restarts, pure=False)
+@dataclass(frozen=True)
+class _Attempt:
+    """One submission of a task."""
+
+    restarts_left: int
+    places: frozenset[str] | None  # addresses of Dask workers that may run it; None for all
 
 
-def _reason(finished: Finished, on_line: Callable[[str], None]) -> str:
-    if finished.code:
-        raise TooManyFailures("too many failures: `nas status` lists them")
-    on_line(f"worker on {finished.address}: {finished.reason}")
-    return finished.reason
+@dataclass
+class RunningTasks:
+    """Equal tasks on a cluster. One that a Dask worker refuses is given to another Dask worker."""
 
+    client: Client
+    task: Task
+    on_line: Callable[[str], None]
+    _running: "dict[Future[Finished], _Attempt]" = field(default_factory=dict)
+    _homeless: list[int] = field(default_factory=list)  # restarts left of tasks without a place
+    _refusals: dict[str, Finished] = field(default_factory=dict)  # by address of the Dask worker
+    _seen: set[str] = field(default_factory=set)  # addresses of all Dask workers so far
+    _homeless_since: float = 0.0
+    _reasons: list[str] = field(default_factory=list)
+    _errors: list[str] = field(default_factory=list)
 
-def _stop_all(client: Client, task: Task, futures: "list[Future[Finished]]") -> None:
-    """Lets workers release their trials, and waits for them; tasks not yet started end at once."""
-    Event(task.stop, client=client).set()
-    with contextlib.suppress(TimeoutError):
-        wait(futures, timeout=GRACE_s)
+    @property
+    def unfinished(self) -> bool:
+        """True while a task runs or waits for a place."""
+        return bool(self._running or self._homeless)
 
+    def start(self, workers: int, restarts: int) -> None:
+        """Submits the tasks.
 
-def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) -> Task:
-    """A task with a new event that stops its workers.
+        Args:
+            workers: Number of tasks.
+            restarts: How often each is restarted.
+        """
+        self._live()
+        for _ in range(workers):
+            self._submit(restarts)
 
-    Args:
-        study: Name of the study.
-        data: Absolute path of the folder of data sets, on the Dask worker.
-        storage_file: Absolute path of the file with the storage URL there; None for the one in its
-            environment.
-        any_disk: Allow an SQLite file on a network disk.
+    def update(self) -> None:
+        """Takes in what has ended, and restarts what must run elsewhere.
 
-    Returns:
-        The task, which workers can share.
+        Raises:
+            CancelledError: The scheduler was lost.
+        """
+        for future in [future for future in self._running if future.done()]:
+            attempt = self._running.pop(future)
+            if future.cancelled():
+                raise CancelledError
+            if future.status == "error":
+                self._fail(attempt, future.exception())
+            else:
+                self._end(attempt, future.result(timeout=GRACE_s))
+        if self._refusals:
+            self._place_again()
 
-    Raises:
-        SpecError: A path is not absolute, or the study's name is not valid.
-    """
-    return Task(study, data, f"nas-end-{uuid.uuid4().hex[:16]}", storage_file, any_disk)
+    def stop_all(self) -> None:
+        """Lets workers release their trials, and waits for them; tasks not yet started end."""
+        end = time.monotonic() + GRACE_s
+        try:
+            Event(self.task.channel, client=self.client).set()
+        except (OSError, CancelledError):
+            return
+        while not all(future.done() for future in self._running) and time.monotonic() < end:
+            time.sleep(POLL_s)
 
+    def reason(self) -> str:
+        """Why the study ended.
 
-def connected(scheduler: str) -> Client:
-    """A client of a running scheduler.
+        Raises:
+            NasError: No worker reached its end.
+        """
+        if self._reasons:
+            return self._reasons[-1]
+        if not self._refusals:
+            raise NasError(f"no worker reached the end of the study: {self._errors[0]}")
+        named = [f"{address}: {f.reason}" for address, f in self._refusals.items()]
+        more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        text = f"no Dask worker can work on the study: {'; '.join(named[:MOST_NAMED])}{more}"
+        codes = {refusal.code for refusal in self._refusals.values()}
+        for kind in (TooManyFailures, StoreError):
+            if kind.exit_code in codes:
+                raise kind(text)
+        raise NasError(text)
 
-    Args:
-        scheduler: Its address, or the JSON file that it wrote.
+    def _submit(self, restarts_left: int) -> None:
+        """Gives a task to any Dask worker that has not refused one."""
+        places = frozenset(self._live() - self._refusals.keys()) if self._refusals else None
+        if places is not None and not places:
+            self._homeless_since = self._homeless_since or time.monotonic()
+            self._homeless.append(restarts_left)
+            return
+        key = f"nas-{self.task.study}-{uuid.uuid4().hex[:8]}"
+        allowed = None if places is None else sorted(places)
+        future = self.client.submit(work, self.task, key=key, workers=allowed, pure=False)
+        self._running[future] = _Attempt(restarts_left, places)
 
-    Returns:
-        The client, connected.
+    def _live(self) -> set[str]:
+        addresses = set(self.client.nthreads())
+        self._seen |= addresses
+        return addresses
 
-    Raises:
-        NasError: It is neither, or the scheduler does not answer.
-    """
-    scheme, separated, _ = scheduler.partition("://")
-    try:
-        if separated and scheme in SCHEMES:
-            return Client(scheduler, timeout=CONNECT_s)
-        if Path(scheduler).is_file():
-            return Client(scheduler_file=scheduler, timeout=CONNECT_s)
-    except (OSError, ValueError) as error:
-        raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({error})") from None
-    raise NasError(
-        f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 "
-        "or the JSON file of the scheduler is needed"
-    )
+    def _end(self, attempt: _Attempt, finished: Finished) -> None:
+        if finished.code == 0:
+            self.on_line(f"worker on {finished.address}: {finished.reason}")
+            self._reasons.append(finished.reason)
+        elif finished.code in REFUSALS:
+            self._refuse(finished)
+            self._submit(attempt.restarts_left)
+        else:
+            what = f"ended with exit code {finished.code}"
+            self._restart(attempt, f"the worker on {finished.address} {what} ({finished.reason})")
 
+    def _refuse(self, finished: Finished) -> None:
+        if finished.address not in self._refusals:
+            self._refusals[finished.address] = finished
+            self.on_line(f"no worker can run on {finished.address}: {finished.reason}")
 
-def local(workers: int, environment: dict[str, str]) -> LocalCluster:
-    """A cluster on this machine that no other user of it can connect to.
+    def _fail(self, attempt: _Attempt, error: BaseException) -> None:
+        if isinstance(error, KilledWorker):
+            return self._restart(attempt, "the Dask workers of a task were lost one by one")
+        if isinstance(error, ImportError):
+            self._refuse_without_package()
+        first = next(iter(str(error).splitlines()), "")
+        self._restart(attempt, f"a task failed: {type(error).__name__}: {first:.300}")
 
-    A client of a scheduler can run code, so this one requires a certificate, which is created now
-    and kept in memory.
+    def _refuse_without_package(self) -> None:
+        specs = self.client.run(importlib.util.find_spec, work.__module__, on_error="return")
+        for address, spec in specs.items():
+            if spec is None or isinstance(spec, BaseException):
+                reason = "the package nas-service of this release is missing"
+                self._refuse(Finished(address, NasError.exit_code, reason))
 
-    Args:
-        workers: Number of Dask workers.
-        environment: Further variables of their environment.
+    def _restart(self, attempt: _Attempt, what: str) -> None:
+        if attempt.restarts_left:
+            self.on_line(f"{what}; it is restarted")
+            self._submit(attempt.restarts_left - 1)
+        else:
+            self.on_line(f"{what}; it is not restarted any more")
+            self._errors.append(what)
 
-    Returns:
-        The cluster, running.
+    def _place_again(self) -> None:
+        """Submits tasks again whose Dask workers are gone, or that had none until now."""
+        live = self._live()
+        for future, attempt in list(self._running.items()):
+            if attempt.places is not None and attempt.places.isdisjoint(live):
+                del self._running[future]
+                future.cancel()
+                self._submit(attempt.restarts_left)
+        if live - self._refusals.keys():
+            homeless, self._homeless, self._homeless_since = self._homeless, [], 0.0
+            for restarts_left in homeless:
+                self._submit(restarts_left)
+        elif not self._running and self._is_hopeless(live):
+            self._homeless = []
 
-    Raises:
-        NasError: The package cryptography is missing.
-    """
-    try:
-        security = Security.temporary()
-    except ImportError:
-        raise NasError("--local: needs the package cryptography, as `.[dask]` installs") from None
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",  # by default other machines could open these pages
-        worker_dashboard_address="127.0.0.1:0",
-        security=security,
-        env=environment,
-    )
+    def _is_hopeless(self, live: set[str]) -> bool:
+        """True if all Dask workers refuse, and none that was lost may still come back."""
+        may_return = self._seen - live - self._refusals.keys()
+        return not may_return or time.monotonic() - self._homeless_since > RETURN_s

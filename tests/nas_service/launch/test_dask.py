@@ -14,7 +14,7 @@ from launched_study import TRAINED, TRAINING, StudyInStore, wait_until
 
 from nas_service.cli.main import main
 from nas_service.errors import NasError
-from nas_service.launch import dask
+from nas_service.launch import dask, dask_task
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
         pids = set(client.run(os.getpid).values())
         killer = threading.Thread(target=kill)
         killer.start()
-        task = dask.new_task("tiny", str(tmp_path), str(study.url), False)
+        task = dask_task.new_task("tiny", str(tmp_path), str(study.url), False)
         reason = dask.launch(client, task, 2, messages.append)
         killer.join()
     assert killed
@@ -69,21 +69,24 @@ def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
 
 @pytest.mark.process
 def test_a_worker_that_cannot_start_is_reported(tmp_path, cluster):
-    task = dask.new_task("tiny", str(tmp_path), str(tmp_path / "none"), False)
+    task = dask_task.new_task("tiny", str(tmp_path), str(tmp_path / "none"), False)
     with Client(cluster) as client, pytest.raises(NasError, match="exit code 4"):
         dask.launch(client, task, 1, print, restarts=1)
 
 
 def test_the_cluster_sees_no_secret(tmp_path):
-    task = dask.new_task("tiny", "/data", "/home/me/url", True)
+    url = tmp_path / "url"
+    url.write_text("sqlite:///nas.db")
+    url.chmod(0o600)
+    task = dask_task.new_task("tiny", "/data", str(url), True)
     variables = {"NAS_STORAGE": "postgresql://u:canary@h/d", "PATH": "/bin"}
     assert "canary" not in repr(task) + repr(task.command)
     result = task.environment(variables)
     assert "NAS_STORAGE" not in result
-    assert result["NAS_STORAGE_FILE"] == "/home/me/url"
+    assert result["NAS_STORAGE_FILE"] == str(url)
     assert result["OMP_NUM_THREADS"] == "1"
     with pytest.raises(NasError, match="neither"):
-        dask.new_task("tiny", "/data", None, True).environment({"PATH": "/bin"})
+        dask_task.new_task("tiny", "/data", None, True).environment({"PATH": "/bin"})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from launched_study import HOSTILE
 
 from nas_service.errors import SpecError
-from nas_service.launch import dask
+from nas_service.launch import dask_task
 from nas_service.launch.job import Job
 
 
@@ -13,7 +13,7 @@ def test_a_hostile_study_is_refused(name):
     with pytest.raises(SpecError, match="name"):
         Job(name)
     with pytest.raises(SpecError, match="name"):
-        dask.new_task(name, "/data", None, False)
+        dask_task.new_task(name, "/data", None, False)
 
 
 @pytest.mark.parametrize(

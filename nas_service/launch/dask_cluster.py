@@ -1,0 +1,79 @@
+"""Clusters of Dask: a running one, and one of this machine."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from distributed import Client, LocalCluster
+from distributed.security import Security
+
+from nas_service.errors import NasError
+
+SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
+CONNECT_s = 20
+
+
+def quiet() -> None:
+    """Lets Dask log nothing in this process: the service says in its own words what failed."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+def connected(scheduler: str) -> Client:
+    """A client of a running scheduler.
+
+    Args:
+        scheduler: Its address, or the JSON file that it wrote.
+
+    Returns:
+        The client, connected.
+
+    Raises:
+        NasError: It is neither, or the scheduler does not answer.
+    """
+    scheme, separated, _ = scheduler.partition("://")
+    try:
+        if separated and scheme in SCHEMES:
+            return Client(scheduler, timeout=CONNECT_s)
+        if Path(scheduler).is_file():
+            return Client(scheduler_file=scheduler, timeout=CONNECT_s)
+    except (OSError, ValueError) as error:
+        raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({error})") from None
+    raise NasError(
+        f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 "
+        "or the JSON file of the scheduler is needed"
+    )
+
+
+@contextlib.contextmanager
+def local(workers: int, environment: dict[str, str]) -> Iterator[Client]:
+    """A client of a cluster on this machine that no other user of it can connect to.
+
+    A client of a scheduler can run code, so this one requires a certificate, which is created now
+    and kept in memory.
+
+    Args:
+        workers: Number of Dask workers.
+        environment: Further variables of their environment.
+
+    Yields:
+        The client. The cluster ends with the block.
+
+    Raises:
+        NasError: The package cryptography is missing.
+    """
+    try:
+        security = Security.temporary()
+    except ImportError:
+        raise NasError("--local: needs the package cryptography, as `.[dask]` installs") from None
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",  # by default other machines could open these pages
+        worker_dashboard_address="127.0.0.1:0",
+        security=security,
+        env=environment,
+    )
+    with cluster, cluster.get_client() as client:
+        yield client
