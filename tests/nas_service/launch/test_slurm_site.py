@@ -5,17 +5,26 @@ import pytest
 from nas_service.launch import slurm_site
 
 CONFIGURATION = "MaxArraySize            = 65\nMaxJobCount             = 10000\n"
+PARTITIONS = """
+PartitionName=low AllocNodes=ALL Default=YES QoS=N/A MaxTime=1-00:00:00 MinNodes=0
+PartitionName=short AllocNodes=ALL Default=NO QoS=N/A MaxTime=00:30:00 MinNodes=0
+PartitionName=long AllocNodes=ALL Default=NO QoS=N/A MaxTime=UNLIMITED MinNodes=0
+"""
+SCRIPT = "#!/bin/bash\n#SBATCH --time=0-04:00:00\n"
 
 
 @pytest.fixture
 def answers(monkeypatch):
     """Answers of the programs by name: exit code and output."""
-    given = {"scontrol": (0, CONFIGURATION), "sbatch": (0, "sbatch: Job 5 to start at ...")}
+    given = {
+        "scontrol": (0, CONFIGURATION + PARTITIONS),
+        "sbatch": (0, "sbatch: Job 5 to start at ..."),
+    }
     monkeypatch.setattr(slurm_site, "_answer", lambda command, text="": given[command[0]])
     return given
 
 
-def notes(workers, script="#!/bin/bash\n"):
+def notes(workers, script=SCRIPT):
     return list(slurm_site.site_notes(script, workers))
 
 
@@ -42,14 +51,34 @@ def test_what_sbatch_would_refuse(answers):
     )
 
 
+@pytest.mark.parametrize(
+    ("time", "partition", "longest"),
+    [
+        ("0-23:59:00", "", ""),
+        ("1-00:01:00", "", "1-00:00:00"),
+        ("0-00:31:00", "short", "00:30:00"),
+        ("0-00:31:00", "short,low", ""),
+        ("300-00:00:00", "long,low", ""),
+        ("300-00:00:00", "unknown", ""),
+    ],
+)
+def test_a_time_above_the_partition_s(answers, time, partition, longest):
+    line = f"#SBATCH --partition={partition}\n" if partition else ""
+    text = f"#SBATCH --time={time}\n{line}"
+    assert slurm_site.too_long(text) == longest
+    assert [longest in note and "wait for ever" in note for note in notes(1, text)] == (
+        [True] if longest else []
+    )
+
+
 def test_a_folder_of_logs_that_does_not_exist(answers, tmp_path):
     (tmp_path / "a b").mkdir()
     there, lacking = tmp_path / "a b", tmp_path / "none"
     lines = f'#SBATCH --output="{there}/%x.log"\n#SBATCH --error={lacking}/%x.err\n'
-    assert notes(1, lines) == [
+    assert notes(1, SCRIPT + lines) == [
         f"the folder {lacking} does not exist, and tasks that cannot write there fail"
     ]
-    assert notes(1, "#SBATCH --output=/logs/%u/x.log\n#SBATCH --output=%x.log\n") == []
+    assert notes(1, SCRIPT + "#SBATCH --output=/logs/%u/x.log\n#SBATCH --output=%x.log\n") == []
 
 
 @pytest.mark.process
