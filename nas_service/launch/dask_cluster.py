@@ -8,6 +8,8 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from hw_models import FileError
+from hw_models.files.json_file import read_json
 from nas_service.errors import NasError
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
@@ -16,7 +18,8 @@ CONNECT_s = 20
 
 def quiet() -> None:
     """Lets Dask log nothing in this process: the service says in its own words what failed."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def connected(scheduler: str) -> Client:
@@ -31,18 +34,29 @@ def connected(scheduler: str) -> Client:
     Raises:
         NasError: It is neither, or the scheduler does not answer.
     """
-    scheme, separated, _ = scheduler.partition("://")
+    address = _address_in(Path(scheduler)) if Path(scheduler).is_file() else scheduler
+    if address.partition("://")[0] not in SCHEMES:
+        raise NasError(
+            f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 "
+            "or the JSON file of the scheduler is needed"
+        )
     try:
-        if separated and scheme in SCHEMES:
-            return Client(scheduler, timeout=CONNECT_s)
-        if Path(scheduler).is_file():
-            return Client(scheduler_file=scheduler, timeout=CONNECT_s)
-    except (OSError, ValueError) as error:
-        raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({error})") from None
-    raise NasError(
-        f"--scheduler {scheduler!r:.200}: an address such as tls://host:8786 "
-        "or the JSON file of the scheduler is needed"
-    )
+        return Client(address, timeout=CONNECT_s)
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({reason:.200})") from None
+
+
+def _address_in(file: Path) -> str:
+    """The address in the JSON file that a scheduler has written."""
+    try:
+        document = read_json(file)
+    except FileError as error:
+        raise NasError(f"--scheduler {error}") from None
+    address = document.get("address") if isinstance(document, dict) else None
+    if not isinstance(address, str):
+        raise NasError(f'--scheduler {file}: a scheduler\'s file is needed, with its "address"')
+    return address
 
 
 @contextlib.contextmanager

@@ -106,6 +106,28 @@ def test_dask_s_options(words, message):
     assert "canary" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"address": ', "json"),
+        ("[]", 'a scheduler\'s file is needed, with its "address"'),
+        ('{"address": 8786}', "a scheduler's file is needed"),
+        ('{"address": "host:8786"}', "an address such as"),
+        ('{"address": "tcp://host"}', "no answer (missing port number in address 'host')"),
+        ('{"address": "tls://127.0.0.1:1"}', "no answer (TLS expects a `ssl_context`"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_reached_is_one_line(tmp_path, text, message):
+    path = tmp_path / "scheduler.json"
+    path.write_text(text)
+    done = CliRunner().invoke(main, ["launch", "dask", "tiny", "--scheduler", str(path)])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 2
+    assert message in done.output
+    assert done.output.startswith("nas: --scheduler ")
+    assert done.output.count("\n") == 1
+
+
 @pytest.mark.process
 def test_a_local_cluster_completes_a_study(tmp_path):
     pytest.importorskip("cryptography")
