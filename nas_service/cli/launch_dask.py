@@ -71,7 +71,7 @@ def dask(
         from nas_service.launch.dask_task import new_task
     except ImportError:
         raise NasError("nas launch dask: Dask is missing, `.[dask]` installs it") from None
-    task = new_task(study, str(data.absolute()), storage_file, any_disk)
+    task = new_task(study, str(data.absolute()), storage_file, any_disk, scheduler is not None)
     search = _search(study, storage, storage_file, scheduler is None, any_disk)
     clusters.quiet()
     if scheduler is not None:

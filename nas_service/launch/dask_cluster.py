@@ -14,26 +14,38 @@ from nas_service.errors import NasError
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 CONNECT_s = 20
+CLOSE_s = 3  # a scheduler that was lost does not answer
+LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 
 
 def quiet() -> None:
-    """Lets Dask log nothing in this process: the service says in its own words what failed."""
-    for name in ("distributed", "distributed.client"):
+    """Lets Dask and asyncio log nothing in this process: the service's own words are enough."""
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def connected(scheduler: str) -> Client:
+@contextlib.contextmanager
+def connected(scheduler: str) -> Iterator[Client]:
     """A client of a running scheduler.
 
     Args:
         scheduler: Its address, or the JSON file that it wrote.
 
-    Returns:
+    Yields:
         The client, connected.
 
     Raises:
         NasError: It is neither, or the scheduler does not answer.
     """
+    client = _client(scheduler)
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(OSError):
+            client.close(timeout=CLOSE_s)
+
+
+def _client(scheduler: str) -> Client:
     address = _address_in(Path(scheduler)) if Path(scheduler).is_file() else scheduler
     if address.partition("://")[0] not in SCHEMES:
         raise NasError(
@@ -87,7 +99,8 @@ def local(workers: int, environment: dict[str, str]) -> Iterator[Client]:
         dashboard_address="127.0.0.1:0",  # by default other machines could open these pages
         worker_dashboard_address="127.0.0.1:0",
         security=security,
-        env=environment,
+        silence_logs=logging.CRITICAL,
+        env=environment | {"DASK_LOGGING__ASYNCIO": "critical"},
     )
     with cluster, cluster.get_client() as client:
         yield client

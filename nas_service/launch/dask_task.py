@@ -24,6 +24,7 @@ from nas_service.store.database import storage_url
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 POLL_s = 2.0  # seconds between two checks whether the child has ended
+END = "end: "  # begins the last line of a worker
 STOPPED = "stopped by the client"
 
 
@@ -40,6 +41,7 @@ class Task:
     channel: str  # name of the event that stops all workers, and of the topic with their lines
     storage_file: str | None = None  # replaces the one in the Dask worker's environment
     any_disk: bool = False
+    is_logged: bool = True  # prints the worker's lines in the Dask worker's log too
 
     def __post_init__(self) -> None:
         Job(self.study)
@@ -78,7 +80,9 @@ class Task:
         return variables
 
 
-def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) -> Task:
+def new_task(
+    study: str, data: str, storage_file: str | None, any_disk: bool, is_logged: bool = True
+) -> Task:
     """A task with a new channel between its workers and the client.
 
     Args:
@@ -87,6 +91,7 @@ def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) ->
         storage_file: Absolute path of the file with the storage URL there; None for the one in its
             environment.
         any_disk: Allow an SQLite file on a network disk.
+        is_logged: Print the lines of workers in the log of their Dask worker too.
 
     Returns:
         The task, which workers can share.
@@ -94,7 +99,7 @@ def new_task(study: str, data: str, storage_file: str | None, any_disk: bool) ->
     Raises:
         SpecError: A path is not absolute, or the study's name is not valid.
     """
-    return Task(study, data, f"nas-{uuid.uuid4().hex[:16]}", storage_file, any_disk)
+    return Task(study, data, f"nas-{uuid.uuid4().hex[:16]}", storage_file, any_disk, is_logged)
 
 
 @dataclass(frozen=True)
@@ -125,15 +130,15 @@ def work(task: Task) -> Finished:
         env=environment,
     )
     threading.Thread(target=_stop_on_event, args=(stop, child), daemon=True).start()
-    last, last_error = _forward_output(child, place, task.channel)
+    last, last_error = _forward_output(child, place, task)
     code = child.wait()
     if code and stop.is_set():
         return Finished(place.address, 0, STOPPED)
     return Finished(place.address, code, last_error.removeprefix("nas: ") if code else last)
 
 
-def _forward_output(child: "subprocess.Popen[str]", place: Worker, channel: str) -> tuple[str, str]:
-    """Prints what a worker prints, for the Dask worker's log; its results also go to the client.
+def _forward_output(child: "subprocess.Popen[str]", place: Worker, task: Task) -> tuple[str, str]:
+    """Sends the lines that a worker prints to the client; its errors stay in the log.
 
     Returns:
         The last line of its output and the last of its errors.
@@ -143,18 +148,21 @@ def _forward_output(child: "subprocess.Popen[str]", place: Worker, channel: str)
     assert child.stderr is not None  # noqa: S101  a pipe
     errors = [""]
 
-    def result(text: str) -> None:
-        print(text, flush=True)
-        place.log_event(channel, text)
+    def send(text: str) -> None:
+        if not text.startswith(END):  # which the client prints with the worker's address
+            place.log_event(task.channel, text)
+        if task.is_logged:
+            print(text, flush=True)
 
-    def error(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def log(text: str) -> None:
         errors[0] = text
+        if task.is_logged:
+            print(text, file=sys.stderr, flush=True)
 
-    reader = threading.Thread(target=_read_lines, args=(child.stderr, error))
+    reader = threading.Thread(target=_read_lines, args=(child.stderr, log))
     reader.start()
     with child.stdin:
-        last = _read_lines(child.stdout, result)
+        last = _read_lines(child.stdout, send)
     reader.join()
     return last, errors[0]
 

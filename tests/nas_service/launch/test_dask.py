@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from launched_study import TRAINED, TRAINING, StudyInStore, wait_until
 
 from nas_service.cli.main import main
-from nas_service.errors import NasError
+from nas_service.errors import NasError, StoreError
 from nas_service.launch import dask, dask_task
 
 
@@ -68,10 +68,39 @@ def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
 
 
 @pytest.mark.process
-def test_a_worker_that_cannot_start_is_reported(tmp_path, cluster):
+def test_a_file_that_all_dask_workers_lack_is_reported(tmp_path, cluster):
     task = dask_task.new_task("tiny", str(tmp_path), str(tmp_path / "none"), False)
-    with Client(cluster) as client, pytest.raises(NasError, match="exit code 4"):
-        dask.launch(client, task, 1, print, restarts=1)
+    messages = []
+    with Client(cluster) as client:
+        addresses = set(client.nthreads())
+        with pytest.raises(StoreError) as caught:
+            dask.launch(client, task, 3, messages.append)
+    assert all(f"{address}: NAS_STORAGE_FILE" in str(caught.value) for address in addresses)
+    assert len(messages) == len(addresses) == 2
+
+
+@pytest.mark.process
+@pytest.mark.nightly
+def test_a_scheduler_that_is_killed_is_one_line(tmp_path):
+    study = StudyInStore(tmp_path, epochs=2000, trainings=1)
+    words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+    words += ["--port", "0", "--no-dashboard", "--scheduler-file", "scheduler.json"]
+    scheduler = subprocess.Popen(words, cwd=tmp_path)
+    wait_until(lambda: (tmp_path / "scheduler.json").exists())
+    words = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard"]
+    worker = subprocess.Popen([*words, "--scheduler-file", "scheduler.json"], cwd=tmp_path)
+    words = [sys.executable, "-m", "nas_service", "launch", "dask", "tiny", "--workers", "1"]
+    words += ["--scheduler", "scheduler.json", "--storage-file", str(study.url)]
+    client = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: study.rows(TRAINING))
+    scheduler.kill()
+    _, errors = client.communicate(timeout=180)
+    assert client.returncode == 2
+    assert errors.splitlines()[1:] == [errors.splitlines()[-1]]
+    assert errors.splitlines()[-1].startswith("nas: the connection to the Dask scheduler was lost")
+    worker.wait(timeout=180)
+    unfinished = "select state from nas_leases where state != 'reported'"
+    wait_until(lambda: study.rows(unfinished) == [("pending",)])
 
 
 def test_the_cluster_sees_no_secret(tmp_path):
@@ -135,7 +164,10 @@ def test_a_local_cluster_completes_a_study(tmp_path):
     code, output = study.nas("launch", "dask", "tiny", "--local", "2", "--data", str(tmp_path))
     assert code == 0, output
     assert output.count("worker on tls://127.0.0.1:") == 2
-    assert output.endswith("end: budget spent: 2 trainings\n")
+    assert output.startswith("study tiny in sqlite://")
+    assert len([line for line in output.splitlines() if line.startswith("trial ")]) >= 2
+    assert "\nend: budget spent: 2 trainings\ntiny: " in output, "the front follows"
+    assert "Traceback" not in output
     assert study.rows(TRAINED) == [(2, 2)]
 
 
