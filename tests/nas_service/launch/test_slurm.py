@@ -148,9 +148,13 @@ def test_an_array_of_which_few_run_at_once():
 
 def test_a_script_carries_what_workers_read_and_no_secret(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    here = {"NAS_CACHE": "cache", "NAS_SPOOL": "/it's here", "PGPASSFILE": "../pass word"}
-    here |= {"PGPASSWORD": "canary", "NAS_STORAGE": "postgresql://u:canary@h/d", "NAS_PULSE": "/p"}
-    variables = slurm.carried(here | {"PGSSLMODE": "verify-full", "PGSERVICE": ""})
+    environment = {"NAS_CACHE": "cache", "NAS_SPOOL": "/it's here", "PGPASSFILE": "../pass word"}
+    environment |= {
+        "PGPASSWORD": "canary",
+        "NAS_STORAGE": "postgresql://u:canary@h/d",
+        "NAS_PULSE": "/p",
+    }
+    variables = slurm.carried(environment | {"PGSSLMODE": "verify-full", "PGSERVICE": ""})
     assert variables == {
         "NAS_CACHE": f"{tmp_path}/cache",
         "NAS_SPOOL": "/it's here",
