@@ -8,7 +8,8 @@ from typing import Any
 from nas_service.errors import SpecError, StoreError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
-from nas_service.searches.results import Candidate, Result, read
+from nas_service.searches.front_test import measure_test
+from nas_service.searches.results import Result, read
 from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
 from nas_service.searches.stopping import end_reason
 from nas_service.store.store import Store
@@ -96,26 +97,6 @@ def resume_training(result: Result, top: int | None = None) -> list[str]:
     unfinished = [c.digest for c in result.unfinished(top)]
     queue(result.search, unfinished)
     return unfinished
-
-
-def measure_test(result: Result, evaluator: Evaluator) -> None:
-    """Measures the test accuracy of all on the front that have none and whose weights exist.
-
-    Args:
-        result: Of the study.
-        evaluator: Reads the test images.
-    """
-    for candidate in result.front:
-        weights = result.search.weights(candidate.digest)
-        if candidate.test_accuracy is None and weights.is_file():
-            _measure_test(result, candidate, evaluator, weights)
-
-
-def _measure_test(
-    result: Result, candidate: Candidate, evaluator: Evaluator, weights: Path
-) -> None:
-    value = evaluator.test_accuracy(result.evaluation(candidate).architecture, weights)
-    result.search.store.archive(result.search.id).set_test_accuracy(candidate.digest, value)
 
 
 def search(

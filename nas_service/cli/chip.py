@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hw_models import WorkloadError, load_profile
 from hw_models.profile_file import DEFAULT
-from nas_service.cli.common import FILE, options
+from nas_service.cli.common import FILE, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
@@ -23,7 +23,6 @@ from nas_service.cli.terminal import (
 )
 from nas_service.errors import NothingFitted, SpecError
 from nas_service.metrics import METRICS
-from nas_service.study.loading import load_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,7 +97,7 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
     """
     from nas_service.evaluation import census as counting
 
-    spec = load_spec(study)
+    spec = read_checked(study)
     if listed is not None:
         for architecture in islice(counting.feasible(spec), listed):
             print(json.dumps(architecture.to_json()))
@@ -202,7 +201,7 @@ def _reader(given: "Given", study: Path | None) -> "Callable[[Path], Network]":
     """Reads the network of a measurement."""
     from nas_service.importers.network_file import read_network
 
-    spec = None if study is None else load_spec(study)
+    spec = None if study is None else read_checked(study)
 
     def read(path: Path) -> "Network":
         try:

@@ -145,9 +145,13 @@ def open_store(storage: str | None, **access: bool) -> "Store":
     Returns:
         The store, which is open.
     """
+    import optuna
+
     from nas_service.store.database import storage_url
     from nas_service.store.store import Store
 
+    optuna.logging.disable_default_handler()  # it writes local times without their zone
+    optuna.logging.enable_propagation()
     store = Store(storage_url(storage, os.environ), **access)
     click.get_current_context().call_on_close(store.close)
     return store
@@ -184,13 +188,34 @@ def read_study(
     return spec.model_copy(update=changes)
 
 
-def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Result":
+def read_checked(path: Path) -> "StudySpec":
+    """The study of a file, checked as `nas check` does: errors name the file and the key.
+
+    Args:
+        path: The study file.
+
+    Returns:
+        The study.
+
+    Raises:
+        SpecError: The file cannot be read, is wrong, or does not fit its data, chip or sampler.
+    """
+    from nas_service.searches.creation import check
+    from nas_service.study.loading import load_spec
+
+    return check(load_spec(path), str(path)).spec
+
+
+def read_result(
+    storage: str | None, name: str, any_disk: bool = False, write: bool = False
+) -> "Result":
     """The current result of a study of the store.
 
     Args:
         storage: Value of `--storage`, or None.
         name: Of the study.
         any_disk: Allow an SQLite file on a network disk.
+        write: The caller will write to the store.
 
     Returns:
         The result as the store has it now.
@@ -202,7 +227,7 @@ def read_result(storage: str | None, name: str, any_disk: bool = False) -> "Resu
     from nas_service.searches import results
     from nas_service.searches.session import open_search
 
-    return results.read(open_search(open_store(storage, any_disk=any_disk), name))
+    return results.read(open_search(open_store(storage, any_disk=any_disk, write=write), name))
 
 
 def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluation":

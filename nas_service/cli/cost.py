@@ -17,7 +17,7 @@ from hw_models.markdown import markdown
 from hw_models.profile_file import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
-from nas_service.cli.common import FILE, Page, options
+from nas_service.cli.common import FILE, Page, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import (
     err,
@@ -88,12 +88,11 @@ def cost(
     the file says.
     """
     from nas_service.importers.network_file import read_network
-    from nas_service.study.loading import load_spec
 
     _demand_one_output(diff, budgets, as_markdown, as_json, html)
     if layers is not None:
         _demand_new(layers, force)
-    spec = None if study is None else load_spec(study)
+    spec = None if study is None else read_checked(study)
     network = read_network(file, given, spec)
     settings = settings_of(changes)
     if diff is not None:

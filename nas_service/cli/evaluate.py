@@ -14,6 +14,7 @@ from nas_service.cli.common import (
     candidate_of,
     open_store,
     options,
+    read_checked,
     with_assumed_rate,
 )
 from nas_service.cli.number_types import WholeNumber
@@ -30,7 +31,6 @@ from nas_service.cli.terminal import (
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
 from nas_service.statistics import Interval
-from nas_service.study.loading import load_spec
 from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ def ablate(
 
     from nas_service.evaluation import ablation
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.creation import check
 
     torch.set_num_threads(1)
-    spec = ablation.shortened(check(load_spec(study), str(study)).spec, epochs)
+    spec = ablation.shortened(read_checked(study), epochs)
     seed = spec.seed if seed is None else seed
     evaluator = Evaluator.open(spec, data)
     plan = ablation.plan(evaluator, samples, seed)
@@ -110,11 +109,10 @@ def evaluate(
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.evaluation.screening import Budgets
-    from nas_service.searches.creation import check
     from nas_service.searches.single import read_candidate, single_candidate
 
     torch.set_num_threads(1)
-    spec = check(load_spec(study), str(study)).spec
+    spec = read_checked(study)
     architecture, own_seed = read_candidate(file, spec)
     evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed

@@ -30,6 +30,7 @@ class Verb(NamedTuple):
 
 # A new verb is one entry here; the summary is the first sentence of its own help.
 VERBS = {
+    "init": Verb("nas_service.cli.init:init", "Write a commented study file to start from."),
     "run": Verb("nas_service.cli.run:run", "Create or resume a study and run it here."),
     "create": Verb("nas_service.cli.run:create", "Put a study into the store without running it."),
     "worker": Verb("nas_service.cli.worker:worker", "Work on a study until it ends.", True),
@@ -38,7 +39,7 @@ VERBS = {
     "status": Verb("nas_service.cli.show:status", "Show the progress of a study."),
     "front": Verb("nas_service.cli.show:front", "Show the feasible front of a study."),
     "show": Verb("nas_service.cli.show:show", "Show one trial of a study."),
-    "studies": Verb("nas_service.cli.show:studies", "List the studies of a store."),
+    "studies": Verb("nas_service.cli.studies:studies", "List the studies of a store."),
     "report": Verb("nas_service.cli.show:report", "Write an HTML report about a study."),
     "dashboard": Verb("nas_service.cli.serve:dashboard", "Browse the store in a web browser."),
     "retrain": Verb("nas_service.cli.retrain:retrain", "Train finalists with several seeds."),

@@ -78,7 +78,7 @@ def retrain(
     if front + (top is not None) + bool(trials) > 1:
         raise NasError("only one of --front, --top and --trial-numbers can choose the finalists")
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches import results, retraining
+    from nas_service.searches import results, retraining, weights
     from nas_service.searches.session import check_data, open_search
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
@@ -89,8 +89,11 @@ def retrain(
     if is_worker:
         return _train(search, evaluator, finalists, seeds, stdin)
     _run_workers(search, data, finalists, seeds, workers)
-    for path in retraining.measure_test(search, evaluator, finalists, seeds):
-        err.print(f"note: no test accuracy without {path}", markup=False)
+    missing = retraining.measure_test(search, evaluator, finalists, seeds)
+    for reason in missing.values():
+        err.print(f"note: no test accuracy: {plain(reason)}", markup=False)
+    if missing and (others := weights.elsewhere(search.store, search.id, name)):
+        err.print(f"note: weights of this study were also written on {plain(others)}", markup=False)
     result = retraining.read(search, evaluator, finalists, seeds)
     print_json(result.to_json()) if as_json else _print(result)
 
@@ -103,7 +106,7 @@ def _run_workers(
     workers: int | None,
 ) -> None:
     """Local workers train what is missing."""
-    from nas_service.searches import retraining
+    from nas_service.searches import retraining, weights
     from nas_service.worker.local_pool import LocalWorkerPool, cores
 
     missing = retraining.count_missing(search, finalists, seeds)
@@ -118,6 +121,7 @@ def _run_workers(
     numbers = ",".join(str(c.trial) for c in finalists)
     command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
     pool = LocalWorkerPool(search.store, (*command, "--trial-numbers", numbers), data, size)
+    weights.record_folder(search)
     pool.run(_print_line, lambda: None)
 
 

@@ -1,15 +1,13 @@
-"""Commands that read a study from the store: status, front, one trial, studies, report."""
+"""Commands that read a study from the store: status, front, one trial, report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from nas_service.cli.common import (
     Page,
     candidate_of,
-    open_store,
     options,
     read_result,
     with_assumed_rate,
@@ -26,7 +24,6 @@ from nas_service.cli.terminal import (
     print_columns,
     print_json,
 )
-from nas_service.errors import StudyError
 from nas_service.searches import results
 from nas_service.searches.stopping import end_reason
 from nas_service.spaces.operations import operations_of
@@ -34,25 +31,60 @@ from nas_service.study.fields import study_name
 
 if TYPE_CHECKING:
     from nas_service.searches.results import Candidate, Result
-    from nas_service.store.store import Store
 
 
 @click.command()
 @click.argument("name")
-@options("storage", "any_disk", "json")
-def front(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
+@click.option("--test", is_flag=True, help="Measure test accuracies that are not measured yet.")
+@options("data", "storage", "any_disk", "json")
+def front(
+    name: str, test: bool, data: Path, storage: str | None, any_disk: bool, as_json: bool
+) -> None:
     """Show the feasible front of a study.
 
-    If no candidate is feasible, the nearest misses are shown and the exit code is 3.
+    If no candidate is feasible, the nearest misses are shown and the exit code is 3. --test reads
+    the test images of --data, and the weights where this machine can read them.
     """
-    result = read_result(storage, name, any_disk)
-    print_json(result.to_json()) if as_json else print_front(result)
+    result = read_result(storage, name, any_disk, write=test)
+    reasons = None
+    if test and result.front:
+        result, reasons = _with_test(result, data)
+    if as_json:
+        print_json(result.to_json() | {"not_tested": _not_tested(result, reasons)})
+    else:
+        print_front(result, reasons)
     if not result.front:
         raise SystemExit(NOTHING_FEASIBLE)
 
 
-def print_front(result: "Result") -> None:
-    """The front of a result as a table, or its nearest misses, with counts and notes."""
+def _with_test(result: "Result", data: Path) -> "tuple[Result, dict[int, str]]":
+    """The result with the test accuracies of its front; why others are missing, by trial."""
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.searches.front_test import measure_test
+    from nas_service.searches.session import check_data
+
+    evaluator = Evaluator.open(result.spec, data)
+    check_data(result.search, evaluator.data_digest)
+    reasons = measure_test(result, evaluator)
+    return results.read(result.search), reasons
+
+
+def _not_tested(result: "Result", reasons: dict[int, str] | None = None) -> dict[int, str]:
+    """Why candidates of the front have no test accuracy, by trial."""
+    if not result.spec.training.epochs:
+        return dict.fromkeys((c.trial for c in result.front), "the study trains nothing")
+    default = f"not measured yet; `nas front {result.spec.name} --test` measures it"
+    missing = [c.trial for c in result.front if c.test_accuracy is None]
+    return {trial: (reasons or {}).get(trial, default) for trial in missing}
+
+
+def print_front(result: "Result", reasons: dict[int, str] | None = None) -> None:
+    """The front of a result as a table, or its nearest misses, with counts and notes.
+
+    Args:
+        result: Of the study.
+        reasons: Why test accuracies could not be measured, by trial, where that was tried.
+    """
     rows = result.front or result.nearest_misses
     for text in result.summary:
         out.print(f"{result.spec.name}: {plain(text)}", markup=False)
@@ -60,10 +92,13 @@ def print_front(result: "Result") -> None:
         feasible = sum(c.feasible for c in result.candidates)
         out.print(f"{feasible} feasible of {len(result.candidates)}; nearest misses:", markup=False)
     metrics = _front_metrics(result, rows)
-    print_columns(front_headings(metrics), _front_rows(rows, metrics))
+    tested = bool(result.front and result.spec.training.epochs)
+    print_columns(front_headings(metrics, tested), _front_rows(rows, metrics, tested))
     for c in rows:
         if c.reason:
             out.print(f"trial {c.trial}: {plain(c.reason)}", markup=False)
+    if tested:
+        _print_not_tested(_not_tested(result, reasons))
     if result.infeasible:
         print_infeasible(result)
     else:
@@ -76,6 +111,14 @@ def print_infeasible(result: "Result") -> None:
         out.print(plain(text), markup=False)
 
 
+def _print_not_tested(reasons: dict[int, str]) -> None:
+    """Prints why test accuracies are missing, one line for each reason."""
+    for reason in dict.fromkeys(reasons.values()):
+        trials = [str(trial) for trial, other in reasons.items() if other == reason]
+        of = "trial" if len(trials) == 1 else "trials"
+        out.print(f"test accuracy of {of} {', '.join(trials)}: {plain(reason)}", markup=False)
+
+
 def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]:
     """Metrics of objectives and constraints, and the epochs if trainings differ in them."""
     spec = result.spec
@@ -85,16 +128,18 @@ def _front_metrics(result: "Result", rows: "tuple[Candidate, ...]") -> list[str]
     return list(dict.fromkeys(names))
 
 
-def front_headings(metrics: list[str]) -> list[str]:
+def front_headings(metrics: list[str], tested: bool = True) -> list[str]:
     """The columns of a front with these metrics, units in a second line."""
-    names = ["trial", *map(heading, metrics), "test accuracy", "worst budget"]
+    test = ["test accuracy"] if tested else []
+    names = ["trial", *map(heading, metrics), *test, "worst budget"]
     return ["\n".join(name.rsplit(" ", 1)) for name in names]
 
 
-def _front_rows(rows: "tuple[Candidate, ...]", metrics: list[str]) -> list[list[str]]:
+def _front_rows(rows: "tuple[Candidate, ...]", metrics: list[str], tested: bool) -> list[list[str]]:
     def cells(c: "Candidate") -> list[str]:
         values = [number(metric, c.metrics.get(metric)) for metric in metrics]
-        return [str(c.trial), *values, number("accuracy", c.test_accuracy), _worst_budget(c)]
+        test = [number("accuracy", c.test_accuracy)] if tested else []
+        return [str(c.trial), *values, *test, _worst_budget(c)]
 
     return [cells(c) for c in rows]
 
@@ -223,29 +268,3 @@ def report(name: str, output: Path | None, storage: str | None, any_disk: bool) 
 
     path = output or Path("reports") / f"{study_name(name)}.html"
     out.print(f"report: {reports.write(read_result(storage, name, any_disk), path)}", markup=False)
-
-
-@click.command()
-@options("storage", "any_disk", "json")
-def studies(storage: str | None, any_disk: bool, as_json: bool) -> None:
-    """List the studies of a store."""
-    rows = _studies(open_store(storage, any_disk=any_disk))
-    if as_json:
-        return print_json(rows)
-    table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
-    for row in rows:
-        counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
-        table.add_row(plain(row["study"]), str(row["budget"]), *counts)
-    out.print(table)
-
-
-def _studies(store: "Store") -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for name in store.studies.names():
-        try:
-            row = store.studies.get(name)
-        except StudyError:
-            continue  # another program's study in the same database
-        counts = results.count(store.leases(row.id).outcomes())
-        rows.append({"study": name, "budget": row.trainings, "counts": counts})
-    return rows

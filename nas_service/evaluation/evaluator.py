@@ -18,7 +18,7 @@ from nas_service.evaluation.networks import build_network, recipe_of
 from nas_service.evaluation.scoring import accuracy_of, chip_accuracies, proxy_scores
 from nas_service.evaluation.screener import Ensembles, Screener
 from nas_service.evaluation.screening import Budgets, shared_workloads
-from nas_service.evaluation.training_run import TrainingRun, checkpoint_of, pool_of
+from nas_service.evaluation.training_run import TrainingRun, checkpoint_of, origin, pool_of
 from nas_service.metrics import Evaluation
 from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
@@ -143,7 +143,7 @@ class Evaluator:
         except Diverged as error:
             measured = replace(scored, outcome="diverged", reason=str(error))
         if weights is not None and measured.trained:
-            save_weights(network, weights)
+            save_weights(network, weights, origin(self.spec, self.data_digest, measured))
         return replace(measured, seconds=time.perf_counter() - start)
 
     def resume_training(

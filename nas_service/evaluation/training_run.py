@@ -101,7 +101,54 @@ def checkpoint_of(
     """
     digest = candidate.architecture.digest
     identity = training_identity(spec, data_digest, digest, candidate.seed)
-    return checkpoint.CheckpointFile(weights.with_suffix(".training.safetensors"), identity)
+    return checkpoint.CheckpointFile(checkpoint_path(weights), identity)
+
+
+def origin(spec: StudySpec, data_digest: str, measured: Evaluation) -> dict[str, str]:
+    """Facts that are stored with the weights of a training, as texts.
+
+    Args:
+        spec: The study.
+        data_digest: Digest of the training and validation images.
+        measured: The candidate after its training.
+
+    Returns:
+        Epochs of the training, and its identity.
+    """
+    identity = training_identity(spec, data_digest, measured.architecture.digest, measured.seed)
+    return {"epochs": str(measured.fidelity), "training": identity}
+
+
+def foreign_weights(spec: StudySpec, data_digest: str, measured: Evaluation, weights: Path) -> str:
+    """How weights in a file are not those of a result.
+
+    A candidate whose training another machine has continued leaves its earlier weights behind.
+
+    Args:
+        spec: The study.
+        data_digest: Digest of the training and validation images.
+        measured: The result of a training.
+        weights: The file.
+
+    Returns:
+        The difference in words; an empty text where there is none, and for a file of an earlier
+        version, which does not say what it holds.
+
+    Raises:
+        DataError: The file is damaged or missing.
+    """
+    stored, expected = checkpoint.origin_of(weights), origin(spec, data_digest, measured)
+    if not stored or stored == expected:
+        return ""
+    if stored.get("training") != expected["training"]:
+        return f"{weights} has the weights of another training"
+    has, needs = stored.get("epochs"), expected["epochs"]
+    return f"{weights} has the weights after epoch {has}, the result is of {needs}"
+
+
+def checkpoint_path(weights: Path) -> Path:
+    """The file of a training's checkpoint, beside that of its weights."""
+    return weights.with_suffix(".training.safetensors")
 
 
 def training_identity(spec: StudySpec, data_digest: str, digest: str, seed: int) -> str:

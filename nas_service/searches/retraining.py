@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_service.errors import SpecError, StudyError
+from nas_service.errors import DataError, SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import MEASURED, measure
 from nas_service.searches.results import Candidate, Result
@@ -279,7 +279,7 @@ def _locked(weights: Path) -> Iterator[bool]:
 
 def measure_test(
     search: Search, evaluator: Evaluator, candidates: Sequence[Candidate], seeds: int
-) -> list[Path]:
+) -> dict[Path, str]:
     """Measures the test accuracy of every trained repeat that has none.
 
     Args:
@@ -289,21 +289,31 @@ def measure_test(
         seeds: Number of repeats of each.
 
     Returns:
-        The files of weights that are missing on this machine.
+        The files of weights that this machine cannot read, with the reason.
     """
     stored = search.store.repeats(search.id).all()
-    missing = []
+    missing = {}
     for candidate, number in itertools.product(candidates, range(seeds)):
         repeat = stored[candidate.digest, number]
         if repeat.test_accuracy is not None or not repeat.evaluation.trained:
             continue
-        weights = _weights(search, candidate.digest, number)
-        if not weights.is_file():
-            missing.append(weights)
-            continue
-        value = evaluator.test_accuracy(repeat.evaluation.architecture, weights)
-        search.store.repeats(search.id).set_test_accuracy(candidate.digest, number, value)
+        if reason := _measure_one(search, evaluator, repeat, number):
+            missing[_weights(search, candidate.digest, number)] = reason
     return missing
+
+
+def _measure_one(search: Search, evaluator: Evaluator, repeat: Repeat, number: int) -> str:
+    """Measures the test accuracy of a repeat; returns why it cannot, else an empty text."""
+    architecture = repeat.evaluation.architecture
+    weights = _weights(search, architecture.digest, number)
+    if not weights.is_file():
+        return f"no file {weights.absolute()}; NAS_ARTIFACTS names its folder"
+    try:
+        value = evaluator.test_accuracy(architecture, weights)
+    except DataError as error:
+        return str(error)
+    search.store.repeats(search.id).set_test_accuracy(architecture.digest, number, value)
+    return ""
 
 
 def read(

@@ -235,14 +235,34 @@ def write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | Non
         Path(temporary).unlink(missing_ok=True)
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
+def save_weights(network: nn.Module, path: Path, origin: dict[str, str] | None = None) -> None:
     """Writes the weights of a network as safetensors.
 
     Args:
         network: The network.
         path: The file; its folder is made where it is missing.
+        origin: Which training the weights are of; stored in the file.
     """
-    write(network.state_dict(), path)
+    write(network.state_dict(), path, origin)
+
+
+def origin_of(path: Path) -> dict[str, str]:
+    """Which training the weights in a file are of, as `save_weights` stored it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The facts; empty for a file of an earlier version.
+
+    Raises:
+        DataError: The file is damaged or missing.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:  # safetensors raises several unrelated types
+        raise DataError(f"{path}: not the weights of a network: cut, damaged or missing") from error
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

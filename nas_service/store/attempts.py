@@ -62,6 +62,20 @@ def ending(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) 
     return attempts.update().where(*this).values(values)
 
 
+def end_late(db: Connection, lease: Lease, worker: str, **facts: str | None) -> None:
+    """Records that a worker's result came too late, if the attempt is its own.
+
+    SQLite gives ids of deleted rows again: the lease may be of another study by now.
+
+    Args:
+        db: the transaction.
+        lease: of the trial, with the number of the attempt.
+        worker: name of the worker.
+        facts: values of further columns of the attempt.
+    """
+    db.execute(ending(db, lease, "late", **facts).where(attempts.c.worker == worker))
+
+
 def failed(db: Connection, lease_id: int) -> int:
     """Number of attempts at a trial in which its worker or its training process was lost."""
     return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "late", "crashed", "oom")))

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts
 from nas_service.store.process_id import dead_among, is_dead
-from nas_service.store.records import LIVE, REASON, Lease, Unreported
+from nas_service.store.records import LIVE, REASON, Lease, ResultKind, Unreported
 from nas_service.store.tables import archive, leases, now, of_study
+from nas_service.store.tables import attempts as tried
 from nas_service.store.transactions import TRIALS, Transactions
 
 
@@ -39,10 +40,7 @@ class Leases:
     def workers(self) -> list[str]:
         """Live workers that have a trial."""
         with self.transactions.begin() as db:
-            live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
-            query = sa.select(leases.c.worker).where(leases.c.study_id == self.study_id, live)
-            workers = set(db.execute(query).scalars())
-            return sorted(workers - dead_among(workers))
+            return live_workers(db, self.study_id)
 
     def are_missing(self) -> bool:
         """True where Optuna has a running trial that has no lease."""
@@ -51,6 +49,23 @@ class Leases:
         query = sa.select(TRIALS.c.number).where(*running, ~sa.exists().where(*own)).limit(1)
         with self.transactions.begin() as db:
             return db.execute(query).first() is not None
+
+    def last_worker(self, digest: str, *kinds: ResultKind) -> str:
+        """Who attempted a candidate last.
+
+        Args:
+            digest: of the candidate.
+            kinds: how the attempt must have ended.
+
+        Returns:
+            Name of the worker; empty where there is no such attempt.
+        """
+        these = (leases.c.study_id == self.study_id, leases.c.digest == digest)
+        query = sa.select(tried.c.worker).join(leases, leases.c.lease_id == tried.c.lease_id)
+        query = query.where(*these, tried.c.result_kind.in_(kinds))
+        with self.transactions.begin() as db:
+            last = db.execute(query.order_by(tried.c.finished_at.desc()).limit(1)).scalar()
+        return last or ""
 
     def unfinished(self) -> set[str]:
         """Digests of the candidates whose trials are not finished."""
@@ -69,6 +84,14 @@ class Leases:
 
 
 # --- rows
+
+
+def live_workers(db: Connection, study_id: int) -> list[str]:
+    """Live workers that have a trial of a study, by name."""
+    live = leases.c.state.in_(LIVE) & (leases.c.deadline >= now(db))
+    query = sa.select(leases.c.worker).where(leases.c.study_id == study_id, live)
+    workers = set(db.execute(query).scalars())
+    return sorted(workers - dead_among(workers))
 
 
 def insert(db: Connection, study_id: int, trial: int, **columns: Any) -> int:

@@ -23,6 +23,11 @@ def worker_name() -> str:
     return f"{host}/{boot}/{os.getpid()}/{_started('self')}/{namespace}"
 
 
+def host_of(worker: str) -> str:
+    """The machine of a worker, from its name."""
+    return worker.partition("/")[0]
+
+
 def is_dead(worker: str) -> bool:
     """True where this process would see the worker if it lived, and does not see it.
 

@@ -1,8 +1,8 @@
 """What the store knows of each study: its specification, budget, first trials and clock."""
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import optuna
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from nas_service.errors import StudyError
+from nas_service.store import study_rows
 from nas_service.store.records import StudyRow
 from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, studies
 from nas_service.store.tables import initial_trials as first_trials
@@ -137,12 +138,83 @@ class Studies:
             The row, with the columns of `nas_studies`.
 
         Raises:
-            sqlalchemy.exc.NoResultFound: there is no such study.
+            StudyError: the study is not in the store any more.
         """
-        locked = self._transactions.row(study_id)
-        if locked is not None:
-            return locked
-        return db.execute(of_study(studies, study_id)).mappings().one()
+        row = self._transactions.row(study_id)
+        if row is None:
+            row = db.execute(of_study(studies, study_id)).mappings().first()
+        if row is None:
+            raise StudyError(f"study {study_id} is not in {self._shown} any more: it was deleted")
+        return row
+
+    @contextmanager
+    def deleting(self, name: str, *, force: bool = False) -> Iterator[None]:
+        """Deletes a study with all its rows, in one transaction that ends with the block.
+
+        Args:
+            name: of the study.
+            force: also where workers have trials of it.
+
+        Yields:
+            Nothing; the rows are deleted unless the block fails.
+
+        Raises:
+            StudyError: there is no such study, it is running, or another study learns from it.
+        """
+        with self._changing(name, force) as (db, study_id):
+            if others := study_rows.learners(db, name).keys() - {study_id}:
+                other = json.loads(self.row(db, min(others))["spec"])["name"]
+                raise StudyError(
+                    f"study {other!r} learns from {name!r} (search.warm_start_from): delete "
+                    f"{other!r} first"
+                )
+            study_rows.delete(db, self._optuna, study_id)
+            yield
+
+    @contextmanager
+    def renaming(self, name: str, new: str, *, force: bool = False) -> Iterator[list[str]]:
+        """Gives a study another name, in one transaction that ends with the block.
+
+        Args:
+            name: of the study.
+            new: its name after the block.
+            force: also where workers have trials of it.
+
+        Yields:
+            Names of the studies that learn from it, whose specifications now have the new name.
+
+        Raises:
+            StudyError: there is no such study, the new name is taken, or the study or one that
+                learns from it is running.
+        """
+        with self._changing(name, force) as (db, study_id):
+            if new in self.names():
+                raise StudyError(f"{self._shown} already has a study {new!r}")
+            learners = study_rows.learners(db, name)
+            for other, spec in learners.items():
+                self._demand_idle(db, other, str(spec["name"]), force)
+                known = [new if source == name else source for source in study_rows.sources(spec)]
+                spec["search"]["warm_start_from"] = known
+                study_rows.write_spec(db, self._optuna, other, spec)
+            study_rows.rename(db, self._optuna, study_id, new)
+            yield [str(spec["name"]) for other, spec in learners.items() if other != study_id]
+
+    def demand_idle(self, name: str) -> None:
+        """Raises StudyError where workers have trials of a study, or there is no such study."""
+        with self._changing(name, force=False):
+            pass
+
+    @contextmanager
+    def _changing(self, name: str, force: bool) -> Iterator[tuple[Connection, int]]:
+        study_id = self.get(name).id
+        with self._transactions.exclusive(study_id) as db:
+            self.row(db, study_id)
+            self._demand_idle(db, study_id, name, force)
+            yield db, study_id
+
+    def _demand_idle(self, db: Connection, study_id: int, name: str, force: bool) -> None:
+        if not force:
+            study_rows.demand_idle(db, study_id, name)
 
     def advance_clock(self, study_id: int) -> None:
         """Counts the time since the study's last heartbeat as time worked."""

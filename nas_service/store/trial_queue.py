@@ -244,7 +244,7 @@ class TrialQueue:
             if row is None or not leases.still_owned(row, lease, self.worker):
                 if row is not None and attempts.result(db, lease) == result:
                     return ArchiveReceipt(row["outcome"], followed)
-                attempts.end(db, lease, "late", result=result, evaluation=text)
+                attempts.end_late(db, lease, self.worker, result=result, evaluation=text)
                 return None
             outcome, writes = archive.keeping(
                 self.study_id, lease.trial, evaluation, text, row["known"], at_rung

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.session import Search
 from nas_service.store.buffered_storage import BufferedStorage
@@ -58,7 +59,12 @@ class Assignment:
         text = self.search.store.studies.spec(self.search.id)
         if text == self._spec_text:
             return
-        spec = parse_spec(text, f"study {self.search.name!r}", stored=True)
+        name = self.search.name
+        spec = parse_spec(text, f"study {name!r}", stored=True)
+        if spec.name != name:
+            raise StudyError(
+                f"study {name!r} is {spec.name!r} in the store now: renamed or deleted"
+            )
         self._spec_text = text
         if spec != self.search.spec:
             self.search = replace(self.search, spec=spec)

@@ -1,17 +1,21 @@
 """The evaluation of one claimed trial: drawn, screened, trained, archived, or failed."""
 
 import logging
+import socket
 
 from optuna.trial import FixedTrial, Trial, TrialState
 
 from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.training_run import checkpoint_path
 from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
 from nas_service.samplers import SAMPLERS, derived_seed
 from nas_service.searches.enqueued import ENQUEUED, ImpossibleTrial, check_enqueued
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL
+from nas_service.searches.weights import BEGUN, explain_missing
 from nas_service.spaces.architecture import Architecture
+from nas_service.store.process_id import host_of
 from nas_service.store.records import Lease
 from nas_service.worker.assignment import Assignment
 from nas_service.worker.claiming import TrialClaims
@@ -188,11 +192,22 @@ class TrialRunner:
         self._reporter.archive(lease, trial, screened)
         return True
 
+    def _note_checkpoint(self, lease: Lease, candidate: Evaluation) -> None:
+        """Prints that a training begins again whose checkpoint is on another machine."""
+        search, digest = self._assignment.search, candidate.architecture.digest
+        last = search.store.leases(search.id).last_worker(digest, *BEGUN)
+        if host_of(last) not in ("", socket.gethostname()):
+            why = explain_missing(search, digest, BEGUN, "checkpoint")
+            self._assignment.on_line(f"trial {lease.trial}: its training begins again: {why}")
+
     def _train_and_archive(
         self, lease: Lease, trial: Trial, evaluator: Evaluator, candidate: Evaluation
     ) -> None:
         a = self._assignment
         weights = a.search.weights(candidate.architecture.digest)
+        is_begun = candidate.trained or lease.attempt > 1
+        if is_begun and not checkpoint_path(weights).is_file():
+            a.retry.call(lambda again: self._note_checkpoint(lease, candidate))
         with a.telemetry.timed("training_seconds"), self._heartbeat.training():
             result = self._train(evaluator, candidate, weights, self._heartbeat.check_interrupt)
         with self._spool.keeping(a.search.id, lease, a.queue.worker, result):

@@ -8,9 +8,10 @@ reports the result. Between them no connection is held, and each of them may be 
 import time
 from collections.abc import Callable
 
-from nas_service.errors import TooManyFailures
+from nas_service.errors import StudyError, TooManyFailures
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.session import Search
+from nas_service.searches.weights import record_folder
 from nas_service.store.process_id import worker_name
 from nas_service.store.records import Claimed, Ended
 from nas_service.store.trial_queue import TrialQueue
@@ -85,10 +86,21 @@ class Worker:
         Raises:
             Interrupted: It was asked to end.
             TooManyFailures: The study's limit of failed trials is reached.
+            StudyError: The study was deleted or renamed meanwhile.
         """
+        try:
+            return self._work(max_trials, max_seconds)
+        except KeyError:  # of Optuna, for a study that it does not have
+            studies, name = self.search.store.studies, self.search.name
+            if studies.has(name):
+                raise
+            raise StudyError(f"study {name!r} is not in the store any more") from None
+
+    def _work(self, max_trials: int | None, max_seconds: float | None) -> str:
         retry, start = self.assignment.retry, time.monotonic()
         self.assignment.telemetry.gauge("lease_age_seconds", self.heartbeat.age_s)
         self.heartbeat.start()
+        retry.call(lambda again: record_folder(self.search))
         retry.call(lambda again: self.reporter.archive_spooled(self.spool))
         done = claims = 0
         wait_s = WAIT_s

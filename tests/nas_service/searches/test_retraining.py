@@ -134,7 +134,7 @@ def test_test_images_are_read_after_the_last_training(place):
     gone = sorted(place.search.store.artifacts.glob("x/*.repeat1.safetensors"))[0]
     gone.unlink()
     args = (place.search, place.evaluator, place.best, 2)
-    assert retraining.measure_test(*args) == [gone]
+    assert list(retraining.measure_test(*args)) == [gone]
     result = retraining.read(*args)
     assert sorted(len(f.test_accuracies) for f in result.finalists) == [1, 2]
     for f in result.finalists:

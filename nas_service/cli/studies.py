@@ -1,0 +1,165 @@
+"""The command about the studies of a store: listed, deleted, renamed, pruned."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from nas_service.cli.common import open_store, options
+from nas_service.cli.terminal import err, out, plain, print_json
+from nas_service.errors import NasError, StudyError
+from nas_service.searches import results
+
+if TYPE_CHECKING:
+    from nas_service.store.store import Store
+
+
+@click.command()
+@click.option("--delete", metavar="NAME", help="Delete a study, its results and its weights.")
+@click.option("--rename", nargs=2, metavar="NAME NEW", help="Give a study another name.")
+@click.option(
+    "--prune",
+    metavar="NAME",
+    help="Delete weights and checkpoints of candidates neither on the front nor under way.",
+)
+@click.option("--yes", is_flag=True, help="Delete without a question.")
+@click.option("--force", is_flag=True, help="Also while workers have trials of the study.")
+@options("storage", "any_disk", "json")
+def studies(
+    delete: str | None,
+    rename: tuple[str, str] | None,
+    prune: str | None,
+    yes: bool,
+    force: bool,
+    storage: str | None,
+    any_disk: bool,
+    as_json: bool,
+) -> None:
+    """List the studies of a store.
+
+    Or delete, rename or prune one: what is lost is printed before. Only files on this machine are
+    deleted, in the folder NAS_ARTIFACTS.
+    """
+    given = {"--delete": delete, "--rename": rename, "--prune": prune}
+    chosen = [option for option, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        raise NasError(f"{chosen[0]} and {chosen[1]}: one at a time")
+    if not chosen and (yes or force):
+        raise NasError(f"{'--yes' if yes else '--force'}: only with {', '.join(given)}")
+    store = open_store(storage, any_disk=any_disk, write=bool(chosen))
+    if delete is not None:
+        document = _delete(store, delete, yes, force, as_json)
+    elif rename is not None:
+        document = _rename(store, *rename, force, as_json)
+    elif prune is not None:
+        document = _prune(store, prune, yes, force, as_json)
+    else:
+        return _list(store, as_json)
+    if as_json:
+        print_json(document)
+
+
+def _list(store: "Store", as_json: bool) -> None:
+    rows = _studies(store)
+    if as_json:
+        return print_json(rows)
+    table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
+    for row in rows:
+        counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
+        table.add_row(plain(row["study"]), str(row["budget"]), *counts)
+    out.print(table)
+
+
+def _studies(store: "Store") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in store.studies.names():
+        try:
+            row = store.studies.get(name)
+        except StudyError:
+            continue  # another program's study in the same database
+        counts = results.count(store.leases(row.id).outcomes())
+        rows.append({"study": name, "budget": row.trainings, "counts": counts})
+    return rows
+
+
+def _delete(store: "Store", name: str, yes: bool, force: bool, as_json: bool) -> dict[str, Any]:
+    from nas_service.searches import upkeep
+    from nas_service.searches.artifacts import artifacts_in, space_of
+    from nas_service.searches.weights import elsewhere
+
+    row, folder = store.studies.get(name), upkeep.folder_of(store, name)
+    if not force:
+        upkeep.demand_idle(store, name)
+    space, trials = space_of(artifacts_in(folder)), len(store.leases(row.id).outcomes())
+    lost = f"study {name}: {trials} trials with their results, and {space} in {folder}"
+    _confirm(lost, yes, as_json)
+    others = elsewhere(store, row.id, name)
+    left = upkeep.delete(store, name, force=force)
+    _print(f"study {name} is deleted", as_json)
+    if left:
+        note = f"files that are not ours are left in {folder}, such as {left[0]!r:.90}"
+        err.print(f"note: {plain(note)}", markup=False)
+    _note_elsewhere(others, "delete it there")
+    return {"study": name, "deleted": {"trials": trials, **vars(space)}, "left": left}
+
+
+def _rename(store: "Store", name: str, new: str, force: bool, as_json: bool) -> dict[str, Any]:
+    from nas_service.searches import upkeep
+    from nas_service.searches.weights import elsewhere
+
+    others = elsewhere(store, store.studies.get(name).id, name)
+    learners = upkeep.rename(store, name, new, force=force)
+    _print(f'study {name} is now {new}: its file needs name = "{new}", or --name', as_json)
+    for learner in learners:
+        text = f"study {learner} learns from it: so does its file, in search.warm_start_from"
+        err.print(f"note: {plain(text)}", markup=False)
+    _note_elsewhere(others, f"rename it to {new} there")
+    return {"study": new, "renamed_from": name, "learners": learners}
+
+
+def _prune(store: "Store", name: str, yes: bool, force: bool, as_json: bool) -> dict[str, Any]:
+    from nas_service.searches import upkeep
+    from nas_service.searches.session import open_search
+
+    plan = upkeep.plan_pruning(open_search(store, name), force=force)
+    kept = f"kept: {plan.front} on the front, {plan.under_way} under way"
+    facts = {"study": name, "pruned": vars(plan.space)}
+    folder = upkeep.folder_of(store, name)
+    if not plan.files:
+        _print(f"study {name}: nothing to delete in {folder} ({kept})", as_json)
+        return facts
+    _confirm(f"study {name}: {plan.space} in {folder} ({kept})", yes, as_json)
+    plan.delete()
+    _print(f"study {name}: {plan.space} freed", as_json)
+    return facts
+
+
+def _confirm(lost: str, yes: bool, as_json: bool) -> None:
+    """Prints what is lost, and asks unless --yes was given.
+
+    Raises:
+        NasError: The answer is no, or no terminal can be asked.
+    """
+    err.print(f"to delete: {plain(lost)}", markup=False)
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise NasError("nothing is deleted: --yes deletes it without a question")
+    try:
+        agreed = click.confirm("Delete it?", err=True)
+    except click.Abort:
+        agreed = False
+    if not agreed:
+        raise NasError("nothing is deleted")
+
+
+def _print(text: str, as_json: bool) -> None:
+    if not as_json:
+        out.print(plain(text), markup=False)
+
+
+def _note_elsewhere(others: str, remedy: str) -> None:
+    if others:
+        text = f"other machines keep the study's folder, {others}: {remedy}"
+        err.print(f"note: {plain(text)}", markup=False)
