@@ -1,24 +1,29 @@
 """What is printed of a study's budgets before a search: the best values that its space has."""
 
-from collections.abc import Iterable
-
-from nas_service.evaluation.attainable import Attainable, prospects
+from nas_service.evaluation.attainable import exact_attainable, least_memory_GiB, prospects
+from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
+from nas_service.rejection import MEMORY
 from nas_service.study.spec import StudySpec
 
 
-def best_values(spec: StudySpec, known: Iterable[Attainable]) -> dict[str, str]:
-    """Each budget of a study with the best value of the space, or how to know it.
+def best_values(spec: StudySpec) -> dict[str, str]:
+    """Each budget of a study with the exact best value of its space, or how to know it.
 
     Args:
         spec: The study.
-        known: The best values.
 
     Returns:
-        Budget -> best value, in the order of the study.
+        Budget -> best value, in the order of the study; last the memory of a training, where no
+        candidate fits it.
     """
-    best = {x.constraint: str(x) for x in known}
-    return {c.described: best.get(c) or _unknown(c.metric) for c in spec.constraints}
+    budgets = Budgets.of(spec)
+    best = {x.constraint: str(x) for x in exact_attainable(budgets)}
+    values = {c.described: best.get(c) or _unknown(c.metric) for c in spec.constraints}
+    least, limit = least_memory_GiB(budgets), spec.training.memory_GiB
+    if least is not None and least > limit:
+        values[f"{MEMORY} = {limit:g}"] = f"least {least:.3g}, no training fits"
+    return values
 
 
 def _unknown(metric: str) -> str:

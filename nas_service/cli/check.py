@@ -38,7 +38,7 @@ def check(study: Path, costed: bool, as_json: bool) -> None:
     size = spec.space.build().size
     trainings = spec.search.trainings
     out.print(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings", markup=False)
-    print_aligned(best_values(spec, exact_attainable(Budgets.of(spec))))
+    print_aligned(best_values(spec))
     if costed and (line := budgets_line(spec)):
         out.print(line, markup=False)
 

@@ -124,6 +124,15 @@ def exact_attainable(budgets: Budgets) -> tuple[Attainable, ...]:
     return tuple(known)
 
 
+def least_memory_GiB(budgets: Budgets) -> float | None:
+    """The least memory that the training of a candidate may take, exactly; None where unknown."""
+    rows = _extremes(budgets.workloads.space, least=True)
+    if rows is None:
+        return None
+    costed = budgets.costed(batch_of_codes(budgets.workloads.space, rows))
+    return float(costed.memory_GiB[costed.connected].min())
+
+
 def prospects(spec: StudySpec, limit: int | None = None) -> Prospects:
     """What a study's space has within its budgets.
 
@@ -148,7 +157,9 @@ def prospects(spec: StudySpec, limit: int | None = None) -> Prospects:
         if spec.constraint_name(c) in counts.best
     ]
     nothing = counts.feasible == 0 and (counts.exhaustive or counts.survivors == 0)
-    impossible = nothing or any(x.is_impossible for x in known)
+    memory_GiB = least_memory_GiB(budgets) or 0.0
+    impossible = nothing or memory_GiB > spec.training.memory_GiB
+    impossible = impossible or any(x.is_impossible for x in known)
     is_near = False
     if not impossible and not counts.feasible and counts.nearest is not None:
         is_near = repair(budgets, counts.nearest) is not None

@@ -17,8 +17,8 @@ from nas_service.evaluation.training_memory import training_memories_B
 from nas_service.metrics import metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.snn.workload_cache import WorkloadCache
-from nas_service.spaces.architecture import ChipSettings
-from nas_service.spaces.batch import CandidateBatch
+from nas_service.spaces.architecture import Architecture, ChipSettings
+from nas_service.spaces.batch import CandidateBatch, batch_of_codes
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
@@ -137,6 +137,16 @@ class Budgets:
             profile = profile_of(self.spec, self.workloads.space.chip_at(chip))
             self._ensembles[chip] = Ensemble(profile)
         return self._ensembles[chip]
+
+    def memory_GiB(self, architecture: Architecture) -> float:
+        """The memory that a training of a candidate takes at most.
+
+        Raises:
+            SpecError: The candidate is not of the space.
+        """
+        space = self.workloads.space
+        codes = np.array([space.codes(architecture)], dtype=np.intp)
+        return float(self.costed(batch_of_codes(space, codes)).memory_GiB[0])
 
     def violations(self, costed: Costed) -> dict[str, Floats]:
         """Relative violation of each budget; <= 0 where it is kept.

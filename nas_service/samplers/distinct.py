@@ -14,7 +14,8 @@ from nas_service.study.spec import StudySpec
 if TYPE_CHECKING:
     from nas_service.samplers.nearest import NearestUnknown
 
-STUCK = 20  # finished trials in a row whose candidate was known
+REPLACED = "replaced"  # attribute of a trial: True where the proposed candidate was known
+LAST, STUCK = 20, 15  # of the LAST finished trials STUCK proposed known candidates
 
 Params = dict[str, Any]
 
@@ -22,8 +23,9 @@ Params = dict[str, Any]
 class DistinctSampler(BaseSampler):
     """Another sampler, which does not repeat itself while the search is stuck.
 
-    A search is stuck while no finished trial is feasible, and after STUCK trials in a row of known
-    candidates. Then a known candidate gives way to the unknown one that is nearest to the budgets.
+    A search is stuck while no finished trial is feasible, and where STUCK of the LAST trials
+    proposed known candidates. Then a known candidate gives way to the unknown one that is nearest
+    to the budgets.
 
     Args:
         inner: Proposes.
@@ -65,7 +67,12 @@ class DistinctSampler(BaseSampler):
         """The inner sampler's candidate, or one that is not known."""
         proposed = self._inner_draw(study, trial, search_space)
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        return self._nearest.unless_known(proposed, trial, others) if is_stuck(others) else proposed
+        if not is_stuck(others):
+            return proposed
+        chosen = self._nearest.unless_known(proposed, trial, others)
+        if chosen != proposed:
+            study._storage.set_trial_user_attr(trial._trial_id, REPLACED, True)
+        return chosen
 
     def sample_independent(
         self,
@@ -89,9 +96,13 @@ class DistinctSampler(BaseSampler):
 
 
 def is_stuck(trials: Sequence[FrozenTrial]) -> bool:
-    """True where no finished trial is feasible, or the last ones brought nothing new."""
+    """True where no finished trial is feasible, or most of the last ones proposed nothing new."""
     finished = [t for t in trials if t.state == TrialState.COMPLETE]
     if not any(all(v <= 0 for v in t.constraints.values()) for t in finished):
         return True
-    last = sorted(finished, key=lambda t: t.number)[-STUCK:]
-    return len(last) == STUCK and all(t.user_attrs.get("outcome") == "cached" for t in last)
+    last = sorted(finished, key=lambda t: t.number)[-LAST:]
+    return sum(_proposed_known(t) for t in last) >= STUCK
+
+
+def _proposed_known(trial: FrozenTrial) -> bool:
+    return trial.user_attrs.get("outcome") == "cached" or REPLACED in trial.user_attrs

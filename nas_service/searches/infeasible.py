@@ -1,7 +1,7 @@
 """Why a search has nothing feasible: the budgets that bind, and what would let a candidate in."""
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from nas_service.searches.results import Candidate
+    from nas_service.spaces.architecture import Architecture
 
 DIGITS = 4  # of a loosened budget
+COSTED = 100  # candidates whose memory is computed
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Infeasible:
     candidates: int  # different ones
     without_path: int
     over_memory: int  # rejected by the memory that a training may take
+    memory_GiB: float | None  # the least that any of these needs
     diverged: int
     binding: tuple[Binding, ...]
     trial: int | None  # of the candidate that the smallest loosening lets in
@@ -67,9 +70,10 @@ class Infeasible:
 
     @property
     def _others(self) -> str:
+        need = f" (least {self.memory_GiB:.3g})" if self.memory_GiB else ""
         counts = {
             "without a path": self.without_path,
-            f"over {MEMORY}": self.over_memory,
+            f"over {MEMORY}{need}": self.over_memory,
             "diverged": self.diverged,
         }
         others = [f"{count} {what}" for what, count in counts.items() if count]
@@ -79,6 +83,8 @@ class Infeasible:
         """What a program needs of it."""
         return {
             "candidates": self.candidates,
+            "over_memory": self.over_memory,
+            "memory_GiB": self.memory_GiB,
             "binding": [x.to_json() for x in self.binding],
             "loosening": {c.measure: value for c, value in self.loosening},
             "trial": self.trial,
@@ -86,7 +92,11 @@ class Infeasible:
         }
 
 
-def infeasible(spec: StudySpec, candidates: "Iterable[Candidate]") -> Infeasible:
+def infeasible(
+    spec: StudySpec,
+    candidates: "Iterable[Candidate]",
+    architectures: "Callable[[Sequence[Candidate]], Mapping[str, Architecture]]" = lambda _: {},
+) -> Infeasible:
     """Why nothing is feasible.
 
     A budget binds where no candidate keeps it, or where the nearest candidate breaks it.
@@ -94,25 +104,42 @@ def infeasible(spec: StudySpec, candidates: "Iterable[Candidate]") -> Infeasible
     Args:
         spec: The study.
         candidates: Finished candidates, of which none is feasible.
+        architectures: Architectures of some candidates, by digest.
 
     Returns:
         The budgets that bind, and the limits that would let the nearest candidate in.
     """
     distinct = list({c.digest: c for c in reversed(list(candidates))}.values())
     connected = [c for c in distinct if PATH not in c.rejected_by]
+    large = [c for c in connected if MEMORY in c.rejected_by]
     nearest = _nearest(connected)
     broken = {name for name, v in nearest.violations.items() if v > 0} if nearest else set()
     loosened = [c for c in spec.constraints if spec.constraint_name(c) in broken]
     return Infeasible(
         candidates=len(distinct),
         without_path=len(distinct) - len(connected),
-        over_memory=sum(MEMORY in c.rejected_by for c in connected),
+        over_memory=len(large),
+        memory_GiB=_memory_GiB(spec, architectures(_smallest(large)).values()),
         diverged=sum(c.archived == "diverged" for c in distinct),
         binding=tuple(b for c in spec.constraints if (b := _binding(spec, c, connected, broken))),
         trial=None if nearest is None else nearest.trial,
         loosening=tuple((c, _loosened(c, nearest.metrics)) for c in loosened if nearest),
         is_measured=nearest is not None and nearest.archived in MEASURED,
     )
+
+
+def _smallest(candidates: "Sequence[Candidate]") -> "list[Candidate]":
+    """COSTED candidates of the fewest parameters."""
+    return sorted(candidates, key=lambda c: c.metrics.get("parameters", 0.0))[:COSTED]
+
+
+def _memory_GiB(spec: StudySpec, architectures: "Iterable[Architecture]") -> float | None:
+    """The least memory that the training of one of these takes at most; None for none of them."""
+    if not (known := list(architectures)):
+        return None
+    from nas_service.evaluation.screening import Budgets  # costs candidates
+
+    return min(map(Budgets.of(spec).memory_GiB, known))
 
 
 def _nearest(candidates: "Sequence[Candidate]") -> "Candidate | None":

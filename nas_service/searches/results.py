@@ -223,7 +223,7 @@ class Result:
     @cached_property
     def infeasible(self) -> Infeasible | None:
         """Why nothing is feasible; None where there is a front."""
-        return None if self.front else infeasible(self.spec, self.candidates)
+        return None if self.front else infeasible(self.spec, self.candidates, self.architectures)
 
     def hypervolume_history(self) -> list[tuple[int, float]]:
         """(trial, `hypervolume` of the candidates up to it) of each candidate of `same_epoch`.

@@ -84,6 +84,13 @@ def test_a_program_gets_the_same(study):
     json.dumps(costed, allow_nan=False)
 
 
+def test_a_memory_in_which_no_training_fits_is_named(study):
+    file = study()
+    file.write_text(file.read_text().replace("epochs = 1", "epochs = 1\nmemory_GiB = 0.001"))
+    assert checked(file)[1].startswith("training.memory_GiB = 0.001  least 0.0")
+    assert document("check", file, "--budgets")["impossible"]
+
+
 def test_a_study_without_budgets_has_no_line_of_them(study):
     assert len(checked(study(), "--budgets")) == 1
 

@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
+
+from nas_service.evaluation.screening import Budgets
 from nas_service.searches.infeasible import infeasible
 from nas_service.searches.results import Candidate
+from nas_service.spaces.batch import batch_of_numbers
 from nas_service.study.loading import parse_spec
 
 AREA, ENERGY = {"metric": "area_mm2", "at_most": 2.0}, {"metric": "energy_uJ", "at_most": 0.1}
@@ -70,6 +74,21 @@ def test_measured_candidates_count_before_costed_ones():
     assert result.lines[1].startswith("smallest loosening: accuracy >= 0.9 would let trial 2 in")
     (accuracy,) = result.binding
     assert str(accuracy) == "accuracy >= 0.99 (none of 2, most 0.9500, measured)"
+
+
+def test_the_memory_of_a_training_is_a_budget():
+    """Of two candidates that are over it, the smaller one says how much is needed."""
+    spec = spec_of(AREA)
+    space = spec.build_space()
+    small, large = (batch_of_numbers(space, np.array([n])).architecture(space, 0) for n in (1, 999))
+    rows = [candidate(spec, n, digest=a.digest, rejected_by=("training.memory_GiB",), area_mm2=1.0)
+            for n, a in enumerate((large, small))]  # fmt: skip
+    known = {a.digest: a for a in (small, large)}
+    result = infeasible(spec, rows, lambda some: {c.digest: known[c.digest] for c in some})
+    budgets = Budgets.of(spec)
+    assert result.memory_GiB == min(budgets.memory_GiB(a) for a in (small, large)) > 0
+    assert f"2 over training.memory_GiB (least {result.memory_GiB:.3g})" in result.lines[0]
+    assert result.to_json()["memory_GiB"] == result.memory_GiB
 
 
 def test_what_no_budget_explains_is_counted():
