@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store.records import Lease, ResultKind
-from nas_service.store.tables import attempts, clock
+from nas_service.store.tables import attempts, clock, leases
 
 
 def begin(db: Connection, study_id: int, lease: Lease, worker: str, now_s: float) -> None:
@@ -43,7 +43,7 @@ def beginning(lease: sa.CTE, study_id: int, worker: str, now_s: float) -> sa.Ins
     return attempts.insert().from_select(names, rows).returning(attempts.c.lease_id)
 
 
-def end(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) -> None:
+def end(db: Connection, lease: Lease, kind: ResultKind, **facts: str | float | None) -> None:
     """Records how an attempt ended, now.
 
     Args:
@@ -55,7 +55,9 @@ def end(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) -> 
     db.execute(ending(db, lease, kind, **facts))
 
 
-def ending(db: Connection, lease: Lease, kind: ResultKind, **facts: str | None) -> sa.Update:
+def ending(
+    db: Connection, lease: Lease, kind: ResultKind, **facts: str | float | None
+) -> sa.Update:
     """The statement of `end`, with the same arguments."""
     this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
     values = {"result_kind": kind, "finished_at": clock(db.dialect.name), **facts}
@@ -76,9 +78,24 @@ def end_late(db: Connection, lease: Lease, worker: str, **facts: str | None) -> 
     db.execute(ending(db, lease, "late", **facts).where(attempts.c.worker == worker))
 
 
+def give_up(db: Connection, lease: Lease, worker: str) -> None:
+    """Charges nothing to a trial for an attempt that was taken for lost: its worker lives.
+
+    Args:
+        db: the transaction.
+        lease: of the trial, with the number of the attempt.
+        worker: name of the worker.
+    """
+    this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+    lost = (attempts.c.worker == worker, attempts.c.result_kind == "lost")
+    failed = sa.select(leases.c.lease_id).where(leases.c.state == "failed")  # and stays failed
+    query = attempts.update().where(*this, *lost, attempts.c.lease_id.not_in(failed))
+    db.execute(query.values(result_kind="released"))
+
+
 def failed(db: Connection, lease_id: int) -> int:
     """Number of attempts at a trial in which its worker or its training process was lost."""
-    return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "late", "crashed", "oom")))
+    return _count(db, lease_id, attempts.c.result_kind.in_(("lost", "crashed", "oom")))
 
 
 def out_of_memory(db: Connection, lease_id: int) -> int:

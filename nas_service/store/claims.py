@@ -88,7 +88,7 @@ class OpenClaim:
         if row["state"] == "pending":
             return True
         lease = leases.lease_of(row)
-        attempts.end(self.db, lease, "lost")
+        attempts.end(self.db, lease, "lost", finished_at=self.now_s)  # before the next one begins
         return leases.requeue(self.db, self.study_id, lease, "its worker was lost", max_attempts)
 
     def new_trial(

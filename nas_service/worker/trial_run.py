@@ -15,6 +15,7 @@ from nas_service.searches.enqueued import ENQUEUED, ImpossibleTrial, check_enque
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL
 from nas_service.searches.weights import BEGUN, explain_missing
 from nas_service.spaces.architecture import Architecture
+from nas_service.store import attempts
 from nas_service.store.process_id import host_of
 from nas_service.store.records import Lease
 from nas_service.worker.assignment import Assignment
@@ -64,9 +65,17 @@ class TrialRunner:
         except LeaseLost as error:
             a.telemetry.count("leases_lost")
             a.on_line(f"{error}; another worker may have it")
+            a.retry.call(lambda again: self._give_up(lease))
         finally:
             self._heartbeat.drop()
             self._claims.close()
+
+    def _give_up(self, lease: Lease) -> None:
+        """Charges nothing to a trial whose lease was not renewed: this worker lives."""
+        a = self._assignment
+        a.queue.release(lease)
+        with a.search.store.transactions.begin() as db:
+            attempts.give_up(db, lease, a.queue.worker)
 
     def _run(self, lease: Lease, trial: Trial) -> None:
         retry = self._assignment.retry

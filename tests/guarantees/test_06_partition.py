@@ -32,8 +32,8 @@ def test_06_partition(postgres_url, tmp_path, end):
             assert first.wait() == 0, first.log
     history = StudyHistory.read(postgres_url)
     history.check(4)
-    lost, won = history.attempts_at(0)
-    assert (lost["result_kind"], won["result_kind"]) == ("lost", "won")
+    endings = [a["result_kind"] for a in history.attempts_at(0)]
+    assert endings == ["released", "won"], "the network is not the candidate's fault"
 
 
 def test_06_disconnected_inside_a_transaction(postgres_url, tmp_path):
