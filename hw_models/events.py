@@ -209,7 +209,7 @@ def _transport_events(c: EventCounts, merged_bits: Any) -> Counts:
     layers = c.layers
     input_bits = 1.0 if c.chip.defects.wide_inputs else layers.input_bits
     windows = c.vectors * input_bits * (layers.in_channels * layers.taps)
-    spikes = layers.out_channels * layers.pooled_pixels * layers.time_steps
+    spikes = layers.sent_bits * layers.time_steps
     sum_bits = c.outputs * c.sums * reads_per_vector(c.chip, layers) * merged_bits
     potential_bits = 2 * c.chip.figures.bits_per_value  # read and written back
     return {

@@ -60,6 +60,7 @@ class LayerTable:
     neurons: Array
     input_adds: Array
     linear: Array
+    sent_bits: Array  # in a time step
     rates: Array  # [..., L, S]
     sources: NDArray[np.intp]  # [..., L, P] positions of what a layer reads, -1 for none
     loops: NDArray[np.intp]  # [..., L] number of a layer's feedback loop, 0 for none
@@ -80,6 +81,7 @@ class LayerTable:
         widest = max(map(len, rates))
         return cls(
             **dict(zip(NUMBERS, numbers, strict=True)),
+            sent_bits=np.array(workload.sent_bits, dtype=np.float64),
             rates=np.array([r * (widest // len(r)) for r in rates], dtype=np.float64),
             sources=_padded(workload.predecessors),
             loops=np.array(workload.loops, dtype=np.intp),
@@ -109,8 +111,10 @@ class LayerTable:
         width = max(len(read) for w in workloads for read in w.predecessors)
         sources = np.full((len(workloads), length, max(width, 1)), -1, dtype=np.intp)
         loops = np.zeros((len(workloads), length), dtype=np.intp)
+        sent_bits = np.zeros((len(workloads), length))
         for n, w in enumerate(workloads):
             loops[n, : len(w.layers)] = w.loops
+            sent_bits[n, : len(w.layers)] = w.sent_bits
             numbers[n, : len(w.layers)] = [numbers_of(x) for x in w.layers]
             for i, (x, read) in enumerate(zip(w.layers, w.predecessors, strict=True)):
                 rates[n, i] = _spread(x, widest)
@@ -119,6 +123,7 @@ class LayerTable:
         columns = np.ascontiguousarray(np.moveaxis(numbers, -1, 0))
         return cls(
             **dict(zip(NUMBERS, columns, strict=True)),
+            sent_bits=sent_bits,
             rates=rates,
             sources=sources,
             loops=loops,

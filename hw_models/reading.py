@@ -1,4 +1,4 @@
-"""What a layer reads of the maps of its sources: whether it fits, and which poolings are free."""
+"""What a layer reads of the maps of its sources: whether it fits, and what is pooled and sent."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -105,6 +105,37 @@ def uncharged_poolings(
             free += [(layer, *key) for key in unpaid]
     named = {x.name: x for x in layers}
     yield from ((x, named[name], n) for x, name, n in free if (name, n) not in charged)
+
+
+def sent_bits(layers: Sequence[Layer], reads: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Bits that each layer sends in a time step.
+
+    What one reader reads pooled, and nothing else, is pooled before it is sent, whichever of the
+    two is charged for it: as values of the reader's bits, or as the spikes of the whole map where
+    these are fewer. All other layers send a bit for each value of their map.
+
+    Args:
+        layers: The layers of a network.
+        reads: Positions of the layers that each layer reads, in the same time step and late.
+
+    Returns:
+        Bits by layer.
+    """
+    sent = [0] * len(layers)
+    for layer, read in zip(layers, reads, strict=True):
+        for i in read:
+            source = layers[i]
+            taken = source.map_pixels if len(read) > 1 else _taken_bits(layer, source)
+            sent[i] = max(sent[i], taken)
+    each = zip(layers, sent, strict=True)
+    return tuple(x.out_channels * (bits or x.map_pixels) for x, bits in each)
+
+
+def _taken_bits(layer: Layer, source: Layer) -> int:
+    """Bits that a layer takes of each channel of the only layer that it reads."""
+    whole = layer.rearranged or _joined(layer, [source])
+    pixels = source.map_pixels if whole else _read_map(layer, source, [source])[0]
+    return min(source.out_pixels, pixels * layer.input_bits)
 
 
 def _pooled_maps(layer: Layer, sources: Sequence[Layer]) -> dict[tuple[str, int], int]:

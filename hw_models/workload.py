@@ -8,7 +8,7 @@ from typing import Any
 from hw_models.errors import WorkloadError
 from hw_models.layer import Layer, rate_of
 from hw_models.layer_list import MAX_LAYERS, read_layers, stored_layer
-from hw_models.reading import misfit, uncharged_poolings
+from hw_models.reading import misfit, sent_bits, uncharged_poolings
 
 MAX_STEPS = 2**16
 
@@ -72,6 +72,15 @@ class Workload:
         late = [(i, place[n]) for i, x in enumerate(self.layers) for n in x.feedback]
         edges = [(p, i) for i, read in enumerate(self.predecessors) for p in read]
         return loops_of(len(self.layers), edges, late)
+
+    @cached_property
+    def sent_bits(self) -> tuple[int, ...]:
+        """Bits that each layer sends in a time step."""
+        place = {layer.name: i for i, layer in enumerate(self.layers)}
+        late = ([place[name] for name in x.feedback] for x in self.layers)
+        return sent_bits(
+            self.layers, [(*now, *back) for now, back in zip(self.predecessors, late, strict=True)]
+        )
 
     @cached_property
     def derived(self) -> dict[str, Any]:

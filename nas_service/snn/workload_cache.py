@@ -106,11 +106,28 @@ class WorkloadCache:
         columns["weight_bits"] = np.where(columns["out_channels"] > 0, self._bits(batch), 1)
         return LayerTable(
             **columns,
+            sent_bits=self._sent_bits(columns, cells.alone[picked[:, -1]]),
             rates=np.zeros((count, slots, 1)),
             sources=sources,
             loops=loops,
             time_steps=batch.sizes["time_steps"][:, None].astype(np.float64),
         )
+
+    def _sent_bits(
+        self, columns: dict[str, NDArray[np.float64]], alone: Index
+    ) -> NDArray[np.float64]:
+        """Bits that each layer sends in a time step [N, L], as `Workload.sent_bits`.
+
+        Only the head pools what it reads. `alone` [N] is the slot of the last cell that it reads,
+        and nothing else; -1 where it reads several.
+        """
+        sent = columns["out_channels"] * columns["pooled_pixels"]
+        rows, head = np.flatnonzero(alone >= 0), self._slots - 2
+        last = rows, (len(self.slots) + 1) * (self.space.cells - 1) + alone[rows]
+        pooled = (columns["in_channels"] * columns["input_bits"])[rows, head]
+        whole = (columns["out_channels"] * columns["pixels"])[last]
+        sent[last] = np.minimum(pooled, whole)
+        return sent
 
     def connected(self, batch: CandidateBatch) -> NDArray[np.bool_]:
         """Candidates whose every cell lets its input through [N]."""

@@ -53,6 +53,7 @@ class CellTable:
     reads: Index  # [C, S + 1, R] slots, from 1, that a slot, or the layer after the cell, reads
     loops: Index  # [C, S] 1 for slots in the cell's feedback loop, of which it has at most one
     additions: NDArray[np.float64]  # [C]
+    alone: Index  # [C] the only slot that the layer after the cell reads, if no other does; or -1
     connected: Flags  # [C]
     live_operations: Index  # [C, E] as `operations`, for directed edges
 
@@ -82,6 +83,7 @@ class CellTable:
             _reads(wiring.now, matrices, room),
             loops.reshape(len(numbers), -1),
             _additions(held, names, edges),
+            _alone(wiring, matrices, room),
             np.asarray((held < len(names)).any(-1)),
             held,
         )
@@ -177,10 +179,9 @@ def _reads(now: Flags, matrices: Index, room: int) -> Index:
     `matrices` [C, E] of an edge fill the first of its `room` slots.
     """
     count, edges = matrices.shape
-    ends = np.concatenate([np.zeros_like(matrices[:, :1]), matrices + room * np.arange(edges)], 1)
     none = room * edges + 1  # after all slots
     widest = max(1, int(now.sum(-1).max()))
-    read = np.sort(np.where(now, ends[:, None], none), -1)[..., :widest]
+    read = np.sort(np.where(now, _ends(matrices, room)[:, None], none), -1)[..., :widest]
     slots_read = np.full((count, room * edges + 1, widest), -1, dtype=np.intp)
     slots_read[:, ::room] = np.where(read == none, -1, read)
     for m in range(1, room):
@@ -202,6 +203,21 @@ def _loops(wiring: Wiring) -> Index:
     around = reached & reached.swapaxes(1, 2)
     loops[late] = around.any(-1)
     return loops
+
+
+def _ends(matrices: Index, room: int) -> Index:
+    """Slots of what can be read: the cell's input, then the last matrix of each edge [C, 1 + E]."""
+    starts = room * np.arange(matrices.shape[1])
+    return np.concatenate([np.zeros_like(matrices[:, :1]), matrices + starts], 1)
+
+
+def _alone(wiring: Wiring, matrices: Index, room: int) -> Index:
+    """The slot of which a cell's output is, where nothing else reads it; -1 for several [C]."""
+    reads = wiring.now.astype(np.intp) + wiring.late
+    output, cells = reads[:, -1], np.arange(len(reads))
+    read = output.argmax(-1)
+    alone = (output.sum(-1) == 1) & (reads[cells, :, read].sum(-1) == 1)
+    return np.where(alone, _ends(matrices, room)[cells, read], -1)
 
 
 def _additions(held: Index, names: tuple[str, ...], edges: Edges) -> NDArray[np.float64]:
