@@ -179,9 +179,7 @@ def _side_by_side(op: Operation) -> Signal:
     folds = op.rows(op.inputs[0][0]) < op.rows(op.out)
     if len(numbers) > 1 and (folds or numbers == sorted(set(numbers))):
         last = op.signals[-1]
-        chains = {use.layer: chain for use, chain in last.reads.items()}
-        reads = {use: chains.get(use.layer, ()) for use in signal.reads}
-        return replace(signal, reads=reads, adds=last.adds)
+        return replace(signal, reads=last.reads, adds=last.adds)
     return signal
 
 

@@ -17,6 +17,7 @@ from hw_models import WorkloadError
 from nas_service.importers.nir_signal import Values
 from nas_service.importers.torch_layers import IMAGE, Pass
 from nas_service.importers.torch_matrices import MATRICES, product_of
+from nas_service.importers.torch_neurons import COMPARES, Neurons, Update
 from nas_service.importers.torch_operations import FIRES, SUMS, Operation, output
 from nas_service.importers.torch_refused import RefusedFunctions
 from nas_service.importers.torch_scopes import Scope, Scopes, tensors_of
@@ -50,7 +51,7 @@ class Recorder(TorchDispatchMode):
         self.weights = Weights(module)
         self.uses = Uses(self.weights, weight_bits, (samples, samples * time_steps))
         self.scopes = Scopes(module, self._close)
-        self.neurons: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {}
+        self.neurons = Neurons()
         self.unpriced: set[Addition] = set()
         self._sums: defaultdict[str, set[Addition]] = defaultdict(set)  # of one layer, by part
         self._meetings: defaultdict[str, dict[Addition, None]] = defaultdict(dict)  # of several
@@ -83,7 +84,7 @@ class Recorder(TorchDispatchMode):
         return Pass(
             self.uses.all,
             [s for x in outputs if (s := self._signal(x)) is not None],
-            self._neurons_of_layers(),
+            self.neurons.by_layer(),
             self._vectors_of_layers(),
             frozenset(self.unpriced),
         )
@@ -138,6 +139,7 @@ class Recorder(TorchDispatchMode):
         if func.namespace in PACKED:
             hidden = f"the weights of {func.namespace}::{name} cannot be read"
             raise self._cannot(f"{hidden}: the module before its conversion is needed")
+        self.neurons.use(name, args, [x for x, _ in inputs])
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
             *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
@@ -158,9 +160,13 @@ class Recorder(TorchDispatchMode):
         if op.name in FIRES:
             scope.spikes = True
             self._note_updates(scope, merged(op.signals), op.size(op.out))
-            if not scope.is_recurrent:
-                self._count_neurons(scope, signal, op.out)
+            if op.name in COMPARES and not scope.is_recurrent:
+                update = self._update(scope, signal, op.out)
+                self.neurons.compare(update, [x for x, _ in op.inputs], op.out)
+            elif not scope.is_recurrent:
+                self.neurons.add(self._update(scope, signal, op.out))
         elif op.name in SUMS:
+            scope.adds |= len(op.inputs) > 1
             new = signal.adds - merged(op.signals).adds
             if len({s.layers for s in op.signals}) == 1:
                 self._sums[scope.name] |= new
@@ -182,19 +188,11 @@ class Recorder(TorchDispatchMode):
             own = [x for x in sums if x in charged and x.count == size]
             self.unpriced |= set(own[len(compared.layers) + compared.image - 1 :])
 
-    def _count_neurons(self, scope: Scope, signal: Signal, spikes: Tensor) -> None:
+    def _update(self, scope: Scope, signal: Signal, spikes: Tensor) -> Update:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
         part, step = self.scopes.step
-        before, own = self.neurons.get((scope.name, part), (None, {}))
-        own = {} if step != before else own  # in the first time step no branch leads back
         size = spikes.numel() // self._rows(spikes)
-        self.neurons[scope.name, part] = step, {**own, self._owner(signal): size}
-
-    def _neurons_of_layers(self) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for _, own in self.neurons.values():
-            counts.update(own)
-        return counts
+        return Update((scope.name, part), step, self._owner(signal), size)
 
     def _vectors_of_layers(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -219,22 +217,27 @@ class Recorder(TorchDispatchMode):
         added = Addition(scope.name, spikes.numel() // self._rows(spikes))
         signal = self.uses.close_cell(scope.positions, spikes, added)
         self._keep(signal, outputs, False)
-        self._count_neurons(scope, signal, spikes)
+        self.neurons.add(self._update(scope, signal, spikes))
 
     def _close_neurons(self, scope: Scope, outputs: list[Tensor]) -> None:
         """Neurons read what their first argument reads; what they keep from before is no branch."""
         first = scope.first
         current = None if first is None else self._signal(first)
-        if first is not None and current is not None and not self._holds_all_steps(first):
-            if _holds_state(current):  # a potential, which its caller keeps
-                size = first.numel() // self._rows(first)
-                self._note_updates(self.scopes.current, current, size)
-            current = current.now()
+        if first is not None and current is not None and not scope.adds:
+            current = self._read_by_threshold(first, current)
         for x in outputs:
             if current is not None and (signal := self._signal(x)) is not None:
                 self._signals[x] = replace(current, values=signal.values, unknown=signal.unknown)
                 if x is outputs[0] and not scope.spikes:  # their output is their potential
-                    self._count_neurons(scope, signal, x)
+                    self.neurons.add(self._update(scope, signal, x))
+
+    def _read_by_threshold(self, x: Tensor, signal: Signal) -> Signal:
+        """What neurons read whose potential x their caller keeps: the inputs of this time step."""
+        if self._holds_all_steps(x):
+            return signal
+        if _holds_state(signal):
+            self._note_updates(self.scopes.current, signal, x.numel() // self._rows(x))
+        return signal.now()
 
     def _keep(self, signal: Signal, outputs: list[Tensor], in_place: bool) -> None:
         for x in outputs:

@@ -25,6 +25,7 @@ class Scope:
     call: int = 0  # its number
     first: Tensor | None = None  # its first argument
     spikes: bool = False  # values were compared with a threshold
+    adds: bool = False  # signals were added: a state and an input, in neurons
     positions: dict[str, int] = field(default_factory=dict)  # of the uses of recurrent weights
     uses: Counter[str] = field(default_factory=Counter)  # of layers in this call
 
@@ -63,11 +64,6 @@ class Scopes:
     def current(self) -> Scope:
         """The innermost call."""
         return self.calls[-1]
-
-    @property
-    def path(self) -> tuple[int, ...]:
-        """The numbers of the calls, outermost first."""
-        return tuple(scope.call for scope in self.calls)
 
     @property
     def step(self) -> tuple[str, tuple[int, int]]:

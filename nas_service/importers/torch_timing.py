@@ -5,8 +5,6 @@ last case a layer is multiplied once in each step, or less often: a connection t
 not transmit in the first step.
 """
 
-import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +23,6 @@ class Multiplication:
     signal: Signal  # what it reads
     rate: float  # share of its inputs that are not 0
     folded: bool  # all time steps are in the batch
-    calls: tuple[int, ...]  # numbers of the calls of parts that were running, outermost first
     late: bool = False  # it reads the time step before
 
 
@@ -57,32 +54,6 @@ class Timing:
             WorkloadError: A layer does not read the same layers in all of its uses.
         """
         return {name: self._reads(name) for name in self.uses}
-
-    @cached_property
-    def loops(self) -> dict[Use, tuple[int, ...]]:
-        """The call that holds the loop over time steps of each use."""
-        own = {name: _call_of_all(uses) for name, uses in self.uses.items() if len(uses) > 1}
-        calls = set(own.values())
-        return {m.use: own.get(m.use.layer, _innermost(m.calls, calls)) for m in self.order}
-
-    @cached_property
-    def steps(self) -> dict[Use, int]:
-        """The time step of each use: its number, for a layer that is used in every time step.
-
-        For the others it is how often any layer of the same loop has been used before.
-        """
-        begun: Counter[tuple[int, ...]] = Counter()
-        steps: dict[Use, int] = {}
-        for use, loop in self.loops.items():
-            begun[loop] = max(begun[loop], use.number + 1)
-            in_every = len(self.uses[use.layer]) == self.time_steps
-            steps[use] = use.number if in_every else begun[loop] - 1
-        return steps
-
-    @cached_property
-    def counted(self) -> set[tuple[int, ...]]:
-        """The loops in which a layer is used in every time step."""
-        return {loop for use, loop in self.loops.items() if use.number + 1 == self.time_steps}
 
     @cached_property
     def first_steps(self) -> dict[str, int | None]:
@@ -127,26 +98,24 @@ class Timing:
     def _read(self, m: Multiplication) -> tuple[set[str], set[str]]:
         now: set[str] = set()
         late: set[str] = set()
-        in_steps = self.first_steps[m.use.layer] is not None
-        step = self.steps[m.use] if in_steps else self.time_steps - 1
-        uses = m.signal.reads if in_steps else map(Use._make, _last_uses(m.signal).items())
-        all_late = m.late or self._leads_back(m.use.layer)
-        for use in uses:
-            known = in_steps or self.loops[use] in self.counted
-            delayed = known and self._arrives(use, step) < step
-            (late if all_late or delayed else now).add(use.layer)
+        first = self.first_steps[m.use.layer]
+        step = self.time_steps - 1 if first is None else first + m.use.number
+        every = first is not None or m.folded
+        for use in m.signal.reads if every else map(Use._make, _last_uses(m.signal).items()):
+            is_late = m.late or self._arrives(use, first) < step
+            (late if is_late else now).add(use.layer)
         return now, late
 
-    def _leads_back(self, name: str) -> bool:
-        """True for a layer whose outputs are read in the next step only: it skips the last one."""
-        last = self.steps[self.uses[name][-1].use]
-        return self.first_steps[name] not in (None, 0) and last + 1 < self.time_steps
+    def _arrives(self, use: Use, reader: int | None) -> int:
+        """The time step in which an output is first read, by a layer that begins in step `reader`.
 
-    def _arrives(self, use: Use, step: int) -> int:
-        """The step in which a layer's output is first read; `step` where it is for all."""
-        if self.first_steps[use.layer] is None:
-            return step
-        return self.steps[use] + self._leads_back(use.layer)
+        The last output of a layer is first read in the last step: a connection that leads back is
+        not multiplied there. What is there for all steps comes late to a layer that begins later.
+        """
+        first = self.first_steps[use.layer]
+        if first is None:
+            return -1 if reader else self.time_steps - 1
+        return first + use.number
 
     def once(self, name: str) -> bool:
         """True for a layer outside of the time steps that the module runs."""
@@ -165,18 +134,6 @@ class Timing:
 def _last_uses(signal: Signal) -> dict[str, int]:
     """The last use of each layer that a signal reads."""
     return {use.layer: use.number for use in sorted(signal.reads)}
-
-
-def _innermost(path: Sequence[int], calls: set[tuple[int, ...]]) -> tuple[int, ...]:
-    """The innermost of the given calls on a path of calls; () for none."""
-    parts = (tuple(path[:n]) for n in range(len(path), 0, -1))
-    return next((part for part in parts if part in calls), ())
-
-
-def _call_of_all(uses: Sequence[Multiplication]) -> tuple[int, ...]:
-    """The innermost call in which all uses of a layer are."""
-    columns = zip(*(m.calls for m in uses), strict=False)
-    return tuple(c[0] for c in itertools.takewhile(lambda c: len(set(c)) == 1, columns))
 
 
 def _ordered(sources: Mapping[str, set[str]]) -> list[str]:

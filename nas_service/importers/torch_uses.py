@@ -117,7 +117,7 @@ class Uses:
         use = Use(name, self._count[name])
         self._count[name] += 1
         self._maps[name] = (product.outputs, *shape.get("out_size", ()))
-        self.all.append(Multiplication(use, shape, signal, _rate(x), folded, scopes.path))
+        self.all.append(Multiplication(use, shape, signal, _rate(x), folded))
         return Signal({use: ()})
 
     def close_cell(self, positions: dict[str, int], spikes: Tensor, added: Addition) -> Signal:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from nir_graphs import graph_of, lif
+from random_cells import BACKWARD, FORWARD, SIDE, as_nir_says, cell_graph, random_architecture
 from random_modules import module
 from random_networks import graph, layers, random_network
 from torch import nn
@@ -15,8 +16,55 @@ from torch import nn
 from hw_models import Layer, Workload, load_profile
 from nas_service.importers import from_nir
 from nas_service.importers.torch_module import from_module
+from nas_service.snn.network import Network
+from nas_service.snn.trace import trace
+from nas_service.spaces.task import Task
 
 CHIP = load_profile("corrected")
+TASK = Task(1, SIDE, 10)
+
+
+def costs(workload):
+    """All figures at one spike rate."""
+    return CHIP.estimate(workload.at_rate(0.2)).metrics()
+
+
+def assert_imported_as_traced(a):
+    """The module of an architecture, against the trace that knows the architecture."""
+    known = trace(a, TASK)
+    seen = from_module(Network(a, TASK), torch.rand(1, 1, SIDE, SIDE), a.time_steps)
+    for fields in (
+        ("kind", "in_channels", "out_channels", "kernel", "stride", "in_size", "out_size"),
+        ("input_bits", "once"),
+    ):
+        ways = ([str([getattr(x, f) for f in fields]) for x in w.layers] for w in (seen, known))
+        assert len({tuple(sorted(way)) for way in ways}) == 1, a
+    assert costs(seen) == pytest.approx(costs(known), rel=1e-9), a
+
+
+@pytest.mark.parametrize("states", [FORWARD, BACKWARD], ids=["forward", "backward"])
+def test_cells_are_imported_as_traced(states):
+    """Backward edges are unrolled over the time steps in the module, and loops in the trace."""
+    rng = random.Random(7)
+    for _ in range(10):
+        assert_imported_as_traced(random_architecture(rng, states))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("states", [FORWARD, BACKWARD], ids=["forward", "backward"])
+def test_two_hundred_networks_of_cells_are_imported_as_traced(states):
+    rng = random.Random(70)
+    for _ in range(200):
+        assert_imported_as_traced(random_architecture(rng, states))
+
+
+def test_cells_as_nir_graphs_are_their_traces():
+    """Poolings of the head are charged to the last layer of a cell, or to the head: it is one."""
+    rng = random.Random(8)
+    for _ in range(20):
+        a = random_architecture(rng, FORWARD)
+        graph = from_nir(cell_graph(a, 10), a.time_steps, input_bits=8)
+        assert costs(graph) == pytest.approx(costs(as_nir_says(trace(a, TASK))), rel=1e-9), a
 
 
 def test_two_hundred_random_networks():
@@ -31,9 +79,9 @@ def test_two_hundred_random_networks():
             from_nir(graph(network), 3),
             from_module(module(network), example, 3),
         )
-        first, *others = (CHIP.estimate(w.at_rate(0.2)).metrics() for w in ways)
-        for costs in others:
-            assert costs == pytest.approx(first, rel=1e-9), network
+        first, *others = map(costs, ways)
+        for other in others:
+            assert other == pytest.approx(first, rel=1e-9), network
 
 
 def test_biases_count_in_every_way():
@@ -60,6 +108,6 @@ def test_biases_count_in_every_way():
         from_nir(graph_of(nodes, "in a a_lif flat b b_lif"), 3),
         from_module(module, torch.ones(2, 8, 8), 3),
     )
-    first, *others = (CHIP.estimate(w.at_rate(0.2)).metrics() for w in ways)
+    first, *others = map(costs, ways)
     assert others == [pytest.approx(first, rel=1e-9)] * 2
     assert [w.parameters for w in ways] == [76 + 725] * 3

@@ -1,7 +1,5 @@
 """Workloads of torch modules: what is measured, and what is refused."""
 
-import random
-
 import norse.torch as norse
 import pytest
 import torch
@@ -12,8 +10,7 @@ from nas_service.importers.torch_module import from_module
 from nas_service.snn.network import Network
 from nas_service.snn.trace import trace
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import EDGE_NAMES, Cell
-from nas_service.spaces.operations import BACK, OPERATIONS
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 CHIP = load_profile("corrected")
@@ -30,38 +27,6 @@ def test_rates_and_codings_are_measured():
     assert (layer.input_bits, layer.spike_rate, layer.in_size) == (3, 1.0, 2)
     (layer,) = from_module(conv, x * 0.3 - 0.1, 1).layers
     assert (layer.input_bits, layer.spike_rate) == (8, 1.0)
-
-
-OPERATION_NAMES = sorted(set(OPERATIONS) - {"zeroize"})
-STATES = (*OPERATION_NAMES, *(BACK + name for name in OPERATION_NAMES), *["zeroize"] * 4)
-
-
-def a_cell(rng):
-    while True:
-        cell = Cell(tuple(rng.choice(STATES) for _ in EDGE_NAMES))
-        if cell.connected:
-            return cell
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_networks_of_this_package_are_imported_as_traced(seed):
-    """Shapes and graph from operations alone, against the trace that knows the architecture.
-
-    Backward edges are unrolled over the time steps in the module, and loops in the trace.
-    The head does not pool: after a single layer its pooling would be this layer's in the module.
-    """
-    rng = random.Random(seed)
-    cells = tuple(a_cell(rng) for _ in range(1 + seed % 2))
-    a = Architecture(cells, 3, 1, 8, 7, 8)
-    known = trace(a, Task(1, 8, 10))
-    seen = from_module(Network(a, Task(1, 8, 10)), torch.rand(1, 1, 8, 8), 7)
-    shapes = ("kind", "in_channels", "out_channels", "kernel", "stride", "in_size", "out_size")
-    for fields in (shapes, ("input_bits", "once")):
-        assert sorted(str([getattr(x, f) for f in fields]) for x in seen.layers) == sorted(
-            str([getattr(x, f) for f in fields]) for x in known.layers
-        )
-    costs = [CHIP.estimate(w.at_rate(0.25)).metrics() for w in (seen, known)]
-    assert costs[0] == pytest.approx(costs[1], rel=1e-9), cells
 
 
 @pytest.mark.parametrize("names", [("conv3x3",) * 6, ("skip", "conv1x1", "skip", "conv3x3") * 2])

@@ -101,6 +101,71 @@ def test_a_part_of_a_map_is_no_pooling(part):
     assert load_profile("corrected").estimate(workload).warnings == ()
 
 
+class Delayed(nn.Module):
+    """Spikes, and the pooled spikes of the time step before, are added before the last layer."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 4, 3)
+        self.first, self.second, self.steps = Neurons(), Neurons(), steps
+
+    def forward(self, x):
+        late, outputs = None, []
+        for _ in range(self.steps):
+            spikes = self.first(self.a(x))
+            node = spikes if late is None else spikes + late
+            outputs.append(self.b(self.second(node)))
+            late = functional.avg_pool2d(spikes, 3, 1, 1)
+        return torch.stack(outputs)
+
+
+def test_what_is_read_one_step_late_is_added_and_read():
+    """The sum was taken for an update of the second neurons, which keep their own potential."""
+    first, second = from_module(Delayed(4), torch.ones(1, 2, 16, 16), 4).layers
+    assert (second.sources, second.feedback) == (("a",), ("a",))
+    assert first.input_adds + second.input_adds == 8 * 256 * (9 - 1) + 8 * 256
+
+
+def limited_by_choice(x):
+    """As quantizers limit values that torch does not compute gradients of."""
+    x = torch.where(x > 6, torch.tensor(6.0), x)
+    return torch.where(x < 0, torch.tensor(0.0), x).round()
+
+
+@pytest.mark.parametrize(
+    ("limit", "neurons"),
+    [
+        (limited_by_choice, None),
+        (lambda x: x.masked_fill(x > 6, 6), None),
+        (lambda x: torch.where(x > 6, x, torch.tensor(0.0)).clamp(0, 6), None),
+        (lambda x: torch.where(x > 6, torch.tensor(1.0), torch.tensor(0.0)), 2048),
+        (lambda x: (x > 6).float(), 2048),
+        (lambda x: x > 6, 2048),
+    ],
+)
+def test_limits_are_no_neurons(limit, neurons):
+    """Each comparison of a quantizer with its limits was counted as neurons."""
+    module = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1))
+    module.register_forward_hook(lambda _, __, out: limit(out))
+    (layer,) = from_module(module, torch.ones(1, 2, 16, 16), 1).layers
+    assert layer.neurons == neurons
+
+
+class Reset(nn.Module):
+    """The mask of the spikes resets the potential first."""
+
+    def forward(self, x):
+        mask = x > 1
+        rest = torch.where(mask, torch.zeros_like(x), x)
+        return mask.float() + 0 * rest
+
+
+def test_a_reset_by_choice_is_that_of_neurons():
+    module = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), Reset(), nn.Conv2d(8, 1, 1))
+    layers = from_module(module, torch.ones(1, 2, 16, 16), 1).layers
+    assert [x.neurons for x in layers] == [2048, 0]
+
+
 class Currents(nn.Module):
     """Neurons of which the module itself adds the currents and the potential."""
 

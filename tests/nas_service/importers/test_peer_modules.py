@@ -1,0 +1,86 @@
+"""Modules of other libraries as they are: snnTorch's recurrent neurons, Brevitas's layers."""
+
+import pytest
+import torch
+from torch import nn
+
+from nas_service.importers.torch_module import from_module
+
+MISSING = "is not installed: pip install --no-deps -r tests/peers.txt"
+STEPS = 4
+
+
+class Steps(nn.Module):
+    """Runs all time steps of a layer, neurons that keep their state, and a layer."""
+
+    def __init__(self, first, neurons, last):
+        super().__init__()
+        self.first, self.neurons, self.last = first, neurons, last
+
+    def forward(self, x):
+        steps = (self.neurons(self.first(x)) for _ in range(STEPS))
+        return torch.stack([self.last(spikes.flatten(1)) for spikes in steps])
+
+
+@pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
+@pytest.mark.parametrize("maps", [False, True], ids=["linear", "conv"])
+def test_recurrent_neurons_of_snntorch(kind, maps):
+    snntorch = pytest.importorskip("snntorch", reason=f"snnTorch {MISSING}")
+    decay = {"beta": 0.9} if kind == "RLeaky" else {"alpha": 0.9, "beta": 0.8}
+    size = {"conv2d_channels": 4, "kernel_size": 3} if maps else {"linear_features": 6}
+    neurons = getattr(snntorch, kind)(**decay, **size, init_hidden=True)
+    first = nn.Conv2d(2, 4, 3, padding=1) if maps else nn.Linear(8, 6)
+    count = 256 if maps else 6
+    example = torch.ones(2, 2, 8, 8) if maps else torch.ones(2, 8)
+    module = Steps(first, neurons, nn.Linear(count, 3))
+    a, rec, b = from_module(module, example, STEPS).layers
+    loop = ("first", "neurons.recurrent")
+    assert (a.sources, a.feedback) == ((), ())
+    assert (rec.name, rec.sources, rec.feedback, rec.input_bits) == (loop[1], (), loop, 1)
+    assert (b.sources, b.feedback, b.input_adds) == (loop, (), 0)
+    assert (rec.neurons, rec.input_adds, a.input_adds) == (count, count, 0)
+    assert rec.parameters == (4 * 4 * 9 + 4 if maps else 6 * 6 + 6)
+
+
+@pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "Alpha", "Lapicque"])
+def test_neurons_of_snntorch(kind):
+    snntorch = pytest.importorskip("snntorch", reason=f"snnTorch {MISSING}")
+    decay = {"alpha": 0.9} if kind in ("Synaptic", "Alpha") else {}
+    neurons = getattr(snntorch, kind)(**decay, beta=0.8, init_hidden=True)
+    module = Steps(nn.Linear(8, 6), neurons, nn.Linear(6, 3))
+    a, b = from_module(module, torch.ones(2, 8), STEPS).layers
+    assert (b.sources, b.feedback, b.input_adds, a.feedback) == (("first",), (), 0, ())
+    assert [(x.neurons, x.input_bits) for x in (a, b)] == [(6, 1), (0, 1)]
+
+
+def brevitas_layers(quantizers):
+    qnn = pytest.importorskip("brevitas.nn", reason=f"Brevitas {MISSING}")
+    known = pytest.importorskip("brevitas.quant")
+    more = {k: getattr(known, v) if isinstance(v, str) else v for k, v in quantizers.items()}
+    return qnn.QuantConv2d(2, 4, 3, padding=1, **more), qnn.QuantLinear(256, 3, bias=True, **more)
+
+
+@pytest.mark.parametrize(
+    "quantizers",
+    [
+        {},
+        {"weight_bit_width": 4, "weight_scaling_per_output_channel": True},
+        {"weight_quant": "Int8WeightPerTensorFixedPoint"},
+        {"weight_quant": "SignedTernaryWeightPerTensorConst"},
+        {"input_quant": "Int8ActPerTensorFloat", "bias_quant": "Int32Bias"},
+        {"output_quant": "Int8ActPerTensorFloat"},
+    ],
+    ids=str,
+)
+def test_layers_of_brevitas_are_the_layers(quantizers):
+    """What their quantizers compare is limited, not fired; their statistics are no weights."""
+    conv, linear = brevitas_layers(quantizers)
+    plain = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 3))
+    example = torch.ones(2, 2, 8, 8)
+    with_quantizers = from_module(nn.Sequential(conv, nn.Flatten(), linear), example, 2)
+    known = from_module(plain, example, 2)
+    shapes = ("kind", "in_channels", "out_channels", "kernel", "in_size", "neurons", "input_adds")
+    for a, b in zip(with_quantizers.layers, known.layers, strict=True):
+        assert [getattr(a, x) for x in shapes] == [getattr(b, x) for x in shapes]
+        assert a.sources == b.sources
+    assert with_quantizers.parameters == known.parameters
