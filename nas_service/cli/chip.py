@@ -25,13 +25,14 @@ from nas_service.errors import NothingFitted, SpecError
 from nas_service.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hw_models.calibration.fit import Calibration, Residual
     from hw_models.calibration.measurements import Measurement
     from hw_models.network import Network
     from nas_service.evaluation.census import Census
     from nas_service.importers.network_file import Given
+    from nas_service.spaces.architecture import Architecture
     from nas_service.study.spec import StudySpec
 
 PROFILE = click.option(
@@ -99,13 +100,25 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
 
     spec = read_checked(study)
     if listed is not None:
-        for architecture in islice(counting.feasible(spec), listed):
-            print(json.dumps(architecture.to_json()))
-        return
+        return _print_feasible(islice(counting.feasible(spec, limit, seed), listed), listed, limit)
     count = counting.census(spec, limit, seed)
     if as_json:
         return print_json({"study": spec.name, "seed": seed} | count.to_json())
     _print_census(spec, count)
+
+
+def _print_feasible(feasible: "Iterator[Architecture]", wanted: int, limit: int) -> None:
+    """One architecture a line, and a note where there are fewer than wanted."""
+    count = 0
+    for architecture in feasible:
+        print(json.dumps(architecture.to_json()), flush=True)
+        count += 1
+    if count < wanted:
+        err.print(
+            f"note: {count} of {wanted} architectures: no other candidate keeps all budgets; a "
+            f"space of more than {limit} candidates is sampled (--limit)",
+            markup=False,
+        )
 
 
 def _print_census(spec: "StudySpec", count: "Census") -> None:

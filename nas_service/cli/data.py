@@ -75,8 +75,9 @@ def data(
     settings = {"archive": archive, "size": size, "classes": classes, "resize": resize or None}
     section = _data(name, **{key: value for key, value in settings.items() if value is not None})
     source = source_of(section)
-    if archive and isinstance(source, Files):
-        source.find(data, "train")  # a file that the user names is no missing data set
+    if isinstance(source, Files):  # a missing file is no error unless it is named, or to be read
+        for part in ("train", "test") if read else ("train",) if archive else ():
+            source.find(data, part)
     document = _described(source, section, data, time_steps if read else None)
     print_json(document) if as_json else _print_one(document)
 

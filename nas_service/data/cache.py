@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from hw_models.files.json_file import read_json
 from nas_service.data.images import Images, Stock, digest_of, sums_of
 from nas_service.data.notes import Notes
 from nas_service.errors import DataError
@@ -178,7 +179,7 @@ def _demand_16_bits(pixels: NDArray[Any]) -> None:
 def _opened(entry: Path) -> Images | None:
     """The images of an entry; None where it is missing, damaged or of another version."""
     try:
-        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        about = read_json(entry / "about.json")
         if about["version"] != VERSION:
             return None
         facts = about["arrays"]

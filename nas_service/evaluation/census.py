@@ -71,7 +71,7 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
     values = {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values}
     connected = np.concatenate([p.connected for p in parts])
     feasible = float(np.concatenate([p.feasible for p in parts]).mean())
-    subset = None if exhaustive or leaves(budgets) > WORTH * limit else counted(budgets)
+    subset = None if exhaustive else _subset(budgets, limit)
     if subset is not None:
         feasible = subset.count / space.size * _share_of(subset, limit, seed)
     return Census(
@@ -103,26 +103,54 @@ def _best(
     }
 
 
+def _subset(budgets: Budgets, limit: int) -> Counted | None:
+    """The candidates that keep the budgets on counted metrics, where counting them is worth it."""
+    return None if leaves(budgets) > WORTH * limit else counted(budgets)
+
+
 def _share_of(subset: Counted, count: int, seed: int) -> float:
     """Share of a counted subset that keeps every budget, from draws."""
     if not subset.count:
         return 0.0
+    parts = [_judge(subset.budgets, x).feasible for x in _drawn_of(subset, count, seed)]
+    return float(np.concatenate(parts).mean())
+
+
+def _drawn_of(subset: Counted, count: int, seed: int) -> Iterator[CandidateBatch]:
     rng = np.random.default_rng(seed)
-    sizes = (min(CHUNK, count - start) for start in range(0, count, CHUNK))
-    return float(
-        np.concatenate(
-            [_judge(subset.budgets, subset.batch(n, rng)).feasible for n in sizes]
-        ).mean()
-    )
+    for start in range(0, count, CHUNK):
+        yield subset.batch(min(CHUNK, count - start), rng)
 
 
-def feasible(spec: StudySpec) -> Iterator[Architecture]:
-    """Every connected candidate of the space that keeps the budgets, in the space's order."""
+def feasible(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Iterator[Architecture]:
+    """Connected candidates that keep the budgets, each once.
+
+    Args:
+        spec: The study.
+        limit: A space of up to so many candidates is listed whole, in its order. Of a larger one
+            as many random candidates are costed, then as many of those within counted budgets.
+        seed: Seed of the random candidates.
+
+    Yields:
+        The candidates.
+    """
     budgets = Budgets.of(spec)
     space = budgets.workloads.space
-    for batch in _all(space):
+    listed: set[Architecture] = set()
+    for batch in _all(space) if space.size <= limit else _tried(budgets, limit, seed):
         for n in np.flatnonzero(_judge(budgets, batch).feasible).tolist():
-            yield batch.architecture(space, n)
+            architecture = batch.architecture(space, n)
+            if architecture not in listed:
+                listed.add(architecture)
+                yield architecture
+
+
+def _tried(budgets: Budgets, limit: int, seed: int) -> Iterator[CandidateBatch]:
+    """Random candidates of a large space, then of what keeps the budgets on counted metrics."""
+    yield from _drawn(budgets.workloads.space, limit, seed)
+    subset = _subset(budgets, limit)
+    if subset is not None and subset.count:
+        yield from _drawn_of(subset, limit, seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,8 +125,8 @@ def demand_channel_scales(name: str, node: Any, shape: tuple[int, ...]) -> None:
     if scale.size not in (1, shape[0], size) or (
         scale.size == size and (by_channel != by_channel[:, :1]).any()
     ):
-        right = "one for each channel is needed, as the weights before it can contain them"
-        raise wrong(name, f"{scale.size} factors for the values {shape}: {right}")
+        right = f"1, or one for each of {shape[0]} channels as weights before it can contain them"
+        raise wrong(name, f"{scale.size} factors for the values {shape}: {right}, is needed")
 
 
 def demand_neurons(name: str, node: Any, shape: tuple[int, ...]) -> None:

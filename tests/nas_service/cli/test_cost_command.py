@@ -118,6 +118,23 @@ def test_census_of_a_study():
     assert "everything" in run("census", STUDY, "--limit", 500).output
 
 
+def test_candidates_of_a_large_space_are_listed_from_random_ones(tmp_path):
+    """In the order of the space the first ones have no path from input to output, for minutes."""
+    path = tmp_path / "s.toml"
+    path.write_text(Path(STUDY).read_text())
+    done = run("census", path, "--list", 3, "--limit", 300)
+    assert (done.exit_code, done.stderr) == (0, "")
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(listed) == 3
+    assert len({line["time_steps"] for line in listed} | {str(x) for x in listed}) > 3
+    assert run("census", path, "--list", 3, "--limit", 300).stdout == done.stdout
+    assert run("census", path, "--list", 3, "--limit", 300, "--seed", 1).stdout != done.stdout
+    few = run("census", path, "--list", 300, "--limit", 20)
+    assert few.exit_code == 0
+    assert f"note: {len(few.stdout.splitlines())} of 300 architectures" in few.stderr
+    assert len(few.stderr.splitlines()) <= 3
+
+
 def test_calibrate(layers, tmp_path):
     chip = load_profile("corrected").with_values({"clock": 500})
     from hw_models import Workload

@@ -95,6 +95,19 @@ def test_counting_reads_no_pixel_and_reading_fills_the_cache(folder, monkeypatch
     assert "0..3" in run("fashion_mnist", "--read").output
 
 
+@pytest.mark.parametrize("missing", ["train", "t10k"])
+def test_reading_a_missing_part_is_an_error(folder, missing, tmp_path):
+    """It was listed as missing, with exit code 0, after the other part was read."""
+    put_fashion(folder)
+    for path in folder.glob(f"{missing}*"):
+        path.unlink()
+    assert "missing" in run("fashion_mnist").output or missing == "t10k"
+    shown = command_line.refused("data", "fashion_mnist", "--read")
+    part = "train" if missing == "train" else "test"
+    assert f"fashion_mnist: no files of its {part} part in {folder}" in shown
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_folder_of_images_shows_the_keys_of_its_study(folder):
     for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
         (folder / "pets" / name).mkdir(parents=True)

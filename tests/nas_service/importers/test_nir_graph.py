@@ -117,7 +117,7 @@ def test_a_long_graph_is_read_in_order():
         ({"input": nir.Input({"input": np.array([2, -8, -8])})}, "node 'input': shape"),
         (
             {"flat": nir.Scale(np.arange(64.0).reshape(16, 2, 2))},
-            "node 'flat': 64 factors .* one for each channel",
+            "node 'flat': 64 factors .* one for each of 16 channels",
         ),
     ],
 )
