@@ -29,6 +29,7 @@ RINGS = (
     ("samplers", "who proposes"),
     ("store", "the SQL study store"),
     ("searches", "one search: begin, stop, read"),
+    ("export", "networks that are taken away"),
     ("worker", "the process that works on it"),
     ("launch", "workers elsewhere"),
     ("report", "the HTML report"),

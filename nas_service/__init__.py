@@ -7,10 +7,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any
 
+    from nas_service.export.loaded import LoadedNetwork
     from nas_service.searches.results import Result
     from nas_service.study.spec import StudySpec
 
-__all__ = ["search"]
+__all__ = ["load", "search"]
 
 
 def search(
@@ -39,3 +40,20 @@ def search(
     from nas_service import api  # torch and Optuna are loaded when they are used
 
     return api.search(study, storage, workers, data)
+
+
+def load(path: "str | PathLike[str]") -> "LoadedNetwork":
+    """Loads a network that `nas export --format safetensors` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The network; `predict` classifies raw images.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind.
+    """
+    from nas_service import api  # torch is loaded when it is used
+
+    return api.load(path)

@@ -7,6 +7,8 @@ from typing import Any
 
 from nas_service.errors import SpecError, StoreError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.export.loaded import LoadedNetwork
+from nas_service.export.loaded import load as load_network
 from nas_service.searches.creation import check, create
 from nas_service.searches.front_test import measure_test
 from nas_service.searches.results import Result, read
@@ -112,6 +114,11 @@ def search(
     opened, evaluator = prepare(spec, lambda: Store(url, create=True), folder, where)
     opened.store.studies.set_budget(opened.id, spec.search.trainings)
     return run(opened, evaluator, size)[0]
+
+
+def load(path: str | os.PathLike[str]) -> LoadedNetwork:
+    """See `nas_service.load`."""
+    return load_network(path_of(path, "path"))
 
 
 def spec_of(study: object) -> StudySpec:

@@ -43,6 +43,7 @@ VERBS = {
     "report": Verb("nas_service.cli.show:report", "Write an HTML report about a study."),
     "dashboard": Verb("nas_service.cli.serve:dashboard", "Browse the store in a web browser."),
     "retrain": Verb("nas_service.cli.retrain:retrain", "Train finalists with several seeds."),
+    "export": Verb("nas_service.cli.export:export", "Export a trained network for other programs."),
     "replay": Verb("nas_service.cli.evaluate:replay", "Repeat one recorded training."),
     "evaluate": Verb("nas_service.cli.evaluate:evaluate", "Screen and train one architecture."),
     "ablate": Verb("nas_service.cli.evaluate:ablate", "Measure what each operation is worth."),

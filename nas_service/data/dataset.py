@@ -5,7 +5,7 @@ published. Files with a published hash are compared with it before they are firs
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ PARTS = ("train", "test")  # a search reads the first alone
 CHUNK_B = 2**20  # of a file that is hashed
 
 Reader = Callable[[FileTree, str, Task, int], Samples]  # files, part, task, frames of a recording
+ClassNames = Callable[[FileTree], Sequence[str]]  # of the files of the train part
 
 
 class Source(Protocol):
@@ -59,6 +60,9 @@ class Source(Protocol):
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
         """The test images, which a search never reads; the arguments are those of `read_train`."""
 
+    def class_names(self, folder: Path) -> tuple[str, ...]:
+        """The names of the classes by number; the numbers themselves where nobody named them."""
+
 
 @dataclass(frozen=True)
 class Location:
@@ -91,6 +95,7 @@ class Files:
     read: Reader
     published: Mapping[str, str]  # hashes of official files by their names
     decoder: str = ""  # software and settings that decide the pixels: part of the cache's key
+    named: tuple[str, ...] | ClassNames = ()  # the names of the classes; empty for numbers
 
     def read_train(self, folder: Path, time_steps: int = 1) -> Images:
         """All training and validation images; see `Source.read_train`."""
@@ -99,6 +104,13 @@ class Files:
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
         """The test images; see `Source.read_train` for the arguments."""
         return self.images(folder, "test", time_steps)
+
+    def class_names(self, folder: Path) -> tuple[str, ...]:
+        """The names of the classes by number; see `Source.class_names`."""
+        named = self.named if isinstance(self.named, tuple) else ()
+        if callable(self.named):
+            named = tuple(self.named(self.tree(folder, "train")))
+        return named or numbered(self.task.classes)
 
     def in_archive(self, path: str) -> "Files":
         """The same data set in another file or folder below the data folder."""
@@ -244,6 +256,11 @@ class Files:
                 f"{shown(where)}: label {worst}, 0..{self.task.classes - 1} are possible"
             )
         return images
+
+
+def numbered(classes: int) -> tuple[str, ...]:
+    """The numbers of classes as their names."""
+    return tuple(map(str, range(classes)))
 
 
 def rooted(tree: FileTree, wanted: tuple[str, ...]) -> FileTree:

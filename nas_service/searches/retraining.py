@@ -233,7 +233,7 @@ def _ensure_trained(
     on_line: Callable[[str], None],
 ) -> bool:
     """False where another process trains the repeat; else trains it if it is not in the store."""
-    with _locked(_weights(search, candidate.digest, number)) as is_ours:
+    with _locked(weights_of_repeat(search, candidate.digest, number)) as is_ours:
         if is_ours and not search.store.repeats(search.id).has(candidate.digest, number):
             on_line(_train_one(search, evaluator, candidate, number, check_interrupt))
         return is_ours
@@ -250,7 +250,7 @@ def _train_one(
     known = search.store.archive(search.id).evaluation(candidate.digest)
     assert known is not None, candidate.digest  # noqa: S101  candidates come from the archive
     seed = repeat_seed(search.spec.seed, candidate.digest, number)
-    weights = _weights(search, candidate.digest, number)
+    weights = weights_of_repeat(search, candidate.digest, number)
     trained = evaluator.train(evaluator.screen(known.architecture, seed), weights, check_interrupt)
     search.store.repeats(search.id).add(number, trained)
     evaluator.delete_checkpoint(trained, weights)
@@ -258,7 +258,7 @@ def _train_one(
     return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {trained.seconds:.1f} s"
 
 
-def _weights(search: Search, digest: str, number: int) -> Path:
+def weights_of_repeat(search: Search, digest: str, number: int) -> Path:
     """The file of a repeat's weights, beside those of the search."""
     return search.weights(digest).with_suffix(f".repeat{number}.safetensors")
 
@@ -298,14 +298,14 @@ def measure_test(
         if repeat.test_accuracy is not None or not repeat.evaluation.trained:
             continue
         if reason := _measure_one(search, evaluator, repeat, number):
-            missing[_weights(search, candidate.digest, number)] = reason
+            missing[weights_of_repeat(search, candidate.digest, number)] = reason
     return missing
 
 
 def _measure_one(search: Search, evaluator: Evaluator, repeat: Repeat, number: int) -> str:
     """Measures the test accuracy of a repeat; returns why it cannot, else an empty text."""
     architecture = repeat.evaluation.architecture
-    weights = _weights(search, architecture.digest, number)
+    weights = weights_of_repeat(search, architecture.digest, number)
     if not weights.is_file():
         return f"no file {weights.absolute()}; NAS_ARTIFACTS names its folder"
     try:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nas_service.data.archive import FileTree, actual_names
+from nas_service.data.archive import FileTree, actual_names, text_of
 from nas_service.data.cache import Chunk, Samples
-from nas_service.data.dataset import Files, Location, Reader
+from nas_service.data.dataset import ClassNames, Files, Location, Reader
 from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
@@ -40,7 +40,12 @@ def reader(uses: Mapping[str, tuple[str, ...]], records: Mapping[str, int]) -> R
 
 
 def _source(
-    name: str, classes: int, folder: str, uses: Mapping[str, tuple[str, ...]], hashes: str
+    name: str,
+    classes: int,
+    folder: str,
+    uses: Mapping[str, tuple[str, ...]],
+    hashes: str,
+    named: tuple[str, ...] | ClassNames,
 ) -> Files:
     archive = f"{name[:5]}-{name[5:]}-binary.tar.gz"
     files = [archive, *(file for part in uses.values() for file in part)]
@@ -54,7 +59,14 @@ def _source(
         uses=uses,
         read=reader(uses, RECORDS),
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},
+        named=named,
     )
+
+
+def _fine_names(tree: FileTree) -> list[str]:
+    """CIFAR-100's classes, from the list beside its images; empty where the list is missing."""
+    files = tree.names(("fine_label_names.txt",))
+    return [name for file, text in tree.read(files) for name in text_of(text, file).split()]
 
 
 def _chunks(tree: FileTree, files: tuple[str, ...], count: int, task: Task) -> Iterator[Chunk]:
@@ -91,6 +103,7 @@ CIFAR10 = _source(
     755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add
     8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b
     """,
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )
 CIFAR100 = _source(
     "cifar100",
@@ -102,4 +115,5 @@ CIFAR100 = _source(
     f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29
     d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a
     """,
+    _fine_names,
 )

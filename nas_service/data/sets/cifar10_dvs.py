@@ -95,4 +95,5 @@ SOURCE = Files(
     uses={"train": USES, "test": USES},
     read=read,
     published={f"{name}.zip": f"md5:{value}" for name, value in CLASSES.items()},
+    named=tuple(CLASSES),
 )

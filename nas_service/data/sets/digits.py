@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas_service.data.dataset import numbered
 from nas_service.data.images import Images, Stock
 from nas_service.spaces.task import Task
 
@@ -51,6 +52,10 @@ class Digits:
     def read_test(self, folder: Path, time_steps: int = 1) -> Images:
         """The test images; the arguments do not matter."""
         return _parts()[1]
+
+    def class_names(self, folder: Path) -> tuple[str, ...]:
+        """The ten digits."""
+        return numbered(self.task.classes)
 
 
 SOURCE = Digits()

@@ -133,4 +133,17 @@ SOURCE = Files(
     uses=dict.fromkeys(LISTS, ("",)),
     read=read,
     published={"DvsGesture.tar.gz": "md5:8a5c71fb11e24e5ca5b11866ca6c00a1"},
+    named=(
+        "hand clapping",
+        "right hand wave",
+        "left hand wave",
+        "right arm clockwise",
+        "right arm counter-clockwise",
+        "left arm clockwise",
+        "left arm counter-clockwise",
+        "arm roll",
+        "air drums",
+        "air guitar",
+        "other gestures",
+    ),
 )

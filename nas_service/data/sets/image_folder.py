@@ -48,6 +48,7 @@ def source(archive: str, size: int, classes: int, channels: int, resize: bool) -
         read=read,
         published={},
         decoder=f"{DECODER} resize={resize}",
+        named=lambda tree: layout_of(tree).classes,
     )
 
 

@@ -109,7 +109,14 @@ def _parsed(tree: FileTree, name: str, task: Task) -> NDArray[np.uint8]:
     return parse_idx(content, tree.where(present[-1]), sides)
 
 
-def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence: str) -> Files:
+def _source(
+    name: str,
+    folders: tuple[str, ...],
+    hashes: str,
+    home: str,
+    licence: str,
+    named: tuple[str, ...] = (),
+) -> Files:
     files = [name + end for part in PREFIX for name in _names(part) for end in (".gz", "")]
     return Files(
         name=name,
@@ -121,6 +128,7 @@ def _source(name: str, folders: tuple[str, ...], hashes: str, home: str, licence
         uses={part: _uses(part) for part in PREFIX},
         read=read,
         published={f: f"sha256:{h}" for f, h in zip(files, hashes.split(), strict=True)},
+        named=named,
     )
 
 
@@ -155,4 +163,8 @@ FASHION_MNIST = _source(
     """,
     home="https://github.com/zalandoresearch/fashion-mnist",
     licence="MIT",
+    named=(
+        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
 )

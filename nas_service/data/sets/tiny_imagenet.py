@@ -107,4 +107,5 @@ SOURCE = Files(
         f"{ROOT}.zip": "sha256:6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
     },
     decoder=DECODER,
+    named=lambda tree: sorted(_text(tree, "wnids.txt").split()),
 )

@@ -1,0 +1,117 @@
+"""`nas export`: a trained network in a format for other programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas_service.cli.common import candidate_of, open_store, options
+from nas_service.cli.number_types import WholeNumber
+from nas_service.cli.terminal import out, plain, print_json
+
+if TYPE_CHECKING:
+    from nas_service.export.check import Comparison
+    from nas_service.export.trained_network import TrainedNetwork
+
+DIFFERS = 1  # exit code
+CHECKED = 256  # validation images of a check
+
+
+class FormatName(click.ParamType[str]):
+    """The name of a format."""
+
+    name = "format"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name; click's usage error that lists the formats for another one."""
+        from nas_service.errors import SpecError, pick
+        from nas_service.export.formats import FORMATS
+
+        try:
+            pick(FORMATS, value, "format")
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+@click.command()
+@click.argument("study")
+@click.argument("trial", type=WholeNumber(0))
+@click.option(
+    "--format",
+    "kind",
+    type=FormatName(),
+    required=True,
+    help="safetensors: weights and metadata, for nas_service.load; torch: a Python file of plain "
+    "PyTorch and its weights.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Name of the file; STUDY-TRIAL here."
+)
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option(
+    "--repeat", type=WholeNumber(1), metavar="K", help="The Kth training of nas retrain instead."
+)
+@click.option("--check", is_flag=True, help="Run the files on validation images and compare.")
+@options("storage", "data", "any_disk", "json")
+def export(
+    study: str,
+    trial: int,
+    kind: str,
+    output: Path | None,
+    force: bool,
+    repeat: int | None,
+    check: bool,
+    storage: str | None,
+    data: Path,
+    any_disk: bool,
+    as_json: bool,
+) -> None:
+    """Export a trained network for other programs.
+
+    The files bring three example images with their expected scores. With --check they are run
+    beside the network; the exit code is 1 where a prediction differs.
+    """
+    import torch
+
+    from nas_service.export.check import compare
+    from nas_service.export.formats import FORMATS, base_of, write_files
+
+    torch.set_num_threads(1)
+    network, pixels = _read(study, trial, repeat, storage, data, any_disk)
+    base = base_of(output or Path(f"{study}-{trial}"), FORMATS[kind])
+    module = FORMATS[kind].load()
+    files = write_files(module.contents(network, base.name), base, replace=force)
+    comparison = compare(network, module, files[0], pixels) if check else None
+    _print(files, comparison, as_json)
+    if comparison is not None and not comparison.equal:
+        raise SystemExit(DIFFERS)
+
+
+def _read(
+    study: str, trial: int, repeat: int | None, storage: str | None, data: Path, any_disk: bool
+) -> "tuple[TrainedNetwork, Any]":
+    """The network, and raw pixels of the validation images that a check runs."""
+    from nas_service.data.batches import raw
+    from nas_service.evaluation.evaluator import Evaluator
+    from nas_service.export.from_study import of_trial
+    from nas_service.searches import results
+    from nas_service.searches.session import check_data, open_search
+
+    search = open_search(open_store(storage, any_disk=any_disk), study)
+    candidate = candidate_of(results.read(search), trial)
+    evaluator = Evaluator.open(search.spec, data)
+    check_data(search, evaluator.data_digest)
+    network = of_trial(search, evaluator, candidate, repeat)
+    steps = network.evaluation.architecture.time_steps
+    return network, raw(evaluator.images.split(steps).validation, slice(CHECKED))
+
+
+def _print(files: list[Path], comparison: "Comparison | None", as_json: bool) -> None:
+    if as_json:
+        checked = None if comparison is None else comparison.to_json()
+        return print_json({"files": [str(path) for path in files], "check": checked})
+    for path in files:
+        out.print(plain(f"wrote {path}"), markup=False)
+    if comparison is not None:
+        out.print(plain(str(comparison)), markup=False)

@@ -1,0 +1,116 @@
+"""The formats that a trained network is exported in, and how their files are written."""
+
+import importlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+from torch import Tensor
+
+from nas_service.errors import NasError
+from nas_service.export.trained_network import TrainedNetwork
+
+Contents = dict[str, bytes]  # what is written, by the suffix that is added to the chosen name
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What an exported file computes of some images."""
+
+    scores: Tensor  # [B, classes]
+    spikes: Mapping[str, Tensor] = field(default_factory=dict)  # [T, B, ...] by layer of neurons
+
+
+class Module(Protocol):
+    """What the file of a format defines."""
+
+    def contents(self, network: TrainedNetwork, name: str) -> Contents:
+        """The files of an exported network.
+
+        Args:
+            network: The network.
+            name: Name of the files, without suffix.
+
+        Returns:
+            Their bytes by suffix, the first to be opened first.
+
+        Raises:
+            SpecError: The format cannot express this network.
+        """
+
+    def run(self, path: Path, pixels: Tensor) -> Run:
+        """Runs an exported file.
+
+        Args:
+            path: The first file that was written.
+            pixels: Raw pixels [B, C, H, W], or [B, T, C, H, W] of events.
+
+        Returns:
+            Its class scores, and the spikes where the format shows them.
+        """
+
+
+class Format(NamedTuple):
+    """One format: the module that defines it, what it is, and the suffix of its first file."""
+
+    place: str
+    summary: str
+    suffix: str
+
+    def load(self) -> Module:
+        """The module, which is imported only now."""
+        return cast(Module, importlib.import_module(self.place))
+
+
+# A new format is one file and one entry here.
+FORMATS = {
+    "safetensors": Format(
+        "nas_service.export.safetensors_format",
+        "weights and metadata, for nas_service.load",
+        ".safetensors",
+    ),
+    "torch": Format(
+        "nas_service.export.torch_format",
+        "a Python file of plain PyTorch and its weights",
+        ".py",
+    ),
+}
+
+
+def base_of(path: Path, kind: Format) -> Path:
+    """The path of exported files without suffix, which a user may have written."""
+    return path.with_suffix("") if path.suffix.lower() == kind.suffix else path
+
+
+def write_files(contents: Contents, base: Path, *, replace: bool = False) -> list[Path]:
+    """Writes files so that none is half-written and none is replaced by mistake.
+
+    Args:
+        contents: Bytes by suffix.
+        base: Path of the files without suffix; its folder must exist.
+        replace: Existing files may be replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        NasError: A file exists, or the folder cannot be written. Nothing was changed.
+    """
+    paths = {base.with_name(base.name + suffix): data for suffix, data in contents.items()}
+    if existing := [path for path in paths if path.exists()]:
+        if not replace:
+            raise NasError(f"{existing[0]} exists: --force replaces it, -o names another file")
+        if folders := [path for path in existing if not path.is_file()]:
+            raise NasError(f"{folders[0]} exists and is no file: -o names another one")
+    try:
+        with tempfile.TemporaryDirectory(dir=base.parent, prefix=".nas-export-") as folder:
+            for path, data in paths.items():
+                (Path(folder) / path.name).write_bytes(data)
+            for path in paths:
+                os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        raise NasError(f"{base.parent}: cannot be written ({error.strerror})") from None
+    return list(paths)

@@ -1,0 +1,104 @@
+"""`nas export`: files, checks, and what it refuses."""
+
+import pytest
+import tiny
+import torch
+from nas_command import Folder
+from safetensors.torch import save_file
+
+import nas_service
+from nas_service.cli.export import DIFFERS
+from nas_service.export import torch_format
+from nas_service.export.formats import Run
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a study of one trained candidate; only its exported files change."""
+    folder = Folder(tmp_path_factory.mktemp("study"))
+    (folder.path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))
+    code, _, err = folder.nas("run", "tiny.toml")
+    assert code == 0, err
+    return folder
+
+
+@pytest.fixture
+def weights(folder):
+    """The file of the candidate's weights, put back after the test."""
+    (path,) = (folder.path / "nas.artifacts" / "tiny").glob("????????????????.safetensors")
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
+def test_an_exported_network_predicts_what_the_study_scored(folder):
+    document = folder.json("export", "tiny", "0", "--format", "safetensors", "--check")
+    assert document["files"] == ["tiny-0.safetensors"]
+    assert document["check"]["equal"]
+    assert document["check"]["images"] == 32
+    network = nas_service.load(folder.path / "tiny-0.safetensors")
+    trial = folder.json("show", "tiny", "0")
+    assert network.document["metrics"]["accuracy"] == trial["metrics"]["accuracy"]
+    assert network.document["architecture"] == trial["architecture"]
+    assert network.predict(torch.zeros(2, 8, 8, dtype=torch.uint8)).names[0] in "0123456789"
+
+
+def test_the_check_of_a_program_is_shown(folder):
+    code, out, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "a.py", "--check")
+    assert code == 0, err
+    assert out.splitlines()[:2] == ["wrote a.py", "wrote a.weights.safetensors"]
+    assert out.splitlines()[2].startswith("32 images: 0 predictions differ")
+
+
+def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
+    monkeypatch.setattr(torch_format, "run", lambda path, pixels: Run(-torch.eye(32, 10)))
+    code, out, _ = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "b", "--check")
+    assert code == DIFFERS
+    assert "0 predictions differ" not in out.replace("10 predictions", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tiny", "0", "--format", "onx"), "unknown format 'onx'"),
+        (("tiny", "0"), "Missing option '--format'"),
+        (("tiny", "9", "--format", "torch"), "has no finished trial 9"),
+        (("tinny", "0", "--format", "torch"), "no study 'tinny'"),
+        (("tiny", "0", "--format", "torch", "--repeat", "2"), "has no repeat 2: `nas retrain"),
+        (("tiny", "0", "--format", "torch", "-o", "no/x"), "no: cannot be written"),
+        (("tiny", "0", "--format", "torch", "-o", "tiny.toml/x"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(folder, arguments, message):
+    before = sorted(folder.path.iterdir())
+    code, out, err = folder.nas("export", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert sorted(folder.path.iterdir()) == before
+
+
+def test_weights_that_are_gone_or_damaged(folder, weights):
+    weights.unlink()
+    code, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
+    assert code == 2
+    assert "trial 0 of 'tiny'" in err
+    assert "NAS_ARTIFACTS" in err
+    save_file({"a": torch.zeros(1)}, weights)
+    code, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
+    assert code == 2
+    assert "not the weights of this network" in err
+    assert not (folder.path / "c.py").exists()
+
+
+def test_an_untrained_trial_has_nothing_to_export(tmp_path):
+    folder = Folder(tmp_path)
+    budget = '[[constraints]]\nmetric = "area_mm2"\nat_most = 0.001\n'
+    (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1) + budget)
+    folder.nas("run", "tiny.toml")
+    code, _, err = folder.nas("export", "tiny", "0", "--format", "torch")
+    assert code == 2
+    assert "it was rejected" in err
+    assert "no weights to export" in err

@@ -1,0 +1,103 @@
+"""Every format writes files that compute what the network computes."""
+
+import subprocess
+import sys
+
+import exported_networks
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from nas_service.errors import NasError
+from nas_service.export.check import compare
+from nas_service.export.formats import FORMATS, base_of, write_files
+from nas_service.export.loaded import load
+
+PIXELS = torch.randint(17, (5, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory):
+    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def network(evaluator):
+    return exported_networks.trained(evaluator, exported_networks.random_architecture(1, True))
+
+
+def written(network, kind, folder):
+    module = FORMATS[kind].load()
+    return module, write_files(module.contents(network, "net"), folder / "net")
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", FORMATS)
+def test_files_compute_what_the_network_computes(evaluator, kind, seed, backward, tmp_path):
+    architecture = exported_networks.random_architecture(seed, backward)
+    network = exported_networks.trained(evaluator, architecture, seed)
+    module, files = written(network, kind, tmp_path)
+    comparison = compare(network, module, files[0], PIXELS)
+    assert comparison.equal
+    assert comparison.spike_rate > 0.02
+    assert comparison.largest_difference < 1e-4
+    assert comparison.spikes in (0, None)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_first_file_has_the_suffix_of_the_format(network, kind, tmp_path):
+    _, files = written(network, kind, tmp_path)
+    assert files[0].name == "net" + FORMATS[kind].suffix
+    assert base_of(files[0], FORMATS[kind]) == tmp_path / "net"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_existing_files_are_replaced_only_on_request(network, kind, tmp_path):
+    module, files = written(network, kind, tmp_path)
+    files[-1].write_text("mine")
+    for path in files[:-1]:
+        path.unlink()
+    contents = module.contents(network, "net")
+    with pytest.raises(NasError, match="exists: --force"):
+        write_files(contents, tmp_path / "net")
+    assert files[-1].read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [files[-1]]  # nothing half-written
+    write_files(contents, tmp_path / "net", replace=True)
+    assert files[-1].read_bytes() == list(contents.values())[-1]
+
+
+def test_a_folder_that_is_missing_is_one_line(tmp_path):
+    with pytest.raises(NasError, match=r"missing: cannot be written \(No such file"):
+        write_files({".x": b""}, tmp_path / "missing" / "net")
+
+
+def test_safetensors_load_back_bit_equal(network, tmp_path):
+    _, (path,) = written(network, "safetensors", tmp_path)
+    loaded = load(path)
+    ours, theirs = network.network.state_dict(), loaded.network.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert loaded.document["metrics"]["accuracy"] == 0.5
+    assert loaded.document["data"] if "data" in network.facts else True
+    assert loaded.document["input"]["mean"] == list(network.inputs.mean)
+
+
+def test_examples_are_in_the_files(network, tmp_path):
+    _, (path,) = written(network, "safetensors", tmp_path)
+    with safe_open(path, "pt") as file:
+        pixels, scores = (file.get_tensor(f"examples.{n}") for n in ("pixels", "scores"))
+    assert torch.equal(pixels, network.examples)
+    assert torch.equal(scores, network.scores(pixels))
+
+
+@pytest.mark.process
+def test_the_torch_file_runs_without_this_package(network, tmp_path):
+    _, (program, weights) = written(network, "torch", tmp_path)
+    assert "nas_service" not in program.read_text().replace("nas-service", "")
+    assert load_file(weights)["stem.weight"].dtype == torch.int8
+    blocked = "import sys; sys.modules['nas_service'] = None; sys.argv = sys.argv[1:]; import runpy"
+    command = [sys.executable, "-c", f"{blocked}; runpy.run_path(sys.argv[0], run_name='__main__')"]
+    done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+    assert done.stdout == "largest difference of the example scores: 0\n"

@@ -1,0 +1,119 @@
+"""Exported networks in use, and files that are damaged."""
+
+import json
+
+import exported_networks
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import nas_service
+from nas_service.errors import DataError
+from nas_service.export import safetensors_format
+from nas_service.export.loaded import as_pixels
+from nas_service.spaces.task import Task
+
+RGB = Task(3, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    evaluator = exported_networks.evaluator(tmp_path_factory.mktemp("study"))
+    return exported_networks.trained(evaluator, exported_networks.random_architecture(0, False))
+
+
+@pytest.fixture
+def path(network, tmp_path):
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(safetensors_format.contents(network, "net")[".safetensors"])
+    return file
+
+
+def test_raw_images_give_classes_scores_and_names(network, path):
+    loaded = nas_service.load(path)
+    images = network.examples.numpy()
+    for given in (images, images[:, 0], np.moveaxis(images, 1, -1), network.examples):
+        prediction = loaded.predict(given)
+        assert np.array_equal(prediction.scores, network.scores(network.examples).numpy())
+        assert np.array_equal(prediction.classes, prediction.scores.argmax(1))
+        assert prediction.names == tuple(map(str, prediction.classes))
+
+
+def test_channels_may_be_first_or_last():
+    image = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    assert torch.equal(as_pixels(image, RGB, 1), as_pixels(np.moveaxis(image, 1, -1), RGB, 1))
+
+
+@pytest.mark.parametrize(
+    ("images", "task", "message"),
+    [
+        (np.zeros((2, 3, 4, 4)), RGB, "float64: whole numbers are needed"),
+        (np.zeros((3, 4, 4), np.uint8), RGB, r"\[3, 4, 4\]: \[B, 3, 4, 4\] is needed"),
+        (np.zeros((2, 4, 4), np.uint8), RGB, r"\[B, 3, 4, 4\] is needed"),
+        (np.zeros((2, 3, 5, 4), np.uint8), RGB, r"\[2, 3, 5, 4\]"),
+        (np.zeros((2, 2, 4, 4), np.uint8), Task(2, 4, 2, events=True), r"\[B, 6, 2, 4, 4\]"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images, task, message):
+    with pytest.raises(DataError, match=message):
+        as_pixels(images, task, 6)
+
+
+def rewritten(path, change, tensors=None):
+    """The file with another document or other tensors."""
+    with safetensors_format.safe_open(path, "pt") as file:
+        document = json.loads(file.metadata()["nas_service"])
+    change(document)
+    tensors = load_file(path) if tensors is None else tensors
+    save_file(tensors, path, {"nas_service": json.dumps(document)})
+
+
+DAMAGE = {
+    "format": (lambda d: d.update(format="x"), "format must be"),
+    "no study": (lambda d: d.pop("study"), "study"),
+    "no architecture": (lambda d: d.pop("architecture"), "architecture"),
+    "huge": (lambda d: d["architecture"].update(hidden=2**40), "tensor hidden"),
+    "classes": (lambda d: d.update(classes=3), "a list of names"),
+    "shape": (lambda d: d["input"].update(shape=[1, 8, 9]), "a square"),
+    "text": (lambda d: d["input"].update(shape="abc"), "whole number"),
+    "deviation": (lambda d: d["input"].update(deviation=[0]), "deviation"),
+    "input": (lambda d: d.update(input=[]), "damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_documents_are_refused(path, damage):
+    change, message = DAMAGE[damage]
+    rewritten(path, change)
+    with pytest.raises(DataError, match=f"{path}.*{message}"):
+        nas_service.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("network.stem.1.weight"), "missing or unknown"),
+        (lambda t: t["network.stem.1.weight"].fill_(float("nan")), "not finite"),
+        (lambda t: t.update({"network.stem.1.weight": torch.zeros(5)}), "must be"),
+    ],
+)
+def test_damaged_tensors_are_refused(path, change, message):
+    tensors = load_file(path)
+    change(tensors)
+    rewritten(path, lambda document: None, tensors)
+    with pytest.raises(DataError, match=message):
+        nas_service.load(path)
+
+
+def test_other_files_are_refused(path, tmp_path):
+    whole = path.read_bytes()
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
+    for name, message in (
+        ("other.safetensors", "no network of `nas export"),
+        ("cut", "cut, damaged"),
+        ("missing", "cannot be read"),
+    ):
+        with pytest.raises(DataError, match=message):
+            nas_service.load(tmp_path / name)

@@ -1,0 +1,50 @@
+"""The graph of one time step computes what the deployed network computes."""
+
+import exported_networks
+import pytest
+import torch
+
+from nas_service.export.step_graph import OPERATIONS
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory):
+    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("seed", range(8))
+def test_scores_are_those_of_the_deployed_network(evaluator, seed, backward):
+    architecture = exported_networks.random_architecture(seed, backward)
+    network = exported_networks.trained(evaluator, architecture, seed)
+    images, rates = torch.randn(4, 1, 8, 8), {}
+    with torch.no_grad():
+        scores = network.graph.scores(
+            images,
+            lambda v: rates.update({n.name: v[n.name].mean() for n in network.graph.neurons}),
+        )
+        assert torch.equal(scores, network.deployed(images))
+    assert max(rates.values()) > 0.05
+    names = [node.name for node in network.graph.nodes]
+    assert len(names) == len(set(names))
+
+
+def test_every_kind_of_node_occurs(evaluator):
+    graphs = [
+        exported_networks.trained(
+            evaluator, exported_networks.random_architecture(seed, backward)
+        ).graph
+        for seed in range(8)
+        for backward in (False, True)
+    ]
+    kinds = {node.kind for graph in graphs for node in graph.nodes}
+    assert kinds == {*OPERATIONS, "image", "neurons"}
+
+
+def test_shapes_are_those_of_the_values(evaluator):
+    architecture = exported_networks.random_architecture(3, True)
+    graph = exported_networks.trained(evaluator, architecture).graph
+    shapes = []
+    graph.scores(torch.zeros(2, 1, 8, 8), lambda v: shapes.append({n: v[n].shape for n in v}))
+    for node in graph.nodes:
+        assert {step[node.name] for step in shapes} == {(2, *node.shape)}
