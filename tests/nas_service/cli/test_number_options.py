@@ -26,3 +26,9 @@ def test_what_is_no_number_is_refused(words, text):
     done = CliRunner().invoke(main, [*words, text])
     assert (done.exit_code, isinstance(done.exception, SystemExit)) == (2, True), done.exception
     assert any(reason in done.stderr for reason in ("not a", "trial numbers")), done.stderr
+
+
+def test_a_limit_in_which_a_worker_could_train_nothing_is_refused():
+    done = CliRunner().invoke(main, ["worker", "--study", "s", "--max-seconds", "0.5"])
+    assert done.exit_code == 2
+    assert "0.5 is not in the range x>=1" in done.stderr
