@@ -136,7 +136,7 @@ def _work_in_view(
     from nas_service.searches import results
 
     with started(search) as bar:
-        end = launch(client, task, workers, bar.line, restarts, bar.tick)
+        end = launch(client, task, workers, bar.line, restarts, bar.tick, _print_line)
     out.print(plain(end), markup=False)
     print_front(results.read(search))
 

@@ -167,13 +167,19 @@ class ProgressBar:
             err.print(plain(text), markup=False)
 
     def tick(self) -> None:
-        """Redraws the bar if anything has changed."""
+        """Redraws the bar if anything has changed; while the store does not answer, it waits."""
         if not (self.live and self.changed):
             return
         from nas_service.searches import results
+        from nas_service.worker.retry import is_transient
 
+        try:
+            result = results.read(self.search)
+        except Exception as error:
+            if is_transient(error):
+                return
+            raise
         self.changed = False
-        result = results.read(self.search)
         done = result.counts["trained"]
         self.first = self.first or (time.monotonic(), done)
         self.bar.update(self.task, completed=done, description=self._description(result, done))

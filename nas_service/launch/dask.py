@@ -28,6 +28,7 @@ def launch(
     on_line: Callable[[str], None],
     restarts: int = 10,
     on_tick: Callable[[], None] = lambda: None,
+    on_message: Callable[[str], None] | None = None,
 ) -> str:
     """Runs workers on a cluster until the study ends.
 
@@ -35,9 +36,10 @@ def launch(
         client: Client of the cluster.
         task: Command of every worker.
         workers: Their number.
-        on_line: Called with each line of a worker, and with each message about one.
+        on_line: Called with each line of a worker.
         restarts: How often a worker is restarted that is killed or whose Dask worker is lost.
         on_tick: Called twice a second.
+        on_message: Called with each message about a worker; `on_line` unless given.
 
     Returns:
         The last line of the worker that ended last: why the study ended.
@@ -49,7 +51,7 @@ def launch(
         Interrupted: Ctrl-C was pressed; all workers have been asked to stop.
     """
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    tasks = RunningTasks(client, task, on_line)
+    tasks = RunningTasks(client, task, on_message or on_line)
     try:
         client.subscribe_topic(task.channel, lambda event: lines.put(event[1]))
         tasks.start(workers, restarts)
@@ -84,7 +86,7 @@ class RunningTasks:
 
     client: Client
     task: Task
-    on_line: Callable[[str], None]
+    on_message: Callable[[str], None]
     _running: "dict[Future[Finished], _Attempt]" = field(default_factory=dict)
     _homeless: list[int] = field(default_factory=list)  # restarts left of tasks without a place
     _refusals: dict[str, Finished] = field(default_factory=dict)  # by address of the Dask worker
@@ -174,7 +176,7 @@ class RunningTasks:
 
     def _end(self, attempt: _Attempt, finished: Finished) -> None:
         if finished.code == 0:
-            self.on_line(f"worker on {finished.address}: {finished.reason}")
+            self.on_message(f"worker on {finished.address}: {finished.reason}")
             self._reasons.append(finished.reason)
         elif finished.code in REFUSALS:
             self._refuse(finished)
@@ -186,7 +188,7 @@ class RunningTasks:
     def _refuse(self, finished: Finished) -> None:
         if finished.address not in self._refusals:
             self._refusals[finished.address] = finished
-            self.on_line(f"no worker can run on {finished.address}: {finished.reason}")
+            self.on_message(f"no worker can run on {finished.address}: {finished.reason}")
 
     def _fail(self, attempt: _Attempt, error: BaseException) -> None:
         if isinstance(error, KilledWorker):
@@ -205,10 +207,10 @@ class RunningTasks:
 
     def _restart(self, attempt: _Attempt, what: str) -> None:
         if attempt.restarts_left:
-            self.on_line(f"{what}; it is restarted")
+            self.on_message(f"{what}; it is restarted")
             self._submit(attempt.restarts_left - 1)
         else:
-            self.on_line(f"{what}; it is not restarted any more")
+            self.on_message(f"{what}; it is not restarted any more")
             self._errors.append(what)
 
     def _place_again(self) -> None:
