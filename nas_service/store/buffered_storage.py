@@ -71,6 +71,7 @@ class BufferedStorage(ForwardingStorage):
     def take_snapshot(self, study_id: int) -> list[FrozenTrial]:
         """The study's trials now; later readers see the same, until `drop_snapshot`."""
         self._thread = threading.get_ident()
+        self._storage.reads_draws_once = True
         self._snapshots[study_id] = self.backend.get_all_trials(study_id, deepcopy=False)
         return self._snapshots[study_id]
 

@@ -40,7 +40,11 @@ class JoiningStorage(RDBStorage):
     Attributes:
         transactions: of its database.
         new_trial: the trial that was made last.
+        reads_draws_once: a running trial that has parameters is not read again before it ends, as
+            our workers draw all parameters in one transaction.
     """
+
+    reads_draws_once = False
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
         """Opens the storage of a database whose tables are those of this release.
@@ -54,6 +58,7 @@ class JoiningStorage(RDBStorage):
         self.heartbeat_interval = self.grace_period = None
         self.heartbeat_stale_trial_callback = self.failed_trial_callback = None
         self.new_trial: FrozenTrial | None = None
+        self._drawn: set[int] = set()  # running trials that were read with their parameters
         self._join()
 
     @cached_property
@@ -89,10 +94,14 @@ class JoiningStorage(RDBStorage):
         included = [n for n in included_trial_ids if n <= trial_id_greater_than]
         with _create_scoped_session(self.scoped_session) as session:
             db = session.connection()
-            trials = read_trials(db, study_id, states, included, trial_id_greater_than)
-            if not trials:
+            drawn = self._drawn.intersection(included)
+            trials = read_trials(db, study_id, states, included, trial_id_greater_than, drawn)
+            if not trials and not drawn:
                 StudyModel.find_or_raise_by_id(study_id, session)
-            return trials
+        if self.reads_draws_once:
+            running = (t for t in trials if t.state == TrialState.RUNNING and t.params)
+            self._drawn = drawn.union(t._trial_id for t in running)
+        return trials
 
     def _build_frozen_trial_from_trial_model(self, trial: TrialModel) -> FrozenTrial:
         frozen = super()._build_frozen_trial_from_trial_model(trial)

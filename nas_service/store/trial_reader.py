@@ -83,6 +83,7 @@ def read_trials(
     states: Container[TrialState] | None,
     included: Iterable[int],
     above: int,
+    drawn: Container[int] = (),
 ) -> list[FrozenTrial]:
     """A study's trials by id.
 
@@ -92,12 +93,15 @@ def read_trials(
         states: of the trials to return; None for all.
         included: ids of trials to read.
         above: all trials with a larger id are read as well.
+        drawn: ids of trials that are left out while they run.
 
     Returns:
         The trials.
     """
     wanted = {"study_id": study_id, "above": above, "included": list(included)}
     rows = [r for r in db.execute(_TRIAL_ROWS, wanted) if states is None or r.state in states]
+    rows = [r for r in rows if r.state != TrialState.RUNNING or r.trial_id not in drawn]
+    wanted["included"] = [r.trial_id for r in rows if r.trial_id <= above]
     parts: defaultdict[int, Parts] = defaultdict(lambda: defaultdict(list))
     if rows:
         for kind, trial_id, _, key, text, number in db.execute(_PARTS, wanted):
