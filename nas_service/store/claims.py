@@ -39,7 +39,7 @@ def has_claimable(db: Connection, study_id: int, worker: str, budget: int, limit
     study = read_progress(db, study_id, budget)
     if study.idle or (study.has_room and study.end(limits) is None):
         return True
-    return bool(leases.without_worker(db, study_id, worker, study.now_s))
+    return study.doubtful > 0 and bool(leases.without_worker(db, study_id, worker, study.now_s))
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class JoiningStorage(RDBStorage):
     def _join(self) -> None:
         self.engine = sa.create_engine(self.url, **self.engine_kwargs)
         if self.engine.dialect.name == "postgresql":
-            sa.event.listen(self.engine, "connect", _end_when_silent)
+            sa.event.listen(self.engine, "connect", _prepare_postgres)
             # several rows are written by one statement, not one by one
             self.engine.dialect.use_insertmanyvalues_wo_returning = True
         self.transactions = Transactions(self.engine)
@@ -192,10 +192,20 @@ class JoiningStorage(RDBStorage):
         session.attributes.setdefault(model_cls, {})[trial_id, key] = json.dumps(value)
 
 
-def _end_when_silent(connection: Any, _: object) -> None:
-    """A stopped process that holds a study's lock would block all others."""
+def _prepare_postgres(connection: Any, _: object) -> None:
+    """A stopped process that holds a study's lock would block all others, so its transaction ends.
+
+    Through a pooler, which gives each transaction another session, a prepared statement would be
+    missing or another connection's: there none is prepared.
+    """
     connection.autocommit = True
-    connection.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * FROZEN_s)}")
+    query = (
+        f"SELECT set_config('idle_in_transaction_session_timeout', '{int(1000 * FROZEN_s)}', "
+        "false), pg_backend_pid()"
+    )
+    _, session = connection.execute(query).fetchone()
+    if session != connection.info.backend_pid:
+        connection.prepare_threshold = None
     connection.autocommit = False
 
 

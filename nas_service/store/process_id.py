@@ -40,6 +40,12 @@ def is_dead(worker: str) -> bool:
     return worker in dead_among([worker])
 
 
+def machine_prefix() -> str:
+    """What the names of all workers begin with that this process can judge."""
+    host, boot, _ = _place()
+    return f"{host}/{boot}/"
+
+
 def dead_among(workers: Iterable[str]) -> set[str]:
     """Those of some workers that are dead, as `is_dead`; those of other machines cost nothing."""
     place = _place()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store.archive import rung_results
+from nas_service.store.process_id import machine_prefix
 from nas_service.store.records import (
     CONTINUED,
     LIVE,
@@ -26,6 +27,8 @@ from nas_service.store.records import (
 from nas_service.store.studies import elapsed_s
 from nas_service.store.tables import archive, clock, leases
 
+OTHERS = ("trainings", "begun", "continued", "doubtful", "now_s")  # counts beside the states
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -35,6 +38,7 @@ class Progress:
     trainings: int  # paid from the budget
     begun: int  # unfinished trials that may take from the budget
     continued: int  # trials of promoted candidates, which no sampler has proposed
+    doubtful: int  # unfinished trials whose worker may be gone, or that have none
     budget: int
     elapsed_s: float  # 0 where it was not asked for
     now_s: float  # the database's time, seconds since 1970
@@ -83,9 +87,9 @@ def read_progress(db: Connection, study_id: int, budget: int, *, timed: bool = F
     Returns:
         Numbers of leases by state and of trainings, the time and seconds.
     """
-    counts = _counts(db.dialect.name)
-    row: dict[str, Any] = dict(db.execute(counts, {"study_id": study_id}).mappings().one())
-    others = {name: row.pop(name) for name in ("trainings", "begun", "continued", "now_s")}
+    counts, values = _counts(db.dialect.name), {"study_id": study_id, "machine": machine_prefix()}
+    row: dict[str, Any] = dict(db.execute(counts, values).mappings().one())
+    others = {name: row.pop(name) for name in OTHERS}
     elapsed = elapsed_s(db, study_id) if timed else 0.0
     return Progress(Counter(row), **others, budget=budget, elapsed_s=elapsed)
 
@@ -101,7 +105,11 @@ def _counts(dialect: str) -> "sa.Select[Any]":
     columns: dict[str, Any] = {state: count.filter(lease.state == state) for state in STATES}
     columns["begun"] = count.filter(lease.state.in_((*LIVE, "pending")), new)
     columns["continued"] = count.filter(lease.outcome == CONTINUED)
-    columns["now_s"] = clock(dialect)
+    columns["now_s"] = now_s = clock(dialect)
+    machine: Any = sa.bindparam("machine", type_=sa.String)
+    doubtful = (lease.deadline < now_s) | lease.worker.startswith(machine)  # or alike: _ and %
+    doubtful = (lease.state == "pending") | (lease.state.in_(LIVE) & doubtful)
+    columns["doubtful"] = count.filter(doubtful)
     columns["trainings"] = sa.select(count).select_from(archive).where(paid).scalar_subquery()
     named = [column.label(name) for name, column in columns.items()]
     return sa.select(*named).where(lease.study_id == study_id)

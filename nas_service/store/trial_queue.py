@@ -82,7 +82,7 @@ class TrialQueue:
                 return Claimed(lease)
             if limits.seconds is not None:
                 study = replace(study, elapsed_s=advance_clock(db, self.study_id, study.now_s))
-            lost = [] if study.idle else claim.reclaimable()
+            lost = claim.reclaimable() if study.doubtful else []
             if (lease := claim.reclaimed(lost, limits.attempts)) is not None:
                 return Claimed(lease)
             if lost:  # each of them has failed for good
