@@ -1,7 +1,8 @@
 """What a trial costs the store, beside Optuna's own loop; how many workers one store serves.
 
     python benchmarks/store.py --storage postgresql://... [--workers 8] [--trials 400] [--rounds 3]
-    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--wait 0] [--grown 100,1000,5000]
+    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--wait 0] [--pooler 20]
+    python benchmarks/store.py --grown 100,1000,5000
     python benchmarks/store.py --verbs 1000,10000
 
 The first compares `nas worker`, with leases, an archive and all metrics as attributes, with
@@ -43,7 +44,7 @@ import simulated
 import sqlalchemy as sa
 import store_load
 import store_verbs
-from servers import postgres
+from servers import pgbouncer, postgres
 from sqlalchemy.engine import make_url
 
 REJECTED = 0.5
@@ -162,10 +163,13 @@ def empty(url: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def server(storage: str | None) -> Iterator[str]:
-    """The given server, or a new one that accepts many connections."""
+def server(storage: str | None, pooler: int | None = None) -> Iterator[tuple[str, str]]:
+    """URLs for the benchmark and for its workers: of the given server, or of a new one.
+
+    A new one accepts many connections; its workers may connect through PgBouncer.
+    """
     if storage is not None:
-        yield storage
+        yield storage, storage
         return
     with postgres.for_benchmark() as own:
         engine = sa.create_engine(_driver(own.url), isolation_level="AUTOCOMMIT")
@@ -174,7 +178,11 @@ def server(storage: str | None) -> Iterator[str]:
         engine.dispose()
         own.stop()
         own.start()
-        yield own.url
+        if pooler is None:
+            yield own.url, own.url
+            return
+        with pgbouncer.pooled(own, pooler) as through:
+            yield own.url, through
 
 
 def compare(storage: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -199,12 +207,14 @@ def compare(storage: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
+def scale(storage: str, through: str, args: argparse.Namespace) -> dict[str, Any]:
     """Each number of workers on a new study, and one worker on a study that grows."""
     document: dict[str, list[dict[str, Any]]] = {"shared": [], "asks": [], "verbs": []}
     for workers in args.scale:
         with empty(storage) as url:
-            document["shared"].append(store_load.shared(url, workers, args.trials, args.wait))
+            work = _same_database(through, url)
+            load = store_load.shared(url, work, workers, args.trials, args.wait)
+            document["shared"].append(load)
     if args.grown:
         with empty(storage) as url:
             document["asks"] += store_load.asks(url, args.grown)
@@ -212,6 +222,14 @@ def scale(storage: str, args: argparse.Namespace) -> dict[str, Any]:
         with empty(storage) as url:
             document["verbs"] += store_verbs.beyond_start(url, args.verbs)
     return document
+
+
+def _same_database(server_url: str, url: str) -> str:
+    """The URL of a database on another server, or through a pooler."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return url
+    name = make_url(url).database
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 def lines(document: dict[str, Any]) -> list[str]:
@@ -236,14 +254,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
     options.add_argument("--scale", type=harness.numbers, default=(), help="numbers of workers")
     options.add_argument("--wait", type=float, default=0.0, help="seconds of a training")
+    options.add_argument("--pooler", type=int, help="connections of a PgBouncer before the server")
     options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
     options.add_argument("--verbs", type=harness.numbers, default=(), help="trials of a study")
     args = options.parse_args(argv)
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    measure = scale if args.scale or args.grown or args.verbs else compare
-    with server(args.storage) as storage:
-        document = measure(storage, args)
+    only_ours = args.scale or args.grown or args.verbs
+    with server(args.storage, args.pooler) as (storage, through):
+        document = scale(storage, through, args) if only_ours else compare(storage, args)
     harness.show(document, args.json, lambda: lines(document))
 
 

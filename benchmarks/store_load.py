@@ -152,21 +152,34 @@ def begin(url: str, workers: int, wait_s: float, folder: Path) -> tuple[list[int
         for number in range(count)
     ]
     os.close(ready_end)
-    opened = sum(len(os.read(ready, 1)) for _ in range(count))
-    if opened < count:
-        raise SystemExit("a worker ended before it had opened the study: see --help")
+    if sum(len(os.read(ready, 1)) for _ in range(count)) < count:
+        logs = "\n".join(log.read_text()[-500:] for log in folder.glob("log*"))
+        raise SystemExit(f"workers ended before all had opened the study\n{logs}")
     for end in (ready, go):
         os.close(end)
     return pids, hold
 
 
-def shared(url: str, workers: int, trials: int, wait_s: float = 0.0) -> dict[str, float]:
-    """Figures of some workers on one study, from when all have opened it until its end."""
+def shared(
+    url: str, through: str, workers: int, trials: int, wait_s: float = 0.0
+) -> dict[str, float]:
+    """Figures of some workers on one study, from when all have opened it until its end.
+
+    Args:
+        url: Of the database.
+        through: By which workers reach it, perhaps through a pooler.
+        workers: Their number.
+        trials: Of all workers together.
+        wait_s: Seconds of a training on average.
+
+    Returns:
+        The figures by name.
+    """
     simulated.make_study(url, simulated.spec(NAME, trials, proposals_per_training=1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["NAS_SPOOL"] = str(folder / "spool")
-        pids, hold = begin(url, workers, wait_s, folder)
+        pids, hold = begin(through, workers, wait_s, folder)
         sessions = Sessions(url)
         start = time.perf_counter()
         os.close(hold)
