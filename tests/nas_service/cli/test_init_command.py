@@ -12,6 +12,7 @@ import command_line
 import pytest
 from click.testing import CliRunner
 from image_trees import colours, png
+from nas_command import Folder
 
 from nas_service.cli.main import main
 from nas_service.searches import first_study
@@ -77,16 +78,24 @@ def test_pictures_elsewhere_are_named_with_their_folder(folder):
         assert constraint.at_most > 0
 
 
-@pytest.mark.process
-def test_pictures_in_the_data_folder_need_no_option_and_the_study_runs(folder):
+def pets(folder):
+    """The study of pictures in the data folder, and the command that runs it."""
     (folder / "data").mkdir()
     put_pictures(folder / "data/pets", 8)
-    spec, command = written("--data", "pictures", "--path", "data/pets", "--name", "mine")
+    return written("--data", "pictures", "--path", "data/pets", "--name", "mine")
+
+
+def test_pictures_in_the_data_folder_need_no_option(folder):
+    spec, command = pets(folder)
     assert (spec.name, command) == ("mine", ["nas", "run", "mine.toml"])
     assert spec.data.resize is False
-    short = ["--trainings", "1", "--workers", "1"]
-    result = CliRunner().invoke(main, [*command[1:], *short])
-    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.nightly
+def test_a_study_of_pictures_runs_as_it_is(folder):
+    _, command = pets(folder)
+    code, _, err = Folder(folder).nas(*command[1:], "--trainings", "1")
+    assert code == 0, err
 
 
 def test_events_are_those_whose_files_are_there(folder):
