@@ -23,6 +23,7 @@ from nas_service.worker.training_process.messages import Message, receive, send
 
 POLL_s = 0.2  # between two calls of `check_interrupt`
 GRACE_s = 4.0  # for a child that was asked to end, to reach its next batch
+ALL_s = 0.5  # in which a signal reaches all processes of a job
 DEATH_s = 2.0  # for a killed process to be gone
 # One thread each: threads of several workers on few cores wait for each other. The allocator
 # keeps freed memory, as trainings allocate the same blocks again and again.
@@ -288,7 +289,14 @@ def _result(training: _Training, check_interrupt: Callable[[], None]) -> Evaluat
 
 
 def _explained(failure: ChildFailure, check_interrupt: Callable[[], None]) -> ChildFailure:
-    """The failure, unless `check_interrupt` raises: what kills children often ends their worker."""
+    """The failure, unless `check_interrupt` raises: what kills children often ends their worker.
+
+    A signal that is sent to all processes of a job may reach the worker a moment later.
+    """
     if failure.kind in ("killed", "stopped"):
+        check_interrupt()
+    late = time.monotonic() + ALL_s
+    while failure.kind == "stopped" and time.monotonic() < late:
+        time.sleep(0.05)
         check_interrupt()
     return failure

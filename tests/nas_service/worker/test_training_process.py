@@ -182,6 +182,21 @@ def test_a_signal_from_outside_is_recognised(evaluator, screened, ending, tmp_pa
         ending.run(job(evaluator, screened, "wait", tmp_path), check_interrupt)
 
 
+def test_a_signal_to_all_processes_interrupts_the_worker(evaluator, screened, ending, tmp_path):
+    """It reaches the training first."""
+    kill, gone_since = kill_once(tmp_path, "pid", signal.SIGTERM), []
+
+    def check_interrupt():
+        kill()
+        if has_started(tmp_path) and gone(child(tmp_path)["pid"], within_s=0):
+            gone_since.append(time.monotonic())
+        if len(gone_since) > 2:
+            raise Interrupted("all")
+
+    with pytest.raises(Interrupted, match="all"):
+        ending.run(job(evaluator, screened, "wait", tmp_path), check_interrupt)
+
+
 def test_a_server_ignores_signals_that_a_batch_system_sends_to_all(
     evaluator, screened, ending, tmp_path
 ):
