@@ -78,9 +78,9 @@ class Recorder(TorchDispatchMode):
         with self.scopes.followed():
             self.module.eval()
             outputs = self._run(inputs)
+        self.weights.demand_all()
         if not self.uses.all:
             raise WorkloadError("module: no layer with weights")
-        self.weights.demand_all()
         return Pass(
             self.uses.all,
             [s for x in outputs if (s := self._signal(x)) is not None],

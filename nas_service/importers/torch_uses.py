@@ -81,6 +81,8 @@ class Uses:
         weights = _cell_weights(scope, product.weight)
         if weights is None:
             raise cannot("it has other weights than those of its inputs and of its spikes")
+        if weights == CELL_WEIGHTS[0] and not (signal.reads or signal.image):
+            raise cannot("its input does not depend on the example: an input is needed")
         if weights not in scope.positions:  # else the next time step of the same call
             scope.positions[weights] = len(self.all)
             name = f"{scope.name}.{weights}"

@@ -116,8 +116,9 @@ class Weights:
         idle = [i for i, p in enumerate(self.parameters) if p.dim() >= 2 and i not in used]
         if states := [i for i in idle if i in self._with_constants]:
             raise WorkloadError(
-                f"modules {self._owners(states)}: weights of a state of the time step before: a "
-                "module that runs all time steps, or Norse's recurrent cells, are needed"
+                f"modules {self._owners(states)}: what they read does not depend on the example "
+                "(a state of the time step before, or a constant): a module that runs all time "
+                "steps of its input, or one of Norse's recurrent cells, is needed"
             )
         if idle:
             raise WorkloadError(

@@ -203,8 +203,38 @@ def test_recurrent_weights_of_other_libraries():
         ("b", loop, ()),
     ]
     assert [(x.neurons, x.input_adds) for x in seen.layers] == [(0, 0), (6, 6), (0, 0)]
-    with pytest.raises(WorkloadError, match=r"modules \['rlif.recurrent'\]: weights of a state"):
+    with pytest.raises(WorkloadError, match=r"modules \['rlif.recurrent'\]: what they read does"):
         from_module(Leaky(1), torch.ones(2, 4), 6)
+
+
+class Unreached(nn.Module):
+    """Neurons that read only themselves beside a layer that reads the example, or alone."""
+
+    def __init__(self, cell, beside):
+        super().__init__()
+        self.a, self.cell = nn.Linear(4, 5) if beside else None, cell
+
+    def forward(self, x):
+        z, outputs = torch.zeros(len(x), 5), []
+        for _ in range(4):
+            z = self.cell(z)
+            z = z[0] if isinstance(z, tuple) else (z > 1).float()
+            outputs.append(z if self.a is None else z + self.a(x))
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(
+    ("cell", "beside", "message"),
+    [
+        (nn.Linear(5, 5), True, r"modules \['cell'\]: what they read does not depend"),
+        (nn.Linear(5, 5), False, r"modules \['cell'\]: what they read does not depend"),
+        (norse.LIFRecurrentCell(5, 5), True, "module 'cell': its input does not depend on the ex"),
+    ],
+)
+def test_a_recurrence_that_no_input_reaches_is_refused(cell, beside, message):
+    """Alone it was called a module without weights."""
+    with pytest.raises(WorkloadError, match=message):
+        from_module(Unreached(cell, beside), torch.ones(2, 4), 4)
 
 
 class Averaged(Steps):
