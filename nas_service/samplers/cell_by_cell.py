@@ -7,6 +7,7 @@ one after the other. N candidates.
 """
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class CellByCell(Proposer):
     def _next(self, study: Study, trial: FrozenTrial, stages: list[Options]) -> Params:
         """Replays the choices made so far; appends the options of each stage to `stages`."""
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        tried = {_key(t.params): t for t in trials if t.state != TrialState.FAIL}
+        trials.sort(key=lambda t: t.state != TrialState.FAIL)  # a result counts, not a failure
+        tried = {_key(t.params): t for t in trials}
         fixed, confirmed, stage = self._first, 0, 0
         while confirmed < len(self._choices):
             stages.append(self._options(stage, fixed))
@@ -223,7 +225,14 @@ def _key(params: Params) -> Key:
 
 
 def _best_option(options: list[Params], results: list[Any], direction: StudyDirection) -> Params:
-    """The option that scored best within all budgets, or the one that misses them least."""
+    """The option that scored best within all budgets, or misses them least; a failed one last."""
     sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-    ranks = [(float(total_violation(t.constraints.values())), sign * t.values[0]) for t in results]
+    ranks = [_rank(t, sign) for t in results]
     return options[min(range(len(ranks)), key=ranks.__getitem__)] if ranks else {}
+
+
+def _rank(trial: FrozenTrial, sign: float) -> tuple[float, float]:
+    """Total violation, then the score, the less the better."""
+    if trial.values is None:
+        return math.inf, math.inf
+    return float(total_violation(trial.constraints.values())), sign * trial.values[0]

@@ -14,6 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from nas_service.evaluation.repair import neighbours
 from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import total_violation
+from nas_service.samplers.greybox.sampler import hidden
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes, batch_of_numbers, sample_batch
@@ -65,9 +66,9 @@ class NearestUnknown:
         known = {digest for t in others if (digest := self._digest_of(t))}
         if self._problem.key(proposed) not in known:
             return proposed
-        hidden = sum(t.state == TrialState.RUNNING and not t.params for t in others[: trial.number])
         rng = np.random.default_rng((self.spec.seed, trial.number, 2))
-        unknown = list(islice(self._unknown(others, known, rng), hidden + 1))
+        skipped = hidden(others, trial.number)
+        unknown = list(islice(self._unknown(others, known, rng), skipped + 1))
         return self._problem.space.parameters(unknown[-1]) if unknown else proposed
 
     def _digest_of(self, trial: FrozenTrial) -> str | None:
@@ -97,9 +98,9 @@ class NearestUnknown:
 
     @cached_property
     def _whole(self) -> tuple[CandidateBatch, list[int]]:
-        """All candidates, and their order by excess; ties at random."""
+        """All candidates, and their order by excess."""
         batch = batch_of_numbers(self._problem.space, np.arange(self._problem.space.size))
-        return batch, self._ordered(batch, np.random.default_rng(self.spec.seed)).tolist()
+        return batch, self._ordered(batch).tolist()
 
     def _around(
         self, trials: Sequence[FrozenTrial], known: set[str], rng: np.random.Generator
@@ -111,7 +112,7 @@ class NearestUnknown:
         if rows:
             batches.insert(0, batch_of_codes(space, np.unique(np.concatenate(rows), axis=0)))
         batch = joined(batches)
-        for n in self._ordered(batch, rng).tolist():
+        for n in self._ordered(batch).tolist():
             architecture = batch.architecture(space, n)
             if architecture.digest not in seen:
                 seen.add(architecture.digest)
@@ -125,10 +126,15 @@ class NearestUnknown:
         space = self._problem.space
         return [space.draw(FixedTrial(dict(t.params))) for t in nearest]
 
-    def _ordered(self, batch: CandidateBatch, rng: np.random.Generator) -> Order:
-        """Positions of candidates, the smallest excess of the budgets first, ties at random."""
+    def _ordered(self, batch: CandidateBatch) -> Order:
+        """Positions of candidates, the smallest excess of the budgets first.
+
+        The order of equals is arbitrary, but the same at every proposal.
+        """
         excess = self._budgets.excess(self._budgets.costed(batch))
-        return np.lexsort((rng.random(len(batch)), excess))
+        values = np.column_stack([batch.cells, *batch.sizes.values(), batch.chips])
+        weights = np.random.default_rng(self.spec.seed).random(values.shape[1])
+        return np.lexsort((values @ weights % 1, excess))
 
 
 def _violation(trial: FrozenTrial) -> float:

@@ -202,10 +202,15 @@ class GreyBoxSampler(BaseSampler):
             codes, candidates = codes[within], candidates.take(within)
             ranked, skipped = self._ranked(problem, pool, history, codes, candidates, rng), 0
         else:  # the nearest, without those of earlier trials whose candidate is not visible yet
-            ranked = codes[np.lexsort((rng.random(len(codes)), excess))]
-            skipped = _hidden(trials, trial.number)
+            ranked = codes[np.lexsort((self._ties(codes), excess))]
+            skipped = hidden(trials, trial.number)
         chosen = [ranked[0], *islice(_different(pool, ranked, known), skipped + 1)][-1]
         return pool.codes.decode(chosen[None])[0]
+
+    def _ties(self, codes: Ints) -> NDArray[np.float64]:
+        """A number for each candidate, the same at every proposal, that puts equals in an order."""
+        weights = np.random.default_rng(self._seed).random(codes.shape[1])
+        return np.asarray(codes @ weights % 1)
 
     def _ranked(
         self,
@@ -269,10 +274,18 @@ class GreyBoxSampler(BaseSampler):
         return History.of(problem, pool, finished, warm, running, known)
 
 
-def _hidden(trials: Iterable[FrozenTrial], number: int) -> int:
-    """Number of running trials before this one whose candidate is not visible yet."""
+def hidden(trials: Iterable[FrozenTrial], number: int) -> int:
+    """Number of trials before one whose candidates are not visible yet.
+
+    Args:
+        trials: The visible trials of the study.
+        number: Of the trial; those before it have all numbers from 0.
+
+    Returns:
+        How many of them are not visible, or run without parameters.
+    """
     earlier = (t for t in trials if t.number < number)
-    return sum(t.state == TrialState.RUNNING and not t.params for t in earlier)
+    return number - sum(t.state != TrialState.RUNNING or bool(t.params) for t in earlier)
 
 
 def _different(pool: CandidatePool, rows: Ints, known: set[Hashable]) -> Iterator[Ints]:

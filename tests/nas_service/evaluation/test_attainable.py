@@ -59,9 +59,9 @@ def test_exact_values_are_those_of_all_candidates(name):
     budgets = Budgets.of(spec)
     space = budgets.workloads.space
     costed = budgets.costed(batch_of_numbers(space, np.arange(space.size)))
-    found = exact_attainable(budgets)
-    assert [x.constraint for x in found] == list(spec.constraints)
-    for x in found:
+    known = exact_attainable(budgets)
+    assert [x.constraint for x in known] == list(spec.constraints)
+    for x in known:
         values = costed.metrics[x.constraint.metric][costed.connected]
         best = values.min() if x.constraint.at_most is not None else values.max()
         assert x.value == pytest.approx(best, rel=1e-12), x.constraint

@@ -10,12 +10,14 @@ from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers import SAMPLERS, sampler_of
 from nas_service.samplers.distinct import LAST, STUCK
+from nas_service.samplers.greybox.sampler import hidden
 from nas_service.spaces.batch import batch_of_codes
 from nas_service.study.loading import parse_spec
 
 SMALL = {"operations": ["zeroize", "skip", "conv3x3"], "cells": 1, "channels": [4, 8],
          "head_pool": 2, "hidden": 16, "time_steps": 2}  # fmt: skip
 LARGE = SMALL | {"cells": 2, "operations": "snasnet5", "hidden": [16, 32], "weight_bits": [4, 8]}
+X = {"x": optuna.distributions.IntDistribution(0, 3)}
 TRIALS = {"gp": 11, "nsga2": 42, "nsga3": 42}
 
 
@@ -109,6 +111,18 @@ def test_workers_side_by_side_rarely_propose_alike(sampler):
         screened.tell(trial, architecture)
         under_way.append(screened.study.ask())
     assert len(set(proposed)) >= 0.9 * len(proposed)
+
+
+def test_trials_that_are_not_visible_are_taken_to_have_the_nearest():
+    """Of five trials the last sees the first, which reported, and the third, which has begun."""
+    running = optuna.trial.TrialState.RUNNING
+    begun = optuna.trial.create_trial(state=running, params={"x": 1}, distributions=X)
+    reported = optuna.trial.create_trial(value=0.1, params={"x": 0}, distributions=X)
+    reported.number, begun.number = 0, 2
+    assert hidden([reported, begun], 4) == 2
+    begun.params = {}
+    assert hidden([reported, begun], 4) == 3
+    assert hidden([], 0) == 0
 
 
 @pytest.mark.parametrize("sampler", ["greybox", "random", "tpe"])

@@ -221,3 +221,18 @@ def test_an_exhausted_space_is_drawn_from_at_random():
     known = {a.digest for a in spec.build_space() if a.connected}
     proposed = searched(spec, 40)
     assert 1 < len({a.digest for a in proposed if a.connected}) <= len(known) < 40
+
+
+@pytest.mark.parametrize("sampler", BY_CELL)
+def test_a_failed_candidate_is_not_proposed_again(sampler):
+    spec = spec_of(sampler, trainings=12)
+    study = optuna.create_study(direction="maximize", sampler=sampler_of(spec))
+    space, proposed = spec.build_space(), []
+    for n in range(12):
+        trial = study.ask()
+        proposed.append(space.draw(trial))
+        if n % 3:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, score(proposed[-1]))
+    assert len(set(proposed)) == 12
