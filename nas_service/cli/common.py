@@ -15,7 +15,8 @@ from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
 
 if TYPE_CHECKING:
     from nas_service.metrics import Evaluation
-    from nas_service.searches.results import Candidate, Result
+    from nas_service.searches.candidate import Candidate
+    from nas_service.searches.results import Result
     from nas_service.store.store import Store
     from nas_service.study.spec import StudySpec
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.results import Candidate
+    from nas_service.searches.candidate import Candidate
     from nas_service.searches.retraining import Finalist, Retraining
     from nas_service.searches.session import Search
 

@@ -30,7 +30,8 @@ from nas_service.spaces.operations import operations_of
 from nas_service.study.fields import study_name
 
 if TYPE_CHECKING:
-    from nas_service.searches.results import Candidate, Result
+    from nas_service.searches.candidate import Candidate
+    from nas_service.searches.results import Result
 
 
 @click.command()

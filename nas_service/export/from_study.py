@@ -7,7 +7,7 @@ from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.export.trained_network import TrainedNetwork, trained_network
 from nas_service.metrics import Evaluation
-from nas_service.searches.results import Candidate
+from nas_service.searches.candidate import Candidate
 from nas_service.searches.retraining import weights_of_repeat
 from nas_service.searches.session import Search
 

@@ -15,7 +15,8 @@ from nas_service.metrics import METRICS, Evaluation, decimals
 from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
-from nas_service.searches.results import Candidate, Result
+from nas_service.searches.candidate import Candidate
+from nas_service.searches.results import Result
 from nas_service.spaces.architecture import Architecture
 
 DRAWN = 6  # candidates whose cells and hardware are drawn

@@ -6,7 +6,8 @@ A search never reads the test images: they are read once the front is known.
 from nas_service.errors import DataError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_run import foreign_weights
-from nas_service.searches.results import Candidate, Result
+from nas_service.searches.candidate import Candidate
+from nas_service.searches.results import Result
 from nas_service.searches.weights import explain_missing, whereabouts
 
 

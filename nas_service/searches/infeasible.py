@@ -3,16 +3,14 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas_service.metrics import MEASURED, decimals, metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
+from nas_service.searches.candidate import Candidate
+from nas_service.spaces.architecture import Architecture
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
-
-if TYPE_CHECKING:
-    from nas_service.searches.results import Candidate
-    from nas_service.spaces.architecture import Architecture
 
 DIGITS = 4  # of a loosened budget
 COSTED = 100  # candidates whose memory is computed
@@ -94,8 +92,8 @@ class Infeasible:
 
 def infeasible(
     spec: StudySpec,
-    candidates: "Iterable[Candidate]",
-    architectures: "Callable[[Sequence[Candidate]], Mapping[str, Architecture]]" = lambda _: {},
+    candidates: Iterable[Candidate],
+    architectures: Callable[[Sequence[Candidate]], Mapping[str, Architecture]] = lambda _: {},
 ) -> Infeasible:
     """Why nothing is feasible.
 
@@ -128,12 +126,12 @@ def infeasible(
     )
 
 
-def _smallest(candidates: "Sequence[Candidate]") -> "list[Candidate]":
+def _smallest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """COSTED candidates of the fewest parameters."""
     return sorted(candidates, key=lambda c: c.metrics.get("parameters", 0.0))[:COSTED]
 
 
-def _memory_GiB(spec: StudySpec, architectures: "Iterable[Architecture]") -> float | None:
+def _memory_GiB(spec: StudySpec, architectures: Iterable[Architecture]) -> float | None:
     """The least memory that the training of one of these takes at most; None for none of them."""
     if not (known := list(architectures)):
         return None
@@ -142,25 +140,25 @@ def _memory_GiB(spec: StudySpec, architectures: "Iterable[Architecture]") -> flo
     return min(map(Budgets.of(spec).memory_GiB, known))
 
 
-def _nearest(candidates: "Sequence[Candidate]") -> "Candidate | None":
+def _nearest(candidates: Sequence[Candidate]) -> Candidate | None:
     """The candidate of least total violation: a measured one where there is any, else a costed."""
     over = [c for c in candidates if MEMORY not in c.rejected_by and max(_violations(c)) > 0]
     measured = [c for c in over if c.archived in MEASURED]
     return min(measured or over, key=lambda c: (_total(c), c.trial), default=None)
 
 
-def _violations(candidate: "Candidate") -> list[float]:
+def _violations(candidate: Candidate) -> list[float]:
     return [0.0, *candidate.violations.values()]
 
 
-def _total(candidate: "Candidate") -> float:
+def _total(candidate: Candidate) -> float:
     return float(total_violation(candidate.violations.values()))
 
 
 def _binding(
     spec: StudySpec,
     constraint: Constraint,
-    candidates: "Sequence[Candidate]",
+    candidates: Sequence[Candidate],
     broken: Container[str],
 ) -> Binding | None:
     """The budget where it binds; None where it does not."""
@@ -180,7 +178,7 @@ def _depends_on_rates(constraint: Constraint) -> bool:
     return metric_of(constraint.measure).grows_with_rate
 
 
-def _source(constraint: Constraint, candidate: "Candidate") -> str:
+def _source(constraint: Constraint, candidate: Candidate) -> str:
     if metric_of(constraint.measure).costed and not _depends_on_rates(constraint):
         return "exact"
     return "measured" if candidate.archived in MEASURED else "at the assumed spike rate"

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.metrics import MEASURED, PROXY, Evaluation
+from nas_service.metrics import PROXY, Evaluation
 from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
+from nas_service.searches.candidate import Candidate
 from nas_service.searches.infeasible import Infeasible, infeasible
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
@@ -26,31 +27,6 @@ from nas_service.study.spec import StudySpec
 READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
 PASSED = "passed over by the sampler"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One finished trial with what is known of its candidate."""
-
-    trial: int
-    digest: str
-    outcome: str  # trained, scored, cached, continued, rejected, diverged
-    archived: str  # outcome of the trial that measured the candidate, another one if cached
-    metrics: dict[str, float]  # all that are measured, after the last epoch so far
-    violations: dict[str, float]  # of the constraints whose metric is measured
-    test_accuracy: float | None
-    reason: str = ""  # why it was not trained, or what went wrong
-    rejected_by: tuple[str, ...] = ()  # the checks that it failed before training
-
-    @property
-    def measured(self) -> bool:
-        """True where this trial measured all that the study asks for."""
-        return self.outcome in MEASURED
-
-    @property
-    def feasible(self) -> bool:
-        """True where the candidate is measured, in any trial, and within every budget."""
-        return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
 
 
 @dataclass(frozen=True)

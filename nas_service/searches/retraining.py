@@ -19,7 +19,8 @@ import numpy as np
 from nas_service.errors import DataError, SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import MEASURED, measure
-from nas_service.searches.results import Candidate, Result
+from nas_service.searches.candidate import Candidate
+from nas_service.searches.results import Result
 from nas_service.searches.session import Search
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean
 from nas_service.store.records import Repeat

@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from nas_service.evaluation.screening import Budgets
+from nas_service.searches.candidate import Candidate
 from nas_service.searches.infeasible import infeasible
-from nas_service.searches.results import Candidate
 from nas_service.spaces.batch import batch_of_numbers
 from nas_service.study.loading import parse_spec
 
