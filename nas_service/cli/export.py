@@ -43,7 +43,7 @@ class FormatName(click.ParamType[str]):
     type=FormatName(),
     required=True,
     help="safetensors: weights and metadata, for nas_service.load; torch: a Python file of plain "
-    "PyTorch and its weights.",
+    "PyTorch and its weights; crossbar: the conductances of every crossbar.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Name of the file; STUDY-TRIAL here."

@@ -77,6 +77,11 @@ FORMATS = {
         "a Python file of plain PyTorch and its weights",
         ".py",
     ),
+    "crossbar": Format(
+        "nas_service.export.crossbar_format",
+        "the conductances of every crossbar, and which rows and columns they are",
+        ".json",
+    ),
 }
 
 

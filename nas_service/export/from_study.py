@@ -10,6 +10,7 @@ from nas_service.metrics import Evaluation
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.retraining import weights_of_repeat
 from nas_service.searches.session import Search
+from nas_service.searches.weights import explain_missing
 
 
 def of_trial(
@@ -36,6 +37,9 @@ def of_trial(
     if repeat is not None:
         facts["repeat"] = repeat
         evaluation, weights, test = _repeated(search, candidate, repeat)
+    if evaluation is not None and evaluation.trained and not weights.is_file():
+        reason = explain_missing(search, candidate.digest)
+        raise StudyError(f"trial {candidate.trial} of {search.name!r}: {reason}")
     if evaluation is None:
         raise StudyError(f"study {search.name!r}: trial {candidate.trial} has no measured network")
     try:

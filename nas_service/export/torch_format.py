@@ -86,7 +86,7 @@ def _source(network: TrainedNetwork) -> str:
         "IMAGE": "images[:, t]" if inputs.task.events else "images",
         "SHAPE": "[B, T, C, H, W]" if inputs.task.events else "[B, C, H, W]",
     }
-    return re.sub(r"@(\w+)@", lambda found: fields[found[1]], TEMPLATE.read_text())
+    return re.sub(r"@(\w+)@", lambda field: fields[field[1]], TEMPLATE.read_text())
 
 
 def _literal(value: Any) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hw_models.chip import Chip
 from nas_service.data.batches import raw
 from nas_service.data.images import Split
 from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.networks import build_network
+from nas_service.evaluation.screening import profile_of
 from nas_service.export.step_graph import StepGraph, step_graph
 from nas_service.metrics import Evaluation, measure
 from nas_service.snn.checkpoint import load_weights
@@ -54,6 +56,7 @@ class TrainedNetwork:
     evaluation: Evaluation
     inputs: Inputs
     network: Network  # in evaluation mode
+    chip: Chip  # with the settings that were searched beside the network
     examples: Tensor  # raw pixels of validation images [EXAMPLES, ...]
     facts: dict[str, Any]  # what else is known, as JSON values: its study, trial, data, ...
 
@@ -112,17 +115,12 @@ def trained_network(
         The network.
 
     Raises:
-        StudyError: The candidate was not trained, or its weights are not on this machine.
-        DataError: The file of weights is damaged.
+        StudyError: The candidate was not trained.
+        DataError: The file of weights is missing or damaged.
     """
     if not evaluation.trained:
         reason = f" ({evaluation.reason})" if evaluation.reason else ""
         raise StudyError(f"it was {evaluation.outcome}{reason}: there are no weights to export")
-    if not weights.is_file():
-        raise StudyError(
-            f"{weights}: its weights are not there: they lie where its worker ran "
-            "(NAS_ARTIFACTS names the folder)"
-        )
     architecture = evaluation.architecture
     network = build_network(
         evaluator.spec, evaluator.images.source.task, architecture, torch.device("cpu")
@@ -134,6 +132,7 @@ def trained_network(
         evaluation,
         Inputs.of(evaluator),
         network.eval(),
+        profile_of(evaluator.spec, architecture.chip).chip,
         raw(split.validation, slice(EXAMPLES)),
         facts | _data_facts(evaluator, split),
     )

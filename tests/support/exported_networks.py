@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.screening import profile_of
 from nas_service.export.trained_network import Inputs, TrainedNetwork
 from nas_service.searches.single import single_candidate
 from nas_service.snn.network import Network
@@ -72,6 +73,7 @@ def trained(evaluator: Evaluator, architecture: Architecture, seed: int = 0) -> 
     generator = torch.Generator().manual_seed(seed)
     examples = torch.randint(17, (3, 1, 8, 8), generator=generator, dtype=torch.uint8)
     facts = {"name": "tiny", "trial": 7, "test_accuracy": None}
+    chip = profile_of(evaluator.spec).chip
     return TrainedNetwork(
-        evaluator.spec, evaluation, Inputs.of(evaluator), network, examples, facts
+        evaluator.spec, evaluation, Inputs.of(evaluator), network, chip, examples, facts
     )

@@ -85,7 +85,7 @@ def test_weights_that_are_gone_or_damaged(folder, weights):
     code, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
     assert code == 2
     assert "trial 0 of 'tiny'" in err
-    assert "NAS_ARTIFACTS" in err
+    assert "no weights in" in err
     save_file({"a": torch.zeros(1)}, weights)
     code, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
     assert code == 2

@@ -1,18 +1,24 @@
 """Every format writes files that compute what the network computes."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import exported_networks
+import numpy as np
 import pytest
+import read_crossbars
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from hw_models import load_profile
 from nas_service.errors import NasError
 from nas_service.export.check import compare
 from nas_service.export.formats import FORMATS, base_of, write_files
 from nas_service.export.loaded import load
+from nas_service.snn.deployed import integer_matrices
 
 PIXELS = torch.randint(17, (5, 1, 8, 8), generator=torch.Generator().manual_seed(1))
 
@@ -101,3 +107,32 @@ def test_the_torch_file_runs_without_this_package(network, tmp_path):
     command = [sys.executable, "-c", f"{blocked}; runpy.run_path(sys.argv[0], run_name='__main__')"]
     done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
     assert done.stdout == "largest difference of the example scores: 0\n"
+
+
+def exported_crossbars(network, folder):
+    _, (index, arrays) = written(network, "crossbar", folder)
+    return json.loads(index.read_text()), np.load(arrays, allow_pickle=False)
+
+
+@pytest.mark.parametrize("sign", ["differential", "offset"])
+@pytest.mark.parametrize("mapping", ["kernel_split", "im2col"])
+def test_a_program_of_numpy_reads_the_sums_of_each_layer(network, sign, mapping, tmp_path):
+    chip = load_profile("corrected").with_values({"sign": sign, "mapping": mapping}).chip
+    index, arrays = exported_crossbars(replace(network, chip=chip), tmp_path)
+    rng = np.random.default_rng(0)
+    for name, matrix in integer_matrices(network.deployed).items():
+        layer = next(n.name for n in network.graph.nodes if n.weight is matrix.weight)
+        weight = matrix.weight.flatten(1).numpy().astype(float)
+        groups = (matrix.convolution or {}).get("groups", 1)
+        x = rng.integers(0, 2, (3, groups * weight.shape[1])).astype(float)
+        own = x.reshape(3, groups, 1, -1) * weight.reshape(1, groups, -1, weight.shape[1])
+        sums = read_crossbars.layer_sums(index, arrays, layer, x)
+        assert np.abs(sums - own.sum(-1).reshape(3, -1)).max() < 1e-6, name
+
+
+def test_as_many_crossbars_as_are_costed(network, tmp_path):
+    index, _ = exported_crossbars(network, tmp_path)
+    report = network.evaluation.hardware
+    costed = dict(zip(report.rows, report.mapping.crossbars, strict=False))
+    exported = {name: len(crossbars) for name, crossbars in index["crossbars"].items()}
+    assert {n.replace(".", "_"): k for n, k in costed.items()} == exported
