@@ -19,7 +19,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from nas_service.metrics import Evaluation, measure, values_with_fallbacks
 from nas_service.searches.results import read as read_results
 from nas_service.searches.session import Search
-from nas_service.store.records import PAID
+from nas_service.store.records import FAILED, PAID
 from nas_service.store.tables import archive, attempts, leases
 from nas_service.study.spec import StudySpec
 
@@ -97,9 +97,9 @@ def _once(h: History) -> Iterator[str]:
 def _leases(h: History) -> Iterator[str]:
     for row in h.leases:
         trial = row["trial"]
-        if row["state"] not in ("reported", "failed"):
+        if row["state"] not in ("reported", *FAILED):
             yield f"trial {trial}: its lease has no end (state {row['state']!r})"
-        if row["state"] == "failed" and row["deadline"] >= 0:
+        if row["state"] in FAILED and row["deadline"] >= 0:
             yield f"trial {trial}: its failure was not reported"
 
 
@@ -110,7 +110,7 @@ def _attempts(h: History) -> Iterator[str]:
         winners = [a for a in made if a["result_kind"] in FINAL]
         if row["state"] == "reported" and len(winners) != 1:
             yield f"trial {trial}: {len(winners)} of its attempts count, one should"
-        if row["state"] == "failed" and any(a["result_kind"] == "won" for a in winners):
+        if row["state"] in FAILED and any(a["result_kind"] == "won" for a in winners):
             yield f"trial {trial}: failed, and yet an attempt won"
         if any(a["attempt"] != made[-1]["attempt"] for a in winners):
             yield f"trial {trial}: an attempt follows the one that counts"
@@ -141,12 +141,12 @@ def _trials(h: History) -> Iterator[str]:
     for t in h.trials:
         if not t.state.is_finished():
             yield f"trial {t.number}: still {t.state.name} in Optuna"
-    for state, end in ((TrialState.COMPLETE, "reported"), (TrialState.FAIL, "failed")):
+    for state, ends in ((TrialState.COMPLETE, ("reported",)), (TrialState.FAIL, FAILED)):
         in_optuna = {t.number for t in h.trials if t.state == state}
-        ours = {row["trial"] for row in h.leases if row["state"] == end}
+        ours = {row["trial"] for row in h.leases if row["state"] in ends}
         for number in sorted(in_optuna ^ ours, key=str):
             where = "Optuna" if number in in_optuna else "our leases"
-            yield f"trial {number}: {end} in {where} alone"
+            yield f"trial {number}: {ends[0]} in {where} alone"
 
 
 def _values(h: History) -> Iterator[str]:

@@ -18,6 +18,8 @@ from nas_service.store.store import Store
 from nas_service.study.loading import load_spec, spec_from_tables
 from nas_service.study.spec import StudySpec
 from nas_service.worker.local_pool import LocalWorkerPool, worker_count
+from nas_service.worker.proof import check_machine
+from nas_service.worker.spool import Spool
 
 
 def prepare(
@@ -71,9 +73,11 @@ def run(
 
     Raises:
         NasError: The number of workers is not possible, or a worker ended by an error.
+        MachineFault: A folder cannot be written here, or the memory does not suffice.
         Interrupted: By Ctrl-C, after the workers have released their trials.
     """
     size = worker_count(workers)
+    check_machine(search, evaluator, Spool.of(search.store))
     continued: set[str] = set()
     while True:
         continued |= set(resume_training(read(search), top))

@@ -46,8 +46,14 @@ class TooManyFailures(NasError):
     exit_code = 5
 
 
-class SickWorker(TooManyFailures):
-    """Several trainings in a row ended their processes on this worker, which stops."""
+class MachineFault(NasError):
+    """This machine cannot do the work. Its worker ends, no candidate is charged."""
+
+    exit_code = 4
+
+
+class SickWorker(MachineFault):
+    """Trainings fail on this machine again and again. Its worker ends, others continue."""
 
 
 class NothingFitted(NasError):

@@ -42,6 +42,39 @@ from nas_service.launch.job import Job
     help="Restarts of each worker that fails.",
 )
 @click.option("--hours", type=HOURS, help="Time limit of the whole job.")
+@click.option(
+    "--pull-secret",
+    "pull_secrets",
+    multiple=True,
+    help="Secret with which the image is pulled.",
+)
+@click.option(
+    "--node-selector",
+    "selectors",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Label that the nodes must have.",
+)
+@click.option(
+    "--toleration",
+    "tolerations",
+    multiple=True,
+    metavar="KEY[=VALUE][:EFFECT]",
+    help="Taint that the nodes may have, such as nvidia.com/gpu:NoSchedule.",
+)
+@click.option("--priority-class", help="PriorityClass of the pods.")
+@click.option(
+    "--ttl",
+    type=WholeNumber(0, 2**31 - 1),
+    metavar="SECONDS",
+    help="Delete the job this long after its end.",
+)
+@click.option(
+    "--scratch",
+    type=WholeNumber(1, 4096),
+    metavar="GIB",
+    help="Size limit of each of the two volumes for scratch files.",
+)
 @OUTPUT
 def kubernetes(
     study: str,
@@ -57,6 +90,12 @@ def kubernetes(
     namespace: str | None,
     restarts: int,
     hours: float | None,
+    pull_secrets: tuple[str, ...],
+    selectors: tuple[str, ...],
+    tolerations: tuple[str, ...],
+    priority_class: str | None,
+    ttl: int | None,
+    scratch: int | None,
     output: Path | None,
 ) -> None:
     """Write a manifest for kubectl.
@@ -64,8 +103,21 @@ def kubernetes(
     It describes an indexed Job of workers.
     """
     from nas_service.launch.kubernetes import Cluster, manifest, secret_command
+    from nas_service.launch.placement import Placement
 
-    cluster = Cluster(image, secret, artifacts_claim, data_claim, namespace, restarts, hours)
+    cluster = Cluster(
+        image,
+        secret,
+        artifacts_claim,
+        data_claim,
+        namespace,
+        restarts,
+        hours,
+        pull_secrets=pull_secrets,
+        placement=Placement(selectors, tolerations, priority_class),
+        ttl_s=ttl,
+        scratch_GiB=scratch,
+    )
     text = manifest(Job(study, workers, cpus, memory, gpu, grace), cluster)
     command = secret_command(cluster)
     err.print(f"this command stores the store's URL as a secret: {command}", markup=False)

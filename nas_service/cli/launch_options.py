@@ -30,9 +30,9 @@ CPUS = click.option(
 MEMORY = click.option(
     "--memory",
     type=WholeNumber(1, 4096),
-    default=4,
+    default=5,
     show_default=True,
-    help="Memory for each worker, in GiB.",
+    help="Memory for each worker, in GiB: training.memory_GiB of the study and 1 more.",
 )
 GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each worker.")
 GRACE = click.option(

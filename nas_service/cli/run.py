@@ -80,11 +80,17 @@ def _prepare(
     metavar="K",
     help="Continue the K best instead of the front.",
 )
+@click.option(
+    "--forgive",
+    is_flag=True,
+    help="Count no trial that has failed so far against search.max_failures.",
+)
 @options("workers", "trainings", "storage", "data", "any_disk")
 def resume(
     name: str,
     until: int | None,
     top: int | None,
+    forgive: bool,
     workers: int | None,
     trainings: int | None,
     storage: str | None,
@@ -98,6 +104,7 @@ def resume(
     """
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.session import check_data, extend_epochs, open_search
+    from nas_service.store import failures
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     evaluator = Evaluator.open(search.spec, data)
@@ -107,6 +114,9 @@ def resume(
         evaluator = replace(evaluator, spec=search.spec)
     if trainings is not None:
         search.store.studies.set_budget(search.id, trainings)
+    if forgive:
+        forgiven = failures.forgive(search.store, search.id)
+        err.print(f"study {name}: {forgiven} failed trials no longer count", markup=False)
     _run(search, evaluator, workers, top)
 
 

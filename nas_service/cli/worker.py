@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 from nas_service.cli.common import open_store, options
 from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import err, plain
-from nas_service.errors import Interrupted, StoreError
+from nas_service.errors import DataError, Interrupted, MachineFault, StoreError, StudyError
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
 from nas_service.worker import end_signals
@@ -87,6 +88,7 @@ def worker(
         end_signals.interrupt()
         import torch
 
+        from nas_service.worker.proof import check_training
         from nas_service.worker.training_process import TrainingClient
 
         own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
@@ -102,6 +104,8 @@ def worker(
             trainer.start()
             process = _process(search, evaluator, trainer, training_seconds, telemetry)
             _make_stoppable(process, stdin)
+            check_interrupt = process.heartbeat.check_interrupt
+            check_training(evaluator, trainer, process.spool, check_interrupt)
             reason = process.run(max_trials, max_seconds)
             if end_line:  # else the process that started it asks the store
                 _print_end(process, reason)
@@ -110,10 +114,16 @@ def worker(
 def _open(name: str, storage: str | None, data: Path, any_disk: bool) -> "tuple[Search, Evaluator]":
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.session import check_data, open_search
+    from nas_service.worker.proof import check_machine
+    from nas_service.worker.spool import Spool
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
-    evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator.data_digest)
+    try:
+        evaluator = Evaluator.open(search.spec, data)
+        check_data(search, evaluator.data_digest)
+    except (DataError, StudyError) as error:
+        raise MachineFault(f"{error} (on {socket.gethostname()})") from error
+    check_machine(search, evaluator, Spool.of(search.store))
     return search, evaluator
 
 

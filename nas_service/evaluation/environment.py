@@ -7,6 +7,7 @@ from importlib.metadata import version
 import torch
 
 from nas_service.errors import SpecError
+from nas_service.evaluation.control_group import installed_B, memory_limits
 from nas_service.snn.neurons import backend_name
 
 PACKAGES = ("nas-service", "torch", "norse", "optuna", "numpy")
@@ -41,7 +42,8 @@ def warn_of_memory(limit_GiB: float) -> None:
     Args:
         limit_GiB: Memory that a training of the study may take.
     """
-    available_GiB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    limits = [limit.limit_B for limit in memory_limits()]
+    available_GiB = min([installed_B(), *limits]) / 2**30
     if limit_GiB > available_GiB:
         log.warning(
             "training.memory_GiB = %g, but this machine has %.1f GiB: a training may be killed",

@@ -22,7 +22,7 @@ class Job:
     study: str
     workers: int = 1
     cpus: int = 1  # for each worker, which computes in one thread
-    memory_GiB: int = 4  # for each worker
+    memory_GiB: int = 5  # for each worker and its training
     gpu: bool = False  # one for each worker
     grace_s: int = 120  # between SIGTERM, after which a worker releases its trial, and SIGKILL
 

@@ -7,22 +7,23 @@ unprivileged user on a read-only file system, without a token of the cluster.
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nas_service.errors import SpecError
 from nas_service.launch.job import Job, within
+from nas_service.launch.placement import DOMAIN, Placement
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 USER = 10001  # any user but root: everyone can read the files of the image
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123
-SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
+MOST_SECONDS = 2**31 - 1
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
 NAME_LENGTH = 52  # a pod's host name has 63 characters: the Job's name, a dash and an index
 URL_KEY = "storage_url"
 PULSE = "/tmp/pulse"  # noqa: S108  a volume of the pod's own
 PULSE_s = 120  # a worker without a sign of life for longer is restarted
-CANNOT_WORK = [2]  # exit code of a worker that a restart cannot help
+CANNOT_WORK = [2, 5]  # exit codes after which no restart helps: bad input, too many failures
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Cluster:
     namespace: str | None = None
     restarts: int = 10  # of each worker
     hours: float | None = None  # time limit of the Job
+    pull_secrets: tuple[str, ...] = ()  # Secrets with which the image is pulled
+    placement: Placement = field(default_factory=Placement)
+    ttl_s: int | None = None  # after its end the Job is deleted
+    scratch_GiB: int | None = None  # size limit of each volume for scratch files
 
     def __post_init__(self) -> None:
         if not IMAGE.fullmatch(self.image):
@@ -53,13 +58,19 @@ class Cluster:
         within("--restarts", self.restarts, 0, 1000)
         if self.hours is not None:
             within("--hours", self.hours, 1 / 60, 24 * 365)
+        for name in self.pull_secrets:
+            _object_name("--pull-secret", name)
+        if self.ttl_s is not None:
+            within("--ttl", self.ttl_s, 0, MOST_SECONDS)
+        if self.scratch_GiB is not None:
+            within("--scratch", self.scratch_GiB, 1, 4096)
 
 
 _LABEL = "at most 63 lower-case letters, digits and dashes are allowed"
 
 
 def _object_name(option: str, name: str) -> None:
-    if len(name) > 253 or not SUBDOMAIN.fullmatch(name):
+    if len(name) > 253 or not DOMAIN.fullmatch(name):
         raise SpecError(f"{option} {name!r:.80}: {_LABEL}, and more parts of this kind after dots")
 
 
@@ -115,10 +126,13 @@ def _job(job: Job, cluster: Cluster) -> dict[str, Any]:
     }
     if cluster.hours is not None:
         spec["activeDeadlineSeconds"] = round(cluster.hours * 3600)
+    if cluster.ttl_s is not None:
+        spec["ttlSecondsAfterFinished"] = cluster.ttl_s
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-# A pod that the cluster evicts is no failure. After a usage error a restart cannot help.
+# A pod that the cluster evicts is no failure. A machine that cannot do the work (exit code 4) is
+# replaced: the next pod may be on another node.
 _FAILURES = [
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     {
@@ -129,7 +143,10 @@ _FAILURES = [
 
 
 def _pod(job: Job, cluster: Cluster) -> dict[str, Any]:
+    pull = [{"name": name} for name in cluster.pull_secrets]
     return {
+        **({"imagePullSecrets": pull} if pull else {}),
+        **cluster.placement.fields(),
         "restartPolicy": "Never",  # backoffLimitPerIndex requires it
         "terminationGracePeriodSeconds": job.grace_s,
         "automountServiceAccountToken": False,
@@ -198,12 +215,13 @@ def _environment(job: Job) -> dict[str, str]:
 
 def _volumes(cluster: Cluster) -> list[dict[str, Any]]:
     data = cluster.data_claim
+    size = {} if cluster.scratch_GiB is None else {"sizeLimit": f"{cluster.scratch_GiB}Gi"}
     return [
         {"name": "store", "secret": {"secretName": cluster.secret, "defaultMode": 0o440}},
         {"name": "data", **(_claim(data, True) if data else {"emptyDir": {}})},
         {"name": "artifacts", **_claim(cluster.artifacts_claim, False)},
-        {"name": "cache", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "cache", "emptyDir": size},
+        {"name": "tmp", "emptyDir": size},
     ]
 
 

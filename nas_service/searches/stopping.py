@@ -28,7 +28,22 @@ def end_reason(search: Search) -> str | None:
         known = search.store.archive(search.id).digests()
         stop = stop or (exhausted(enumerated(spec), known) if known else None)
         end = queue.end(limits, promote=promote, ended=stop)
-    return str(end) if isinstance(end, Ended) else None
+    return sentence(search, end) if isinstance(end, Ended) else None
+
+
+def sentence(search: Search, ended: Ended) -> str:
+    """Why a study has ended; after too many failures with the command that continues it.
+
+    Args:
+        search: The study.
+        ended: Its end.
+
+    Returns:
+        One line.
+    """
+    if ended.kind != "failures":
+        return str(ended)
+    return f"{ended}; `nas resume {search.name} --forgive` continues without counting them"
 
 
 def limits_of(search: Search) -> Limits:

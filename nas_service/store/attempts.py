@@ -103,6 +103,20 @@ def out_of_memory(db: Connection, lease_id: int) -> int:
     return _count(db, lease_id, attempts.c.result_kind == "oom")
 
 
+def note(db: Connection, lease: Lease, reason: str | None) -> None:
+    """Keeps a text with an attempt that has not ended."""
+    this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+    open_one = (*this, attempts.c.result_kind.is_(None))
+    db.execute(attempts.update().where(*open_one).values(reason=reason))
+
+
+def reason(db: Connection, lease: Lease) -> str | None:
+    """The text that is kept with an attempt."""
+    this = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)
+    text: str | None = db.execute(sa.select(attempts.c.reason).where(*this)).scalar()
+    return text
+
+
 def result(db: Connection, lease: Lease) -> str | None:
     """Digest of the result that this attempt has won with; None where it has not won."""
     these = (attempts.c.lease_id == lease.id, attempts.c.attempt == lease.attempt)

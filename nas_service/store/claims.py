@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts, leases
-from nas_service.store.progress import Progress, promotion, read_progress
+from nas_service.store.memory_notes import killed_for_memory
+from nas_service.store.progress import Progress, promotion, read_progress, with_failures
 from nas_service.store.records import (
     LIVE,
     Ask,
@@ -17,6 +18,7 @@ from nas_service.store.records import (
     Limits,
     Promote,
     Promotion,
+    ResultKind,
     Wait,
 )
 from nas_service.store.tables import leases as table
@@ -36,7 +38,7 @@ def has_claimable(db: Connection, study_id: int, worker: str, budget: int, limit
     Returns:
         False where a claim would only tell the worker to wait.
     """
-    study = read_progress(db, study_id, budget)
+    study = with_failures(db, study_id, read_progress(db, study_id, budget), limits)
     if study.idle or (study.has_room and study.end(limits) is None):
         return True
     return study.doubtful > 0 and bool(leases.without_worker(db, study_id, worker, study.now_s))
@@ -88,8 +90,11 @@ class OpenClaim:
         if row["state"] == "pending":
             return True
         lease = leases.lease_of(row)
-        attempts.end(self.db, lease, "lost", finished_at=self.now_s)  # before the next one begins
-        return leases.requeue(self.db, self.study_id, lease, "its worker was lost", max_attempts)
+        for_memory = killed_for_memory(self.db, lease)
+        kind: ResultKind = "oom" if for_memory else "lost"
+        attempts.end(self.db, lease, kind, finished_at=self.now_s)  # before the next one begins
+        reason = "its worker was killed for memory" if for_memory else "its worker was lost"
+        return leases.requeue(self.db, self.study_id, lease, reason, max_attempts)
 
     def new_trial(
         self,
@@ -111,6 +116,7 @@ class OpenClaim:
         Returns:
             The claimed trial; Ended where a limit is reached and no trial is unfinished; else Wait.
         """
+        study = with_failures(self.db, self.study_id, study, limits)
         end = study.end(limits) or ended
         if promote is not None and not study.closed(limits):
             last_resort = end is not None and study.idle

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from nas_service.store import attempts
 from nas_service.store.process_id import dead_among, is_dead
-from nas_service.store.records import LIVE, REASON, Lease, ResultKind, Unreported
+from nas_service.store.records import FAILED, LIVE, REASON, Lease, ResultKind, Unreported
 from nas_service.store.tables import archive, leases, now, of_study
 from nas_service.store.tables import attempts as tried
 from nas_service.store.transactions import TRIALS, Transactions
@@ -35,7 +35,7 @@ class Leases:
     def failures(self) -> dict[int, str]:
         """Number of each failed trial -> the reason."""
         query = sa.select(leases.c.trial, leases.c.reason)
-        return dict(self._pairs(query.where(leases.c.state == "failed")))
+        return dict(self._pairs(query.where(leases.c.state.in_(FAILED))))
 
     def workers(self) -> list[str]:
         """Live workers that have a trial."""
@@ -72,7 +72,7 @@ class Leases:
         query = sa.select(leases.c.digest).where(
             leases.c.study_id == self.study_id,
             leases.c.digest.is_not(None),
-            leases.c.state.not_in(("reported", "failed")),
+            leases.c.state.not_in(("reported", *FAILED)),
         )
         with self.transactions.begin() as db:
             return set(db.execute(query).scalars())
@@ -381,7 +381,7 @@ def unreported(study_id: int) -> "sa.Select[Any]":
     """Leases whose result or failure Optuna may not know."""
     known = sa.select(archive.c.digest).where(archive.c.study_id == study_id)
     results = leases.c.state.in_(("archived", "awaiting_duplicate")) & leases.c.digest.in_(known)
-    failures = (leases.c.state == "failed") & (leases.c.deadline >= 0)
+    failures = leases.c.state.in_(FAILED) & (leases.c.deadline >= 0)
     return of_study(leases, study_id).where(results | failures)
 
 

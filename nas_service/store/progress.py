@@ -4,7 +4,7 @@ All functions run in the caller's transaction.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.store.archive import rung_results
+from nas_service.store.failures import Failures, read_failures
 from nas_service.store.process_id import machine_prefix
 from nas_service.store.records import (
     CONTINUED,
@@ -42,6 +43,7 @@ class Progress:
     budget: int
     elapsed_s: float  # 0 where it was not asked for
     now_s: float  # the database's time, seconds since 1970
+    failures: Failures | None = None  # where more trials failed than the limit allows
 
     @property
     def idle(self) -> bool:
@@ -55,21 +57,25 @@ class Progress:
 
     def closed(self, limits: Limits) -> bool:
         """True where no training is begun or continued any more."""
-        return self._late(limits) or self.states["failed"] > limits.failures
+        return self._late(limits) or self._too_many_failures(limits)
 
     def end(self, limits: Limits) -> Ended | None:
         """Which limit the study has reached; None where it has reached none."""
-        trainings, failed = self.trainings, self.states["failed"]
+        trainings = self.trainings
         if trainings >= self.budget:
             return Ended("budget", {"trainings": trainings})
-        if failed > limits.failures:
-            return Ended("failures", {"failed": failed})
+        if self.failures is not None and self._too_many_failures(limits):
+            where = self.failures.where
+            return Ended("failures", {"failed": self.failures.total, "where": where})
         if (proposals := self.states.total() - self.continued) >= limits.proposals:
             return Ended("proposals", {"proposals": proposals, "trainings": trainings})
         if limits.seconds is not None and self._late(limits):
-            figures = {"elapsed_s": self.elapsed_s, "seconds": limits.seconds}
-            return Ended("time", {**figures, "trainings": trainings})
+            times = {"elapsed_s": self.elapsed_s, "seconds": limits.seconds}
+            return Ended("time", {**times, "trainings": trainings})
         return None
+
+    def _too_many_failures(self, limits: Limits) -> bool:
+        return self.failures is not None and self.failures.too_many(limits.failures)
 
     def _late(self, limits: Limits) -> bool:
         return limits.seconds is not None and self.elapsed_s >= limits.seconds
@@ -92,6 +98,13 @@ def read_progress(db: Connection, study_id: int, budget: int, *, timed: bool = F
     others = {name: row.pop(name) for name in OTHERS}
     elapsed = elapsed_s(db, study_id) if timed else 0.0
     return Progress(Counter(row), **others, budget=budget, elapsed_s=elapsed)
+
+
+def with_failures(db: Connection, study_id: int, progress: Progress, limits: Limits) -> Progress:
+    """The progress with the failed trials by machine, where more than the limit have failed."""
+    if progress.states["failed"] <= limits.failures:
+        return progress
+    return replace(progress, failures=read_failures(db, study_id))
 
 
 @cache
@@ -131,7 +144,9 @@ def promotion(
         The promotion; None where no candidate is to be continued.
     """
     unfinished = sa.select(leases.c.digest).where(
-        leases.c.study_id == study_id, leases.c.digest.is_not(None), leases.c.state != "reported"
+        leases.c.study_id == study_id,
+        leases.c.digest.is_not(None),
+        leases.c.state.not_in(("reported", "forgiven")),
     )
     diverged = sa.select(archive.c.digest).where(
         archive.c.study_id == study_id, archive.c.outcome == "diverged"

@@ -7,12 +7,21 @@ from typing import Literal, get_args
 from nas_service.metrics import MEASURED, Evaluation
 
 State = Literal[
-    "proposing", "training", "pending", "awaiting_duplicate", "archived", "reported", "failed"
+    "proposing",
+    "training",
+    "pending",
+    "awaiting_duplicate",
+    "archived",
+    "reported",
+    "failed",
+    "forgiven",
 ]
 """A lease's life: proposing -> training -> archived -> reported. It is `awaiting_duplicate` while
-another trial of the same digest is evaluated, and `pending` after its worker is gone."""
+another trial of the same digest is evaluated, and `pending` after its worker is gone. A `failed`
+one that no longer counts against the study is `forgiven`."""
 STATES: tuple[State, ...] = get_args(State)
 LIVE: tuple[State, ...] = ("proposing", "training")  # a worker has the trial
+FAILED: tuple[State, ...] = ("failed", "forgiven")
 UNFINISHED: tuple[State, ...] = (*LIVE, "pending", "awaiting_duplicate", "archived")
 PAID = (*MEASURED, "diverged")  # outcomes that the budget of trainings counts
 CONTINUED = "continued"  # outcome of a trial that trained a known candidate further
@@ -27,7 +36,7 @@ EndKind = Literal[
 ]
 SENTENCES: dict[EndKind, str] = {
     "budget": "budget spent: {trainings} trainings",
-    "failures": "too many failures: {failed} trials failed",
+    "failures": "too many failures: {failed} trials failed, {where}",
     "proposals": "proposals at their limit: {proposals} proposed, {trainings} trained",
     "time": "time is up: {elapsed_s:.0f} of {seconds:g} seconds, {trainings} trainings",
     "stalled": "stalled: hypervolume {hypervolume:.4f} after {trainings} trainings, "
@@ -43,7 +52,7 @@ class Ended:
     """The study is at its end: why, and the figures of the sentence that says so."""
 
     kind: EndKind
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float | str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return SENTENCES[self.kind].format_map(self.figures)

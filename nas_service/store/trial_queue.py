@@ -12,7 +12,7 @@ from nas_service.errors import LeaseLost
 from nas_service.metrics import Evaluation
 from nas_service.store import archive, attempts, leases
 from nas_service.store.claims import OpenClaim
-from nas_service.store.progress import Progress, promotion, read_progress
+from nas_service.store.progress import Progress, promotion, read_progress, with_failures
 from nas_service.store.records import (
     LIVE,
     REASON,
@@ -99,7 +99,7 @@ class TrialQueue:
             promote, ended: as in `claim`.
         """
         with self.store.transactions.begin() as db:
-            progress = self._progress(db, limits)
+            progress = with_failures(db, self.study_id, self._progress(db, limits), limits)
             if not progress.idle:
                 return Wait()
             end = progress.end(limits) or ended
@@ -181,7 +181,7 @@ class TrialQueue:
             deadline = now(db) + CRASH_DELAY_s if to_others else 0.0
             held = leases.held(lease, self.worker)
             if leases.update(db, *held, state="pending", deadline=deadline):
-                attempts.end(db, lease, "released")
+                attempts.end(db, lease, "released", reason=None)
 
     def crashed(
         self, lease: Lease, reason: str, max_attempts: int, out_of_memory: bool = False
@@ -201,10 +201,10 @@ class TrialQueue:
                 deadline = now(db) + min(CRASH_DELAY_s, self.store.lease_s)
                 leases.requeue(db, self.study_id, lease, reason, max_attempts, deadline)
 
-    def was_out_of_memory(self, lease: Lease) -> bool:
-        """True where an earlier attempt at the trial ran out of memory."""
+    def out_of_memory(self, lease: Lease) -> int:
+        """Number of attempts at the trial that ran out of memory."""
         with self.store.transactions.begin() as db:
-            return attempts.out_of_memory(db, lease.id) > 0
+            return attempts.out_of_memory(db, lease.id)
 
     def fail(self, lease: Lease, reason: str) -> None:
         """Ends a trial without a result, unless another worker has it by now.

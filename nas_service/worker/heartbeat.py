@@ -5,10 +5,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from nas_service.errors import Interrupted, LeaseLost
+from nas_service.store.memory_notes import note
 from nas_service.store.records import Lease
 from nas_service.worker.assignment import Assignment
+from nas_service.worker.memory_watch import MemoryWatch
 
 RELEASE_AFTER_s = 2.0  # of a training its idle database connections are closed
 
@@ -23,6 +26,7 @@ class Heartbeat:
         self._lease: Lease | None = None
         self._renewed = 0.0  # when the lease was, on this machine's monotonic clock
         self._lost = self._training = False
+        self._memory = MemoryWatch()
 
     def start(self) -> None:
         """Starts the thread, which ends when the worker is asked to end."""
@@ -54,6 +58,15 @@ class Heartbeat:
         lease = self._lease
         if lease is not None and (self._lost or self.age_s() > self._lease_s):
             raise LeaseLost(f"trial {lease.trial}: its lease is lost")
+        if lease is not None and self._training:
+            self._memory.check(partial(self._note, lease))
+
+    def _note(self, lease: Lease, text: str | None) -> None:
+        """Keeps a note in the store where it can be reached."""
+        try:
+            note(self._assignment.search.store, lease, text)
+        except Exception as error:
+            log.warning("little memory is left, which is not noted: %s", type(error).__name__)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -61,6 +74,7 @@ class Heartbeat:
         release = self._assignment.search.store.release_connections
         timer = threading.Timer(RELEASE_AFTER_s, release)
         timer.daemon = self._training = True
+        self._memory.begin()
         timer.start()
         try:
             yield

@@ -180,4 +180,4 @@ def _error(code: int) -> NasError | Interrupted:
         return TooManyFailures(
             f"workers were killed {REPLACEMENTS} times over; the last by signal {-code}"
         )
-    return kinds.get(code, NasError)(f"a worker ended with exit code {code}")
+    return kinds.get(code, NasError)(f"a worker ended with exit code {code}; its message says why")

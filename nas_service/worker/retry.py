@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+)
 
 from nas_service.errors import Interrupted, StoreError
 from nas_service.store.database import first_line
@@ -40,6 +47,13 @@ def is_permanent(error: BaseException) -> bool:
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         return is_permanent(error.__cause__)
     return isinstance(error, DBAPIError) and any(text in str(error.orig) for text in PERMANENT)
+
+
+def is_of_store(error: BaseException) -> bool:
+    """True where the database refuses whatever it is given, such as without the right to write."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        return is_of_store(error.__cause__)
+    return isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError)
 
 
 class Retry:

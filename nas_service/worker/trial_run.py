@@ -2,10 +2,11 @@
 
 import logging
 import socket
+from typing import NoReturn
 
 from optuna.trial import FixedTrial, Trial, TrialState
 
-from nas_service.errors import Interrupted, LeaseLost, SickWorker, StoreError
+from nas_service.errors import Interrupted, LeaseLost, MachineFault, SickWorker, StoreError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_run import checkpoint_path
 from nas_service.metrics import Evaluation
@@ -16,15 +17,20 @@ from nas_service.searches.session import CONTINUES, DIGEST, UNTIL
 from nas_service.searches.weights import BEGUN, explain_missing
 from nas_service.spaces.architecture import Architecture
 from nas_service.store import attempts
+from nas_service.store.database import first_line
+from nas_service.store.machine_faults import give_back
 from nas_service.store.process_id import host_of
 from nas_service.store.records import Lease
 from nas_service.worker.assignment import Assignment
 from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.heartbeat import Heartbeat
 from nas_service.worker.reporting import ResultReporter
+from nas_service.worker.retry import is_of_store
+from nas_service.worker.sick_machine import check_failures
 from nas_service.worker.spool import Spool
 from nas_service.worker.training import Train
 from nas_service.worker.training_process import ChildFailure
+from nas_service.worker.training_process.failures import FAULTS, kind_of
 
 MOST_CRASHES = 5  # trainings in a row that ended their process
 
@@ -52,7 +58,8 @@ class TrialRunner:
 
         Raises:
             Interrupted: The worker was asked to end; the trial is released.
-            SickWorker: Too many trainings in a row have ended their process.
+            MachineFault: This machine cannot do the work, or too many trainings in a row have
+                ended their process; the trial is given back.
             StoreError: The store stays unreachable.
         """
         a = self._assignment
@@ -85,19 +92,39 @@ class TrialRunner:
         except ChildFailure as error:
             failure = error
             retry.call(lambda again: self._child_failed(lease, trial, failure))
-        except (LeaseLost, StoreError, SickWorker):
+            retry.call(lambda again: check_failures(self._assignment))
+        except (LeaseLost, StoreError, MachineFault):
             raise
         except ImpossibleTrial as error:
             self._failed(lease, trial, str(error))
         except Exception as error:
-            log.exception("trial %d failed", trial.number)
-            self._failed(lease, trial, f"{type(error).__name__}: {error}")
+            self._failed_here(lease, trial, error)
+
+    def _failed_here(self, lease: Lease, trial: Trial, error: Exception) -> None:
+        """An error in this process: of the store, of the machine, or else of the candidate."""
+        reason = f"{type(error).__name__}: {error}"
+        if is_of_store(error):
+            shown = self._assignment.search.store.shown
+            raise StoreError(f"{shown}: {first_line(error)}") from error
+        if kind_of(error) in FAULTS:
+            self._give_back(lease, trial, reason)
+        log.exception("trial %d failed", trial.number)
+        self._failed(lease, trial, reason)
+
+    def _give_back(self, lease: Lease, trial: Trial, reason: str) -> NoReturn:
+        """Leaves a trial that this machine cannot train to others, and ends this worker."""
+        a = self._assignment
+        limit = a.spec.search.max_attempts
+        a.retry.call(lambda again: give_back(a.queue, lease, reason, limit))
+        host = host_of(a.queue.worker)
+        raise MachineFault(f"trial {trial.number} was given back: {reason[:300]} (on {host})")
 
     def _failed(self, lease: Lease, trial: Trial, reason: str) -> None:
         a = self._assignment
         a.retry.call(lambda again: a.queue.fail(lease, reason))
         a.on_line(f"trial {trial.number} failed: {reason[:200]}")
         a.retry.call(self._reporter.report_unreported)
+        a.retry.call(lambda again: check_failures(a))
 
     def _child_failed(self, lease: Lease, trial: Trial, failure: ChildFailure) -> None:
         """A training ended its process: another worker tries again, up to the study's limit.
@@ -108,11 +135,13 @@ class TrialRunner:
         a = self._assignment
         a.telemetry.count("child_failures", kind=failure.kind)
         a.on_line(f"trial {trial.number}: its training ended by {failure}"[:300])
+        if failure.kind in FAULTS:
+            self._give_back(lease, trial, str(failure))
         if failure.kind == "error":
             a.queue.fail(lease, str(failure))
         elif failure.kind == "stopped":
             a.queue.release(lease, to_others=True)
-        elif failure.kind == "oom" and a.queue.was_out_of_memory(lease):
+        elif failure.kind == "oom" and a.queue.out_of_memory(lease):
             self._reporter.archive(lease, trial, self._too_large(trial, failure))
         else:
             oom, limit = failure.kind == "oom", a.spec.search.max_attempts
@@ -139,6 +168,11 @@ class TrialRunner:
             enqueued = a.storage.get_trial(trial._trial_id).system_attrs.get(ENQUEUED, {})
             check_enqueued(space, enqueued)
             architecture = space.draw(trial)
+        if lease.attempt > 2 and a.retry.call(lambda again: a.queue.out_of_memory(lease)) > 1:
+            lost = ChildFailure("oom", "its worker was killed for memory")
+            result = self._too_large(trial, lost)
+            a.retry.call(lambda again: self._reporter.archive(lease, trial, result, again))
+            return
         screened = None
         if architecture.digest not in self._finished_digests():
             screened = evaluator.screen(architecture, derived_seed(a.spec.seed, trial.number))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from nas_service.errors import StudyError, TooManyFailures
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.session import Search
+from nas_service.searches.stopping import sentence
 from nas_service.searches.weights import record_folder
 from nas_service.store.process_id import worker_name
 from nas_service.store.records import Claimed, Ended
@@ -19,6 +20,7 @@ from nas_service.worker.assignment import Assignment
 from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.heartbeat import Heartbeat
 from nas_service.worker.reporting import ResultReporter
+from nas_service.worker.sick_machine import check_failures
 from nas_service.worker.spool import Spool
 from nas_service.worker.telemetry import Telemetry
 from nas_service.worker.training import Train, train_in_process
@@ -87,6 +89,7 @@ class Worker:
             Interrupted: It was asked to end.
             TooManyFailures: The study's limit of failed trials is reached.
             StudyError: The study was deleted or renamed meanwhile.
+            MachineFault: This machine cannot do the work.
         """
         try:
             return self._work(max_trials, max_seconds)
@@ -102,6 +105,7 @@ class Worker:
         self.heartbeat.start()
         retry.call(lambda again: record_folder(self.search))
         retry.call(lambda again: self.reporter.archive_spooled(self.spool))
+        retry.call(lambda again: check_failures(self.assignment))
         done = claims = 0
         wait_s = WAIT_s
         while max_trials is None or done < max_trials:
@@ -131,5 +135,5 @@ class Worker:
     def _end(self, ended: Ended) -> str:
         self.assignment.retry.call(self.reporter.report_unreported)  # also of the last claim
         if ended.kind == "failures":
-            raise TooManyFailures(f"study {self.search.name!r}: {ended}")
+            raise TooManyFailures(f"study {self.search.name!r}: {sentence(self.search, ended)}")
         return str(ended)

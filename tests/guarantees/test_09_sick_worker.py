@@ -16,7 +16,7 @@ def test_09_sick_worker(sqlite_url, tmp_path):
     (tmp_path / "crashes").write_text("all segv 99")
     harness.make_study(sqlite_url, TRAININGS)
     sick = WorkerProcess(Plan(sqlite_url, tmp_path), harness.work_with_children)
-    assert sick.wait() == 5, sick.log
+    assert sick.wait() == 4, sick.log
     assert f"{MOST_CRASHES} trainings in a row ended their process" in sick.log
     history = StudyHistory.read(sqlite_url)
     assert [a["result_kind"] for a in history.attempts] == ["crashed"] * MOST_CRASHES

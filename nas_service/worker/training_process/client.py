@@ -49,6 +49,7 @@ class Job:
     candidate: Evaluation  # screened, or as it was when its training ended early
     weights: Path
     resume: bool = False
+    one_batch: bool = False  # to see whether this machine can train: the candidate is returned
 
     def message(self) -> Message:
         """The job as JSON."""
@@ -58,6 +59,7 @@ class Job:
             "candidate": self.candidate.to_json(),
             "weights": str(self.weights),
             "resume": self.resume,
+            "one_batch": self.one_batch,
         }
 
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Literal
 
+from nas_service.evaluation.control_group import GROUPS, PROC, memory_folders
 from nas_service.worker.end_signals import ENDING
 
 Kind = Literal[
@@ -16,16 +17,22 @@ Kind = Literal[
     "exit",  # it left by an exit code
     "killed",  # SIGKILL or another signal from outside, or the fork server was lost
     "stopped",  # a signal from outside that asks processes to end, as a batch system sends to all
-    "disk",  # weights or checkpoints cannot be written: full, read-only, over a limit, gone
+    "disk",  # a file cannot be read or written: full, read-only, over a limit, no permission, gone
+    "device",  # the GPU or its driver is lost, taken or broken
     "setup",  # it could not begin: data, device or program are not as the worker's
 ]
+FAULTS: frozenset[Kind] = frozenset({"disk", "device", "setup"})  # of the machine
 
 CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
-DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|bad_alloc|_ALLOC_FAILED", re.I)
-OS_ERROR = re.compile(
-    r"\(os error ([0-9]{1,9})\)"
-)  # of libraries in Rust, whose errors have no errno
+# Of libraries in Rust, whose errors have no errno.
+OS_ERROR = re.compile(r"\(os error ([0-9]{1,9})\)")
+DEVICE = re.compile(
+    r"no CUDA-capable device|busy or unavailable|ECC error|CUDA driver|NVIDIA driver"
+    r"|no kernel image|invalid device ordinal|system not yet initialized|fallen off the bus"
+    r"|(device|GPU) is lost|CUDA error: (initialization|unknown) error",
+    re.I,
+)
 REASON = 2000  # characters
 
 
@@ -41,17 +48,25 @@ def kind_of(error: BaseException) -> Kind:
     """The kind of an exception that a training raised, or of the exception that caused it."""
     kind = _kind_without_cause(error)
     cause = error.__cause__
-    return kind_of(cause) if kind == "error" and cause is not None else kind
+    if kind not in ("error", "setup") or cause is None:
+        return kind
+    deeper = kind_of(cause)
+    return kind if deeper == "error" else deeper
 
 
 def _kind_without_cause(error: BaseException) -> Kind:
     names = {base.__name__ for base in type(error).__mro__}  # torch is not loaded for this
-    if names & {"MemoryError", "OutOfMemoryError"}:
+    text, computed = str(error), isinstance(error, RuntimeError)
+    if names & {"MemoryError", "OutOfMemoryError"} or (computed and NO_MEMORY.search(text)):
         return "oom"
-    number = error.errno if isinstance(error, OSError) else _os_error(str(error))
-    if number == errno.ENOMEM or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
-        return "oom"
-    return "disk" if number in DISK else "error"
+    number = error.errno if isinstance(error, OSError) else _os_error(text)
+    if number is not None or isinstance(error, OSError):
+        return "oom" if number == errno.ENOMEM else "disk"
+    if computed and DEVICE.search(text):
+        return "device"
+    if computed and "CUDA error" in text:
+        return "crash"
+    return "setup" if "DataError" in names else "error"
 
 
 def _os_error(text: str) -> int | None:
@@ -79,7 +94,7 @@ def failure_of(code: int, killed_for_memory: bool) -> ChildFailure:
     return ChildFailure("crash" if name in CRASHES else "killed", name)
 
 
-def oom_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+def oom_kills(proc: Path = PROC, groups: Path = GROUPS) -> int:
     """Number of processes that the kernel has killed for memory so far.
 
     Counted in our control group where it has a counter, else on the whole machine; 0 where the
@@ -104,17 +119,5 @@ def oom_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
 
 
 def _counters(proc: Path, groups: Path) -> list[Path]:
-    """Files of our control group, of version 2 and 1; a container may see its own as the root."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    files = []
-    for _, controllers, place in (line.split(":", 2) for line in lines):
-        own = place.lstrip("/")
-        if not controllers:
-            files += [groups / own / "memory.events", groups / "memory.events"]
-        elif "memory" in controllers.split(","):
-            old = groups / "memory"
-            files += [old / own / "memory.oom_control", old / "memory.oom_control"]
-    return files
+    names = ("memory.events", "memory.oom_control")  # of version 2 and 1
+    return [folder / name for folder in memory_folders(proc, groups) for name in names]

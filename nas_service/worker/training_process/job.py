@@ -1,7 +1,9 @@
 """What a child does: one training with the evaluator that the fork server has opened."""
 
+import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,32 @@ def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
 
     def work(check_interrupt: Callable[[], None]) -> Any:
+        if job["one_batch"]:
+            _train_one_batch(evaluator, candidate, check_interrupt)
+            return job["candidate"]
         train = evaluator.resume_training if job["resume"] else evaluator.train
         return train(candidate, weights, check_interrupt).to_json()
 
     return work
+
+
+class _Enough(Exception):
+    """One batch was trained."""
+
+
+def _train_one_batch(
+    evaluator: Evaluator, candidate: Evaluation, check_interrupt: Callable[[], None]
+) -> None:
+    """Begins a training as any other, and ends it before its second batch."""
+    batches = itertools.count()
+
+    def check() -> None:
+        check_interrupt()
+        if next(batches):
+            raise _Enough
+
+    with suppress(_Enough):
+        evaluator.train(candidate, check_interrupt=check)
 
 
 def _evaluator(spec: StudySpec, folder: Path) -> Evaluator:

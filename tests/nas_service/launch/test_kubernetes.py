@@ -1,6 +1,7 @@
 """`nas launch kubernetes`: manifests that keep the schema of Kubernetes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 from launched_study import HOSTILE
 
 from nas_service.cli.main import main
-from nas_service.errors import SpecError
+from nas_service.errors import (
+    MachineFault,
+    SickWorker,
+    SpecError,
+    StoreError,
+    StudyError,
+    TooManyFailures,
+)
 from nas_service.launch import kubernetes
 from nas_service.launch.job import Job
 
@@ -102,6 +110,66 @@ def test_a_manifest_refuses_hostile_names(option, value):
         return  # images may
     with pytest.raises(SpecError, match="--" + option.replace("_", "-")):
         kubernetes_cluster(**{option: value})
+
+
+def test_a_job_ends_where_no_restart_can_help():
+    rules = json.loads(kubernetes.manifest(Job("tiny"), kubernetes_cluster()))["spec"]
+    (codes,) = [r["onExitCodes"] for r in rules["podFailurePolicy"]["rules"] if "onExitCodes" in r]
+    ending = {e.exit_code for e in (SpecError, StudyError, TooManyFailures)}
+    assert set(codes["values"]) == ending
+    assert not ending & {e.exit_code for e in (MachineFault, SickWorker, StoreError)}, (
+        "one bad machine ends the job for nobody else"
+    )
+
+
+PLACED = ["--pull-secret", "key-1", "--pull-secret", "key-2", "--node-selector", "disk=ssd",
+          "--node-selector", "example.com/gpu=h200", "--toleration", "nvidia.com/gpu:NoSchedule",
+          "--toleration", "dedicated=nas", "--priority-class", "low", "--ttl", "3600",
+          "--scratch", "20"]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+def test_options_of_a_cluster(version):
+    words = ["launch", "kubernetes", "tiny", "--image", "nas", "--artifacts-claim", "weights"]
+    done = CliRunner().invoke(main, [*words, *PLACED])
+    assert done.exit_code == 0, done.output
+    tree = json.loads(done.stdout)
+    pod = tree["spec"]["template"]["spec"]
+    assert tree["spec"]["ttlSecondsAfterFinished"] == 3600
+    assert pod["imagePullSecrets"] == [{"name": "key-1"}, {"name": "key-2"}]
+    assert pod["nodeSelector"] == {"disk": "ssd", "example.com/gpu": "h200"}
+    assert pod["priorityClassName"] == "low"
+    assert pod["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "dedicated", "operator": "Equal", "value": "nas"},
+    ]
+    scratch = {v["name"]: v["emptyDir"] for v in pod["volumes"] if "emptyDir" in v}
+    assert scratch["cache"] == scratch["tmp"] == {"sizeLimit": "20Gi"}
+    schemas = pytest.importorskip("kubernetes_validate")
+    assert schemas.validate(tree, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--node-selector", "disk", "KEY=VALUE is needed"),
+        ("--node-selector", "=ssd", "KEY=VALUE is needed"),
+        ("--node-selector", "a/b/c=ssd", "KEY=VALUE is needed"),
+        ("--node-selector", "disk=a b", "KEY=VALUE is needed"),
+        ("--toleration", ":NoSchedule", r"KEY\[=VALUE\]\[:EFFECT\] is needed"),
+        ("--toleration", "gpu:NoSchedul", "unknown effect 'NoSchedul' .*did you mean 'NoSchedule'"),
+        ("--priority-class", "High", "lower-case"),
+        ("--pull-secret", "Key", "lower-case"),
+        ("--ttl", "-1", "--ttl"),
+        ("--scratch", "0", "--scratch"),
+    ],
+)
+def test_wrong_options_of_a_cluster_are_named(option, value, named):
+    words = ["launch", "kubernetes", "tiny", "--image", "nas", "--artifacts-claim", "weights"]
+    done = CliRunner().invoke(main, [*words, option, value])
+    assert done.exit_code == 2
+    assert option in done.output
+    assert re.search(named, done.output)
 
 
 def test_a_manifest_alone_is_printed():

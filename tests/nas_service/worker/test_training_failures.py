@@ -116,7 +116,7 @@ def test_kinds_of_errors():
     assert kind_of(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")) == "oom"
     assert kind_of(ValueError("out of memory")) == "error"
     assert kind_of(OSError(errno.ENOSPC, "No space left on device")) == "disk"
-    assert kind_of(OSError(errno.EACCES, "Permission denied")) == "error"
+    assert kind_of(OSError(errno.EACCES, "Permission denied")) == "disk"
     wrapped = DataError("cannot be written")
     wrapped.__cause__ = OSError(errno.EROFS, "Read-only file system")
     assert kind_of(wrapped) == "disk"
