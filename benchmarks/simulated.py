@@ -20,6 +20,7 @@ from nas_service.metrics import Evaluation
 from nas_service.searches.creation import check, create
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
@@ -86,6 +87,7 @@ class Evaluator:
     rejected: float = 0.0  # share of candidates
     folder: Path = Path()
     data_digest: str = DATA
+    density: InputDensity = ASSUMED
 
     def screen(self, architecture: Architecture, seed: int) -> Evaluation:
         costs = report(8 + int(SIZES * drawn(architecture, "costs")))

@@ -12,8 +12,9 @@ from nas_service.export.loaded import load as load_network
 from nas_service.searches.creation import check, create
 from nas_service.searches.front_test import measure_test
 from nas_service.searches.results import Result, read
-from nas_service.searches.session import Search, adopt_limits, check_data, extend_epochs, queue
+from nas_service.searches.session import Search, adopt_limits, extend_epochs, queue
 from nas_service.searches.stopping import end_reason
+from nas_service.searches.study_data import on_study_data
 from nas_service.store.store import Store
 from nas_service.study.loading import load_spec, spec_from_tables
 from nas_service.study.spec import StudySpec
@@ -42,8 +43,8 @@ def prepare(
     """
     checked = check(spec, where)
     evaluator = Evaluator.open(spec, data, checked.source, checked.space)
-    search = create(store(), checked, evaluator.data_digest)
-    check_data(search, evaluator.data_digest)
+    search = create(store(), checked, evaluator.data_digest, evaluator.density)
+    evaluator = on_study_data(search, evaluator)
     return extend_epochs(adopt_limits(search, spec), spec.training.last), evaluator
 
 

@@ -4,6 +4,7 @@ from nas_service.evaluation.attainable import exact_attainable, least_memory_GiB
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
 from nas_service.rejection import MEMORY
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 
@@ -33,19 +34,20 @@ def _unknown(metric: str) -> str:
     return "a score of the network" if m.proxy else "depends on the wiring: --budgets"
 
 
-def budgets_line(spec: StudySpec) -> str:
+def budgets_line(spec: StudySpec, density: InputDensity = ASSUMED) -> str:
     """One line on a study's budgets: the best value for each, and what keeps all of them.
 
     Args:
         spec: The study.
+        density: Of the bits of its data.
 
     Returns:
         The line; empty for a study without a budget on costs.
     """
-    known = prospects(spec)
+    known = prospects(spec, density=density)
     if not known.attainable:
         return ""
     each = [f"{x.constraint.described} ({x})" for x in known.attainable]
     rate = f"at spike rate {spec.hardware.assumed_rate:g}"
     few = f", fewer than the {spec.search.trainings} trainings" if known.is_below(spec) else ""
-    return f"budgets: {', '.join(each)}; {known.together}{few}, {rate}"
+    return f"budgets: {', '.join(each)}; {known.together}{few}, {rate}; {density.text}"

@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from nas_service.cli.budgets import best_values, budgets_line
-from nas_service.cli.common import STUDY_FILE, options
+from nas_service.cli.common import STUDY_FILE, density_in, options
 from nas_service.cli.terminal import err, out, plain, print_aligned, print_json
 from nas_service.evaluation.attainable import exact_attainable, prospects
 from nas_service.evaluation.screening import Budgets
 from nas_service.searches import creation
 from nas_service.searches.chip_notes import chip_notes
+from nas_service.spaces.input_density import InputDensity
 from nas_service.study.loading import load_spec
 from nas_service.study.spec import StudySpec
 
@@ -21,17 +22,21 @@ from nas_service.study.spec import StudySpec
 @click.option(
     "--budgets", "costed", is_flag=True, help="Cost candidates to see what keeps all budgets."
 )
-@options("json")
-def check(study: Path, costed: bool, as_json: bool) -> None:
+@options("measured_data", "json")
+def check(study: Path, costed: bool, data: Path | None, as_json: bool) -> None:
     """Validate a study file.
 
     Beside each budget on parameters, memory or area the least of the space is shown. Nothing is
     trained, and no store is opened.
     """
     spec = load_spec(study)
-    notes = [*creation.check(spec, str(study)).initial.notes, *chip_notes(spec)]
+    checked = creation.check(spec, str(study))
+    density = density_in(spec, data)
+    initial = creation.initial_trials_of(checked, density if data else None)
+    notes = [*initial.notes, *chip_notes(spec)]
     if as_json:
-        document = {"study": spec.name, "valid": True, "notes": notes, **_budgets(spec, costed)}
+        document = {"study": spec.name, "valid": True, "notes": notes}
+        document |= {"input_density": density.to_json(), **_budgets(spec, costed, density)}
         return print_json(document | {"spec": spec.model_dump(mode="json")})
     for note in notes:
         err.print(f"note: {plain(note)}", markup=False)
@@ -39,11 +44,13 @@ def check(study: Path, costed: bool, as_json: bool) -> None:
     trainings = spec.search.trainings
     out.print(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings", markup=False)
     print_aligned(best_values(spec))
-    if costed and (line := budgets_line(spec)):
+    if costed and (line := budgets_line(spec, density)):
         out.print(line, markup=False)
+    elif data is not None:
+        out.print(density.text, markup=False)
 
 
-def _budgets(spec: StudySpec, costed: bool) -> dict[str, Any]:
+def _budgets(spec: StudySpec, costed: bool, density: InputDensity) -> dict[str, Any]:
     if costed:
-        return prospects(spec).to_json()
+        return prospects(spec, density=density).to_json()
     return {"budgets": [x.to_json() for x in exact_attainable(Budgets.of(spec))]}

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hw_models import WorkloadError, load_profile
 from hw_models.profile_file import DEFAULT
-from nas_service.cli.common import FILE, options, read_checked
+from nas_service.cli.common import FILE, density_in, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
@@ -90,8 +90,10 @@ def settings_of(changes: "Iterable[str]") -> dict[str, str]:
     metavar="N",
     help="Only print N architectures that keep all budgets.",
 )
-@options("json")
-def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool) -> None:
+@options("measured_data", "json")
+def census(
+    study: Path, limit: int, seed: int, listed: int | None, data: Path | None, as_json: bool
+) -> None:
     """Count the candidates within the budgets.
 
     Each candidate of a study's space is costed, none is trained.
@@ -99,12 +101,16 @@ def census(study: Path, limit: int, seed: int, listed: int | None, as_json: bool
     from nas_service.evaluation import census as counting
 
     spec = read_checked(study)
+    density = density_in(spec, data)
     if listed is not None:
-        return _print_feasible(islice(counting.feasible(spec, limit, seed), listed), listed, limit)
-    count = counting.census(spec, limit, seed)
+        kept = counting.feasible(spec, limit, seed, density)
+        return _print_feasible(islice(kept, listed), listed, limit)
+    count = counting.census(spec, limit, seed, density)
     if as_json:
-        return print_json({"study": spec.name, "seed": seed} | count.to_json())
+        facts = {"study": spec.name, "seed": seed, "input_density": density.to_json()}
+        return print_json(facts | {"assumed_rate": spec.hardware.assumed_rate} | count.to_json())
     _print_census(spec, count)
+    out.print(density.text, markup=False)
 
 
 def _print_feasible(feasible: "Iterator[Architecture]", wanted: int, limit: int) -> None:
@@ -154,7 +160,7 @@ def _spread(name: str, quantiles: dict[str, list[float]]) -> str:
 @network_options
 @click.option("-o", "output", type=FILE, required=True, help="File for the new profile.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-@options("json")
+@options("measured_data", "json")
 def calibrate(
     measurements: Path,
     profile: str,
@@ -164,6 +170,7 @@ def calibrate(
     given: "Given",
     output: Path,
     force: bool,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Fit a chip profile to measurements.
@@ -179,7 +186,7 @@ def calibrate(
     if output.exists() and not force:
         raise SpecError(f"{output} exists already: --force replaces it")
     chip = load_profile(profile).with_values(settings_of(changes))
-    measured = read_measurements(measurements, _reader(given, study))
+    measured = read_measurements(measurements, _reader(given, study, data))
     calibration = fit(chip, measured, keys)
     if calibration.improved:
         write_profile(calibration, measurements, output)
@@ -210,15 +217,16 @@ def _contradiction(r: "Residual") -> str:
     return f"{text}, {predicted:.4g} by the fit of the others"
 
 
-def _reader(given: "Given", study: Path | None) -> "Callable[[Path], Network]":
+def _reader(given: "Given", study: Path | None, data: Path | None) -> "Callable[[Path], Network]":
     """Reads the network of a measurement."""
     from nas_service.importers.network_file import read_network
 
     spec = None if study is None else read_checked(study)
+    density = density_in(spec, data)
 
     def read(path: Path) -> "Network":
         try:
-            return read_network(path, given, spec)
+            return read_network(path, given, spec, density)
         except SpecError as error:  # the row is named by what reads the measurements
             raise WorkloadError(str(error)) from None
 

@@ -10,13 +10,14 @@ import click
 
 from hw_models.assumption import Assumption
 from nas_service.cli.number_types import WholeNumber
-from nas_service.errors import StudyError
+from nas_service.errors import SpecError, StudyError
 from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
 
 if TYPE_CHECKING:
     from nas_service.metrics import Evaluation
     from nas_service.searches.candidate import Candidate
     from nas_service.searches.results import Result
+    from nas_service.spaces.input_density import InputDensity
     from nas_service.store.store import Store
     from nas_service.study.spec import StudySpec
 
@@ -88,6 +89,12 @@ OPTIONS: dict[str, Decorator] = {
         default=Path("data"),
         show_default=True,
         help="Folder of the data sets.",
+    ),
+    "measured_data": click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the data sets. The share of set bits in the study's data is measured "
+        "there; without it every input bit counts as set.",
     ),
     "workers": click.option(
         "--workers",
@@ -239,13 +246,38 @@ def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluatio
         spec: Its study.
 
     Returns:
-        The evaluation; as it was given where rates were measured.
+        The evaluation; as it was given where rates were measured, or where it names them itself.
     """
-    if evaluation.spike_rates:
+    if evaluation.spike_rates or evaluation.hardware.assumed:
         return evaluation
     rate, place = spec.hardware.assumed_rate, "hardware.assumed_rate of the study"
     hardware = replace(evaluation.hardware, assumed=(Assumption("spike_rate", rate, (), place),))
     return replace(evaluation, hardware=hardware)
+
+
+def density_in(spec: "StudySpec | None", data: Path | None) -> "InputDensity":
+    """The density of a study's data, measured where their folder is given, else assumed.
+
+    Args:
+        spec: The study; None where the command has none.
+        data: Value of `--data`, or None.
+
+    Returns:
+        The density.
+
+    Raises:
+        DataError: The data are missing or damaged.
+        SpecError: A folder is given, but no study says which data are in it.
+    """
+    from nas_service.spaces.input_density import ASSUMED
+
+    if data is None:
+        return ASSUMED
+    if spec is None:
+        raise SpecError("--data needs --study, the study whose data are read")
+    from nas_service.evaluation.images import StudyImages
+
+    return StudyImages.open(spec, data).density()
 
 
 def candidate_of(result: "Result", trial: int) -> "Candidate":

@@ -17,7 +17,7 @@ from hw_models.markdown import markdown
 from hw_models.profile_file import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
-from nas_service.cli.common import FILE, Page, options, read_checked
+from nas_service.cli.common import FILE, Page, density_in, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import (
     err,
@@ -65,7 +65,7 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
 @click.option("--html", type=Page(), help="Write the whole report to this HTML file.")
 @click.option("--layers", type=FILE, help="Write the network as a layer list to this JSON file.")
 @click.option("--force", is_flag=True, help="Replace the file of --layers if it exists.")
-@options("json")
+@options("measured_data", "json")
 def cost(
     file: Path,
     profile: str | None,
@@ -78,6 +78,7 @@ def cost(
     html: Path | None,
     layers: Path | None,
     force: bool,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Estimate the hardware costs of a network.
@@ -93,7 +94,7 @@ def cost(
     if layers is not None:
         _demand_new(layers, force)
     spec = None if study is None else read_checked(study)
-    network = read_network(file, given, spec)
+    network = read_network(file, given, spec, density_in(spec, data))
     settings = settings_of(changes)
     if diff is not None:
         a, b = (load_profile(name).with_values({**network.chip, **settings}) for name in diff)

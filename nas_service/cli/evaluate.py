@@ -15,7 +15,6 @@ from nas_service.cli.common import (
     open_store,
     options,
     read_checked,
-    with_assumed_rate,
 )
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
@@ -116,17 +115,18 @@ def evaluate(
     architecture, own_seed = read_candidate(file, spec)
     evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed
-    evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec))
+    evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec, evaluator.density))
     if not (evaluation.rejected or no_train):
         evaluation = evaluator.train(evaluation, on_epoch=_print_epoch(spec.training.last))
-    evaluation = with_assumed_rate(evaluation, spec)
     violations = spec.known_violations(measure(evaluation))
     if as_json:
         facts = {"study": spec.name, "digest": architecture.digest}
         measured = {"metrics": measure(evaluation), "violations": violations}
+        measured |= {"input_density": evaluator.density.to_json()}
         print_json(evaluation.to_json() | facts | measured)
     else:
         _print_evaluation(f"{file} by {spec.name}", evaluation, spec)
+        out.print(evaluator.density.text, markup=False)
     if evaluation.outcome in ("rejected", "diverged") or any(v > 0 for v in violations.values()):
         raise SystemExit(NOTHING_FEASIBLE)
 
@@ -153,16 +153,15 @@ def replay(
     import torch
 
     from nas_service.evaluation import replay as replays
-    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results
-    from nas_service.searches.session import check_data, open_search
+    from nas_service.searches.session import open_search
+    from nas_service.searches.study_data import open_evaluator
 
     torch.set_num_threads(1)
     search = open_search(open_store(storage, any_disk=any_disk), name)
     result = results.read(search)
     candidate = candidate_of(result, trial)
-    evaluator, recorded = Evaluator.open(search.spec, data), result.evaluation(candidate)
-    check_data(search, evaluator.data_digest)
+    evaluator, recorded = open_evaluator(search, data), result.evaluation(candidate)
     again = replays.replay(evaluator, recorded)
     differences = replays.differences(recorded, again)
     versions = replays.changed_versions(recorded, again)

@@ -77,15 +77,14 @@ def retrain(
     """
     if front + (top is not None) + bool(trials) > 1:
         raise NasError("only one of --front, --top and --trial-numbers can choose the finalists")
-    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches import results, retraining, weights
-    from nas_service.searches.session import check_data, open_search
+    from nas_service.searches.session import open_search
+    from nas_service.searches.study_data import open_evaluator
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     retraining.in_full(search.spec)
     finalists = retraining.choose_finalists(results.read(search), top, trials)
-    evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator.data_digest)
+    evaluator = open_evaluator(search, data)
     if is_worker:
         return _train(search, evaluator, finalists, seeds, stdin)
     _run_workers(search, data, finalists, seeds, workers)

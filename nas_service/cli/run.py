@@ -102,13 +102,12 @@ def resume(
     --trainings raises the number of trainings. --until makes trainings longer: those of the front,
     or of the --top best, continue from their last epoch.
     """
-    from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.session import check_data, extend_epochs, open_search
+    from nas_service.searches.session import extend_epochs, open_search
+    from nas_service.searches.study_data import open_evaluator
     from nas_service.store import failures
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
-    evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator.data_digest)
+    evaluator = open_evaluator(search, data)
     if until is not None:
         search = extend_epochs(search, until)
         evaluator = replace(evaluator, spec=search.spec)
@@ -143,7 +142,9 @@ def started(search: "Search") -> "ProgressBar":
         f"space of {search.spec.space.build().size:.3g} genotypes",
         markup=False,
     )
-    if line := budgets_line(search.spec):
+    from nas_service.searches.input_density import density_of
+
+    if line := budgets_line(search.spec, density_of(search)):
         err.print(line, markup=False)
     return ProgressBar(search, budget)
 

@@ -60,13 +60,10 @@ def front(
 
 def _with_test(result: "Result", data: Path) -> "tuple[Result, dict[int, str]]":
     """The result with the test accuracies of its front; why others are missing, by trial."""
-    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.front_test import measure_test
-    from nas_service.searches.session import check_data
+    from nas_service.searches.study_data import open_evaluator
 
-    evaluator = Evaluator.open(result.spec, data)
-    check_data(result.search, evaluator.data_digest)
-    reasons = measure_test(result, evaluator)
+    reasons = measure_test(result, open_evaluator(result.search, data))
     return results.read(result.search), reasons
 
 

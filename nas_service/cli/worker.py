@@ -112,15 +112,14 @@ def worker(
 
 
 def _open(name: str, storage: str | None, data: Path, any_disk: bool) -> "tuple[Search, Evaluator]":
-    from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.session import check_data, open_search
+    from nas_service.searches.session import open_search
+    from nas_service.searches.study_data import open_evaluator
     from nas_service.worker.proof import check_machine
     from nas_service.worker.spool import Spool
 
     search = open_search(open_store(storage, write=True, any_disk=any_disk), name)
     try:
-        evaluator = Evaluator.open(search.spec, data)
-        check_data(search, evaluator.data_digest)
+        evaluator = open_evaluator(search, data)
     except (DataError, StudyError) as error:
         raise MachineFault(f"{error} (on {socket.gethostname()})") from error
     check_machine(search, evaluator, Spool.of(search.store))

@@ -20,6 +20,7 @@ from nas_service.metrics import METRICS, decimals
 from nas_service.spaces.batch import batch_of_codes
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
@@ -133,23 +134,26 @@ def least_memory_GiB(budgets: Budgets) -> float | None:
     return float(costed.memory_GiB[costed.connected].min())
 
 
-def prospects(spec: StudySpec, limit: int | None = None) -> Prospects:
+def prospects(
+    spec: StudySpec, limit: int | None = None, density: InputDensity = ASSUMED
+) -> Prospects:
     """What a study's space has within its budgets.
 
     Args:
         spec: The study.
         limit: The most candidates that are costed; by default a space of up to WHOLE is costed
             whole, and a larger one sampled.
+        density: Of the bits of the study's data.
 
     Returns:
         Best values and shares, exact where the census of the space is.
     """
-    budgets = Budgets.of(spec)
+    budgets = Budgets.of(spec, density)
     if limit is None:
         limit = WHOLE if budgets.workloads.space.size <= WHOLE else SAMPLE
         if any(c.confidence is not None for c in spec.constraints):
             limit = SAMPLE_DRAWN
-    counts = census(spec, limit)
+    counts = census(spec, limit, density=density)
     exact = {x.constraint: x for x in exact_attainable(budgets)}
     known = [
         exact.get(c) or _seen(budgets, c, counts)

@@ -1,6 +1,7 @@
 """Share of a study's space that keeps its budgets, from costs alone. N candidates.
 
-Costs are those at the study's assumed spike rate, as before a training.
+Costs are those at the study's assumed spike rate and at the density of its input's bits, as before
+a training.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from nas_service.rejection import MEMORY
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_numbers, sample_batch
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 CHUNK = 20_000  # candidates costed at once
@@ -46,7 +48,9 @@ class Census:
         return shares | {"shares_of_quantiles": list(SHARES)}
 
 
-def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
+def census(
+    spec: StudySpec, limit: int = 100_000, seed: int = 0, density: InputDensity = ASSUMED
+) -> Census:
     """Counts the whole space, or a sample of a larger one.
 
     Of a larger space the candidates that keep the budgets on counted metrics are counted exactly,
@@ -57,11 +61,12 @@ def census(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Census:
         spec: The study.
         limit: The most candidates that are costed.
         seed: Seed of the sample.
+        density: Of the bits of the study's data.
 
     Returns:
         Numbers and shares, 0..1, of the candidates within each budget and within all.
     """
-    budgets = Budgets.of(spec)
+    budgets = Budgets.of(spec, density)
     space = budgets.workloads.space
     exhaustive = space.size <= limit
     chunks = _all(space) if exhaustive else _drawn(space, limit, seed)
@@ -122,7 +127,9 @@ def _drawn_of(subset: Counted, count: int, seed: int) -> Iterator[CandidateBatch
         yield subset.batch(min(CHUNK, count - start), rng)
 
 
-def feasible(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Iterator[Architecture]:
+def feasible(
+    spec: StudySpec, limit: int = 100_000, seed: int = 0, density: InputDensity = ASSUMED
+) -> Iterator[Architecture]:
     """Connected candidates that keep the budgets, each once.
 
     Args:
@@ -130,11 +137,12 @@ def feasible(spec: StudySpec, limit: int = 100_000, seed: int = 0) -> Iterator[A
         limit: A space of up to so many candidates is listed whole, in its order. Of a larger one
             as many random candidates are costed, then as many of those within counted budgets.
         seed: Seed of the random candidates.
+        density: Of the bits of the study's data.
 
     Yields:
         The candidates.
     """
-    budgets = Budgets.of(spec)
+    budgets = Budgets.of(spec, density)
     space = budgets.workloads.space
     listed: set[Architecture] = set()
     for batch in _all(space) if space.size <= limit else _tried(budgets, limit, seed):

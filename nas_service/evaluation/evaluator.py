@@ -27,6 +27,7 @@ from nas_service.snn.training import Diverged, firing_rate
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import InputDensity
 from nas_service.study.spec import StudySpec
 
 RATE_SAMPLES = 256  # validation images on which spike rates are measured
@@ -40,6 +41,7 @@ class Evaluator:
     images: StudyImages
     workloads: WorkloadCache
     device: torch.device
+    density: InputDensity  # of the bits of the study's data
     _ensembles: Ensembles = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -49,6 +51,7 @@ class Evaluator:
         folder: Path,
         source: Source | None = None,
         space: CellSpace | None = None,
+        density: InputDensity | None = None,
     ) -> "Evaluator":
         """Reads the study's data from a folder of data sets.
 
@@ -57,6 +60,7 @@ class Evaluator:
             folder: Where the data sets are.
             source: The study's data set, where it is open already.
             space: The study's space, where it is built already.
+            density: Of the data's bits, where it is known; else it is measured.
 
         Returns:
             The evaluator of the study's candidates.
@@ -69,7 +73,7 @@ class Evaluator:
         images = StudyImages.open(spec, folder, source)
         space = spec.build_space() if space is None else space
         workloads = shared_workloads(space, images.source.task, spec.network.votes)
-        return cls(spec, images, workloads, device())
+        return cls(spec, images, workloads, device(), density or images.density())
 
     @property
     def folder(self) -> Path:
@@ -92,11 +96,11 @@ class Evaluator:
     @cached_property
     def budgets(self) -> Budgets:
         """The budgets that `screen` checks, for many candidates at once."""
-        return Budgets(self.spec, self.workloads)
+        return Budgets(self.spec, self.workloads, self.density)
 
     @cached_property
     def _screener(self) -> Screener:
-        return Screener(self.spec, self.workloads, self._ensembles)
+        return Screener(self.spec, self.workloads, self.density, self._ensembles)
 
     def screen(
         self, architecture: Architecture, seed: int, repairs: Budgets | None = None
@@ -109,8 +113,8 @@ class Evaluator:
             repairs: Budgets whose space a repair is searched in; the evaluator's own by default.
 
         Returns:
-            Exact sizes, and costs at the study's assumed spike rate; outcome `screened` where the
-            candidate deserves its training, else `rejected`.
+            Exact sizes, and costs at assumed spike rates, which they name; outcome `screened` where
+            the candidate deserves its training, else `rejected`.
         """
         return self._screener.screen(architecture, seed, repairs or self.budgets)
 
@@ -260,6 +264,7 @@ class Evaluator:
         accuracy = self._accuracy(network, validation)
         sample = batch(validation, slice(RATE_SAMPLES))[0].to(self.device)
         rates = spike_rates(network, sample)
+        rates |= self.images.input_rates(self.density, architecture.time_steps)
         workload = self.workload(architecture).with_spike_rates(rates)
         hardware, bounds = self._screener.costs(architecture, workload)
         chip, draws = (

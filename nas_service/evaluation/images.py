@@ -6,7 +6,9 @@ from pathlib import Path
 
 from nas_service.data import source_of
 from nas_service.data.dataset import Source
+from nas_service.data.density import density_of, frame_shares
 from nas_service.data.images import Images, Split, split
+from nas_service.spaces.input_density import InputDensity
 from nas_service.study.spec import StudySpec
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,36 @@ class StudyImages:
     def digest(self) -> str:
         """16 hex digits of the training and validation images."""
         return self.data.train.digest[:8] + self.data.validation.digest[:8]
+
+    def density(self, counts_bits: bool = True) -> InputDensity:
+        """The density of the training images' bits, with the fewest time steps of the space.
+
+        Args:
+            counts_bits: See `InputDensity`.
+
+        Returns:
+            The density, measured.
+        """
+        return density_of(self.data.train, counts_bits)
+
+    def input_rates(
+        self, density: InputDensity, time_steps: int
+    ) -> dict[str, float | tuple[float, ...]]:
+        """Share of the input's bits that are set, by the name of the layer that reads them.
+
+        Args:
+            density: Of the study.
+            time_steps: Steps of an inference.
+
+        Returns:
+            One number of images, one for each step of recordings; empty where the density counts
+            no bits, so that what the layer read has to be measured.
+        """
+        if not density.counts_bits:
+            return {}
+        if not self.source.task.events:
+            return {"stem": density.share}
+        return {"stem": tuple(frame_shares(self.split(time_steps).train).tolist())}
 
     def split(self, time_steps: int) -> Split:
         """Training and validation images; a recording of events has `time_steps` frames."""

@@ -8,6 +8,7 @@ import numpy as np
 from nas_service.evaluation.feasible_set import counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes, batch_of_numbers, sample_batch
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 ENUMERABLE = 4096  # candidates: up to this number they are enumerated
@@ -35,17 +36,18 @@ class Enumerated:
         return bool(self.within) and all(digest in known for digest in self.within)
 
 
-def enumerated(spec: StudySpec) -> Enumerated:
+def enumerated(spec: StudySpec, density: InputDensity = ASSUMED) -> Enumerated:
     """The candidates of a study that a search can exhaust.
 
     Args:
         spec: The study.
+        density: Of the bits of its data.
 
     Returns:
         Digests of up to ENUMERABLE genotypes; of a larger space those within the budgets, where
         the budgets on counted metrics leave no more.
     """
-    budgets = Budgets.of(spec)
+    budgets = Budgets.of(spec, density)
     space = budgets.workloads.space
     if space.size <= ENUMERABLE:
         batch = batch_of_numbers(space, np.arange(space.size))

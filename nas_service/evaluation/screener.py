@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from hw_models import HardwareReport, Profile, Workload
 from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError
+from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.environment import versions
 from nas_service.evaluation.repair import MOST, repair
 from nas_service.evaluation.screening import Budgets, profile_of
@@ -14,6 +15,7 @@ from nas_service.metrics import Evaluation
 from nas_service.rejection import Rejection
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 Ensembles = dict[ChipSettings, Ensemble]
@@ -25,6 +27,7 @@ class Screener:
 
     spec: StudySpec
     workloads: WorkloadCache
+    density: InputDensity = ASSUMED  # of the study's data
     ensembles: Ensembles = field(default_factory=dict, repr=False)  # by settings of the chip
 
     def screen(self, architecture: Architecture, seed: int, repairs: Budgets) -> Evaluation:
@@ -36,13 +39,14 @@ class Screener:
             repairs: Budgets whose space the repair of a rejected candidate is searched in.
 
         Returns:
-            Exact sizes, and costs at the study's assumed spike rate; outcome `screened` where the
-            candidate deserves its training, else `rejected`.
+            Exact sizes, and costs at the study's assumed spike rate, which they name, and at the
+            density of the input; outcome `screened` where the candidate deserves its training,
+            else `rejected`.
         """
         workload = self.workloads.workload(architecture)
-        hardware, bounds = self.costs(
-            architecture, workload.at_rate(self.spec.hardware.assumed_rate)
-        )
+        rates = AssumedRates.of(self.spec, self.density)
+        hardware, bounds = self.costs(architecture, rates.of_workload(workload))
+        hardware = replace(hardware, assumed=rates.assumptions(workload))
         screened = Evaluation(
             architecture,
             "screened",

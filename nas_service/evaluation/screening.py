@@ -1,6 +1,6 @@
 """Costs of many candidates before a training, and the budgets that they keep. N candidates.
 
-Costs are those at the study's assumed spike rate.
+Costs are those at the study's assumed spike rate and at the density of its input's bits.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from hw_models import HardwareError, LayerTable, Profile, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
+from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.training_memory import training_memories_B
 from nas_service.metrics import metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
@@ -20,6 +21,7 @@ from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.spaces.task import Task
 from nas_service.study.spec import StudySpec
 
@@ -91,12 +93,13 @@ class Budgets:
 
     spec: StudySpec
     workloads: WorkloadCache
+    density: InputDensity = ASSUMED  # of the study's data
     _ensembles: dict[int, Ensemble] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, spec: StudySpec) -> "Budgets":
-        """The budgets of a study, over its own space."""
-        return cls(spec, workload_cache_of(spec))
+    def of(cls, spec: StudySpec, density: InputDensity = ASSUMED) -> "Budgets":
+        """The budgets of a study, over its own space; the density is that of its data."""
+        return cls(spec, workload_cache_of(spec), density)
 
     def costed(self, batch: CandidateBatch) -> Costed:
         """Costs of candidates, each on its own chip.
@@ -107,7 +110,7 @@ class Budgets:
         Returns:
             Metrics and memory of training [N], and which candidates have a path [N].
         """
-        table = self.workloads.table(batch).at_rate(self.spec.hardware.assumed_rate)
+        table = AssumedRates.of(self.spec, self.density).of_table(self.workloads.table(batch))
         memory = training_memories_B(self.workloads, batch, table, self.spec.training.batch_size)
         connected = self.workloads.connected(batch)
         return Costed(table, self._metrics(batch, table), memory / 2**30, connected)

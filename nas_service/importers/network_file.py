@@ -22,6 +22,7 @@ from nas_service.spaces.architecture_document import (
     architecture_in,
     holds_architecture,
 )
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 
 if TYPE_CHECKING:
     from nas_service.study.spec import StudySpec
@@ -55,7 +56,12 @@ class Given:
     input_shape: tuple[int, ...] | None = None
 
 
-def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> Network:
+def read_network(
+    path: Path,
+    given: Given,
+    spec: "StudySpec | None" = None,
+    density: InputDensity | None = None,
+) -> Network:
     """Reads a network from a file of any known kind.
 
     Args:
@@ -63,6 +69,7 @@ def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> N
             (.nir, .h5, .hdf5).
         given: Figures that the file does not say, or that replace the file's.
         spec: The study whose images an architecture is for.
+        density: Of the bits of these images; None where they are not known.
 
     Returns:
         The workload, and what was assumed.
@@ -80,7 +87,7 @@ def read_network(path: Path, given: Given, spec: "StudySpec | None" = None) -> N
     document = read_json(path)
     try:
         if holds_architecture(document):
-            return _architecture(document, given, spec)
+            return _architecture(document, given, spec, density or ASSUMED)
         return _layer_list(document, given)
     except (WorkloadError, SpecError) as error:
         raise type(error)(f"{path}: {error}") from None
@@ -128,14 +135,17 @@ def _layer_list(document: Any, given: Given) -> Network:
     return _network(read.layers, read.time_steps, read.assumed, given)
 
 
-def _architecture(document: Any, given: Given, spec: "StudySpec | None") -> Network:
+def _architecture(
+    document: Any, given: Given, spec: "StudySpec | None", density: InputDensity
+) -> Network:
     if spec is None:
         raise SpecError("an architecture needs --study, the study whose images it is for")
     from nas_service.data import source_of
-    from nas_service.snn.block_layers import PIXEL_BITS
+    from nas_service.evaluation.assumed_rates import AssumedRates
     from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
     from nas_service.spaces.operations import operations_of
+    from nas_service.spaces.task import PIXEL_BITS
 
     inner, facts = architecture_in(document)
     task = source_of(spec.data).task
@@ -148,9 +158,22 @@ def _architecture(document: Any, given: Given, spec: "StudySpec | None") -> Netw
     if facts.get("spike_rates"):  # measured in its training
         workload = Workload(_at_rates(workload.layers, facts["spike_rates"]), workload.time_steps)
     else:
-        assumed.append(Assumption("spike_rate", 1.0, (), REMEDIES["spike_rate"]))
+        rates = AssumedRates(1.0, density, REMEDIES["spike_rate"])
+        if given.spike_rate is None:
+            assumed += rates.assumptions(workload)
+        steps = given.time_steps or workload.time_steps
+        workload = rates.of_workload(replace(workload, time_steps=steps))
+    if density.measured:
+        given = replace(given, spike_rate=_inside(given.spike_rate, workload.layers))
     network = _network(workload.layers, workload.time_steps, assumed, given)
     return replace(network, chip=dict(architecture.chip))
+
+
+def _inside(rate: Any, layers: Layers) -> Any:
+    """One rate for all layers but the first, whose input is known; other rates as they are."""
+    if rate is None or isinstance(rate, Mapping | Sequence):
+        return rate
+    return {layers[0].name: layers[0].spike_rate} | {x.name: rate for x in layers[1:]}
 
 
 def _network(

@@ -15,6 +15,7 @@ from nas_service.errors import SpecError, pick
 from nas_service.samplers import seeded
 from nas_service.samplers.distinct import DistinctSampler
 from nas_service.samplers.seeded import derived_seed
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 __all__ = ["PASSED_OVER", "SAMPLERS", "SamplerEntry", "derived_seed", "sampler_of"]
@@ -27,7 +28,7 @@ class SamplerEntry:
     """How a sampler is made, and its capabilities.
 
     Args:
-        make: The sampler of a study.
+        make: The sampler of a study whose data have this density.
         learns_from_other_studies: It can be warm-started from studies in the same store.
         successive_halving: It can use results of candidates that are not fully trained.
         orders_constraints: It checks budgets before a trial, in an order that a study can set.
@@ -36,7 +37,7 @@ class SamplerEntry:
         avoids_repeats: It proposes no known candidate while there is another one.
     """
 
-    make: Callable[[StudySpec], BaseSampler]
+    make: Callable[[StudySpec, InputDensity], BaseSampler]
     learns_from_other_studies: bool = False
     successive_halving: bool = True
     orders_constraints: bool = False
@@ -45,11 +46,12 @@ class SamplerEntry:
     avoids_repeats: bool = False
 
 
-def sampler_of(spec: StudySpec) -> BaseSampler:
+def sampler_of(spec: StudySpec, density: InputDensity = ASSUMED) -> BaseSampler:
     """The sampler that a study names.
 
     Args:
         spec: The study.
+        density: Of the bits of its data, for samplers that know what candidates cost.
 
     Returns:
         The sampler, seeded by the study.
@@ -67,19 +69,19 @@ def sampler_of(spec: StudySpec) -> BaseSampler:
     for key, (reason, is_capable) in capabilities.items():
         if getattr(search, key) not in (None, ()) and not is_capable:
             raise SpecError(f"search.{key}: sampler {search.sampler!r} {reason}")
-    sampler = entry.make(spec)
-    return sampler if entry.avoids_repeats else DistinctSampler(sampler, spec)
+    sampler = entry.make(spec, density)
+    return sampler if entry.avoids_repeats else DistinctSampler(sampler, spec, density)
 
 
-def _seeded(make: Callable[[int], BaseSampler]) -> Callable[[StudySpec], BaseSampler]:
-    return lambda spec: seeded.SeededSampler(make, spec.seed)
+def _seeded(make: Callable[[int], BaseSampler]) -> Callable[[StudySpec, InputDensity], BaseSampler]:
+    return lambda spec, _: seeded.SeededSampler(make, spec.seed)
 
 
-def _lazily(module: str, name: str) -> Callable[[StudySpec], BaseSampler]:
+def _lazily(module: str, name: str) -> Callable[[StudySpec, InputDensity], BaseSampler]:
     """A sampler that knows what cells cost; its module loads torch, so it is imported late."""
 
-    def make(spec: StudySpec) -> BaseSampler:
-        sampler: BaseSampler = getattr(import_module(f"{__name__}.{module}"), name)(spec)
+    def make(spec: StudySpec, density: InputDensity) -> BaseSampler:
+        sampler: BaseSampler = getattr(import_module(f"{__name__}.{module}"), name)(spec, density)
         return sampler
 
     return make

@@ -28,6 +28,7 @@ from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.proposer import Params, Proposer
 from nas_service.spaces.cell import EDGES, OUTPUT, Cell
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 MEMORY = ("parameters", "memory_KiB")
@@ -57,10 +58,13 @@ class CellByCell(Proposer):
     Args:
         spec: The study.
         checked: Metrics whose budgets are checked before a trial, in this order.
+        density: Of the bits of the study's data.
     """
 
-    def __init__(self, spec: StudySpec, checked: Sequence[str]) -> None:
-        super().__init__(spec)
+    def __init__(
+        self, spec: StudySpec, checked: Sequence[str], density: InputDensity = ASSUMED
+    ) -> None:
+        super().__init__(spec, density)
         budgets = (c for metric in checked for c in spec.constraints if c.metric == metric)
         self._budgets = [Bound(c.measure, c.at_most, c.at_least) for c in budgets]
         self._budgets.append(Bound(MEMORY_OF_TRAINING, at_most=spec.training.memory_GiB))
@@ -100,6 +104,8 @@ class CellByCell(Proposer):
         if not all(t is not None and t.state.is_finished() for t in results):
             return None, False
         complete = len(compared) == len(options)
+        if stage and _key(fixed) not in tried:  # all options of the earlier choices are too costly
+            return None, False
         if stage:  # the candidate kept so far was compared before
             compared, results = [{}, *compared], [tried[_key(fixed)], *results]
         return fixed | _best_option(compared, results, direction), complete
@@ -189,12 +195,12 @@ class CellByCell(Proposer):
         return over, +passed_over
 
 
-def spikenas(spec: StudySpec) -> CellByCell:
+def spikenas(spec: StudySpec, density: InputDensity = ASSUMED) -> CellByCell:
     """SpikeNAS: only memory is checked before scoring."""
-    return CellByCell(spec, MEMORY)
+    return CellByCell(spec, MEMORY, density)
 
 
-def neuronas(spec: StudySpec) -> CellByCell:
+def neuronas(spec: StudySpec, density: InputDensity = ASSUMED) -> CellByCell:
     """NeuroNAS: memory, area, latency and energy are checked before scoring.
 
     Raises:
@@ -209,7 +215,7 @@ def neuronas(spec: StudySpec) -> CellByCell:
         raise SpecError(
             f"search.constraint_order: {unknown[0]!r} is not a cost that is known beforehand"
         )
-    return CellByCell(spec, HARDWARE if checks is None else checks)
+    return CellByCell(spec, HARDWARE if checks is None else checks, density)
 
 
 def choices(distribution: BaseDistribution) -> tuple[Any, ...]:

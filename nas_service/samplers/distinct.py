@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -30,16 +31,19 @@ class DistinctSampler(BaseSampler):
     Args:
         inner: Proposes.
         spec: The study.
+        density: Of the bits of its data.
     """
 
-    def __init__(self, inner: BaseSampler, spec: StudySpec) -> None:
-        self.inner, self._spec = inner, spec
+    def __init__(
+        self, inner: BaseSampler, spec: StudySpec, density: InputDensity = ASSUMED
+    ) -> None:
+        self.inner, self._spec, self._density = inner, spec, density
 
     @cached_property
     def _nearest(self) -> "NearestUnknown":
         from nas_service.samplers.nearest import NearestUnknown  # costs candidates
 
-        return NearestUnknown(self._spec)
+        return NearestUnknown(self._spec, self._density)
 
     def reseed_rng(self) -> None:
         """Asks the inner sampler."""

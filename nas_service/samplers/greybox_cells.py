@@ -36,6 +36,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 
@@ -49,9 +50,9 @@ RARE = 0.05  # share of uniform draws below which those within the counted budge
 SIZES = 4  # columns of each size, as it says more than one of many counts
 
 
-def greybox(spec: StudySpec) -> BaseSampler:
-    """The grey-box sampler of a study."""
-    problem = CellProblem(spec)
+def greybox(spec: StudySpec, density: InputDensity = ASSUMED) -> BaseSampler:
+    """The grey-box sampler of a study whose data have this density."""
+    problem = CellProblem(spec, density)
     return GreyBoxSampler(
         DomainKnowledge(
             problem.costs, problem.describe, problem.key, columns=True, draws=problem.draws
@@ -97,6 +98,7 @@ class CellProblem:
     """A study as an optimisation problem over the parameters of its trials."""
 
     spec: StudySpec
+    density: InputDensity = ASSUMED  # of the study's data
 
     @cached_property
     def space(self) -> CellSpace:
@@ -106,7 +108,7 @@ class CellProblem:
     @cached_property
     def budgets(self) -> Budgets:
         """The study's budgets on costs."""
-        return Budgets.of(self.spec)
+        return Budgets.of(self.spec, self.density)
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:

@@ -18,6 +18,7 @@ from nas_service.samplers.greybox.sampler import hidden
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes, batch_of_numbers, sample_batch
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 ENUMERABLE = 20_000  # genotypes up to which a space is ordered whole
@@ -33,11 +34,12 @@ class NearestUnknown:
     """Finds candidates of a study's space that none of its trials has."""
 
     spec: StudySpec
+    density: InputDensity = ASSUMED  # of the bits of its data
     _digests: dict[int, str] = field(default_factory=dict, repr=False)  # by number, if ordered
 
     @cached_property
     def _problem(self) -> CellProblem:
-        return CellProblem(self.spec)
+        return CellProblem(self.spec, self.density)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:

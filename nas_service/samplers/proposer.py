@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.batch import sample_batch
+from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 Params = dict[str, Any]  # a candidate as an Optuna trial stores it
@@ -21,10 +22,11 @@ class Proposer(BaseSampler):
 
     Args:
         spec: The study.
+        density: Of the bits of its data.
     """
 
-    def __init__(self, spec: StudySpec) -> None:
-        self.spec, self.problem = spec, CellProblem(spec)
+    def __init__(self, spec: StudySpec, density: InputDensity = ASSUMED) -> None:
+        self.spec, self.problem = spec, CellProblem(spec, density)
         self.space = self.problem.space
         self._random = RandomSampler(seed=spec.seed)
 

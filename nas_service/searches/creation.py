@@ -16,9 +16,11 @@ from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation.screening import profile_of
 from nas_service.samplers import sampler_of
 from nas_service.searches.initial_trials import InitialTrials, resolve
+from nas_service.searches.input_density import record
 from nas_service.searches.session import Search, open_search
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cell_space import CellSpace
+from nas_service.spaces.input_density import InputDensity
 from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
 from nas_service.store.store import Store
@@ -119,13 +121,16 @@ def _most_inputs(spec: StudySpec, task: Task) -> dict[str, int]:
     return inputs | {"readout": max(s.hidden)}
 
 
-def create(store: Store, checked: CheckedStudy, data_digest: str) -> Search:
+def create(
+    store: Store, checked: CheckedStudy, data_digest: str, density: InputDensity | None = None
+) -> Search:
     """Creates the study, or opens it where the store has it and it is the same search.
 
     Args:
         store: Where the study is kept.
         checked: What `check` returned.
         data_digest: `Evaluator.data_digest` of the data that the study begins with.
+        density: Of the bits of these data, which a new study keeps.
 
     Returns:
         The open study.
@@ -139,9 +144,13 @@ def create(store: Store, checked: CheckedStudy, data_digest: str) -> Search:
             f"study {spec.name!r} in {store.shown} was not made by this service: give this one a "
             "--name of its own"
         )
-    initial = None if store.studies.has(spec.name) else _initial_trials(store, checked)
+    initial = None
+    if not store.studies.has(spec.name):
+        initial = initial_trials_of(checked, density, store)
     study, text = _in_optuna(store, spec), spec.model_dump_json()
     if initial is not None:
+        if density is not None:
+            record(study, density, data_digest)
         for note in initial.notes:
             log.warning("%s", note)
         trainings = spec.search.trainings
@@ -180,11 +189,27 @@ def _in_optuna(store: Store, spec: StudySpec) -> optuna.Study:
     return study
 
 
-def _initial_trials(store: Store, checked: CheckedStudy) -> InitialTrials:
-    """The first trials, with the fronts of other studies in the store."""
-    if not checked.initial.awaits_store:
-        return checked.initial
-    return resolve(checked.spec, checked.space, store)
+def initial_trials_of(
+    checked: CheckedStudy, density: InputDensity | None, store: Store | None = None
+) -> InitialTrials:
+    """The first trials, with what `check` could not know of them yet.
+
+    Args:
+        checked: What `check` returned.
+        density: Of the bits of the study's data, where they are read.
+        store: Has the fronts of other studies.
+
+    Returns:
+        The first trials.
+
+    Raises:
+        SpecError: No candidate keeps the budgets at this density.
+        StudyError: The store has no study of a front's name.
+    """
+    initial = checked.initial
+    if not (initial.awaits_store and store) and not (initial.awaits_data and density):
+        return initial
+    return resolve(checked.spec, checked.space, store, density)
 
 
 def _is_foreign(store: Store, spec: StudySpec) -> bool:

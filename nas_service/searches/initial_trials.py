@@ -15,6 +15,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.spaces.cell_space import CellSpace, Number
+from nas_service.spaces.input_density import LEAST, InputDensity
 from nas_service.spaces.operations import OPERATIONS, PRESETS, operations_of
 from nas_service.store.store import Store
 from nas_service.study.fields import FRONT
@@ -39,9 +40,15 @@ class InitialTrials:
     parameters: tuple[Params, ...]
     notes: tuple[str, ...]
     awaits_store: bool = False  # True where fronts of other studies are still to be read
+    awaits_data: bool = False  # True where costs at the density of the data's bits decide
 
 
-def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> InitialTrials:
+def resolve(
+    spec: StudySpec,
+    space: CellSpace,
+    store: Store | None = None,
+    density: InputDensity | None = None,
+) -> InitialTrials:
     """Resolves the candidates that `search.initial` names.
 
     Of published cells and fronts those that fit are taken.
@@ -50,6 +57,8 @@ def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> In
         spec: The study.
         space: The study's space.
         store: Where the fronts of other studies are read; without one they are left out.
+        density: Of the bits of the study's data; None before they are read, when no candidate
+            may be called too costly that could fit.
 
     Returns:
         Parameters of the trials in their order, and notes on what was left out.
@@ -62,7 +71,7 @@ def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> In
     notes = []
     for position, entry in enumerate(spec.search.initial):
         try:
-            architectures = list(_named(spec, space, entry, store))
+            architectures = list(_named(spec, space, entry, store, density or LEAST))
             fit, left = _fitting(space, architectures, _some_may_fit(entry))
         except SpecError as error:
             raise SpecError(f"search.initial.{position}: {error}") from None
@@ -73,11 +82,16 @@ def resolve(spec: StudySpec, space: CellSpace, store: Store | None = None) -> In
                 f"search.initial: {count} of {len(architectures)} left out of {entry}: {why}"
             )
     awaits_store = store is None and any(map(_is_front, spec.search.initial))
-    return InitialTrials(tuple(parameters.values()), tuple(notes), awaits_store)
+    awaits_data = density is None and any(map(_is_costed, spec.search.initial))
+    return InitialTrials(tuple(parameters.values()), tuple(notes), awaits_store, awaits_data)
 
 
 def _is_front(entry: Any) -> bool:
     return isinstance(entry, str) and entry.startswith(FRONT)
+
+
+def _is_costed(entry: Any) -> bool:
+    return isinstance(entry, str) and entry in COSTED
 
 
 def _some_may_fit(entry: Any) -> bool:
@@ -101,13 +115,15 @@ def _fitting(
 
 
 def _named(
-    spec: StudySpec, space: CellSpace, entry: Any, store: Store | None
+    spec: StudySpec, space: CellSpace, entry: Any, store: Store | None, density: InputDensity
 ) -> Iterable[Architecture]:
     if not isinstance(entry, str):
         names = operations_of(spec.space.operations)
         return [Architecture.from_json(entry, names)]
     if entry.startswith(FRONT):
         return [] if store is None else _front(store, entry.removeprefix(FRONT))
+    if _is_costed(entry):
+        return COSTED[entry](spec, space, density)
     if entry in NAMED:
         return NAMED[entry](spec, space)
     return [in_the_middle(space, Cell.from_text(entry, operations_of(spec.space.operations)))]
@@ -167,11 +183,11 @@ def _weight(name: str) -> int:
     return OPERATIONS[name].weights(16)
 
 
-def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
+def _cheapest(spec: StudySpec, space: CellSpace, density: InputDensity) -> list[Architecture]:
     """Of SAMPLE candidates that of the least product of the costs that the study bounds or
-    minimises, at the assumed spike rate."""
+    minimises, as they are screened."""
     drawn = sample_batch(space, SAMPLE, spec.seed)
-    budgets = Budgets.of(spec)
+    budgets = Budgets.of(spec, density)
     costed = budgets.costed(drawn)
     costs, inside = costed.metrics, budgets.excess(costed) <= 0
     if not inside.any():
@@ -184,4 +200,5 @@ def _cheapest(spec: StudySpec, space: CellSpace) -> list[Architecture]:
     return [drawn.architecture(space, best)]
 
 
-NAMED = {"published": _published, "extremes": _extremes, "cheapest": _cheapest}
+NAMED = {"published": _published, "extremes": _extremes}
+COSTED = {"cheapest": _cheapest}  # chosen by costs

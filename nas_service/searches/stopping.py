@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import dominated_share
+from nas_service.searches.input_density import density_of
 from nas_service.searches.session import Search
 from nas_service.searches.successive_halving import promote_by
 from nas_service.store.records import PAID, Archived, Ended, Limits, RungResult
@@ -26,7 +27,7 @@ def end_reason(search: Search) -> str | None:
 
         stop = stalled(spec, at_first_rung(search)) if spec.search.early_stop else None
         known = search.store.archive(search.id).digests()
-        stop = stop or (exhausted(enumerated(spec), known) if known else None)
+        stop = stop or (exhausted(enumerated(spec, density_of(search)), known) if known else None)
         end = queue.end(limits, promote=promote, ended=stop)
     return sentence(search, end) if isinstance(end, Ended) else None
 

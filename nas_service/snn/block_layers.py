@@ -10,9 +10,8 @@ from hw_models import Layer
 from nas_service.snn.wiring import Maps
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.operations import OPERATIONS, Matrix
-from nas_service.spaces.task import Task
+from nas_service.spaces.task import PIXEL_BITS, Task
 
-PIXEL_BITS = 8  # of a pixel of an image, or of a count of events
 NORM = 2  # numbers of a batch norm for each channel
 BITS = 8  # of weights; an architecture sets its own
 

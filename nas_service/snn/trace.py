@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hw_models import Layer, Workload
-from nas_service.snn.block_layers import PIXEL_BITS
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import matrix_of, network_parameters
 from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.task import Task
+from nas_service.spaces.task import PIXEL_BITS, Task
 
 
 def trace(architecture: Architecture, task: Task, votes: int = 1) -> Workload:

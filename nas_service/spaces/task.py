@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from nas_service.errors import SpecError
 
+PIXEL_BITS = 8  # of a pixel of an image, or of a count of events
+
 
 @dataclass(frozen=True)
 class Task:

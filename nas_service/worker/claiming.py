@@ -31,11 +31,11 @@ class TrialClaims:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         search = assignment.search
-        search.study.sampler = sampler_of(search.spec)
+        search.study.sampler = sampler_of(search.spec, assignment.evaluator.density)
         if SAMPLERS[search.spec.search.sampler].uses_scores:
             score_by(search.study.sampler, assignment.evaluator)
         self._initial = search.store.studies.initial_trials(search.id)
-        self._candidates = enumerated(search.spec)
+        self._candidates = enumerated(search.spec, assignment.evaluator.density)
         self._made: Trial | None = None  # by the last claim
         self._waits = False  # since the last claim
 

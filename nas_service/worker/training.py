@@ -48,7 +48,14 @@ def train_in_children(client: TrainingClient, seconds: float | None = None) -> T
         weights: Path,
         check_interrupt: Callable[[], None],
     ) -> Evaluation:
-        job = Job(evaluator.spec, evaluator.folder, candidate, weights, resume=candidate.trained)
+        job = Job(
+            evaluator.spec,
+            evaluator.folder,
+            candidate,
+            weights,
+            resume=candidate.trained,
+            density=evaluator.density,
+        )
         return client.run(job, check_interrupt, seconds)
 
     return train

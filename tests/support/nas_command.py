@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from nas_service import api
 from nas_service.cli.main import main
-from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.session import open_search
+from nas_service.searches.study_data import open_evaluator
 from nas_service.store.store import Store
 from nas_service.worker.worker import Worker
 
@@ -30,7 +30,7 @@ def run_worker(address: str, name: str) -> None:
     """Runs a worker of the study to its end, with its trainings in this process."""
     with closing(Store(address)) as store:
         search = open_search(store, name)
-        Worker(search, Evaluator.open(search.spec, Path()), lambda line: None).run()
+        Worker(search, open_evaluator(search, Path()), lambda line: None).run()
 
 
 class InProcessPool:
@@ -42,7 +42,7 @@ class InProcessPool:
     def run(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> None:
         """Runs the study to its end."""
         search = open_search(self.store, self.name)
-        worker = Worker(search, Evaluator.open(search.spec, self.data), on_line)
+        worker = Worker(search, open_evaluator(search, self.data), on_line)
         try:
             worker.run()
         finally:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 from nas_service.metrics import Evaluation
+from nas_service.spaces.input_density import InputDensity
 from nas_service.study.spec import StudySpec
 from nas_service.worker import end_signals
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
@@ -50,6 +51,7 @@ class Job:
     weights: Path
     resume: bool = False
     one_batch: bool = False  # to see whether this machine can train: the candidate is returned
+    density: InputDensity | None = None  # of the bits of the study's data; None to measure it
 
     def message(self) -> Message:
         """The job as JSON."""
@@ -60,6 +62,7 @@ class Job:
             "weights": str(self.weights),
             "resume": self.resume,
             "one_batch": self.one_batch,
+            "density": self.density and self.density.to_json(),
         }
 
 

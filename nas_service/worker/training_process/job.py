@@ -16,11 +16,12 @@ from nas_service.metrics import Evaluation
 from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name
 from nas_service.snn.precision import autocast
+from nas_service.spaces.input_density import InputDensity
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
 torch.set_num_threads(1)
-_evaluators: dict[tuple[str, Path], Evaluator] = {}
+_evaluators: dict[tuple[str, Path, InputDensity | None], Evaluator] = {}
 
 
 def prepare(job: dict[str, Any]) -> None:
@@ -36,12 +37,12 @@ def prepare(job: dict[str, Any]) -> None:
         autocast(spec.training.precision == "bf16")
     if spec.quantization.scoring == "int8":
         reason_against()
-    _evaluator(spec, Path(job["data"])).workload(candidate.architecture)
+    _evaluator(spec, job).workload(candidate.architecture)
 
 
 def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     """In the child: all that can fail without the candidate's fault; returns the training."""
-    evaluator = _evaluator(parse_spec(job["spec"], "job", stored=True), Path(job["data"]))
+    evaluator = _evaluator(parse_spec(job["spec"], "job", stored=True), job)
     os.environ["NAS_DEVICE"] = job["device"]
     evaluator = replace(evaluator, device=device())
     candidate, weights = Evaluation.from_json(job["candidate"]), Path(job["weights"])
@@ -75,11 +76,12 @@ def _train_one_batch(
         evaluator.train(candidate, check_interrupt=check)
 
 
-def _evaluator(spec: StudySpec, folder: Path) -> Evaluator:
+def _evaluator(spec: StudySpec, job: dict[str, Any]) -> Evaluator:
     """The evaluator of the last job, unless more has changed than how long trainings are."""
-    key = spec.model_dump_json(exclude={"training", "search"}), folder
+    density, folder = job["density"] and InputDensity.from_json(job["density"]), Path(job["data"])
+    key = spec.model_dump_json(exclude={"training", "search"}), folder, density
     if key not in _evaluators:
-        opened = Evaluator.open(spec, folder)
+        opened = Evaluator.open(spec, folder, density=density)
         _evaluators.clear()
         _evaluators[key] = opened
     return replace(_evaluators[key], spec=spec)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import MEMORY, PATH
@@ -59,7 +60,8 @@ KINDS = {
 
 def at_share(share, metrics=("parameters", "latency_ms", "energy_uJ"), **settings):
     """Budgets that this share of the candidates keeps, each of them."""
-    budgets = Budgets.of(spec_of(**settings))
+    spec = spec_of(**settings)
+    budgets = Budgets.of(spec, StudyImages.open(spec, Path()).density())
     space = budgets.workloads.space
     values = budgets.costed(sample_batch(space, 2000, 0)).metrics
     return [{"metric": m, "at_most": 1.000001 * np.quantile(values[m], share)} for m in metrics]

@@ -10,6 +10,7 @@ import torch
 
 from nas_service.data import source_of
 from nas_service.errors import SpecError
+from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import share_counted
 from nas_service.evaluation.screening import profile_of
@@ -64,7 +65,7 @@ def test_costs_are_those_of_the_screening(tmp_path, kind):
         assert trial.distributions == cell_problem.distributions
     costs = cell_problem.costs(cell_problem.columns([t.params for t in trials]))
     for n, a in enumerate(drawn):
-        workload = workloads.workload(a).at_rate(spec.hardware.assumed_rate)
+        workload = AssumedRates.of(spec).of_workload(workloads.workload(a))
         metrics = profile_of(spec, a.chip).estimate(workload).metrics()
         assert costs[PATH][n] == a.connected
         if a.connected:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import load_profile
+from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.census import census, feasible
 from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.snn.trace import trace
@@ -231,10 +232,9 @@ def spec(**hardware):
 def test_a_census_counts_every_candidate(hardware):
     """Against each candidate costed alone."""
     study = spec(**hardware)
-    rate = hardware.get("assumed_rate", 0.0)
     kept, connected, both, space = [], [], [], workload_cache_of(study)
     for a in study.build_space():
-        workload = space.workload(a).at_rate(rate)
+        workload = AssumedRates.of(study).of_workload(space.workload(a))
         metrics = profile_of(study, a.chip).estimate(workload).metrics()
         over = [c.violation(metrics[c.metric]) > 0 for c in study.constraints]
         kept.append(not over[1])

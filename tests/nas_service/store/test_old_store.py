@@ -22,6 +22,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.samplers import sampler_of
 from nas_service.searches.results import read
 from nas_service.searches.session import extend_epochs, open_search
+from nas_service.searches.study_data import open_evaluator
 from nas_service.store.process_id import worker_name
 from nas_service.store.renamed_keys import renamed_spec
 from nas_service.store.store import Store
@@ -88,7 +89,7 @@ def weights_digest(path):
 def work(store, name):
     """Works on a study in this process until it ends."""
     search = open_search(store, name)
-    evaluator = Evaluator.open(search.spec, Path())
+    evaluator = open_evaluator(search, Path())
     Worker(search, evaluator, print).run()
     return read(open_search(store, name))
 
