@@ -189,7 +189,7 @@ def test_commands_that_train_take_trials_and_say_what_a_layer_list_lacks(files):
     shown = document("evaluate", files / "trial.json", STUDY, "--no-train")
     assert (shown["architecture"]["weight_bits"], shown["seed"]) == (4, 3)
     (assumed,) = shown["hardware"]["assumed"]
-    assert (assumed["figure"], assumed["value"]) == ("spike_rate", 0.05)
+    assert (assumed["figure"], assumed["value"]) == ("spike_rate", 0.1)
     (files / "printed.json").write_text(json.dumps(shown))
     assert document("cost", files / "printed.json", "--study", STUDY)["metrics"]
     assert "a layer list has no cells" in refused("evaluate", files / "list.json", STUDY)

@@ -19,6 +19,7 @@ from nas_service.spaces.batch import batch_of_numbers, sample_batch
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.cell_table import CellTable
+from nas_service.spaces.input_density import LEAST
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
 from nas_service.study.loading import parse_spec
@@ -234,20 +235,20 @@ def test_a_census_counts_every_candidate(hardware):
     study = spec(**hardware)
     kept, connected, both, space = [], [], [], workload_cache_of(study)
     for a in study.build_space():
-        workload = AssumedRates.of(study).of_workload(space.workload(a))
+        workload = AssumedRates.of(study, LEAST).of_workload(space.workload(a))
         metrics = profile_of(study, a.chip).estimate(workload).metrics()
         over = [c.violation(metrics[c.metric]) > 0 for c in study.constraints]
         kept.append(not over[1])
         connected.append(a.connected)
         both.append(a.connected and not any(over))
-    result = census(study, limit=10**6)
+    result = census(study, limit=10**6, density=LEAST)
     assert (result.candidates, result.exhaustive) == (study.build_space().size, True)
     assert result.within["energy_uJ"] == pytest.approx(np.mean(kept))
     assert result.connected == pytest.approx(np.mean(connected))
     assert result.feasible == pytest.approx(np.mean(both))
     assert 0 < result.feasible < 1
     expected = [a for a, ok in zip(study.build_space(), both, strict=True) if ok]
-    assert list(feasible(study)) == expected
+    assert list(feasible(study, LEAST)) == expected
 
 
 def test_a_large_space_is_sampled():
