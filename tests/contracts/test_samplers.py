@@ -101,7 +101,7 @@ def test_a_setting_needs_its_capability(name, capability):
 
 def test_one_entry_adds_a_sampler(monkeypatch):
     """The new sampler runs a study, and settings it has no capability for are refused."""
-    entry = SamplerEntry(lambda spec: optuna.samplers.TPESampler(seed=spec.seed))
+    entry = SamplerEntry(lambda spec, _: optuna.samplers.TPESampler(seed=spec.seed))
     monkeypatch.setitem(samplers.SAMPLERS, "plain_tpe", entry)
     assert len(set(proposed(spec_of("plain_tpe"), 8))) > 4
     with pytest.raises(SpecError, match="sampler 'plain_tpe' learns from no other study"):
