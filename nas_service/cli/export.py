@@ -93,15 +93,14 @@ def _read(
 ) -> "tuple[TrainedNetwork, Any]":
     """The network, and raw pixels of the validation images that a check runs."""
     from nas_service.data.batches import raw
-    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.export.from_study import of_trial
     from nas_service.searches import results
-    from nas_service.searches.session import check_data, open_search
+    from nas_service.searches.session import open_search
+    from nas_service.searches.study_data import open_evaluator
 
     search = open_search(open_store(storage, any_disk=any_disk), study)
     candidate = candidate_of(results.read(search), trial)
-    evaluator = Evaluator.open(search.spec, data)
-    check_data(search, evaluator.data_digest)
+    evaluator = open_evaluator(search, data)
     network = of_trial(search, evaluator, candidate, repeat)
     steps = network.evaluation.architecture.time_steps
     return network, raw(evaluator.images.split(steps).validation, slice(CHECKED))

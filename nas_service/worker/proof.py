@@ -129,7 +129,14 @@ def _train_batch(
     candidate = _candidate(evaluator)
     if candidate is None:
         return
-    job = Job(evaluator.spec, evaluator.folder, candidate, Path(os.devnull), one_batch=True)
+    job = Job(
+        evaluator.spec,
+        evaluator.folder,
+        candidate,
+        Path(os.devnull),
+        one_batch=True,
+        density=evaluator.density,
+    )
     try:
         client.run(job, check_interrupt, BATCH_s)
     except ChildFailure as failure:
