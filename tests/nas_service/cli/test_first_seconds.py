@@ -46,10 +46,8 @@ def end(process, number, pid=None):
 @pytest.mark.parametrize(
     ("words", "number", "expected"),
     [
-        (WORKER, signal.SIGTERM, (0, "end: interrupted by SIGTERM\n", "")),
         ([*WORKER, "--term-exit", "143"], signal.SIGUSR1,
          (143, "end: interrupted by SIGUSR1\n", "")),
-        (WORKER, signal.SIGINT, (130, "", "nas: interrupted\n")),
         ([*NAS, "run", "s.toml"], signal.SIGHUP, (130, "", "nas: interrupted by SIGHUP\n")),
     ],
 )  # fmt: skip
