@@ -160,9 +160,10 @@ def test_an_interrupted_run_continues(tmp_path):
     folder.replace(("at_most = 4.0", "at_most = 40.0"))  # nearly every proposal is trained
     run = folder.start("run", "tiny.toml", "--workers", "1")
     folder.wait_for(TRAINING)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(signal.SIGHUP)  # as a terminal that is closed
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
+    assert err.endswith("nas: interrupted by SIGHUP: run the same command again to continue\n")
     ((number,),) = folder.rows("select trial from nas_leases where state = 'pending'")
     others = "select count(*) from nas_leases where state not in ('pending', 'reported')"
     assert folder.rows(others) == [(0,)]
