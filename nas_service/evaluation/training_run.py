@@ -11,6 +11,7 @@ import torch
 
 from nas_service.data.batches import StoredImages
 from nas_service.data.images import Images, Split
+from nas_service.errors import DataError
 from nas_service.metrics import Evaluation
 from nas_service.snn import checkpoint, inheritance
 from nas_service.snn.network import Network
@@ -119,10 +120,11 @@ def origin(spec: StudySpec, data_digest: str, measured: Evaluation) -> dict[str,
     return {"epochs": str(measured.fidelity), "training": identity}
 
 
-def foreign_weights(spec: StudySpec, data_digest: str, measured: Evaluation, weights: Path) -> str:
-    """How weights in a file are not those of a result.
+def demand_own(spec: StudySpec, data_digest: str, measured: Evaluation, weights: Path) -> None:
+    """Refuses weights in a file that are not those of a result.
 
-    A candidate whose training another machine has continued leaves its earlier weights behind.
+    A candidate whose training another machine has continued leaves its earlier weights behind. A
+    file of an earlier version does not say what it holds, and is not refused.
 
     Args:
         spec: The study.
@@ -130,20 +132,16 @@ def foreign_weights(spec: StudySpec, data_digest: str, measured: Evaluation, wei
         measured: The result of a training.
         weights: The file.
 
-    Returns:
-        The difference in words; an empty text where there is none, and for a file of an earlier
-        version, which does not say what it holds.
-
     Raises:
-        DataError: The file is damaged or missing.
+        DataError: The weights are of another training or epoch, or the file is damaged or missing.
     """
     stored, expected = checkpoint.origin_of(weights), origin(spec, data_digest, measured)
     if not stored or stored == expected:
-        return ""
+        return
     if stored.get("training") != expected["training"]:
-        return f"{weights} has the weights of another training"
+        raise DataError(f"{weights} has the weights of another training than that of the result")
     has, needs = stored.get("epochs"), expected["epochs"]
-    return f"{weights} has the weights after epoch {has}, the result is of {needs}"
+    raise DataError(f"{weights} has the weights after epoch {has}, the result is of {needs}")
 
 
 def checkpoint_path(weights: Path) -> Path:

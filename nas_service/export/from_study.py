@@ -5,10 +5,11 @@ from typing import Any
 
 from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.training_run import demand_own
 from nas_service.export.trained_network import TrainedNetwork, trained_network
 from nas_service.metrics import Evaluation
 from nas_service.searches.candidate import Candidate
-from nas_service.searches.retraining import weights_of_repeat
+from nas_service.searches.retraining import in_full, weights_of_repeat
 from nas_service.searches.session import Search
 from nas_service.searches.weights import explain_missing
 
@@ -29,7 +30,7 @@ def of_trial(
 
     Raises:
         StudyError: It was not trained, there is no such repeat, or its weights are not here.
-        DataError: The file of weights is damaged.
+        DataError: The file of weights is damaged, or of another training or epoch.
     """
     facts: dict[str, Any] = {"name": search.name, "trial": candidate.trial}
     evaluation = search.store.archive(search.id).evaluation(candidate.digest)
@@ -42,6 +43,9 @@ def of_trial(
         raise StudyError(f"trial {candidate.trial} of {search.name!r}: {reason}")
     if evaluation is None:
         raise StudyError(f"study {search.name!r}: trial {candidate.trial} has no measured network")
+    spec = search.spec if repeat is None else in_full(search.spec)
+    if evaluation.trained:
+        demand_own(spec, evaluator.data_digest, evaluation, weights)
     try:
         return trained_network(evaluator, evaluation, weights, {**facts, "test_accuracy": test})
     except StudyError as error:

@@ -5,10 +5,10 @@ A search never reads the test images: they are read once the front is known.
 
 from nas_service.errors import DataError
 from nas_service.evaluation.evaluator import Evaluator
-from nas_service.evaluation.training_run import foreign_weights
+from nas_service.evaluation.training_run import demand_own
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.results import Result
-from nas_service.searches.weights import explain_missing, whereabouts
+from nas_service.searches.weights import explain_missing, other_place
 
 
 def measure_test(result: Result, evaluator: Evaluator) -> dict[int, str]:
@@ -37,11 +37,10 @@ def _measure(result: Result, candidate: Candidate, evaluator: Evaluator) -> str:
     if not weights.is_file():
         return explain_missing(search, digest)
     try:
-        difference = foreign_weights(search.spec, evaluator.data_digest, evaluation, weights)
-        if difference:
-            return f"{difference}: {whereabouts(search, digest)}"
+        demand_own(search.spec, evaluator.data_digest, evaluation, weights)
         accuracy = evaluator.test_accuracy(evaluation.architecture, weights)
     except DataError as error:
-        return str(error)
+        other = other_place(search, digest)
+        return f"{error}: {other}" if other else str(error)
     search.store.archive(search.id).set_test_accuracy(digest, accuracy)
     return ""

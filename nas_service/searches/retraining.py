@@ -18,6 +18,7 @@ import numpy as np
 
 from nas_service.errors import DataError, SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.evaluation.training_run import demand_own
 from nas_service.metrics import MEASURED, measure
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.results import Result
@@ -310,6 +311,7 @@ def _measure_one(search: Search, evaluator: Evaluator, repeat: Repeat, number: i
     if not weights.is_file():
         return f"no file {weights.absolute()}; NAS_ARTIFACTS names its folder"
     try:
+        demand_own(in_full(search.spec), evaluator.data_digest, repeat.evaluation, weights)
         value = evaluator.test_accuracy(architecture, weights)
     except DataError as error:
         return str(error)

@@ -40,21 +40,29 @@ def explain_missing(
         One sentence without its full stop.
     """
     folder, host = search.weights(digest).parent.absolute(), socket.gethostname()
-    return f"no {what} in {folder} on {host}: {whereabouts(search, digest, kinds)}"
+    place = other_place(search, digest, kinds) or "deleted or pruned since they were written"
+    return f"no {what} in {folder} on {host}: {place}"
 
 
-def whereabouts(search: Search, digest: str, kinds: tuple[ResultKind, ...] = TRAINED) -> str:
-    """Which machine has a candidate's file, and how to reach it; arguments as `explain_missing`."""
+def other_place(search: Search, digest: str, kinds: tuple[ResultKind, ...] = TRAINED) -> str:
+    """Which machine has a candidate's file, and how to reach it.
+
+    Args:
+        search, digest, kinds: As `explain_missing`.
+
+    Returns:
+        One sentence without its full stop; empty where it should be in this machine's folder.
+    """
     folder, host = search.weights(digest).parent.absolute(), socket.gethostname()
     last = host_of(search.store.leases(search.id).last_worker(digest, *kinds))
     if not last:
         return "the store does not say which machine has them"
     recorded = recorded_folders(search.store, search.id).get(last)
     if (last, recorded) == (host, str(folder.parent)):
-        return "deleted or pruned since they were written"
-    place = (
-        f"in {recorded}/{search.name}" if recorded else "in the folder NAS_ARTIFACTS of its workers"
-    )
+        return ""
+    place = "in the folder NAS_ARTIFACTS of its workers"
+    if recorded:
+        place = f"in {recorded}/{search.name}"
     if last == host:
         return f"they are {place}; let NAS_ARTIFACTS name its parent folder"
     advice = "let NAS_ARTIFACTS name a folder that both machines see, or copy the files"
