@@ -171,7 +171,9 @@ class RunningTasks:
 
     def _live(self) -> set[str]:
         addresses = set(self.client.nthreads())
-        self._seen |= addresses
+        if new := addresses - self._seen:
+            self._seen |= new
+            self._refuse_without_package(new)
         return addresses
 
     def _end(self, attempt: _Attempt, finished: Finished) -> None:
@@ -193,15 +195,16 @@ class RunningTasks:
     def _fail(self, attempt: _Attempt, error: BaseException) -> None:
         if isinstance(error, KilledWorker):
             return self._restart(attempt, "the Dask workers of a task were lost one by one")
-        if isinstance(error, ImportError):
-            self._refuse_without_package()
         first = next(iter(str(error).splitlines()), "")
         self._restart(attempt, f"a task failed: {type(error).__name__}: {first:.300}")
 
-    def _refuse_without_package(self) -> None:
-        specs = self.client.run(importlib.util.find_spec, work.__module__, on_error="return")
+    def _refuse_without_package(self, addresses: set[str]) -> None:
+        """Excludes Dask workers that lack this package; one that gets its task would end."""
+        specs = self.client.run(
+            importlib.util.find_spec, work.__module__, workers=sorted(addresses), on_error="return"
+        )
         for address, spec in specs.items():
-            if spec is None or isinstance(spec, BaseException):
+            if spec is None or isinstance(spec, ImportError):
                 reason = "the package nas-service of this release is missing"
                 self._refuse(Finished(address, NasError.exit_code, reason))
 
