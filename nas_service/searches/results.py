@@ -194,7 +194,7 @@ class Result:
         if self.front:
             return ()
         distinct = {c.digest: c for c in reversed(self.candidates)}.values()
-        return tuple(sorted(distinct, key=lambda c: (_excess(c), c.trial))[:5])
+        return tuple(sorted(distinct, key=_distance)[:5])
 
     @cached_property
     def infeasible(self) -> Infeasible | None:
@@ -358,5 +358,6 @@ def _correlation(metric: str, trained: Sequence[Mapping[str, float]]) -> Correla
     return Correlation(len(pairs), spearman([x for x, _ in pairs], [y for _, y in pairs]))
 
 
-def _excess(c: Candidate) -> float:
-    return float(total_violation(c.violations.values()))
+def _distance(c: Candidate) -> tuple[bool, float, int]:
+    """How far a candidate is from the budgets; one without a path is farthest."""
+    return PATH in c.rejected_by, float(total_violation(c.violations.values())), c.trial
