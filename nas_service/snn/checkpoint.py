@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # Names of tensors in the file: prefixes, and the states of the random generators. Files of
 # earlier versions have the same names, so they must not change.
 NETWORK, OPTIMIZER = "network.", "optimizer."
+ORIGIN = "origin"  # a text in files of weights
 OWN_GENERATOR, GLOBAL_GENERATOR = "die", "global_die"
 
 OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
@@ -243,7 +244,9 @@ def save_weights(network: nn.Module, path: Path, origin: dict[str, str] | None =
         path: The file; its folder is made where it is missing.
         origin: Which training the weights are of; stored in the file.
     """
-    write(network.state_dict(), path, origin)
+    # One text: safetensors writes several in any order, and equal trainings give equal files.
+    texts = None if origin is None else {ORIGIN: json.dumps(origin, sort_keys=True)}
+    write(network.state_dict(), path, texts)
 
 
 def origin_of(path: Path) -> dict[str, str]:
@@ -260,7 +263,8 @@ def origin_of(path: Path) -> dict[str, str]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+            origin = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
+        return {str(key): str(value) for key, value in origin.items()}
     except Exception as error:  # safetensors raises several unrelated types
         raise DataError(f"{path}: not the weights of a network: cut, damaged or missing") from error
 

@@ -332,3 +332,15 @@ def test_delete_removes_the_checkpoint(tmp_path):
     CheckpointFile(tmp_path / "a", "x").delete()
     assert list(tmp_path.iterdir()) == []
     CheckpointFile(tmp_path / "a", "x").delete()  # nothing is there: nothing to delete
+
+
+def test_equal_weights_give_equal_files_that_say_which_training_they_are_of(tmp_path):
+    layer, origin = torch.nn.Linear(1, 1), {"epochs": "3", "training": "x"}
+    for number in range(8):
+        facts = origin if number % 2 else dict(reversed(origin.items()))
+        checkpoint.save_weights(layer, tmp_path / f"{number}.safetensors", facts)
+    files = list(tmp_path.iterdir())
+    assert len({file.read_bytes() for file in files}) == 1
+    assert checkpoint.origin_of(files[0]) == origin
+    checkpoint.save_weights(layer, files[0])
+    assert checkpoint.origin_of(files[0]) == {}
