@@ -5,7 +5,6 @@ signal; one that changes the shape in a way not listed here marks it as `unknown
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, broadcast_shapes
 
 from nas_service.importers.nir_signal import SPIKES, Values
 from nas_service.importers.nir_values import Pair
+from nas_service.importers.torch_additions import Additions
 from nas_service.importers.torch_signals import (
     Addition,
     Chain,
@@ -66,7 +66,7 @@ class Operation:
     number: int
     scope: str  # the part of the module that is running
     step: Hashable  # of the part that is running, where it runs one after the other
-    made: Counter[Hashable]  # how many additions of one kind were made so far, in each time step
+    additions: Additions  # of the forward pass
     rows: Callable[[Tensor], int]  # samples of a tensor, times time steps
     map_of: Callable[[Use, Chain], tuple[int, ...]]  # shape of a layer's map after poolings
 
@@ -82,10 +82,9 @@ class Operation:
     def addition(self, count: int, decodes: bool = False) -> Addition:
         """Additions that this operation makes."""
         signal = merged(self.signals)
-        kind = self.scope, self.name, signal.layers, count
+        kind = self.scope, self.name, count
         step = self.step, signal.step
-        self.made[kind, step] += 1
-        return Addition((*kind, self.made[kind, step]), count, decodes)
+        return self.additions.make(kind, signal.layers, step, self.number, count, decodes)
 
     def keeps_shape(self) -> bool:
         """True where the output has the shape of an input, or that its inputs are broadcast to."""

@@ -5,7 +5,6 @@ and skips are noticed whatever code makes them.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from hw_models import WorkloadError
 from nas_service.importers.nir_signal import Values
+from nas_service.importers.torch_additions import Additions
 from nas_service.importers.torch_layers import IMAGE, Pass
 from nas_service.importers.torch_matrices import MATRICES, product_of
 from nas_service.importers.torch_neurons import COMPARES, Neurons, Update
@@ -57,7 +57,7 @@ class Recorder(TorchDispatchMode):
         self._meetings: defaultdict[str, dict[Addition, None]] = defaultdict(dict)  # of several
         self._signals: Any = WeakIdKeyDictionary()
         self._written: dict[int, tuple[Any, Signal]] = {}  # storages that were changed in place
-        self._made: Counter[Hashable] = Counter()
+        self.additions = Additions()
         self._operations = 0
 
     def record(self, example: Tensor, values: Values) -> Pass:
@@ -86,7 +86,7 @@ class Recorder(TorchDispatchMode):
             [s for x in outputs if (s := self._signal(x)) is not None],
             self.neurons.by_layer(),
             self._vectors_of_layers(),
-            frozenset(self.unpriced),
+            frozenset(self.unpriced).union(self.additions.outdated()),
         )
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
@@ -142,7 +142,7 @@ class Recorder(TorchDispatchMode):
         self.neurons.use(name, args, [x for x, _ in inputs])
         op = Operation(
             *(name, args, outputs[0], inputs, self._operations, self.scopes.current.name),
-            *(self.scopes.step[1], self._made, self._rows, self.uses.map_of),
+            *(self.scopes.step[1], self.additions, self._rows, self.uses.map_of),
         )
         signal = output(op)
         self.weights.touch((x for x, s in signals if s is None), signal)

@@ -18,6 +18,8 @@ from nas_service.importers import from_nir
 from nas_service.importers.torch_module import from_module
 from nas_service.snn.network import Network
 from nas_service.snn.trace import trace
+from nas_service.spaces.architecture import Architecture
+from nas_service.spaces.cell import Cell
 from nas_service.spaces.task import Task
 
 CHIP = load_profile("corrected")
@@ -111,3 +113,10 @@ def test_biases_count_in_every_way():
     first, *others = map(costs, ways)
     assert others == [pytest.approx(first, rel=1e-9)] * 2
     assert [w.parameters for w in ways] == [76 + 725] * 3
+
+
+def test_a_loop_of_poolings_is_charged_as_in_one_time_step():
+    """What it adds before the slowest connection has arrived was charged a second time."""
+    names = ("back:avgpool3x3", "back:sepconv3x3", "maxpool3x3", "conv1x1", "back:maxpool3x3")
+    cell = Cell((*names, "zeroize"))
+    assert_imported_as_traced(Architecture((cell,), 2, 4, 8, 6, 8))
