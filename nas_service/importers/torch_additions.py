@@ -1,7 +1,7 @@
 """Which additions of a forward pass are the same in several time steps."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Set
 from dataclasses import dataclass, field
 
 from nas_service.importers.torch_signals import Addition
@@ -61,12 +61,19 @@ class Additions:
         made.operations.append(operation)
         return made.addition
 
-    def outdated(self) -> Iterator[Addition]:
+    def outdated(self, unpriced: Set[Addition]) -> Iterator[Addition]:
         """Additions of the first time steps alone, where later ones add outputs of more layers.
 
         What a connection leads back arrives later than the rest.
+
+        Args:
+            unpriced: Additions that are not charged, and so replace none.
+
+        Yields:
+            The additions that are not to be charged beside the later ones.
         """
         for kind in self._kinds.values():
-            for early in kind.values():
-                if any(late.replaces(early) for late in kind.values()):
+            charged = [made for made in kind.values() if made.addition not in unpriced]
+            for early in charged:
+                if any(late.replaces(early) for late in charged):
                     yield early.addition

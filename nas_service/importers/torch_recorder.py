@@ -86,7 +86,7 @@ class Recorder(TorchDispatchMode):
             [s for x in outputs if (s := self._signal(x)) is not None],
             self.neurons.by_layer(),
             self._vectors_of_layers(),
-            frozenset(self.unpriced).union(self.additions.outdated()),
+            frozenset(self.unpriced).union(self.additions.outdated(self.unpriced)),
         )
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
