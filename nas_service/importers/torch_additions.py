@@ -61,19 +61,19 @@ class Additions:
         made.operations.append(operation)
         return made.addition
 
-    def outdated(self, unpriced: Set[Addition]) -> Iterator[Addition]:
+    def outdated(self, settled: Set[Addition]) -> Iterator[Addition]:
         """Additions of the first time steps alone, where later ones add outputs of more layers.
 
         What a connection leads back arrives later than the rest.
 
         Args:
-            unpriced: Additions that are not charged, and so replace none.
+            settled: Additions of which it is known whether they are charged.
 
         Yields:
             The additions that are not to be charged beside the later ones.
         """
         for kind in self._kinds.values():
-            charged = [made for made in kind.values() if made.addition not in unpriced]
-            for early in charged:
-                if any(late.replaces(early) for late in charged):
+            others = [made for made in kind.values() if made.addition not in settled]
+            for early in others:
+                if any(late.replaces(early) for late in others):
                     yield early.addition

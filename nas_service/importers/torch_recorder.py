@@ -52,7 +52,8 @@ class Recorder(TorchDispatchMode):
         self.uses = Uses(self.weights, weight_bits, (samples, samples * time_steps))
         self.scopes = Scopes(module, self._close)
         self.neurons = Neurons()
-        self.unpriced: set[Addition] = set()
+        self.unpriced: set[Addition] = set()  # updates of neurons
+        self.currents: set[Addition] = set()  # where those meet that neurons read
         self._sums: defaultdict[str, set[Addition]] = defaultdict(set)  # of one layer, by part
         self._meetings: defaultdict[str, dict[Addition, None]] = defaultdict(dict)  # of several
         self._signals: Any = WeakIdKeyDictionary()
@@ -86,7 +87,7 @@ class Recorder(TorchDispatchMode):
             [s for x in outputs if (s := self._signal(x)) is not None],
             self.neurons.by_layer(),
             self._vectors_of_layers(),
-            frozenset(self.unpriced).union(self.additions.outdated(self.unpriced)),
+            frozenset(self.unpriced).union(self.additions.outdated(self.unpriced | self.currents)),
         )
 
     def _run(self, inputs: Tensor) -> list[Tensor]:
@@ -186,7 +187,9 @@ class Recorder(TorchDispatchMode):
             sums = self._meetings[scope.name]
             charged = compared.adds - self.unpriced
             own = [x for x in sums if x in charged and x.count == size]
-            self.unpriced |= set(own[len(compared.layers) + compared.image - 1 :])
+            count = len(compared.layers) + compared.image - 1
+            self.currents |= set(own[:count])
+            self.unpriced |= set(own[count:])
 
     def _update(self, scope: Scope, signal: Signal, spikes: Tensor) -> Update:
         """Neurons belong to the layer before them; where branches meet, to the last one."""
