@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nas_service.export.loaded import LoadedNetwork
+    from nas_service.searches.recosting import Recosted
     from nas_service.searches.results import Result
     from nas_service.study.spec import StudySpec
 
-__all__ = ["load", "search"]
+__all__ = ["load", "recost", "search"]
 
 
 def search(
@@ -57,3 +58,28 @@ def load(path: "str | PathLike[str]") -> "LoadedNetwork":
     from nas_service import api  # torch is loaded when it is used
 
     return api.load(path)
+
+
+def recost(
+    result: "Result",
+    profile: str | None = None,
+    settings: "Mapping[str, Any] | None" = None,
+    budgets: "Mapping[str, float] | None" = None,
+) -> "Recosted":
+    """Costs all candidates of a study on another chip or under other budgets; nothing is trained.
+
+    Args:
+        result: What `search` returned.
+        profile: Name or file of the chip's profile, by default the study's with its overrides.
+        settings: Settings of the chip, which replace those that candidates carry.
+        budgets: Limits by metric, which replace those of the study or join them (at most).
+
+    Returns:
+        The study before and after; see `Recosted.changes`.
+
+    Raises:
+        NasError: Nothing is changed, or a name or value is not possible.
+    """
+    from nas_service.searches import recosting  # loaded when it is used
+
+    return recosting.recost(result, profile, settings, budgets)

@@ -116,8 +116,7 @@ class Evaluation:
             values = dict(data)
             values["architecture"] = Architecture.from_json(values["architecture"])
             values["hardware"] = HardwareReport.from_json(values["hardware"])
-            rates = values.get("spike_rates", {})
-            values["spike_rates"] = {name: _rate(rate) for name, rate in rates.items()}
+            values["spike_rates"] = rates_from_json(values.get("spike_rates", {}))
             values["on_chip"] = tuple(values.get("on_chip", ()))
             values["rejected_by"] = tuple(values.get("rejected_by", ()))
             values["curve"] = tuple((int(n), a) for n, a in values.get("curve", ()))
@@ -128,8 +127,18 @@ class Evaluation:
         return evaluation
 
 
-def _rate(stored: Any) -> Rate:
-    return tuple(stored) if isinstance(stored, list | tuple) else stored
+def rates_from_json(stored: Any) -> dict[str, Rate]:
+    """Stored spike rates by layer.
+
+    Raises:
+        ValueError: They are no shares 0..1.
+        AttributeError: They are no table.
+    """
+    rates = {n: tuple(r) if isinstance(r, list | tuple) else r for n, r in stored.items()}
+    shares = itertools.chain(*map(_steps, rates.values()))
+    if not all(type(x) in (float, int) and 0 <= x <= 1 for x in shares):
+        raise ValueError("spike rates are shares, 0..1")
+    return rates
 
 
 def _steps(rate: Rate) -> tuple[float, ...]:

@@ -44,6 +44,7 @@ VERBS = {
     "dashboard": Verb("nas_service.cli.serve:dashboard", "Browse the store in a web browser."),
     "retrain": Verb("nas_service.cli.retrain:retrain", "Train finalists with several seeds."),
     "export": Verb("nas_service.cli.export:export", "Export a trained network for other programs."),
+    "recost": Verb("nas_service.cli.recost:recost", "Cost a study anew on another chip."),
     "replay": Verb("nas_service.cli.evaluate:replay", "Repeat one recorded training."),
     "evaluate": Verb("nas_service.cli.evaluate:evaluate", "Screen and train one architecture."),
     "ablate": Verb("nas_service.cli.evaluate:ablate", "Measure what each operation is worth."),

@@ -16,6 +16,7 @@ from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.searches.candidate import Candidate
+from nas_service.searches.recosting import Recosted
 from nas_service.searches.results import Result
 from nas_service.spaces.architecture import Architecture
 
@@ -133,6 +134,29 @@ def render_hardware(report: HardwareReport, title: str) -> str:
     """
     page = _pages().get_template("hardware.html")
     return page.render(report=report, title=title, charts=charts(report))
+
+
+def write_recosted(recosted: Recosted, path: Path) -> Path:
+    """Writes the page of a study that was costed anew.
+
+    Args:
+        recosted: The study before and after.
+        path: The HTML file. Missing folders are created.
+
+    Returns:
+        The path.
+    """
+    page = _pages().get_template("recosted.html")
+    spec = recosted.after.spec
+    named = [o.metric for o in spec.objectives] + [c.metric for c in spec.constraints]
+    text = page.render(
+        recosted=recosted,
+        spec=spec,
+        metrics=list(dict.fromkeys(named)),
+        before=_fronts(recosted.before),
+        after=_fronts(recosted.after),
+    )
+    return write_text(path, text)
 
 
 def _pages() -> Environment:

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nas_service.errors import SpecError, StoreError
-from nas_service.metrics import Evaluation, measure
+from nas_service.metrics import Evaluation, measure, rates_from_json
 from nas_service.spaces.architecture import Architecture
-from nas_service.store.records import CONTINUED, Archived, RungResult
+from nas_service.store.records import CONTINUED, Archived, Recorded, RungResult
 from nas_service.store.tables import archive, rungs
 from nas_service.store.transactions import Transactions
 
@@ -41,6 +41,14 @@ class Archive:
         Raises:
             StoreError: One of the candidates is not known, or what is stored is none.
         """
+        return {d: r.architecture for d, r in self.recorded(digests).items()}
+
+    def recorded(self, digests: Iterable[str]) -> dict[str, Recorded]:
+        """The architectures and spike rates of known candidates by digest, read together.
+
+        Raises:
+            StoreError: One of the candidates is not known, or what is stored is none.
+        """
         wanted, texts = list(digests), dict[str, str]()
         query = sa.select(archive.c.digest, archive.c.evaluation)
         with self.transactions.begin() as db:
@@ -48,7 +56,7 @@ class Archive:
                 these = archive.c.digest.in_(wanted[n : n + CHUNK])
                 rows = db.execute(query.where(archive.c.study_id == self.study_id, these))
                 texts |= dict(list(rows))
-        return {digest: _architecture(digest, texts.get(digest)) for digest in wanted}
+        return {digest: _recorded(digest, texts.get(digest)) for digest in wanted}
 
     def entries(self) -> dict[str, Archived]:
         """All entries by digest, without their evaluations."""
@@ -116,10 +124,12 @@ def rung_results(db: Connection, study_id: int) -> list[RungResult]:
     return [RungResult(**{**r, "metrics": _metrics(r)}) for r in rows]
 
 
-def _architecture(digest: str, text: str | None) -> Architecture:
+def _recorded(digest: str, text: str | None) -> Recorded:
     try:
-        return Architecture.from_json(json.loads(text or "{}")["architecture"])
-    except (KeyError, TypeError, ValueError, SpecError) as error:
+        document = json.loads(text or "{}")
+        architecture = Architecture.from_json(document["architecture"])
+        return Recorded(architecture, rates_from_json(document.get("spike_rates", {})))
+    except (KeyError, TypeError, ValueError, AttributeError, SpecError) as error:
         raise StoreError(f"candidate {digest}: its evaluation in the store: {error}") from None
 
 

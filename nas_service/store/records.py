@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from nas_service.metrics import MEASURED, Evaluation
+from nas_service.metrics import MEASURED, Evaluation, Rate
+from nas_service.spaces.architecture import Architecture
 
 State = Literal[
     "proposing",
@@ -149,6 +150,14 @@ class Archived:
     outcome: str
     metrics: dict[str, float]
     test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the costs of a candidate follow from."""
+
+    architecture: Architecture
+    spike_rates: dict[str, Rate]  # by layer; empty where nothing was trained
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""`nas recost`: the front that a study would have on another chip or under other budgets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hw_models.files.numerals import parse_number
+from nas_service.cli.chip import assignment, settings_of
+from nas_service.cli.common import Page, options, read_result
+from nas_service.cli.terminal import (
+    NOTHING_FEASIBLE,
+    err,
+    heading,
+    number,
+    out,
+    plain,
+    print_columns,
+    print_json,
+)
+from nas_service.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nas_service.searches.recosting import Change, Recosted
+
+
+@click.command()
+@click.argument("name")
+@click.option("--profile", help="Name or file of the chip's profile; by default the study's.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another setting of the chip."
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="Another budget, or a new one.",
+)
+@click.option("--html", type=Page(), help="Write a report of the study as it would be.")
+@options("storage", "any_disk", "json")
+def recost(
+    name: str,
+    profile: str | None,
+    changes: tuple[str, ...],
+    budgets: tuple[str, ...],
+    html: Path | None,
+    storage: str | None,
+    any_disk: bool,
+    as_json: bool,
+) -> None:
+    """Cost a study anew on another chip.
+
+    Every candidate of the store is costed at its measured spike rates; nothing is trained or
+    stored. Shown are the candidates of the old front and of the new one, and why they enter or
+    leave. If none is within the budgets, the exit code is 3.
+    """
+    from nas_service.searches import recosting
+
+    limits = dict(_limit(text) for text in budgets)
+    result = read_result(storage, name, any_disk)
+    recosted = recosting.recost(result, profile, settings_of(changes), limits)
+    if html is not None:
+        from nas_service.report import write_recosted
+
+        err.print(f"report: {write_recosted(recosted, html)}", markup=False)
+    if as_json:
+        print_json(recosted.to_json())
+    else:
+        _print(recosted)
+    if not recosted.after.front:
+        raise SystemExit(NOTHING_FEASIBLE)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    metric, value = assignment(text, "--budget")
+    if (limit := parse_number(value)) is None:
+        raise SpecError(f"--budget {metric}={value!r:.60}: a number is needed")
+    return metric, limit
+
+
+def _print(recosted: "Recosted") -> None:
+    before, after = recosted.before, recosted.after
+    chip = ", ".join(f"{k} = {v}" for k, v in after.spec.hardware.overrides.items())
+    out.print(plain(f"{after.spec.name} on {after.spec.hardware.profile}{chip and ', ' + chip}"),
+              markup=False)  # fmt: skip
+    out.print(
+        f"front of {len(after.front)}, was {len(before.front)}; hypervolume "
+        f"{after.hypervolume:.4f}, was {before.hypervolume:.4f}",
+        markup=False,
+    )
+    metrics = list(dict.fromkeys(o.metric for o in after.spec.objectives))
+    headings = ["trial", "change", *(heading(metric).replace(" ", "\n", 1) for metric in metrics)]
+    if recosted.changes:
+        print_columns(headings, (_row(change, metrics) for change in recosted.changes))
+    for line in _lines(recosted):
+        out.print(plain(line), markup=False)
+
+
+def _row(change: "Change", metrics: list[str]) -> list[str]:
+    cells = []
+    for metric in metrics:
+        old, new = (number(metric, c.metrics.get(metric)) for c in (change.before, change.after))
+        cells.append(new if old == new else f"{old} -> {new}")
+    return [str(change.after.trial), change.kind, *cells]
+
+
+def _lines(recosted: "Recosted") -> "Iterator[str]":
+    for change in recosted.changes:
+        if change.reason:
+            yield f"trial {change.after.trial} {change.kind}: {change.reason}"
+    if recosted.untrained:
+        trials = ", ".join(str(c.trial) for c in recosted.untrained[:10])
+        yield f"untrained, within the budgets at the assumed spike rate: {trials}"
+    for note in recosted.notes:
+        yield f"note: {note}"

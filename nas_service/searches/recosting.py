@@ -1,0 +1,273 @@
+"""A study's archive costed anew: its front on another chip, or under other budgets, untrained.
+
+Costs of a trained candidate follow from its stored spike rates, as the search computed them. What a
+check rejected before its training is costed at the assumed spike rate, and has no accuracy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hw_models import Workload
+from hw_models.metrics import HARDWARE_METRICS
+from hw_models.uncertainty import Ensemble
+from nas_service.errors import SpecError, pick
+from nas_service.evaluation.screening import profile_of, workload_cache_of
+from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range, metric_of
+from nas_service.searches.candidate import Candidate
+from nas_service.searches.results import Result
+from nas_service.spaces.architecture import ChipSettings
+from nas_service.store.records import Recorded
+from nas_service.study.sections import Constraint
+from nas_service.study.spec import StudySpec
+
+STAYS, ENTERS, LEAVES = "stays", "enters", "leaves"
+Costs = dict[str, float]  # by metric
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a candidate of either front."""
+
+    before: Candidate
+    after: Candidate
+    kind: str  # STAYS, ENTERS or LEAVES
+    reason: str = ""  # why it enters or leaves
+
+    def to_json(self) -> dict[str, Any]:
+        """The trial with its metrics before and after."""
+        return {
+            "trial": self.after.trial,
+            "digest": self.after.digest,
+            "change": self.kind,
+            "reason": self.reason,
+            "before": self.before.metrics,
+            "after": self.after.metrics,
+            "violations": self.after.violations,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Recosted:
+    """A study as its search stored it, and as it would be on the other chip."""
+
+    before: Result
+    after: Result
+    notes: tuple[str, ...]  # what was replaced, assumed or left out
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """The candidates of both fronts: those that stay, then enter, then leave."""
+        old, new = ({c.digest: c for c in r.front} for r in (self.before, self.after))
+        everyone = {c.digest: (b, c) for b, c in zip(*self._measured, strict=True)}
+        changes = [
+            *(Change(*everyone[d], STAYS) for d in new if d in old),
+            *(Change(*everyone[d], ENTERS, self._entry(*everyone[d])) for d in new if d not in old),
+            *(
+                Change(*everyone[d], LEAVES, self._exit(everyone[d][1]))
+                for d in old
+                if d not in new
+            ),
+        ]
+        return tuple(changes)
+
+    @cached_property
+    def untrained(self) -> tuple[Candidate, ...]:
+        """Candidates rejected before their training that keep the budgets now, at assumed rates."""
+        rejected = (c for c in self.after.candidates if c.archived == "rejected")
+        return tuple(c for c in rejected if _within(c))
+
+    @property
+    def _measured(self) -> tuple[list[Candidate], list[Candidate]]:
+        """The trials that measured a candidate, before and after."""
+        pairs = zip(self.before.candidates, self.after.candidates, strict=True)
+        measured = [(b, c) for b, c in pairs if b.measured]
+        return [b for b, _ in measured], [c for _, c in measured]
+
+    def _entry(self, before: Candidate, after: Candidate) -> str:
+        if over := _broken(before):
+            return f"keeps {', '.join(over)} now"
+        return _beaten(self.before, before, "no longer worse than trial {} in every objective")
+
+    def _exit(self, after: Candidate) -> str:
+        if over := _broken(after):
+            return "over " + ", ".join(f"{name} by {100 * v:.2g} %" for name, v in over.items())
+        return _beaten(self.after, after, "trial {} is at least as good in every objective")
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `nas recost --json`."""
+        spec = self.after.spec
+        return {
+            "study": spec.name,
+            "profile": spec.hardware.profile,
+            "settings": spec.hardware.overrides,
+            "constraints": [c.model_dump(exclude_none=True) for c in spec.constraints],
+            "hypervolume": {"before": self.before.hypervolume, "after": self.after.hypervolume},
+            "front": {
+                "before": [c.trial for c in self.before.front],
+                "after": [c.trial for c in self.after.front],
+            },
+            "changes": [change.to_json() for change in self.changes],
+            "untrained": [c.trial for c in self.untrained],
+            "notes": list(self.notes),
+        }
+
+
+def _within(c: Candidate) -> bool:
+    return all(v <= 0 for v in c.violations.values())
+
+
+def _broken(c: Candidate) -> dict[str, float]:
+    return {name: v for name, v in c.violations.items() if v > 0}
+
+
+def _beaten(result: Result, c: Candidate, text: str) -> str:
+    """The text with the trial of the front that is at least as good as a candidate."""
+    own = np.array(result.spec.scaled(c.metrics))
+    for other in result.front:
+        if (np.array(result.spec.scaled(other.metrics)) <= own).all():
+            return text.format(other.trial)
+    return "trained for another number of epochs than the front"
+
+
+def recost(
+    result: Result,
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    budgets: Mapping[str, float] | None = None,
+) -> Recosted:
+    """Costs all candidates of a study on another chip or under other budgets; nothing is trained.
+
+    Args:
+        result: The study as it is in its store.
+        profile: Name or file of the chip's profile, by default the study's with its overrides.
+        settings: Settings of the chip, which replace those that candidates carry.
+        budgets: Limits by metric, which replace those of the study or join them (at most).
+
+    Returns:
+        The study before and after.
+
+    Raises:
+        SpecError: Nothing is changed, a name or value is not possible, or the study has an
+            objective or budget that only a simulation of the chip can measure.
+    """
+    settings, budgets = dict(settings or {}), dict(budgets or {})
+    if profile is None and not settings and not budgets:
+        raise SpecError("nothing to cost anew: another profile, setting or budget is needed")
+    spec = _changed(result.spec, profile, settings, budgets)
+    archive = result.search.store.archive(result.search.id)
+    recorded = archive.recorded({c.digest for c in result.candidates})
+    costs = _costs(spec, recorded, settings)
+    candidates = tuple(_with_costs(spec, c, costs[c.digest]) for c in result.candidates)
+    after = replace(result, spec=spec, candidates=candidates)
+    return Recosted(result, after, _notes(result, recorded, profile, settings))
+
+
+def _changed(
+    spec: StudySpec, profile: str | None, settings: dict[str, Any], budgets: dict[str, float]
+) -> StudySpec:
+    own = spec.hardware
+    hardware = {
+        "profile": own.profile if profile is None else profile,
+        "overrides": {**(own.overrides if profile is None else {}), **settings},
+    }
+    constraints = _constraints(spec.constraints, budgets)
+    named = [o.metric for o in spec.objectives] + [c.metric for c in constraints]
+    if simulated := [name for name in named if METRICS[name].simulated]:
+        raise SpecError(
+            f"{simulated[0]} cannot be costed anew: it is an objective or budget, and only a "
+            "simulation of the trained network on the other chip measures it"
+        )
+    changes = {"hardware": own.model_copy(update=hardware), "constraints": constraints}
+    return spec.model_copy(update=changes)
+
+
+def _constraints(
+    constraints: Sequence[Constraint], budgets: Mapping[str, float]
+) -> tuple[Constraint, ...]:
+    """The study's budgets with other limits, and further ones."""
+    for name, limit in budgets.items():
+        pick(METRICS, name, "metric", "--budget")
+        try:
+            check_range(name, {f"--budget {name}": limit})
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+        if limit <= 0:
+            raise SpecError(f"--budget {name}={limit:g}: a number above 0 is needed")
+    known = {c.metric for c in constraints}
+    replaced = [c.with_limit(budgets[c.metric]) if c.metric in budgets else c for c in constraints]
+    new = [Constraint(metric=n, at_most=x) for n, x in budgets.items() if n not in known]
+    return (*replaced, *new)
+
+
+def _costs(
+    spec: StudySpec, recorded: Mapping[str, Recorded], settings: Mapping[str, Any]
+) -> dict[str, Costs]:
+    """Costs by digest, of the candidates of each chip together."""
+    workloads = workload_cache_of(spec)
+    by_chip: dict[ChipSettings, dict[str, Workload]] = {}
+    for digest, known in recorded.items():
+        workload = workloads.workload(known.architecture)
+        rates = known.spike_rates
+        workload = (
+            workload.with_spike_rates(rates) if rates else
+            workload.at_rate(spec.hardware.assumed_rate)
+        )  # fmt: skip
+        chip = tuple((k, v) for k, v in known.architecture.chip if k not in settings)
+        by_chip.setdefault(chip, {})[digest] = workload
+    return {d: c for chip, own in by_chip.items() for d, c in _on_chip(spec, chip, own).items()}
+
+
+def _on_chip(
+    spec: StudySpec, chip: ChipSettings, workloads: Mapping[str, Workload]
+) -> dict[str, Costs]:
+    ensemble = Ensemble(profile_of(spec, chip))
+    metrics = ensemble.profile.estimate_batch(list(workloads.values())).metrics()
+    costs = {
+        digest: {name: float(values[i]) for name, values in metrics.items()}
+        for i, digest in enumerate(workloads)
+    }
+    for c in (c for c in spec.constraints if c.confidence is not None):
+        for digest, workload in workloads.items():
+            costs[digest][c.measure] = float(c.bound(ensemble.metrics(workload)[c.metric]))
+    return costs
+
+
+def _with_costs(spec: StudySpec, c: Candidate, costs: Costs) -> Candidate:
+    """The candidate with other costs; what only the old chip was simulated for is unknown."""
+    kept = {name: value for name, value in c.metrics.items() if _stays(name)}
+    metrics = kept | costs
+    return replace(c, metrics=metrics, violations=spec.known_violations(metrics))
+
+
+def _stays(name: str) -> bool:
+    """True for a metric that does not depend on the chip."""
+    hardware = name in HARDWARE_METRICS or CONFIDENCE in name
+    return not hardware and not metric_of(name).simulated
+
+
+def _notes(
+    result: Result,
+    recorded: Mapping[str, Recorded],
+    profile: str | None,
+    settings: Mapping[str, Any],
+) -> tuple[str, ...]:
+    spec, notes = result.spec, []
+    if profile is not None and spec.hardware.overrides:
+        dropped = ", ".join(f"{k} = {v}" for k, v in spec.hardware.overrides.items())
+        notes.append(f"the study's own settings do not apply to {profile}: {dropped}")
+    if carried := sorted(settings.keys() & spec.hardware.search_space.keys()):
+        notes.append(f"every candidate has the given {', '.join(carried)} in place of its own")
+    untrained = [c for c in result.candidates if c.archived not in MEASURED]
+    if untrained:
+        notes.append(
+            f"{len(untrained)} candidates without a training are costed at the assumed spike rate "
+            f"{spec.hardware.assumed_rate:g}"
+        )
+    simulated = {n for c in result.candidates for n in c.metrics if metric_of(n).simulated}
+    if simulated:
+        notes.append(f"unknown on the other chip: {', '.join(sorted(simulated))}")
+    return tuple(notes)

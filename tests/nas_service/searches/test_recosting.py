@@ -1,0 +1,153 @@
+"""A study costed anew: as a search under that chip would have stored it, without a training."""
+
+import json
+from contextlib import closing
+
+import pytest
+import tiny
+from nas_command import Folder
+
+from nas_service.errors import SpecError
+from nas_service.evaluation.screener import Screener
+from nas_service.evaluation.screening import workload_cache_of
+from nas_service.metrics import measure
+from nas_service.searches import recosting, results
+from nas_service.searches.session import open_search
+from nas_service.store.store import Store
+
+STUDY = f"""{tiny.QUICK}
+[[objectives]]
+metric = "energy_uJ"
+direction = "minimize"
+reference = 2.0
+[[constraints]]
+metric = "area_mm2"
+at_most = 2.6
+[[constraints]]
+metric = "energy_uJ"
+at_most = 0.6
+confidence = 0.9
+[hardware]
+search_space = {{{{ crossbar_size = [32, 64] }}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a finished study, only to be read."""
+    folder = Folder(tmp_path_factory.mktemp("study"))
+    (folder.path / "tiny.toml").write_text(STUDY.format(trainings=6))
+    code, _, err = folder.nas("run", "tiny.toml")
+    assert code in (0, 3), err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    with closing(Store(folder.environment["NAS_STORAGE"])) as store:
+        yield results.read(open_search(store, "tiny"))
+
+
+CHIPS = {
+    "profile": {"profile": "spikesim_rram"},
+    "converter": {"settings": {"adc_bits": "6"}},
+    "crossbar": {"settings": {"crossbar_size": "128", "mapping": "im2col"}},
+}
+
+
+@pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
+def test_costs_are_those_of_a_search_under_that_chip(result, chip):
+    after = recosting.recost(result, **chip).after
+    screener = Screener(after.spec, workload_cache_of(after.spec))
+    given = chip.get("settings", {})
+    for candidate in after.candidates:
+        known = result.evaluation(candidate)
+        own = tuple((k, v) for k, v in known.architecture.chip if k not in given)
+        architecture = recosting.replace(known.architecture, chip=own)
+        workload = screener.workloads.workload(known.architecture)
+        rates = known.spike_rates
+        workload = workload.with_spike_rates(rates) if rates else workload.at_rate(0)
+        hardware, bounds = screener.costs(architecture, workload)
+        expected = hardware.metrics() | bounds
+        assert expected == pytest.approx({n: candidate.metrics[n] for n in expected}, rel=1e-12)
+        assert candidate.metrics.get("accuracy") == measure(known).get("accuracy")
+
+
+def test_the_same_chip_changes_nothing(result):
+    recosted = recosting.recost(result, budgets={"area_mm2": 2.6})
+    for before, after in zip(result.candidates, recosted.after.candidates, strict=True):
+        assert after.metrics == pytest.approx(before.metrics, rel=1e-12)
+    assert {change.kind for change in recosted.changes} <= {"stays"}
+    assert recosted.after.hypervolume == pytest.approx(result.hypervolume, rel=1e-12)
+
+
+def test_who_enters_and_who_leaves_and_why(result):
+    everything = recosting.recost(result, budgets={"area_mm2": 1e9, "energy_uJ": 1e9})
+    assert everything.after.front
+    for change in everything.changes:
+        assert change.reason or change.kind == "stays"
+    areas = sorted(c.metrics["area_mm2"] for c in everything.after.candidates if c.measured)
+    middle = (areas[0] + areas[-1]) / 2
+    recosted = recosting.recost(everything.after, budgets={"area_mm2": middle})
+    assert recosted.changes
+    left = [c for c in recosted.changes if c.kind == "leaves"]
+    for change in left:
+        assert change.reason.startswith("over area_mm2 by") == (
+            change.after.metrics["area_mm2"] > middle
+        )
+    again = recosting.recost(recosted.after, budgets={"area_mm2": 1e9})
+    assert {c.after.trial for c in again.changes if c.kind == "enters"} == {
+        c.after.trial for c in left
+    }
+    assert all("area_mm2" in c.reason for c in again.changes if c.kind == "enters")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "nothing to cost anew"),
+        ({"profile": "corected"}, "corected"),
+        ({"settings": {"crossbar_sise": "32"}}, "crossbar_size"),
+        ({"settings": {"adc_bits": "99"}}, "adc_bits"),
+        ({"budgets": {"area": 3.0}}, "unknown metric 'area'"),
+        ({"budgets": {"area_mm2": -3.0}}, "area_mm2"),
+        ({"budgets": {"accuracy_on_chip": 0.5}}, "cannot be costed anew"),
+    ],
+)
+def test_what_is_not_possible_is_refused(result, changes, message):
+    with pytest.raises(SpecError, match=message):
+        recosting.recost(result, **changes)
+
+
+def test_the_command_prints_both_fronts(folder):
+    code, out, err = folder.nas("recost", "tiny", "--set", "adc_bits=6", "--budget", "area_mm2=9")
+    assert code in (0, 3), err
+    assert "tiny on corrected, adc_bits = 6" in out
+    assert "every candidate has the given" not in out
+    code, out, err = folder.nas("recost", "tiny", "--set", "crossbar_size=128", "--html", "a.html")
+    assert "every candidate has the given crossbar_size in place of its own" in out
+    assert "</html>" in (folder.path / "a.html").read_text()
+    document = folder.json("recost", "tiny", "--budget", "area_mm2=9", "--budget", "energy_uJ=9")
+    assert document["front"]["after"]
+    assert {c["trial"] for c in document["changes"]} >= set(document["front"]["after"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to cost anew"),
+        (("--budget", "area_mm2"), "METRIC=VALUE|KEY=VALUE"),
+        (("--budget", "area_mm2=1_0"), "a number is needed"),
+        (("--html", "a.txt"), "ends in .html"),
+    ],
+)
+def test_the_command_refuses_in_one_line(folder, arguments, message):
+    code, out, err = folder.nas("recost", "tiny", *arguments)
+    assert (code, out) == (2, "")
+    assert any(part in err for part in message.split("|"))
+
+
+def test_json_is_one_document(folder):
+    code, out, _ = folder.nas("recost", "tiny", "--budget", "area_mm2=0.001", "--json")
+    assert code == 3
+    assert json.loads(out)["front"]["after"] == []
