@@ -148,6 +148,21 @@ def test_the_candidates_within_budgets_of_a_small_space():
     assert not known.is_spent(set(list(kept)[1:]))
 
 
+def test_a_space_that_is_costed_whole_needs_no_counted_budget():
+    """Of 5832 genotypes, by their energy; not with a confidence, whose draws are slow."""
+    space = {"head_pool": 2, "time_steps": 2}
+    limit = {"metric": "energy_uJ", "at_most": 0.02}
+    least = prospects(spec_of([limit], **space)).attainable[0].value
+    few = spec_of([limit | {"at_most": 1.01 * least}], **space)
+    known, budgets = enumerated(few), Budgets.of(few)
+    batch = batch_of_numbers(budgets.workloads.space, np.arange(budgets.workloads.space.size))
+    kept = np.flatnonzero(budgets.excess(budgets.costed(batch)) <= 0)
+    digests = {batch.architecture(budgets.workloads.space, n).digest for n in kept.tolist()}
+    assert (known.everything, known.within) == (frozenset(), digests)
+    drawn = spec_of([limit | {"confidence": 0.9}], **space)
+    assert enumerated(drawn).within == frozenset()
+
+
 def test_the_few_candidates_within_budgets_of_a_large_space():
     """Of 729^2 cells with three numbers of bits: a 1x1 convolution in each cell, small."""
     space = {"cells": 2, "weight_bits": [4, 6, 8], "head_pool": 1}
