@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import nir
 import norse.torch as norse
+import numpy as np
+import pytest
 import torch
-from nir_graphs import a_graph, a_module, conv, graph_of, image, lif
+from nir_graphs import a_graph, a_module, conv, graph_of, image, lif, pool
 from torch import nn
 
 from hw_models import Layer, Workload, load_profile
@@ -55,6 +57,31 @@ def test_one_network_three_ways(tmp_path):
     costs = [CHIP.estimate(same_names(w)).metrics() for w in result]
     assert costs == [CHIP.estimate(same_names(by_hand)).metrics()] * 3
     assert load_workload(tmp_path / "net.json", 7).time_steps == 7
+
+
+VGG9 = ((3, 64, 32, 1), (64, 64, 32, 2), (64, 128, 16, 1), (128, 128, 16, 2))
+VGG9 += ((128, 256, 8, 1), (256, 256, 8, 1), (256, 256, 8, 2))  # channels, side, pooling after it
+
+
+def test_an_imported_vgg9_has_the_figures_of_the_script():
+    """48 PEs, 3840 reads of 828.4861472 pJ a step: poolings of spikes stay with their layer."""
+    nodes, parts = {"in": image(3, 32)}, []
+    for i, (c_in, c_out, side, window) in enumerate(VGG9):
+        nodes |= {f"c{i}": conv(c_out, c_in, side), f"n{i}": lif(c_out, side, side)}
+        parts += [nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), norse.LIFBoxCell()]
+        if window > 1:
+            nodes[f"p{i}"] = pool(window)
+            parts.append(nn.AvgPool2d(window))
+    nodes["out"] = nir.Output({"output": np.array([256, 4, 4])})
+    ways = (
+        from_nir(graph_of(nodes, " ".join(nodes)), 5),
+        from_module(norse.SequentialState(*parts), torch.ones(1, 3, 32, 32), 5),
+    )
+    for way in ways:
+        report = load_profile("spikesim_rram").estimate(way)
+        assert report.crossbars == 48 * 9
+        assert report.energy_J.total == pytest.approx(3840 * 5 * 828.4861472e-12, rel=1e-9)
+        assert report.latency_s.total == pytest.approx(120832 * 5 * 104e-9, rel=1e-9)
 
 
 class SkipNet(nn.Module):
