@@ -85,13 +85,13 @@ def _studies(store: "Store") -> list[dict[str, Any]]:
 
 def _delete(store: "Store", name: str, yes: bool, force: bool, as_json: bool) -> dict[str, Any]:
     from nas_service.searches import upkeep
-    from nas_service.searches.artifacts import artifacts_in, space_of
+    from nas_service.searches.artifacts import space_of
     from nas_service.searches.weights import elsewhere
 
     row, folder = store.studies.get(name), upkeep.folder_of(store, name)
     if not force:
         upkeep.demand_idle(store, name)
-    space, trials = space_of(artifacts_in(folder)), len(store.leases(row.id).outcomes())
+    space, trials = space_of(upkeep.files_of(store, name)), len(store.leases(row.id).outcomes())
     lost = f"study {name}: {trials} trials with their results, and {space} in {folder}"
     _confirm(lost, yes, as_json)
     others = elsewhere(store, row.id, name)

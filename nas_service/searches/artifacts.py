@@ -102,20 +102,22 @@ def set_aside(folder: Path) -> Path | None:
     return aside
 
 
-def delete_folder(aside: Path, folder: Path) -> list[str]:
+def delete_folder(aside: Path, folder: Path, names: Iterable[str]) -> list[str]:
     """Deletes the files of a study that was deleted, and their folder if nothing else is in it.
 
     Args:
         aside: Where `set_aside` put them.
-        folder: The folder of the study, which stays with the files that are not ours.
+        folder: The folder of the study, which stays where there are other files.
+        names: Of the files to delete.
 
     Returns:
-        Names of these files.
+        Names of the other files.
 
     Raises:
         StoreError: A file or the folder cannot be deleted.
     """
-    delete(artifacts_in(aside))
+    ours = set(names)
+    delete(artifact for artifact in artifacts_in(aside) if artifact.path.name in ours)
     if others := sorted(path.name for path in aside.iterdir()):
         move(aside, folder)
         return others

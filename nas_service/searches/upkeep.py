@@ -23,6 +23,20 @@ def folder_of(store: Store, name: str) -> Path:
     return store.artifacts / study_name(name)
 
 
+def files_of(store: Store, name: str) -> list[Artifact]:
+    """The files of a study on this machine.
+
+    A folder NAS_ARTIFACTS may serve several stores with studies of one name: files of candidates
+    that this study does not know are another's.
+
+    Raises:
+        StudyError: There is no such study.
+    """
+    study_id = store.studies.get(name).id
+    known = store.leases(study_id).digests() | store.archive(study_id).digests() | {""}
+    return [a for a in artifacts_in(folder_of(store, name)) if a.digest in known]
+
+
 def delete(store: Store, name: str, *, force: bool = False) -> list[str]:
     """Deletes a study: all its rows, and its weights on this machine.
 
@@ -42,6 +56,7 @@ def delete(store: Store, name: str, *, force: bool = False) -> list[str]:
     folder, aside = folder_of(store, name), None
     if not force:
         demand_idle(store, name)
+    ours = [artifact.path.name for artifact in files_of(store, name)]
     try:
         with store.studies.deleting(name, force=force):
             aside = artifacts.set_aside(folder)
@@ -49,7 +64,7 @@ def delete(store: Store, name: str, *, force: bool = False) -> list[str]:
         if aside is not None:
             artifacts.move(aside, folder)
         raise
-    return [] if aside is None else artifacts.delete_folder(aside, folder)
+    return [] if aside is None else artifacts.delete_folder(aside, folder, ours)
 
 
 def rename(store: Store, name: str, new: str, *, force: bool = False) -> list[str]:
@@ -121,7 +136,7 @@ def plan_pruning(search: Search, *, force: bool = False) -> Pruning:
     if not force:
         search.store.studies.demand_idle(search.name)
     result = results.read(search)
-    ours = artifacts_in(folder_of(search.store, search.name))
+    ours = files_of(search.store, search.name)
     front = {c.digest for c in result.front}
     under_way = _under_way(result, ours) - front
     kept = front | under_way
@@ -161,7 +176,7 @@ def demand_idle(store: Store, name: str) -> None:
         StudyError: Workers have trials of it, or a retraining of it runs on this machine.
     """
     store.studies.demand_idle(name)
-    ours = artifacts_in(folder_of(store, name))
+    ours = files_of(store, name)
     if locked := [artifact.path for artifact in ours if artifact.is_locked]:
         raise StudyError(
             f"study {name!r} is running: a training has locked {locked[0]}; end it first, or "

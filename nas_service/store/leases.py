@@ -67,6 +67,12 @@ class Leases:
             last = db.execute(query.order_by(tried.c.finished_at.desc()).limit(1)).scalar()
         return last or ""
 
+    def digests(self) -> set[str]:
+        """Digests of the candidates of all trials, finished or not."""
+        this = (leases.c.study_id == self.study_id, leases.c.digest.is_not(None))
+        with self.transactions.begin() as db:
+            return set(db.execute(sa.select(leases.c.digest).where(*this)).scalars())
+
     def unfinished(self) -> set[str]:
         """Digests of the candidates whose trials are not finished."""
         query = sa.select(leases.c.digest).where(

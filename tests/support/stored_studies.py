@@ -40,12 +40,14 @@ def spec_of(name: str, **sections: object) -> StudySpec:
     return parse_spec(json.dumps(tree | sections), "test")
 
 
-def evaluation(channels: int, accuracy: float | None, epochs: int = 1) -> Evaluation:
+def evaluation(
+    channels: int, accuracy: float | None, epochs: int = 1, rate: float | None = None
+) -> Evaluation:
     """A candidate that is told apart by its channels; one without accuracy is rejected."""
     return Evaluation(
         Architecture((CELL, CELL), channels, 1, 8, 2, 8),
         "rejected" if accuracy is None else "trained",
-        REPORT, 0.1, 1, epochs, accuracy=accuracy, spike_rate=accuracy,
+        REPORT, 0.1, 1, epochs, accuracy=accuracy, spike_rate=rate or accuracy,
         reason="parameters over budget" if accuracy is None else "",
     )  # fmt: skip
 
