@@ -27,7 +27,8 @@ from nas_service.worker.training import Train, train_in_process
 from nas_service.worker.trial_run import TrialRunner
 
 RECOVERY_CLAIMS = 20  # claims after which a worker recovers what other workers left
-WAIT_s, LONGEST_WAIT_s = 0.3, 2.0  # before the next claim while there is nothing to do
+WAIT_s, LONGEST_WAIT_s = 0.3, 15.0  # before the next claim while there is nothing to do
+WAIT_GROWTH = 1.3  # from one wait to the next, so that a worker is late by a share of its waiting
 
 
 class Worker:
@@ -130,7 +131,7 @@ class Worker:
         self.assignment.storage.drop_snapshot()
         self.search.store.release_connections()
         self.asked_to_end.wait(wait_s)
-        return min(2 * wait_s, LONGEST_WAIT_s)
+        return min(WAIT_GROWTH * wait_s, LONGEST_WAIT_s)
 
     def _end(self, ended: Ended) -> str:
         self.assignment.retry.call(self.reporter.report_unreported)  # also of the last claim

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from nas_service.store.records import Claimed, Ended, Wait
+from nas_service.worker.worker import WAIT_s
 
 MOST = 20  # statements of a trial on PostgreSQL
 
@@ -85,6 +86,15 @@ def test_a_waiting_worker_sees_what_ends_its_waiting(make_worker, change):
     else:
         first._runner.run(lease)
         assert isinstance(second.claims.claim(False), Ended)
+
+
+def test_a_worker_is_late_by_at_most_a_third_of_its_waiting(make_worker, monkeypatch):
+    worker, waits, wait_s = make_worker(), [], WAIT_s
+    monkeypatch.setattr(worker.asked_to_end, "wait", waits.append)
+    for _ in range(40):
+        wait_s = worker._wait(wait_s)
+    assert (waits[0], waits[-1]) == (0.3, 15.0)
+    assert all(after <= sum(waits[:n]) / 3 + 0.4 for n, after in enumerate(waits))
 
 
 def test_recovery_locks_the_study_only_where_a_trial_has_no_lease(make_worker):
