@@ -25,23 +25,27 @@ from nas_service.store.tables import leases as table
 from nas_service.store.tables import of_study
 
 
-def has_claimable(db: Connection, study_id: int, worker: str, budget: int, limits: Limits) -> bool:
-    """Whether a claim may give a trial or end the study, asked without a lock.
+def without_lock(
+    db: Connection, study_id: int, worker: str, budget: int, limits: Limits
+) -> Ended | Wait | None:
+    """What a claim would answer, asked without a lock, in a study without successive halving.
 
     Args:
         db: a transaction.
-        study_id: the study, without successive halving.
+        study_id: the study.
         worker: name of the worker that would claim.
         budget: trainings that the study may spend.
         limits: the study's.
 
     Returns:
-        False where a claim would only tell the worker to wait.
+        The end of the study, or that the worker has to wait; None where a claim may give a trial.
     """
-    study = with_failures(db, study_id, read_progress(db, study_id, budget), limits)
-    if study.idle or (study.has_room and study.end(limits) is None):
-        return True
-    return study.doubtful > 0 and bool(leases.without_worker(db, study_id, worker, study.now_s))
+    study = read_progress(db, study_id, budget)
+    end = study.end(limits)
+    if study.idle or (study.has_room and end is None):
+        return end
+    lost = study.doubtful > 0 and leases.without_worker(db, study_id, worker, study.now_s)
+    return None if lost else Wait()
 
 
 @dataclass(frozen=True)

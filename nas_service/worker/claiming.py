@@ -18,7 +18,7 @@ from nas_service.searches.stopping import (
     stalled,
 )
 from nas_service.searches.successive_halving import promote_by
-from nas_service.store.claims import has_claimable
+from nas_service.store.claims import without_lock
 from nas_service.store.records import Claim, Ended, Lease, Promotion, Wait
 from nas_service.worker.assignment import Assignment
 
@@ -50,21 +50,20 @@ class TrialClaims:
         """
         a, self._made = self._assignment, None
         a.storage.drop_snapshot()
-        if self._waits and not again and not self._has_claimable():
-            return Wait()
-        claim = self._claim(again)
+        claim = self._without_lock() if self._waits and not again else None
+        claim = claim or self._claim(again)
         self._waits = isinstance(claim, Wait)
         return claim
 
-    def _has_claimable(self) -> bool:
-        """False where many waiting workers would lock the study in vain."""
+    def _without_lock(self) -> Ended | Wait | None:
+        """The answer to a worker that waits, of which many would lock the study in vain."""
         a = self._assignment
         if a.at_rung:  # a promotion depends on all results
-            return True
+            return None
         with a.search.store.transactions.begin() as db:
             budget = a.search.store.studies.budget(a.search.id)
             limits = limits_of(a.search)
-            return has_claimable(db, a.search.id, a.queue.worker, budget, limits)
+            return without_lock(db, a.search.id, a.queue.worker, budget, limits)
 
     def _claim(self, again: bool) -> Claim:
         a = self._assignment
