@@ -50,8 +50,8 @@ class TrialClaims:
         """
         a, self._made = self._assignment, None
         a.storage.drop_snapshot()
-        claim = self._without_lock() if self._waits and not again else None
-        claim = claim or self._claim(again)
+        known = self._without_lock() if self._waits and not again else None
+        claim = known or self._claim(again)
         self._waits = isinstance(claim, Wait)
         return claim
 
