@@ -121,8 +121,11 @@ def _rename(store: "Store", name: str, new: str, force: bool, as_json: bool) -> 
 def _prune(store: "Store", name: str, yes: bool, force: bool, as_json: bool) -> dict[str, Any]:
     from nas_service.searches import upkeep
     from nas_service.searches.session import open_search
+    from nas_service.searches.weights import elsewhere
 
-    plan = upkeep.plan_pruning(open_search(store, name), force=force)
+    search = open_search(store, name)
+    _note_elsewhere(elsewhere(store, search.id, name), "prune it there")
+    plan = upkeep.plan_pruning(search, force=force)
     kept = f"kept: {plan.front} on the front, {plan.under_way} under way"
     facts = {"study": name, "pruned": vars(plan.space)}
     folder = upkeep.folder_of(store, name)

@@ -83,6 +83,7 @@ def pictures(name: str, folder: Path, path: Path, data_folder: Path) -> FirstStu
         DataError: There are no pictures, too few of them, or they are damaged.
         SpecError: The folder has a file of that name.
     """
+    _demand_there(path)
     file, (place, archive) = _free(folder, name), _split(path, data_folder)
     survey = image_folder.survey(place, _data(image_folder.NAME, archive=archive))
     size = _side(survey["sizes"])
@@ -113,6 +114,8 @@ def events(name: str, folder: Path, path: Path | None, data_folder: Path) -> Fir
         DataError: `path` has none of the sets.
         SpecError: The folder has a file of that name.
     """
+    if path is not None:
+        _demand_there(path)
     place, data = _event_set(path, data_folder)
     notes: tuple[str, ...] = ()
     if data is None:
@@ -156,6 +159,11 @@ def write(study: FirstStudy) -> None:
             out.write(study.text)
     except OSError as error:
         raise SpecError(f"{study.file}: cannot be written ({error.strerror})") from None
+
+
+def _demand_there(path: Path) -> None:
+    if not path.exists():
+        raise SpecError(f"--path {path}: no such file or folder")
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -119,7 +119,8 @@ def test_events_without_files_say_where_to_get_them(folder):
     ("words", "reason"),
     [
         (("--data", "pictures"), "--path, their folder or archive, is needed"),
-        (("--data", "pictures", "--path", "none"), "none"),
+        (("--data", "pictures", "--path", "none"), "--path none: no such file or folder"),
+        (("--data", "events", "--path", "none"), "--path none: no such file or folder"),
         (("--data", "pictures", "--path", "empty"), "no image of a known kind"),
         (("--data", "digits", "--path", "x"), "the digits need no files"),
         (("--data", "events", "--path", "empty"), "none of the known recordings"),

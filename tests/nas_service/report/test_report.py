@@ -129,6 +129,7 @@ def test_the_front_is_plotted_and_listed(opened, tmp_path):
     assert text.count('class="front"') == 2
     assert text.count('class="untrained"') == 1
     assert "not measured" in text
+    assert "--test</code> measures" in text
     assert [p.name for p in path.parent.iterdir()] == ["r.html"]
 
 
