@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from nas_service.errors import Interrupted, NasError, did_you_mean
+from nas_service.errors import Interrupted, MachineFault, NasError, did_you_mean
 from nas_service.worker import end_signals
 
 STORE_FAILED = 4  # exit code
@@ -104,17 +104,24 @@ class Verbs(click.Group):
 
 
 def _library_failure(error: Exception) -> tuple[str, int] | None:
-    """Message and exit code of an error that the cost model, SQLAlchemy or Optuna raised."""
+    """Message and exit code of an error of the cost model, SQLAlchemy, Optuna or the machine."""
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
     from hw_models import HardwareError
     from nas_service.store.database import first_line
+    from nas_service.worker.training_process.failures import FAULTS, kind_of
 
     if isinstance(error, HardwareError):
         return str(error), NasError.exit_code
     if isinstance(error, (SQLAlchemyError, OptunaError)):
         return f"the store failed: {first_line(error)}", STORE_FAILED
+    if kind_of(error) in (*FAULTS, "oom") and not isinstance(error, BrokenPipeError):
+        named = isinstance(error, OSError) and error.filename
+        text = (
+            f"{error.filename}: {error.strerror}" if named else f"{type(error).__name__}: {error}"
+        )
+        return f"this machine cannot do it: {text}", MachineFault.exit_code
     return None
 
 

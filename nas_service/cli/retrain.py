@@ -107,6 +107,7 @@ def _run_workers(
     """Local workers train what is missing."""
     from nas_service.searches import retraining, weights
     from nas_service.worker.local_pool import LocalWorkerPool, cores
+    from nas_service.worker.proof import check_folder
 
     missing = retraining.count_missing(search, finalists, seeds)
     if not missing:
@@ -119,6 +120,7 @@ def _run_workers(
     )
     numbers = ",".join(str(c.trial) for c in finalists)
     command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
+    check_folder(search.store.artifacts / search.name, "artifacts", "NAS_ARTIFACTS")
     pool = LocalWorkerPool(search.store, (*command, "--trial-numbers", numbers), data, size)
     weights.record_folder(search)
     pool.run(_print_line, lambda: None)

@@ -1,27 +1,26 @@
 """Faults of one machine: its worker ends and gives its trial back; no candidate is charged."""
 
 import errno
+import json
 from collections import Counter
 
 import pytest
 import simulated
 import sqlalchemy as sa
+from launched_study import StudyInStore
 from study_history import StudyHistory
 
+from nas_service.cli.main import _library_failure
 from nas_service.errors import DataError, MachineFault, SickWorker, StoreError, TooManyFailures
 from nas_service.searches.stopping import end_reason
 from nas_service.store.failures import forgive
+from nas_service.worker.local_pool import LocalWorkerPool
 from nas_service.worker.training_process import ChildFailure
 from nas_service.worker.training_process.failures import kind_of
 
 FAULTS = {
     "permission": PermissionError(errno.EACCES, "Permission denied", "w.safetensors"),
-    "full disk": OSError(errno.ENOSPC, "No space left on device"),
-    "files": OSError(errno.EMFILE, "Too many open files"),
-    "data": DataError("digits: train.npy is damaged"),
-    "device": RuntimeError("CUDA error: uncorrectable ECC error encountered"),
-    "child": ChildFailure("disk", "PermissionError: [Errno 13] Permission denied"),
-    "setup": ChildFailure("setup", "SpecError: NAS_DEVICE = 'cuda:0': no such device"),
+    "device": ChildFailure("device", "CUDA error: uncorrectable ECC error encountered"),
 }
 
 
@@ -62,7 +61,11 @@ def test_a_trial_that_no_machine_can_train_fails(sqlite_url):
     simulated.make_study(sqlite_url, simulated.spec("s", 1, max_attempts=3))
     for host in ("a", "a", "b"):
         with pytest.raises(MachineFault):
-            simulated.work(worker_on(sqlite_url, host, raising(FAULTS["full disk"])))
+            simulated.work(
+                worker_on(
+                    sqlite_url, host, raising(OSError(errno.ENOSPC, "No space left on device"))
+                )
+            )
     (row,) = StudyHistory.read(sqlite_url).leases
     assert row["state"] == "failed"
     assert row["reason"].startswith("quarantined: OSError: [Errno 28]")
@@ -87,6 +90,9 @@ def test_a_store_that_refuses_is_no_fault_of_the_candidate(sqlite_url):
         (RuntimeError("CUDA error: out of memory"), "oom"),
         (RuntimeError("Found no NVIDIA driver on your system."), "device"),
         (ValueError("Error while serializing: I/O error: Permission denied (os error 13)"), "disk"),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+        (DataError("digits: train.npy is damaged"), "setup"),
+        (OSError(errno.EMFILE, "Too many open files"), "disk"),
         (RuntimeError("size mismatch"), "error"),
         (FileNotFoundError(errno.ENOENT, "No such file", "w"), "disk"),
     ],
@@ -120,3 +126,39 @@ def test_a_study_that_failed_on_its_only_machine_ends_and_is_continued_by_forgiv
     assert "`nas resume s --forgive`" in (end_reason(search) or "")
     assert forgive(search.store, search.id) == 3
     assert "budget spent" in simulated.work(worker)
+
+
+def test_forgiving_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalWorkerPool, "run", lambda *_: None)
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    with pytest.raises(TooManyFailures):
+        simulated.work(simulated.make_worker(f"sqlite:///{study.db}", "tiny", failing))
+    _, output = study.nas("status", "tiny", "--json")
+    ended = json.loads(output)["ended"]
+    assert "11 trials failed, 11 on " in ended
+    assert "(ValueError: no such operation on this machine)" in ended
+    assert "`nas resume tiny --forgive` continues" in ended
+    _, output = study.nas("resume", "tiny", "--forgive", "--data", str(tmp_path))
+    assert "study tiny: 11 failed trials no longer count" in output
+    _, output = study.nas("status", "tiny", "--json")
+    document = json.loads(output)
+    assert (document["ended"], len(document["failures"])) == (None, 11)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(13, "Permission denied", "weights"), "weights: Permission denied"),
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (RuntimeError("Found no NVIDIA driver on your system"), "RuntimeError: Found no NVIDIA"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_of_any_command(error, text):
+    failure = _library_failure(error)
+    assert failure is not None
+    assert failure[0].startswith(f"this machine cannot do it: {text}")
+    assert failure[1] == 4
+    assert _library_failure(BrokenPipeError(32, "Broken pipe")) is None
+    assert _library_failure(ValueError("a fault of the program")) is None

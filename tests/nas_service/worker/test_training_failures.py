@@ -12,6 +12,7 @@ import torch
 from child_jobs import job
 
 from nas_service.errors import DataError
+from nas_service.evaluation.control_group import memory_limits
 from nas_service.worker.end_signals import ENDING
 from nas_service.worker.training_process import (
     ChildFailure,
@@ -105,6 +106,20 @@ def test_kills_for_memory_are_counted(groups, file, text, tmp_path):
         (groups_folder / file).parent.mkdir(parents=True)
         (groups_folder / file).write_text(text)
     assert oom_kills(proc, groups_folder) == 3
+
+
+def test_a_real_limit_of_memory_is_read(small_group):
+    """By a process that has moved into the group, as the worker of a container is born in one."""
+    reader, writer = os.pipe()
+    if not (pid := os.fork()):
+        (small_group / "cgroup.procs").write_text(str(os.getpid()))
+        limits = memory_limits()
+        os.write(writer, f"{limits[0].limit_B} {limits[0].used_B}".encode() if limits else b"")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    limit_B, used_B = map(int, os.read(reader, 100).split())
+    assert limit_B == 300 * 2**20
+    assert 0 <= used_B < limit_B
 
 
 def test_kinds_of_errors():
