@@ -117,10 +117,9 @@ def _library_failure(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, (SQLAlchemyError, OptunaError)):
         return f"the store failed: {first_line(error)}", STORE_FAILED
     if kind_of(error) in (*FAULTS, "oom") and not isinstance(error, BrokenPipeError):
-        named = isinstance(error, OSError) and error.filename
-        text = (
-            f"{error.filename}: {error.strerror}" if named else f"{type(error).__name__}: {error}"
-        )
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
         return f"this machine cannot do it: {text}", MachineFault.exit_code
     return None
 
