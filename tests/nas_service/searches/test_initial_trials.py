@@ -130,7 +130,7 @@ def test_the_cheapest_is_within_the_budgets_and_costs_least():
         costs = evaluator.screen(a, 0).hardware_metrics
         return math.log(costs["parameters"]) + math.log(costs["energy_uJ"])
 
-    feasible = list(census.feasible(study_spec, evaluator.density))
+    feasible = list(census.feasible(study_spec, density=evaluator.density))
     assert 50 < len(feasible) < study_spec.build_space().size / 2
     assert resolution in feasible
     assert cost(resolution) == pytest.approx(min(cost(a) for a in feasible))

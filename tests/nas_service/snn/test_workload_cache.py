@@ -248,7 +248,7 @@ def test_a_census_counts_every_candidate(hardware):
     assert result.feasible == pytest.approx(np.mean(both))
     assert 0 < result.feasible < 1
     expected = [a for a, ok in zip(study.build_space(), both, strict=True) if ok]
-    assert list(feasible(study, LEAST)) == expected
+    assert list(feasible(study, density=LEAST)) == expected
 
 
 def test_a_large_space_is_sampled():
