@@ -1,14 +1,18 @@
 """The share of set bits in pixels and counts of events, by hand."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nas_service.data import density
-from nas_service.data.images import Images, Stock
+from nas_service.data.images import Images, Split, Stock
 from nas_service.errors import DataError
+from nas_service.evaluation.images import StudyImages
 from nas_service.spaces.input_density import ASSUMED, LEAST, InputDensity
+from nas_service.spaces.task import Task
 
 
 def images(pixels, kind=np.uint8):
@@ -50,6 +54,20 @@ def test_images_are_the_same_at_every_step_and_events_are_shared_among_them():
     assert InputDensity(0.25).at(steps).tolist() == [0.25] * 3
     assert InputDensity(0.25, frames=4).at(steps).tolist() == [0.5, 0.25, 0.125]
     assert InputDensity(0.75, frames=4).at(2) == 1.0
+
+
+def test_a_network_reads_recordings_in_as_many_frames_as_it_has_steps():
+    """Screened at the density of two frames, costed after its training by each of its four."""
+    two = images([[[[[3]]], [[[1]]]]] * 2)
+    four = images([[[[[1]]], [[[1]]], [[[1]]], [[[0]]]]] * 2)
+    source = SimpleNamespace(task=Task(1, 1, 2, events=True))
+    splits = {2: Split(two, two), 4: Split(four, four)}
+    study = StudyImages(SimpleNamespace(), source, Path(), splits[2], splits)
+    known = study.density()
+    assert known == InputDensity(3 / 16, frames=2)
+    assert study.input_rates(known, 4) == {"stem": (1 / 8, 1 / 8, 1 / 8, 0.0)}
+    assert known.at(4) == 3 / 32 == sum(study.input_rates(known, 4)["stem"]) / 4
+    assert study.input_rates(study.density(counts_bits=False), 4) == {}
 
 
 def test_what_is_assumed_is_named():

@@ -264,8 +264,8 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
 
 def test_a_spooled_result_of_the_old_version_is_kept(store, migrated, monkeypatch, tmp_path):
     monkeypatch.setenv("NAS_SPOOL", str(tmp_path / "spool"))
-    ours, (host, boot, _, start) = worker_name(), worker_name().split("/")
-    dead = f"{host}/{boot}/{2**22 + 1}/{start}"
+    ours, (host, boot, _, start, space) = worker_name(), worker_name().split("/")
+    dead = f"{host}/{boot}/{2**22 + 1}/{start}/{space}"
     assert ours != dead
     with sqlite3.connect(migrated / "nas.db") as db:
         search = open_search(store, "spooled")
