@@ -7,6 +7,7 @@ cells and sizes. Other figures come from a census of the space, or of a sample o
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from nas_service.evaluation.census import Census, census
 from nas_service.evaluation.repair import neighbours, repair
 from nas_service.evaluation.screening import Budgets
-from nas_service.metrics import METRICS, decimals
+from nas_service.metrics import METRICS
 from nas_service.spaces.batch import batch_of_codes
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
@@ -61,7 +62,7 @@ class Attainable:
     def __str__(self) -> str:
         word = "least" if self.constraint.at_most is not None else "most"
         seen = "" if self.is_exact else " seen"
-        text = f"{word}{seen} {self.value:.{decimals(self.constraint.measure)}f}"
+        text = f"{word}{seen} {self.constraint.shown(self.value)}"
         if not self.is_kept:
             text += ", cannot be kept" if self.is_exact else ", not kept"
         return text
@@ -160,14 +161,21 @@ def prospects(
         for c in spec.constraints
         if spec.constraint_name(c) in counts.best
     ]
-    nothing = counts.feasible == 0 and (counts.exhaustive or counts.survivors == 0)
-    memory_GiB = least_memory_GiB(budgets) or 0.0
-    impossible = nothing or memory_GiB > spec.training.memory_GiB
-    impossible = impossible or any(x.is_impossible for x in known)
+    impossible = _is_impossible(budgets, counts, known)
     is_near = False
     if not impossible and not counts.feasible and counts.nearest is not None:
         is_near = repair(budgets, counts.nearest) is not None
     return Prospects(tuple(known), counts, impossible, is_near)
+
+
+def _is_impossible(budgets: Budgets, counts: Census, known: Sequence[Attainable]) -> bool:
+    """True where certainly no candidate is trained, or none could keep the budgets."""
+    complete = counts.exhaustive and all(x.constraint.grows for x in known)
+    if not counts.feasible and (complete or counts.survivors == 0):
+        return True
+    memory_GiB = least_memory_GiB(budgets) or 0.0
+    too_large = memory_GiB > budgets.spec.training.memory_GiB
+    return too_large or any(x.is_impossible for x in known)
 
 
 def _seen(budgets: Budgets, constraint: Constraint, counts: Census) -> Attainable:
@@ -176,7 +184,7 @@ def _seen(budgets: Budgets, constraint: Constraint, counts: Census) -> Attainabl
     start = _extremes(budgets.workloads.space, least=True)
     if not counts.exhaustive and start is not None:
         value = _better(constraint, value, _descended(budgets, constraint, start[0]))
-    return Attainable(constraint, value, counts.exhaustive)
+    return Attainable(constraint, value, counts.exhaustive and constraint.grows)
 
 
 def _descended(budgets: Budgets, constraint: Constraint, codes: Codes) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_service.metrics import MEASURED, decimals, metric_of
+from nas_service.metrics import MEASURED, metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.searches.candidate import Candidate
 from nas_service.spaces.architecture import Architecture
@@ -34,7 +34,7 @@ class Binding:
     def __str__(self) -> str:
         word = "least" if self.constraint.at_most is not None else "most"
         kept = f"kept by {self.kept} of {self.known}" if self.kept else f"none of {self.known}"
-        value = f"{self.best:.{decimals(self.constraint.measure)}f}"
+        value = self.constraint.shown(self.best)
         return f"{self.constraint.described} ({kept}, {word} {value}, {self.source})"
 
 

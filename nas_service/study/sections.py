@@ -251,6 +251,10 @@ class Constraint(Section):
         limit = f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
         return f"{self.measure} {limit}"
 
+    def shown(self, value: float) -> str:
+        """A value of the measure for people: a whole number, or four digits."""
+        return f"{value:.0f}" if METRICS[self.metric].whole else f"{value:.4g}"
+
     def with_limit(self, limit: float) -> "Constraint":
         """The same budget with another limit."""
         key = "at_most" if self.at_most is not None else "at_least"

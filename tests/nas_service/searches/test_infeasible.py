@@ -41,7 +41,7 @@ def test_budgets_that_no_candidate_keeps_and_what_would_let_one_in():
     result = infeasible(spec, rows)
     assert result.lines == (
         "nothing feasible among 3 candidates; budgets that bind: area_mm2 <= 2 (none of 3, least "
-        "2.65, exact), energy_uJ <= 0.1 (none of 3, least 0.150, at the assumed spike rate)",
+        "2.651, exact), energy_uJ <= 0.1 (none of 3, least 0.15, at the assumed spike rate)",
         "smallest loosening: area_mm2 <= 2.651, energy_uJ <= 0.18 would let trial 2 in (is not "
         "trained: costs only)",
     )
@@ -59,7 +59,7 @@ def test_budgets_that_bind_only_together():
             candidate(spec, 1, area_mm2=3.0, energy_uJ=0.05)]  # fmt: skip
     (energy,) = infeasible(spec, rows).binding
     assert str(energy) == (
-        "energy_uJ <= 0.1 (kept by 1 of 2, least 0.050, at the assumed spike rate)"
+        "energy_uJ <= 0.1 (kept by 1 of 2, least 0.05, at the assumed spike rate)"
     )
 
 
@@ -73,7 +73,7 @@ def test_measured_candidates_count_before_costed_ones():
     assert (result.trial, result.is_measured) == (2, True)
     assert result.lines[1].startswith("smallest loosening: accuracy >= 0.9 would let trial 2 in")
     (accuracy,) = result.binding
-    assert str(accuracy) == "accuracy >= 0.99 (none of 2, most 0.9500, measured)"
+    assert str(accuracy) == "accuracy >= 0.99 (none of 2, most 0.95, measured)"
 
 
 def test_the_memory_of_a_training_is_a_budget():
