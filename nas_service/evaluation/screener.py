@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from hw_models import HardwareReport, Profile, Workload
 from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError
-from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.environment import versions
 from nas_service.evaluation.repair import MOST, repair
 from nas_service.evaluation.screening import Budgets, profile_of
@@ -16,6 +15,7 @@ from nas_service.rejection import Rejection
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.spec import StudySpec
 
 Ensembles = dict[ChipSettings, Ensemble]

@@ -141,11 +141,11 @@ def _architecture(
     if spec is None:
         raise SpecError("an architecture needs --study, the study whose images it is for")
     from nas_service.data import source_of
-    from nas_service.evaluation.assumed_rates import AssumedRates
     from nas_service.snn.trace import trace
     from nas_service.spaces.architecture import Architecture
     from nas_service.spaces.operations import operations_of
     from nas_service.spaces.task import PIXEL_BITS
+    from nas_service.study.assumed_rates import AssumedRates
 
     inner, facts = architecture_in(document)
     task = source_of(spec.data).task

@@ -18,9 +18,11 @@ from nas_service.errors import SpecError, pick
 from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range, metric_of
 from nas_service.searches.candidate import Candidate
+from nas_service.searches.input_density import density_of
 from nas_service.searches.results import Result
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.store.records import Recorded
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 
@@ -160,7 +162,8 @@ def recost(
     spec = _changed(result.spec, profile, settings, budgets)
     archive = result.search.store.archive(result.search.id)
     recorded = archive.recorded({c.digest for c in result.candidates})
-    costs = _costs(spec, recorded, settings)
+    assumed = AssumedRates.of(spec, density_of(result.search))
+    costs = _costs(spec, recorded, settings, assumed)
     candidates = tuple(_with_costs(spec, c, costs[c.digest]) for c in result.candidates)
     after = replace(result, spec=spec, candidates=candidates)
     return Recosted(result, after, _notes(result, recorded, profile, settings))
@@ -204,7 +207,10 @@ def _constraints(
 
 
 def _costs(
-    spec: StudySpec, recorded: Mapping[str, Recorded], settings: Mapping[str, Any]
+    spec: StudySpec,
+    recorded: Mapping[str, Recorded],
+    settings: Mapping[str, Any],
+    assumed: AssumedRates,
 ) -> dict[str, Costs]:
     """Costs by digest, of the candidates of each chip together."""
     workloads = workload_cache_of(spec)
@@ -212,10 +218,7 @@ def _costs(
     for digest, known in recorded.items():
         workload = workloads.workload(known.architecture)
         rates = known.spike_rates
-        workload = (
-            workload.with_spike_rates(rates) if rates else
-            workload.at_rate(spec.hardware.assumed_rate)
-        )  # fmt: skip
+        workload = workload.with_spike_rates(rates) if rates else assumed.of_workload(workload)
         chip = tuple((k, v) for k, v in known.architecture.chip if k not in settings)
         by_chip.setdefault(chip, {})[digest] = workload
     return {d: c for chip, own in by_chip.items() for d, c in _on_chip(spec, chip, own).items()}

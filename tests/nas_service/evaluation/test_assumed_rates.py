@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.census import census
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import Budgets, profile_of
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.batch import batch_of_numbers
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import parse_spec
 
 RATE = 0.1

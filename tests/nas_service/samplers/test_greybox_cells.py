@@ -10,7 +10,6 @@ import torch
 
 from nas_service.data import source_of
 from nas_service.errors import SpecError
-from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import share_counted
 from nas_service.evaluation.screening import profile_of
@@ -27,6 +26,7 @@ from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.batch import sample_batch
 from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS, states_of
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import load_spec, parse_spec
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -7,11 +7,11 @@ import pytest
 
 from hw_models import load_profile
 from nas_service.errors import SpecError
-from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.samplers import PASSED_OVER, sampler_of
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import parse_spec
 
 SPACE = {

@@ -12,8 +12,10 @@ from nas_service.evaluation.screener import Screener
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.metrics import measure
 from nas_service.searches import recosting, results
+from nas_service.searches.input_density import density_of
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
+from nas_service.study.assumed_rates import AssumedRates
 
 STUDY = f"""{tiny.QUICK}
 [[objectives]]
@@ -66,7 +68,12 @@ def test_costs_are_those_of_a_search_under_that_chip(result, chip):
         architecture = recosting.replace(known.architecture, chip=own)
         workload = screener.workloads.workload(known.architecture)
         rates = known.spike_rates
-        workload = workload.with_spike_rates(rates) if rates else workload.at_rate(0)
+        density = density_of(result.search)
+        workload = (
+            workload.with_spike_rates(rates)
+            if rates
+            else AssumedRates.of(after.spec, density).of_workload(workload)
+        )
         hardware, bounds = screener.costs(architecture, workload)
         expected = hardware.metrics() | bounds
         assert expected == pytest.approx({n: candidate.metrics[n] for n in expected}, rel=1e-12)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import load_profile
-from nas_service.evaluation.assumed_rates import AssumedRates
 from nas_service.evaluation.census import census, feasible
 from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.snn.trace import trace
@@ -22,6 +21,7 @@ from nas_service.spaces.cell_table import CellTable
 from nas_service.spaces.input_density import LEAST
 from nas_service.spaces.operations import OPERATIONS, PRESETS
 from nas_service.spaces.task import Task
+from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import parse_spec
 
 TASK = Task(1, 8, 10)
