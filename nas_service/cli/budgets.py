@@ -18,13 +18,24 @@ def best_values(spec: StudySpec) -> dict[str, str]:
         Budget -> best value, in the order of the study; last the memory of a training, where no
         candidate fits it.
     """
-    budgets = Budgets.of(spec)
-    best = {x.constraint: str(x) for x in exact_attainable(budgets)}
+    best = {x.constraint: str(x) for x in exact_attainable(Budgets.of(spec))}
     values = {c.described: best.get(c) or _unknown(c.metric) for c in spec.constraints}
-    least, limit = least_memory_GiB(budgets), spec.training.memory_GiB
-    if least is not None and least > limit:
-        values[f"{MEMORY} = {limit:g}"] = f"least {least:.3g}, no training fits"
-    return values
+    return values | _memory(spec)
+
+
+def impossible_budgets(spec: StudySpec) -> list[str]:
+    """The budgets of a study that certainly no candidate keeps, each with the best value."""
+    known = exact_attainable(Budgets.of(spec))
+    over = {x.constraint.described: str(x) for x in known if x.is_impossible}
+    return [f"{budget}: {best}" for budget, best in (over | _memory(spec)).items()]
+
+
+def _memory(spec: StudySpec) -> dict[str, str]:
+    """The memory of a training with the least that a candidate needs, where none fits."""
+    least, limit = least_memory_GiB(Budgets.of(spec)), spec.training.memory_GiB
+    if least is None or least <= limit:
+        return {}
+    return {f"{MEMORY} = {limit:g}": f"least {least:.3g}, no training fits"}
 
 
 def _unknown(metric: str) -> str:

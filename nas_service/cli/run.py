@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nas_service.cli.budgets import budgets_line
+from nas_service.cli.budgets import budgets_line, impossible_budgets
 from nas_service.cli.common import NAME, SEED, STUDY_FILE, open_store, options, read_study
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.show import print_front
@@ -236,6 +236,8 @@ def create(
     from nas_service.searches import results
 
     api.resume_training(results.read(search))
+    for text in impossible_budgets(search.spec):
+        err.print(f"note: {text}", markup=False)
     out.print(f"study {search.name} is in {search.store.shown}", markup=False)
 
 

@@ -91,6 +91,13 @@ def test_a_memory_in_which_no_training_fits_is_named(study):
     assert document("check", file, "--budgets")["impossible"]
 
 
+def test_a_study_that_is_created_names_budgets_that_cannot_be_kept(study, sqlite_url):
+    file = study(("parameters", "at_most", 1000), ("area_mm2", "at_most", 9))
+    result = run("create", file, "--storage", sqlite_url)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "note: parameters <= 1000: least 1398, cannot be kept\n"
+
+
 def test_a_study_without_budgets_has_no_line_of_them(study):
     assert len(checked(study(), "--budgets")) == 1
 
