@@ -1,5 +1,6 @@
 """`nas launch dask`: workers on a Dask cluster whose processes are killed."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from launched_study import TRAINED, TRAINING, StudyInStore, wait_until
 
 from nas_service.cli.main import main
 from nas_service.errors import NasError, StoreError
-from nas_service.launch import dask, dask_task
+from nas_service.launch import dask, dask_cluster, dask_task
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,13 @@ def test_a_local_cluster_completes_a_study(tmp_path):
     assert "\nend: budget spent: 2 trainings\ntiny: " in output, "the front follows"
     assert "Traceback" not in output
     assert study.rows(TRAINED) == [(2, 2)]
+
+
+def test_a_client_logs_nothing_of_dask_s_and_asyncio_s(caplog):
+    dask_cluster.quiet()
+    for name in ("asyncio", "distributed.client", "distributed.scheduler", "tornado.application"):
+        logging.getLogger(name).error("Task exception was never retrieved")
+    assert caplog.records == []
 
 
 def test_a_cluster_without_encryption_is_refused(tmp_path, monkeypatch):
