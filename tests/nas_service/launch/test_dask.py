@@ -96,6 +96,7 @@ def test_a_scheduler_that_is_killed_is_one_line(tmp_path):
     client = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: study.rows(TRAINING))
     scheduler.kill()
+    scheduler.wait()
     _, errors = client.communicate(timeout=180)
     assert client.returncode == 2
     assert "Traceback" not in errors
