@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import socket
+import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -151,4 +153,16 @@ def test_a_worker_on_a_machine_that_cannot_write_claims_nothing(tmp_path, monkey
     code, output = study.nas("resume", "tiny", "--data", str(tmp_path))
     assert code == 4, output
     assert output.count(f"{tmp_path}/file/x") == 1, "one line, and no worker was started"
+    assert study.rows("select count(*) from nas_leases") == [(0,)]
+
+
+@pytest.mark.process
+def test_a_worker_on_a_machine_with_other_data_claims_nothing(tmp_path):
+    study = StudyInStore(tmp_path, epochs=1, trainings=1)
+    with sqlite3.connect(study.db) as db:
+        db.execute("update nas_studies set data_digest = 'another'")
+    code, output = study.nas("worker", "--study", "tiny", "--data", str(tmp_path))
+    assert code == 4, "another machine may have the study's data"
+    assert "began with other images" in output
+    assert f"(on {socket.gethostname()})" in output
     assert study.rows("select count(*) from nas_leases") == [(0,)]
