@@ -43,7 +43,8 @@ class FormatName(click.ParamType[str]):
     type=FormatName(),
     required=True,
     help="safetensors: weights and metadata, for nas_service.load; torch: a Python file of plain "
-    "PyTorch and its weights; crossbar: the conductances of every crossbar.",
+    "PyTorch and its weights; crossbar: the conductances of every crossbar; onnx: one time step, "
+    "with the potentials as inputs and outputs.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Name of the file; STUDY-TRIAL here."

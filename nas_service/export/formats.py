@@ -82,6 +82,11 @@ FORMATS = {
         "the conductances of every crossbar, and which rows and columns they are",
         ".json",
     ),
+    "onnx": Format(
+        "nas_service.export.onnx_format",
+        "one time step, its state in and out (extra nas-service[onnx])",
+        ".onnx",
+    ),
 }
 
 

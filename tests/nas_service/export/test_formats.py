@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import exported_networks
 import numpy as np
+import onnx
 import pytest
 import read_crossbars
 import torch
@@ -49,7 +50,8 @@ def test_files_compute_what_the_network_computes(evaluator, kind, seed, backward
     assert comparison.equal
     assert comparison.spike_rate > 0.02
     assert comparison.largest_difference < 1e-4
-    assert comparison.spikes in (0, None)
+    # onnxruntime may fuse a product and a sum, which rounds once instead of twice
+    assert (comparison.spikes or 0) <= (3 if kind == "onnx" else 0)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -136,3 +138,23 @@ def test_as_many_crossbars_as_are_costed(network, tmp_path):
     costed = dict(zip(report.rows, report.mapping.crossbars, strict=False))
     exported = {name: len(crossbars) for name, crossbars in index["crossbars"].items()}
     assert {n.replace(".", "_"): k for n, k in costed.items()} == exported
+
+
+def test_a_library_that_is_missing_is_one_line(network, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(NasError, match=r"onnx is not installed: pip install 'nas-service\[onnx\]'"):
+        FORMATS["onnx"].load().contents(network, "net")
+
+
+def test_an_onnx_file_says_what_it_is(network, tmp_path):
+    _, (path,) = written(network, "onnx", tmp_path)
+    model = onnx.load(str(path))
+    metadata = {p.key: p.value for p in model.metadata_props}
+    document = json.loads(metadata["nas_service"])
+    assert document["architecture"] == network.evaluation.architecture.to_json()
+    examples = json.loads(metadata["examples"])
+    assert examples["pixels"] == network.examples.tolist()
+    batch = {i.type.tensor_type.shape.dim[0].dim_param for i in model.graph.input}
+    assert batch == {"B"}
+    ends = {o.name.removesuffix("_out") for o in model.graph.output} - {"scores"}
+    assert ends == {i.name.removesuffix("_in") for i in model.graph.input} - {"image"}
