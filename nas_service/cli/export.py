@@ -1,37 +1,23 @@
 """`nas export`: a trained network in a format for other programs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
+from nas_service.export.formats import FORMATS, base_of, write_files
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nas_service.export.check import Comparison
     from nas_service.export.trained_network import TrainedNetwork
 
 DIFFERS = 1  # exit code
 CHECKED = 256  # validation images of a check
-
-
-class FormatName(click.ParamType[str]):
-    """The name of a format."""
-
-    name = "format"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The name; click's usage error that lists the formats for another one."""
-        from nas_service.errors import SpecError, pick
-        from nas_service.export.formats import FORMATS
-
-        try:
-            pick(FORMATS, value, "format")
-        except SpecError as error:
-            self.fail(str(error), param, ctx)
-        return value
 
 
 @click.command()
@@ -40,11 +26,10 @@ class FormatName(click.ParamType[str]):
 @click.option(
     "--format",
     "kind",
-    type=FormatName(),
+    type=click.Choice(list(FORMATS)),
     required=True,
-    help="safetensors: weights and metadata, for nas_service.load; torch: a Python file of plain "
-    "PyTorch and its weights; crossbar: the conductances of every crossbar; onnx: one time step, "
-    "with the potentials as inputs and outputs.",
+    help="Of the files. "
+    + " ".join(f"{name.capitalize()}: {kind.summary}." for name, kind in FORMATS.items()),
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Name of the file; STUDY-TRIAL here."
@@ -76,7 +61,6 @@ def export(
     import torch
 
     from nas_service.export.check import compare
-    from nas_service.export.formats import FORMATS, base_of, write_files
 
     torch.set_num_threads(1)
     network, pixels = _read(study, trial, repeat, storage, data, any_disk)
@@ -91,7 +75,7 @@ def export(
 
 def _read(
     study: str, trial: int, repeat: int | None, storage: str | None, data: Path, any_disk: bool
-) -> "tuple[TrainedNetwork, Any]":
+) -> "tuple[TrainedNetwork, Tensor]":
     """The network, and raw pixels of the validation images that a check runs."""
     from nas_service.data.batches import raw
     from nas_service.export.from_study import of_trial

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from nas_service.errors import NasError
-from nas_service.export.trained_network import TrainedNetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas_service.export.trained_network import TrainedNetwork
 
 Contents = dict[str, bytes]  # what is written, by the suffix that is added to the chosen name
 
@@ -20,14 +22,14 @@ Contents = dict[str, bytes]  # what is written, by the suffix that is added to t
 class Run:
     """What an exported file computes of some images."""
 
-    scores: Tensor  # [B, classes]
-    spikes: Mapping[str, Tensor] = field(default_factory=dict)  # [T, B, ...] by layer of neurons
+    scores: "Tensor"  # [B, classes]
+    spikes: "Mapping[str, Tensor]" = field(default_factory=dict)  # [T, B, ...] by layer of neurons
 
 
 class Module(Protocol):
     """What the file of a format defines."""
 
-    def contents(self, network: TrainedNetwork, name: str) -> Contents:
+    def contents(self, network: "TrainedNetwork", name: str) -> Contents:
         """The files of an exported network.
 
         Args:
@@ -41,7 +43,7 @@ class Module(Protocol):
             SpecError: The format cannot express this network.
         """
 
-    def run(self, path: Path, pixels: Tensor) -> Run:
+    def run(self, path: Path, pixels: "Tensor") -> Run:
         """Runs an exported file.
 
         Args:

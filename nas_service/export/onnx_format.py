@@ -138,7 +138,7 @@ class Writer:
 
     def number(self, value: float) -> str:
         """Adds a number of float32 as a constant."""
-        return self.constant(f"number_{value!r}", np.float32(value))
+        return self.constant(f"number_{value!r}", np.array(value, np.float32))
 
     def scale(self, network: TrainedNetwork) -> None:
         """The scaled image from raw pixels."""

@@ -62,7 +62,7 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tiny", "0", "--format", "onx"), "unknown format 'onx'"),
+        (("tiny", "0", "--format", "onx"), "'onx' is not one of"),
         (("tiny", "0"), "Missing option '--format'"),
         (("tiny", "9", "--format", "torch"), "has no finished trial 9"),
         (("tinny", "0", "--format", "torch"), "no study 'tinny'"),
