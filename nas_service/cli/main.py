@@ -94,7 +94,8 @@ class Verbs(click.Group):
             raise _exit(str(error), error.exit_code) from None
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else ctx.command_path
-            raise _exit(f"{error.format_message()} ({path} --help)", error.exit_code) from None
+            message = " ".join(error.format_message().split())  # click's may have several lines
+            raise _exit(f"{message} ({path} --help)", error.exit_code) from None
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:

@@ -90,7 +90,7 @@ def test_weights_that_are_gone_or_damaged(folder, weights):
     code, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
     assert code == 2
     assert "not the weights of this network" in err
-    save_file({"a": torch.zeros(1)}, weights, {"training": "x", "epochs": "1"})
+    save_file({"a": torch.zeros(1)}, weights, {"origin": '{"training": "x", "epochs": "1"}'})
     _, _, err = folder.nas("export", "tiny", "0", "--format", "torch", "-o", "c")
     assert "the weights of another training than that of the result" in err
     assert not (folder.path / "c.py").exists()
