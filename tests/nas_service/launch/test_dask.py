@@ -89,7 +89,7 @@ def test_a_scheduler_that_is_killed_is_one_line(tmp_path):
     scheduler = subprocess.Popen(words, cwd=tmp_path)
     wait_until(lambda: (tmp_path / "scheduler.json").exists())
     words = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard"]
-    words += ["--scheduler-file", "scheduler.json"]
+    words += ["--scheduler-file", "scheduler.json", "--local-directory", str(tmp_path)]
     worker = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)
     words = [sys.executable, "-m", "nas_service", "launch", "dask", "tiny", "--workers", "1"]
     words += ["--scheduler", "scheduler.json", "--storage-file", str(study.url)]
