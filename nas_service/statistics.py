@@ -65,6 +65,23 @@ def mean(values: Sequence[float], least: float = 0.0) -> Interval | None:
     return Difference(middle, error, len(values) - 1).interval()
 
 
+def proportion(hits: int, trials: int) -> Interval:
+    """A share with Wilson's score interval, which stays within 0..1 (E. B. Wilson, JASA 1927).
+
+    Args:
+        hits: Number of successes.
+        trials: Number of independent trials, at least 1.
+
+    Returns:
+        hits / trials with its interval.
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share, scale = hits / trials, 1 + z**2 / trials
+    centre = (share + z**2 / (2 * trials)) / scale
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / scale
+    return Interval(share, min(max(0.0, centre - half), share), max(min(1.0, centre + half), share))
+
+
 def difference(a: Sequence[float], b: Sequence[float], least: float = 0.0) -> Difference | None:
     """Mean of a minus mean of b, for unequal variances (Welch, Biometrika 34, 1947).
 

@@ -8,6 +8,7 @@ import click
 from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
+from nas_service.errors import SpecError
 from nas_service.export.formats import FORMATS, base_of, write_files
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def export(
 
     from nas_service.export.check import compare
 
+    if check and not FORMATS[kind].runs:
+        raise SpecError(f"--check: a {kind} computes nothing that could be compared")
     torch.set_num_threads(1)
     network, pixels = _read(study, trial, repeat, storage, data, any_disk)
     base = base_of(output or Path(f"{study}-{trial}"), FORMATS[kind])

@@ -38,7 +38,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def contents(network: TrainedNetwork, name: str) -> Contents:
     """See `Module.contents`."""
-    chip, graph = network.chip, network.graph
+    chip, graph = network.profile.chip, network.graph
     layers = {node.name: _programmed(node, chip) for node in graph.nodes if node.weight is not None}
     document = {
         "format": FORMAT,

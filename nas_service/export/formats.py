@@ -61,6 +61,7 @@ class Format(NamedTuple):
     place: str
     summary: str
     suffix: str
+    runs: bool = True  # False for files that compute nothing
 
     def load(self) -> Module:
         """The module, which is imported only now."""
@@ -88,6 +89,12 @@ FORMATS = {
         "nas_service.export.onnx_format",
         "one time step, its state in and out (extra nas-service[onnx])",
         ".onnx",
+    ),
+    "card": Format(
+        "nas_service.export.card_format",
+        "a page about the network, Markdown and HTML",
+        ".md",
+        runs=False,
     ),
 }
 

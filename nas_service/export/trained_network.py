@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hw_models.chip import Chip
+from hw_models import Profile, Workload
 from nas_service.data.batches import raw
 from nas_service.data.images import Split
 from nas_service.errors import StudyError
@@ -56,7 +56,8 @@ class TrainedNetwork:
     evaluation: Evaluation
     inputs: Inputs
     network: Network  # in evaluation mode
-    chip: Chip  # with the settings that were searched beside the network
+    profile: Profile  # of its chip, with the settings that were searched beside the network
+    workload: Workload  # with its spike rates
     examples: Tensor  # raw pixels of validation images [EXAMPLES, ...]
     facts: dict[str, Any]  # what else is known, as JSON values: its study, trial, data, ...
 
@@ -132,7 +133,8 @@ def trained_network(
         evaluation,
         Inputs.of(evaluator),
         network.eval(),
-        profile_of(evaluator.spec, architecture.chip).chip,
+        profile_of(evaluator.spec, architecture.chip),
+        evaluator.workload(architecture).with_spike_rates(evaluation.spike_rates),
         raw(split.validation, slice(EXAMPLES)),
         facts | _data_facts(evaluator, split),
     )
@@ -147,5 +149,6 @@ def _data_facts(evaluator: Evaluator, split: Split) -> dict[str, Any]:
             "licence": source.licence,
             "home": source.home,
             "training_images": len(split.train),
+            "validation_images": len(split.validation),
         }
     }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_service.statistics import difference, holm, mean, ranks, spearman
+from nas_service.statistics import difference, holm, mean, proportion, ranks, spearman
 
 
 def scipy_stats():
@@ -125,3 +125,15 @@ def test_among_equals_one_difference_in_twenty_families_is_called_real():
         plain += min(p_values) < 0.05
     assert called / 400 < 0.06
     assert plain / 400 > 0.15
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(16, 32, 0.3363, 0.6637), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0)],
+)
+def test_the_interval_of_a_share_stays_within_its_range(hits, trials, low, high):
+    """Values by hand: z = 1.959964."""
+    interval = proportion(hits, trials)
+    assert (interval.value, interval.low, interval.high) == pytest.approx(
+        (hits / trials, low, high), abs=5e-5
+    )

@@ -72,8 +72,18 @@ def trained(evaluator: Evaluator, architecture: Architecture, seed: int = 0) -> 
     evaluation = replace(screened, outcome="trained", accuracy=0.5, spike_rate=0.1, fidelity=1)
     generator = torch.Generator().manual_seed(seed)
     examples = torch.randint(17, (3, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    facts = {"name": "tiny", "trial": 7, "test_accuracy": None}
-    chip = profile_of(evaluator.spec).chip
+    data = {"name": "digits", "digest": "0" * 16, "licence": "CC BY 4.0", "home": "https://x.y"}
+    counts = {"training_images": 64, "validation_images": 32}
+    facts = {"name": "tiny", "trial": 7, "test_accuracy": None, "data": data | counts}
+    profile = profile_of(evaluator.spec)
+    workload = evaluator.workload(architecture).at_rate(0.1)
     return TrainedNetwork(
-        evaluator.spec, evaluation, Inputs.of(evaluator), network, chip, examples, facts
+        evaluator.spec,
+        evaluation,
+        Inputs.of(evaluator),
+        network,
+        profile,
+        workload,
+        examples,
+        facts,
     )
