@@ -12,7 +12,7 @@ from hw_models.markdown import table
 from hw_models.uncertainty import Ensemble
 from nas_service.export.formats import Contents, Run
 from nas_service.export.trained_network import TrainedNetwork
-from nas_service.metrics import METRICS, decimals, measure
+from nas_service.metrics import decimals, measure
 from nas_service.report.drawing import cell
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.statistics import proportion
@@ -64,8 +64,7 @@ def _costs(network: TrainedNetwork) -> Rows:
         if name in intervals:
             places, (low, high) = decimals(name), intervals[name]
             between = "" if low == high else f"{low:.{places}f} .. {high:.{places}f}"
-            label = name if name.endswith(METRICS[name].unit) else f"{name} {METRICS[name].unit}"
-            rows.append([label, f"{value:.{places}f}", between])
+            rows.append([name, f"{value:.{places}f}", between])
     return rows
 
 

@@ -96,7 +96,7 @@ class Recosted:
 
     def _exit(self, after: Candidate) -> str:
         if over := _broken(after):
-            return "over " + ", ".join(f"{name} by {100 * v:.2g} %" for name, v in over.items())
+            return "over " + ", ".join(f"{name} by {100 * v:.1f} %" for name, v in over.items())
         return _beaten(self.after, after, "trial {} is at least as good in every objective")
 
     def to_json(self) -> dict[str, Any]:
@@ -212,16 +212,17 @@ def _costs(
     settings: Mapping[str, Any],
     assumed: AssumedRates,
 ) -> dict[str, Costs]:
-    """Costs by digest, of the candidates of each chip together."""
+    """Costs by digest, of the candidates of each chip and number of time steps together."""
     workloads = workload_cache_of(spec)
-    by_chip: dict[ChipSettings, dict[str, Workload]] = {}
+    alike: dict[tuple[ChipSettings, int], dict[str, Workload]] = {}
     for digest, known in recorded.items():
         workload = workloads.workload(known.architecture)
         rates = known.spike_rates
         workload = workload.with_spike_rates(rates) if rates else assumed.of_workload(workload)
         chip = tuple((k, v) for k, v in known.architecture.chip if k not in settings)
-        by_chip.setdefault(chip, {})[digest] = workload
-    return {d: c for chip, own in by_chip.items() for d, c in _on_chip(spec, chip, own).items()}
+        alike.setdefault((chip, workload.time_steps), {})[digest] = workload
+    costed = (_on_chip(spec, chip, own) for (chip, _), own in alike.items())
+    return {digest: costs for part in costed for digest, costs in part.items()}
 
 
 def _on_chip(

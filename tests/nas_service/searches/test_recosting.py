@@ -17,7 +17,7 @@ from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.study.assumed_rates import AssumedRates
 
-STUDY = f"""{tiny.QUICK}
+STUDY = f"""{tiny.QUICK.replace("time_steps = 2", "time_steps = [2, 3]")}
 [[objectives]]
 metric = "energy_uJ"
 direction = "minimize"
