@@ -114,7 +114,7 @@ class First:
         return high
 
 
-def test_the_cheapest_is_found_at_the_density_of_the_data(store):
+def test_the_cheapest_is_chosen_at_the_density_of_the_data(store):
     """Before the data are read no budget on energy is called impossible that may be kept."""
     evaluator = api.Evaluator.open(spec(), Path())
     a = spec().build_space().draw(First())
