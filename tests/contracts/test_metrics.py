@@ -23,6 +23,7 @@ from nas_service.metrics import (
 )
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.batch import batch_of_numbers
+from nas_service.spaces.input_density import LEAST
 from nas_service.study.loading import parse_spec
 
 NEW = "parameters_per_crossbar"  # an entry that only this test makes
@@ -51,7 +52,7 @@ def spec_of(*constraints, proxies=(), **objective):
     return parse_spec(json.dumps(tree), "test")
 
 
-BUDGETS = Budgets.of(spec_of())
+BUDGETS = Budgets.of(spec_of(), LEAST)
 SPACE = BUDGETS.workloads.space
 CANDIDATES = batch_of_numbers(SPACE, np.arange(SPACE.size // 2, SPACE.size, 97))
 PROFILE = load_profile("corrected")
