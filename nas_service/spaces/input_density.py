@@ -45,6 +45,8 @@ class InputDensity:
     def text(self) -> str:
         """The density for people."""
         origin = "measured" if self.measured else "assumed; --data FOLDER measures it"
+        if not self.counts_bits:
+            origin = "as the study's earlier trainings counted them"
         steps = f" in each of {self.frames} time steps" if self.frames else ""
         return f"input: {100 * self.share:.3g} % of its bits are set{steps} ({origin})"
 

@@ -74,6 +74,7 @@ def test_what_is_assumed_is_named():
     assert "assumed" in ASSUMED.text
     assert (ASSUMED.share, LEAST.share) == (1.0, 0.0)
     assert "measured" in InputDensity(0.5).text
+    assert "trainings counted them" in InputDensity(1.0, counts_bits=False).text
     assert "6 time steps" in InputDensity(0.5, frames=6).text
 
 
