@@ -134,6 +134,17 @@ class ResultReporter:
         for spooled in spool.results(a.search.id):
             queue = replace(a.queue, worker=spooled.worker)
             receipt = queue.archive_result(spooled.lease, spooled.evaluation, at_rung=a.at_rung)
+            if receipt:
+                self._delete_checkpoint(spooled.evaluation)
             fate = "archived" if receipt else "too late"
             a.on_line(f"trial {spooled.lease.trial}: a result from this machine's spool, {fate}")
             spool.drop(spooled.file)
+
+    def _delete_checkpoint(self, e: Evaluation) -> None:
+        """Deletes the checkpoint of a finished training, as the worker would that trained it."""
+        evaluator = self._assignment.evaluator
+        if e.trained:
+            evaluator = evaluator.with_last_epoch(e.fidelity)
+        if e.outcome in ("trained", "diverged"):
+            weights = self._assignment.search.weights(e.architecture.digest)
+            evaluator.delete_checkpoint(e, weights)
