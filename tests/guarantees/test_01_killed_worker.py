@@ -9,7 +9,7 @@ from worker_harness import OTHER_MACHINE, Plan, WorkerProcess
 
 pytestmark = pytest.mark.process
 
-LONGEST = 60  # moments of a worker's life; a trial has about 35
+LONGEST = 90  # moments of a worker's life; a trial has about 25, the report of a result 40
 
 
 @pytest.mark.parametrize("kills", [30, pytest.param(1000, marks=pytest.mark.nightly)])
