@@ -63,10 +63,26 @@ def settings_of(changes: "Iterable[str]") -> dict[str, str]:
     Raises:
         SpecError: Another text, or two values for one key, of which one would be ignored.
     """
+    return assignments(changes, "--set")
+
+
+def assignments(texts: "Iterable[str]", option: str) -> dict[str, str]:
+    """Keys and values of an option KEY=VALUE that may be given several times.
+
+    Args:
+        texts: What was given.
+        option: Name of the option, for errors.
+
+    Returns:
+        key -> value as text.
+
+    Raises:
+        SpecError: Another text, or two values for one key, of which one would be ignored.
+    """
     values: dict[str, str] = {}
-    for key, value in (assignment(text, "--set") for text in changes):
+    for key, value in (assignment(text, option) for text in texts):
         if key in values:
-            raise SpecError(f"--set {key}: {values[key]} and {value}, one of them is needed")
+            raise SpecError(f"{option} {key}: {values[key]} and {value}, one of them is needed")
         values[key] = value
     return values
 

@@ -1,5 +1,6 @@
 """`nas export`: a trained network in a format for other programs."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,12 @@ def export(
     if check and not FORMATS[kind].runs:
         raise SpecError(f"--check: a {kind} computes nothing that could be compared")
     torch.set_num_threads(1)
-    network, pixels = _read(study, trial, repeat, storage, data, any_disk)
+    if output is not None and os.path.isdir(output):
+        raise SpecError(
+            f"-o {output}: a folder; -o {output / f'{study}-{trial}'} names files in it"
+        )
     base = base_of(output or Path(f"{study}-{trial}"), FORMATS[kind])
+    network, pixels = _read(study, trial, repeat, storage, data, any_disk)
     module = FORMATS[kind].load()
     files = write_files(module.contents(network, base.name), base, replace=force)
     comparison = compare(network, module, files[0], pixels) if check else None

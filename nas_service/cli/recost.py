@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hw_models.files.numerals import parse_number
-from nas_service.cli.chip import assignment, settings_of
+from nas_service.cli.chip import assignments, settings_of
 from nas_service.cli.common import Page, options, read_result
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nas_service.searches.recosting import Change, Recosted
+
+
+LISTED = 10  # candidates without a training
 
 
 @click.command()
@@ -59,7 +62,7 @@ def recost(
     """
     from nas_service.searches import recosting
 
-    limits = dict(_limit(text) for text in budgets)
+    limits = {k: _limit(k, v) for k, v in assignments(budgets, "--budget").items()}
     result = read_result(storage, name, any_disk)
     recosted = recosting.recost(result, profile, settings_of(changes), limits)
     if html is not None:
@@ -74,11 +77,10 @@ def recost(
         raise SystemExit(NOTHING_FEASIBLE)
 
 
-def _limit(text: str) -> tuple[str, float]:
-    metric, value = assignment(text, "--budget")
+def _limit(metric: str, value: str) -> float:
     if (limit := parse_number(value)) is None:
         raise SpecError(f"--budget {metric}={value!r:.60}: a number is needed")
-    return metric, limit
+    return limit
 
 
 def _print(recosted: "Recosted") -> None:
@@ -86,6 +88,8 @@ def _print(recosted: "Recosted") -> None:
     chip = ", ".join(f"{k} = {v}" for k, v in after.spec.hardware.overrides.items())
     out.print(plain(f"{after.spec.name} on {after.spec.hardware.profile}{chip and ', ' + chip}"),
               markup=False)  # fmt: skip
+    if budgets := ", ".join(c.described for c in after.spec.constraints):
+        out.print(f"budgets: {budgets}", markup=False)
     out.print(
         f"front of {len(after.front)}, was {len(before.front)}; hypervolume "
         f"{after.hypervolume:.4f}, was {before.hypervolume:.4f}",
@@ -112,7 +116,9 @@ def _lines(recosted: "Recosted") -> "Iterator[str]":
         if change.reason:
             yield f"trial {change.after.trial} {change.kind}: {change.reason}"
     if recosted.untrained:
-        trials = ", ".join(str(c.trial) for c in recosted.untrained[:10])
+        trials = ", ".join(str(c.trial) for c in recosted.untrained[:LISTED])
+        if more := len(recosted.untrained[LISTED:]):
+            trials += f" and {more} more"
         yield f"untrained, within the budgets at the assumed spike rate: {trials}"
     for note in recosted.notes:
         yield f"note: {note}"

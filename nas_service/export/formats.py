@@ -1,9 +1,10 @@
 """The formats that a trained network is exported in, and how their files are written."""
 
+import errno
 import importlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -100,7 +101,13 @@ FORMATS = {
 
 
 def base_of(path: Path, kind: Format) -> Path:
-    """The path of exported files without suffix, which a user may have written."""
+    """The path of exported files without suffix, which a user may have written.
+
+    Raises:
+        NasError: It names no file.
+    """
+    if path.name in ("", ".."):
+        raise NasError(f"-o {str(path)!r:.90}: the name of a file is needed, without its suffix")
     return path.with_suffix("") if path.suffix.lower() == kind.suffix else path
 
 
@@ -119,17 +126,23 @@ def write_files(contents: Contents, base: Path, *, replace: bool = False) -> lis
         NasError: A file exists, or the folder cannot be written. Nothing was changed.
     """
     paths = {base.with_name(base.name + suffix): data for suffix, data in contents.items()}
-    if existing := [path for path in paths if path.exists()]:
-        if not replace:
-            raise NasError(f"{existing[0]} exists: --force replaces it, -o names another file")
-        if folders := [path for path in existing if not path.is_file()]:
-            raise NasError(f"{folders[0]} exists and is no file: -o names another one")
     try:
+        _demand_free(paths, replace)
         with tempfile.TemporaryDirectory(dir=base.parent, prefix=".nas-export-") as folder:
             for path, data in paths.items():
                 (Path(folder) / path.name).write_bytes(data)
             for path in paths:
                 os.replace(Path(folder) / path.name, path)
     except OSError as error:
-        raise NasError(f"{base.parent}: cannot be written ({error.strerror})") from None
+        place = base.parent if error.errno != errno.ENAMETOOLONG else f"{base.name:.30}..."
+        raise NasError(f"{place}: cannot be written ({error.strerror})") from None
     return list(paths)
+
+
+def _demand_free(paths: Iterable[Path], replace: bool) -> None:
+    """NasError where one of the files exists and may not be replaced."""
+    if existing := [path for path in paths if path.exists()]:
+        if not replace:
+            raise NasError(f"{existing[0]} exists: --force replaces it, -o names another file")
+        if folders := [path for path in existing if not path.is_file()]:
+            raise NasError(f"{folders[0]} exists and is no file: -o names another one")

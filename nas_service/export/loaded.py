@@ -17,6 +17,8 @@ from nas_service.snn.deployed import deployed
 from nas_service.snn.network import Network
 from nas_service.spaces.task import Task
 
+LARGEST = 2**16 - 1  # pixel or count of events
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -78,13 +80,18 @@ def as_pixels(images: Any, task: Task, time_steps: int) -> Tensor:
         [B, C, H, W], or [B, T, C, H, W] of events.
 
     Raises:
-        DataError: The images have another shape, or are no whole numbers.
+        DataError: The images have another shape, or are no whole numbers of 0 to LARGEST.
     """
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-    if not np.issubdtype(array.dtype, np.integer):
+    array = _array(images)
+    if array.dtype.kind not in "iu":
         raise DataError(
             f"images are {array.dtype}: whole numbers are needed, as files of images have them "
             "(uint8, not scaled)"
+        )
+    if array.size and not 0 <= array.min() <= array.max() <= LARGEST:
+        raise DataError(
+            f"images of values {array.min()} to {array.max()}: pixels or counts of 0 to {LARGEST} "
+            "are needed"
         )
     if task.events:
         return _demanded(array, (time_steps, task.channels, task.size, task.size))
@@ -94,6 +101,20 @@ def as_pixels(images: Any, task: Task, time_steps: int) -> Tensor:
     if array.shape[1:] == first[1:] and task.channels == 1:
         array = array[:, None]
     return _demanded(array, first)
+
+
+def _array(images: Any) -> NDArray[Any]:
+    try:
+        own = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        return np.asarray(own)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = f"a {type(images).__name__}"
+        if isinstance(images, Tensor):
+            kind = f"a tensor of {images.dtype}, {images.layout} on {images.device}"
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"images: {kind}, no array of whole numbers [B, ...] ({reason:.90})"
+        ) from None
 
 
 def _demanded(array: NDArray[Any], shape: tuple[int, ...]) -> Tensor:

@@ -78,7 +78,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             names = [name for name in file.keys() if name.startswith(WEIGHTS)]  # noqa: SIM118
             tensors = {n.removeprefix(WEIGHTS): file.get_tensor(n) for n in names}
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or 'missing'})") from None
+        reason = error.strerror or ("a folder" if path.is_dir() else "missing")
+        raise DataError(f"{path}: cannot be read ({reason})") from None
     except Exception as error:  # safetensors raises several unrelated types
         raise DataError(f"{path}: cut, damaged or no safetensors file") from error
     if KEY not in metadata:

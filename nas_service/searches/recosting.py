@@ -4,7 +4,7 @@ Costs of a trained candidate follow from its stored spike rates, as the search c
 check rejected before its training is costed at the assumed spike rate, and has no accuracy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
 from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range, metric_of
+from nas_service.rejection import MEMORY, PATH
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.input_density import density_of
 from nas_service.searches.results import Result
@@ -27,6 +28,7 @@ from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 
 STAYS, ENTERS, LEAVES = "stays", "enters", "leaves"
+NO_BUDGETS = {PATH, MEMORY}  # checks that no other chip or budget changes
 Costs = dict[str, float]  # by metric
 
 
@@ -80,7 +82,7 @@ class Recosted:
     def untrained(self) -> tuple[Candidate, ...]:
         """Candidates rejected before their training that keep the budgets now, at assumed rates."""
         rejected = (c for c in self.after.candidates if c.archived == "rejected")
-        return tuple(c for c in rejected if _within(c))
+        return tuple(c for c in rejected if _within(c) and not NO_BUDGETS & {*c.rejected_by})
 
     @property
     def _measured(self) -> tuple[list[Candidate], list[Candidate]]:
@@ -94,9 +96,13 @@ class Recosted:
             return f"keeps {', '.join(over)} now"
         return _beaten(self.before, before, "no longer worse than trial {} in every objective")
 
+    def _name(self, constraint: Constraint) -> str:
+        return self.after.spec.constraint_name(constraint)
+
     def _exit(self, after: Candidate) -> str:
         if over := _broken(after):
-            return "over " + ", ".join(f"{name} by {100 * v:.1f} %" for name, v in over.items())
+            broken = (c for c in self.after.spec.constraints if self._name(c) in over)
+            return ", ".join(_distance(c, over[self._name(c)]) for c in broken)
         return _beaten(self.after, after, "trial {} is at least as good in every objective")
 
     def to_json(self) -> dict[str, Any]:
@@ -126,6 +132,13 @@ def _broken(c: Candidate) -> dict[str, float]:
     return {name: v for name, v in c.violations.items() if v > 0}
 
 
+def _distance(constraint: Constraint, violation: float) -> str:
+    """How far a candidate is over or below a limit, in words."""
+    percent = f"{100 * violation:.0f}" if violation >= 0.1 else f"{100 * violation:.2g}"
+    word = "over" if constraint.at_most is not None else "below"
+    return f"{word} {constraint.described} by {percent} %"
+
+
 def _beaten(result: Result, c: Candidate, text: str) -> str:
     """The text with the trial of the front that is at least as good as a candidate."""
     own = np.array(result.spec.scaled(c.metrics))
@@ -147,14 +160,17 @@ def recost(
         result: The study as it is in its store.
         profile: Name or file of the chip's profile, by default the study's with its overrides.
         settings: Settings of the chip, which replace those that candidates carry.
-        budgets: Limits by metric, which replace those of the study or join them (at most).
+        budgets: Limits by metric, which replace those of the study or join them. A new one is at
+            least the limit where more of the metric is better, else at most. The lower one of two
+            on a metric is named METRIC_min.
 
     Returns:
         The study before and after.
 
     Raises:
-        SpecError: Nothing is changed, a name or value is not possible, or the study has an
-            objective or budget that only a simulation of the chip can measure.
+        SpecError: Nothing is changed, a name or value is not possible, the study does not measure
+            what a budget limits, or it has an objective or budget that only a simulation of the
+            chip can measure.
     """
     settings, budgets = dict(settings or {}), dict(budgets or {})
     if profile is None and not settings and not budgets:
@@ -165,6 +181,7 @@ def recost(
     assumed = AssumedRates.of(spec, density_of(result.search))
     costs = _costs(spec, recorded, settings, assumed)
     candidates = tuple(_with_costs(spec, c, costs[c.digest]) for c in result.candidates)
+    _demand_measured(budgets, candidates)
     after = replace(result, spec=spec, candidates=candidates)
     return Recosted(result, after, _notes(result, recorded, profile, settings))
 
@@ -177,7 +194,7 @@ def _changed(
         "profile": own.profile if profile is None else profile,
         "overrides": {**(own.overrides if profile is None else {}), **settings},
     }
-    constraints = _constraints(spec.constraints, budgets)
+    constraints = _constraints(spec, budgets)
     named = [o.metric for o in spec.objectives] + [c.metric for c in constraints]
     if simulated := [name for name in named if METRICS[name].simulated]:
         raise SpecError(
@@ -188,22 +205,40 @@ def _changed(
     return spec.model_copy(update=changes)
 
 
-def _constraints(
-    constraints: Sequence[Constraint], budgets: Mapping[str, float]
-) -> tuple[Constraint, ...]:
+def _constraints(spec: StudySpec, budgets: Mapping[str, float]) -> tuple[Constraint, ...]:
     """The study's budgets with other limits, and further ones."""
+    own = {spec.constraint_name(c): c for c in spec.constraints}
     for name, limit in budgets.items():
-        pick(METRICS, name, "metric", "--budget")
-        try:
-            check_range(name, {f"--budget {name}": limit})
-        except ValueError as error:
-            raise SpecError(str(error)) from None
-        if limit <= 0:
-            raise SpecError(f"--budget {name}={limit:g}: a number above 0 is needed")
-    known = {c.metric for c in constraints}
-    replaced = [c.with_limit(budgets[c.metric]) if c.metric in budgets else c for c in constraints]
-    new = [Constraint(metric=n, at_most=x) for n, x in budgets.items() if n not in known]
-    return (*replaced, *new)
+        _check_limit(name, own[name].metric if name in own else name, limit)
+    replaced = [c.with_limit(budgets[n]) if n in budgets else c for n, c in own.items()]
+    return (*replaced, *(_new(spec, n, x) for n, x in budgets.items() if n not in own))
+
+
+def _check_limit(name: str, metric: str, limit: float) -> None:
+    pick(METRICS, metric, "metric", "--budget")
+    try:
+        check_range(metric, {f"--budget {name}": limit})
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    if limit <= 0:
+        raise SpecError(f"--budget {name}={limit:g}: a number above 0 is needed")
+
+
+def _demand_measured(budgets: Iterable[str], candidates: Sequence[Candidate]) -> None:
+    """SpecError for a budget that would be ignored, as nothing has been measured for it."""
+    measured = [c for c in candidates if c.measured]
+    known = {name.partition(CONFIDENCE)[0] for c in measured for name in c.metrics}
+    for name in budgets:
+        metric = name.removesuffix("_min")
+        if measured and metric not in known:
+            raise SpecError(f"--budget {name}: the study measures no {metric} of its candidates")
+
+
+def _new(spec: StudySpec, metric: str, limit: float) -> Constraint:
+    """A budget from below on what is better when larger, else from above."""
+    maximised = {o.metric for o in spec.objectives if o.direction == "maximize"}
+    better_large = metric in maximised or metric == "accuracy" or METRICS[metric].proxy
+    return Constraint(metric=metric, **{"at_least" if better_large else "at_most": limit})
 
 
 def _costs(

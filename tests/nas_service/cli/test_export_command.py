@@ -67,6 +67,16 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
         (("tiny", "9", "--format", "torch"), "has no finished trial 9"),
         (("tinny", "0", "--format", "torch"), "no study 'tinny'"),
         (("tiny", "0", "--format", "torch", "--repeat", "2"), "has no repeat 2: `nas retrain"),
+        (
+            ("tiny", "0", "--format", "torch", "-o", ""),
+            "-o .: a folder; -o tiny-0 names files in it",
+        ),
+        (("tiny", "0", "--format", "torch", "-o", "x/.."), "-o 'x/..': the name of a file"),
+        (
+            ("tiny", "0", "--format", "torch", "-o", "/"),
+            "-o /: a folder; -o /tiny-0 names files in it",
+        ),
+        (("tiny", "0", "--format", "torch", "-o", "x" * 300), "cannot be written (File name too"),
         (("tiny", "0", "--format", "torch", "-o", "no/x"), "no: cannot be written"),
         (("tiny", "0", "--format", "torch", "-o", "tiny.toml/x"), "cannot be written"),
     ],

@@ -52,6 +52,13 @@ def test_channels_may_be_first_or_last():
         (np.zeros((3, 4, 4), np.uint8), RGB, r"\[3, 4, 4\]: \[B, 3, 4, 4\] is needed"),
         (np.zeros((2, 4, 4), np.uint8), RGB, r"\[B, 3, 4, 4\] is needed"),
         (np.zeros((2, 3, 5, 4), np.uint8), RGB, r"\[2, 3, 5, 4\]"),
+        (np.full((1, 3, 4, 4), -1), RGB, "of values -1 to -1: pixels or counts of 0 to 65535"),
+        (np.full((1, 3, 4, 4), 2**40), RGB, "of values 1099511627776 to"),
+        (np.zeros((1, 3, 4, 4), "m8[s]"), RGB, "timedelta64"),
+        ([[1, 2], [3]], RGB, r"a list, no array of whole numbers \[B, ...\] \(setting an"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16), RGB, "a tensor of torch.bfloat16"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8).to_sparse(), RGB, "torch.sparse_coo"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8, device="meta"), RGB, "on meta"),
         (np.zeros((2, 2, 4, 4), np.uint8), Task(2, 4, 2, events=True), r"\[B, 6, 2, 4, 4\]"),
     ],
 )
@@ -113,7 +120,8 @@ def test_other_files_are_refused(path, tmp_path):
     for name, message in (
         ("other.safetensors", "no network of `nas export"),
         ("cut", "cut, damaged"),
-        ("missing", "cannot be read"),
+        ("missing", r"cannot be read \(missing\)"),
+        ("", r"cannot be read \(a folder\)"),
     ):
         with pytest.raises(DataError, match=message):
             nas_service.load(tmp_path / name)

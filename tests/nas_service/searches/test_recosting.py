@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -11,11 +12,13 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.screener import Screener
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.metrics import measure
+from nas_service.rejection import MEMORY, PATH
 from nas_service.searches import recosting, results
 from nas_service.searches.input_density import density_of
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.study.assumed_rates import AssumedRates
+from nas_service.study.sections import Constraint
 
 STUDY = f"""{tiny.QUICK.replace("time_steps = 2", "time_steps = [2, 3]")}
 [[objectives]]
@@ -32,6 +35,10 @@ confidence = 0.9
 [hardware]
 search_space = {{{{ crossbar_size = [32, 64] }}}}
 """
+
+
+LOWER = Constraint(metric="area_mm2", at_least=0.1)
+UPPER = Constraint(metric="area_mm2", at_most=9)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,7 @@ def test_costs_are_those_of_a_search_under_that_chip(result, chip):
     for candidate in after.candidates:
         known = result.evaluation(candidate)
         own = tuple((k, v) for k, v in known.architecture.chip if k not in given)
-        architecture = recosting.replace(known.architecture, chip=own)
+        architecture = replace(known.architecture, chip=own)
         workload = screener.workloads.workload(known.architecture)
         rates = known.spike_rates
         density = density_of(result.search)
@@ -99,7 +106,7 @@ def test_who_enters_and_who_leaves_and_why(result):
     assert recosted.changes
     left = [c for c in recosted.changes if c.kind == "leaves"]
     for change in left:
-        assert change.reason.startswith("over area_mm2 by") == (
+        assert change.reason.startswith("over area_mm2 <= ") == (
             change.after.metrics["area_mm2"] > middle
         )
     again = recosting.recost(recosted.after, budgets={"area_mm2": 1e9})
@@ -107,6 +114,39 @@ def test_who_enters_and_who_leaves_and_why(result):
         c.after.trial for c in left
     }
     assert all("area_mm2" in c.reason for c in again.changes if c.kind == "enters")
+
+
+def test_a_new_budget_on_what_is_better_when_larger_is_from_below(result):
+    spec = recosting.recost(result, budgets={"accuracy": 0.05, "latency_ms": 9.0}).after.spec
+    assert [c.described for c in spec.constraints[-2:]] == ["accuracy >= 0.05", "latency_ms <= 9"]
+
+
+def test_of_two_budgets_on_a_metric_the_named_one_is_replaced(result):
+    bounded = replace(result, spec=result.spec.model_copy(update={"constraints": (LOWER, UPPER)}))
+    for name, described in (
+        ("area_mm2", ["area_mm2 >= 0.1", "area_mm2 <= 2"]),
+        ("area_mm2_min", ["area_mm2 >= 2", "area_mm2 <= 9"]),
+    ):
+        spec = recosting.recost(bounded, budgets={name: 2.0}).after.spec
+        assert [c.described for c in spec.constraints] == described
+
+
+def test_a_limit_from_below_is_broken_below_it(result):
+    free = replace(result, spec=result.spec.model_copy(update={"constraints": ()}))
+    everything = recosting.recost(free, budgets={"area_mm2": 1e9}).after
+    recosted = recosting.recost(everything, budgets={"accuracy": 1.0})
+    assert not recosted.after.front
+    for change in recosted.changes:
+        assert change.reason.startswith("below accuracy >= 1 by ")
+        assert "e+" not in change.reason
+
+
+@pytest.mark.parametrize(("check", "listed"), [(PATH, False), (MEMORY, False), ("x", True)])
+def test_untrained_candidates_are_those_that_the_budgets_rejected(result, check, listed):
+    rejected = replace(result.candidates[0], archived="rejected", rejected_by=(check,))
+    other = replace(result, candidates=(rejected,))
+    recosted = recosting.recost(other, budgets={"area_mm2": 1e9, "energy_uJ": 1e9})
+    assert [c.trial for c in recosted.untrained] == [rejected.trial] * listed
 
 
 @pytest.mark.parametrize(
@@ -118,6 +158,8 @@ def test_who_enters_and_who_leaves_and_why(result):
         ({"settings": {"adc_bits": "99"}}, "adc_bits"),
         ({"budgets": {"area": 3.0}}, "unknown metric 'area'"),
         ({"budgets": {"area_mm2": -3.0}}, "area_mm2"),
+        ({"budgets": {"proxy_depth": 3.0}}, "the study measures no proxy_depth"),
+        ({"budgets": {"area_mm2_min": 3.0}}, "unknown metric 'area_mm2_min'"),
         ({"budgets": {"accuracy_on_chip": 0.5}}, "cannot be costed anew"),
     ],
 )
@@ -145,6 +187,7 @@ def test_the_command_prints_both_fronts(folder):
         ((), "nothing to cost anew"),
         (("--budget", "area_mm2"), "METRIC=VALUE|KEY=VALUE"),
         (("--budget", "area_mm2=1_0"), "a number is needed"),
+        (("--budget", "area_mm2=1", "--budget", "area_mm2=2"), "--budget area_mm2: 1 and 2, one"),
         (("--html", "a.txt"), "ends in .html"),
     ],
 )
