@@ -72,7 +72,8 @@ def recost(
         result: What `search` returned.
         profile: Name or file of the chip's profile, by default the study's with its overrides.
         settings: Settings of the chip, which replace those that candidates carry.
-        budgets: Limits by metric, which replace those of the study or join them (at most).
+        budgets: Limits by metric, which replace those of the study or join them. A new one is at
+            least the limit where more of the metric is better, else at most.
 
     Returns:
         The study before and after; see `Recosted.changes`.

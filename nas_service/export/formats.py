@@ -57,11 +57,12 @@ class Module(Protocol):
 
 
 class Format(NamedTuple):
-    """One format: the module that defines it, what it is, and the suffix of its first file."""
+    """One format: the module that defines it, what it is, and the suffixes of its files."""
 
     place: str
     summary: str
-    suffix: str
+    suffix: str  # of the first file
+    others: tuple[str, ...] = ()
     runs: bool = True  # False for files that compute nothing
 
     def load(self) -> Module:
@@ -80,11 +81,13 @@ FORMATS = {
         "nas_service.export.torch_format",
         "a Python file of plain PyTorch and its weights",
         ".py",
+        (".weights.safetensors",),
     ),
     "crossbar": Format(
         "nas_service.export.crossbar_format",
         "the conductances of every crossbar, and which rows and columns they are",
         ".json",
+        (".npz",),
     ),
     "onnx": Format(
         "nas_service.export.onnx_format",
@@ -95,20 +98,24 @@ FORMATS = {
         "nas_service.export.card_format",
         "a page about the network, Markdown and HTML",
         ".md",
+        (".html",),
         runs=False,
     ),
 }
 
 
 def base_of(path: Path, kind: Format) -> Path:
-    """The path of exported files without suffix, which a user may have written.
+    """The path of exported files without the suffix of one, which a user may have written.
 
     Raises:
         NasError: It names no file.
     """
     if path.name in ("", ".."):
         raise NasError(f"-o {str(path)!r:.90}: the name of a file is needed, without its suffix")
-    return path.with_suffix("") if path.suffix.lower() == kind.suffix else path
+    for suffix in (kind.suffix, *kind.others):
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return path.with_name(path.name[: -len(suffix)])
+    return path
 
 
 def write_files(contents: Contents, base: Path, *, replace: bool = False) -> list[Path]:

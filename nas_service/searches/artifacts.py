@@ -49,7 +49,8 @@ class Space:
 
     def __str__(self) -> str:
         files = "1 file" if self.files == 1 else f"{self.files} files"
-        return f"{files}, {self.bytes / 2**20:.1f} MiB"
+        MiB = self.bytes / 2**20
+        return f"{files}, {MiB:.1f} MiB" if MiB >= 1 else f"{files}, {self.bytes / 2**10:.0f} KiB"
 
 
 def artifacts_in(folder: Path) -> list[Artifact]:

@@ -4,9 +4,11 @@ Costs of a trained candidate follow from its stored spike rates, as the search c
 check rejected before its training is costed at the assumed spike rate, and has no accuracy.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -172,7 +174,10 @@ def recost(
             what a budget limits, or it has an objective or budget that only a simulation of the
             chip can measure.
     """
-    settings, budgets = dict(settings or {}), dict(budgets or {})
+    if not isinstance(result, Result):
+        raise SpecError(f"result = {result!r:.80}: what nas_service.search returns is needed")
+    settings, budgets = _table(settings, "settings"), _table(budgets, "budgets")
+    profile = None if profile is None else str(profile)
     if profile is None and not settings and not budgets:
         raise SpecError("nothing to cost anew: another profile, setting or budget is needed")
     spec = _changed(result.spec, profile, settings, budgets)
@@ -184,6 +189,15 @@ def recost(
     _demand_measured(budgets, candidates)
     after = replace(result, spec=spec, candidates=candidates)
     return Recosted(result, after, _notes(result, recorded, profile, settings))
+
+
+def _table(given: object, name: str) -> dict[str, Any]:
+    """A copy of a mapping whose keys are texts; SpecError for anything else."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise SpecError(f"{name} = {given!r:.80}: a dict is needed, its keys are names")
+    return dict(given)
 
 
 def _changed(
@@ -210,12 +224,14 @@ def _constraints(spec: StudySpec, budgets: Mapping[str, float]) -> tuple[Constra
     own = {spec.constraint_name(c): c for c in spec.constraints}
     for name, limit in budgets.items():
         _check_limit(name, own[name].metric if name in own else name, limit)
-    replaced = [c.with_limit(budgets[n]) if n in budgets else c for n, c in own.items()]
+    replaced = [c.with_limit(float(budgets[n])) if n in budgets else c for n, c in own.items()]
     return (*replaced, *(_new(spec, n, x) for n, x in budgets.items() if n not in own))
 
 
 def _check_limit(name: str, metric: str, limit: float) -> None:
     pick(METRICS, metric, "metric", "--budget")
+    if not isinstance(limit, Real) or isinstance(limit, bool) or not math.isfinite(limit):
+        raise SpecError(f"--budget {name}={limit!r:.60}: a finite number is needed")
     try:
         check_range(metric, {f"--budget {name}": limit})
     except ValueError as error:
@@ -238,7 +254,7 @@ def _new(spec: StudySpec, metric: str, limit: float) -> Constraint:
     """A budget from below on what is better when larger, else from above."""
     maximised = {o.metric for o in spec.objectives if o.direction == "maximize"}
     better_large = metric in maximised or metric == "accuracy" or METRICS[metric].proxy
-    return Constraint(metric=metric, **{"at_least" if better_large else "at_most": limit})
+    return Constraint(metric=metric, **{"at_least" if better_large else "at_most": float(limit)})
 
 
 def _costs(

@@ -158,6 +158,12 @@ def test_untrained_candidates_are_those_that_the_budgets_rejected(result, check,
         ({"settings": {"adc_bits": "99"}}, "adc_bits"),
         ({"budgets": {"area": 3.0}}, "unknown metric 'area'"),
         ({"budgets": {"area_mm2": -3.0}}, "area_mm2"),
+        ({"budgets": {"area_mm2": "3"}}, "area_mm2='3': a finite number"),
+        ({"budgets": {"area_mm2": float("inf")}}, "area_mm2=inf: a finite number"),
+        ({"budgets": {"area_mm2": True}}, "area_mm2=True: a finite number"),
+        ({"budgets": [("area_mm2", 3)]}, "a dict is needed"),
+        ({"budgets": {3: 4}}, "a dict is needed"),
+        ({"settings": ["adc_bits=3"]}, "a dict is needed"),
         ({"budgets": {"proxy_depth": 3.0}}, "the study measures no proxy_depth"),
         ({"budgets": {"area_mm2_min": 3.0}}, "unknown metric 'area_mm2_min'"),
         ({"budgets": {"accuracy_on_chip": 0.5}}, "cannot be costed anew"),
@@ -166,6 +172,12 @@ def test_untrained_candidates_are_those_that_the_budgets_rejected(result, check,
 def test_what_is_not_possible_is_refused(result, changes, message):
     with pytest.raises(SpecError, match=message):
         recosting.recost(result, **changes)
+
+
+@pytest.mark.parametrize("result", [None, "tiny", []])
+def test_another_thing_than_a_result_is_refused(result):
+    with pytest.raises(SpecError, match=r"what nas_service\.search returns is needed"):
+        recosting.recost(result, "corrected")
 
 
 def test_the_command_prints_both_fronts(folder):

@@ -13,7 +13,7 @@ from stored_studies import ELSEWHERE, evaluation, finish, spec_of, stored_study
 from nas_service.errors import SpecError, StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches import artifacts, upkeep
-from nas_service.searches.artifacts import artifacts_in
+from nas_service.searches.artifacts import Space, artifacts_in
 from nas_service.searches.creation import check, create
 from nas_service.searches.session import open_search
 from nas_service.searches.weights import FOLDER
@@ -262,3 +262,11 @@ def test_links_are_no_files_of_a_study(tmp_path):
     (tmp_path / f"s/{digest(1)}.safetensors").symlink_to(tmp_path / "far")
     assert artifacts_in(tmp_path / "s") == []
     assert artifacts.SHARED[0] == POOL
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 KiB"), (30_000, "29 KiB"), (2**20, "1.0 MiB"), (3 * 2**30, "3072.0 MiB")],
+)
+def test_small_files_are_counted_in_KiB(size, text):
+    assert str(Space(2, size)) == f"2 files, {text}"
