@@ -40,7 +40,8 @@ LISTED = 10  # candidates without a training
     "budgets",
     multiple=True,
     metavar="METRIC=VALUE",
-    help="Another budget, or a new one.",
+    help="Another limit of a budget (the lower of two: METRIC_min), or a new budget: at least "
+    "where more is better, else at most.",
 )
 @click.option("--html", type=Page(), help="Write a report of the study as it would be.")
 @options("storage", "any_disk", "json")

@@ -5,6 +5,7 @@ one JSON text under the key `nas_service`.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,10 @@ def _inputs(document: dict[str, Any]) -> Inputs:
     if not isinstance(classes, list) or not all(isinstance(x, str) for x in classes):
         raise ValueError("classes: a list of names is needed")
     mean, deviation = (tuple(float(x) for x in given[key]) for key in ("mean", "deviation"))
-    if not len(mean) == len(deviation) or len(mean) not in (1, channels) or not all(deviation):
+    if not len(mean) == len(deviation) or len(mean) not in (1, channels) or min(deviation) <= 0:
         raise ValueError("input: mean and deviation of each channel are needed")
+    if not all(map(math.isfinite, mean + deviation)):
+        raise ValueError("input: mean and deviation are finite numbers")
     task = Task(channels, size, len(classes), given["encoding"] == "events")
     return Inputs(task, mean, deviation, tuple(classes))
 

@@ -85,6 +85,9 @@ DAMAGE = {
     "shape": (lambda d: d["input"].update(shape=[1, 8, 9]), "a square"),
     "text": (lambda d: d["input"].update(shape="abc"), "whole number"),
     "deviation": (lambda d: d["input"].update(deviation=[0]), "deviation"),
+    "below 0": (lambda d: d["input"].update(deviation=[-1.0]), "deviation"),
+    "not finite": (lambda d: d["input"].update(mean=["nan"]), "finite numbers"),
+    "infinite": (lambda d: d["input"].update(deviation=["1e999"]), "finite numbers"),
     "input": (lambda d: d.update(input=[]), "damaged"),
 }
 
