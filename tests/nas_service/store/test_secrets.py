@@ -112,7 +112,7 @@ def test_a_session_keeps_its_password(url, tmp_path, monkeypatch, caplog):
     assert not any(leaks(text) for text in answers)
     assert not leaks((tmp_path / "reports" / "tiny.html").read_text())
     result = rows(url)
-    assert (len(result["nas_studies"]), len(result["study_user_attributes"])) == (1, 1)
+    assert (len(result["nas_studies"]), len(result["study_user_attributes"])) == (1, 2)
     assert not leaks(repr(result))
     assert {"sqlalchemy", "psycopg"} <= {record.name.split(".")[0] for record in caplog.records}
     assert not leaks(caplog.text)
