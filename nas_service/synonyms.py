@@ -5,6 +5,16 @@ import re
 from collections.abc import Iterable
 
 _WORDS = {
+    # tables of a study file
+    "data": "dataset data_set download fetch",
+    "space": "search_space architecture arch cells",
+    "network": "model neurons",
+    "quantization": "bits weight_bits precision",
+    "hardware": "chip hw device profile",
+    "search": "sampler optimizer algorithm trainings",
+    "objectives": "goals metrics targets",
+    "constraints": "budget budgets limit limits",
+    "seed": "random_seed",
     # keys of a study file
     "trainings": "trials n_trials max_trials budget evaluations max_evals iterations generations",
     "at_most": "max maximum upper upper_bound limit below less_than le",
@@ -56,7 +66,6 @@ _WORDS = {
     "dashboard": "ui web",
     "migrate": "upgrade",
     "cost": "estimate price",
-    "data": "download fetch",
     "launch": "slurm k8s kubernetes dask",
 }
 

@@ -19,6 +19,7 @@ from nas_service.study.sections import (
     Space,
     Training,
 )
+from nas_service.study.spec import StudySpec
 from nas_service.synonyms import SYNONYMS, nearest
 
 SECTIONS = (Constraint, Data, Hardware, Objective, Search, Space, Training)
@@ -49,12 +50,20 @@ MEANT = [
     ("lr", Training.model_fields, "learning_rate"),
     ("layers", Space.model_fields, "cells"),
     ("dataset", Data.model_fields, "name"),
+    ("dataset", StudySpec.model_fields, "data"),
+    ("budgets", StudySpec.model_fields, "constraints"),
+    ("metrics", StudySpec.model_fields, "objectives"),
+    ("chip", StudySpec.model_fields, "hardware"),
+    ("profile", StudySpec.model_fields, "hardware"),
+    ("sampler", StudySpec.model_fields, "search"),
+    ("arch", StudySpec.model_fields, "space"),
+    ("budget", Search.model_fields, "trainings"),
     ("train", VERBS, "run"),
     ("list", VERBS, "studies"),
 ]
 
 
-@pytest.mark.parametrize(("word", "known", "meant"), MEANT, ids=[m[0] for m in MEANT])
+@pytest.mark.parametrize(("word", "known", "meant"), MEANT, ids=[f"{m[0]}-{m[2]}" for m in MEANT])
 def test_words_that_people_use(word, known, meant):
     assert nearest(word, known) == meant
 
