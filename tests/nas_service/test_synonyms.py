@@ -23,7 +23,7 @@ from nas_service.study.spec import StudySpec
 from nas_service.synonyms import SYNONYMS, nearest
 
 SECTIONS = (Constraint, Data, Hardware, Objective, Search, Space, Training)
-KEYS = {key for section in SECTIONS for key in section.model_fields}
+KEYS = {key for section in (*SECTIONS, StudySpec) for key in section.model_fields}
 
 MEANT = [
     ("nsga-ii", SAMPLERS, "nsga2"),
