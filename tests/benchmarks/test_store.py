@@ -24,7 +24,8 @@ def test_more_workers_and_more_trials_are_counted(forked_document):
         assert row["trials"] == 8
         assert row["commits_per_trial"] >= 2
         assert min(row["trials_per_s"], row["cpu_ms_per_trial"], row["held_ms_per_trial"]) > 0
-    assert result["shared"][0]["commits_per_trial"] <= 3, "alone, and so without looks in vain"
+    most = 3 + 5 / 8  # five at the start of the worker, which is alone and so never waits
+    assert result["shared"][0]["commits_per_trial"] <= most
     assert [row["trials"] for row in result["asks"]] == [4, 30]
     assert all(value > 0 for row in result["asks"] for value in row.values())
 
