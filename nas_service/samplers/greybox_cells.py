@@ -47,7 +47,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 AT_REST = " at the assumed rate"  # suffix of a metric: the value that screening compares
 RARE = 0.05  # share of uniform draws below which those within the counted budgets are drawn from
-NO_OTHER = 1e12  # weight of a path: no budget that is kept better makes up for it
 SIZES = 4  # columns of each size, as it says more than one of many counts
 
 
@@ -154,8 +153,7 @@ class CellProblem:
             if self._screened(c)
         ]
         memory = Bound(MEMORY, at_most=self.spec.training.memory_GiB)
-        path = Bound(PATH, at_least=1, weight=NO_OTHER)
-        return (path, memory, *constraints, *at_rest)
+        return (Bound(PATH, at_least=1), memory, *constraints, *at_rest)
 
     def _screened(self, constraint: Constraint) -> bool:
         """Whether the value at the assumed spike rate can already break the constraint."""

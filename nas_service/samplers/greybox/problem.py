@@ -33,7 +33,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Bound:
-    """A budget on a metric, from above or from below; `weight` counts its violations more.
+    """A budget on a metric, from above or from below.
 
     Raises:
         ValueError: Not exactly one of both is given.
@@ -42,7 +42,6 @@ class Bound:
     name: str
     at_most: float | None = None
     at_least: float | None = None
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.at_most is None) == (self.at_least is None):
@@ -102,7 +101,7 @@ class Problem:
         return tuple(b for b in self.bounds if b.name in self.learned)
 
     def excess(self, values: Values, bounds: tuple[Bound, ...], count: int) -> Floats:
-        """Weighted sum of positive relative violations of each candidate.
+        """Sum of positive relative violations of each candidate.
 
         Args:
             values: metric -> [N].
@@ -114,5 +113,5 @@ class Problem:
         """
         total = np.zeros(count)
         for bound in bounds:
-            total += bound.weight * np.maximum(bound.violation(values[bound.name]), 0.0)
+            total += np.maximum(bound.violation(values[bound.name]), 0.0)
         return total

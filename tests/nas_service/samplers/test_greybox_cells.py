@@ -242,18 +242,6 @@ def test_proposals_meet_every_exact_budget(tmp_path):
         study.tell(trial, [0.9 + 0.01 * n, 0.5])
 
 
-def test_no_path_is_given_up_for_budgets_that_cannot_be_kept(tmp_path):
-    spec = spec_of(tmp_path)
-    impossible = tuple(c.with_limit(1e-9) for c in spec.constraints)
-    spec = spec.model_copy(update={"constraints": impossible})
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(spec))
-    for _ in range(4):
-        trial = study.ask()
-        assert CellProblem(spec).space.draw(trial).connected
-        trial.set_user_attr("outcome", "rejected")
-        study.tell(trial, [0.0, 9.0])
-
-
 def test_warm_starting_needs_greybox(tmp_path):
     spec = spec_of(tmp_path, search='warm_start_from = ["other"]')
     assert sampler_of(spec) is not None
