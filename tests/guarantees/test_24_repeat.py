@@ -37,7 +37,7 @@ def url(tmp_path):
     url = f"sqlite:///{tmp_path}/nas.db"
     spec, store = parse_spec(json.dumps(TREE), "x"), Store(url, create=True)
     evaluator = Evaluator.open(spec, tmp_path)
-    create(store, check(spec), evaluator.data_digest)
+    create(store, check(spec), evaluator.data_digest, evaluator.density)
     Worker(open_search(store, "x"), evaluator, lambda text: None).run()
     store.close()
     return url

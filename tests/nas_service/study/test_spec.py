@@ -280,10 +280,11 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_two_bounds_of_one_metric_have_two_names():
-    """1000 parameters of at most 800 and at least 2000: 25 % too many, half too few."""
-    bounds = [{"metric": "parameters", "at_most": 800}, {"metric": "parameters", "at_least": 2000}]
-    result = minimal(constraints=bounds).violations({"parameters": 1000})
-    assert result == {"parameters": 0.25, "parameters_min": 0.5}
+    """1000 and 200 parameters of 400 to 800: 25 % too many, half too few."""
+    bounds = [{"metric": "parameters", "at_most": 800}, {"metric": "parameters", "at_least": 400}]
+    spec = minimal(constraints=bounds)
+    assert spec.violations({"parameters": 1000}) == {"parameters": 0.25, "parameters_min": -1.5}
+    assert spec.violations({"parameters": 200}) == {"parameters": -0.75, "parameters_min": 0.5}
 
 
 def test_a_single_lower_bound_keeps_the_metric_s_name():
