@@ -61,8 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.chmod(os.environ[RUN], 0o711)  # noqa: S103  # the server runs as another user
 
     os.environ["NAS_SPOOL"] = tempfile.mkdtemp(prefix="spool-", dir=os.environ[RUN])
-    # A shell ignores SIGINT for what it runs in the background; the tests' processes must not.
+    # A shell ignores these for what it runs in the background; the tests' processes must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
