@@ -34,7 +34,6 @@ class SamplerEntry:
         orders_constraints: It checks budgets before a trial, in an order that a study can set.
         generations: It numbers its trials by generations, which every trial has to record.
         uses_scores: It takes training-free scores of candidates, see `greybox_cells.score_by`.
-        avoids_repeats: It proposes no known candidate while there is another one.
     """
 
     make: Callable[[StudySpec, InputDensity], BaseSampler]
@@ -43,7 +42,6 @@ class SamplerEntry:
     orders_constraints: bool = False
     generations: bool = False
     uses_scores: bool = False
-    avoids_repeats: bool = False
 
 
 def sampler_of(spec: StudySpec, density: InputDensity = ASSUMED) -> BaseSampler:
@@ -70,7 +68,7 @@ def sampler_of(spec: StudySpec, density: InputDensity = ASSUMED) -> BaseSampler:
         if getattr(search, key) not in (None, ()) and not is_capable:
             raise SpecError(f"search.{key}: sampler {search.sampler!r} {reason}")
     sampler = entry.make(spec, density)
-    return sampler if entry.avoids_repeats else DistinctSampler(sampler, spec, density)
+    return DistinctSampler(sampler, spec, density)
 
 
 def _seeded(make: Callable[[int], BaseSampler]) -> Callable[[StudySpec, InputDensity], BaseSampler]:
@@ -97,7 +95,6 @@ SAMPLERS: dict[str, SamplerEntry] = {
         _lazily("greybox_cells", "greybox"),
         learns_from_other_studies=True,
         uses_scores=True,
-        avoids_repeats=True,
     ),
     "snasnet": SamplerEntry(_lazily("snasnet", "SNASNet"), successive_halving=False),
     "spikenas": SamplerEntry(_lazily("cell_by_cell", "spikenas"), successive_halving=False),

@@ -78,6 +78,7 @@ def score_by(sampler: BaseSampler, evaluator: "Evaluator") -> None:
     spec = evaluator.spec
     compared = {o.metric for o in spec.objectives} | {c.metric for c in spec.constraints}
     names = [name for name in spec.proxies.names if PROXY + name not in compared]
+    sampler = getattr(sampler, "inner", sampler)  # of one that avoids repeats
     if not names or not isinstance(sampler, GreyBoxSampler):
         return
     space, known = spec.build_space(), dict[str, dict[str, float]]()

@@ -84,6 +84,19 @@ def least_excess(screened):
     return screened.budgets.excess(costed).min()
 
 
+def test_repeats_end_where_energy_alone_binds():
+    """Functions that are equal have many genotypes: the sampler of a large space met them again."""
+    space = SMALL | {"operations": "light3", "cells": 2, "channels": 4}
+    spec = spec_of("greybox", space)
+    tree = spec.model_dump(mode="json") | {
+        "constraints": [{"metric": "energy_uJ", "at_most": 0.001}]
+    }
+    screened = Screened(parse_spec(json.dumps(tree), "a test"))
+    for _ in range(12):
+        screened.tell(*screened.ask())
+    assert len(screened.known) >= 11
+
+
 def test_the_nearest_candidates_come_first():
     screened = Screened(spec_of("greybox", SMALL))
     excess = [screened.tell(*screened.ask()) for _ in range(20)]

@@ -308,7 +308,7 @@ def test_proxies_of_the_study_are_used(tmp_path):
     evaluator = Evaluator.open(parse_spec(json.dumps(tree), "x"), Path())
     sampler = sampler_of(evaluator.spec)
     score_by(sampler, evaluator)
-    scores = sampler._domain.scores
+    scores = sampler.inner._domain.scores
     assert list(scores) == ["proxy_sahd"]  # the other is asked itself
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     drawn = []
@@ -322,7 +322,7 @@ def test_proxies_of_the_study_are_used(tmp_path):
             trial.set_user_attr(key, value)
         study.tell(trial, [values["accuracy"], values["energy_uJ"]])
     assert len({a.digest for a in drawn}) == 6
-    measured = sampler._pool[1]._scores
+    measured = sampler.inner._pool[1]._scores
     assert len(measured) > 6
     assert all(np.isfinite(v) for v in measured.values())
     state = torch.get_rng_state()
