@@ -27,7 +27,12 @@ from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases, of_study
 from nas_service.study.sections import Objective
 
-VERBS = ("status", "front", "show")
+VERBS: dict[str, tuple[str, ...]] = {  # and their arguments
+    "status": (),
+    "front": (),
+    "show": ("0",),
+    "recost": ("--set", "crossbar_size=128"),
+}
 STEPS = 29  # different energies, and different latencies
 
 
@@ -103,7 +108,7 @@ def _changes(number: int, table: sa.Table, metrics: dict[str, float]) -> dict[st
 
 def cost(verb: str, name: str, url: str) -> Cost:
     """CPU seconds and largest memory of one command's process."""
-    words = [verb, name, *(["0"] if verb == "show" else [])]
+    words = [verb, name, *VERBS[verb]]
     command = [sys.executable, "-m", "nas_service", *words]
     with tempfile.TemporaryFile() as out:
         environment = os.environ | {"NAS_STORAGE": url}
