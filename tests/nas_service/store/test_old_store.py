@@ -254,7 +254,7 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
     path = tmp_path / "warmed.toml"
     path.write_text(text)
     search, evaluator = api.prepare(load_spec(path), lambda: store, Path())
-    seen = list(sampler_of(search.spec)._warm(search.study))  # all that it learns from
+    seen = list(sampler_of(search.spec).inner._warm(search.study))  # all that it learns from
     assert len(seen) >= 8
     Worker(search, evaluator, print).run()
     result = read(search)

@@ -13,6 +13,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.study.loading import parse_spec
+from nas_service.worker import end_signals
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -21,6 +22,12 @@ CELL = Cell(("conv3x3", "skip", "conv1x1", "skip", "conv1x1", "skip"))
 
 
 SEED = 7
+
+
+@pytest.fixture(autouse=True)
+def no_haste(monkeypatch):
+    """A test that asks for haste does not end the process of the tests some seconds later."""
+    monkeypatch.setattr(end_signals, "HASTE_s", 1e6)
 
 
 @pytest.fixture(scope="module")
