@@ -54,8 +54,9 @@ def _client(scheduler: str) -> Client:
         )
     try:
         return Client(address, timeout=CONNECT_s)
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    # Dask asserts that its own connection is open, which a failed one may not be any more.
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), "the connection ended at once")
         raise NasError(f"--scheduler {scheduler!r:.200}: no answer ({reason:.200})") from None
 
 
