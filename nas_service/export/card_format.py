@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from torch import Tensor
 
 from hw_models.markdown import cell as escaped
 from hw_models.markdown import table
 from hw_models.uncertainty import Ensemble
-from nas_service.export.formats import Contents, Run
+from nas_service.export.formats import Contents
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.metrics import decimals, measure
 from nas_service.report.drawing import cell
@@ -24,15 +22,6 @@ Rows = list[list[str]]
 def contents(network: TrainedNetwork, name: str) -> Contents:
     """See `Module.contents`."""
     return {".md": _markdown(network, name).encode(), ".html": _html(network, name).encode()}
-
-
-def run(path: Path, pixels: Tensor) -> Run:
-    """A page computes nothing.
-
-    Raises:
-        NotImplementedError: Always.
-    """
-    raise NotImplementedError(f"{path}: a page computes nothing")
 
 
 def _title(network: TrainedNetwork) -> str:

@@ -45,7 +45,7 @@ class Module(Protocol):
         """
 
     def run(self, path: Path, pixels: "Tensor") -> Run:
-        """Runs an exported file.
+        """Runs an exported file; a format whose files compute nothing has no such function.
 
         Args:
             path: The first file that was written.
