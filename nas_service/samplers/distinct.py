@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_service.samplers.forwarding import ForwardingSampler
 from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
@@ -21,7 +22,7 @@ LAST, STUCK = 20, 15  # of the LAST finished trials STUCK proposed known candida
 Params = dict[str, Any]
 
 
-class DistinctSampler(BaseSampler):
+class DistinctSampler(ForwardingSampler):
     """Another sampler, which does not repeat itself while the search is stuck.
 
     A search is stuck while no finished trial is feasible, and where STUCK of the LAST trials
@@ -37,27 +38,14 @@ class DistinctSampler(BaseSampler):
     def __init__(
         self, inner: BaseSampler, spec: StudySpec, density: InputDensity = ASSUMED
     ) -> None:
-        self.inner, self._spec, self._density = inner, spec, density
+        super().__init__(inner)
+        self._spec, self._density = spec, density
 
     @cached_property
     def _nearest(self) -> "NearestUnknown":
         from nas_service.samplers.nearest import NearestUnknown  # costs candidates
 
         return NearestUnknown(self._spec, self._density)
-
-    def reseed_rng(self) -> None:
-        """Asks the inner sampler."""
-        self.inner.reseed_rng()
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Asks the inner sampler."""
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Asks the inner sampler."""
-        self.inner.after_trial(study, trial, state, values)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -77,16 +65,6 @@ class DistinctSampler(BaseSampler):
         if chosen != proposed:
             study._storage.set_trial_user_attr(trial._trial_id, REPLACED, True)
         return chosen
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Asks the inner sampler."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def _inner_draw(
         self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]

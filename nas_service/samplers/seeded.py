@@ -1,11 +1,10 @@
 """Optuna's own samplers, each made anew for every trial from study seed and trial number."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -16,7 +15,9 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+
+from nas_service.samplers.forwarding import ForwardingSampler
 
 POPULATION = 20  # candidates of a generation
 
@@ -34,7 +35,7 @@ def derived_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
 
 
-class SeededSampler(BaseSampler):
+class SeededSampler(ForwardingSampler):
     """A sampler that keeps nothing between trials, so that a resumed study proposes the same.
 
     Args:
@@ -43,41 +44,13 @@ class SeededSampler(BaseSampler):
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        super().__init__(make(derived_seed(seed, 0)))
         self._make, self._seed = make, seed
-        self._inner = make(derived_seed(seed, 0))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Replace the inner sampler by that of this trial."""
-        self._inner = self._make(derived_seed(self._seed, trial.number))
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Asks the inner sampler."""
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Asks the inner sampler."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Asks the inner sampler."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Asks the inner sampler."""
-        self._inner.after_trial(study, trial, state, values)
+        self.inner = self._make(derived_seed(self._seed, trial.number))
+        self.inner.before_trial(study, trial)
 
 
 def tpe(seed: int) -> BaseSampler:

@@ -225,7 +225,7 @@ def test_first_trials_are_the_named_ones_and_later_ones_are_drawn(store):
 def test_nsga2_takes_initial_trials_as_parents(store):
     study_spec = spec("published", "extremes", search={"trainings": 22, "sampler": "nsga2"})
     search = run(store, study_spec)
-    sampler = sampler_of(study_spec).inner._inner
+    sampler = sampler_of(study_spec).inner.inner
     population = {t.number for t in sampler.get_population(search.study, 0)}
     assert {0, 1, 2, 3} < population
     assert len(population) == 20

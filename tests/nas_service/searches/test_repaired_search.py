@@ -108,7 +108,7 @@ def test_repairs_leave_more_to_train(store, sampler):
         assert t.number > t.user_attrs[REPAIRS]
         assert trials[t.user_attrs[REPAIRS]].user_attrs["outcome"] == "rejected"
     if sampler == "nsga2":
-        inner = sampler_of(study_spec).inner._inner
+        inner = sampler_of(study_spec).inner.inner
         population = {t.number for t in inner.get_population(worker.search.study, 0)}
         assert {t.number for t in repairs if t.number < 20} <= population
 
