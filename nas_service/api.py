@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nas_service.errors import SpecError, StoreError
 from nas_service.evaluation.evaluator import Evaluator
+from nas_service.export.from_study import load_candidate
 from nas_service.export.loaded import LoadedNetwork
 from nas_service.export.loaded import load as load_network
 from nas_service.searches.creation import check, create
@@ -88,7 +90,8 @@ def run(
         if continued.issuperset(c.digest for c in read(search).unfinished(top)):
             break
     measure_test(read(search), evaluator)
-    return read(search), end_reason(search) or "the workers of this machine have ended"
+    result = read(search, partial(load_candidate, search, evaluator))
+    return result, end_reason(search) or "the workers of this machine have ended"
 
 
 def resume_training(result: Result, top: int | None = None) -> list[str]:

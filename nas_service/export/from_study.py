@@ -6,6 +6,7 @@ from typing import Any
 from nas_service.errors import StudyError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_run import demand_own
+from nas_service.export.loaded import LoadedNetwork
 from nas_service.export.trained_network import TrainedNetwork, trained_network
 from nas_service.metrics import Evaluation
 from nas_service.searches.candidate import Candidate
@@ -50,6 +51,11 @@ def of_trial(
         return trained_network(evaluator, evaluation, weights, {**facts, "test_accuracy": test})
     except StudyError as error:
         raise StudyError(f"trial {candidate.trial} of {search.name!r}: {error}") from None
+
+
+def load_candidate(search: Search, evaluator: Evaluator, candidate: Candidate) -> LoadedNetwork:
+    """The network of a trained candidate, as `nas_service.load` gives it; see `of_trial`."""
+    return LoadedNetwork.of(of_trial(search, evaluator, candidate))
 
 
 def _repeated(

@@ -21,7 +21,7 @@ from nas_service.export.formats import Contents, Run
 from nas_service.export.trained_network import Inputs, TrainedNetwork
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.task import Task
+from nas_service.spaces.task import LARGEST_PIXEL, Task
 from nas_service.study.loading import parse_spec
 
 FORMAT = "nas-network-1"
@@ -34,8 +34,13 @@ def contents(network: TrainedNetwork, name: str) -> Contents:
     tensors = {WEIGHTS + key: x.contiguous() for key, x in network.network.state_dict().items()}
     tensors[EXAMPLES + "pixels"] = network.examples.contiguous()
     tensors[EXAMPLES + "scores"] = network.scores(network.examples)
-    metadata = {KEY: json.dumps({"format": FORMAT, **network.document()}, allow_nan=False)}
+    metadata = {KEY: json.dumps(document_of(network), allow_nan=False)}
     return {".safetensors": save(tensors, metadata)}
+
+
+def document_of(network: TrainedNetwork) -> dict[str, Any]:
+    """All that the file says about the network beside its tensors, as JSON values."""
+    return {"format": FORMAT, **network.document()}
 
 
 def run(path: Path, pixels: Tensor) -> Run:
@@ -104,7 +109,9 @@ def _inputs(document: dict[str, Any]) -> Inputs:
         raise ValueError("input: mean and deviation of each channel are needed")
     if not all(map(math.isfinite, mean + deviation)):
         raise ValueError("input: mean and deviation are finite numbers")
-    task = Task(channels, size, len(classes), given["encoding"] == "events")
+    events = given["encoding"] == "events"
+    largest = _whole(given.get("largest", LARGEST_PIXEL), "input.largest")
+    task = Task(channels, size, len(classes), events, LARGEST_PIXEL if events else largest)
     return Inputs(task, mean, deviation, tuple(classes))
 
 

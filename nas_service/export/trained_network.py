@@ -88,6 +88,7 @@ class TrainedNetwork:
                 "shape": [task.channels, task.size, task.size],
                 "encoding": task.encoding,
                 "time_steps": e.architecture.time_steps,
+                "largest": task.largest,
                 "mean": list(self.inputs.mean),
                 "deviation": list(self.inputs.deviation),
             },

@@ -1,8 +1,13 @@
 """One finished trial of a study, with what is known of its candidate."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
+from nas_service.errors import StudyError
 from nas_service.metrics import MEASURED
+
+Loader = Callable[["Candidate"], Any]  # of the network of a trained candidate
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Candidate:
     test_accuracy: float | None
     reason: str = ""  # why it was not trained, or what went wrong
     rejected_by: tuple[str, ...] = ()  # the checks that it failed before training
+    loader: Loader | None = field(default=None, repr=False, compare=False)
 
     @property
     def measured(self) -> bool:
@@ -28,3 +34,21 @@ class Candidate:
     def feasible(self) -> bool:
         """True where the candidate is measured, in any trial, and within every budget."""
         return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
+
+    def load(self) -> Any:
+        """The trained network, to classify images with.
+
+        Returns:
+            What `nas_service.load` returns for the exported network.
+
+        Raises:
+            StudyError: The candidate was not trained, its weights are not on this machine, or
+                the result was not read by `nas_service.search`.
+            DataError: The file of weights is damaged.
+        """
+        if self.loader is None:
+            raise StudyError(
+                f"trial {self.trial}: candidates of `nas_service.search` can be loaded; "
+                "`nas export` writes the network of any other"
+            )
+        return self.loader(self)

@@ -14,7 +14,7 @@ from nas_service.metrics import PROXY, Evaluation
 from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
-from nas_service.searches.candidate import Candidate
+from nas_service.searches.candidate import Candidate, Loader
 from nas_service.searches.infeasible import Infeasible, infeasible
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
@@ -272,14 +272,22 @@ class Result:
         return self.search.store.archive(self.search.id).architectures(digests)
 
 
-def read(search: Search) -> Result:
-    """Reads the study from its store; nothing in the result changes afterwards."""
+def read(search: Search, loader: Loader | None = None) -> Result:
+    """Reads the study from its store; nothing in the result changes afterwards.
+
+    Args:
+        search: The study.
+        loader: Loads the networks of its candidates, for `Candidate.load`.
+
+    Returns:
+        The result.
+    """
     outcomes = search.store.leases(search.id).outcomes()
     archive = search.store.archive(search.id).entries()
     with search.store.transactions.begin() as db:
         trials = read_attributes(db, search.id, READ)
     candidates = tuple(
-        _candidate(search.spec, trial, outcomes.get(trial.number), archive[digest])
+        _candidate(search.spec, trial, outcomes.get(trial.number), archive[digest], loader)
         for trial in trials
         # a digest that is not in the archive was written by another program
         if trial.is_finished and (digest := trial.attributes.get(DIGEST)) in archive
@@ -289,7 +297,11 @@ def read(search: Search) -> Result:
 
 
 def _candidate(
-    spec: StudySpec, trial: TrialAttributes, outcome: str | None, row: Archived
+    spec: StudySpec,
+    trial: TrialAttributes,
+    outcome: str | None,
+    row: Archived,
+    loader: Loader | None,
 ) -> Candidate:
     if row.trial == trial.number:
         outcome = row.outcome
@@ -305,6 +317,7 @@ def _candidate(
         row.test_accuracy,
         str(trial.attributes.get("reason", "")),
         tuple(trial.attributes.get("rejected_by", ())),
+        loader,
     )
 
 

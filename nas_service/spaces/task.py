@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nas_service.errors import SpecError
 
 PIXEL_BITS = 8  # of a pixel of an image, or of a count of events
+LARGEST_PIXEL, LARGEST_COUNT = 2**8 - 1, 2**16 - 1
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,17 @@ class Task:
     size: int
     classes: int
     events: bool = False
+    largest_pixel: int = LARGEST_PIXEL  # value that a pixel of an image can have
 
     @property
     def encoding(self) -> str:
         """How images become spikes: `direct`, or `events` for recordings."""
         return "events" if self.events else "direct"
+
+    @property
+    def largest(self) -> int:
+        """The largest value of a sample: of a pixel, or of a count of events."""
+        return LARGEST_COUNT if self.events else self.largest_pixel
 
     @property
     def chance(self) -> float:

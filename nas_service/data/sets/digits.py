@@ -14,7 +14,7 @@ from nas_service.data.images import Images, Stock
 from nas_service.spaces.task import Task
 
 TEST_SAMPLES = 360
-TASK = Task(1, 8, 10)
+TASK = Task(1, 8, 10, largest_pixel=16)
 SPLIT_SEED = 0  # all studies have the same test images
 
 

@@ -1,15 +1,27 @@
 """`nas export`: files, checks, and what it refuses."""
 
+import json
+import re
+import shutil
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
-from nas_command import Folder
+from nas_command import Folder, InProcessPool
 from safetensors.torch import save_file
+from sklearn.datasets import load_digits
 
 import nas_service
+from nas_service import api
 from nas_service.cli.export import DIFFERS
+from nas_service.errors import NasError
 from nas_service.export import torch_format
 from nas_service.export.formats import Run
+from nas_service.searches import results
+from nas_service.searches.session import open_search
+from nas_service.store.store import Store
 
 pytestmark = pytest.mark.training
 
@@ -43,6 +55,44 @@ def test_an_exported_network_predicts_what_the_study_scored(folder):
     assert network.document["metrics"]["accuracy"] == trial["metrics"]["accuracy"]
     assert network.document["architecture"] == trial["architecture"]
     assert network.predict(torch.zeros(2, 8, 8, dtype=torch.uint8)).names[0] in "0123456789"
+
+
+def test_a_candidate_of_a_result_is_loaded_as_its_exported_file_is(folder, weights, monkeypatch):
+    monkeypatch.setattr(api, "LocalWorkerPool", InProcessPool)
+    store = folder.path / "nas.db"
+    result = nas_service.search(folder.path / "tiny.toml", store, data=folder.path / "none")
+    loaded = result.front[0].load()
+    folder.nas("export", "tiny", "0", "--format", "safetensors", "-o", "same")
+    exported = nas_service.load(folder.path / "same.safetensors")
+    images = load_digits().images.astype("uint8")
+    assert type(loaded) is type(exported)
+    assert json.loads(json.dumps(loaded.document)) == exported.document
+    assert loaded.inputs == exported.inputs
+    scores = [network.predict(images).scores for network in (loaded, exported)]
+    assert (scores[0] == scores[1]).all()
+    weights.unlink()
+    with pytest.raises(NasError, match=r"trial 0 of 'tiny': no weights in .*deleted or pruned"):
+        result.front[0].load()
+
+
+def test_the_readme_goes_from_a_front_to_predicted_classes(folder, monkeypatch, capsys):
+    """Its program runs as it is, on a study of one training in place of the one it names."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(program.splitlines()) <= 10
+    monkeypatch.chdir(folder.path)
+    monkeypatch.setattr(api, "LocalWorkerPool", InProcessPool)
+    (folder.path / "studies").mkdir()
+    shutil.copy("tiny.toml", "studies/digits.toml")
+    exec(program, {})  # noqa: S102  the text of our own page
+    assert capsys.readouterr().out.startswith("0 {'accuracy'")
+
+
+def test_a_candidate_that_no_search_returned_has_no_network(folder):
+    with closing(Store(f"sqlite:///{folder.path}/nas.db")) as store:
+        candidate = results.read(open_search(store, "tiny")).front[0]
+    with pytest.raises(NasError, match=r"trial 0: candidates of `nas_service\.search` can be"):
+        candidate.load()
 
 
 def test_the_check_of_a_program_is_shown(folder):

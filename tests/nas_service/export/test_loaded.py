@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nas_service
+from nas_service.data.sets import digits
 from nas_service.errors import DataError
+from nas_service.export import loaded as loaded_module
 from nas_service.export import safetensors_format
 from nas_service.export.loaded import as_pixels
 from nas_service.spaces.task import Task
@@ -45,26 +47,65 @@ def test_channels_may_be_first_or_last():
     assert torch.equal(as_pixels(image, RGB, 1), as_pixels(np.moveaxis(image, 1, -1), RGB, 1))
 
 
+def test_where_both_layouts_fit_channels_are_first():
+    image = np.arange(27, dtype=np.uint8).reshape(1, 3, 3, 3)
+    assert torch.equal(as_pixels(image, Task(3, 3, 2), 1), torch.from_numpy(image).int())
+
+
+def test_grey_images_need_no_axis_of_channels():
+    images = np.arange(8 * 8 * 8, dtype=np.uint8).reshape(8, 8, 8)
+    assert as_pixels(images, Task(1, 8, 10), 1).shape == (8, 1, 8, 8)
+    assert as_pixels(images[:1], Task(1, 8, 10), 1).shape == (1, 1, 8, 8)
+
+
+def test_any_number_of_images_gives_the_scores_of_each(network, path, monkeypatch):
+    loaded, images = nas_service.load(path), network.examples
+    monkeypatch.setattr(loaded_module, "BATCH", 2)
+    assert np.array_equal(loaded.predict(images).scores, network.scores(images).numpy())
+    nothing = loaded.predict(images[:0])
+    assert (nothing.scores.shape, nothing.names) == ((0, 10), ())
+
+
+EVENTS = Task(2, 4, 2, events=True)
+UINT8 = np.uint8
+
+
 @pytest.mark.parametrize(
     ("images", "task", "message"),
     [
-        (np.zeros((2, 3, 4, 4)), RGB, "float64: whole numbers are needed"),
-        (np.zeros((3, 4, 4), np.uint8), RGB, r"\[3, 4, 4\]: \[B, 3, 4, 4\] is needed"),
-        (np.zeros((2, 4, 4), np.uint8), RGB, r"\[B, 3, 4, 4\] is needed"),
-        (np.zeros((2, 3, 5, 4), np.uint8), RGB, r"\[2, 3, 5, 4\]"),
-        (np.full((1, 3, 4, 4), -1), RGB, "of values -1 to -1: pixels or counts of 0 to 65535"),
+        (np.zeros((2, 3, 4, 4)), RGB, "are float64: whole numbers of 0 to 255 are needed, as the"),
+        (np.full((2, 3, 4, 4), np.nan), RGB, "are float64: whole numbers of 0 to 255"),
+        (np.zeros((2, 3, 4, 4), bool), RGB, "are bool: whole numbers of 0 to 255"),
+        (np.full((1, 3, 4, 4), 400, np.int32), RGB, "values 400 to 400: whole numbers of 0 to 255"),
+        (np.full((1, 8, 8), 17, UINT8), digits.TASK, "values 17 to 17: whole numbers of 0 to 16"),
+        (np.zeros((3, 4, 4), UINT8), RGB, r"\[3, 4, 4\] are one without a batch: images \[B, 3"),
+        (np.zeros((4, 4, 3), UINT8), RGB, r"\[B, 4, 4, 3\] are needed, which images\[None\]"),
+        (np.zeros((4, 4), UINT8), Task(1, 4, 2), r"\[4, 4\] are one without .* or \[B, 4, 4\] a"),
+        (np.zeros((4, 4, 1), UINT8), Task(1, 4, 2), r"\[4, 4, 1\] are one without a batch"),
+        (np.zeros((2, 4, 4), UINT8), RGB, r"images \[B, 3, 4, 4\] or \[B, 4, 4, 3\] are needed"),
+        (np.zeros((2, 3, 5, 4), UINT8), RGB, r"\[2, 3, 5, 4\]"),
+        (np.uint8(3), RGB, r"shape \[\]"),
+        (np.full((1, 3, 4, 4), -1), RGB, "of values -1 to -1: whole numbers of 0 to 255"),
         (np.full((1, 3, 4, 4), 2**40), RGB, "of values 1099511627776 to"),
         (np.zeros((1, 3, 4, 4), "m8[s]"), RGB, "timedelta64"),
         ([[1, 2], [3]], RGB, r"a list, no array of whole numbers \[B, ...\] \(setting an"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16), RGB, "a tensor of torch.bfloat16"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.uint8).to_sparse(), RGB, "torch.sparse_coo"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.uint8, device="meta"), RGB, "on meta"),
-        (np.zeros((2, 2, 4, 4), np.uint8), Task(2, 4, 2, events=True), r"\[B, 6, 2, 4, 4\]"),
+        (np.zeros((2, 2, 4, 4), UINT8), EVENTS, r"recordings of events \[B, 6, 2, 4, 4\] are"),
+        (np.zeros((2, 5, 2, 4, 4), UINT8), EVENTS, r"recordings of events \[B, 6, 2, 4, 4\]"),
+        (np.zeros((6, 2, 4, 4), UINT8), EVENTS, r"\[6, 2, 4, 4\] are one without a batch: record"),
+        (
+            np.full((1, 6, 2, 4, 4), 2**16),
+            EVENTS,
+            "values 65536 to 65536: whole numbers of 0 to 65",
+        ),
     ],
 )
 def test_images_of_another_kind_are_refused(images, task, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         as_pixels(images, task, 6)
+    assert "\n" not in str(refused.value)
 
 
 def rewritten(path, change, tensors=None):
@@ -89,6 +130,7 @@ DAMAGE = {
     "not finite": (lambda d: d["input"].update(mean=["nan"]), "finite numbers"),
     "infinite": (lambda d: d["input"].update(deviation=["1e999"]), "finite numbers"),
     "input": (lambda d: d.update(input=[]), "damaged"),
+    "largest": (lambda d: d["input"].update(largest=0), "input.largest: 0, a whole number"),
 }
 
 
