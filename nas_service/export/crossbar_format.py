@@ -73,18 +73,10 @@ def run(path: Path, pixels: Tensor) -> Run:
     )
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
         nodes = [_with_tensors(node, arrays, document) for node in graph.nodes]
-    graph = replace(graph, nodes=tuple(nodes))
-    spikes: dict[str, list[Tensor]] = {node.name: [] for node in graph.neurons}
-
-    def keep(values: dict[str, Tensor]) -> None:
-        for name, steps in spikes.items():
-            steps.append(values[name])
-
     mean, deviation = (
         torch.tensor(document["input"][key])[:, None, None] for key in ("mean", "deviation")
     )
-    scores = graph.scores((pixels.float() - mean) / deviation, keep)
-    return Run(scores, {name: torch.stack(steps) for name, steps in spikes.items()})
+    return replace(graph, nodes=tuple(nodes)).run((pixels.float() - mean) / deviation)
 
 
 def _programmed(node: Node, chip: Chip) -> tuple[Crossbar, ...]:

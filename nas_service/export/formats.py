@@ -25,6 +25,8 @@ class Run:
 
     scores: "Tensor"  # [B, classes]
     spikes: "Mapping[str, Tensor]" = field(default_factory=dict)  # [T, B, ...] by layer of neurons
+    # before the reset, which decide these spikes; shown by `StepGraph.run` alone
+    potentials: "Mapping[str, Tensor]" = field(default_factory=dict)
 
 
 class Module(Protocol):

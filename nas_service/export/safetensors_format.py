@@ -18,7 +18,9 @@ from hw_models.files.json_file import parse_json
 from nas_service.errors import DataError, SpecError
 from nas_service.evaluation.networks import build_network
 from nas_service.export.formats import Contents, Run
+from nas_service.export.step_graph import step_graph
 from nas_service.export.trained_network import Inputs, TrainedNetwork
+from nas_service.snn.deployed import deployed
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import LARGEST_PIXEL, Task
@@ -44,10 +46,11 @@ def document_of(network: TrainedNetwork) -> dict[str, Any]:
 
 
 def run(path: Path, pixels: Tensor) -> Run:
-    """See `Module.run`."""
+    """See `Module.run`: the network in integers, which `nas_service.load` predicts with."""
     network, inputs, _ = read_network(path)
-    with torch.no_grad():
-        return Run(network(inputs.scaled(pixels)))
+    task = inputs.task
+    graph = step_graph(deployed(network), (task.channels, task.size, task.size))
+    return graph.run(inputs.scaled(pixels))
 
 
 def read_network(path: Path) -> tuple[Network, Inputs, dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nas_service.export.formats import Run
 from nas_service.snn.deployed import Affine, IntegerMatrix
 from nas_service.snn.network import CellNetwork, Network, StepDropout
 from nas_service.snn.neurons import LIF, Neuron
@@ -44,7 +45,7 @@ class Node:
 class StepGraph:
     """All nodes of a network, in an order in which they can be computed.
 
-    `scores` and the loops of formats start with all states and late values at 0.
+    `run` and the loops of formats start with all states and late values at 0.
     """
 
     nodes: tuple[Node, ...]
@@ -64,28 +65,47 @@ class StepGraph:
         """The layers of neurons."""
         return tuple(node for node in self.nodes if node.kind == "neurons")
 
-    def scores(self, images: Tensor, on_step: Callable[[Values], None] = lambda v: None) -> Tensor:
-        """Class scores, computed node by node: the reference that exported files are held to.
+    def run(self, images: Tensor) -> Run:
+        """Runs the graph node by node: the reference that exported files are held to.
 
         Args:
             images: Scaled images [B, C, H, W], or recordings [B, T, C, H, W].
-            on_step: Called after each time step with the values of all nodes.
 
         Returns:
-            [B, classes].
+            Class scores [B, classes], and spikes and potentials of all layers of neurons.
         """
+        spikes: dict[str, list[Tensor]] = {node.name: [] for node in self.neurons}
+        potentials: dict[str, list[Tensor]] = {node.name: [] for node in self.neurons}
+        outputs = []
+        for values, charged in self.steps(images):
+            outputs.append(values[READOUT])
+            for name in spikes:
+                spikes[name].append(values[name])
+                potentials[name].append(charged[name])
+        steps = torch.stack(outputs).unflatten(-1, (-1, self.votes))
+        return Run(steps.mean((0, -1)), _stacked(spikes), _stacked(potentials))
+
+    def steps(self, images: Tensor) -> Iterator[tuple[Values, Values]]:
+        """The values of all nodes, and the potentials before the reset, of each time step."""
         values: Values = {}
         states: Values = {}
-        outputs = []
         for t in range(self.time_steps):
             late = {name: values[name] for name in self.late_names if values}
             values = {INPUT: images[:, t] if images.dim() == 5 else images}
+            charged: Values = {}
             for node in self.nodes[1:]:
-                values[node.name] = _computed(node, _sum(node, values, late), states)
-            on_step(values)
-            outputs.append(values[READOUT])
-        steps: Tensor = torch.stack(outputs).unflatten(-1, (-1, self.votes))
-        return steps.mean((0, -1))
+                x = _sum(node, values, late)
+                if node.neuron is None:
+                    values[node.name] = OPERATIONS[node.kind](node, x)
+                else:
+                    v = states.get(node.name, torch.zeros_like(x))
+                    charged[node.name] = u = v + (x - v) * (1 / node.neuron.tau)
+                    values[node.name], states[node.name] = fire(node.neuron, u)
+            yield values, charged
+
+
+def _stacked(steps: Mapping[str, list[Tensor]]) -> Values:
+    return {name: torch.stack(values) for name, values in steps.items()}
 
 
 def _sum(node: Node, values: Values, late: Values) -> Tensor:
@@ -100,19 +120,10 @@ def _sum(node: Node, values: Values, late: Values) -> Tensor:
     return total
 
 
-def _computed(node: Node, x: Tensor, states: Values) -> Tensor:
-    if node.kind != "neurons":
-        return OPERATIONS[node.kind](node, x)
-    neuron = cast(Neuron, node.neuron)
-    spikes, states[node.name] = fire(neuron, x, states.get(node.name, torch.zeros_like(x)))
-    return spikes
-
-
-def fire(neuron: Neuron, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """One time step of neurons: spikes and new potentials of currents x and potentials v."""
-    u = v + (x - v) * (1 / neuron.tau)
+def fire(neuron: Neuron, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Spikes of neurons with potentials u, and the potentials after the reset."""
     fired = u >= neuron.threshold if neuron.fires_at_threshold else u > neuron.threshold
-    spikes = fired.to(x.dtype)
+    spikes = fired.to(u.dtype)
     if neuron.reset == "subtract":
         return spikes, u - spikes * neuron.threshold
     return spikes, torch.where(fired, torch.zeros_like(u), u)
@@ -290,10 +301,6 @@ def _windows(pool: nn.AvgPool2d | nn.MaxPool2d) -> dict[str, Any]:
 
 def _with_shapes(graph: StepGraph, image: tuple[int, ...]) -> StepGraph:
     """The graph with the shape of each node's values, computed for an image of zeros."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    one_step = replace(graph, time_steps=1)
-    one_step.scores(
-        torch.zeros(1, *image),
-        lambda values: shapes.update({n: tuple(x.shape[1:]) for n, x in values.items()}),
-    )
+    values, _ = next(graph.steps(torch.zeros(1, *image)))
+    shapes = {name: tuple(x.shape[1:]) for name, x in values.items()}
     return replace(graph, nodes=tuple(replace(n, shape=shapes[n.name]) for n in graph.nodes))

@@ -13,7 +13,7 @@ from nas_service.export.trained_network import Inputs, TrainedNetwork
 from nas_service.searches.single import single_candidate
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
-from nas_service.spaces.cell import EDGE_NAMES
+from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.operations import PRESETS
 from nas_service.study.loading import load_spec
 
@@ -23,20 +23,27 @@ SIZES = {"channels": 4, "hidden": 12, "time_steps": 4}
 def random_architecture(seed, backward):
     """A connected architecture of one or two cells of one preset's operations, 2, 4 or 8 bits."""
     generator = random.Random(seed)
-    names = PRESETS[sorted(PRESETS)[seed % len(PRESETS)]]
+    preset = sorted(PRESETS)[seed % len(PRESETS)]
+    cells = random_cells(generator, preset, backward)
+    sizes = {
+        "head_pool": generator.choice([2, 4]),
+        "weight_bits": generator.choice([2, 4, 8]),
+    }
+    return Architecture.from_json({"cells": cells, **SIZES, **sizes})
+
+
+def random_cells(generator, preset, backward):
+    """One or two cells of a preset's operations that connect image and classes."""
     while True:
         cells = [
-            {edge: _operation(generator, names, backward) for edge in EDGE_NAMES}
+            {edge: _operation(generator, PRESETS[preset], backward) for edge in EDGE_NAMES}
             for _ in range(generator.choice([1, 2]))
         ]
-        sizes = SIZES | {
-            "head_pool": generator.choice([2, 4]),
-            "weight_bits": generator.choice([2, 4, 8]),
-        }
-        architecture = Architecture.from_json({"cells": cells, **sizes})
-        recurrent = any(cell.recurrent for cell in architecture.cells)
-        if architecture.connected and recurrent == backward:
-            return architecture
+        parsed = [Cell(tuple(cell.values())) for cell in cells]
+        if all(cell.connected for cell in parsed) and backward == any(
+            cell.recurrent for cell in parsed
+        ):
+            return cells
 
 
 def _operation(generator, names, backward):

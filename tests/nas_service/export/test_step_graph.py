@@ -17,14 +17,11 @@ def evaluator(tmp_path_factory):
 def test_scores_are_those_of_the_deployed_network(evaluator, seed, backward):
     architecture = exported_networks.random_architecture(seed, backward)
     network = exported_networks.trained(evaluator, architecture, seed)
-    images, rates = torch.randn(4, 1, 8, 8), {}
+    images = torch.randn(4, 1, 8, 8)
     with torch.no_grad():
-        scores = network.graph.scores(
-            images,
-            lambda v: rates.update({n.name: v[n.name].mean() for n in network.graph.neurons}),
-        )
-        assert torch.equal(scores, network.deployed(images))
-    assert max(rates.values()) > 0.05
+        run = network.graph.run(images)
+        assert torch.equal(run.scores, network.deployed(images))
+    assert max(spikes.mean() for spikes in run.spikes.values()) > 0.05
     names = [node.name for node in network.graph.nodes]
     assert len(names) == len(set(names))
 
@@ -44,7 +41,6 @@ def test_every_kind_of_node_occurs(evaluator):
 def test_shapes_are_those_of_the_values(evaluator):
     architecture = exported_networks.random_architecture(3, True)
     graph = exported_networks.trained(evaluator, architecture).graph
-    shapes = []
-    graph.scores(torch.zeros(2, 1, 8, 8), lambda v: shapes.append({n: v[n].shape for n in v}))
+    steps = [values for values, _ in graph.steps(torch.zeros(2, 1, 8, 8))]
     for node in graph.nodes:
-        assert {step[node.name] for step in shapes} == {(2, *node.shape)}
+        assert {values[node.name].shape for values in steps} == {(2, *node.shape)}
