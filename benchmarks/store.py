@@ -12,11 +12,13 @@ rejected. Rounds alternate, each in an empty database. Statements and commits ar
 workers, divided by trials, without those that open the study.
 
 The second measures our store alone, by default on a new server. For each number of workers:
-trials a second, which is what this machine gives while others use it; median and 99th percentile
-of the claims that gave a trial; CPU of a worker's Python and of the server, per trial;
-milliseconds per trial in which the study's row is locked, which bound the rate at 1000 / them;
-sessions that wait for that row on average; the most connections at a time. A training waits for
-`--wait` seconds on average.
+trials a second, which is what this machine gives while others use it, beside what it cannot exceed:
+one trial per time in which the study's row is locked for it, and the CPU of all cores per trial's
+CPU of workers and server; median and 99th percentile of the claims that gave a trial; statements
+of all kinds per trial, and those of the trial itself, of claims that gave none, and for each worker
+those of its start and end, and those before, which open the study; CPU of a worker's Python and of
+the server, per trial; sessions that wait for that row on average; the most connections at a time.
+A training waits for `--wait` seconds on average.
 For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
 and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
 

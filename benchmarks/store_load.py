@@ -4,7 +4,6 @@ Workers are threads of forked processes. They open their study, wait for each ot
 trials, half of them rejected, whose trainings only wait.
 """
 
-import contextlib
 import copy
 import json
 import os
@@ -24,12 +23,12 @@ import numpy as np
 import simulated
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial
+from servers.sessions import Sessions
 from sqlalchemy.engine import Engine
 
 from nas_service.metrics import Evaluation
 from nas_service.searches.session import Search, open_search
-from nas_service.store.database import checked_url
-from nas_service.store.records import Claim, Claimed
+from nas_service.store.records import Claim, Claimed, Lease, Wait
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases
 from nas_service.worker.worker import Worker
@@ -51,10 +50,28 @@ class Load:
         self.counts: Counter[str] = Counter()
         self.held_s: list[float] = []  # how long each transaction has locked the study's row
         self.claims_s: list[float] = []  # of the claims that gave a trial
+        self.trial_statements: list[int] = []  # of each such claim, and of what followed it
+        self.wait_statements: list[int] = []  # of each claim after which its worker waited
         self.unreachable = 0  # times that a worker had to try again
+        self._thread = threading.local()
         count_statements(self.counts)
+        sa.event.listen(Engine, "before_cursor_execute", self._before)
         sa.event.listen(Engine, "after_cursor_execute", self._after)
         sa.event.listen(Engine, "commit", self._end)
+
+    def begin(self) -> None:
+        """Counts anew: what was counted so far has opened the study."""
+        opening = self.counts["statements"]
+        self.counts.clear()
+        self.counts["opening_statements"] = opening
+
+    def _before(self, *_: Any) -> None:
+        self._thread.statements = self._sent + 1
+
+    @property
+    def _sent(self) -> int:
+        """Statements of this thread."""
+        return getattr(self._thread, "statements", 0)
 
     def _after(self, connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
         locked = "FROM nas_studies" in statement and "FOR UPDATE" in statement
@@ -70,21 +87,35 @@ class Load:
         self.unreachable += "unreachable" in text
 
     def watch(self, worker: Worker) -> None:
-        """Takes the time of a worker's claims."""
-        claim = worker.claims.claim
+        """Takes the time of a worker's claims, and counts the statements of trials and waits."""
+        claim, run = worker.claims.claim, worker._runner.run
 
-        def timed_claim(again: bool) -> Claim:
-            start = time.perf_counter()
+        def watched_claim(again: bool) -> Claim:
+            start, sent = time.perf_counter(), self._sent
             claimed = claim(again)
             if isinstance(claimed, Claimed):
                 self.claims_s.append(time.perf_counter() - start)
+                self.trial_statements.append(self._sent - sent)
+            elif isinstance(claimed, Wait):
+                self.wait_statements.append(self._sent - sent)
             return claimed
 
-        worker.claims.claim = timed_claim  # type: ignore[method-assign]
+        def watched_run(lease: Lease) -> None:
+            sent = self._sent
+            run(lease)
+            self.trial_statements.append(self._sent - sent)
+
+        worker.claims.claim = watched_claim  # type: ignore[method-assign]
+        worker._runner.run = watched_run  # type: ignore[method-assign]
 
     def figures(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        sums = {"held_s": sum(self.held_s), "unreachable": self.unreachable}
+        sums = {
+            "held_s": sum(self.held_s),
+            "unreachable": self.unreachable,
+            "trial_statements": sum(self.trial_statements),
+            "wait_statements": sum(self.wait_statements),
+        }
         return {**self.counts, **sums, "claims_s": self.claims_s}
 
 
@@ -113,7 +144,7 @@ def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: in
         worker.search.store.release_connections()
     os.write(ready, b".")
     os.read(go, 1)  # ends when the other side is closed
-    load.counts.clear()
+    load.begin()
     cpu, failures = time.process_time(), list[str]()
     threads = [threading.Thread(target=_run, args=(worker, failures)) for worker in made]
     for thread in threads:
@@ -197,13 +228,21 @@ def shared(
     done = proposals(url)
     total = {key: sum(part[key] for part in parts) for key in parts[0] if key != "claims_s"}
     claims = np.array([s for part in parts for s in part["claims_s"]])
+    of_workers = total["statements"] - total["trial_statements"] - total["wait_statements"]
+    cpu_s = total["cpu_s"] + (server or {}).get("server_cpu_s", 0.0)
     return {
         "workers": workers,
         "trials": done,
         "trials_per_s": done / seconds,
+        "lock_limit_per_s": done / total["held_s"],
+        "cpu_limit_per_s": (os.cpu_count() or 1) * done / cpu_s,
         "claim_p50_ms": 1e3 * float(np.quantile(claims, 0.5)),
         "claim_p99_ms": 1e3 * float(np.quantile(claims, 0.99)),
         "statements_per_trial": total["statements"] / done,
+        "own_statements_per_trial": total["trial_statements"] / done,
+        "waits_statements_per_trial": total["wait_statements"] / done,
+        "statements_per_worker": of_workers / workers,
+        "opening_statements_per_worker": total["opening_statements"] / workers,
         "commits_per_trial": total["commits"] / done,
         "cpu_ms_per_trial": 1e3 * total["cpu_s"] / done,
         "held_ms_per_trial": 1e3 * total["held_s"] / done,
@@ -228,62 +267,6 @@ def proposals(url: str) -> int:
     count = len(store.leases(open_search(store, NAME).id).outcomes())
     store.close()
     return count
-
-
-class Sessions:
-    """Samples of the sessions of a PostgreSQL server; there are none for an SQLite file."""
-
-    def __init__(self, url: str) -> None:
-        parsed = checked_url(url)
-        self._db: sa.Connection | None = None
-        self._samples: list[tuple[int, int]] = []
-        if parsed.get_backend_name() == "postgresql":
-            engine = sa.create_engine(parsed, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-            self._db = engine.connect()
-            backend = int(self._db.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
-            self._server = _parent(backend)
-            self._cpu_s = _cpu_s(self._server)
-
-    def sample(self) -> None:
-        """Counts the sessions, and those that wait for a lock."""
-        if self._db is not None:
-            query = sa.text(
-                "SELECT count(*), count(*) FILTER (WHERE wait_event_type = 'Lock') "
-                "FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid()"
-            )
-            count, waiting = self._db.execute(query).one()
-            self._samples.append((count, waiting))
-
-    def end(self) -> dict[str, float] | None:
-        """Figures of all samples, and CPU seconds of the server since the first."""
-        if self._db is None:
-            return None
-        spent = _cpu_s(self._server) - self._cpu_s
-        self._db.close()
-        return {
-            "peak_connections": max(count for count, _ in self._samples),
-            "waiting_for_the_row": statistics.mean(waiting for _, waiting in self._samples),
-            "server_cpu_s": spent,
-        }
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _parent(pid: int) -> int:
-    return int(_stat(pid)[1])
-
-
-def _cpu_s(server: int) -> float:
-    """CPU seconds of the server, of its ended sessions and of its open ones."""
-    ticks = sum(map(int, _stat(server)[11:15]))
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int((of := _stat(int(entry.name)))[1]) == server:
-                ticks += int(of[11]) + int(of[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 # --- asks ----------------------------------------------------------------------------------------

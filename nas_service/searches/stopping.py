@@ -47,11 +47,19 @@ def sentence(search: Search, ended: Ended) -> str:
     return f"{ended}; `nas resume {search.name} --forgive` continues without counting them"
 
 
-def limits_of(search: Search) -> Limits:
-    """The counts at which the study proposes no more trials, with its budget of this moment."""
+def limits_of(search: Search, budget: int | None = None) -> Limits:
+    """The counts at which the study proposes no more trials.
+
+    Args:
+        search: The study.
+        budget: Trainings that it may spend; None to read them from the store.
+
+    Returns:
+        The limits.
+    """
     s = search.spec.search
-    proposals = search.store.studies.budget(search.id) * s.proposals_per_training
-    return Limits(proposals, s.max_failures, s.max_attempts, s.seconds)
+    budget = search.store.studies.budget(search.id) if budget is None else budget
+    return Limits(budget * s.proposals_per_training, s.max_failures, s.max_attempts, s.seconds)
 
 
 def exhausted(candidates: "Enumerated", known: Container[str]) -> Ended | None:

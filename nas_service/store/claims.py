@@ -45,7 +45,7 @@ def without_lock(
     if study.idle or (study.has_room and end is None):
         return end
     lost = study.doubtful > 0 and leases.without_worker(db, study_id, worker, study.now_s)
-    return None if lost else Wait()
+    return None if lost else Wait(study.under_way)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class OpenClaim:
             if chosen is not None:
                 return self._begin(ask(chosen), chosen)
         if end is not None:
-            return end if study.idle else Wait()
-        return self._begin(ask(None)) if study.has_room else Wait()
+            return end if study.idle else Wait(study.under_way)
+        return self._begin(ask(None)) if study.has_room else Wait(study.under_way)
 
     def _begin(self, trial: int, promotion: Promotion | None = None) -> Claimed:
         """The first attempt at a new trial."""

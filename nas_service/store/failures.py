@@ -27,7 +27,7 @@ class Failures:
         total: their number.
         by_machine: of those that failed on one machine alone, the number on each.
         hosts: a host name of each of these machines.
-        machines: number of machines that have worked on the study.
+        machines: number of machines that have worked on the study; 0 where no trial failed.
         reason: the most frequent one.
     """
 
@@ -71,6 +71,8 @@ def read_failures(db: Connection, study_id: int) -> Failures:
     """
     failed = sa.and_(leases.c.study_id == study_id, leases.c.state == "failed")
     workers = _workers_of_failures(db, failed)
+    if not workers:
+        return Failures(0, {}, {}, 0, "")
     hosts = {machine_of(w): host_of(w) for names in workers for w in names}
     machines = [{machine_of(w) for w in names} for names in workers]
     alone = Counter(min(each) for each in machines if len(each) == 1)

@@ -123,7 +123,8 @@ class JoiningStorage(RDBStorage):
 
     def _insert_trial(self, session: SharedSession, study_id: int) -> FrozenTrial:
         """A trial with the next number, by one statement under the study's lock."""
-        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+        if self.transactions.row(study_id) is None:
+            StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
         number = sa.select(sa.func.count()).where(TRIALS.c.study_id == study_id)
         state = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
         row = {"study_id": study_id, "number": number.scalar_subquery(), **state}

@@ -237,7 +237,7 @@ def is_free(row: sa.RowMapping, now_s: float, worker: str = "") -> bool:
 
 
 def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> list[sa.RowMapping]:
-    """Leases that no living worker has, locked, by trial.
+    """Leases that no living worker has, locked, by trial; one that is written to is left out.
 
     A worker that crashed on a trial may not reclaim it before the trial's deadline.
 
@@ -253,10 +253,11 @@ def reclaimable(db: Connection, study_id: int, worker: str, now_s: float) -> lis
     free = without_worker(db, study_id, worker, now_s)
     if not free:
         return []
-    # its worker may have renewed or ended a lease since it was read
+    # its worker may have renewed or ended a lease since it was read, or be about to
     c = leases.c
     locked = sa.select(leases).where(c.lease_id.in_(free), c.state.in_((*LIVE, "pending")))
-    rows = db.execute(locked.order_by(c.trial).with_for_update()).mappings().all()
+    locked = locked.order_by(c.trial).with_for_update(skip_locked=True)
+    rows = db.execute(locked).mappings().all()
     return _free(rows, worker, now_s)
 
 

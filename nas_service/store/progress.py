@@ -51,6 +51,11 @@ class Progress:
         return not any(self.states[state] for state in UNFINISHED)
 
     @property
+    def under_way(self) -> int:
+        """Number of trials that workers have."""
+        return sum(self.states[state] for state in LIVE)
+
+    @property
     def has_room(self) -> bool:
         """True where the budget has room for one more training."""
         return self.trainings + self.begun < self.budget

@@ -63,6 +63,8 @@ class Ended:
 class Wait:
     """No trial can be claimed now, but one may be later: trials of other workers run."""
 
+    under_way: int = field(default=0, compare=False)  # their number
+
 
 @dataclass(frozen=True)
 class Lease:

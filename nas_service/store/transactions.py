@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb.models import (
+    StudyModel,
     TrialModel,
     TrialParamModel,
     TrialSystemAttributeModel,
@@ -24,6 +25,7 @@ from nas_service.store.trial_writer import write_rows
 
 Attributes = type[TrialUserAttributeModel] | type[TrialSystemAttributeModel]
 TRIALS: sa.Table = TrialModel.__table__
+STUDIES: sa.Table = StudyModel.__table__
 
 
 class SharedSession(Session):
@@ -150,10 +152,14 @@ class Transactions:
 
     @contextmanager
     def exclusive(self, study_id: int) -> Iterator[Connection]:
-        """A transaction that excludes all other exclusive ones on the same study."""
+        """A transaction that excludes all other exclusive ones on the same study.
+
+        It locks Optuna's row of the study as well, as whatever makes a trial has to.
+        """
         with self.writing() as db:
             if study_id not in self._open.rows:
-                query = sa.select(studies).where(studies.c.study_id == study_id)
+                both = studies.join(STUDIES, studies.c.study_id == STUDIES.c.study_id)
+                query = sa.select(studies).select_from(both).where(studies.c.study_id == study_id)
                 row = db.execute(query.with_for_update()).mappings().first()
                 self._open.rows[study_id] = row
             yield db

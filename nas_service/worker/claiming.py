@@ -62,7 +62,7 @@ class TrialClaims:
             return None
         with a.search.store.transactions.begin() as db:
             budget = a.search.store.studies.budget(a.search.id)
-            limits = limits_of(a.search)
+            limits = limits_of(a.search, budget)
             return without_lock(db, a.search.id, a.queue.worker, budget, limits)
 
     def _claim(self, again: bool) -> Claim:

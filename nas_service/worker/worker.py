@@ -18,7 +18,7 @@ from nas_service.store.records import Claimed, Ended
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.worker.assignment import Assignment
 from nas_service.worker.claiming import TrialClaims
-from nas_service.worker.heartbeat import Heartbeat
+from nas_service.worker.heartbeat import Heartbeat, RELEASE_AFTER_s
 from nas_service.worker.reporting import ResultReporter
 from nas_service.worker.sick_machine import check_failures
 from nas_service.worker.spool import Spool
@@ -27,8 +27,10 @@ from nas_service.worker.training import Train, train_in_process
 from nas_service.worker.trial_run import TrialRunner
 
 RECOVERY_CLAIMS = 20  # claims after which a worker recovers what other workers left
+RECOVERY_WAITS = 4  # the same while it waits
 WAIT_s, LONGEST_WAIT_s = 0.3, 15.0  # before the next claim while there is nothing to do
 WAIT_GROWTH = 1.3  # from one wait to the next, so that a worker is late by a share of its waiting
+PER_TRIAL_s = 0.005  # of the shortest wait, for each trial under way: as many workers may wait
 
 
 class Worker:
@@ -107,15 +109,15 @@ class Worker:
         retry.call(lambda again: record_folder(self.search))
         retry.call(lambda again: self.reporter.archive_spooled(self.spool))
         retry.call(lambda again: check_failures(self.assignment))
-        done = claims = 0
-        wait_s = WAIT_s
+        done, wait_s, until_recovery = 0, WAIT_s, 0
         while max_trials is None or done < max_trials:
             if max_seconds and time.monotonic() - start > max_seconds:
                 return f"{max_seconds:g} seconds over"
             self.heartbeat.check_interrupt()
-            if claims % RECOVERY_CLAIMS == 0:
+            if until_recovery <= 0:
                 retry.call(self.reporter.recover)
-            claims += 1
+                until_recovery = RECOVERY_CLAIMS
+            until_recovery -= 1
             claim = retry.call(self.claims.claim)
             if isinstance(claim, Ended):
                 return self._end(claim)
@@ -123,13 +125,16 @@ class Worker:
                 self._runner.run(claim.lease)
                 done, wait_s = done + 1, WAIT_s
             else:
-                claims, wait_s = 0, self._wait(wait_s)
+                until_recovery = min(until_recovery, RECOVERY_WAITS)
+                wait_s = self._wait(wait_s, claim.under_way)
         return f"{max_trials} trials done"
 
-    def _wait(self, wait_s: float) -> float:
-        """Waits without a database connection; returns for how long to wait next time."""
+    def _wait(self, wait_s: float, under_way: int = 0) -> float:
+        """Waits, without a connection if for long; returns for how long to wait next time."""
+        wait_s = max(wait_s, min(PER_TRIAL_s * under_way, LONGEST_WAIT_s))
         self.assignment.storage.drop_snapshot()
-        self.search.store.release_connections()
+        if wait_s > RELEASE_AFTER_s:
+            self.search.store.release_connections()
         self.asked_to_end.wait(wait_s)
         return min(WAIT_GROWTH * wait_s, LONGEST_WAIT_s)
 

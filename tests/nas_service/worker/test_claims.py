@@ -7,10 +7,11 @@ import simulated
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
+from nas_service.errors import Interrupted
 from nas_service.store.records import Claimed, Ended, Wait
 from nas_service.worker.worker import WAIT_s
 
-MOST = 20  # statements of a trial on PostgreSQL
+MOST = 17  # statements of a trial on PostgreSQL, with a tenth of those of a worker's start
 
 
 @pytest.fixture
@@ -41,19 +42,26 @@ def without_lock(search, act):
     return results[0]
 
 
-@pytest.mark.parametrize("sampler", ["random", "nsga2"])
-def test_a_trial_takes_at_most_twenty_statements_and_three_commits(make_worker, sampler):
-    worker, counts = make_worker(30, sampler, rejected=0.5), {"statements": 0, "commits": 0}
-    engine = worker.search.store.engine
-    worker.run(max_trials=1)
+def counted(engine):
+    """Statements and commits of an engine from now on."""
+    counts = {"statements": 0, "commits": 0}
 
     def count(name):
         counts[name] += 1
 
     sa.event.listen(engine, "before_cursor_execute", lambda *_: count("statements"))
     sa.event.listen(engine, "commit", lambda _: count("commits"))
+    return counts
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+def test_a_trial_takes_few_statements_and_three_commits(make_worker, sampler):
+    worker = make_worker(30, sampler, rejected=0.5)
+    engine = worker.search.store.engine
+    worker.run(max_trials=1)
+    counts = counted(engine)
     worker.run(max_trials=10)
-    statements = MOST if engine.dialect.name == "postgresql" else MOST + 5
+    statements = MOST if engine.dialect.name == "postgresql" else MOST + 6
     assert counts["statements"] <= 10 * statements
     assert counts["commits"] <= 33
 
@@ -95,6 +103,41 @@ def test_a_worker_is_late_by_at_most_a_third_of_its_waiting(make_worker, monkeyp
         wait_s = worker._wait(wait_s)
     assert (waits[0], waits[-1]) == (0.3, 15.0)
     assert all(after <= sum(waits[:n]) / 3 + 0.4 for n, after in enumerate(waits))
+
+
+def test_many_workers_wait_longer_for_many_trials(make_worker, monkeypatch):
+    """A thousand that waited 0.3 s each would ask the store 3000 times a second."""
+    worker, waits = make_worker(), []
+    monkeypatch.setattr(worker.asked_to_end, "wait", waits.append)
+    for under_way in (1, 60, 1000, 10**6):
+        worker._wait(WAIT_s, under_way)
+    assert waits == [0.3, 0.3, 5.0, 15.0]
+
+
+def test_waiting_workers_know_how_many_trials_are_under_way(make_worker):
+    first, second, third = make_worker(2), make_worker(2), make_worker(2)
+    for worker in (first, second):
+        worker.claims.claim(False)
+    assert third.claims.claim(False).under_way == 2  # with the study's lock
+    assert third.claims.claim(False).under_way == 2
+
+
+def test_a_worker_that_waits_asks_little(make_worker, monkeypatch):
+    """Two statements each time it asks, and at every fourth time two for what others left."""
+    first, second = make_worker(), make_worker()
+    first.claims.claim(False)
+    waits, counts = [], counted(second.search.store.engine)
+
+    def wait(seconds, under_way):
+        waits.append(counts["statements"])
+        if len(waits) == 13:
+            second.asked_to_end.set()
+        return seconds
+
+    monkeypatch.setattr(second, "_wait", wait)
+    with pytest.raises(Interrupted):
+        second.run()
+    assert waits[12] - waits[0] <= 12 * 2 + 3 * 2
 
 
 def test_recovery_locks_the_study_only_where_a_trial_has_no_lease(make_worker):
