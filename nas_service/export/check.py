@@ -8,7 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from nas_service.export.formats import Module, Run
+from nas_service.export.formats import Module
+from nas_service.export.run import Run
 from nas_service.export.step_graph import StepGraph
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron

@@ -27,7 +27,8 @@ from hw_models.files.json_file import read_json
 from hw_models.nonideality import off_steps, step_S
 from hw_models.programming import NONE, Crossbar, program
 from nas_service.errors import SpecError
-from nas_service.export.formats import Contents, Run
+from nas_service.export.formats import Contents
+from nas_service.export.run import Run
 from nas_service.export.step_graph import Node, StepGraph
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron

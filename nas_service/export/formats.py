@@ -4,12 +4,12 @@ import errno
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from nas_service.errors import NasError
+from nas_service.export.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from nas_service.export.trained_network import TrainedNetwork
 
 Contents = dict[str, bytes]  # what is written, by the suffix that is added to the chosen name
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What an exported file computes of some images."""
-
-    scores: "Tensor"  # [B, classes]
-    spikes: "Mapping[str, Tensor]" = field(default_factory=dict)  # [T, B, ...] by layer of neurons
-    # before the reset, which decide these spikes; shown by `StepGraph.run` alone
-    potentials: "Mapping[str, Tensor]" = field(default_factory=dict)
 
 
 class Module(Protocol):

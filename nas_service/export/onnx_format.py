@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_service.errors import NasError
-from nas_service.export.formats import Contents, Run
+from nas_service.export.formats import Contents
+from nas_service.export.run import Run
 from nas_service.export.step_graph import INPUT, READOUT, Node, StepGraph
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron

@@ -17,7 +17,8 @@ from torch import Tensor
 from hw_models.files.json_file import parse_json
 from nas_service.errors import DataError, SpecError
 from nas_service.evaluation.networks import build_network
-from nas_service.export.formats import Contents, Run
+from nas_service.export.formats import Contents
+from nas_service.export.run import Run
 from nas_service.export.step_graph import step_graph
 from nas_service.export.trained_network import Inputs, TrainedNetwork
 from nas_service.snn.deployed import deployed

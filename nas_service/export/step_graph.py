@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nas_service.export.formats import Run
+from nas_service.export.run import Run
 from nas_service.snn.deployed import Affine, IntegerMatrix
 from nas_service.snn.network import CellNetwork, Network, StepDropout
 from nas_service.snn.neurons import LIF, Neuron

@@ -17,7 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nas_service.errors import DataError
-from nas_service.export.formats import Contents, Run
+from nas_service.export.formats import Contents
+from nas_service.export.run import Run
 from nas_service.export.step_graph import READOUT, Node, StepGraph
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron

@@ -18,7 +18,7 @@ from nas_service import api
 from nas_service.cli.export import DIFFERS
 from nas_service.errors import NasError
 from nas_service.export import torch_format
-from nas_service.export.formats import Run
+from nas_service.export.run import Run
 from nas_service.searches import results
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store

@@ -9,7 +9,8 @@ import torch
 from power_of_two import power_of_two_network
 
 from nas_service.export.check import ROUNDING, compare
-from nas_service.export.formats import FORMATS, Run, write_files
+from nas_service.export.formats import FORMATS, write_files
+from nas_service.export.run import Run
 from nas_service.spaces.operations import PRESETS
 
 KINDS = [name for name, kind in FORMATS.items() if kind.runs]
