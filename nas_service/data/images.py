@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas_service.data.stratified import Rows, split_by_class
 from nas_service.errors import DataError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -199,10 +200,7 @@ def _demand_validation(images: Images, wanted: int) -> None:
         )
 
 
-Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-def _own_parts(images: Images, wanted: int, held_out: int, seed: int) -> Rows:
+def _own_parts(images: Images, wanted: int, held_out: int, seed: int) -> tuple[Rows, Rows]:
     """Training images, or a stratified share of them, and the validation part of the files."""
     train, validation = np.split(np.arange(len(images)), [len(images) - held_out])
     if left := len(train) - wanted:
@@ -210,18 +208,9 @@ def _own_parts(images: Images, wanted: int, held_out: int, seed: int) -> Rows:
     return train, validation
 
 
-def _stratified(images: Images, wanted: int, held_out: int, seed: int) -> Rows:
-    from sklearn.model_selection import train_test_split  # loads slowly
-
+def _stratified(images: Images, wanted: int, held_out: int, seed: int) -> tuple[Rows, Rows]:
     _demand_each_class(images.labels, wanted, held_out)
-    train, validation = train_test_split(
-        np.arange(len(images)),
-        train_size=wanted,
-        test_size=held_out,
-        random_state=seed,
-        stratify=images.labels,
-    )
-    return train, validation
+    return split_by_class(images.labels, wanted, held_out, seed)
 
 
 def _demand_each_class(labels: NDArray[np.int64], wanted: int, held_out: int) -> None:

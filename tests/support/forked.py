@@ -17,8 +17,6 @@ LOADED = (
     "nas_service.evaluation.evaluator",
     "nas_service.samplers.greybox.sampler",
     "nas_service.worker.worker",
-    "sklearn.datasets",
-    "sklearn.model_selection",
 )
 
 

@@ -5,12 +5,15 @@ Source: UCI, Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak).
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from nas_service.data.dataset import numbered
 from nas_service.data.images import Images, Stock
+from nas_service.data.stratified import split_by_class
+from nas_service.errors import DataError
 from nas_service.spaces.task import Task
 
 TEST_SAMPLES = 360
@@ -20,19 +23,20 @@ SPLIT_SEED = 0  # all studies have the same test images
 
 @cache
 def _parts() -> tuple[Images, Images]:
-    from sklearn.datasets import load_digits  # slow to load, and most commands read no image
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_digits()
-    pixels = bunch.images.astype(np.uint8)[:, None]  # [N, 1, 8, 8], 0..16
-    images = Images.of(Stock.of(pixels), bunch.target.astype(np.int64))
-    train, test = train_test_split(
-        np.arange(len(images)),
-        test_size=TEST_SAMPLES,
-        random_state=SPLIT_SEED,
-        stratify=images.labels,
-    )
+    table = np.loadtxt(_file(), delimiter=",").astype(np.int64)  # [N, 64 pixels and the label]
+    pixels = table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8)  # 0..16
+    images = Images.of(Stock.of(pixels), table[:, -1].copy())
+    rest = len(images) - TEST_SAMPLES
+    train, test = split_by_class(images.labels, rest, TEST_SAMPLES, SPLIT_SEED)
     return images.take(train), images.take(test)
+
+
+def _file() -> Path:
+    """The file of scikit-learn; to import the package would take a second."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("data.name = 'digits': its file comes with scikit-learn, which is missing")
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 
 @dataclass(frozen=True)

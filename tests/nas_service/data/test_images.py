@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nas_service.data import DATASETS
 from nas_service.data.batches import all_images, batch, raw, scale
 from nas_service.data.images import Images, Stock, digest_of, split
+from nas_service.data.stratified import split_by_class
 from nas_service.errors import DataError
 
 
@@ -54,6 +55,22 @@ def test_digits_never_share_an_image():
     assert both == sorted(p.astype(np.uint8).tobytes() for p in load_digits().images)
     assert DATASETS["digits"].read_test(Path()).digest == test.digest
     assert train.digest != test.digest
+
+
+def test_parts_are_those_of_scikit_learn():
+    from sklearn.model_selection import train_test_split
+
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        classes = random.integers(2, 9)
+        labels = random.permutation(np.repeat(range(classes), random.integers(2, 30, classes)))
+        first = int(random.integers(classes, len(labels) - classes + 1))
+        second = int(random.integers(classes, len(labels) - first + 1))
+        sizes = {"train_size": first, "test_size": second}
+        rows = np.arange(len(labels))
+        theirs = train_test_split(rows, stratify=labels, random_state=seed, **sizes)
+        for ours, part in zip(split_by_class(labels, first, second, seed), theirs, strict=True):
+            np.testing.assert_array_equal(ours, part)
 
 
 def test_too_many_requested_images_are_refused():
