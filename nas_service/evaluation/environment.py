@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import cache
 from importlib.metadata import version
 
 import torch
@@ -17,7 +18,12 @@ log = logging.getLogger(__name__)
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a measured number, and the backend of the neurons."""
-    return {name: version(name) for name in PACKAGES} | {"neurons": backend_name()}
+    return _installed() | {"neurons": backend_name()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
 
 
 def device() -> torch.device:

@@ -21,6 +21,8 @@ from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
 torch.set_num_threads(1)
+# The first optimizer of a process loads a part of torch for seconds: once here, not in each child.
+torch.optim.AdamW([torch.empty(0)])
 _evaluators: dict[tuple[str, Path, InputDensity | None], Evaluator] = {}
 
 
