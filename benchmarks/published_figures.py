@@ -1,14 +1,18 @@
-"""The corrected chip and the script's against figures that others published (docs/cost-model.md).
+"""Our chips against figures that others published, crossbars against silicon (docs/cost-model.md).
 
-python benchmarks/published_figures.py
+python benchmarks/published_figures.py            # VGG9 as SpikeSim and other papers cost it
+python benchmarks/published_figures.py --crossbars  # products of crossbars that were measured
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import harness
 
 from hw_models import Layer, Workload, load_profile
+from hw_models.silicon.measured import known_chips, load_chip
+from hw_models.silicon.validation import Summary, validate
 
 RATE = 0.1  # spikes per input and time step, where a figure names 10 %
 # VGG9 of SpikeSim for CIFAR-10: in and out channels, side of the map, and pooling after it.
@@ -71,8 +75,27 @@ def figures(profile: str, bits: int) -> dict[str, Any]:
     }
 
 
+def crossbars() -> dict[str, Any]:
+    """Every measured figure of a crossbar beside that of the model, and how many agree."""
+    validations = [validate(load_chip(name)) for name in known_chips()]
+    rows = [
+        {"chip": v.chip.name, "group": v.chip.group, "figure": x.figure, "point": x.point}
+        | {"model": x.model, "measured": x.measured, "ratio": x.ratio}
+        for v in validations
+        for x in (*v.energies, *v.latencies, *([v.area] if v.area else []), *v.splits)
+    ]
+    return {"figures": rows, "summary": asdict(Summary.of(validations))}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    args = harness.parser(__doc__).parse_args(argv)
+    options = harness.parser(__doc__)
+    options.add_argument("--crossbars", action="store_true", help="measured crossbars instead")
+    args = options.parse_args(argv)
+    if args.crossbars:
+        document = crossbars()
+        summary = {key: str(value) for key, value in document["summary"].items()}
+        lines = [*harness.figures(document["figures"]), "", *harness.pairs(summary)]
+        return harness.show(document, args.json, lambda: lines)
     rows = [figures(name, bits) for name in ("spikesim_rram", "corrected") for bits in (4, 8)]
     harness.show(rows, args.json, lambda: harness.table(list(rows[0]), (r.values() for r in rows)))
 

@@ -42,7 +42,7 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=FILE, required=False)
 @click.option(
     "--profile",
     show_default=f"{DEFAULT}, or the study's chip",
@@ -65,9 +65,16 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
 @click.option("--html", type=Page(), help="Write the whole report to this HTML file.")
 @click.option("--layers", type=FILE, help="Write the network as a layer list to this JSON file.")
 @click.option("--force", is_flag=True, help="Replace the file of --layers if it exists.")
+@click.option(
+    "--validate",
+    is_flag=False,
+    flag_value="all",
+    metavar="[CHIP]",
+    help="Show the model beside measured chips, of all or of one; no FILE.",
+)
 @options("measured_data", "json")
 def cost(
-    file: Path,
+    file: Path | None,
     profile: str | None,
     changes: tuple[str, ...],
     study: Path | None,
@@ -78,6 +85,7 @@ def cost(
     html: Path | None,
     layers: Path | None,
     force: bool,
+    validate: str | None,
     data: Path | None,
     as_json: bool,
 ) -> None:
@@ -90,6 +98,10 @@ def cost(
     """
     from nas_service.importers.network_file import read_network
 
+    if validate is not None:
+        return _print_validation(validate, file, as_json)
+    if file is None:
+        raise click.UsageError("Missing argument 'FILE'.")
     _demand_one_output(diff, budgets, as_markdown, as_json, html)
     if layers is not None:
         _demand_new(layers, force)
@@ -129,6 +141,15 @@ def cost(
     _print_metrics(report, intervals)
     _print_likely(likely)
     print_hardware(report)
+
+
+def _print_validation(name: str, file: Path | None, as_json: bool) -> None:
+    """Prints measured chips; SpecError where a network is given as well."""
+    from nas_service.cli.validate import print_validation
+
+    if file is not None:
+        raise SpecError(f"--validate compares crossbars with measured chips, without {file}")
+    print_validation(name, as_json)
 
 
 def _base(

@@ -25,6 +25,14 @@ def test_published_figures_are_those_of_the_documentation(document):
     assert figures[1] == pytest.approx((86.7, 1.20, 28.5), abs=0.05)
 
 
+def test_measured_crossbars_are_listed_with_their_ratios(document):
+    result = document("published_figures", "--crossbars")
+    assert {row["figure"] for row in result["figures"]} > {"energy_pJ", "area_mm2", "rows"}
+    for row in result["figures"]:
+        assert row["ratio"] == pytest.approx(row["model"] / row["measured"])
+    assert result["summary"]["energy"][1] == 8
+
+
 def test_rejected_candidates_are_repaired_and_feasible_ones_counted(document, digits):
     (study,) = document("rejection", *digits, "--candidates", 20, "--rounds", 1).values()
     repairs = study["repair"]

@@ -1,0 +1,126 @@
+"""`nas cost --validate`: the model of a crossbar beside chips that were measured."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hw_models.silicon.measured import GROUPS, known_chips, load_chip
+from hw_models.silicon.validation import (
+    LEAST,
+    MOST,
+    Ratio,
+    Summary,
+    Validation,
+    validate,
+)
+from nas_service.cli.terminal import out, print_columns, print_json
+
+ALL = "all"  # what --validate means without a name
+
+
+def print_validation(name: str, as_json: bool) -> None:
+    """Prints the model beside the measurements of one chip, or of all.
+
+    Args:
+        name: One of `known_chips()`, or "all".
+        as_json: As one JSON document.
+
+    Raises:
+        ProfileError: There is no such chip.
+    """
+    names = known_chips() if name == ALL else [name]
+    validations = [validate(load_chip(each)) for each in names]
+    if as_json:
+        return print_json(_document(validations))
+    if name == ALL:
+        return _print_all(validations)
+    _print_chip(validations[0])
+
+
+def _document(validations: Sequence[Validation]) -> dict[str, Any]:
+    document: dict[str, Any] = {"chips": [v.to_json() for v in validations]}
+    if len(validations) > 1:
+        document["summary"] = asdict(Summary.of(validations))
+    return document
+
+
+def _print_all(validations: Sequence[Validation]) -> None:
+    """One line a chip: the range of its ratios of model to measurement."""
+    order = sorted(validations, key=lambda v: (list(GROUPS).index(v.chip.group), v.chip.name))
+    rows = [
+        [
+            v.chip.group,
+            v.chip.name,
+            f"{v.chip.macro.node:g}",
+            v.chip.macro.device,
+            str(len(v.energies)),
+            *(_range(x) for x in (v.energies, v.latencies, [v.area] if v.area else [])),
+            _errors(v),
+        ]
+        for v in order
+    ]
+    headings = "group|chip|node\nnm|cells|points|energy|latency|area|calibrated\nerror"
+    print_columns(headings.split("|"), rows)
+    for line in _sentences(Summary.of(validations)):
+        out.print(line, markup=False)
+
+
+def _sentences(summary: Summary) -> list[str]:
+    between = f"{LEAST:g} .. {MOST:g} times the measurement"
+    groups = "; ".join(f"{name}: {text}" for name, text in GROUPS.items())
+    return [
+        f"Columns are model over measurement. {groups}.",
+        f"Energy is within {between} at all points of {_of(summary.energy)} counted chips "
+        f"({_of(summary.energy_unseen)} of group B), area of {_of(summary.area)}, latency of "
+        f"{_of(summary.latency)}.",
+        "Calibrated: every second point is fitted, the others are predicted; median error "
+        f"{summary.calibration_median:.1%}, worst {summary.calibration_worst:.1%} "
+        f"({summary.calibration_worst_at}).",
+    ]
+
+
+def _of(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} of {counts[1]}"
+
+
+def _print_chip(v: Validation) -> None:
+    """Every measured figure of one chip beside the model's."""
+    out.print(v.chip.title, markup=False)
+    ratios = [*v.energies, *v.latencies, *([v.area] if v.area else []), *v.splits]
+    rows = [[x.point, _figure(x), f"{x.model:.4g}", f"{x.measured:.4g}", _ratio(x)] for x in ratios]
+    print_columns(["point", "figure", "model", "measured", "ratio"], rows)
+    for c in v.calibrations:
+        of_data = f" of {c.data}" if c.data else ""
+        out.print(
+            f"calibrated with {c.fitted} points{of_data}, {c.parameters} parameters: median error "
+            f"{c.median:.1%}, worst {c.worst:.1%} at {len(c.errors)} others",
+            markup=False,
+        )
+    out.print(f"group {v.chip.group}: {GROUPS[v.chip.group]}", markup=False)
+    out.print(f"source: {v.chip.source}", markup=False)
+    out.print(" ".join(v.chip.notes.split()), markup=False)
+
+
+def _figure(ratio: Ratio) -> str:
+    name, _, unit = ratio.figure.rpartition("_")
+    return f"{name} {unit}" if name else f"{ratio.figure} pJ"
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.ratio:.2f}" + ("" if ratio.within else " !")
+
+
+def _range(ratios: Sequence[Ratio]) -> str:
+    """Least and largest ratio, marked where one is outside of the band."""
+    if not ratios:
+        return "-"
+    values = sorted(x.ratio for x in ratios)
+    text = f"{values[0]:.2f}"
+    if values[-1] - values[0] >= 0.005:
+        text += f" .. {values[-1]:.2f}"
+    return text if all(x.within for x in ratios) else f"{text} !"
+
+
+def _errors(v: Validation) -> str:
+    errors = [abs(e) for c in v.calibrations for e in c.errors]
+    return f"{max(errors):.1%} at worst" if errors else "-"

@@ -1,0 +1,150 @@
+"""Energy, area and time of one crossbar, by hand from its structure."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw_models.silicon.area import macro_area
+from hw_models.silicon.energy import ARRAYS, product_energy, row_fF
+from hw_models.silicon.latency import product_latency
+from hw_models.silicon.macro import Macro, Point
+from hw_models.silicon.measured import known_chips, load_chip
+from hw_models.silicon.reads import count_reads
+
+# 28 nm, cells of 10 x 10 F: an access gate of 12 F is 0.336 fF, a wire of 0.28 um 0.056 fF.
+RRAM = Macro(
+    node=28, device="rram", sensing="follower", rows=100, sums=10, cells_per_sum=2, cell_area=100,
+    coding="levels", bits_per_read=1, converter="sar", converters=5,
+)  # fmt: skip
+# 28 nm SRAM: an access gate of 4 F is 0.112 fF.
+SRAM = replace(RRAM, device="sram", sensing="charge")
+POINT = Point("a", supply=1.0, input_bits=1, output_bits=4, activity=0.5, read_time=10.0)
+
+
+def test_a_row_is_gates_wire_and_drivers():
+    assert row_fF(RRAM) == pytest.approx(20 * (0.336 + 0.056) * 4 / 3)
+    assert row_fF(SRAM) == pytest.approx(20 * (0.112 + 0.056) * 4 / 3)
+
+
+def test_a_product_of_conducting_cells_by_hand():
+    parts = product_energy(RRAM, POINT)
+    assert parts["rows"] == pytest.approx(100 * 0.5 * 20 * 0.392 * 4 / 3 * 1e-3)
+    # 0.1 V across 27.5 uS for 10 ns is 2.75 fJ; half of 2000 cells conduct
+    assert parts["array"] == pytest.approx(1000 * 2.75e-3)
+    # 40 fF a bit and 8 fF a level: 288 fF
+    assert parts["converters"] == pytest.approx(10 * 0.288)
+    # registers of three gates of 0.7 fF: 100 input bits, 10 sums of 4 bits, half of CV^2
+    assert parts["digital"] == pytest.approx((100 + 40) * 3 * 0.7 / 2 * 1e-3)
+
+
+def test_bits_one_after_the_other_convert_each_time_and_are_added():
+    serial = product_energy(RRAM, replace(POINT, input_bits=4))
+    one = product_energy(RRAM, POINT)
+    for component in ("rows", "array", "converters"):
+        assert serial[component] == pytest.approx(4 * one[component])
+    # 4 conversions of 4 + 2 bits, a register and an adder each
+    assert serial["digital"] == pytest.approx((400 * 3 + 10 * 4 * 6 * 9) * 0.7 / 2 * 1e-3)
+
+
+def test_several_bits_at_once_need_a_dac():
+    parts = product_energy(replace(RRAM, bits_per_read=4), replace(POINT, input_bits=4))
+    switched = 100 * 0.5 * row_fF(RRAM) * 1e-3
+    assert parts["rows"] == pytest.approx(switched + 100 * 50 * 4 * 1e-3)
+    assert parts["converters"] == pytest.approx(10 * 0.288)
+
+
+def test_clamps_draw_half_of_the_largest_current_while_they_hold_a_column():
+    parts = product_energy(replace(RRAM, sensing="clamp"), POINT)
+    # 100 cells of 0.1 V / 20 kOhm: 0.5 mA; half of it at 1 V for 10 ns is 2.5 pJ
+    assert parts["converters"] == pytest.approx(10 * (0.288 + 2.5))
+    assert parts["array"] == pytest.approx(1000 * 2.75e-3)
+
+
+def test_lines_that_are_charged_cost_their_capacitance():
+    parts = product_energy(replace(RRAM, sensing="line"), replace(POINT, read_voltage=0.5))
+    assert parts["array"] == pytest.approx(20 * 100 * 0.392 * 0.25 * 1e-3)
+
+
+def test_cells_with_a_capacitor_switch_one_and_a_half_gates():
+    assert product_energy(SRAM, POINT)["array"] == pytest.approx(2000 * 1.05 * 1e-3)
+    pulses = replace(SRAM, coding="pulses")
+    pulsed = product_energy(pulses, replace(POINT, input_bits=4, weights=0.25))
+    assert pulsed["array"] == pytest.approx(2000 * 0.5 * 0.25 * 1.05 * 1e-3)
+    assert pulsed["rows"] == pytest.approx(100 * 0.5 * 15 * row_fF(SRAM) * 1e-3)
+
+
+def test_digital_cells_hold_an_adder():
+    digital = replace(SRAM, sensing="digital", converter="none", converters=0)
+    parts = product_energy(digital, POINT)
+    assert parts["array"] == pytest.approx(2000 * 0.5 * 6 * 0.7 * 1e-3)
+    assert parts["converters"] == 0
+
+
+@pytest.mark.parametrize(
+    ("converter", "fF"),
+    [("sar", 4 * 40 + 16 * 8), ("flash", 15 * 135 * 28 / 65), ("tdc", 16 * 2 * 0.7)],
+)
+def test_conversions_by_hand(converter, fF):
+    parts = product_energy(replace(RRAM, converter=converter), POINT)
+    assert parts["converters"] == pytest.approx(10 * fF * 1e-3)
+
+
+def test_phases_of_neurram():
+    neurons = replace(RRAM, coding="phases", converter="integrator", sensing="line")
+    reads = count_reads(neurons, replace(POINT, input_bits=6, output_bits=8))
+    # five bits of magnitude in phases of 3 and 2: 7 + 3 integrations, 8 + 5 decrements
+    assert (reads.toggles, reads.columns, reads.conversions, reads.steps) == (5, 10, 2, 23)
+    assert count_reads(neurons, POINT).steps == 1 + 4
+    parts = product_energy(neurons, POINT)
+    assert parts["converters"] == pytest.approx(10 * 5 * 0.2)
+
+
+def test_a_swing_below_the_high_level_costs_less():
+    low = replace(POINT, row_high=2.2, row_swing=1.3)
+    ratio = product_energy(RRAM, low)["rows"] / product_energy(RRAM, POINT)["rows"]
+    assert ratio == pytest.approx(2.2 * 1.3)
+
+
+def test_area_by_hand():
+    F2 = 28e-6**2  # mm2
+    parts = macro_area(RRAM, 4)
+    assert parts["array"] == pytest.approx(1.6 * 2000 * 100 * F2)
+    assert parts["rows"] == pytest.approx(1.6 * 100 * 18_800 * F2)
+    assert parts["converters"] == pytest.approx(1.6 * 5 * 16 * 10 ** (1.206 - 0.1476) * 1e-6)
+    dacs = macro_area(replace(RRAM, bits_per_read=4), 4)["rows"] - parts["rows"]
+    assert dacs == pytest.approx(1.6 * 100 * 4 * 45e-6)
+
+
+def test_time_by_hand():
+    # two sums to a converter, four bits of 0.640 + 0.653 ns
+    assert product_latency(RRAM, POINT) == pytest.approx(2 * 4 * 1.293)
+    assert product_latency(replace(RRAM, converter="tdc"), POINT) is None
+
+
+@pytest.mark.parametrize("name", known_chips())
+def test_every_component_of_every_chip_is_a_positive_finite_energy(name):
+    chip = load_chip(name)
+    for measured in chip.points:
+        parts = product_energy(chip.macro, measured.point)
+        assert set(measured.split_pJ) <= set(parts)
+        assert all(0 <= pJ < 1e6 for pJ in parts.values())
+        assert sum(parts.values()) > 0
+
+
+@given(
+    sensing=st.sampled_from(sorted(ARRAYS)),
+    converter=st.sampled_from(["sar", "flash", "tdc", "integrator", "none"]),
+    coding=st.sampled_from(["levels", "pulses", "phases"]),
+    rows=st.integers(1, 99),
+    volts=st.floats(0.3, 2),
+)
+def test_more_rows_and_more_volts_never_cost_less(sensing, converter, coding, rows, volts):
+    macro = replace(RRAM, sensing=sensing, converter=converter, coding=coding)
+    low = replace(POINT, input_bits=3, rows=rows, supply=volts)
+    few = product_energy(macro, low)
+    many = product_energy(macro, replace(low, rows=rows + 1))
+    high = product_energy(macro, replace(low, supply=volts * 1.1))
+    assert sum(few.values()) <= sum(many.values())
+    assert sum(few.values()) <= sum(high.values())
