@@ -27,6 +27,7 @@ from nas_service.cli.terminal import (
     print_candidate,
     print_json,
 )
+from nas_service.errors import SpecError
 from nas_service.metrics import measure
 from nas_service.spaces.operations import operations_of
 from nas_service.statistics import Interval
@@ -34,6 +35,7 @@ from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from nas_service.evaluation.ablation import Ablation, Plan
+    from nas_service.evaluation.evaluator import Evaluator
     from nas_service.metrics import Evaluation
 
 DIFFERS = 1  # exit code
@@ -95,14 +97,28 @@ def _print_plan(spec: StudySpec, plan: "Plan") -> None:
     "--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the file's or study's seed."
 )
 @click.option("--no-train", is_flag=True, help="Only print what is known before a training.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="NETWORK",
+    help="Write the trained network to this file .safetensors, which nas export reads.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file of this name.")
 @options("data", "json")
 def evaluate(
-    file: Path, study: Path, seed: int | None, no_train: bool, data: Path, as_json: bool
+    file: Path,
+    study: Path,
+    seed: int | None,
+    no_train: bool,
+    output: str | None,
+    force: bool,
+    data: Path,
+    as_json: bool,
 ) -> None:
     """Screen and train one architecture.
 
     FILE is an architecture (.json). It is evaluated as STUDY would evaluate it, and nothing is
-    stored.
+    stored; -o keeps the network in a file.
     """
     import torch
 
@@ -112,12 +128,15 @@ def evaluate(
 
     torch.set_num_threads(1)
     spec = read_checked(study)
+    base = None if output is None else _place_of_network(output, file, spec, no_train, force)
     architecture, own_seed = read_candidate(file, spec)
     evaluator = Evaluator.open(single_candidate(spec, architecture, str(file)), data)
     seed = own_seed if seed is None else seed
     evaluation = evaluator.screen(architecture, seed, repairs=Budgets.of(spec, evaluator.density))
     if not (evaluation.rejected or no_train):
-        evaluation = evaluator.train(evaluation, on_epoch=_print_epoch(spec.training.last))
+        evaluation = _train(evaluator, evaluation, base, force)
+    elif base is not None:
+        _print_unwritten(base, evaluation)
     violations = spec.known_violations(measure(evaluation))
     if as_json:
         facts = {"study": spec.name, "digest": architecture.digest}
@@ -129,6 +148,47 @@ def evaluate(
         out.print(evaluator.density.text, markup=False)
     if evaluation.outcome in ("rejected", "diverged") or any(v > 0 for v in violations.values()):
         raise SystemExit(NOTHING_FEASIBLE)
+
+
+def _place_of_network(
+    output: str, file: Path, spec: StudySpec, no_train: bool, force: bool
+) -> Path:
+    """Where the network is written, without suffix; refused before the training."""
+    from nas_service.export.formats import FORMATS, demand_new, place
+
+    if no_train or not spec.training.last:
+        why = "--no-train" if no_train else f"training.epochs = 0 in study {spec.name!r}"
+        raise SpecError(f"-o {output}: nothing is trained ({why})")
+    base = place(output, file.stem, FORMATS["safetensors"])
+    if not force:
+        demand_new(base, FORMATS["safetensors"])
+    return base
+
+
+def _train(
+    evaluator: "Evaluator", screened: "Evaluation", base: Path | None, force: bool
+) -> "Evaluation":
+    """Trains a candidate, and writes its network where there is a place for it."""
+    from nas_service.export.formats import FORMATS, write_files
+    from nas_service.export.from_training import train_and_keep
+
+    on_epoch = _print_epoch(evaluator.spec.training.last)
+    if base is None:
+        return evaluator.train(screened, on_epoch=on_epoch)
+    facts = {"name": evaluator.spec.name}
+    evaluation, network = train_and_keep(evaluator, screened, facts, on_epoch)
+    if network is None:
+        _print_unwritten(base, evaluation)
+        return evaluation
+    contents = FORMATS["safetensors"].load().contents(network, base.name)
+    for path in write_files(contents, base, replace=force):
+        err.print(plain(f"wrote {path}"), markup=False)
+    return evaluation
+
+
+def _print_unwritten(base: Path, evaluation: "Evaluation") -> None:
+    text = f"{base}.safetensors is not written: {evaluation.outcome} {evaluation.reason}"
+    err.print(plain(text), markup=False)
 
 
 def _print_evaluation(name: str, evaluation: "Evaluation", spec: StudySpec) -> None:

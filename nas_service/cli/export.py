@@ -1,6 +1,5 @@
 """`nas export`: a trained network in a format for other programs."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError
-from nas_service.export.formats import FORMATS, base_of, write_files
+from nas_service.export.formats import FORMATS, place, write_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +22,8 @@ CHECKED = 256  # validation images of a check
 
 
 @click.command()
-@click.argument("study")
-@click.argument("trial", type=WholeNumber(0))
+@click.argument("source", metavar="STUDY|FILE")
+@click.argument("trial", type=WholeNumber(0), required=False)
 @click.option(
     "--format",
     "kind",
@@ -33,9 +32,7 @@ CHECKED = 256  # validation images of a check
     help="Of the files. "
     + " ".join(f"{name.capitalize()}: {kind.summary}." for name, kind in FORMATS.items()),
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Name of the file; STUDY-TRIAL here."
-)
+@click.option("-o", "--output", help="Name of the file, or a folder; STUDY-TRIAL here.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option(
     "--repeat", type=WholeNumber(1), metavar="K", help="The Kth training of nas retrain instead."
@@ -43,10 +40,10 @@ CHECKED = 256  # validation images of a check
 @click.option("--check", is_flag=True, help="Run the files on validation images and compare.")
 @options("storage", "data", "any_disk", "json")
 def export(
-    study: str,
-    trial: int,
+    source: str,
+    trial: int | None,
     kind: str,
-    output: Path | None,
+    output: str | None,
     force: bool,
     repeat: int | None,
     check: bool,
@@ -56,6 +53,9 @@ def export(
     as_json: bool,
 ) -> None:
     """Export a trained network for other programs.
+
+    It is the network of TRIAL in STUDY, or the one in a FILE .safetensors that this command or
+    `nas evaluate -o` has written.
 
     The files bring three example images with their expected scores. With --check they are run
     beside the network; the exit code is 1 where a prediction differs.
@@ -67,12 +67,12 @@ def export(
     if check and not FORMATS[kind].runs:
         raise SpecError(f"--check: a {kind} computes nothing that could be compared")
     torch.set_num_threads(1)
-    if output is not None and os.path.isdir(output):
-        raise SpecError(
-            f"-o {output}: a folder; -o {output / f'{study}-{trial}'} names files in it"
-        )
-    base = base_of(output or Path(f"{study}-{trial}"), FORMATS[kind])
-    network, pixels = _read(study, trial, repeat, storage, data, any_disk)
+    name = Path(source).stem if trial is None else f"{source}-{trial}"
+    base = place(output, name, FORMATS[kind])
+    if trial is None:
+        network, pixels = _read_file(source, repeat, data, check)
+    else:
+        network, pixels = _read(source, trial, repeat, storage, data, any_disk)
     module = FORMATS[kind].load()
     files = write_files(module.contents(network, base.name), base, replace=force)
     comparison = compare(network, module, files[0], pixels) if check else None
@@ -97,6 +97,24 @@ def _read(
     network = of_trial(search, evaluator, candidate, repeat)
     steps = network.evaluation.architecture.time_steps
     return network, raw(evaluator.images.split(steps).validation, slice(CHECKED))
+
+
+def _read_file(
+    path: str, repeat: int | None, data: Path, check: bool
+) -> "tuple[TrainedNetwork, Tensor]":
+    """The network in a file, and what a check runs; its examples where there is no check."""
+    from nas_service.export.from_file import of_file, validation_pixels
+
+    if not path.lower().endswith(FORMATS["safetensors"].suffix):
+        raise SpecError(
+            f"{path}: the number of a trial of this study is needed, or in place of both a file "
+            ".safetensors"
+        )
+    if repeat is not None:
+        raise SpecError(f"--repeat {repeat}: {path} is one network, not a trial with repeats")
+    network = of_file(Path(path))
+    pixels = validation_pixels(network, data, CHECKED) if check else network.examples
+    return network, pixels
 
 
 def _print(files: list[Path], comparison: "Comparison | None", as_json: bool) -> None:

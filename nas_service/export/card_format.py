@@ -26,23 +26,45 @@ def contents(network: TrainedNetwork, name: str) -> Contents:
 
 def _title(network: TrainedNetwork) -> str:
     facts = network.facts
-    repeat = f", repeat {facts['repeat']}" if "repeat" in facts else ""
-    return f"{facts['name']}, trial {facts['trial']}{repeat}"
+    numbers = [f"{key} {facts[key]}" for key in ("trial", "repeat") if key in facts]
+    return ", ".join(
+        [
+            str(facts["name"]),
+            *(numbers or [f"architecture {network.evaluation.architecture.digest}"]),
+        ]
+    )
+
+
+def _summary(network: TrainedNetwork) -> str:
+    """One sentence about what the network does."""
+    task, e = network.inputs.task, network.evaluation
+    kind = "recordings of events" if task.events else "images"
+    return (
+        f"A quantised spiking network that sorts {kind} of {task.channels} x {task.size} x "
+        f"{task.size} into {task.classes} classes in {e.architecture.time_steps} time steps, for a "
+        "crossbar chip."
+    )
 
 
 def _accuracies(network: TrainedNetwork) -> Rows:
     """Accuracy on validation and test images, with intervals of their number."""
-    data, rows = network.facts["data"], []
-    accuracy = network.evaluation.accuracy
-    images = data["validation_images"]
-    if accuracy is not None:
-        i = proportion(round(accuracy * images), images)
-        rows.append(
-            [f"validation, {images} images", f"{accuracy:.4f}", f"{i.low:.4f} .. {i.high:.4f}"]
-        )
-    test = network.facts.get("test_accuracy")
-    rows.append(["test", "not measured" if test is None else f"{test:.4f}", ""])
+    e, data = network.evaluation, network.facts["data"]
+    rows = [_accuracy("validation", e.accuracy, data["validation_images"])]
+    rows.append(_accuracy("test", network.facts.get("test_accuracy"), data.get("test_images")))
+    if e.on_chip:
+        spread = f"{min(e.on_chip):.4f} .. {max(e.on_chip):.4f} over {len(e.on_chip)} chips"
+        rows.append(["validation, on simulated chips", f"{measure(e)['accuracy_on_chip']:.4f}",
+                     spread])  # fmt: skip
     return rows
+
+
+def _accuracy(part: str, share: float | None, images: int | None) -> list[str]:
+    if share is None:
+        return [part, "not measured", ""]
+    if images is None:
+        return [part, f"{share:.4f}", ""]
+    i = proportion(round(share * images), images)
+    return [f"{part}, {images} images", f"{share:.4f}", f"{i.low:.4f} .. {i.high:.4f}"]
 
 
 def _costs(network: TrainedNetwork) -> Rows:
@@ -58,17 +80,22 @@ def _costs(network: TrainedNetwork) -> Rows:
 
 
 def _origin(network: TrainedNetwork) -> Rows:
-    data, e = network.facts["data"], network.evaluation
+    data, e, inputs = network.facts["data"], network.evaluation, network.inputs
+    deviations = zip(inputs.mean, inputs.deviation, strict=True)
     return [
         ["study", str(network.facts["name"])],
+        ["seed of the study", str(network.spec.seed)],
         ["seed of the training", str(e.seed)],
         ["epochs", str(e.fidelity)],
         ["data", f"{data['name']}, {data['training_images']} training images"],
         ["digest of training and validation images", data["digest"]],
         ["licence of the data", data["licence"]],
+        ["home of the data", data["home"]],
         ["chip", f"{network.profile.name} (digest {network.profile.digest})"],
-        ["input", f"{network.inputs.task.encoding}, {e.architecture.time_steps} time steps"],
-        ["classes", ", ".join(network.inputs.class_names)],
+        ["raw values", f"0 .. {inputs.task.largest}, {inputs.task.encoding} encoding"],
+        ["mean and deviation", ", ".join(f"{m:.6g} and {d:.6g}" for m, d in deviations)],
+        ["share of neurons that spike in a time step", f"{e.spike_rate:.4f}"],
+        ["classes", ", ".join(inputs.class_names)],
         *([f"version of {name}", version] for name, version in e.versions.items()),
     ]
 
@@ -78,10 +105,23 @@ def _cells(network: TrainedNetwork) -> Rows:
     return [[str(k), *c.operations] for k, c in enumerate(cells)]
 
 
-def _loading(name: str) -> str:
+def _loading(network: TrainedNetwork, name: str) -> str:
+    """A program that loads the network from the file that `nas export` writes beside the card."""
+    task, steps = network.inputs.task, network.evaluation.architecture.time_steps
+    shape = f"[B, {task.channels}, {task.size}, {task.size}]"
+    if task.events:
+        shape = f"[B, {steps}, {task.channels}, {task.size}, {task.size}]"
+    source = [str(network.facts["name"]), str(network.facts.get("trial", ""))]
+    if "trial" not in network.facts:
+        source = ["NETWORK.safetensors"]
+    if "repeat" in network.facts:
+        source += ["--repeat", str(network.facts["repeat"])]
     return (
+        f"# nas export {' '.join(source)} --format safetensors -o {name}\n"
+        "import nas_service\n\n"
         f'network = nas_service.load("{name}.safetensors")\n'
-        "prediction = network.predict(images)  # raw pixels\n"
+        f"prediction = network.predict(images)  # whole numbers of 0 .. {task.largest}, {shape}\n"
+        "print(prediction.names, prediction.scores)\n"
     )
 
 
@@ -93,7 +133,7 @@ NOTE = (
 
 
 def _markdown(network: TrainedNetwork, name: str) -> str:
-    parts = [f"# {escaped(_title(network))}", "## Accuracy"]
+    parts = [f"# {escaped(_title(network))}", _summary(network), "## Accuracy"]
     parts += [table(["images", "accuracy", "95 % interval"], list(_escaped(_accuracies(network))))]
     parts += ["## Costs", table(["metric", "estimate", f"{100 * CHIPS:.0f} % interval"],
                                 list(_escaped(_costs(network)))), NOTE]  # fmt: skip
@@ -101,7 +141,7 @@ def _markdown(network: TrainedNetwork, name: str) -> str:
     architecture = json.dumps(network.evaluation.architecture.to_json(), indent=1)
     parts += ["## Architecture", f"```json\n{architecture}\n```"]
     parts += ["## Origin", table(["fact", "value"], list(_escaped(_origin(network))))]
-    parts += ["## Loading", f"```python\n{_loading(name)}```"]
+    parts += ["## Loading", f"```python\n{_loading(network, name)}```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,6 +155,7 @@ def _html(network: TrainedNetwork, name: str) -> str:
     )
     return pages.get_template("card.html").render(
         title=_title(network),
+        summary=_summary(network),
         accuracies=_accuracies(network),
         costs=_costs(network),
         chips=f"{100 * CHIPS:.0f} %",
@@ -122,5 +163,5 @@ def _html(network: TrainedNetwork, name: str) -> str:
         cells=[cell(c) for c in network.evaluation.architecture.cells],
         architecture=json.dumps(network.evaluation.architecture.to_json(), indent=1),
         origin=_origin(network),
-        loading=_loading(name),
+        loading=_loading(network, name),
     )

@@ -110,6 +110,35 @@ def base_of(path: Path, kind: Format) -> Path:
     return path
 
 
+def place(output: str | None, name: str, kind: Format) -> Path:
+    """Where files are written, without their suffix.
+
+    Args:
+        output: What a user chose: a name, or a folder that exists; None for `name` here.
+        name: Of the files where the user chose none.
+        kind: Format of the files.
+
+    Returns:
+        The path.
+
+    Raises:
+        NasError: It names no file, or a folder that is missing.
+    """
+    if output is None:
+        return Path(name)
+    if output and os.path.isdir(output):
+        return Path(output) / name
+    if output.endswith((os.sep, f"{os.sep}.")):
+        raise NasError(f"-o {output!r:.90}: no such folder")
+    return base_of(Path(output), kind)
+
+
+def demand_new(base: Path, kind: Format) -> None:
+    """NasError where a file of this format and name exists."""
+    suffixes = (kind.suffix, *kind.others)
+    _demand_free((base.with_name(base.name + suffix) for suffix in suffixes), replace=False)
+
+
 def write_files(contents: Contents, base: Path, *, replace: bool = False) -> list[Path]:
     """Writes files so that none is half-written and none is replaced by mistake.
 

@@ -6,6 +6,7 @@ one JSON text under the key `nas_service`.
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from nas_service.export.formats import Contents
 from nas_service.export.run import Run
 from nas_service.export.step_graph import step_graph
 from nas_service.export.trained_network import Inputs, TrainedNetwork
+from nas_service.snn.checkpoint import demand_fitting
 from nas_service.snn.deployed import deployed
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import LARGEST_PIXEL, Task
 from nas_service.study.loading import parse_spec
+from nas_service.study.spec import StudySpec
 
 FORMAT = "nas-network-1"
 KEY = "nas_service"  # of the metadata
@@ -54,6 +57,18 @@ def run(path: Path, pixels: Tensor) -> Run:
     return graph.run(inputs.scaled(pixels))
 
 
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file holds, checked."""
+
+    spec: StudySpec
+    architecture: Architecture
+    inputs: Inputs
+    network: Network  # in evaluation mode
+    examples: Tensor  # raw pixels [N, ...]
+    document: dict[str, Any]  # what else it says: unchecked JSON
+
+
 def read_network(path: Path) -> tuple[Network, Inputs, dict[str, Any]]:
     """Reads an exported network.
 
@@ -66,27 +81,34 @@ def read_network(path: Path) -> tuple[Network, Inputs, dict[str, Any]]:
     Raises:
         DataError: The file is missing, damaged or of another kind.
     """
+    stored = read_file(path)
+    return stored.network, stored.inputs, stored.document
+
+
+def read_file(path: Path) -> Stored:
+    """Reads all of a file; see `read_network`."""
     document, tensors = _read(path)
     try:
         inputs = _inputs(document)
         architecture = Architecture.from_json(document.get("architecture"))
         spec = parse_spec(json.dumps(document.get("study")), "study", stored=True)
+        weights = _part(tensors, WEIGHTS)
+        examples = _examples(_part(tensors, EXAMPLES), inputs.task, architecture.time_steps)
         with torch.device("meta"):  # nothing is allocated before the tensors are seen to fit
             expected = build_network(spec, inputs.task, architecture, torch.device("meta"))
-        _demand_fitting(tensors, expected.state_dict())
+        demand_fitting(weights, expected.state_dict())
     except (SpecError, TypeError, ValueError, KeyError) as error:
         raise DataError(f"{path}: damaged: {error}") from None
     network = build_network(spec, inputs.task, architecture, torch.device("cpu"))
-    network.load_state_dict(tensors)
-    return network.eval(), inputs, document
+    network.load_state_dict(weights)
+    return Stored(spec, architecture, inputs, network.eval(), examples, document)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            names = [name for name in file.keys() if name.startswith(WEIGHTS)]  # noqa: SIM118
-            tensors = {n.removeprefix(WEIGHTS): file.get_tensor(n) for n in names}
+            tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118  no mapping
     except OSError as error:
         reason = error.strerror or ("a folder" if path.is_dir() else "missing")
         raise DataError(f"{path}: cannot be read ({reason})") from None
@@ -98,6 +120,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path}: format must be {FORMAT!r}")
     return document, tensors
+
+
+def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without this beginning."""
+    return {n.removeprefix(start): x for n, x in tensors.items() if n.startswith(start)}
+
+
+def _examples(tensors: dict[str, Tensor], task: Task, time_steps: int) -> Tensor:
+    """Raw pixels of the example images; ValueError where they are no images of the task."""
+    shape = (task.channels, task.size, task.size)
+    pixels = tensors["pixels"]
+    if pixels.shape[1:] != ((time_steps, *shape) if task.events else shape):
+        raise ValueError(f"examples.pixels has the shape {list(pixels.shape)}")
+    if pixels.dtype not in (torch.uint8, torch.int32) or not len(pixels):
+        raise ValueError(f"examples.pixels: {len(pixels)} images of {pixels.dtype}")
+    return pixels
 
 
 def _inputs(document: dict[str, Any]) -> Inputs:
@@ -123,18 +161,3 @@ def _whole(value: object, key: str) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"{key}: {value!r:.40}, a whole number >= 1 is needed")
     return value
-
-
-def _demand_fitting(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """ValueError where tensors are missing, unknown, of another shape or not finite."""
-    if odd := sorted(tensors.keys() ^ expected.keys()):
-        raise ValueError(f"tensor {odd[0]!r:.60} is missing or unknown")
-    for name, own in expected.items():
-        stored = tensors[name]
-        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
-            raise ValueError(
-                f"tensor {name} is {stored.dtype} {list(stored.shape)}, must be {own.dtype} "
-                f"{list(own.shape)}"
-            )
-        if not torch.isfinite(stored).all():
-            raise ValueError(f"tensor {name} holds numbers that are not finite")

@@ -94,6 +94,7 @@ class TrainedNetwork:
             },
             "classes": list(self.inputs.class_names),
             "metrics": measure(e),
+            "on_chip": list(e.on_chip),
             "spike_rates": e.spike_rates,
             "seed": e.seed,
             "epochs": e.fidelity,
@@ -137,12 +138,14 @@ def trained_network(
         profile_of(evaluator.spec, architecture.chip),
         evaluator.workload(architecture).with_spike_rates(evaluation.spike_rates),
         raw(split.validation, slice(EXAMPLES)),
-        facts | _data_facts(evaluator, split),
+        facts | _data_facts(evaluator, split, facts.get("test_accuracy") is not None),
     )
 
 
-def _data_facts(evaluator: Evaluator, split: Split) -> dict[str, Any]:
-    source = evaluator.images.source
+def _data_facts(evaluator: Evaluator, split: Split, tested: bool) -> dict[str, Any]:
+    """Origin of the data and numbers of images; of test images where the network saw them."""
+    source, steps = evaluator.images.source, min(evaluator.spec.space.time_steps)
+    test = {"test_images": len(evaluator.images.test(steps))} if tested else {}
     return {
         "data": {
             "name": evaluator.spec.data.name,
@@ -151,5 +154,6 @@ def _data_facts(evaluator: Evaluator, split: Split) -> dict[str, Any]:
             "home": source.home,
             "training_images": len(split.train),
             "validation_images": len(split.validation),
+            **test,
         }
     }

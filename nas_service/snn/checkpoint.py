@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ class _TrainingState:
         parts: dict[str, Tensor] = {}
         for name in [n for n in rest if n.startswith(NETWORK)]:
             parts[name.removeprefix(NETWORK)] = rest.pop(name)
-        _demand_alike(parts, network.state_dict())
+        demand_fitting(parts, network.state_dict(), finite=False)
         return cls(parts, _optimizer_state(rest, optimizer), *generators)
 
     def restore(
@@ -173,7 +174,7 @@ def _optimizer_state(
     for index, state in states.items():
         if index >= len(parameters):
             raise ValueError(f"{OPTIMIZER}{index}: there are {len(parameters)} parameters")
-        _demand_alike(state, _expected_state(optimizer, parameters[index]))
+        demand_fitting(state, _expected_state(optimizer, parameters[index]), finite=False)
     return states
 
 
@@ -181,16 +182,6 @@ def _expected_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict
     """Tensors with the shapes and types that the optimizer keeps for a parameter."""
     keys = OPTIMIZER_STATE[type(optimizer)]
     return {key: torch.zeros(()) if key == "step" else parameter for key in keys}
-
-
-def _demand_alike(stored: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """ValueError where names, shapes or types of tensors differ."""
-    if odd := sorted(stored.keys() ^ expected.keys()):
-        raise ValueError(f"{odd[0]} is missing or does not belong to it")
-    for name, tensor in expected.items():
-        if (stored[name].shape, stored[name].dtype) != (tensor.shape, tensor.dtype):
-            actual = f"{stored[name].dtype} {list(stored[name].shape)}"
-            raise ValueError(f"{name} is {actual}, not {tensor.dtype} {list(tensor.shape)}")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -279,16 +270,38 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         DataError: The file is damaged, or holds the weights of another network.
     """
-    tensors, expected = read_tensors(path, "the weights of this network"), network.state_dict()
-    odd = sorted(tensors.keys() ^ expected.keys())
-    odd += [
-        name for name in expected.keys() - set(odd) if tensors[name].shape != expected[name].shape
-    ]
-    if odd:
-        raise DataError(
-            f"{path}: not the weights of this network: tensor {odd[0]!r:.60} is of another one"
-        )
+    tensors = read_tensors(path, what := "the weights of this network")
+    try:
+        demand_fitting(tensors, network.state_dict())
+    except ValueError as error:
+        raise DataError(f"{path}: not {what}: {error}") from None
     network.load_state_dict(tensors)
+
+
+def demand_fitting(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, finite: bool = True
+) -> None:
+    """Refuses tensors that are not those of a network or of its training.
+
+    Args:
+        tensors: By name, as a file has them.
+        expected: Tensors of the names, shapes and types that are needed.
+        finite: Refuse numbers that are not finite; a training may continue from them.
+
+    Raises:
+        ValueError: One is missing, unknown, of another shape or type, or not finite.
+    """
+    if odd := sorted(tensors.keys() ^ expected.keys()):
+        raise ValueError(f"tensor {odd[0]!r:.60} is missing or unknown")
+    for name, own in expected.items():
+        stored = tensors[name]
+        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
+            raise ValueError(
+                f"tensor {name} is {stored.dtype} {list(stored.shape)}, must be {own.dtype} "
+                f"{list(own.shape)}"
+            )
+        if finite and not torch.isfinite(stored).all():
+            raise ValueError(f"tensor {name} holds numbers that are not finite")
 
 
 def read_tensors(path: Path, what: str) -> dict[str, Tensor]:

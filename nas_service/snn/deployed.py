@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from nas_service.errors import DataError, SpecError, did_you_mean
-from nas_service.snn.checkpoint import write
+from nas_service.snn.checkpoint import demand_fitting, write
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import (
@@ -273,7 +273,7 @@ def load_deployed(network: Network, path: Path) -> Network:
     """
     twin = deployed(network)
     tensors = _read(path)
-    _demand_fitting(twin, tensors, path)
+    _demand_integers(twin, tensors, path)
     twin.load_state_dict(tensors)
     return twin
 
@@ -290,19 +290,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _demand_fitting(twin: Network, tensors: Mapping[str, Tensor], path: Path) -> None:
-    expected = twin.state_dict()
-    if odd := set(expected) ^ set(tensors):
-        raise DataError(f"{path}: of another architecture, differs in {sorted(odd)}")
-    for name, own in expected.items():
-        stored = tensors[name]
-        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
-            raise DataError(
-                f"{path}: {name} is {stored.dtype} {tuple(stored.shape)}, must be "
-                f"{own.dtype} {tuple(own.shape)}"
-            )
-        if not torch.isfinite(stored).all():
-            raise DataError(f"{path}: {name} holds numbers that are not finite")
+def _demand_integers(twin: Network, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        demand_fitting(tensors, twin.state_dict())
+    except ValueError as error:
+        raise DataError(f"{path}: of another architecture: {error}") from None
     for name, matrix in integer_matrices(twin).items():
         largest = int(tensors[f"{name}.weight"].to(torch.int64).abs().max())
         if largest > (limit := 2 ** (matrix.bits - 1) - 1):

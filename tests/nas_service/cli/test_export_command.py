@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
     """A folder with a study of one trained candidate; only its exported files change."""
     folder = Folder(tmp_path_factory.mktemp("study"))
     (folder.path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1))
+    (folder.path / "nas.db.safetensors").write_bytes(b"SQLite format 3")
     code, _, err = folder.nas("run", "tiny.toml")
     assert code == 0, err
     return folder
@@ -114,18 +115,19 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
     [
         (("tiny", "0", "--format", "onx"), "'onx' is not one of"),
         (("tiny", "0"), "Missing option '--format'"),
+        (("tiny", "--format", "torch"), "tiny: the number of a trial of this study is needed, or"),
+        (("no.safetensors", "--format", "torch"), "no.safetensors: cannot be read (missing)"),
+        (("nas.db.safetensors", "--format", "torch"), "nas.db.safetensors: cut, damaged or no"),
+        (
+            ("no.safetensors", "--format", "torch", "--repeat", "1"),
+            "--repeat 1: no.safetensors is one network",
+        ),
         (("tiny", "9", "--format", "torch"), "has no finished trial 9"),
         (("tinny", "0", "--format", "torch"), "no study 'tinny'"),
         (("tiny", "0", "--format", "torch", "--repeat", "2"), "has no repeat 2: `nas retrain"),
-        (
-            ("tiny", "0", "--format", "torch", "-o", ""),
-            "-o .: a folder; -o tiny-0 names files in it",
-        ),
+        (("tiny", "0", "--format", "torch", "-o", ""), "-o '.': the name of a file is needed"),
+        (("tiny", "0", "--format", "torch", "-o", "no/"), "-o 'no/': no such folder"),
         (("tiny", "0", "--format", "torch", "-o", "x/.."), "-o 'x/..': the name of a file"),
-        (
-            ("tiny", "0", "--format", "torch", "-o", "/"),
-            "-o /: a folder; -o /tiny-0 names files in it",
-        ),
         (("tiny", "0", "--format", "torch", "-o", "x" * 300), "cannot be written (File name too"),
         (("tiny", "0", "--format", "torch", "-o", "no/x"), "no: cannot be written"),
         (("tiny", "0", "--format", "torch", "-o", "tiny.toml/x"), "cannot be written"),
@@ -160,7 +162,8 @@ def test_an_untrained_trial_has_nothing_to_export(tmp_path):
     folder = Folder(tmp_path)
     budget = '[[constraints]]\nmetric = "area_mm2"\nat_most = 0.001\n'
     (tmp_path / "tiny.toml").write_text(tiny.QUICK.format(trainings=1) + budget)
-    folder.nas("run", "tiny.toml")
+    folder.nas("create", "tiny.toml")
+    folder.nas("worker", "--study", "tiny", "--max-trials", "1")
     code, _, err = folder.nas("export", "tiny", "0", "--format", "torch")
     assert code == 2
     assert "it was rejected" in err

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import exported_networks
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from hw_models import load_profile
 from nas_service.errors import NasError
-from nas_service.export.formats import FORMATS, base_of, write_files
+from nas_service.export.formats import FORMATS, base_of, place, write_files
 from nas_service.export.loaded import load
 from nas_service.snn.deployed import integer_matrices
 
@@ -56,6 +57,20 @@ def test_existing_files_are_replaced_only_on_request(network, kind, tmp_path):
     assert list(tmp_path.iterdir()) == [files[-1]]  # nothing half-written
     write_files(contents, tmp_path / "net", replace=True)
     assert files[-1].read_bytes() == list(contents.values())[-1]
+
+
+def test_a_name_may_be_a_folder_that_exists(tmp_path):
+    torch_format = FORMATS["torch"]
+    assert place(None, "tiny-0", torch_format) == Path("tiny-0")
+    for folder in (tmp_path, f"{tmp_path}/", f"{tmp_path}/."):
+        assert place(str(folder), "tiny-0", torch_format) == tmp_path / "tiny-0"
+    assert place(f"{tmp_path}/net.py", "tiny-0", torch_format) == tmp_path / "net"
+    for folder in ("nope/", "nope/."):
+        with pytest.raises(NasError, match=f"-o '{folder}': no such folder"):
+            place(folder, "tiny-0", torch_format)
+    for name in ("", "x/.."):
+        with pytest.raises(NasError, match="the name of a file is needed"):
+            place(name, "tiny-0", torch_format)
 
 
 def test_a_folder_that_is_missing_is_one_line(tmp_path):
@@ -143,12 +158,20 @@ def test_an_onnx_file_says_what_it_is(network, tmp_path):
 
 
 def test_a_card_tells_what_the_network_is(network, tmp_path):
-    network = replace(network, facts=network.facts | {"name": "a<b>|c"})
+    facts = network.facts | {"name": "a<b>|c", "test_accuracy": 0.75}
+    facts["data"] = facts["data"] | {"test_images": 40}
+    measured = replace(network.evaluation, on_chip=(0.25, 0.5))
+    network = replace(network, facts=facts, evaluation=measured)
     _, (markdown, page) = written(network, "card", tmp_path)
     text = markdown.read_text()
     assert text.startswith("# a<b>\\|c, trial 7\n")
     assert "| validation, 32 images | 0.5000 | 0.3363 .. 0.6637 |" in text
+    assert "| test, 40 images | 0.7500 | 0.5981 .. 0.8581 |" in text
+    assert "| validation, on simulated chips | 0.3750 | 0.2500 .. 0.5000 over 2 chips |" in text
     assert "| energy_uJ |" in text
+    assert "| licence of the data | CC BY 4.0 |" in text
+    assert "| raw values | 0 .. 16, direct encoding |" in text
+    assert 'load("net.safetensors")' in text
     assert network.profile.digest in text
     html = page.read_text()
     assert "<h1>a&lt;b&gt;|c, trial 7</h1>" in html

@@ -13,6 +13,7 @@ from nas_service.data.sets import digits
 from nas_service.errors import DataError
 from nas_service.export import loaded as loaded_module
 from nas_service.export import safetensors_format
+from nas_service.export.from_file import of_file
 from nas_service.export.loaded import as_pixels
 from nas_service.spaces.task import Task
 
@@ -142,9 +143,39 @@ def test_damaged_documents_are_refused(path, damage):
         nas_service.load(path)
 
 
+NO_EXPORT = {
+    "no data": (lambda d: d.pop("data"), "data"),
+    "licence": (lambda d: d["data"].update(licence=3), "data.licence: a text"),
+    "images": (lambda d: d["data"].update(validation_images=0), "data.validation_images: a number"),
+    "test": (lambda d: d.update(test_accuracy=2), "test_accuracy: a share"),
+    "trial": (lambda d: d.update(trial="7"), "trial: a whole number"),
+    "versions": (lambda d: d.update(versions=["1"]), "versions: a table of texts"),
+    "seed": (lambda d: d.update(seed="x"), "seed: a whole number"),
+    "rates": (lambda d: d.update(spike_rates={"stem": 2.0}), "shares"),
+    "layer": (lambda d: d.update(spike_rates={"steam": 0.2}), "steam"),
+    "no metrics": (lambda d: d.update(metrics=[]), "damaged"),
+    "accuracy": (lambda d: d["metrics"].update(accuracy="high"), "damaged"),
+    "bound": (lambda d: d["metrics"].update({"energy_uJ@0.9": "x"}), "damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", NO_EXPORT)
+def test_documents_that_no_format_could_be_written_of_are_refused(path, damage):
+    """The network could still be loaded, but its origin and its figures are damaged."""
+    change, message = NO_EXPORT[damage]
+    assert of_file(path).evaluation.accuracy == 0.5
+    rewritten(path, change)
+    with pytest.raises(DataError, match=f"{path}.*{message}") as refused:
+        of_file(path)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda t: t.pop("examples.pixels"), "pixels"),
+        (lambda t: t.update({"examples.pixels": torch.zeros(3, 8, 8)}), "has the shape"),
+        (lambda t: t.update({"examples.pixels": torch.zeros(3, 1, 8, 8)}), "3 images of torch.fl"),
         (lambda t: t.pop("network.stem.1.weight"), "missing or unknown"),
         (lambda t: t["network.stem.1.weight"].fill_(float("nan")), "not finite"),
         (lambda t: t.update({"network.stem.1.weight": torch.zeros(5)}), "must be"),
