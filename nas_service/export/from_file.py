@@ -95,9 +95,9 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     counts = [*COUNTS, *({"test_images"} & data.keys())]
     for key in counts:
         _demand(type(data[key]) is int and data[key] > 0, f"data.{key}: a number >= 1 is needed")
-    test = facts.get("test_accuracy")
-    is_share = type(test) in (float, int) and 0 <= test <= 1
-    _demand(test is None or is_share, "test_accuracy: a share 0..1 is needed")
+    test = facts.get("test_accuracy") or 0
+    is_share = isinstance(test, float | int) and 0 <= test <= 1
+    _demand(is_share, "test_accuracy: a share 0..1 is needed")
     versions = document["versions"]
     texts = isinstance(versions, dict) and all(isinstance(v, str) for v in versions.values())
     _demand(texts, "versions: a table of texts is needed")
