@@ -86,6 +86,9 @@ FORMATS = {
         "one time step, its state in and out (extra nas-service[onnx])",
         ".onnx",
     ),
+    "onnx-unrolled": Format(
+        "nas_service.export.onnx_unrolled", "all time steps as one ONNX graph", ".onnx"
+    ),
     "card": Format(
         "nas_service.export.card_format",
         "a page about the network, Markdown and HTML",

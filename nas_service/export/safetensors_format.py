@@ -52,9 +52,7 @@ def document_of(network: TrainedNetwork) -> dict[str, Any]:
 def run(path: Path, pixels: Tensor) -> Run:
     """See `Module.run`: the network in integers, which `nas_service.load` predicts with."""
     network, inputs, _ = read_network(path)
-    task = inputs.task
-    graph = step_graph(deployed(network), (task.channels, task.size, task.size))
-    return graph.run(inputs.scaled(pixels))
+    return step_graph(deployed(network), inputs.task.image_shape).run(inputs.scaled(pixels))
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,8 +69,7 @@ class TrainedNetwork:
     @cached_property
     def graph(self) -> StepGraph:
         """One time step of the deployed network."""
-        task = self.inputs.task
-        return step_graph(self.deployed, (task.channels, task.size, task.size))
+        return step_graph(self.deployed, self.inputs.task.image_shape)
 
     def scores(self, pixels: Tensor) -> Tensor:
         """Class scores [B, classes] of raw pixels [B, ...], by the deployed network."""
@@ -85,7 +84,7 @@ class TrainedNetwork:
             **self.facts,
             "architecture": e.architecture.to_json(),
             "input": {
-                "shape": [task.channels, task.size, task.size],
+                "shape": list(task.image_shape),
                 "encoding": task.encoding,
                 "time_steps": e.architecture.time_steps,
                 "largest": task.largest,

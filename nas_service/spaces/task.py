@@ -23,6 +23,11 @@ class Task:
     largest_pixel: int = LARGEST_PIXEL  # value that a pixel of an image can have
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of one image or frame."""
+        return self.channels, self.size, self.size
+
+    @property
     def encoding(self) -> str:
         """How images become spikes: `direct`, or `events` for recordings."""
         return "events" if self.events else "direct"

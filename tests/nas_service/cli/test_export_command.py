@@ -18,6 +18,7 @@ from nas_service import api
 from nas_service.cli.export import DIFFERS
 from nas_service.errors import NasError
 from nas_service.export import torch_format
+from nas_service.export.formats import FORMATS
 from nas_service.export.run import Run
 from nas_service.searches import results
 from nas_service.searches.session import open_search
@@ -102,6 +103,14 @@ def test_a_candidate_that_no_search_returned_has_no_network(folder):
         candidate = results.read(open_search(store, "tiny")).front[0]
     with pytest.raises(NasError, match=r"trial 0: candidates of `nas_service\.search` can be"):
         candidate.load()
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in FORMATS.items() if kind.runs])
+def test_files_of_a_trained_network_differ_by_rounding_alone(folder, kind):
+    document = folder.json("export", "tiny", "0", "--format", kind, "-o", f"r-{kind}", "--check")
+    assert document["check"]["equal"]
+    assert document["check"]["threshold_distance"] < 1e-5
+    assert document["check"]["spike_rate"] > 0.01
 
 
 def test_the_check_of_a_program_is_shown(folder):

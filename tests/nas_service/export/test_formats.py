@@ -9,6 +9,7 @@ from pathlib import Path
 import exported_networks
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import read_crossbars
 import torch
@@ -141,6 +142,16 @@ def test_a_library_that_is_missing_is_one_line(network, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(NasError, match=r"onnx is not installed: pip install 'nas-service\[onnx\]'"):
         FORMATS["onnx"].load().contents(network, "net")
+
+
+def test_an_unrolled_onnx_file_is_one_run_from_pixels_to_scores(network, tmp_path):
+    _, (path,) = written(network, "onnx-unrolled", tmp_path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (image,), (scores,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, image.shape) == ("image", ["B", 1, 8, 8])
+    assert (scores.name, scores.shape) == ("scores", ["B", 10])
+    (computed,) = session.run(None, {"image": network.examples.float().numpy()})
+    assert np.allclose(computed, network.scores(network.examples).numpy(), atol=1e-4)
 
 
 def test_an_onnx_file_says_what_it_is(network, tmp_path):

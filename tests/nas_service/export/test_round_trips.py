@@ -65,6 +65,18 @@ def test_other_networks_differ_by_rounding_alone(evaluator, seed, backward, tmp_
         assert comparison.largest_difference < 1e-4
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_recordings_are_read_frame_by_frame(evaluator, kind, tmp_path):
+    network = power_of_two_network(evaluator, random.Random(0), "light3", backward=True)
+    steps = network.graph.time_steps
+    frames = torch.randint(17, (4, steps, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    task = replace(network.inputs.task, events=True)
+    network = replace(network, inputs=replace(network.inputs, task=task), examples=frames.byte())
+    comparison = compared(network, kind, tmp_path, frames)
+    assert (comparison.spikes, comparison.largest_difference) == (0, 0)
+    assert comparison.spike_rate > 0.02
+
+
 class Altered:
     """A format whose files give one spike more, at one place, and all that follows from it."""
 
