@@ -1,5 +1,6 @@
 """Chip profiles in files: read, completed from their base, and checked."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from hw_models.setting import (
 FOLDER = Path(__file__).parent / "profiles"
 DEFAULT = "corrected"
 MAX_BASES = 8
+CHIPS: dict[str, Mapping[str, Any]] = {}  # chips without a file: the tables that it would have
 TABLES = {"values": set(SCHEMA), "options": set(CHOICES), "switches": set(DEFECTS)}
 # Keys whose range would change the events and not only their prices.
 WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
@@ -42,8 +44,8 @@ def load_profile(name: str | Path) -> Profile:
 
 
 def known_profiles() -> list[str]:
-    """Names of the profiles that come with the program."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    """Names of the profiles that come with the program, and of those in CHIPS."""
+    return sorted({*CHIPS, *(path.stem for path in FOLDER.glob("*.toml"))})
 
 
 def _load(name: str | Path, what: str, depth: int) -> Profile:
@@ -55,10 +57,7 @@ def _load(name: str | Path, what: str, depth: int) -> Profile:
         raise ProfileError(
             f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
         )
-    try:
-        tree = read_toml(path)
-    except FileError as error:
-        raise ProfileError(f"{what} {error}") from None
+    tree = _tree(str(name), path, what)
     base = tree.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
@@ -66,6 +65,16 @@ def _load(name: str | Path, what: str, depth: int) -> Profile:
         return _checked(tree, path, None)
     inherited = _load(_beside(path, base), f"{path.name}: base", depth + 1)
     return _checked(tree, path, inherited)
+
+
+def _tree(name: str, path: Path, what: str) -> dict[str, Any]:
+    """The tables of a profile, from CHIPS or its file."""
+    if name in CHIPS:
+        return copy.deepcopy(dict(CHIPS[name]))
+    try:
+        return read_toml(path)
+    except FileError as error:
+        raise ProfileError(f"{what} {error}") from None
 
 
 def _is_file(name: str | Path) -> bool:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from nas_service.export.loaded import LoadedNetwork
     from nas_service.searches.recosting import Recosted
     from nas_service.searches.results import Result
+    from nas_service.study.plugins import Plugin
     from nas_service.study.spec import StudySpec
 
-__all__ = ["load", "recost", "search"]
+__all__ = ["load", "plugin", "recost", "search"]
 
 
 def search(
@@ -84,3 +85,23 @@ def recost(
     from nas_service.searches import recosting  # loaded when it is used
 
     return recosting.recost(result, profile, settings, budgets)
+
+
+def plugin(path: "str | PathLike[str]") -> "Plugin":
+    """Loads a plug-in, as `nas --plugin` does: members of the user's own, for this process.
+
+    Workers that `search` starts load it as well. `docs/plugin_example.py` shows one.
+
+    Args:
+        path: A Python file, which is run.
+
+    Returns:
+        The plug-in, with its hash and the names of its members.
+
+    Raises:
+        SpecError: The file cannot be read, fails, or adds a member that is not possible; nothing is
+            changed.
+    """
+    from nas_service import api  # loaded when it is used
+
+    return api.plugin(path)

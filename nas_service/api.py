@@ -18,6 +18,7 @@ from nas_service.searches.session import Search, adopt_limits, extend_epochs, qu
 from nas_service.searches.stopping import end_reason
 from nas_service.searches.study_data import on_study_data
 from nas_service.store.store import Store
+from nas_service.study import plugins
 from nas_service.study.loading import load_spec, spec_from_tables
 from nas_service.study.spec import StudySpec
 from nas_service.worker.local_pool import LocalWorkerPool, worker_count
@@ -116,6 +117,7 @@ def search(
     data: str | os.PathLike[str],
 ) -> Result:
     """See `nas_service.search`."""
+    plugins.load_named(os.environ)
     size, url, folder = worker_count(workers), storage_of(storage), path_of(data, "data")
     spec = spec_of(study)
     where = str(study) if isinstance(study, str | os.PathLike) else ""
@@ -126,7 +128,14 @@ def search(
 
 def load(path: str | os.PathLike[str]) -> LoadedNetwork:
     """See `nas_service.load`."""
+    plugins.load_named(os.environ)
     return load_network(path_of(path, "path"))
+
+
+def plugin(path: str | os.PathLike[str]) -> plugins.Plugin:
+    """See `nas_service.plugin`."""
+    plugins.load_named(os.environ)
+    return plugins.load(path_of(path, "path"))
 
 
 def spec_of(study: object) -> StudySpec:

@@ -26,7 +26,7 @@ WORST_PROXY = -1e6  # below every score: of a candidate that has none
 class Proxy:
     """A training-free score of a network, higher is better; its metric is `proxy_NAME`."""
 
-    function: str  # module:function in nas_service.snn.proxies, which loads torch
+    function: str | Callable[..., Any]  # or module:function in nas_service.snn.proxies, with torch
     source: str
     structural: bool = False  # a function of a cell's edges, not of a network and images
 
@@ -171,6 +171,7 @@ class Metric:
     decimals: int = 3  # it is shown with; 0 for whole numbers
     trained: bool = False  # True where only a training can measure it
     simulated: bool = False  # measured on simulated chips
+    of_chip: bool = False  # beside costs: another chip gives another value
     proxy: str = ""  # name of the training-free score that it is
     has_interval: bool = False  # it can be bounded at a confidence
     grows_with_rate: bool = False  # a higher spike rate never makes it smaller
@@ -201,7 +202,8 @@ class Metric:
         return self.decimals == 0
 
 
-def _proxy(name: str) -> Metric:
+def proxy_metric(name: str) -> Metric:
+    """The metric that is a candidate's score by a proxy."""
     return Metric(lambda e: e.proxies.get(name), "", lambda e: WORST_PROXY, proxy=name)
 
 
@@ -264,7 +266,7 @@ METRICS: dict[str, Metric] = {
         lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
     ),
     **{name: hardware_metric(name, metric) for name, metric in HARDWARE_METRICS.items()},
-    **{PROXY + name: _proxy(name) for name in PROXIES},
+    **{PROXY + name: proxy_metric(name) for name in PROXIES},
 }
 CONFIDENCE = "@"  # between a metric and the confidence of its bound
 
@@ -314,6 +316,23 @@ def percent_hint(value: float) -> str:
 def decimals(measure: str) -> int:
     """Decimals that a metric, or its bound at a confidence, is shown with."""
     return metric_of(measure).decimals
+
+
+def written(measure: str, value: float | None) -> str:
+    """A value as it is shown; a dash for None.
+
+    Args:
+        measure: Name of the metric, or of its bound at a confidence; six digits are shown of one
+            that a store has and this process does not know.
+        value: Its value.
+
+    Returns:
+        The text.
+    """
+    if value is None:
+        return "-"
+    known = measure.partition(CONFIDENCE)[0] in METRICS
+    return f"{value:.{decimals(measure)}f}" if known else f"{value:g}"
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:

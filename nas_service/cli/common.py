@@ -215,7 +215,11 @@ def read_checked(path: Path) -> "StudySpec":
 
 
 def read_result(
-    storage: str | None, name: str, any_disk: bool = False, write: bool = False
+    storage: str | None,
+    name: str,
+    any_disk: bool = False,
+    write: bool = False,
+    computes: bool = False,
 ) -> "Result":
     """The current result of a study of the store.
 
@@ -224,18 +228,25 @@ def read_result(
         name: Of the study.
         any_disk: Allow an SQLite file on a network disk.
         write: The caller will write to the store.
+        computes: The caller computes new values, which needs the study's plug-ins.
 
     Returns:
         The result as the store has it now.
 
     Raises:
         StoreError: The store cannot be opened.
-        StudyError: It has no such study.
+        StudyError: It has no such study, or the caller needs a plug-in that is not loaded.
     """
+    from nas_service.cli.terminal import err, plain
     from nas_service.searches import results
     from nas_service.searches.session import open_search
 
-    return results.read(open_search(open_store(storage, any_disk=any_disk, write=write), name))
+    store = open_store(storage, any_disk=any_disk, write=write)
+    search = open_search(store, name, to_read=not computes)
+    for plugin in search.missing_plugins:
+        text = f"note: {plugin} is not given: its values are those in the store"
+        err.print(plain(text), markup=False)
+    return results.read(search)
 
 
 def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluation":

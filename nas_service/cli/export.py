@@ -1,14 +1,15 @@
 """`nas export`: a trained network in a format for other programs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
-from nas_service.errors import SpecError
+from nas_service.errors import SpecError, did_you_mean
 from nas_service.export.formats import FORMATS, place, write_files
 
 if TYPE_CHECKING:
@@ -21,13 +22,36 @@ DIFFERS = 1  # exit code
 CHECKED = 256  # validation images of a check
 
 
+class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases
+    """The name of a format, also of one that a plug-in has added."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """All names."""
+        return f"[{'|'.join(FORMATS)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; click's usage error for another one."""
+        if value not in FORMATS:
+            hint = did_you_mean(str(value), FORMATS)
+            self.fail(f"{value!r:.60} is not one of {', '.join(FORMATS)}{hint}", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        return [CompletionItem(name) for name in FORMATS if name.startswith(incomplete)]
+
+
 @click.command()
 @click.argument("source", metavar="STUDY|FILE")
 @click.argument("trial", type=WholeNumber(0), required=False)
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(list(FORMATS)),
+    type=FormatName(),
     required=True,
     help="Of the files. "
     + " ".join(f"{name.capitalize()}: {kind.summary}." for name, kind in FORMATS.items()),

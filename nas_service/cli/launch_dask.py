@@ -109,7 +109,7 @@ def _opened(url: str, study: str, any_disk: bool) -> "Search":
 
     store = Store(url, any_disk=any_disk)
     click.get_current_context().call_on_close(store.close)
-    return open_search(store, study)
+    return open_search(store, study, to_read=True)
 
 
 def _work(

@@ -104,6 +104,7 @@ def kubernetes(
     """
     from nas_service.launch.kubernetes import Cluster, manifest, secret_command
     from nas_service.launch.placement import Placement
+    from nas_service.study.plugins import LOADED
 
     cluster = Cluster(
         image,
@@ -117,6 +118,7 @@ def kubernetes(
         placement=Placement(selectors, tolerations, priority_class),
         ttl_s=ttl,
         scratch_GiB=scratch,
+        plugins=tuple((p.path.name, p.text) for p in LOADED),
     )
     text = manifest(Job(study, workers, cpus, memory, gpu, grace), cluster)
     command = secret_command(cluster)

@@ -3,7 +3,9 @@
 import contextlib
 import importlib
 import logging
+import os
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -57,6 +59,45 @@ VERBS = {
 }
 
 
+PLUGIN: Any = {
+    "multiple": True,
+    "metavar": "FILE",
+    "type": click.Path(),
+    "help": "Python file with operations, metrics, data sets, ... of your own; may be repeated. "
+    "NAS_PLUGIN names further ones.",
+}
+
+
+def with_plugin(command: click.Command) -> click.Command:
+    """The command, and those below it, with the option that loads plug-ins before all others."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            with_plugin(one)
+    elif all(parameter.name != "plugins" for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["--plugin", "plugins"],
+                callback=_on_plugin,
+                is_eager=True,
+                expose_value=False,
+                **PLUGIN,
+            )
+        )
+    return command
+
+
+def _on_plugin(ctx: click.Context, _: click.Parameter, paths: tuple[str, ...]) -> None:
+    if paths and not ctx.resilient_parsing:
+        _load_plugins(paths, {})
+
+
+def _load_plugins(paths: Iterable[str], environment: Mapping[str, str]) -> None:
+    from nas_service.study import plugins
+
+    plugins.load_named(environment)
+    plugins.load_all(paths)
+
+
 class Verbs(click.Group):
     """Loads a verb when it is asked for, and turns known errors into one line and an exit code."""
 
@@ -71,7 +112,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb of this name, or None."""
-        return VERBS[cmd_name].load() if cmd_name in VERBS else None
+        return with_plugin(VERBS[cmd_name].load()) if cmd_name in VERBS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -99,9 +140,17 @@ class Verbs(click.Group):
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:
-            if (failure := _library_failure(error)) is None:
+            if (failure := _plugin_failure(error) or _library_failure(error)) is None:
                 raise
             raise _exit(*failure) from None
+
+
+def _plugin_failure(error: Exception) -> tuple[str, int] | None:
+    """Message and exit code of an error in the code of a plug-in."""
+    if (loader := sys.modules.get("nas_service.study.plugins")) is None:  # none is loaded
+        return None
+    text = loader.failure(error)
+    return text and (text, NasError.exit_code)
 
 
 def _library_failure(error: Exception) -> tuple[str, int] | None:
@@ -135,9 +184,12 @@ def _exit(text: str, code: int) -> SystemExit:
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nas-service")
+@click.option("--plugin", "plugins", **PLUGIN)
 @click.pass_context
-def main(ctx: click.Context) -> None:
+def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     """Search for quantised spiking networks that fit a chip's budgets."""
+    if plugins or os.environ.get("NAS_PLUGIN"):
+        _load_plugins(plugins, os.environ)
     if not VERBS[str(ctx.invoked_subcommand)].handles_signals:
         end_signals.interrupt()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")

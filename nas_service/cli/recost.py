@@ -64,7 +64,7 @@ def recost(
     from nas_service.searches import recosting
 
     limits = {k: _limit(k, v) for k, v in assignments(budgets, "--budget").items()}
-    result = read_result(storage, name, any_disk)
+    result = read_result(storage, name, any_disk, computes=True)
     recosted = recosting.recost(result, profile, settings_of(changes), limits)
     if html is not None:
         from nas_service.report import write_recosted

@@ -250,7 +250,8 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
         return print_json(evaluation.to_json() | facts)
     head = f"trial {trial} of {name}: {candidate.outcome} {plain(evaluation.reason)}"
     out.print(head.rstrip(), markup=False)
-    print_candidate(evaluation, operations_of(result.spec.space.operations))
+    operations = operations_of(result.spec.space.operations)
+    print_candidate(evaluation, operations, candidate.metrics)
 
 
 @click.command()

@@ -123,7 +123,7 @@ def _prune(store: "Store", name: str, yes: bool, force: bool, as_json: bool) -> 
     from nas_service.searches.session import open_search
     from nas_service.searches.weights import elsewhere
 
-    search = open_search(store, name)
+    search = open_search(store, name, to_read=True)
     _note_elsewhere(elsewhere(store, search.id, name), "prune it there")
     plan = upkeep.plan_pruning(search, force=force)
     kept = f"kept: {plan.front} on the front, {plan.under_way} under way"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from nas_service.metrics import Evaluation, decimals, measure
+from nas_service.metrics import Evaluation, measure, written
 from nas_service.spaces.operations import BACK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hw_models import HardwareReport
     from hw_models.assumption import Assumption
@@ -63,15 +63,20 @@ def heading(metric: str) -> str:
 
 def number(metric: str, value: float | None) -> str:
     """A value with the decimals that its metric deserves; a dash for a missing one."""
-    return "-" if value is None else f"{value:.{decimals(metric)}f}"
+    return written(metric, value)
 
 
-def print_candidate(evaluation: Evaluation, operations: tuple[str, ...]) -> None:
+def print_candidate(
+    evaluation: Evaluation,
+    operations: tuple[str, ...],
+    stored: "Mapping[str, float] | None" = None,
+) -> None:
     """Prints an architecture, its cells, all metrics, and the hardware costs of each layer.
 
     Args:
         evaluation: What is known of the candidate.
         operations: Names of the space's operations; the text of a cell numbers them.
+        stored: Metrics of the candidate in its store.
     """
     out.print_json(json.dumps(evaluation.architecture.to_json()))
     _print_cells(evaluation, operations)
@@ -79,7 +84,7 @@ def print_candidate(evaluation: Evaluation, operations: tuple[str, ...]) -> None
     if len(evaluation.curve) > 1:
         points = (f"{number('accuracy', a)} after {n}" for n, a in evaluation.curve)
         lines["by epochs"] = ", ".join(points)
-    metrics = measure(evaluation).items()
+    metrics = {**measure(evaluation), **(stored or {})}.items()
     print_aligned(lines | {heading(name): number(name, value) for name, value in metrics})
     print_hardware(evaluation.hardware)
 

@@ -28,6 +28,7 @@ from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.task import LARGEST_PIXEL, Task
 from nas_service.study.loading import parse_spec
+from nas_service.study.plugin_records import read_records, stand_in
 from nas_service.study.spec import StudySpec
 
 FORMAT = "nas-network-1"
@@ -86,6 +87,10 @@ def read_network(path: Path) -> tuple[Network, Inputs, dict[str, Any]]:
 def read_file(path: Path) -> Stored:
     """Reads all of a file; see `read_network`."""
     document, tensors = _read(path)
+    try:
+        stand_in(read_records(document.get("plugins")))
+    except SpecError as error:
+        raise DataError(f"{path}: {error}") from None
     try:
         inputs = _inputs(document)
         architecture = Architecture.from_json(document.get("architecture"))

@@ -21,6 +21,7 @@ from nas_service.snn.checkpoint import load_weights
 from nas_service.snn.deployed import deployed
 from nas_service.snn.network import Network
 from nas_service.spaces.task import Task
+from nas_service.study.plugin_records import records_of
 from nas_service.study.spec import StudySpec
 
 EXAMPLES = 3  # validation images that every exported file brings, with the scores they should get
@@ -99,6 +100,7 @@ class TrainedNetwork:
             "epochs": e.fidelity,
             "versions": e.versions,
             "study": self.spec.model_dump(mode="json"),
+            "plugins": [record.to_json() for record in records_of(self.spec)],
         }
 
 

@@ -41,6 +41,7 @@ class Task:
     channel: str  # name of the event that stops all workers, and of the topic with their lines
     storage_file: str | None = None  # replaces the one in the Dask worker's environment
     any_disk: bool = False
+    plugins: str = ""  # value of NAS_PLUGIN: absolute paths on the Dask worker
     is_logged: bool = True  # prints the worker's lines in the Dask worker's log too
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class Task:
         absolute_path("--data", self.data)
         if self.storage_file is not None:
             absolute_path("--storage-file", self.storage_file)
+        for path in filter(None, self.plugins.split(os.pathsep)):
+            absolute_path("--plugin", path)
 
     @property
     def command(self) -> list[str]:
@@ -71,6 +74,8 @@ class Task:
                 file with the store's URL cannot be read there.
         """
         variables = own | WORKER_ENVIRONMENT
+        if self.plugins:
+            variables["NAS_PLUGIN"] = self.plugins
         if self.storage_file is not None:
             variables.pop("NAS_STORAGE", None)  # it would be used instead of the file
             variables["NAS_STORAGE_FILE"] = self.storage_file
@@ -99,7 +104,8 @@ def new_task(
     Raises:
         SpecError: A path is not absolute, or the study's name is not valid.
     """
-    return Task(study, data, f"nas-{uuid.uuid4().hex[:16]}", storage_file, any_disk, is_logged)
+    channel, plugins = f"nas-{uuid.uuid4().hex[:16]}", os.environ.get("NAS_PLUGIN", "")
+    return Task(study, data, channel, storage_file, any_disk, plugins, is_logged)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ The manifest holds no secret; it names the Secret that holds the store's URL. Th
 unprivileged user on a read-only file system, without a token of the cluster.
 """
 
+import base64
 import hashlib
 import json
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +24,8 @@ MOST_SECONDS = 2**31 - 1
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
 NAME_LENGTH = 52  # a pod's host name has 63 characters: the Job's name, a dash and an index
 URL_KEY = "storage_url"
+PLUGIN_FOLDER = "/plugins"
+MOST_PLUGIN_B = 2**17
 PULSE = "/tmp/pulse"  # noqa: S108  a volume of the pod's own
 PULSE_s = 120  # a worker without a sign of life for longer is restarted
 CANNOT_WORK = [2, 5]  # exit codes after which no restart helps: bad input, too many failures
@@ -45,6 +50,7 @@ class Cluster:
     placement: Placement = field(default_factory=Placement)
     ttl_s: int | None = None  # after its end the Job is deleted
     scratch_GiB: int | None = None  # size limit of each volume for scratch files
+    plugins: tuple[tuple[str, bytes], ...] = ()  # names and texts of files that workers load
 
     def __post_init__(self) -> None:
         if not IMAGE.fullmatch(self.image):
@@ -64,6 +70,9 @@ class Cluster:
             within("--ttl", self.ttl_s, 0, MOST_SECONDS)
         if self.scratch_GiB is not None:
             within("--scratch", self.scratch_GiB, 1, 4096)
+        size = sum(len(text) for _, text in self.plugins)
+        if size > MOST_PLUGIN_B:  # kubectl keeps a copy in an annotation of 256 KiB
+            raise SpecError(f"--plugin: {size} bytes in all, at most {MOST_PLUGIN_B} are possible")
 
 
 _LABEL = "at most 63 lower-case letters, digits and dashes are allowed"
@@ -82,9 +91,35 @@ def manifest(job: Job, cluster: Cluster) -> str:
         cluster: Settings of Kubernetes.
 
     Returns:
-        The text of the manifest.
+        The text of the manifest: a Job, with plug-ins a list of it and of a ConfigMap.
     """
-    return json.dumps(_job(job, cluster), indent=2) + "\n"
+    tree = _job(job, cluster)
+    if cluster.plugins:
+        items = [_config_map(tree["metadata"], cluster), tree]
+        tree = {"apiVersion": "v1", "kind": "List", "items": items}
+    return json.dumps(tree, indent=2) + "\n"
+
+
+def _plugin_files(cluster: Cluster) -> dict[str, bytes]:
+    """The texts of plug-ins by a name that is possible in a ConfigMap."""
+    known = (re.sub(r"[^A-Za-z0-9._-]", "-", name)[-200:] for name, _ in cluster.plugins)
+    texts = (text for _, text in cluster.plugins)
+    return {f"{n}-{name}": t for n, (name, t) in enumerate(zip(known, texts, strict=True))}
+
+
+def _plugins_name(job: str) -> str:
+    return f"{job}-plugins"
+
+
+def _config_map(job: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
+    """The plug-ins, byte by byte, beside the Job with this metadata."""
+    files = _plugin_files(cluster).items()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {**job, "name": _plugins_name(job["name"])},
+        "binaryData": {name: base64.b64encode(text).decode() for name, text in files},
+    }
 
 
 def job_name(study: str) -> str:
@@ -160,7 +195,7 @@ def _pod(job: Job, cluster: Cluster) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(job, cluster)],
-        "volumes": _volumes(cluster),
+        "volumes": _volumes(job, cluster),
     }
 
 
@@ -172,7 +207,7 @@ def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
         "image": cluster.image,
         "command": ["nas"],
         "args": ["worker", "--study", job.study, "--term-exit", "143"],
-        "env": [{"name": k, "value": v} for k, v in _environment(job).items()],
+        "env": [{"name": k, "value": v} for k, v in _environment(job, cluster).items()],
         "resources": {"requests": amounts, "limits": amounts | gpus},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -187,7 +222,7 @@ def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
         },
         "volumeMounts": [
             {"name": name, "mountPath": path, "readOnly": read_only}
-            for name, path, read_only in MOUNTS
+            for name, path, read_only in (*MOUNTS, *(PLUGIN_MOUNTS if cluster.plugins else ()))
         ],
     }
 
@@ -199,9 +234,10 @@ MOUNTS = (
     ("cache", "/cache", False),
     ("tmp", "/tmp", False),  # noqa: S108  a volume of the pod's own
 )
+PLUGIN_MOUNTS = (("plugins", PLUGIN_FOLDER, True),)
 
 
-def _environment(job: Job) -> dict[str, str]:
+def _environment(job: Job, cluster: Cluster) -> dict[str, str]:
     variables = WORKER_ENVIRONMENT | {
         "NAS_STORAGE_FILE": f"/run/secrets/nas/{URL_KEY}",
         "NAS_DATA": "/data",
@@ -210,10 +246,14 @@ def _environment(job: Job) -> dict[str, str]:
         "NAS_PULSE": PULSE,
         "HOME": "/tmp",  # noqa: S108  a volume of the pod's own
     }
+    if cluster.plugins:
+        paths = (posixpath.join(PLUGIN_FOLDER, name) for name in _plugin_files(cluster))
+        variables["NAS_PLUGIN"] = ":".join(paths)
     return variables | ({"NAS_DEVICE": "cuda:0"} if job.gpu else {})
 
 
-def _volumes(cluster: Cluster) -> list[dict[str, Any]]:
+def _volumes(job: Job, cluster: Cluster) -> list[dict[str, Any]]:
+    plugins = {"name": "plugins", "configMap": {"name": _plugins_name(job_name(job.study))}}
     data = cluster.data_claim
     size = {} if cluster.scratch_GiB is None else {"sizeLimit": f"{cluster.scratch_GiB}Gi"}
     return [
@@ -222,6 +262,7 @@ def _volumes(cluster: Cluster) -> list[dict[str, Any]]:
         {"name": "artifacts", **_claim(cluster.artifacts_claim, False)},
         {"name": "cache", "emptyDir": size},
         {"name": "tmp", "emptyDir": size},
+        *([plugins] if cluster.plugins else []),
     ]
 
 

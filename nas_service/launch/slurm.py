@@ -19,6 +19,7 @@ EARLY_s = 60  # how much earlier than asked for SLURM may send its signal (man s
 START_s = 30  # of a worker, until its first training
 PATHS = ("NAS_CACHE", "NAS_SPOOL", "PGPASSFILE", "PGSERVICEFILE", "PGSSLCERT", "PGSSLKEY")
 WORDS = ("NAS_NEURONS", "PGSERVICE", "PGSSLMODE", "PGSSLROOTCERT", "PGCONNECT_TIMEOUT")
+PLUGINS = "NAS_PLUGIN"  # absolute paths, as the command has loaded them
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
         SpecError: A value has control characters.
     """
     values = {key: os.path.abspath(environment[key]) for key in PATHS if environment.get(key)}
-    values |= {key: environment[key] for key in WORDS if environment.get(key)}
+    values |= {key: environment[key] for key in (*WORDS, PLUGINS) if environment.get(key)}
     for key, value in values.items():
         if not value.isprintable():
             raise SpecError(f"{key}={value!r:.80}: a value without control characters is needed")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hw_models import HardwareReport
 from hw_models.files.text_file import write_text
-from nas_service.metrics import METRICS, Evaluation, decimals
+from nas_service.metrics import METRICS, Evaluation, written
 from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
@@ -169,7 +169,7 @@ def _pages() -> Environment:
 
 
 def _metric(value: float | None, name: str) -> str:
-    return "-" if value is None else f"{value:.{decimals(name)}f}"
+    return written(name, value)
 
 
 def _shown_metrics(result: Result) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -17,13 +17,14 @@ from nas_service.evaluation.screening import profile_of
 from nas_service.samplers import sampler_of
 from nas_service.searches.initial_trials import InitialTrials, resolve
 from nas_service.searches.input_density import record
-from nas_service.searches.session import Search, open_search
+from nas_service.searches.session import PLUGINS, Search, open_search
 from nas_service.spaces.architecture import GLOBAL
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.input_density import InputDensity
 from nas_service.spaces.operations import OPERATIONS, operations_of
 from nas_service.spaces.task import Task
 from nas_service.store.store import Store
+from nas_service.study.plugin_records import records_of
 from nas_service.study.spec import StudySpec
 
 SHOWN = 5  # keys that differ
@@ -40,6 +41,7 @@ class CheckedStudy:
     space: CellSpace
     source: Source  # of the data, which are not read yet
     initial: InitialTrials
+    plugins: list[dict[str, Any]] = field(default_factory=list)  # records of those that it uses
 
 
 def check(spec: StudySpec, where: str = "") -> CheckedStudy:
@@ -62,13 +64,14 @@ def check(spec: StudySpec, where: str = "") -> CheckedStudy:
 
 
 def _check(spec: StudySpec) -> CheckedStudy:
+    plugins = [record.to_json() for record in records_of(spec)]
     source, space = source_of(spec.data), spec.build_space()
     sampler_of(spec)
     _check_chips(spec, space)
     _check_sizes(spec, source.task)
     if spec.quantization.scoring == "int8":
         _check_whole_sums(spec, source.task)
-    return CheckedStudy(spec, space, source, resolve(spec, space))
+    return CheckedStudy(spec, space, source, resolve(spec, space), plugins)
 
 
 def _check_chips(spec: StudySpec, space: CellSpace) -> None:
@@ -151,6 +154,8 @@ def create(
     if initial is not None:
         if density is not None:
             record(study, density, data_digest)
+        if checked.plugins and not store.studies.has(spec.name):
+            study.set_user_attr(PLUGINS, checked.plugins)
         for note in initial.notes:
             log.warning("%s", note)
         trainings = spec.search.trainings

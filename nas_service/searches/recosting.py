@@ -18,11 +18,12 @@ from hw_models.metrics import HARDWARE_METRICS
 from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
 from nas_service.evaluation.screening import profile_of, workload_cache_of
-from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range, metric_of
+from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range
 from nas_service.rejection import MEMORY, PATH
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.input_density import density_of
 from nas_service.searches.results import Result
+from nas_service.searches.session import demand_plugins
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.store.records import Recorded
 from nas_service.study.assumed_rates import AssumedRates
@@ -176,6 +177,7 @@ def recost(
     """
     if not isinstance(result, Result):
         raise SpecError(f"result = {result!r:.80}: what nas_service.search returns is needed")
+    demand_plugins(result.search)
     settings, budgets = _table(settings, "settings"), _table(budgets, "budgets")
     profile = None if profile is None else str(profile)
     if profile is None and not settings and not budgets:
@@ -210,10 +212,10 @@ def _changed(
     }
     constraints = _constraints(spec, budgets)
     named = [o.metric for o in spec.objectives] + [c.metric for c in constraints]
-    if simulated := [name for name in named if METRICS[name].simulated]:
+    if simulated := [name for name in named if not _is_known(name)]:
         raise SpecError(
             f"{simulated[0]} cannot be costed anew: it is an objective or budget, and only a "
-            "simulation of the trained network on the other chip measures it"
+            "measurement of the trained network on the other chip gives it"
         )
     changes = {"hardware": own.model_copy(update=hardware), "constraints": constraints}
     return spec.model_copy(update=changes)
@@ -292,7 +294,7 @@ def _on_chip(
 
 
 def _with_costs(spec: StudySpec, c: Candidate, costs: Costs) -> Candidate:
-    """The candidate with other costs; what only the old chip was simulated for is unknown."""
+    """The candidate with other costs; what was measured for the old chip alone is unknown."""
     kept = {name: value for name, value in c.metrics.items() if _stays(name)}
     metrics = kept | costs
     return replace(c, metrics=metrics, violations=spec.known_violations(metrics))
@@ -301,7 +303,12 @@ def _with_costs(spec: StudySpec, c: Candidate, costs: Costs) -> Candidate:
 def _stays(name: str) -> bool:
     """True for a metric that does not depend on the chip."""
     hardware = name in HARDWARE_METRICS or CONFIDENCE in name
-    return not hardware and not metric_of(name).simulated
+    return not hardware and _is_known(name)
+
+
+def _is_known(name: str) -> bool:
+    """True for a metric that costs give, or that is the same on another chip."""
+    return name in METRICS and not (METRICS[name].simulated or METRICS[name].of_chip)
 
 
 def _notes(
@@ -322,7 +329,7 @@ def _notes(
             f"{len(untrained)} candidates without a training are costed at the assumed spike rate "
             f"{spec.hardware.assumed_rate:g}"
         )
-    simulated = {n for c in result.candidates for n in c.metrics if metric_of(n).simulated}
-    if simulated:
-        notes.append(f"unknown on the other chip: {', '.join(sorted(simulated))}")
+    unknown = {n for c in result.candidates for n in c.metrics if not _stays(n)}
+    if unknown := {n for n in unknown if n not in HARDWARE_METRICS and CONFIDENCE not in n}:
+        notes.append(f"unknown on the other chip: {', '.join(sorted(unknown))}")
     return tuple(notes)

@@ -7,15 +7,17 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas_service.errors import StudyError
+from nas_service.errors import SpecError, StudyError
 from nas_service.store.database import store_errors
 from nas_service.store.store import Store
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec, with_until
+from nas_service.study.plugin_records import demand, read_records, stand_in
 from nas_service.study.spec import StudySpec
 
 CONTINUES = "continues"  # attribute of a trial: the number of the trial that it continues
 UNTIL = "until"  # attribute of such a trial: the epoch it trains to, if not the study's last
+PLUGINS = "plugins"  # attribute of a study: records of those that it uses
 DIGEST = "digest"  # attribute of a trial whose candidate is known
 
 
@@ -27,6 +29,7 @@ class Search:
     spec: StudySpec
     id: int
     study: optuna.Study
+    missing_plugins: tuple[str, ...] = ()  # where it was opened to be read without them
 
     @property
     def name(self) -> str:
@@ -38,7 +41,7 @@ class Search:
         return self.store.artifacts / self.name / f"{digest}.safetensors"
 
 
-def open_search(store: Store, name: str) -> Search:
+def open_search(store: Store, name: str, *, to_read: bool = False) -> Search:
     """Opens a study with the specification in its store, which all workers share.
 
     The study has Optuna's own sampler until a worker gives it the one that proposes.
@@ -46,18 +49,44 @@ def open_search(store: Store, name: str) -> Search:
     Args:
         store: The store.
         name: Of the study.
+        to_read: Its results are read alone, which needs none of its plug-ins.
 
     Returns:
         The open study.
 
     Raises:
         StoreError: The store cannot be used.
-        StudyError: There is no such study, or another program or release made it.
+        StudyError: There is no such study, another program or release made it, or it needs a
+            plug-in that is not loaded.
     """
     with store_errors(store.url):
         row = store.studies.get(name)
         study = optuna.load_study(study_name=name, storage=store.optuna)
-    return Search(store, parse_spec(row.spec, f"study {name!r}", stored=True), row.id, study)
+        plugins = study.user_attrs.get(PLUGINS)
+    missing = () if plugins is None else _prepare_plugins(plugins, name, to_read)
+    spec = parse_spec(row.spec, f"study {name!r}", stored=True)
+    return Search(store, spec, row.id, study, missing)
+
+
+def _prepare_plugins(stored: object, name: str, to_read: bool) -> tuple[str, ...]:
+    """Loads nothing: demands a study's plug-ins, or makes its results readable without them."""
+    try:
+        records = read_records(stored)
+        if not to_read:
+            demand(records)
+        return tuple(map(str, stand_in(records)))
+    except SpecError as error:
+        raise StudyError(f"study {name!r} {error}") from None
+
+
+def demand_plugins(search: Search) -> None:
+    """Refuses to work on a study that was opened to be read, where its plug-ins are not loaded.
+
+    Raises:
+        StudyError: Names the plug-in.
+    """
+    if (stored := search.study.user_attrs.get(PLUGINS)) is not None:
+        _prepare_plugins(stored, search.name, to_read=False)
 
 
 def check_data(search: Search, data_digest: str) -> None:

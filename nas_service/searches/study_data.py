@@ -8,7 +8,7 @@ from pathlib import Path
 from nas_service.errors import StoreError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.input_density import record, recorded
-from nas_service.searches.session import Search, check_data
+from nas_service.searches.session import Search, check_data, demand_plugins
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,10 @@ def open_evaluator(search: Search, folder: Path) -> Evaluator:
 
     Raises:
         DataError: The data are missing or damaged.
-        StudyError: They are not those that the study began with.
+        StudyError: They are not those that the study began with, or one of its plug-ins is not
+            loaded.
     """
+    demand_plugins(search)
     return on_study_data(search, Evaluator.open(search.spec, folder, density=recorded(search)))
 
 

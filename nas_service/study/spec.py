@@ -85,15 +85,15 @@ class StudySpec(Section):
     @model_validator(mode="after")
     def _measurable(self) -> "StudySpec":
         """Every metric that is asked for is one that this study measures."""
-        for name in (METRICS[m].proxy for m in self._metrics):
+        for name in (METRICS[m].proxy for m in self.metrics):
             if name and name not in self.proxies.names:
                 raise ValueError(f"{PROXY}{name}: proxies.names must hold {name!r}")
-        learned = [m for m in self._metrics if METRICS[m].trained]
+        learned = [m for m in self.metrics if METRICS[m].trained]
         if learned and self.training.epochs == 0:
             raise ValueError(f"{learned[0]}: training.epochs = 0 measures none")
         if self.quantization.scoring == "int8" and self.training.epochs == 0:
             raise ValueError("quantization.scoring = 'int8': training.epochs = 0 scores nothing")
-        simulated = [m for m in self._metrics if METRICS[m].simulated]
+        simulated = [m for m in self.metrics if METRICS[m].simulated]
         if simulated and self.hardware.monte_carlo_chips < 2:
             key = "hardware.monte_carlo_chips"
             raise ValueError(f"{simulated[0]}: {key} says how many to simulate, 2 or more")
@@ -113,12 +113,12 @@ class StudySpec(Section):
             raise ValueError(
                 f"{key}: training.rungs ends with {t.last}, the last epoch: only those before it"
             )
-        if "epochs" in self._metrics:
+        if "epochs" in self.metrics:
             raise ValueError(f"{key}: 'epochs' is no objective and no constraint then")
         return self
 
     @property
-    def _metrics(self) -> list[str]:
+    def metrics(self) -> list[str]:
         """Metrics of the objectives and the constraints."""
         return [o.metric for o in self.objectives] + [c.metric for c in self.constraints]
 

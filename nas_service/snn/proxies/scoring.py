@@ -77,8 +77,11 @@ def structural_score(name: str, architecture: Architecture) -> Score:
 
 def _function(name: str) -> Any:
     """The function that PROXIES names."""
-    module, _, function = PROXIES[name].function.partition(":")
-    return getattr(import_module(f"nas_service.snn.proxies.{module}"), function)
+    function = PROXIES[name].function
+    if not isinstance(function, str):
+        return function
+    module, _, attribute = function.partition(":")
+    return getattr(import_module(f"nas_service.snn.proxies.{module}"), attribute)
 
 
 def _of_cells(name: str, cells: list[structure.Edges]) -> Score:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nas_service.metrics import Evaluation
 from nas_service.spaces.input_density import InputDensity
+from nas_service.study.plugins import LOADED
 from nas_service.study.spec import StudySpec
 from nas_service.worker import end_signals
 from nas_service.worker.training_process.failures import ChildFailure, failure_of
@@ -63,6 +64,7 @@ class Job:
             "resume": self.resume,
             "one_batch": self.one_batch,
             "density": self.density and self.density.to_json(),
+            "plugins": [plugin.digest for plugin in LOADED],
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas_service.errors import SpecError
 from nas_service.evaluation.environment import device
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
@@ -17,6 +18,7 @@ from nas_service.snn.int8 import reason_against
 from nas_service.snn.neurons import backend_name
 from nas_service.snn.precision import autocast
 from nas_service.spaces.input_density import InputDensity
+from nas_service.study import plugins
 from nas_service.study.loading import parse_spec
 from nas_service.study.spec import StudySpec
 
@@ -30,6 +32,7 @@ def prepare(job: dict[str, Any]) -> None:
     """In the fork server: reads the data, traces the candidate's shapes, and finds out once what
     the machine can do. Only the processor is used: a process that has touched a GPU cannot fork.
     """
+    _load_plugins(job)
     spec, candidate = (
         parse_spec(job["spec"], "job", stored=True),
         Evaluation.from_json(job["candidate"]),
@@ -44,6 +47,7 @@ def prepare(job: dict[str, Any]) -> None:
 
 def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
     """In the child: all that can fail without the candidate's fault; returns the training."""
+    _load_plugins(job)
     evaluator = _evaluator(parse_spec(job["spec"], "job", stored=True), job)
     os.environ["NAS_DEVICE"] = job["device"]
     evaluator = replace(evaluator, device=device())
@@ -57,6 +61,13 @@ def begin(job: dict[str, Any]) -> Callable[[Callable[[], None]], Any]:
         return train(candidate, weights, check_interrupt).to_json()
 
     return work
+
+
+def _load_plugins(job: dict[str, Any]) -> None:
+    """Loads the plug-ins that the worker has loaded; SpecError where a file is another one now."""
+    plugins.load_named(os.environ)
+    if not {*job["plugins"]} <= {plugin.digest for plugin in plugins.LOADED}:
+        raise SpecError("a plug-in was changed since the worker loaded it: start the worker anew")
 
 
 class _Enough(Exception):

@@ -1,0 +1,179 @@
+"""What a study, or an exported network, records of the plug-ins whose members it uses."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas_service.errors import SpecError
+from nas_service.metrics import METRICS, PROXY, proxy_metric
+from nas_service.study.member_checks import check_name
+from nas_service.study.members import Kind
+from nas_service.study.plugins import LOADED, PLACES, STAND_INS
+from nas_service.study.spec import StudySpec
+
+SHOWN = 16  # digits of a hash in messages
+MOST = 64  # plug-ins of a study, and members of a kind
+REMEDY = "--plugin FILE or NAS_PLUGIN=FILE gives it"
+HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """A plug-in that a study uses: its name is for people, and no file of that name is opened."""
+
+    name: str  # of the file, without its folder
+    digest: str  # SHA-256
+    members: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts by kind and name
+
+    def __str__(self) -> str:
+        return f"plug-in {self.name} (sha256 {self.digest[:SHOWN]}...)"
+
+    @property
+    def is_loaded(self) -> bool:
+        """True where this process has loaded exactly this text."""
+        return any(plugin.digest == self.digest for plugin in LOADED)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {"name": self.name, "sha256": self.digest, "members": self.members}
+
+
+def records_of(spec: StudySpec) -> list[PluginRecord]:
+    """The plug-ins whose members a study names.
+
+    Args:
+        spec: The study.
+
+    Returns:
+        Their records.
+
+    Raises:
+        SpecError: It names a member that is only known from the results of another study.
+    """
+    named = {word: frozenset(kind.named(spec)) for word, kind in PLACES.items()}
+    for word, name in sorted(STAND_INS):
+        if name in named[word]:
+            raise SpecError(f"{word} {name!r}: its plug-in is needed, {REMEDY}")
+    records = []
+    for plugin in LOADED:
+        used = {word: sorted(names & plugin.members[word]) for word, names in named.items()}
+        facts = {word: _facts(PLACES[word], names) for word, names in used.items() if names}
+        if facts:
+            records.append(PluginRecord(plugin.path.name, plugin.digest, facts))
+    return records
+
+
+def _facts(kind: Kind, names: Iterable[str]) -> dict[str, Any]:
+    return {name: kind.facts(kind.table[name]) for name in names}
+
+
+def read_records(stored: object) -> list[PluginRecord]:
+    """The inverse of `PluginRecord.to_json`, for a list of records; nothing is trusted.
+
+    Args:
+        stored: JSON values; None for no record.
+
+    Returns:
+        The records.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    if stored is None:
+        return []
+    try:
+        records = [_record(one) for one in _short(stored, list)]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise SpecError(f"has a damaged record of its plug-ins ({error!r:.90})") from None
+    return records
+
+
+def _record(stored: Any) -> PluginRecord:
+    name, digest = stored["name"], stored["sha256"]
+    if not isinstance(name, str) or not 1 <= len(name) <= 255 or not name.isprintable():
+        raise ValueError("name")
+    if not HASH.fullmatch(digest):
+        raise ValueError("sha256")
+    members = {
+        word: _short(facts, dict)
+        for word, facts in _short(stored["members"], dict).items()
+        if word in PLACES
+    }
+    return PluginRecord(name, digest, members)
+
+
+def _short(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or len(value) > MOST:  # type: ignore[arg-type]
+        raise ValueError(f"a {kind.__name__} of at most {MOST} is needed")
+    return value
+
+
+def demand(records: Iterable[PluginRecord]) -> None:
+    """Refuses to work where a plug-in is not loaded, or another version of it.
+
+    Args:
+        records: What was recorded.
+
+    Raises:
+        SpecError: Names the plug-in, its hash and how to give it.
+    """
+    for record in records:
+        if record.is_loaded:
+            continue
+        other = next((p for p in LOADED if p.path.name == record.name), None)
+        if other is not None:
+            digest = f"sha256 {other.digest[:SHOWN]}..."
+            raise SpecError(f"needs {record}, and {other.path} is another version ({digest})")
+        raise SpecError(f"needs {record}: {REMEDY}")
+
+
+def stand_in(records: Sequence[PluginRecord]) -> list[PluginRecord]:
+    """Makes results readable whose plug-ins are not loaded: members that are known by their facts.
+
+    Args:
+        records: What a study recorded.
+
+    Returns:
+        The records whose plug-in is not loaded.
+
+    Raises:
+        SpecError: The facts of a member are not possible.
+    """
+    missing = [record for record in records if not record.is_loaded]
+    for record in missing:
+        for word, kind in PLACES.items():
+            if kind.from_facts is not None:
+                for name, facts in record.members.get(word, {}).items():
+                    _add(kind, name, facts) if name not in kind.table else _compare(
+                        record, kind, name, facts
+                    )
+    return missing
+
+
+def _compare(record: PluginRecord, kind: Kind, name: str, facts: Any) -> None:
+    """SpecError where this process has another member of the name than the plug-in had."""
+    if _json(kind.facts(kind.table[name])) != _json(facts):
+        raise SpecError(
+            f"was made with {record}, and this process has another {kind.word} {name!r}"
+        )
+
+
+def _json(facts: Any) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
+def _add(kind: Kind, name: str, facts: Any) -> None:
+    assert kind.from_facts is not None  # noqa: S101  seen by the caller
+    try:
+        entry = kind.from_facts(facts)
+        check_name(name)
+    except (TypeError, KeyError, ValueError, AttributeError, SpecError) as error:
+        what = f"{kind.word} {name!r:.80}: {error!s:.120}"
+        raise SpecError(f"has a damaged record of its plug-ins ({what})") from None
+    kind.table[name] = entry
+    STAND_INS.add((kind.word, name))
+    if kind.word == "proxy" and PROXY + name not in METRICS:
+        METRICS[PROXY + name] = proxy_metric(name)
+        STAND_INS.add(("metric", PROXY + name))
