@@ -28,6 +28,7 @@ from hw_models.events import (
 from hw_models.latency import batch_makespans, interval_cycles, layer_schedule
 from hw_models.layer_table import Array, LayerTable
 from hw_models.mapping import bits_in_cell, lossless_adc_bits
+from hw_models.operations import count_operations
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule
 from hw_models.workload import Workload
@@ -109,6 +110,7 @@ class CostModel:
             tiles=int(counts.tiles.sum()),
             interval_s=float(interval_cycles(counts)) * chip.read_s,
             warnings=tuple(_warnings(workload, counts)),
+            operations={n: float(x) for n, x in count_operations(counts.layers).items()},
         )
 
     def estimate_batch(self, layers: LayerTable) -> BatchReport:
@@ -254,6 +256,7 @@ def _summed(c: EventCounts, cycles: Any) -> ResourceUse:
             "pes": tiling.pes.sum(-1),
             "tiles": c.tiles.sum(-1),
             "utilisation": tiling.cells.sum(-1) / cells,
+            **count_operations(layers),
         },
     )
 

@@ -17,8 +17,9 @@ Side = int | tuple[int, int]  # both sides of a square, or (height, width)
 class Layer:
     """One weight matrix: a convolution on maps, or a linear layer (kernel 1 on 1x1).
 
-    A size is one number for a square, or (height, width). What a layer costs follows from the
-    positions of its output and the taps of its kernel alone, so a dilated kernel is its taps.
+    A size is one number for a square, or (height, width). What a layer costs on a chip
+    follows from the positions of its output and the taps of its kernel alone, so a dilated kernel
+    is its taps.
 
     Raises:
         WorkloadError: A value that no layer can have; it names layer, key and what would be right.
@@ -48,6 +49,8 @@ class Layer:
     pooled_size: Side | None = None  # of the map after the pooling; None: out_size // pool
     padding: Side | None = None  # zeros on each side of the input map; None: at most kernel - 1
     rearranged: bool = False  # reads a known part, regrouping or pooling of its sources' values
+    synapses: int | None = None  # products of a time step, none on padding; None: by the sizes
+    scales: int | None = None  # numbers beside the weights that a deployed network keeps
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -65,6 +68,9 @@ class Layer:
             self._whole("neurons", 2**60, least=0)
         if self.parameters is not None:
             self._whole("parameters", 2**60, least=self.weights)
+        for name in ("synapses", "scales"):
+            if getattr(self, name) is not None:
+                self._whole(name, 2**60, least=0)
         for name in ("once", "rearranged"):
             if type(getattr(self, name)) is not bool:
                 raise self._wrong(name, "true or false")
@@ -198,6 +204,20 @@ class Layer:
         return self.weights if self.parameters is None else self.parameters
 
     @property
+    def dense_operations(self) -> int:
+        """Synaptic operations of a time step in which every input is set."""
+        if self.synapses is not None:
+            return self.synapses
+        sizes = self.out_size, self.in_size, self.kernel, self.stride
+        sides = [pair(x) for x in (*sizes, *([] if self.padding is None else [self.padding]))]
+        return self.weights // self.taps * math.prod(map(taps_inside, *sides))
+
+    @property
+    def scale_numbers(self) -> int:
+        """Numbers beside the weights when it is deployed; a scale and a bias of each output."""
+        return 2 * self.out_channels if self.scales is None else self.scales
+
+    @property
     def map_size(self) -> Side:
         """Size of the map after the pooling, which the layer's readers get."""
         if self.pooled_size is not None:
@@ -250,3 +270,60 @@ def square_or_pair(height: int, width: int) -> Side:
 def rate_of(rate: float | Sequence[float]) -> float | tuple[float, ...]:
     """A spike rate as a layer keeps it: one number, or a tuple of one per time step."""
     return tuple(rate) if isinstance(rate, Sequence) else rate
+
+
+def taps_inside(
+    outputs: int,
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int | None = None,
+    dilation: int = 1,
+) -> int:
+    """Pairs of an output and a tap of its kernel that are on the map, along one side.
+
+    Args:
+        outputs: Side of the output map.
+        size: Side of the map.
+        kernel: Taps of the kernel.
+        stride: Distance between neighbouring outputs.
+        padding: Zeros before the side; None: half of those that the sizes imply.
+        dilation: Distance between neighbouring taps.
+
+    Returns:
+        The number of pairs; the other taps are on the padding.
+    """
+    if padding is None:
+        padding = max(0, (outputs - 1) * stride + dilation * (kernel - 1) + 1 - size) // 2
+    starts = [tap * dilation - padding for tap in range(kernel)]  # of the first output
+    firsts = (max(0, -(start // stride)) for start in starts)
+    lasts = (min(outputs, (size - 1 - start) // stride + 1) for start in starts)
+    return sum(max(0, last - first) for first, last in zip(firsts, lasts, strict=True))
+
+
+def synapses_of(
+    matrix: int,
+    outputs: Side,
+    size: Side,
+    kernel: Side,
+    stride: Side,
+    padding: Side,
+    dilation: Side,
+) -> int | None:
+    """The `synapses` of a convolution; None where its other sizes imply them.
+
+    Args:
+        matrix: Weights of one tap, over all groups.
+        outputs: Size of the output map, before any pooling.
+        size: Size of the map that it reads.
+        kernel: Taps of the kernel.
+        stride: Distance between neighbouring outputs.
+        padding: Zeros before each side of the map.
+        dilation: Distance between neighbouring taps.
+
+    Returns:
+        Products of a weight and a pixel of the map in a time step, or None.
+    """
+    sides = [pair(x) for x in (outputs, size, kernel, stride, padding, dilation)]
+    known, implied = (math.prod(map(taps_inside, *x)) for x in (sides, sides[:4]))
+    return None if known == implied else matrix * known

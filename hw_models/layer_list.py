@@ -23,7 +23,9 @@ IMAGE_BITS = "--input-bits"  # says the bits of layers that read the network's o
 _LISTS = {*SIDES, "spike_rate", "sources", "feedback"}
 _FEATURES = {"in_features": "in_channels", "out_features": "out_channels"}
 _KEYS = {f.name for f in fields(Layer)}
-_RARE = {"pooled_size": None, "padding": None, "rearranged": False}
+_RARE = {
+    "pooled_size": None, "padding": None, "rearranged": False, "synapses": None, "scales": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

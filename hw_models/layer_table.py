@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 NUMBERS = (
     "in_channels", "out_channels", "taps", "groups", "in_pixels", "pixels", "pooled_pixels",
     "pool_taps", "weight_bits", "input_bits", "once", "trained_numbers", "neurons", "input_adds",
-    "linear",
+    "linear", "synapses", "scales",
 )  # fmt: skip
 
 
@@ -31,11 +31,29 @@ def numbers_of(layer: Layer) -> tuple[int, ...]:
         layer.out_pixels, layer.map_pixels, layer.pool_taps, layer.weight_bits, layer.input_bits,
         layer.once,
         layer.trained_numbers, -1 if layer.neurons is None else layer.neurons,
-        layer.input_adds, layer.kind == "linear",
+        layer.input_adds, layer.kind == "linear", layer.dense_operations, layer.scale_numbers,
     )  # fmt: skip
 
 
-NOTHING = (0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0)  # a layer that costs nothing, in this order
+NOTHING = (
+    0,
+    0,
+    1,
+    1,
+    0,
+    0,
+    0,
+    1,
+    1,
+    1,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+)  # a layer that costs nothing, in this order
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +78,8 @@ class LayerTable:
     neurons: Array
     input_adds: Array
     linear: Array
+    synapses: Array  # products of a time step, none on padding
+    scales: Array  # numbers beside the weights in a deployed network
     sent_bits: Array  # in a time step
     rates: Array  # [..., L, S]
     sources: NDArray[np.intp]  # [..., L, P] positions of what a layer reads, -1 for none

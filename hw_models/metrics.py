@@ -22,6 +22,12 @@ class HardwareMetric:
     has_interval: bool = False  # it moves with the figures of the chip, which have ranges
     grows_with_rate: bool = False  # a higher spike rate never makes it smaller
     counts_operations: bool = False  # it depends on how often a cell uses which operation alone
+    chip_free: bool = False  # no chip changes it; a report of an earlier version may lack it
+
+
+def _count(name: str, unit: str = "", **facts: Any) -> HardwareMetric:
+    """A total of `count_operations`, which no chip changes."""
+    return HardwareMetric(lambda t: t[name], unit, chip_free=True, **facts)
 
 
 HARDWARE_METRICS: dict[str, HardwareMetric] = {
@@ -57,6 +63,12 @@ HARDWARE_METRICS: dict[str, HardwareMetric] = {
     "processing_elements": HardwareMetric(lambda t: t["pes"], decimals=0, counts_operations=True),
     "tiles": HardwareMetric(lambda t: t["tiles"], decimals=0, counts_operations=True),
     "utilisation": HardwareMetric(lambda t: t["utilisation"], "share", ideal=1.0),
+    **{
+        name: _count(name, decimals=0, counts_operations=True)
+        for name in ("dense_synaptic_operations", "dense_macs", "dense_acs")
+    },
+    "effective_acs": _count("effective_acs", decimals=1, grows_with_rate=True),
+    "footprint_B": _count("footprint_B", "B", decimals=1, counts_operations=True),
 }
 
 
@@ -69,4 +81,8 @@ def metrics_of(totals: Totals) -> dict[str, Any]:
     Returns:
         Numbers, or arrays of the same shape.
     """
-    return {name: metric.value(totals) for name, metric in HARDWARE_METRICS.items()}
+    return {
+        name: metric.value(totals)
+        for name, metric in HARDWARE_METRICS.items()
+        if name in totals or not metric.chip_free
+    }

@@ -1,7 +1,8 @@
 """Costs of a workload on a chip, layer by layer and component by component."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping as Table
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from hw_models.assumption import Assumption
 from hw_models.errors import ReportError
 from hw_models.metrics import metrics_of
+from hw_models.operations import operations_from_json
 
 SHARED = "shared"  # last row: costs of no single layer
 
@@ -98,6 +100,7 @@ class HardwareReport:
     interval_s: float  # between two inferences in a pipeline of them
     warnings: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] = ()  # figures that the network does not say
+    operations: Table[str, float] = field(default_factory=dict)  # see `count_operations`
 
     def __post_init__(self) -> None:
         for name in QUANTITIES:
@@ -117,6 +120,7 @@ class HardwareReport:
             "pes": sum(self.mapping.pes),
             "interval_s": self.interval_s,
             "utilisation": math.fsum(u * n for u, n in filled) / self.crossbars,
+            **self.operations,
         }
 
     def metrics(self) -> dict[str, float]:
@@ -130,6 +134,7 @@ class HardwareReport:
         mapping = {name: list(column) for name, column in asdict(self.mapping).items()}
         texts = {"rows": list(self.rows), "warnings": list(self.warnings)}
         assumed = {"assumed": [x.to_json() for x in self.assumed]} if self.assumed else {}
+        counts |= {"operations": dict(self.operations)} if self.operations else {}
         return {**counts, **texts, **assumed, "mapping": mapping, **tables}
 
     @classmethod
@@ -150,6 +155,7 @@ class HardwareReport:
                 interval_s=float(data["interval_s"]),
                 mapping=_mapping(data["mapping"]),
                 assumed=tuple(map(Assumption.from_json, data.get("assumed", ()))),
+                operations=operations_from_json(data.get("operations", {})),
                 **tables,
                 **counts,
                 **texts,

@@ -20,6 +20,9 @@ MEASURED = ("trained", "scored")  # outcomes with all metrics that the study ask
 SHARE = "share"  # unit of metrics between 0 and 1
 PROXY = "proxy_"  # before the name of a proxy in the name of its metric
 WORST_PROXY = -1e6  # below every score: of a candidate that has none
+WORST_COUNT = 1e15  # above every count: of a report of an earlier version, which has none
+COUNTED_SHARES = ("activation_sparsity", "connection_sparsity")
+COUNTED = ("effective_macs", "effective_acs", "membrane_updates", *COUNTED_SHARES)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Evaluation:
     spike_rates: dict[str, Rate] = field(default_factory=dict)  # per layer, share of inputs
     spike_rate: float | None = None  # share of neurons that fire in a time step
     on_chip: tuple[float, ...] = ()  # validation accuracy on each simulated, imperfect chip
+    counted: dict[str, float] = field(default_factory=dict)  # metrics of COUNTED, on images
     bounds: dict[str, float] = field(default_factory=dict)  # metrics at a confidence, by name
     proxies: dict[str, float] = field(default_factory=dict)  # training-free scores, by name
     curve: tuple[tuple[int, float], ...] = ()  # epochs and the accuracies after them
@@ -151,10 +155,15 @@ def _check(e: Evaluation) -> None:
     shares = [e.chance, *e.on_chip, *itertools.chain(*map(_steps, e.spike_rates.values()))]
     shares += [x for x in (e.accuracy, e.spike_rate) if x is not None]
     shares += [e.inherited, *(share for _, share in e.curve)]
+    shares += [e.counted[name] for name in COUNTED_SHARES if name in e.counted]
     if not all(isinstance(x, float | int) and 0 <= x <= 1 for x in shares):
         raise ValueError("accuracy, chance and spike rates are shares, 0..1")
     if e.trained and (e.accuracy is None or e.spike_rate is None):
         raise ValueError("a trained candidate has an accuracy and a spike rate")
+    if unknown := sorted(e.counted.keys() - set(COUNTED)):
+        raise ValueError(f"counted: {unknown[0]!r:.60} is none of {COUNTED}")
+    if not all(isinstance(x, float | int) and 0 <= x < math.inf for x in e.counted.values()):
+        raise ValueError("counted metrics are numbers >= 0")
     numbers = (*e.bounds.values(), *e.proxies.values())
     if not all(isinstance(x, float | int) and math.isfinite(x) for x in numbers):
         raise ValueError("bounds and proxies are finite numbers")
@@ -218,19 +227,32 @@ def hardware_metric(name: str, metric: HardwareMetric) -> Metric:
         The metric, which reads its value from an evaluation.
     """
 
-    def value(e: Evaluation) -> float:
-        return float(e.hardware_metrics[name])
+    def value(e: Evaluation) -> float | None:
+        return e.counted.get(name, e.hardware_metrics.get(name))
+
+    def fallback(e: Evaluation) -> float:
+        return e.hardware_metrics.get(name, WORST_COUNT)
 
     return Metric(
         value,
         metric.unit,
-        value,
+        fallback,
         metric.ideal,
         metric.decimals,
         has_interval=metric.has_interval,
         grows_with_rate=metric.grows_with_rate,
         counts_operations=metric.counts_operations,
     )
+
+
+def _counted(name: str, fallback: Callable[[Evaluation], float], **facts: Any) -> Metric:
+    """A metric of COUNTED that only a training can measure."""
+    return Metric(lambda e: e.counted.get(name), fallback=fallback, trained=True, **facts)
+
+
+def _operation(name: str) -> Callable[[Evaluation], float]:
+    """A total of the hardware report that is at least the count of a trained network."""
+    return lambda e: e.hardware.operations.get(name, WORST_COUNT)
 
 
 def _on_chip(e: Evaluation) -> float | None:
@@ -266,6 +288,14 @@ METRICS: dict[str, Metric] = {
         lambda e: e.fidelity if e.trained else None, "", lambda e: 0.0, decimals=0, trained=True
     ),
     **{name: hardware_metric(name, metric) for name, metric in HARDWARE_METRICS.items()},
+    "effective_macs": _counted("effective_macs", _operation("dense_macs"), unit="", decimals=1),
+    "membrane_updates": _counted(
+        "membrane_updates", _operation("dense_membrane_updates"), unit="", decimals=1
+    ),
+    **{
+        name: _counted(name, lambda e: 0.0, unit=SHARE, ideal=1.0, decimals=4)
+        for name in COUNTED_SHARES
+    },
     **{PROXY + name: proxy_metric(name) for name in PROXIES},
 }
 CONFIDENCE = "@"  # between a metric and the confidence of its bound

@@ -1,8 +1,9 @@
 """The best value that a space has for each budget of a study, and what keeps all of them together.
 
-The least parameters, memory and area of a space are exact and need no wiring: these figures never
-fall when an edge, a channel, a hidden neuron or a bit is added, so they are those of the smallest
-cells and sizes. Other figures come from a census of the space, or of a sample of it.
+The least parameters, memory, area and dense operations of a space are exact and need no wiring:
+these figures never fall when an edge, a channel, a hidden neuron, a time step or a bit is added, so
+they are those of the smallest cells and sizes. Other figures come from a census of the space, or of
+a sample of it.
 """
 
 import itertools
@@ -26,8 +27,8 @@ from nas_service.spaces.operations import OPERATIONS
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 
-GROWING = ("channels", "hidden", "weight_bits")  # beginnings of the names of sizes
-WITHOUT_EFFECT = ("time_steps", "threshold")  # on counted metrics
+GROWING = ("channels", "hidden", "weight_bits", "time_steps")  # beginnings of the names of sizes
+WITHOUT_EFFECT = ("threshold",)  # on counted metrics
 MOST = 20_000  # candidates costed for the exact figures
 CHIPS = 100  # different chips costed for them
 WHOLE, SAMPLE = 100_000, 10_000  # a larger space is sampled

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from hw_models.layer import synapses_of
 from nas_service.importers.nir_values import Pair, Shape, integers, pair, weight_shape, wrong
 from nas_service.importers.nir_windows import Window, by, demand_dimensions
 
@@ -30,6 +31,8 @@ def convolution(name: str, node: Any, shape: Shape, before: str) -> dict[str, An
     groups, outputs = _channels(name, node, shape, before)
     window = _window(name, node)
     zeros, kernel = window.padding, window.sides
+    out_size = size if _is_same(node) else _output(name, window, size)
+    sizes = out_size, size, kernel, window.stride, zeros, window.dilation
     return {
         "kind": "conv",
         "in_channels": shape[0],
@@ -38,7 +41,8 @@ def convolution(name: str, node: Any, shape: Shape, before: str) -> dict[str, An
         "stride": window.stride,
         "groups": groups,
         "in_size": size,
-        "out_size": size if _is_same(node) else _output(name, window, size),
+        "out_size": out_size,
+        "synapses": synapses_of(shape[0] // groups * outputs, *sizes),
         "padding": zeros if any(p >= k for p, k in zip(zeros, kernel, strict=True)) else None,
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from hw_models import WorkloadError
+from hw_models.layer import synapses_of
 from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import Signal
 
@@ -103,14 +104,16 @@ def shape_of(product: Product, x: Tensor, out: Tensor, padded: Pair) -> dict[str
     channels = {"in_channels": product.inputs, "out_channels": product.outputs}
     if product.convolution is None:
         return {"kind": "linear", **channels}
-    stride, padding, _, groups = product.convolution
+    stride, padding, dilation, groups = product.convolution
     kernel, size, result = _pair(product.weight.shape[2:], 1), map_shape(x), map_shape(out)
     zeros = padding[0] + padded[0], padding[1] + padded[1]
     full = [(n + k - 2) // s + 1 for n, k, s in zip(size, kernel, stride, strict=True)]
     beyond = any(n > most for n, most in zip(result, full, strict=True))
+    matrix = product.inputs // groups * product.outputs
     return {
         "kind": "conv",
         **channels,
+        "synapses": synapses_of(matrix, result, size, kernel, stride, zeros, dilation),
         "kernel": kernel,
         "stride": stride,
         "groups": groups,

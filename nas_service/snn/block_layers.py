@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hw_models import Layer
+from hw_models.layer import synapses_of
 from nas_service.snn.wiring import Maps
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.operations import OPERATIONS, Matrix
@@ -82,6 +83,7 @@ class BlockLayers:
             weight_bits=BITS,
             input_bits=(window**2).bit_length(),  # of the sum of a window of spikes
             parameters=inputs * hidden + NORM * widths[-1],
+            scales=NORM * (widths[-1] + hidden),
             neurons=inputs * window**2,
             input_adds=inputs * (window**2 - 1),
         )
@@ -130,6 +132,7 @@ def _matrices(edge: str, operation: str, width: int, side: int) -> Iterator[tupl
 
 
 def _matrix(name: str, matrix: Matrix, width: int, side: int) -> Layer:
+    padding = matrix.dilation * (matrix.kernel // 2)
     return Layer(
         name,
         "conv",
@@ -142,6 +145,10 @@ def _matrix(name: str, matrix: Matrix, width: int, side: int) -> Layer:
         weight_bits=BITS,
         parameters=matrix.weights(width) + NORM * width,
         neurons=width * side**2,
+        synapses=synapses_of(
+            matrix.weights(width) // matrix.kernel**2,
+            *(side, side, matrix.kernel, 1, padding, matrix.dilation),
+        ),
     )
 
 
@@ -159,4 +166,5 @@ def _reduction(name: str, width: int, wider: int, side: int) -> Layer:
         weight_bits=BITS,
         parameters=9 * width * wider + NORM * (width + wider),
         neurons=width * side**2,
+        scales=NORM * (width + wider),
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_models import Layer, Workload
+from hw_models.layer import synapses_of
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
 from nas_service.snn.quantization import matrix_of, network_parameters
@@ -93,6 +94,11 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
     if isinstance(m, nn.Conv2d):
         shape = {"kind": "conv", "kernel": m.kernel_size[0], "stride": m.stride[0]}
         shape |= {"groups": m.groups, "in_size": x.shape[-1], "out_size": y.shape[-1]}
+        matrix = m.in_channels // m.groups * m.out_channels
+        sizes = y.shape[-1], x.shape[-1], m.kernel_size[0], m.stride[0]
+        zeros = int(m.padding[0])
+        shape["synapses"] = synapses_of(matrix, *sizes, zeros, m.dilation[0])
+    norms = [b.num_features for b in before if isinstance(b, nn.BatchNorm2d)]
     return Layer(
         name=name,
         in_channels=x.shape[1],
@@ -103,6 +109,7 @@ def _layer(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor, bits
         parameters=sum(p.numel() for p in network_parameters(block)),
         neurons=_neurons(before, x),
         input_adds=x.shape[1] * (_window(before) ** 2 - 1),
+        scales=2 * (y.shape[1] + sum(norms)) if norms else None,
         **shape,
     )
 

@@ -50,7 +50,8 @@ def test_every_estimate_is_finite_and_its_parts_sum_to_the_totals(chip):
     for workload in NETWORKS:
         report = chip.estimate(workload)
         for name, value in report.totals().items():
-            assert 0 < value < np.inf, name
+            assert 0 <= value < np.inf, name
+            assert value or name in ("dense_macs", "effective_acs")
         table = report.energy_J
         assert sum(table.by_row()) == pytest.approx(table.total, rel=1e-12)
         assert sum(table.by_component().values()) == pytest.approx(table.total, rel=1e-12)

@@ -12,6 +12,7 @@ from hw_models import HARDWARE_METRICS, HardwareMetric, load_profile
 from hw_models.uncertainty import Ensemble
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import (
+    COUNTED,
     METRICS,
     PROXY,
     Evaluation,
@@ -79,6 +80,7 @@ def evaluation():
         accuracy=0.5,
         spike_rate=0.2,
         on_chip=(0.4, 0.5),
+        counted=dict.fromkeys(COUNTED, 0.5),
         proxies={m.proxy: 1.0 for m in METRICS.values() if m.proxy},
     )
 
@@ -138,7 +140,13 @@ def test_every_metric_is_measured_or_has_a_finite_fallback(name):
     known = evaluation()
     assert math.isfinite(measure(known)[name])
     unknown = replace(
-        known, outcome="rejected", accuracy=None, spike_rate=None, on_chip=(), proxies={}
+        known,
+        outcome="rejected",
+        accuracy=None,
+        spike_rate=None,
+        on_chip=(),
+        counted={},
+        proxies={},
     )
     assert math.isfinite(values_with_fallbacks(unknown)[name])
     assert (name in measure(unknown)) == METRICS[name].costed

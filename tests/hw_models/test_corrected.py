@@ -384,4 +384,6 @@ def test_no_limit_on_order_depth_or_width():
     ]
     for chip in CHIPS.values():
         metrics = chip.estimate(Workload(tuple(layers), 5)).metrics()
-        assert all(np.isfinite(x) and x > 0 for x in metrics.values())
+        assert all(
+            np.isfinite(x) and (x > 0 or name == "dense_macs") for name, x in metrics.items()
+        )

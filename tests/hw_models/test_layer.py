@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hw_models import Layer, LayerTable, Workload, WorkloadError, known_profiles, load_profile
+from hw_models.layer import synapses_of, taps_inside
 from hw_models.reading import fits
 
 PROFILES = known_profiles()
@@ -49,12 +53,12 @@ def test_rectangles_by_hand():
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("changes", [{}, {"mapping": "im2col"}])
 def test_a_map_costs_what_a_square_of_as_many_windows_costs(profile, changes):
-    """Nothing depends on the sides but through the number of positions and of taps."""
+    """Nothing on a chip depends on the sides but through the number of positions and of taps."""
     chip = load_profile(profile).with_values(changes)
     wide = {"kernel": (1, 9), "in_size": (4, 16), "out_size": (4, 16), "pool": (1, 4)}
     square = {"kernel": 3, "in_size": 8, "out_size": 8, "pool": 2}
     rest = conv("b", 8, 4, in_size=4, out_size=4), Layer("f", "linear", 64, 5)
-    nets = [work(conv(**sizes), *rest) for sizes in (wide, square)]
+    nets = [work(conv(**sizes, synapses=9), *rest) for sizes in (wide, square)]
     one, other = (chip.estimate(x).metrics() for x in nets)
     assert one == other
     batch = chip.estimate_batch(LayerTable.stack(nets)).metrics()
@@ -194,3 +198,19 @@ def test_a_kernel_larger_than_its_map_is_named(sizes, padded):
     right = rf"at most in_size \+ 2 padding \({padded}\) is needed"
     with pytest.raises(WorkloadError, match=f"'a': kernel = .*{right}"):
         conv(**sizes)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(*[st.integers(*ends) for ends in ((1, 12), (1, 5), (1, 3), (0, 4), (1, 3))])
+def test_taps_on_padding_are_no_products(size, kernel, stride, padding, dilation):
+    """As a convolution of ones counts them."""
+    ones = np.pad(np.ones(size), padding)
+    span = dilation * (kernel - 1) + 1
+    windows = [ones[i : i + span : dilation] for i in range(0, len(ones) - span + 1, stride)]
+    sides = len(windows), size, kernel, stride, padding, dilation
+    assert taps_inside(*sides) == sum(w.sum() for w in windows)
+    if windows:
+        products = synapses_of(6, *sides)
+        layer = conv("a", 2, 3, kernel=kernel, stride=stride, in_size=size, out_size=len(windows),
+                     padding=padding, synapses=products)  # fmt: skip
+        assert layer.dense_operations == 6 * taps_inside(*sides) ** 2

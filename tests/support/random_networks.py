@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import nir
 import numpy as np
+import torch
 from nir_graphs import graph_of, lif
 
 from hw_models import Layer
@@ -148,6 +149,15 @@ def _convolution(stage, size):
     )
 
 
+def _inside(window, out, sides):
+    """Outputs times taps that are no padding, counted by a convolution of ones."""
+    taps = torch.ones(1, 1, *window.sides)
+    geometry = window.stride, window.padding, window.dilation
+    ones = torch.nn.functional.conv2d(torch.ones(1, 1, *sides), taps, None, *geometry)
+    assert ones.shape[2:] == out
+    return int(ones.sum())
+
+
 def _pooling(stage):
     w = stage.pooling
     kind = nir.AvgPool2d if stage.mean else nir.SumPool2d
@@ -232,6 +242,10 @@ class _Reader:
             parameters=channels // stage.groups * taps * stage.outputs,
             neurons=stage.outputs * out[0] * out[1],
         )
+        products = channels // stage.groups * stage.outputs * _inside(stage.window, out, sides)
+        layer = self.layers[name]  # whose sizes alone imply most numbers
+        if layer.dense_operations != products:
+            self.layers[name] = replace(layer, synapses=products)
         self.size = (stage.outputs, *out)
 
     def recurrence(self, name, stage):

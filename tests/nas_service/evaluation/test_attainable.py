@@ -52,10 +52,10 @@ SPACES = {
 CHIPS = {"chips": {"search_space": {"crossbar_size": [32, 64], "adc_bits": [4, 5]}}}
 
 
+@pytest.mark.parametrize("side", [{"at_most": 1e9}, {"at_least": 1e-9}], ids=["least", "most"])
 @pytest.mark.parametrize("name", SPACES)
-def test_exact_values_are_those_of_all_candidates(name):
-    limits = budgets_on(COUNTED, at_most=1e9, at_least=1e-9)
-    spec = spec_of(limits, CHIPS.get(name, ()), **SPACES[name])
+def test_exact_values_are_those_of_all_candidates(name, side):
+    spec = spec_of(budgets_on(COUNTED, **side), CHIPS.get(name, ()), **SPACES[name])
     budgets = Budgets.of(spec)
     space = budgets.workloads.space
     costed = budgets.costed(batch_of_numbers(space, np.arange(space.size)))

@@ -78,7 +78,7 @@ def test_no_cost_falls_when_an_empty_edge_gets_an_operation(chip, mode):
     whole = {n: less.connected | (n in COUNTED) for n in names}  # else nothing is read
     fallen = [(more.metrics[n] < less.metrics[n] * (1 - 1e-12))[whole[n]].any() for n in names]
     assert not any(fallen)
-    assert min(changed) > 0.02
+    assert min(x for n, x in zip(names, changed, strict=True) if n != "dense_macs") > 0.02
     assert (more.memory_GiB >= less.memory_GiB).all()
 
 

@@ -27,8 +27,9 @@ TASK = Task(1, SIDE, 10)
 
 
 def costs(workload):
-    """All figures at one spike rate."""
-    return CHIP.estimate(workload.at_rate(0.2)).metrics()
+    """All figures at one spike rate, but the numbers beside the weights, which only we know."""
+    metrics = CHIP.estimate(workload.at_rate(0.2)).metrics()
+    return {name: value for name, value in metrics.items() if name != "footprint_B"}
 
 
 def assert_imported_as_traced(a):
