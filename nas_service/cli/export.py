@@ -1,5 +1,6 @@
 """`nas export`: a trained network in a format for other programs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,13 @@ from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError, did_you_mean
 from nas_service.export.formats import FORMATS, place, write_files
+from nas_service.export.nir_readers import READERS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nas_service.export.check import Comparison
+    from nas_service.export.formats import Module
     from nas_service.export.trained_network import TrainedNetwork
 
 DIFFERS = 1  # exit code
@@ -56,6 +59,13 @@ class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     help="Of the files. "
     + " ".join(f"{name.capitalize()}: {kind.summary}." for name, kind in FORMATS.items()),
 )
+@click.option(
+    "--for",
+    "reader",
+    type=click.Choice(list(READERS)),
+    help="Program that shall read the nir file, with the Python file that loads it there; "
+    "NIR's own equations here.",
+)
 @click.option("-o", "--output", help="Name of the file, or a folder; STUDY-TRIAL here.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option(
@@ -67,6 +77,7 @@ def export(
     source: str,
     trial: int | None,
     kind: str,
+    reader: str | None,
     output: str | None,
     force: bool,
     repeat: int | None,
@@ -86,8 +97,9 @@ def export(
     """
     import torch
 
-    from nas_service.export.check import compare
+    from nas_service.export.check import Comparison, compare
 
+    _demand_reader(kind, reader, check)
     if check and not FORMATS[kind].runs:
         raise SpecError(f"--check: a {kind} computes nothing that could be compared")
     torch.set_num_threads(1)
@@ -97,12 +109,39 @@ def export(
         network, pixels = _read_file(source, repeat, data, check)
     else:
         network, pixels = _read(source, trial, repeat, storage, data, any_disk)
-    module = FORMATS[kind].load()
+    module = _module(kind, reader)
     files = write_files(module.contents(network, base.name), base, replace=force)
     comparison = compare(network, module, files[0], pixels) if check else None
-    _print(files, comparison, as_json)
-    if comparison is not None and not comparison.equal:
+    readers = _readers(network, pixels) if check and kind == "nir" and reader is None else {}
+    _print(files, comparison, readers, as_json)
+    if not all(x.equal for x in (comparison, *readers.values()) if isinstance(x, Comparison)):
         raise SystemExit(DIFFERS)
+
+
+def _demand_reader(kind: str, reader: str | None, check: bool) -> None:
+    """NasError where no reader can be chosen, or the chosen one cannot be run for a check."""
+    if reader is None:
+        return
+    if kind != "nir":
+        raise SpecError(f"--for {reader}: {reader} reads nir files; --format is {kind}")
+    if check:
+        READERS[reader].demand_installed()
+
+
+def _readers(network: "TrainedNetwork", pixels: "Tensor") -> "dict[str, Comparison | str]":
+    """What the readers of NIR make of the network."""
+    from nas_service.export.nir_check import compare_readers
+
+    return compare_readers(network, pixels)
+
+
+def _module(kind: str, reader: str | None) -> "Module":
+    """What writes and runs the files."""
+    if reader is None:
+        return FORMATS[kind].load()
+    from nas_service.export.nir_format import for_reader
+
+    return for_reader(reader)
 
 
 def _read(
@@ -141,11 +180,25 @@ def _read_file(
     return network, pixels
 
 
-def _print(files: list[Path], comparison: "Comparison | None", as_json: bool) -> None:
+def _print(
+    files: list[Path],
+    comparison: "Comparison | None",
+    readers: "Mapping[str, Comparison | str]",
+    as_json: bool,
+) -> None:
     if as_json:
-        checked = None if comparison is None else comparison.to_json()
-        return print_json({"files": [str(path) for path in files], "check": checked})
+        document: dict[str, Any] = {"files": [str(path) for path in files], "check": None}
+        if comparison is not None:
+            document["check"] = comparison.to_json()
+        if readers:
+            document["readers"] = {
+                name: {"refused": x} if isinstance(x, str) else x.to_json()
+                for name, x in readers.items()
+            }
+        return print_json(document)
     for path in files:
         out.print(plain(f"wrote {path}"), markup=False)
     if comparison is not None:
         out.print(plain(str(comparison)), markup=False)
+    for name, compared in readers.items():
+        out.print(plain(f"{name}: {compared}"), markup=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from nas_service.errors import NasError
+from nas_service.export.nir_readers import READERS
 from nas_service.export.run import Run
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ FORMATS = {
     ),
     "onnx-unrolled": Format(
         "nas_service.export.onnx_unrolled", "all time steps as one ONNX graph", ".onnx"
+    ),
+    "nir": Format(
+        "nas_service.export.nir_format",
+        "one time step as a NIR graph, with --for as one of its readers needs it",
+        ".nir",
+        tuple(f".load_{reader}.py" for reader in READERS),
     ),
     "card": Format(
         "nas_service.export.card_format",

@@ -40,7 +40,7 @@ def contents(network: TrainedNetwork, name: str) -> Contents:
 
 def run(path: Path, pixels: Tensor) -> Run:
     """See `Module.run`."""
-    module = _imported(path)
+    module = imported(path)
     network = module.load()
     spikes: dict[str, list[Tensor]] = {}
     layers = {n: m for n, m in network.named_children() if isinstance(m, module.LIF)}
@@ -52,7 +52,8 @@ def run(path: Path, pixels: Tensor) -> Run:
     return Run(scores, {name: torch.stack(steps) for name, steps in spikes.items()})
 
 
-def _imported(path: Path) -> ModuleType:
+def imported(path: Path) -> ModuleType:
+    """The module of a Python file that was exported."""
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if specification is None or specification.loader is None:
         raise DataError(f"{path}: no Python file")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from hw_models import Layer, WorkloadError
 from nas_service.importers.nir_convolutions import convolution
 from nas_service.importers.nir_inputs import demand_declared, input_shapes
@@ -26,7 +28,7 @@ MATRICES = (*CONVOLUTIONS, "Linear", "Affine")
 POOLS = ("AvgPool2d", "SumPool2d")
 SPIKING = ("LIF", "IF", "CubaLIF")
 NEURONS = (*SPIKING, "LI", "CubaLI", "I")
-OTHERS = ("Input", "Output", "Flatten", "Scale", "Threshold")
+OTHERS = ("Input", "Output", "Flatten", "Scale", "Threshold", "Delay")
 KINDS = (*MATRICES, *POOLS, *NEURONS, *OTHERS, "NIRGraph")
 
 
@@ -154,6 +156,8 @@ class _Run:
         if kind == "Scale":
             demand_channel_scales(name, node, signal.shape)
             return _scaled(name, signal)
+        if kind == "Delay":  # a graph does not say how long a time step is: any delay is one
+            return signal.one_step_late() if np.any(node.delay) else signal
         demand_declared(name, node, signal.shape, before)
         return signal
 

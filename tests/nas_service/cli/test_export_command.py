@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nas_service.cli.export import DIFFERS
 from nas_service.errors import NasError
 from nas_service.export import torch_format
 from nas_service.export.formats import FORMATS
+from nas_service.export.nir_readers import READERS
 from nas_service.export.run import Run
 from nas_service.searches import results
 from nas_service.searches.session import open_search
@@ -127,6 +129,30 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
     assert "0 predictions differ" not in out.replace("10 predictions", "")
 
 
+def test_each_reader_of_nir_is_checked(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sinabs", None)
+    code, out, err = folder.nas("export", "tiny", "0", "--format", "nir", "-o", "n", "--check")
+    assert code == 0, err
+    written, own, *readers = out.splitlines()
+    assert written == "wrote n.nir"
+    assert own.startswith("32 images: 0 predictions differ")
+    assert [line.partition(":")[0] for line in readers] == list(READERS)
+    assert readers[0].startswith("norse: 32 images: 0 predictions differ")
+    assert readers[-1].startswith("sinabs: Sinabs is not installed: pip install sinabs, or")
+
+
+def test_a_file_for_a_reader_has_a_program_that_loads_it(folder, monkeypatch):
+    arguments = ("export", "tiny", "0", "--format", "nir", "--for", "norse", "-o", "m.nir")
+    document = folder.json(*arguments, "--check")
+    assert document["files"] == ["m.nir", "m.load_norse.py"]
+    assert document["check"]["equal"]
+    assert "readers" not in document
+    monkeypatch.setitem(sys.modules, "norse", None)
+    code, _, err = folder.nas(*arguments, "--check", "--force")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Norse is not installed: pip install norse, or export without --check" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -138,6 +164,11 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
         (
             ("no.safetensors", "--format", "torch", "--repeat", "1"),
             "--repeat 1: no.safetensors is one network",
+        ),
+        (("tiny", "0", "--format", "nir", "--for", "lava"), "'lava' is not one of 'norse'"),
+        (
+            ("tiny", "0", "--format", "onnx", "--for", "norse"),
+            "--for norse: norse reads nir files; --format is onnx",
         ),
         (("tiny", "9", "--format", "torch"), "has no finished trial 9"),
         (("tinny", "0", "--format", "torch"), "no study 'tinny'"),

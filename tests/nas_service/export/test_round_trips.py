@@ -27,6 +27,12 @@ def evaluator(tmp_path_factory):
     return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
 
 
+def possible_kinds(network):
+    """The formats that can say the network: NIR has no maximum."""
+    maxima = any(node.kind == "max_pool" for node in network.graph.nodes)
+    return [kind for kind in KINDS if kind != "nir" or not maxima]
+
+
 def compared(network, kind, folder, pixels):
     module = FORMATS[kind].load()
     files = write_files(module.contents(network, "net"), folder / "net", replace=True)
@@ -43,7 +49,7 @@ def test_exact_networks_keep_every_spike(evaluator, seed, preset, backward, tmp_
     neuron = {key: rng.choice(values) for key, values in NEURONS.items()}
     bits = rng.choice([None, *range(2, 9)])
     network = power_of_two_network(evaluator, rng, preset, backward, bits, **neuron)
-    for kind in KINDS:
+    for kind in possible_kinds(network):
         comparison = compared(network, kind, tmp_path, network.examples)
         differing = comparison.predictions, comparison.spikes, comparison.largest_difference
         assert differing == (0, 0, 0), kind
@@ -57,7 +63,7 @@ def test_exact_networks_keep_every_spike(evaluator, seed, preset, backward, tmp_
 def test_other_networks_differ_by_rounding_alone(evaluator, seed, backward, tmp_path):
     architecture = exported_networks.random_architecture(seed, backward)
     network = exported_networks.trained(evaluator, architecture, seed)
-    for kind in KINDS:
+    for kind in possible_kinds(network):
         comparison = compared(network, kind, tmp_path, PIXELS)
         assert comparison.equal, kind
         assert comparison.threshold_distance < ROUNDING

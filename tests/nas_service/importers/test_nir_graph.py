@@ -10,6 +10,10 @@ from nas_service.importers import from_nir
 from nas_service.importers.nir_graph import read_layers
 
 
+class Sigmoid:
+    """A node that no version of nir has."""
+
+
 def test_a_pooling_on_one_of_two_branches_is_the_reader_s():
     """b reads 8 x 8, c the 4 x 4 means: 3 additions for each of 4 channels of 4 x 4, before c."""
     nodes = {"in": image(2, 8), "a": conv(4, 2, 8), "p": pool(2), "b": conv(4, 4, 8, stride=2)}
@@ -95,7 +99,7 @@ def test_a_long_graph_is_read_in_order():
             },
             r"node 'flat': a sequence .C, L. is needed, but 'c_lif' gives .16, 2, 2.",
         ),
-        ({"pool": nir.Delay(np.ones(1))}, "node 'pool' is a Delay"),
+        ({"pool": Sigmoid()}, "node 'pool' is a Sigmoid: known are Conv1d, Conv2d"),
         ({"pool": pool(9)}, "node 'pool': a window of 9 x 9 on a map of 8 x 8"),
         ({"pool": pool(0, 1)}, r"node 'pool': kernel_size = .0, 0., integers"),
         ({"a": conv(8, 2, 8, padding=-1)}, r"node 'a': padding = .-1, -1., integers"),
@@ -181,17 +185,27 @@ KINDS_OF_NIR = {
 
 
 def test_every_kind_of_node_is_costed_or_refused_by_name():
-    """Each stands between a convolution and a matrix; a Delay and a Conv1d of a map cannot."""
+    """Each stands between a convolution and a matrix; a Conv1d of a map cannot."""
     assert KINDS_OF_NIR.keys() == {n for n in nir.ir.__all__ if n[0].isupper()} - {"NIRNode"}
     for kind, node in KINDS_OF_NIR.items():
         values = 16 if "Pool" in kind else 64
         nodes = {"in": image(2, 4), "a": conv(4, 2, 4), "x": node, "d": linear(3, values)}
         graph = graph_of(nodes, "in a x d")
-        if kind in ("Delay", "Conv1d"):
-            with pytest.raises(WorkloadError, match=r"node 'x'.*(known are|sequence)"):
+        if kind == "Conv1d":
+            with pytest.raises(WorkloadError, match=r"node 'x'.*sequence"):
                 from_nir(graph, 2)
         else:
             assert from_nir(graph, 2).layers[-1].in_channels == values, kind
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_delay_transmits_the_values_of_the_step_before(steps):
+    nodes = {"in": image(2, 8), "a": conv(2, 2, 8), "l": lif(2, 8, 8)}
+    nodes |= {"late": nir.Delay(np.full((2, 8, 8), steps)), "b": conv(2, 2, 8)}
+    nodes |= {"c": conv(2, 2, 8)}  # which reads a in the same step
+    layers = from_nir(graph_of(nodes, "in a l late b", "l c"), 2).layers
+    (b,) = (layer for layer in layers if layer.name == "b")
+    assert (b.sources, b.feedback) == (((), ("a",)) if steps else (("a",), ()))
 
 
 def test_whose_bits_do_not_follow_from_the_graph():
