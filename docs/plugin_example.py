@@ -5,6 +5,7 @@ by their names, as ours are:
 
     space.operations = ["zeroize", "skip", "sepconv5x5"]    data.name = "stripes"
     hardware.profile = "fast_chip"                          proxies.names = ["edge_count"]
+    search.sampler = "explorer"
     [[objectives]] metric = "energy_area_uJ_mm2"            [[constraints]] metric = "busiest_layer"
 
 NAS_PLUGIN names the file for workers on other machines; from Python, `nas_service.plugin(FILE)`
@@ -16,6 +17,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.samplers import TPESampler
 
 from hw_models.metrics import HARDWARE_METRICS, HardwareMetric
 from hw_models.profile_file import CHIPS
@@ -23,6 +25,8 @@ from nas_service.data import DATASETS
 from nas_service.data.images import Images, Stock
 from nas_service.export.formats import FORMATS, Format
 from nas_service.metrics import METRICS, PROXIES, SHARE, Metric, Proxy
+from nas_service.samplers import SAMPLERS, SamplerEntry
+from nas_service.samplers.seeded import SeededSampler
 from nas_service.spaces.operations import OPERATIONS, separable
 from nas_service.spaces.task import Task
 
@@ -96,6 +100,13 @@ DATASETS["stripes"] = Stripes()
 
 # A chip: the tables of a profile file.
 CHIPS["fast_chip"] = {"base": "corrected", "values": {"clock": 500}}
+
+# A sampler of Optuna, made anew for each trial from the study's seed and the trial's number.
+SAMPLERS["explorer"] = SamplerEntry(
+    lambda spec, density: SeededSampler(
+        lambda seed: TPESampler(n_startup_trials=20, seed=seed), spec.seed
+    )
+)
 
 
 def contents(network, name):

@@ -129,6 +129,7 @@ def _absolute(storage_file: str | None) -> str:
 
 def _require_study(storage_file: Path, study: str) -> None:
     """Refuses a study that the store does not have; a note where that cannot be seen from here."""
+    from nas_service.searches.session import open_search
     from nas_service.store.store import Store
 
     if not storage_file.exists():
@@ -140,7 +141,8 @@ def _require_study(storage_file: Path, study: str) -> None:
         _print_note(f"this machine cannot ask the store for study {study}: {error}")
         return
     with contextlib.closing(store):
-        store.studies.get(study)
+        for plugin in open_search(store, study, to_read=True).missing_plugins:
+            _print_note(f"study {study} needs {plugin}: --plugin FILE lets the script name it")
 
 
 def _print_note(text: str) -> None:

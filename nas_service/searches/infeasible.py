@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas_service.errors import SpecError
 from nas_service.metrics import MEASURED, metric_of
 from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.searches.candidate import Candidate
@@ -132,12 +133,15 @@ def _smallest(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _memory_GiB(spec: StudySpec, architectures: Iterable[Architecture]) -> float | None:
-    """The least memory that the training of one of these takes at most; None for none of them."""
+    """The least memory that a training of one of these takes at most; None if it is not known."""
     if not (known := list(architectures)):
         return None
     from nas_service.evaluation.screening import Budgets  # costs candidates
 
-    return min(map(Budgets.of(spec).memory_GiB, known))
+    try:
+        return min(map(Budgets.of(spec).memory_GiB, known))
+    except SpecError:  # its data set or chip is that of a plug-in that is not loaded
+        return None
 
 
 def _nearest(candidates: Sequence[Candidate]) -> Candidate | None:

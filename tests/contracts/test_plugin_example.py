@@ -43,7 +43,7 @@ names = ["edge_count"]
 [hardware]
 profile = "fast_chip"
 [search]
-sampler = "random"
+sampler = "explorer"
 initial = ["extremes"]
 trainings = 2
 [[objectives]]
@@ -127,6 +127,13 @@ def test_the_chip_keeps_the_contract_of_ours():
 
 
 @pytest.mark.usefixtures("_loaded")
+def test_the_sampler_keeps_the_contract_of_ours():
+    tests = contracts("test_samplers")
+    tests.test_restarts_change_nothing("explorer")
+    tests.test_other_seeds_propose_other_candidates("explorer")
+
+
+@pytest.mark.usefixtures("_loaded")
 def test_the_data_set_has_equally_many_images_of_each_class():
     source = DATASETS["stripes"]
     train, test = source.read_train(Path()), source.read_test(Path())
@@ -175,6 +182,7 @@ def test_a_study_records_what_it_uses(folder):
         "metric": ["busiest_layer", "energy_area_uJ_mm2"],
         "data set": ["stripes"],
         "chip": ["fast_chip"],
+        "sampler": ["explorer"],
     }
 
 
@@ -216,6 +224,20 @@ def test_nothing_of_the_name_that_a_store_holds_is_run(nas, folder, monkeypatch)
         nas(with_study(words))
     (folder.path / "plugin_example.py").unlink()
     assert not marker.exists()
+
+
+def test_a_script_says_that_a_plugin_is_missing(nas, folder):
+    url = folder.path / "url"
+    url.write_text(folder.environment["NAS_STORAGE"])
+    url.chmod(0o600)
+    words = f"launch slurm stripes --storage-file {url}"
+    code, out, err = nas(words)
+    assert code == 0, err
+    assert "note: study stripes needs plug-in plugin_example.py" in err
+    assert "NAS_PLUGIN" not in out
+    _, out, err = nas(words, "--plugin", str(EXAMPLE))
+    assert "plug-in" not in err
+    assert f"export NAS_PLUGIN={EXAMPLE}\n" in out
 
 
 def test_the_exported_network_is_loaded_without_the_plugin(nas, folder):

@@ -89,6 +89,10 @@ def test_the_memory_of_a_training_is_a_budget():
     assert result.memory_GiB == min(budgets.memory_GiB(a) for a in (small, large)) > 0
     assert f"2 over training.memory_GiB (least {result.memory_GiB:.3g})" in result.lines[0]
     assert result.to_json()["memory_GiB"] == result.memory_GiB
+    for section, changes in (("data", {"name": "gone"}), ("hardware", {"profile": "gone"})):
+        other = spec.model_copy(update={section: getattr(spec, section).model_copy(update=changes)})
+        unknown = infeasible(other, rows, lambda some: known)
+        assert (unknown.over_memory, unknown.memory_GiB) == (2, None), "those of a plug-in"
 
 
 def test_what_no_budget_explains_is_counted():
