@@ -138,9 +138,9 @@ def test_same_seed_and_one_worker_give_the_same_study(finished_search, folder):
 
 @pytest.mark.process
 def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
-    folder = StudyFolder(tmp_path, epochs=20, trainings=2)
+    folder = StudyFolder(tmp_path, epochs=12, trainings=2)
     folder.replace(("at_most = 4.0", "at_most = 40.0"))  # nearly every proposal is trained
-    run = folder.start("run", "tiny.toml", "--workers", "2")
+    run = folder.start("run", "tiny.toml", "--workers", "1")
     (owner, number), *_ = folder.wait_for(TRAINING)
     os.kill(int(owner.split("/")[2]), signal.SIGKILL)
     _, err = run.communicate(timeout=300)
@@ -156,7 +156,7 @@ def test_run_replaces_a_killed_worker_and_loses_nothing(tmp_path):
 
 @pytest.mark.process
 def test_an_interrupted_run_continues(tmp_path):
-    folder = StudyFolder(tmp_path, epochs=20, trainings=2)
+    folder = StudyFolder(tmp_path, epochs=12, trainings=1)
     folder.replace(("at_most = 4.0", "at_most = 40.0"))  # nearly every proposal is trained
     run = folder.start("run", "tiny.toml", "--workers", "1")
     folder.wait_for(TRAINING)

@@ -37,7 +37,7 @@ weight_bits = [8]
 name = "digits"
 train_samples = 512
 [training]
-epochs = 12
+epochs = 8
 [search]
 sampler = "random"
 trainings = 1

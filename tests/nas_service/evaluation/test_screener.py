@@ -149,7 +149,7 @@ for name, a in BIG.items():
     if os.fork() == 0:
         train(SMALL, 64)  # touches the pages of all libraries
         before = peak_B()
-        train(a, 256)
+        train(a, 128)
         print(name, peak_B() - before, bound, flush=True)
         os._exit(0)
     os.wait()

@@ -31,7 +31,7 @@ MATRICES = {
     "back into every node": "0031 3000 0200 0410",
     "loop of skips": "0103 0010 1003 0000",
 }
-T, BATCH, SIDE = 3, 3, 16  # of the images: half of its 32 pixels a side, for speed
+T, BATCH, SIDE = 3, 3, 8  # of the images: a quarter of its 32 pixels a side, for speed
 
 
 def reference(text, mode):

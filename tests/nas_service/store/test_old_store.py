@@ -86,11 +86,11 @@ def weights_digest(path):
     return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
-def work(store, name):
-    """Works on a study in this process until it ends."""
+def work(store, name, trials=None):
+    """Works on a study in this process until it ends, or for that number of trials."""
     search = open_search(store, name)
     evaluator = open_evaluator(search, Path())
-    Worker(search, evaluator, print).run()
+    Worker(search, evaluator, print).run(trials)
     return read(open_search(store, name))
 
 
@@ -206,7 +206,7 @@ def test_an_interrupted_training_continues_after_its_last_epoch(
         return train(evaluator, screened, weights, check_interrupt, on_epoch)
 
     monkeypatch.setattr(Evaluator, "train", watched)
-    work(store, name)
+    work(store, name, trials=1)
     assert [number for which, number in epochs if which == digest] == [3, 4, 5, 6]
     assert "starts again" not in caplog.text
     expected = EXPECTED["continued"][name]["archive"][digest]
