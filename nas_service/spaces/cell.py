@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from nas_service.errors import SpecError
 from nas_service.spaces.operations import BACK, Operation, operation
@@ -68,7 +69,7 @@ class Cell:
             if not operation(state).carries and state.startswith(BACK):
                 raise SpecError(f"{state!r}: an edge that carries nothing has no direction")
 
-    @property
+    @cached_property
     def edges(self) -> tuple[Edge, ...]:
         """The edges that carry something, in the order of EDGES."""
         edges = []

@@ -1,6 +1,7 @@
 """Operations that an edge of a cell can carry, as data: all facts about each, in one entry."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from nas_service.errors import SpecError, pick
@@ -152,6 +153,7 @@ def operations_of(choice: str | tuple[str, ...]) -> tuple[str, ...]:
     return choice
 
 
+@cache
 def operation(state: str) -> Operation:
     """The operation of a state, in either direction; raises SpecError for an unknown name."""
     return pick(OPERATIONS, state.removeprefix(BACK), "operation")
