@@ -3,6 +3,7 @@
 N workloads, L layers; [..., L] is [L] for one workload and [N, L] for many.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,22 @@ MEMORIES = ("input_memory", "neuron_memory")
 
 def area_counts(c: EventCounts) -> Counts:
     """PEs, tiles and stored bits of each layer [..., L]; of all layers [..., 1] where shared."""
+    pes, tiles = _pes_and_tiles(c)
     return {
-        "pe": c.tiles * c.chip.figures.pes_per_tile,
-        "tile": c.tiles,
+        "pe": pes,
+        "tile": tiles,
         "input_memory": c.input_map_bits,
         "neuron_memory": _membranes(c) * c.chip.figures.bits_per_value,
     }
+
+
+def _pes_and_tiles(c: EventCounts) -> tuple[Any, Any]:
+    """PEs and tiles that area is counted for: whole tiles, or the crossbars in use."""
+    figures = c.chip.figures
+    if c.chip.options.tiles == "whole" or c.chip.defects.tile_sharing:
+        return c.tiles * figures.pes_per_tile, c.tiles
+    pes = c.tiling.crossbars / c.tiling.pe_crossbars
+    return pes, pes / figures.pes_per_tile
 
 
 def area_prices(chip: Chip, pe_crossbars: Any) -> dict[str, Any]:
@@ -60,9 +71,14 @@ def area_table(c: EventCounts) -> dict[str, Array]:
 
 def tile_m2(chip: Chip) -> float:
     """Area in m2 of one tile whose PEs hold `crossbars_per_pe` crossbars each."""
+    return _pes_m2(chip) + sum(tile_areas(chip).values())
+
+
+def _pes_m2(chip: Chip) -> float:
+    """Area in m2 of the PEs of one tile."""
     per_pe = pe_areas(chip, chip.figures.crossbars_per_pe)
     pes: float = chip.figures.pes_per_tile * sum(per_pe.values())
-    return pes + sum(tile_areas(chip).values())
+    return pes
 
 
 def pe_areas(chip: Chip, crossbars: Any) -> dict[str, Any]:
@@ -82,13 +98,15 @@ def pe_areas(chip: Chip, crossbars: Any) -> dict[str, Any]:
         "adc": converters * adc.area_m2(figures, chip.options),
         "mux": converters * figures.mux_area_m2,
     }
-    if not defects.script_subtractor and chip.is_differential:
+    if not defects.script_subtractor and chip.is_differential and not chip.converts_pairs:
         areas["subtractor"] = converters * (figures.adc_bits / 2 * figures.adder_bit_area_m2)
     if not defects.free_partial_sums:
         areas["adder"] = converters * (figures.bits_per_value * figures.adder_bit_area_m2)
     if chip.has_dac:
         areas["dac"] = crossbars * (figures.crossbar_size * figures.dac_area_m2)
-    return areas
+    if chip.options.rows == "driven":
+        areas["rows"] = crossbars * (figures.crossbar_size * figures.driver_area_m2)
+    return {name: figures.placement * m2 for name, m2 in areas.items()}
 
 
 def tile_areas(chip: Chip) -> dict[str, float]:
@@ -97,11 +115,24 @@ def tile_areas(chip: Chip) -> dict[str, float]:
     areas = {
         "temp_buffer": figures.temp_buffer_area_m2,
         "tile_buffer": figures.tile_buffer_area_m2,
-        "h_tree": figures.h_tree_area_m2,
+        "h_tree": _h_tree_m2(chip),
     }
     if chip.defects.script_subtractor:
         areas["subtractor"] = chip.converters_per_set * figures.subtractor_area_m2
     return areas
+
+
+def _h_tree_m2(chip: Chip) -> float:
+    """Wires of one bit a row that reach every PE of a tile, or the script's figure.
+
+    An H-tree over P leaves in a square of side s has wires of length 3/2 s (sqrt(P) - 1)
+    (Leiserson, 1980).
+    """
+    figures = chip.figures
+    if chip.options.h_tree == "literal":
+        return figures.h_tree_area_m2
+    length_m = 1.5 * math.sqrt(_pes_m2(chip)) * (math.sqrt(figures.pes_per_tile) - 1)
+    return figures.crossbar_size * figures.wire_pitch * 1e-6 * length_m
 
 
 def _crossbar_m2(chip: Chip) -> float:

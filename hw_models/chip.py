@@ -41,14 +41,26 @@ class Chip:
             )
 
     @property
+    def converts_pairs(self) -> bool:
+        """True where the difference of two columns is converted, not each of them."""
+        return self.is_differential and self.options.pair_conversion == "difference"
+
+    @property
+    def converted_columns(self) -> int:
+        """Columns of an array, or pairs of them, that are converted one by one: X or X / 2."""
+        if self.converts_pairs:
+            return math.ceil(self.figures.crossbar_size / 2)
+        return self.figures.crossbar_size
+
+    @property
     def shared_columns(self) -> int:
-        """Columns that take turns at a converter: M, but at most the X columns of an array."""
-        return min(self.figures.columns_per_adc, self.figures.crossbar_size)
+        """Columns (or pairs) that take turns at a converter: M, but at most those of an array."""
+        return min(self.figures.columns_per_adc, self.converted_columns)
 
     @cached_property
     def converters_per_set(self) -> float:
         """Converters that read one crossbar (or one PE): ceil(X / M), in the script X / 8."""
-        exact = self.figures.crossbar_size / self.shared_columns
+        exact = self.converted_columns / self.shared_columns
         return exact if self.defects.groups_as_reads else math.ceil(exact)
 
     @cached_property
@@ -61,11 +73,15 @@ class Chip:
     @cached_property
     def read_s(self) -> float:
         """Time in seconds to read one vector through the column multiplexer."""
-        script_s = self.figures.clocks_per_read / self.figures.clock_Hz
         if self.defects.groups_as_reads:
-            return script_s
-        column_s = max(script_s / SCRIPT_COLUMNS, adc.delay_s(self.figures, self.options))
-        return self.shared_columns * column_s
+            return self.figures.clocks_per_read / self.figures.clock_Hz
+        return self.shared_columns * self.column_s
+
+    @cached_property
+    def column_s(self) -> float:
+        """Time in seconds to read and convert one column: by the clock, or by the converter."""
+        script_s = self.figures.clocks_per_read / self.figures.clock_Hz
+        return max(script_s / SCRIPT_COLUMNS, adc.delay_s(self.figures, self.options))
 
     @cached_property
     def is_differential(self) -> bool:

@@ -170,6 +170,7 @@ def energy_prices(chip: Chip) -> dict[str, float]:
     wire_bit_J = figures.wire_bit_energy_J_m * tile_side_m
     return {
         "crossbar": _crossbar_read_J(chip),
+        "rows": figures.row_cell_energy_J,
         "adc": adc.energy_J(figures, chip.options),
         "mux": figures.mux_energy_J,
         "subtractor": figures.subtractor_energy_J
@@ -194,10 +195,19 @@ def energy_prices(chip: Chip) -> dict[str, float]:
 def _crossbar_read_J(chip: Chip) -> float:
     """J of one count of `crossbar`: of one cell, or of a whole array with D3."""
     if not chip.defects.fixed_array:
+        if chip.options.cell_energy == "conductance":
+            return _conducting_J(chip)
         return chip.figures.cell_read_energy_J
     if chip.defects.energy_is_area:
         return chip.figures.crossbar_area_m2
     return chip.figures.crossbar_energy_J
+
+
+def _conducting_J(chip: Chip) -> float:
+    """V^2 G t of a cell, half of which are on, while its column is read and converted."""
+    figures = chip.figures
+    conductance_S = (1 / figures.on_resistance_Ohm + 1 / figures.off_resistance_Ohm) / 2
+    return figures.read_voltage**2 * conductance_S * chip.column_s
 
 
 def prices_of(chip: Chip) -> Prices:

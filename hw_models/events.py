@@ -137,7 +137,7 @@ def active_shares(c: EventCounts) -> Counts:
         return {}
     busy = _any_spike(c.layers, c.sum_rows)
     shares = dict.fromkeys(("adc", "mux", "sum_wires", "adder"), busy)
-    shares["crossbar"] = c.layers.rate
+    shares["crossbar"] = shares["rows"] = c.layers.rate
     return shares if c.chip.defects.script_subtractor else shares | {"subtractor": busy}
 
 
@@ -166,17 +166,20 @@ def _read_events(c: EventCounts) -> Counts:
     """Cell reads, conversions and subtractions."""
     conversions = _conversions(c)
     counts = {"crossbar": _cell_reads(c), "adc": conversions, "mux": conversions}
+    if c.chip.options.rows == "driven":
+        counts["rows"] = c.reads * _row_cells(c)
     if c.chip.defects.script_subtractor:
         per_pe = c.chip.converters_per_set * SUBTRACTORS_PER_CONVERTER
         counts["subtractor"] = c.reads * c.tiling.pes * per_pe
-    elif c.chip.is_differential:
+    elif c.chip.is_differential and not c.chip.converts_pairs:
         counts["subtractor"] = conversions * (c.chip.figures.adc_bits / 2)
     return counts
 
 
 def _conversions(c: EventCounts) -> Any:
     if not c.chip.defects.groups_as_reads:
-        return c.reads * c.tiling.columns * c.sums
+        columns = c.tiling.columns / 2 if c.chip.converts_pairs else c.tiling.columns
+        return c.reads * columns * c.sums
     sets = c.tiling.pes if c.chip.defects.adc_per_pe else c.tiling.crossbars
     return c.reads * sets * c.chip.converters_per_set**2
 
@@ -186,6 +189,14 @@ def _cell_reads(c: EventCounts) -> Any:
     if c.chip.defects.fixed_array:
         return c.reads * c.tiling.crossbars * c.chip.column_reads
     return c.reads * c.tiling.cells * (c.chip.column_reads / c.chip.shared_columns)
+
+
+def _row_cells(c: EventCounts) -> Any:
+    """Cells on the rows that a vector drives: a row is as long as its crossbars are wide."""
+    size, groups = c.chip.figures.crossbar_size, c.layers.groups
+    columns = np.maximum(c.tiling.columns, 1)
+    group_rows = c.tiling.cells / columns
+    return group_rows * groups * np.ceil(c.tiling.columns / np.maximum(groups, 1) / size) * size
 
 
 def _merged_bits(c: EventCounts) -> Any:

@@ -42,12 +42,14 @@ class Figures:
     adc_bits: Annotated[int, Bounds("bits", 1, 16)]
     bits_per_cell: Annotated[int, Bounds("bits", 1, 8)]
     bits_per_value: Annotated[int, Bounds("bits", 1, 1024)]  # of a membrane potential
+    read_voltage: Annotated[float, Bounds("V", 0.001, 5)]  # across a cell that conducts
     # share of a layer's outputs after which the next layer may start
     overlap: Annotated[float, Bounds("share", 0, 1)]
     clock_Hz: float
     # energies: literals of SpikeSim's reads, then figures per event
     crossbar_energy_J: float
     cell_read_energy_J: float
+    row_cell_energy_J: float  # of a driven row, for each cell on it
     adc_energy_J: float
     sar_bit_energy_J: float
     sar_level_energy_J: float
@@ -78,6 +80,9 @@ class Figures:
     h_tree_area_m2: float
     sram_bit_area_m2: float
     dac_area_m2: float
+    driver_area_m2: float  # of one row
+    placement: Annotated[float, Bounds("ratio", 1, 10)]  # area of a PE over that of its parts
+    wire_pitch: Annotated[float, Bounds("um", 0.001, 10)]
     # delays
     sar_bit_delay_s: float
     sar_row_delay_s: float
@@ -100,7 +105,12 @@ class Options:
     device: Literal["rram", "sram"]
     mapping: Literal["kernel_split", "im2col"]
     sign: Literal["differential", "offset"]
-    adc: Literal["fixed", "flash", "sar"]
+    adc: Literal["fixed", "flash", "sar", "sar_levels"]
+    pair_conversion: Literal["each", "difference"]  # columns of a pair that are converted
+    cell_energy: Literal["figure", "conductance"]  # cell_read_energy, or V^2 G t
+    rows: Literal["free", "driven"]  # whether driving rows costs energy and area
+    tiles: Literal["whole", "used"]  # area of whole tiles, or of the crossbars in use
+    h_tree: Literal["literal", "wires"]  # h_tree_area, or wires of wire_pitch
     input_coding: Literal["bit_serial", "dac"]
     order: Literal["layer_first", "time_first"]
     tile_contention: Literal["ignored", "serialised"]

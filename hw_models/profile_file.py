@@ -8,6 +8,7 @@ from typing import Any
 
 from hw_models.errors import FileError, ProfileError
 from hw_models.files.toml_file import read_toml
+from hw_models.node_scaling import METHODS, Scaling
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Quantity
 from hw_models.profile import HEAD, MODEL, Entry, Profile
 from hw_models.setting import (
@@ -23,6 +24,7 @@ FOLDER = Path(__file__).parent / "profiles"
 DEFAULT = "corrected"
 MAX_BASES = 8
 CHIPS: dict[str, Mapping[str, Any]] = {}  # chips without a file: the tables that it would have
+NANOMETRES = Quantity("node", "node", "nm", 1.0, 1, 1000, whole=True)
 TABLES = {"values": set(SCHEMA), "options": set(CHOICES), "switches": set(DEFECTS)}
 # Keys whose range would change the events and not only their prices.
 WITHOUT_RANGE = {"overlap", *(key for key, q in SCHEMA.items() if q.whole)}
@@ -58,13 +60,45 @@ def _load(name: str | Path, what: str, depth: int) -> Profile:
             f"profile {path.name}: more than {MAX_BASES} bases are based on each other"
         )
     tree = _tree(str(name), path, what)
+    scaling = _scaling(tree.pop("node_scaling", None), path.name)
     base = tree.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
-    if base is None:
-        return _checked(tree, path, None)
-    inherited = _load(_beside(path, base), f"{path.name}: base", depth + 1)
-    return _checked(tree, path, inherited)
+    inherited = None
+    if base is not None:
+        inherited = _load(_beside(path, base), f"{path.name}: base", depth + 1)
+    return _scaled(_checked(tree, path, inherited), scaling)
+
+
+def _scaling(table: object, where: str) -> Scaling | None:
+    """What brings all figures to one node; None where the file does not ask for it."""
+    if table is None:
+        return None
+    where = f"{where}: node_scaling"
+    given = table_of(table, {"method", "node"}, where)
+    if given["method"] not in METHODS:
+        right = f"one of {', '.join(METHODS)} is needed"
+        raise ProfileError(f"{where}: method = {given['method']!r:.60}: {right}")
+    try:
+        return Scaling(int(number_within(given["node"], NANOMETRES, 1, 1000, f"{where}: node")))
+    except ProfileError as error:
+        raise ProfileError(f"{where}: {error}") from None
+
+
+def _scaled(profile: Profile, scaling: Scaling | None) -> Profile:
+    """The profile with energies, areas and delays of other nodes at the node of the scaling."""
+    if scaling is None:
+        return profile
+    entries = {}
+    for key, entry in profile.entries.items():
+        try:
+            factor, node = scaling.of_figure(key, SCHEMA[key], entry.node)
+        except ProfileError as error:
+            raise ProfileError(f"{profile.name}.toml: {error}") from None
+        ends = [None if x is None else x * factor for x in (entry.low, entry.high)]
+        value = entry.value * factor
+        entries[key] = replace(entry, value=value, node=node, low=ends[0], high=ends[1])
+    return replace(profile, entries=entries)
 
 
 def _tree(name: str, path: Path, what: str) -> dict[str, Any]:
