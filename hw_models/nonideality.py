@@ -63,10 +63,7 @@ class Cells:
         return cls(levels, bits, chip)
 
     def conductances(self, rng: np.random.Generator, draws: int) -> Array:
-        """Conductances of the cells on simulated chips.
-
-        Spread is log-normal with mean 1, drift (t / 1 s)^-nu, and a wire of n segments of
-        resistance r divides a conductance g by 1 + g n r.
+        """Conductances of the cells on simulated chips, see `imperfect`.
 
         Args:
             rng: Source of the random draws.
@@ -75,24 +72,8 @@ class Cells:
         Returns:
             [K, O, C, P, S, D] in steps of one level; an off cell conducts `off_steps`.
         """
-        figures = self.chip.figures
-        shape = (draws, *self.levels.shape)
-        g = np.broadcast_to(self.levels + off_steps(self.chip), shape).astype(np.float64)
-        if figures.conductance_spread:  # log-normal with mean 1: a conductance is never negative
-            sigma = math.sqrt(math.log1p(figures.conductance_spread**2))
-            g *= rng.lognormal(-(sigma**2) / 2, sigma, shape)
-        if figures.stuck_on or figures.stuck_off:
-            uniform = rng.random(shape)
-            g[uniform < figures.stuck_on] = 2**figures.bits_per_cell - 1 + off_steps(self.chip)
-            g[uniform > 1 - figures.stuck_off] = off_steps(self.chip)
-        if figures.drift_seconds != 1 and (figures.drift_exponent or figures.drift_spread):
-            exponent = np.maximum(
-                rng.normal(figures.drift_exponent, figures.drift_spread, shape), 0
-            )
-            g *= figures.drift_seconds**-exponent
-        if figures.wire_resistance_Ohm:
-            g /= 1 + g * step_S(self.chip) * figures.wire_resistance_Ohm * self._wires()
-        return np.asarray(g)
+        ideal = np.broadcast_to(self.levels + off_steps(self.chip), (draws, *self.levels.shape))
+        return imperfect(ideal, self._wires(), self.chip, rng)
 
     def _wires(self) -> Array:
         """Wire segments in series with each cell [C, P, S, D] per output [O, ...]: row + column."""
@@ -119,6 +100,39 @@ class Cells:
         values = np.einsum("...sd,sd->...", levels, merge(self.bits, self.chip))
         offset = 0 if self.chip.is_differential else 2 ** (self.bits - 1)
         return np.asarray(values - offset)
+
+
+def imperfect(ideal: Array, wires: Array, chip: Chip, rng: np.random.Generator) -> Array:
+    """Conductances that cells have on a simulated chip.
+
+    Spread is log-normal with mean 1, drift (t / 1 s)^-nu, and a wire of n segments of resistance r
+    divides a conductance g by 1 + g n r.
+
+    Args:
+        ideal: As they should be, in steps of one level, of any shape.
+        wires: Segments of wire in series with each cell, of a shape that broadcasts: in a crossbar
+            the number of its row plus that of its column, plus 1.
+        chip: The chip, with its imperfections.
+        rng: Source of the random draws.
+
+    Returns:
+        Conductances of the same shape, in steps of one level.
+    """
+    figures, shape = chip.figures, ideal.shape
+    g = ideal.astype(np.float64)
+    if figures.conductance_spread:  # log-normal with mean 1: a conductance is never negative
+        sigma = math.sqrt(math.log1p(figures.conductance_spread**2))
+        g *= rng.lognormal(-(sigma**2) / 2, sigma, shape)
+    if figures.stuck_on or figures.stuck_off:
+        uniform = rng.random(shape)
+        g[uniform < figures.stuck_on] = 2**figures.bits_per_cell - 1 + off_steps(chip)
+        g[uniform > 1 - figures.stuck_off] = off_steps(chip)
+    if figures.drift_seconds != 1 and (figures.drift_exponent or figures.drift_spread):
+        exponent = np.maximum(rng.normal(figures.drift_exponent, figures.drift_spread, shape), 0)
+        g *= figures.drift_seconds**-exponent
+    if figures.wire_resistance_Ohm:
+        g /= 1 + g * step_S(chip) * figures.wire_resistance_Ohm * wires
+    return np.asarray(g)
 
 
 def slices(bits: int, chip: Chip) -> int:

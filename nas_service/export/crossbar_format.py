@@ -34,6 +34,16 @@ from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron
 
 FORMAT = "nas-crossbar-1"
+IMPERFECTIONS = (  # figures of the chip that the conductances in the file are without
+    "adc_bits",
+    "conductance_spread",
+    "stuck_on",
+    "stuck_off",
+    "drift_exponent",
+    "drift_spread",
+    "drift_seconds",
+    "wire_resistance_Ohm",
+)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -99,6 +109,7 @@ def _chip(chip: Chip) -> dict[str, Any]:
         "off_resistance_Ohm": figures.off_resistance_Ohm,
         "level_S": step,
         "off_S": off_steps(chip) * step,
+        "imperfections": {name: getattr(figures, name) for name in IMPERFECTIONS},
     }
 
 

@@ -9,6 +9,7 @@ import torch
 
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.screening import profile_of
+from nas_service.export.from_training import train_and_keep
 from nas_service.export.trained_network import Inputs, TrainedNetwork
 from nas_service.searches.single import single_candidate
 from nas_service.snn.network import Network
@@ -56,6 +57,16 @@ def evaluator(folder: Path, text: str = tiny.QUICK) -> Evaluator:
     path = folder / "tiny.toml"
     path.write_text(text.format(trainings=1))
     return Evaluator.open(load_spec(path), folder)
+
+
+def after_training(evaluator: Evaluator, architecture: Architecture) -> TrainedNetwork:
+    """The network of an architecture after the training of the study."""
+    spec = single_candidate(evaluator.spec, architecture, "network")
+    evaluator = Evaluator.open(spec, evaluator.folder, evaluator.images.source)
+    screened = evaluator.screen(architecture, 1)
+    facts = {"name": "tiny", "trial": 7, "test_accuracy": None}
+    _, network = train_and_keep(evaluator, screened, facts, lambda epoch, loss: None)
+    return network
 
 
 def give_statistics(network: Network, seed: int = 0) -> None:
