@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     type=WholeNumber(0, 255),
     default=0,
     show_default=True,
-    help="Exit code after SIGTERM and its like. A Kubernetes Job replaces a pod that exits with "
-    "another than 0.",
+    help="Exit code after SIGTERM and its like. A Kubernetes Job of nas launch replaces a pod that "
+    "exits with another than 0, 2 or 5.",
 )
 @click.option("--end-with-stdin", "stdin", is_flag=True, hidden=True)
 @click.option("--no-end-line", "end_line", flag_value=False, default=True, hidden=True)
@@ -80,18 +80,21 @@ def worker(
 ) -> None:
     """Work on a study until it ends.
 
-    Any number of workers may run at once. After SIGTERM, or another signal that asks it to end,
-    the worker releases its trial, keeps the last epoch, and exits with code 0; a second SIGTERM
-    loses the epoch in hand.
+    Any number of workers may run at once. The exit code is 0 at the end of the study, also where
+    nothing is feasible: nothing is left to work on. After SIGTERM, or another signal that asks it
+    to end, the worker releases its trial, keeps the last epoch, and exits with code 0; a second
+    SIGTERM loses the epoch in hand.
     """
     with _exit_by_signal(term_exit):
         end_signals.interrupt()
         import torch
 
+        from nas_service.evaluation.environment import check_device_name
         from nas_service.worker.proof import check_training
         from nas_service.worker.training_process import TrainingClient
 
         own = os.environ.pop("NAS_DEVICE", "cpu")  # of trainings: this process touches no device
+        check_device_name(device or own, "--device" if device else "NAS_DEVICE")
         torch.set_num_threads(1)
         telemetry = Telemetry({"study": name, "worker": worker_name()})
         log_as(log_format, telemetry.about, log_level)

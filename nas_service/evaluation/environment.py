@@ -26,6 +26,24 @@ def _installed() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
+def check_device_name(name: str, key: str) -> None:
+    """Checks that a name is one of a device, which this machine need not have.
+
+    Args:
+        name: The name.
+        key: The option or variable that holds it, for the message.
+
+    Raises:
+        SpecError: No device has such a name.
+    """
+    try:
+        torch.device(name)
+    except (RuntimeError, ValueError):
+        raise SpecError(
+            f"{key} {name!r:.80}: a device is needed, such as cpu, cuda:0 or mps"
+        ) from None
+
+
 def device() -> torch.device:
     """The device of this process, from the environment variable `NAS_DEVICE` (default `cpu`).
 

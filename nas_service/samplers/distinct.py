@@ -1,4 +1,4 @@
-"""No candidate twice while a search is stuck: a known one gives way to the nearest unknown one."""
+"""No candidate twice while a search is stuck, and ever nearer ones while nothing is feasible."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,8 +16,9 @@ from nas_service.study.spec import StudySpec
 if TYPE_CHECKING:
     from nas_service.samplers.nearest import NearestUnknown
 
-REPLACED = "replaced"  # attribute of a trial: True where the proposed candidate was known
+REPLACED = "replaced"  # attribute of a trial: True where the proposed candidate gave way
 LAST, STUCK = 20, 15  # of the LAST finished trials STUCK proposed known candidates
+HOPELESS = 20  # finished trials without a feasible one after which candidates are nearer and nearer
 
 Params = dict[str, Any]
 
@@ -27,7 +28,8 @@ class DistinctSampler(ForwardingSampler):
 
     A search is stuck while no finished trial is feasible, and where STUCK of the LAST trials
     proposed known candidates. Then a known candidate gives way to the unknown one that is nearest
-    to the budgets.
+    to the budgets. After HOPELESS trials of which none is feasible every candidate does that is
+    farther from them.
 
     Args:
         inner: Proposes.
@@ -61,7 +63,7 @@ class DistinctSampler(ForwardingSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         if not is_stuck(others):
             return proposed
-        chosen = self._nearest.unless_known(proposed, trial, others)
+        chosen = self._nearest.instead_of(proposed, trial, others, is_hopeless(others))
         if chosen != proposed:
             study._storage.set_trial_user_attr(trial._trial_id, REPLACED, True)
         return chosen
@@ -79,11 +81,25 @@ class DistinctSampler(ForwardingSampler):
 
 def is_stuck(trials: Sequence[FrozenTrial]) -> bool:
     """True where no finished trial is feasible, or most of the last ones proposed nothing new."""
-    finished = [t for t in trials if t.state == TrialState.COMPLETE]
-    if not any(all(v <= 0 for v in t.constraints.values()) for t in finished):
+    finished = _finished(trials)
+    if not _any_feasible(finished):
         return True
     last = sorted(finished, key=lambda t: t.number)[-LAST:]
     return sum(_proposed_known(t) for t in last) >= STUCK
+
+
+def is_hopeless(trials: Sequence[FrozenTrial]) -> bool:
+    """True where HOPELESS trials or more are finished, and none of them is feasible."""
+    finished = _finished(trials)
+    return len(finished) >= HOPELESS and not _any_feasible(finished)
+
+
+def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state == TrialState.COMPLETE]
+
+
+def _any_feasible(finished: Sequence[FrozenTrial]) -> bool:
+    return any(all(v <= 0 for v in t.constraints.values()) for t in finished)
 
 
 def _proposed_known(trial: FrozenTrial) -> bool:

@@ -22,11 +22,13 @@ from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
 
 ENUMERABLE = 20_000  # genotypes up to which a space is ordered whole
+ENQUEUED = "fixed_params"  # system attribute of Optuna: parameters of an enqueued trial
 STARTS = 8  # known candidates whose neighbours are considered in a larger one
 DRAWN = 200  # candidates that are drawn beside them
 
 Params = dict[str, Any]
 Order = NDArray[np.intp]  # [N]
+Floats = NDArray[np.float64]  # [N]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,12 @@ class NearestUnknown:
     def _budgets(self) -> Budgets:
         return self._problem.budgets
 
-    def unless_known(
-        self, proposed: Params, trial: FrozenTrial, others: Sequence[FrozenTrial]
+    def instead_of(
+        self,
+        proposed: Params,
+        trial: FrozenTrial,
+        others: Sequence[FrozenTrial],
+        is_hopeless: bool = False,
     ) -> Params:
         """A proposed candidate, or the nearest unknown one where another trial has it.
 
@@ -61,24 +67,46 @@ class NearestUnknown:
             proposed: The candidate.
             trial: The trial that is to have it.
             others: All other trials of the study.
+            is_hopeless: An unknown candidate gives way as well, to one that is nearer.
 
         Returns:
             The parameters of an unknown candidate; the proposed one where all are known.
         """
         known = {digest for t in others if (digest := self._digest_of(t))}
-        if self._problem.key(proposed) not in known:
+        is_new = self._problem.key(proposed) not in known
+        if is_new and not is_hopeless:
             return proposed
         rng = np.random.default_rng((self.spec.seed, trial.number, 2))
         skipped = hidden(others, trial.number)
         unknown = list(islice(self._unknown(others, known, rng), skipped + 1))
-        return self._problem.space.parameters(unknown[-1]) if unknown else proposed
+        if not unknown or (is_new and not self._is_nearer(unknown[-1], proposed)):
+            return proposed
+        return self._problem.space.parameters(unknown[-1])
+
+    def _is_nearer(self, architecture: Architecture, proposed: Params) -> bool:
+        """True where the architecture has the smaller excess of the two."""
+        space = self._problem.space
+        both = (architecture, self._problem.architecture(proposed))
+        codes = np.array([space.codes(a) for a in both])
+        excess = self._excess(batch_of_codes(space, codes))
+        return bool(excess[0] < excess[1])
 
     def _digest_of(self, trial: FrozenTrial) -> str | None:
-        """The digest of a trial's candidate; None while it has none."""
+        """The digest of the candidate that a trial has, or was enqueued with; None for neither."""
         if "digest" in trial.user_attrs:
             return str(trial.user_attrs["digest"])
-        complete = self.distributions.keys() <= trial.params.keys()
-        return self._problem.key(trial.params) if complete else None
+        params = trial.params or trial.system_attrs.get(ENQUEUED, {})
+        return self._problem.key(params) if self._is_of_space(params) else None
+
+    def _is_of_space(self, params: Params) -> bool:
+        """False where a parameter is missing, or has a value that the space does not contain."""
+        try:
+            return all(
+                kind._contains(kind.to_internal_repr(params[name]))
+                for name, kind in self.distributions.items()
+            )
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def _unknown(
         self, trials: Sequence[FrozenTrial], known: set[str], rng: np.random.Generator
@@ -133,10 +161,15 @@ class NearestUnknown:
 
         The order of equals is arbitrary, but the same at every proposal.
         """
-        excess = self._budgets.excess(self._budgets.costed(batch))
+        excess = self._excess(batch)
         values = np.column_stack([batch.cells, *batch.sizes.values(), batch.chips])
         weights = np.random.default_rng(self.spec.seed).random(values.shape[1])
         return np.lexsort((values @ weights % 1, excess))
+
+    def _excess(self, batch: CandidateBatch) -> Floats:
+        """Excess of the budgets [N]; infinite without a path, as no budget lets that one in."""
+        costed = self._budgets.costed(batch)
+        return np.where(costed.connected, self._budgets.excess(costed), np.inf)
 
 
 def _violation(trial: FrozenTrial) -> float:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas_service.errors import NasError, did_you_mean
+from nas_service.samplers.nearest import ENQUEUED
 from nas_service.spaces.cell_space import CellSpace
 
-ENQUEUED = "fixed_params"  # system attribute of Optuna
+__all__ = ["ENQUEUED", "ImpossibleTrial", "check_enqueued"]
 
 
 class ImpossibleTrial(NasError):

@@ -7,10 +7,12 @@ import optuna
 from optuna.trial import Trial
 
 from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallbacks
+from nas_service.rejection import PATH
 from nas_service.store.records import CONTINUED
 from nas_service.study.spec import StudySpec
 
-TRAINABLE = "trainable"  # our own constraint: 1 where nothing could be trained
+TRAINABLE = "trainable"  # our own constraint: above 0 where nothing could be trained
+USELESS = 1000.0  # its value without a path: more than a small network gains on other budgets
 REASON = 2000  # characters kept in a trial
 
 
@@ -98,9 +100,12 @@ def constraint_values(evaluation: Evaluation, measured: Measured) -> dict[str, f
         measured: The numbers of the evaluation.
 
     Returns:
-        The study's relative violations by constraint, and TRAINABLE: 1 where the candidate
-        diverged, or was not measured although it violates no constraint; else -1.
+        The study's relative violations by constraint, and TRAINABLE: USELESS where the candidate
+        has no path, 1 where it diverged, or was not measured although it violates no constraint;
+        else -1.
     """
+    if PATH in evaluation.rejected_by:
+        return measured.violations | {TRAINABLE: USELESS}
     violated = any(v > 0 for v in measured.violations.values())
     trainable = (evaluation.measured or violated) and evaluation.outcome != "diverged"
     return measured.violations | {TRAINABLE: -1.0 if trainable else 1.0}

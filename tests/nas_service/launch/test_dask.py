@@ -56,13 +56,18 @@ def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
 
 
 @pytest.mark.process
-def test_an_interrupted_client_ends_its_workers(tmp_path, cluster):
+@pytest.mark.parametrize("number", [
+    signal.SIGINT,
+    *(pytest.param(n, marks=pytest.mark.nightly) for n in (signal.SIGHUP, signal.SIGTERM)),
+])  # fmt: skip
+def test_an_interrupted_client_ends_its_workers(tmp_path, cluster, number):
+    """By Ctrl-C, a closed terminal, or the system."""
     study = StudyInStore(tmp_path, epochs=2000, trainings=1)
     words = ["launch", "dask", "tiny", "--scheduler", cluster.scheduler_address]
     words += ["--workers", "1", "--storage-file", str(study.url), "--data", str(tmp_path)]
     client = subprocess.Popen([sys.executable, "-m", "nas_service", *words], cwd=tmp_path)
     wait_until(lambda: study.rows(TRAINING))
-    client.send_signal(signal.SIGINT)
+    client.send_signal(number)
     assert client.wait(timeout=180) == 130
     unfinished = "select state from nas_leases where state != 'reported'"
     wait_until(lambda: study.rows(unfinished) == [("pending",)])  # a slow worker is not waited for

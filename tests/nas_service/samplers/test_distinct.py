@@ -9,8 +9,9 @@ import pytest
 from nas_service.evaluation.screening import Budgets
 from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers import SAMPLERS, sampler_of
-from nas_service.samplers.distinct import LAST, STUCK
+from nas_service.samplers.distinct import HOPELESS, LAST, STUCK
 from nas_service.samplers.greybox.sampler import hidden
+from nas_service.samplers.nearest import ENQUEUED, NearestUnknown
 from nas_service.spaces.batch import batch_of_codes
 from nas_service.study.loading import parse_spec
 
@@ -76,6 +77,55 @@ def test_no_candidate_is_proposed_twice_while_nothing_is_feasible(sampler, space
     for _ in range(trials):
         screened.tell(*screened.ask())
     assert len(screened.known) == trials
+
+
+@pytest.fixture(scope="module")
+def rejected():
+    """A study of which HOPELESS random candidates are rejected, and their excess."""
+    screened = Screened(spec_of("random", LARGE))
+    return screened, [screened.tell(*screened.ask()) for _ in range(HOPELESS)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_walks_to_the_nearest_once_nothing_was_feasible(sampler, rejected):
+    history, random_excess = rejected
+    screened = Screened(spec_of(sampler, LARGE))
+    screened.known = set(history.known)
+    screened.study.add_trials(history.study.get_trials())
+    proposals = 1 if sampler == "gp" else 4  # of a second each
+    excess = [screened.tell(*screened.ask()) for _ in range(proposals)]
+    assert len(screened.known) == HOPELESS + proposals
+    assert excess[0] <= min(random_excess)
+    assert max(excess) < sum(random_excess) / HOPELESS
+
+
+def test_a_candidate_without_a_path_is_no_nearest():
+    """Without operations it costs least, but no budget lets it in."""
+    nearest = NearestUnknown(spec_of("random", SMALL, area=0.01))
+    batch, order = nearest._whole
+    connected = nearest._budgets.costed(batch).connected[order]
+    assert 0 < connected.sum() < len(order)
+    assert connected[: connected.sum()].all()
+    space = nearest._problem.space
+    pathless = space.parameters(batch.architecture(space, order[-1]))
+    assert nearest._is_nearer(batch.architecture(space, order[0]), pathless)
+
+
+def test_an_enqueued_candidate_is_known():
+    nearest = NearestUnknown(spec_of("random", SMALL))
+    batch, order = nearest._whole
+    space = nearest._problem.space
+    first = space.parameters(batch.architecture(space, order[0]))
+    trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    trial.number = 1
+    assert nearest.instead_of(first, trial, [enqueued(first)]) != first
+    assert nearest.instead_of(first, trial, [enqueued(first | {"channels": 5})]) == first
+    assert nearest.instead_of(first, trial, [enqueued({"channels": 4})]) == first
+
+
+def enqueued(params):
+    waiting = optuna.trial.TrialState.WAITING
+    return optuna.trial.create_trial(state=waiting, system_attrs={ENQUEUED: params})
 
 
 def least_excess(screened):
