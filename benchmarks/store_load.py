@@ -130,9 +130,27 @@ def waiting(seconds: float) -> Callable[..., Evaluation]:
     return train
 
 
+def share_compiled_statements() -> None:
+    """Engines from now on share one dialect, for which each statement is compiled once.
+
+    A worker compiles its statements once; a thousand in a few processes would do nothing else.
+    """
+    create, first = sa.create_engine, list[Engine]()
+
+    def create_engine(*arguments: Any, **options: Any) -> Engine:
+        engine = create(*arguments, **options)
+        first.append(engine)
+        engine.dialect = engine.pool._dialect = first[0].dialect
+        engine._compiled_cache = first[0]._compiled_cache
+        return engine
+
+    sa.create_engine = create_engine
+
+
 def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: int) -> None:
     """The life of some workers, each in a thread of its own; their figures go to a file."""
     load, pid = Load(), os.getpid()
+    share_compiled_statements()
     made = [
         simulated.make_worker(
             url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"node{pid}/b/{n}/1/n"

@@ -80,6 +80,13 @@ def test_pictures_are_read_and_learned(document, images, recipes):
     assert 0 <= row["test"] <= 1
 
 
+def test_screened_energies_are_compared_with_trained_ones(document, images, recipes):
+    options = ("--data", images.parent, "--recipes", recipes, "--studies", "cifar10")
+    (row,) = document("screening", *options, "--candidates", 2, "--samples", 20)
+    assert (row["data"], row["trained"]) == ("CIFAR-10 (JPEG copy)", 2)
+    assert 0 < row["least"] <= row["median"] <= row["most"]
+
+
 def test_reading_a_set_is_timed(document, images, monkeypatch):
     """What a new process does is done in this one."""
     monkeypatch.setattr(data, "in_child", data.in_new_process)
