@@ -4,29 +4,14 @@ from pathlib import Path
 
 import click
 
-from nas_service.cli.launch_options import (
-    CPUS,
-    GPU,
-    GRACE,
-    HOURS,
-    MEMORY,
-    OUTPUT,
-    STUDY,
-    WORKERS,
-    write,
-)
+from nas_service.cli.launch_options import HOURS, OUTPUT, of_workers, write
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err
 from nas_service.launch.job import Job
 
 
 @click.command()
-@STUDY
-@WORKERS
-@CPUS
-@MEMORY
-@GPU
-@GRACE
+@of_workers
 @click.option("--image", required=True, help="Container image, as the Dockerfile builds it.")
 @click.option(
     "--secret", default="nas-store", show_default=True, help="Secret with the store's URL."

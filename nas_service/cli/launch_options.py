@@ -2,6 +2,7 @@
 
 import shlex
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -42,6 +43,23 @@ GRACE = click.option(
     show_default=True,
     help="Seconds between SIGTERM and SIGKILL.",
 )
+Command = Callable[..., None]
+
+
+def of_workers(function: Command) -> Command:
+    """The study and what each of its workers gets, for every engine that writes a file.
+
+    Args:
+        function: Takes `study`, `workers`, `cpus`, `memory`, `gpu` and `grace`.
+
+    Returns:
+        The function with these parameters.
+    """
+    for parameter in reversed((STUDY, WORKERS, CPUS, MEMORY, GPU, GRACE)):
+        function = parameter(function)
+    return function
+
+
 OUTPUT = click.option("-o", "output", type=FILE, help="Write to this file instead of stdout.")
 HOURS = Number(1 / 60, 24 * 365)
 

@@ -8,17 +8,7 @@ from pathlib import Path
 import click
 
 from nas_service.cli.common import options
-from nas_service.cli.launch_options import (
-    CPUS,
-    GPU,
-    GRACE,
-    HOURS,
-    MEMORY,
-    OUTPUT,
-    STUDY,
-    WORKERS,
-    write,
-)
+from nas_service.cli.launch_options import HOURS, OUTPUT, of_workers, write
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, plain
 from nas_service.errors import NasError, StoreUnreachable
@@ -27,12 +17,7 @@ from nas_service.store.database import storage_url
 
 
 @click.command()
-@STUDY
-@WORKERS
-@CPUS
-@MEMORY
-@GPU
-@GRACE
+@of_workers
 @click.option(
     "--hours",
     type=HOURS,

@@ -53,8 +53,8 @@ def contents(network: TrainedNetwork, name: str) -> Contents:
     layers = {node.name: _programmed(node, chip) for node in graph.nodes if node.weight is not None}
     document = {
         "format": FORMAT,
-        **network.document(),
-        "chip": _chip(chip),
+        **(known := network.document()),
+        "chip": known["chip"] | _chip(chip),
         "votes": graph.votes,
         "nodes": [_node(node) for node in graph.nodes],
         "crossbars": {

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hw_models import Profile
 from nas_service.data.batches import raw
 from nas_service.errors import DataError, SpecError
 from nas_service.evaluation.images import StudyImages
@@ -41,7 +42,7 @@ def of_file(path: Path) -> TrainedNetwork:
         workload = workload.with_spike_rates(rates)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: damaged: {error}") from None
-    profile = profile_of(stored.spec, stored.architecture.chip)
+    profile = _profile(path, stored)
     costs = {"hardware": profile.estimate(workload).to_json()}
     try:
         evaluation = Evaluation.from_json(_measured(stored) | costs)
@@ -57,6 +58,19 @@ def of_file(path: Path) -> TrainedNetwork:
         stored.examples,
         facts,
     )
+
+
+def _profile(path: Path, stored: Stored) -> Profile:
+    """The chip that the network was costed on; DataError where its figures are others today."""
+    profile = profile_of(stored.spec, stored.architecture.chip)
+    chip = stored.document.get("chip")
+    costed = chip.get("digest") if isinstance(chip, dict) else None
+    if costed != profile.digest:
+        raise DataError(
+            f"{path}: costed on a chip of digest {costed!r:.40}, profile {profile.name} of this "
+            f"machine has {profile.digest}: `nas export` with its study writes a new file"
+        )
+    return profile
 
 
 def validation_pixels(network: TrainedNetwork, folder: Path, count: int) -> Tensor:

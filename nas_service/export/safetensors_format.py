@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from hw_models.errors import FileError
 from hw_models.files.json_file import parse_json
 from nas_service.errors import DataError, SpecError
 from nas_service.evaluation.networks import build_network
@@ -119,7 +120,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise DataError(f"{path}: cut, damaged or no safetensors file") from error
     if KEY not in metadata:
         raise DataError(f"{path}: no network of `nas export --format safetensors`")
-    document = parse_json(metadata[KEY], f"{path}: metadata")
+    try:
+        document = parse_json(metadata[KEY], f"{path}: metadata")
+    except FileError as error:
+        raise DataError(str(error)) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path}: format must be {FORMAT!r}")
     return document, tensors

@@ -93,6 +93,11 @@ class TrainedNetwork:
                 "deviation": list(self.inputs.deviation),
             },
             "classes": list(self.inputs.class_names),
+            "chip": {
+                "profile": self.profile.name,
+                "digest": self.profile.digest,
+                "settings": self.profile.settings,
+            },
             "metrics": measure(e),
             "on_chip": list(e.on_chip),
             "spike_rates": e.spike_rates,

@@ -1,6 +1,7 @@
 """Exported networks in use, and files that are damaged."""
 
 import json
+import struct
 
 import exported_networks
 import numpy as np
@@ -154,6 +155,11 @@ NO_EXPORT = {
     "rates": (lambda d: d.update(spike_rates={"stem": 2.0}), "shares"),
     "layer": (lambda d: d.update(spike_rates={"steam": 0.2}), "steam"),
     "no metrics": (lambda d: d.update(metrics=[]), "damaged"),
+    "chip": (
+        lambda d: d["chip"].update(digest="0"),
+        "costed on a chip of digest '0', profile corr",
+    ),
+    "no chip": (lambda d: d.update(chip=3), "costed on a chip of digest None"),
     "accuracy": (lambda d: d["metrics"].update(accuracy="high"), "damaged"),
     "bound": (lambda d: d["metrics"].update({"energy_uJ@0.9": "x"}), "damaged"),
 }
@@ -187,6 +193,66 @@ def test_damaged_tensors_are_refused(path, change, message):
     rewritten(path, lambda document: None, tensors)
     with pytest.raises(DataError, match=message):
         nas_service.load(path)
+
+
+def test_the_metadata_say_all_that_a_user_of_the_file_needs(network, path):
+    with safetensors_format.safe_open(path, "pt") as file:
+        document = json.loads(file.metadata()["nas_service"])
+    e = network.evaluation
+    assert document["architecture"] == e.architecture.to_json()
+    assert document["input"] == {
+        "shape": [1, 8, 8],
+        "encoding": "direct",
+        "time_steps": 4,
+        "largest": 16,
+        "mean": list(network.inputs.mean),
+        "deviation": list(network.inputs.deviation),
+    }
+    assert document["classes"] == list("0123456789")
+    assert document["chip"]["settings"]["crossbar_size"] == 64
+    assert document["metrics"]["energy_uJ"] == e.hardware_metrics["energy_uJ"]
+    assert document["versions"]["torch"] == torch.__version__
+    assert document["data"]["licence"] == "CC BY 4.0"
+    assert (document["seed"], document["study"]["name"]) == (e.seed, "tiny")
+
+
+def with_header(header, body=b"", size=None):
+    """A safetensors file of this header; its length may be said to be another one."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if size is None else size) + text + body
+
+
+TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+METADATA = {"__metadata__": {"nas_service": '{"format": "nas-netw'}}
+HOSTILE = {
+    "empty": b"",
+    "a length alone": with_header(b"", size=2**63),
+    "a header longer than the file": with_header({}, size=10**6),
+    "a huge header": with_header(b"{" + b" " * 100, size=2**40),
+    "no JSON": with_header(b"{{{{{{{{"),
+    "nested": with_header(b'{"a":' * 5000),
+    "no table": with_header([1, 2]),
+    "offsets beyond the file": with_header({"a": TENSOR | {"data_offsets": [0, 4000]}}),
+    "a shape that is not of its bytes": with_header({"a": TENSOR | {"shape": [2**40]}}, bytes(4)),
+    "a negative shape": with_header({"a": TENSOR | {"shape": [-1]}}, bytes(4)),
+    "an unknown type": with_header({"a": TENSOR | {"dtype": "F3"}}, bytes(4)),
+    "bytes that no tensor has": with_header({"a": TENSOR}, bytes(400)),
+    "metadata cut": with_header(METADATA | {"a": TENSOR}, bytes(4)),
+    "metadata nested": with_header({"__metadata__": {"nas_service": "[" * 10**5}, "a": TENSOR},
+                                   bytes(4)),
+    "metadata that are a number": with_header({"__metadata__": {"nas_service": "3"}, "a": TENSOR},
+                                              bytes(4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_are_one_line(kind, tmp_path):
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(HOSTILE[kind])
+    with pytest.raises(DataError, match=f"^{file}: ") as refused:
+        nas_service.load(file)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
 
 
 def test_other_files_are_refused(path, tmp_path):
