@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from nas_service.importers.nir_values import Pair, wrong
 
@@ -19,6 +20,7 @@ class Pooling:
     window: Pair
     size: Pair  # of the map after it
     adds: int  # additions per sample
+    of_spikes: bool = False  # or of their sums; else of currents
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,49 @@ class Signal:
         only = next(iter(self.readings)) if len(self.readings) == 1 else None
         if only is None or only.late or self.from_image:
             return replace(pooled, adds=self.adds | {(name, adds)})
-        poolings = (*only.poolings, Pooling(name, window, size, adds))
+        poolings = (*only.poolings, Pooling(name, window, size, adds, self.values is not None))
         return replace(pooled, readings=frozenset([replace(only, poolings=poolings)]))
+
+
+class Pools(Protocol):
+    """A pooling as NIR graphs and traced modules know it."""
+
+    @property
+    def window(self) -> Pair:
+        """Sides of the window."""
+
+    @property
+    def size(self) -> Pair:
+        """Sides of the map after it."""
+
+    @property
+    def of_spikes(self) -> bool:
+        """True for a pooling of spikes or of their sums, False for one of currents."""
+
+
+def before_head(poolings: Sequence[Pools], map_size: Pair) -> int:
+    """How many of the poolings after a layer stay its own where one linear layer alone reads it.
+
+    A head pools spikes. A trace charges this to the head, whether it pools the map of one layer or
+    the sum of several; in SpikeSim's script, where pooled layers are costed at their pooled size,
+    it makes a difference.
+
+    Args:
+        poolings: They follow the layer one after the other.
+        map_size: Sides of the layer's map.
+
+    Returns:
+        The number before the first pooling of spikes; all where a later one is not of squares of
+        pixels side by side that make a smaller square.
+    """
+    first = next((i for i, x in enumerate(poolings) if x.of_spikes), len(poolings))
+    size = poolings[first - 1].size if first else map_size
+    for pooling in poolings[first:]:
+        sides = {(n // k, m) for n, k, m in zip(size, pooling.window, pooling.size, strict=True)}
+        if len(sides) > 1 or len(set(pooling.window)) > 1 or any(a != b for a, b in sides):
+            return len(poolings)
+        size = pooling.size
+    return first
 
 
 def joined(name: str, signals: Sequence[Signal]) -> Signal:

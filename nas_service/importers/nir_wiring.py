@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hw_models import Layer
 from hw_models.layer import pair
 from hw_models.reading import fits, reads_free_poolings
-from nas_service.importers.nir_signal import Pooling, Signal
+from nas_service.importers.nir_signal import Pooling, Signal, before_head
 
 
 def wired(
@@ -16,8 +16,10 @@ def wired(
 ) -> tuple[Layer, ...]:
     """The layers of a graph, each after those it reads.
 
-    Poolings through which everything reads a layer are its own. All other additions are charged
-    once, to the first layer that reads them, or to the last layer where none does.
+    Poolings through which everything reads a layer are its own, but where a head pools spikes:
+    a trace has this pooling at the head, whether it pools one layer or the sum of several.
+    All other additions are charged once, to the first layer that reads them, or to the last layer
+    where none does.
 
     Args:
         layers: By name, without sources, each after those it reads in the same time step.
@@ -28,6 +30,8 @@ def wired(
         The layers, with sources, feedback and additions.
     """
     own = _own_poolings(layers, [*inputs.values(), *ends])
+    for name in _read_by_heads(layers, inputs, ends):
+        own[name] = own[name][: before_head(own[name], pair(layers[name].out_size))]
     pooled = {name: _pooled(x, own[name]) for name, x in layers.items()}
     paid = {name: len(own[name]) if pooled[name].pool_taps > 1 else 0 for name in layers}
     early = _read_only_late(inputs, ends)
@@ -104,6 +108,20 @@ def _own_poolings(
         for x in signal.readings:
             own[x.layer] = _common(own.get(x.layer, x.poolings), x.poolings)
     return {name: own.get(name, ()) for name in layers}
+
+
+def _read_by_heads(
+    layers: Mapping[str, Layer], inputs: Mapping[str, Signal], ends: Sequence[Signal]
+) -> list[str]:
+    """Layers whose only reader is a linear layer, in the same time step."""
+    readers: dict[str, list[str]] = {name: [] for name in layers}
+    for kind, signal in (
+        *((layers[n].kind, x) for n, x in inputs.items()),
+        *(("", x) for x in ends),
+    ):
+        for reading in signal.readings:
+            readers[reading.layer].append("" if reading.late else kind)
+    return [name for name, kinds in readers.items() if kinds == ["linear"]]
 
 
 def _common(a: tuple[Pooling, ...], b: tuple[Pooling, ...]) -> tuple[Pooling, ...]:

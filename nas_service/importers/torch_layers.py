@@ -8,6 +8,7 @@ from typing import Any
 
 from hw_models import Layer
 from hw_models.reading import fits, reads_free_poolings
+from nas_service.importers.nir_signal import before_head
 from nas_service.importers.nir_values import Pair
 from nas_service.importers.torch_signals import Addition, Chain, Signal, after, common
 from nas_service.importers.torch_timing import Multiplication, Timing
@@ -127,20 +128,34 @@ class _SharedPooling:
         whole = all(n // k == m for n, k, m in zip(self.out_size, pool, size, strict=True))
         return {"pool": pool} if whole else {"pool": pool, "pooled_size": size}
 
+    @property
+    def without_those_of_a_head(self) -> "_SharedPooling":
+        """The poolings that stay with the layer where a head alone reads it."""
+        return replace(self, chain=self.chain[: before_head(self.chain, self.out_size)])
+
 
 def _shared_poolings(run: Pass) -> dict[str, _SharedPooling]:
+    """The poolings of each layer; where a head alone reads it, those of spikes are the head's."""
     chains: dict[str, list[Chain]] = {m.use.layer: [] for m in run.multiplications}
-    for signal in (*(m.signal for m in run.multiplications), *run.outputs):
+    readers: dict[str, set[tuple[str, str]]] = {name: set() for name in chains}
+    read = [((m.use.layer, m.shape["kind"]), m.signal) for m in run.multiplications]
+    for reader, signal in (*read, *((("", ""), signal) for signal in run.outputs)):
         for use, chain in signal.reads.items():
             chains[use.layer].append(chain)
+            readers[use.layer].add(reader)
     shapes = {m.use.layer: m.shape for m in run.multiplications}
-    return {
+    pools = {
         name: _SharedPooling(
             common(own) if own else (),
             shapes[name]["out_channels"],
             shapes[name].get("out_size", (1, 1)),
         )
         for name, own in chains.items()
+    }
+    heads = {name for name, kinds in readers.items() if [k for _, k in kinds] == ["linear"]}
+    return {
+        name: pooling.without_those_of_a_head if name in heads else pooling
+        for name, pooling in pools.items()
     }
 
 

@@ -228,7 +228,8 @@ def _pooled(op: Operation, kind: str, window: Pair, additions: int) -> Signal:
     signal = _counted(op, kind, math.prod(window))
     size = (int(op.out.shape[-2]), int(op.out.shape[-1])) if op.out.dim() == 4 else (1, 1)
     whole = [op.map_of(*read) for read in signal.reads.items()] == [tuple(x.shape[1:])]
-    return signal.pooled(Pooling(kind, window, size, op.addition(additions)), whole)
+    of_spikes = signal.values is not None
+    return signal.pooled(Pooling(kind, window, size, op.addition(additions), of_spikes), whole)
 
 
 def _counted(op: Operation, kind: str, taps: int) -> Signal:

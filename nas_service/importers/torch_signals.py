@@ -36,6 +36,7 @@ class Pooling:
     window: Pair
     size: Pair  # of the map after it
     addition: Addition = field(compare=False)
+    of_spikes: bool = False  # or of their sums; else of currents
 
 
 Chain = tuple[Pooling, ...]  # that follow a layer directly

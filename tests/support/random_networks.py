@@ -214,7 +214,14 @@ class _Reader:
         self.unpaid = 0
 
     def matrix(self, name, stage):
+        """A matrix that alone reads a layer pools its map itself, where squares make a square."""
         inputs = int(np.prod(self.size))
+        if self.sources in {(pooled,) for pooled in self.poolings}:
+            source = self.layers[self.sources[0]]
+            sides = (source.pool, source.out_size, source.map_size)
+            if source.pooled_size is None and all(isinstance(side, int) for side in sides):
+                self.unpaid = self.poolings[source.name][0]
+                self.layers[source.name] = replace(source, pool=1)
         self.keep(
             name,
             kind="linear",

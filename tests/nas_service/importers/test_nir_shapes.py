@@ -75,7 +75,10 @@ def test_maps_by_hand(kernel, more, size, out_size, padding):
     mean=st.booleans(),
 )
 def test_poolings_have_the_output_of_torch(size, window, stride, padded, mean):
-    """Additions are taps - 1 for each value; a mean of k spikes has ceil(log2(k + 1)) bits."""
+    """Additions are taps - 1 for each value; a mean of k spikes has ceil(log2(k + 1)) bits.
+
+    What two matrices read is the layer's own pooling.
+    """
     padding = tuple(n // 2 * padded for n in window)
     kind = nir.AvgPool2d if mean else nir.SumPool2d
     nodes = {"in": nir.Input({"input": np.array([3, *size])}), "a": conv_of(np.ones((3, 3, 1, 1)))}
@@ -86,8 +89,8 @@ def test_poolings_have_the_output_of_torch(size, window, stride, padded, mean):
         with pytest.raises(WorkloadError, match="node 'p'"):
             from_nir(graph_of(nodes, "in a l p"), 1)
         return
-    graph = graph_of(nodes | {"d": linear(2, out.numel())}, "in a l p d")
-    first, last = from_nir(graph, 1).layers
+    nodes |= {name: linear(2, out.numel()) for name in "de"}
+    first, _, last = from_nir(graph_of(nodes, "in a l p d", "p e"), 1).layers
     assert first.map_pixels == out[0, 0].numel()
     assert first.pool_taps == window[0] * window[1]
     assert (first.input_adds, last.input_adds) == (0, 0)
@@ -257,5 +260,5 @@ def test_arrays_of_other_libraries():
     node.bias = torch.ones(4)
     nodes = {"in": image(2, 8), "a": node, "l": lif(1), "p": nir.AvgPool2d(2, 2, (0, 0))}
     nodes["l"].tau = torch.ones(4, 8, 8)
-    a, _ = from_nir(graph_of(nodes | {"d": linear(3, 64)}, "in a l p d"), 1).layers
-    assert (a.parameters, a.pool, a.neurons) == (76, 2, 256)
+    a, d = from_nir(graph_of(nodes | {"d": linear(3, 64)}, "in a l p d"), 1).layers
+    assert (a.parameters, a.neurons, d.input_adds) == (76, 256, 3 * 64)

@@ -213,4 +213,7 @@ def test_spikingjelly_in_both_modes():
     functional.set_step_mode(net, "m")
     every = from_module(net, torch.stack([EXAMPLE] * 3), 3)
     assert one.at_rate(0.5) == every.at_rate(0.5)
-    assert [(x.neurons, x.input_bits, x.pool) for x in one.layers] == [(144, 1, 2), (5, 3, 1)]
+    assert [(x.neurons, x.input_bits, x.input_adds) for x in one.layers] == [
+        (144, 1, 0),
+        (5, 3, 108),
+    ]
