@@ -46,7 +46,7 @@ def front(
     If no candidate is feasible, the nearest misses are shown and the exit code is 3. --test reads
     the test images of --data, and the weights where this machine can read them.
     """
-    result = read_result(storage, name, any_disk, write=test)
+    result = read_result(storage, name, any_disk, write=test, computes=test)
     reasons = None
     if test and result.front:
         result, reasons = _with_test(result, data)
@@ -200,6 +200,7 @@ def _status(result: "Result") -> dict[str, Any]:
         "epochs": result.epochs,
         "rungs": {str(epochs): count for epochs, count in result.rungs.items()},
         "proxy_correlation": {k: v.to_json() for k, v in result.proxy_correlation.items()},
+        "plugins": [{"name": p.name, "sha256": p.digest} for p in result.search.plugins],
         "failures": {str(k): v for k, v in store.leases(study_id).failures().items()},
     }
 
@@ -214,6 +215,8 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
         "feasible": str(document["feasible"]),
         "hypervolume": f"{result.hypervolume:.4f}",
     }
+    if plugins := result.search.plugins:
+        lines["plug-ins"] = ", ".join(f"{p.name} (sha256 {p.digest})" for p in plugins)
     if result.note:
         lines["front"] = result.note
     trained, in_full = result.epochs["trained"], result.epochs["in_full"]

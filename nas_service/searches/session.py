@@ -12,7 +12,7 @@ from nas_service.store.database import store_errors
 from nas_service.store.store import Store
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec, with_until
-from nas_service.study.plugin_records import demand, read_records, stand_in
+from nas_service.study.plugin_records import PluginRecord, demand, read_records, stand_in
 from nas_service.study.spec import StudySpec
 
 CONTINUES = "continues"  # attribute of a trial: the number of the trial that it continues
@@ -29,12 +29,17 @@ class Search:
     spec: StudySpec
     id: int
     study: optuna.Study
-    missing_plugins: tuple[str, ...] = ()  # where it was opened to be read without them
+    plugins: tuple[PluginRecord, ...] = ()  # that it uses
 
     @property
     def name(self) -> str:
         """The study's name, unique in its store."""
         return self.spec.name
+
+    @property
+    def missing_plugins(self) -> tuple[PluginRecord, ...]:
+        """Those that this process has not loaded; it can read results alone."""
+        return tuple(record for record in self.plugins if not record.is_loaded)
 
     def weights(self, digest: str) -> Path:
         """The file of a candidate's trained weights, whether it is there or not."""
@@ -62,31 +67,34 @@ def open_search(store: Store, name: str, *, to_read: bool = False) -> Search:
     with store_errors(store.url):
         row = store.studies.get(name)
         study = optuna.load_study(study_name=name, storage=store.optuna)
-        plugins = study.user_attrs.get(PLUGINS)
-    missing = () if plugins is None else _prepare_plugins(plugins, name, to_read)
+        plugins = _records(study.user_attrs.get(PLUGINS), name)
     spec = parse_spec(row.spec, f"study {name!r}", stored=True)
-    return Search(store, spec, row.id, study, missing)
+    search = Search(store, spec, row.id, study, plugins)
+    if not to_read:
+        demand_plugins(search)
+    return search
 
 
-def _prepare_plugins(stored: object, name: str, to_read: bool) -> tuple[str, ...]:
-    """Loads nothing: demands a study's plug-ins, or makes its results readable without them."""
+def _records(stored: object, name: str) -> tuple[PluginRecord, ...]:
+    """What a study records of its plug-ins; its results are readable from now on."""
     try:
         records = read_records(stored)
-        if not to_read:
-            demand(records)
-        return tuple(map(str, stand_in(records)))
+        stand_in(records)
     except SpecError as error:
         raise StudyError(f"study {name!r} {error}") from None
+    return tuple(records)
 
 
 def demand_plugins(search: Search) -> None:
-    """Refuses to work on a study that was opened to be read, where its plug-ins are not loaded.
+    """Refuses to work on a study whose plug-ins are not loaded, or are other versions.
 
     Raises:
-        StudyError: Names the plug-in.
+        StudyError: Names the plug-in, its hash and how to give it.
     """
-    if (stored := search.study.user_attrs.get(PLUGINS)) is not None:
-        _prepare_plugins(stored, search.name, to_read=False)
+    try:
+        demand(search.plugins)
+    except SpecError as error:
+        raise StudyError(f"study {search.name!r} {error}") from None
 
 
 def check_data(search: Search, data_digest: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,27 +129,22 @@ def demand(records: Iterable[PluginRecord]) -> None:
         raise SpecError(f"needs {record}: {REMEDY}")
 
 
-def stand_in(records: Sequence[PluginRecord]) -> list[PluginRecord]:
+def stand_in(records: Iterable[PluginRecord]) -> None:
     """Makes results readable whose plug-ins are not loaded: members that are known by their facts.
 
     Args:
         records: What a study recorded.
 
-    Returns:
-        The records whose plug-in is not loaded.
-
     Raises:
         SpecError: The facts of a member are not possible.
     """
-    missing = [record for record in records if not record.is_loaded]
-    for record in missing:
+    for record in (record for record in records if not record.is_loaded):
         for word, kind in PLACES.items():
             if kind.from_facts is not None:
                 for name, facts in record.members.get(word, {}).items():
                     _add(kind, name, facts) if name not in kind.table else _compare(
                         record, kind, name, facts
                     )
-    return missing
 
 
 def _compare(record: PluginRecord, kind: Kind, name: str, facts: Any) -> None:

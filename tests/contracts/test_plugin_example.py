@@ -1,6 +1,7 @@
 """The example of docs/: its members keep the contracts of ours, and a study uses all of them."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -169,12 +170,14 @@ def with_study(words):
                     [verb, "stripes", *rest])  # fmt: skip
 
 
-def test_a_study_records_what_it_uses(folder):
+def test_a_study_records_what_it_uses(folder, nas):
     store = Store(folder.environment["NAS_STORAGE"])
     (study,) = (s for s in store.optuna.get_all_studies() if s.study_name == "stripes")
     (record,) = study.user_attrs[PLUGINS]
     store.close()
     assert record["name"] == "plugin_example.py"
+    shown = {key: record[key] for key in ("name", "sha256")}
+    assert json.loads(nas("status stripes --json")[1])["plugins"] == [shown]
     assert {kind: [*names] for kind, names in record["members"].items()} == {
         "operation": ["sepconv5x5"],
         "hardware metric": ["energy_area_uJ_mm2"],

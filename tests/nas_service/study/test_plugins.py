@@ -241,6 +241,22 @@ def test_files_that_another_version_has_read_are_read_again(write):
     assert plugin.digest in DATASETS["mine"].decoder
 
 
+@pytest.mark.parametrize("words", [["data", "bad"], ["--plugin", "{}", "data", "bad", "--json"]])
+def test_a_data_set_that_fails_is_one_line(words, write):
+    text = """
+from dataclasses import dataclass
+from nas_service.data.sets.digits import Digits
+class Bad(Digits):
+    def read_train(self, folder, time_steps=1):
+        raise ValueError("no\\nimages")
+DATASETS["bad"] = Bad("bad")
+"""
+    path = write(IMPORTS + text)
+    words = words if "{}" in words else [*words, "--plugin", "{}"]
+    line = refused(*[word.format(path) for word in words])
+    assert line == f"nas: plug-in {path}: line 14: ValueError: no images\n"
+
+
 # --- records
 
 
@@ -278,7 +294,8 @@ PROXIES["one"] = Proxy(lambda edges: 1.0, "me", structural=True)
         plugins.load(write(text))
         spec = spec_of("mine", objectives=objectives, proxies=proxies)
         stored, operation = json.loads(json.dumps(records(spec))), OPERATIONS["conv7x7"]
-    (missing,) = plugin_records.stand_in(plugin_records.read_records(stored))
+    (missing,) = plugin_records.read_records(stored)
+    plugin_records.stand_in([missing])
     assert str(missing).startswith("plug-in own.py (sha256 ")
     assert OPERATIONS["conv7x7"] == operation
     assert (METRICS["x"].unit, METRICS["x"].ideal, METRICS["proxy_one"].proxy) == ("V", 2.0, "one")
