@@ -22,6 +22,8 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 
+from nas_service.evaluation.screening import workload_cache_of
+from nas_service.metrics import Evaluation
 from nas_service.searches.session import Search, open_search
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases, of_study
@@ -68,8 +70,19 @@ def fill(search: Search, count: int) -> None:
         for table in (leases, archive):
             row = dict(db.execute(of_study(table, search.id)).mappings().one())
             row.pop("lease_id", None)
+            if table is archive:
+                row["evaluation"] = _with_rates(search, row["evaluation"])
             metrics = json.loads(row.get("metrics", "{}"))
             db.execute(table.insert(), [{**row, **_changes(n, table, metrics)} for n in numbers])
+
+
+def _with_rates(search: Search, text: str) -> str:
+    """An evaluation with a spike rate for each layer and time step, as trainings measure them."""
+    known = Evaluation.from_json(json.loads(text))
+    workload = workload_cache_of(search.spec).workload(known.architecture)
+    steps = [0.1 + n / 1000 for n in range(workload.time_steps)]
+    rates = {layer.name: 0.5 if layer.once else steps for layer in workload.layers}
+    return json.dumps(known.to_json() | {"spike_rates": rates})
 
 
 def _copy(db: sa.Connection, table: Any, study_id: int, first_id: int, without: str = "") -> None:

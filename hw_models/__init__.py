@@ -13,6 +13,7 @@ from hw_models.layer_table import LayerTable
 from hw_models.metrics import HARDWARE_METRICS, HardwareMetric
 from hw_models.profile import Profile
 from hw_models.profile_file import known_profiles, load_profile
+from hw_models.recorded import RecordedInputs
 from hw_models.report import BatchReport, Breakdown, HardwareReport
 from hw_models.workload import Workload
 
@@ -29,6 +30,7 @@ __all__ = [
     "LayerTable",
     "Profile",
     "ProfileError",
+    "RecordedInputs",
     "ReportError",
     "Workload",
     "WorkloadError",

@@ -29,6 +29,7 @@ from hw_models.latency import batch_makespans, interval_cycles, layer_schedule
 from hw_models.layer_table import Array, LayerTable
 from hw_models.mapping import bits_in_cell, lossless_adc_bits
 from hw_models.operations import count_operations
+from hw_models.recorded import RecordedInputs, counted_shares
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule
 from hw_models.workload import Workload
@@ -80,11 +81,15 @@ class CostModel:
         """What the chip spends on each count."""
         return prices_of(self.chip)
 
-    def estimate(self, workload: Workload) -> HardwareReport:
+    def estimate(
+        self, workload: Workload, recorded: Table[str, RecordedInputs] | None = None
+    ) -> HardwareReport:
         """Costs of one inference, layer by layer and component by component.
 
         Args:
             workload: The layers of a network.
+            recorded: What each layer has read, by name, to count events in; None to take the
+                workload's spike rates.
 
         Returns:
             Tables [L + shared, C] in SI units whose sums are the totals, and where and when each
@@ -95,7 +100,11 @@ class CostModel:
         area = _breakdown(area_table(counts))
         latency = _breakdown({"fill": plan.fill, "steady": plan.steady}, chip.read_s)
         leakage_J = _leakage_J(chip, area, latency)
-        dense, event = self._energy_tables(counts, leakage_J)
+        if recorded is None:
+            shares = active_shares(counts)
+        else:
+            shares = counted_shares(counts, workload, recorded)
+        dense, event = self._energy_tables(counts, shares, leakage_J)
         return HardwareReport(
             profile=chip.name,
             rows=(*(layer.name for layer in workload.layers), SHARED),
@@ -133,9 +142,11 @@ class CostModel:
         use = batch_resource_use(self.chip, layers)
         return price(use, area_m2(self.chip, use), self.prices)
 
-    def _energy_tables(self, c: EventCounts, leakage_J: float) -> tuple[Breakdown, Breakdown]:
-        """Energy [L + shared, C] with every input spiking, and at the workload's rates."""
-        counts, shares = component_events(c), active_shares(c)
+    def _energy_tables(
+        self, c: EventCounts, shares: Table[str, Any], leakage_J: float
+    ) -> tuple[Breakdown, Breakdown]:
+        """Energy [L + shared, C] with every input spiking, and with these shares of events."""
+        counts = component_events(c)
         names = (*counts, "leakage") if leakage_J else tuple(counts)
         values = np.zeros((len(names), len(c.layers.taps) + 1))  # [C, L + shared]
         values[-1, -1] = leakage_J

@@ -135,10 +135,23 @@ def active_shares(c: EventCounts) -> Counts:
     """
     if c.chip.defects.no_activity or c.layers.dense:
         return {}
-    busy = _any_spike(c.layers, c.sum_rows)
-    shares = dict.fromkeys(("adc", "mux", "sum_wires", "adder"), busy)
-    shares["crossbar"] = shares["rows"] = c.layers.rate
-    return shares if c.chip.defects.script_subtractor else shares | {"subtractor": busy}
+    return shares_of(c.chip, c.layers.rate, _any_spike(c.layers, c.sum_rows))
+
+
+def shares_of(chip: Chip, active_rows: Any, busy_sums: Any) -> Counts:
+    """Shares of dense events by component.
+
+    Args:
+        chip: The chip.
+        active_rows: Share of the rows that are active in a read [..., L].
+        busy_sums: Share of the converted sums with any active row [..., L].
+
+    Returns:
+        component -> [..., L] for components that depend on spikes.
+    """
+    shares = dict.fromkeys(("adc", "mux", "sum_wires", "adder"), busy_sums)
+    shares["crossbar"] = shares["rows"] = active_rows
+    return shares if chip.defects.script_subtractor else shares | {"subtractor": busy_sums}
 
 
 def stored_bytes(c: EventCounts) -> Counts:

@@ -11,6 +11,7 @@ from hw_models.chip import Chip
 from hw_models.cost_model import CostModel
 from hw_models.layer_table import LayerTable
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
+from hw_models.recorded import RecordedInputs
 from hw_models.report import BatchReport, HardwareReport
 from hw_models.setting import choice_of, demand_known, flag_of, number_within
 from hw_models.workload import Workload
@@ -102,9 +103,11 @@ class Profile:
         """Everything that `with_values` can change: switches, options and figures by key."""
         return {**self.switches, **self.options, **self.values}
 
-    def estimate(self, workload: Workload) -> HardwareReport:
-        """Costs of one inference on this chip, with every breakdown."""
-        return self.cost_model.estimate(workload)
+    def estimate(
+        self, workload: Workload, recorded: Mapping[str, RecordedInputs] | None = None
+    ) -> HardwareReport:
+        """Costs of one inference on this chip, with every breakdown; see `CostModel.estimate`."""
+        return self.cost_model.estimate(workload, recorded)
 
     def estimate_batch(self, workloads: LayerTable | list[Workload]) -> BatchReport:
         """Totals of N workloads on this chip, the same as `estimate` gives one by one."""

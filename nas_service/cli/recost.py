@@ -21,7 +21,7 @@ from nas_service.cli.terminal import (
 from nas_service.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nas_service.searches.recosting import Change, Recosted
 
@@ -59,7 +59,8 @@ def recost(
 
     Every candidate of the store is costed at its measured spike rates; nothing is trained or
     stored. Shown are the candidates of the old front and of the new one, and why they enter or
-    leave. If none is within the budgets, the exit code is 3.
+    leave. With [hardware] record = "traces" in the study, energies counted in the recorded inputs
+    of each layer are shown beside theirs. If none is within the budgets, the exit code is 3.
     """
     from nas_service.searches import recosting
 
@@ -100,16 +101,39 @@ def _print(recosted: "Recosted") -> None:
     headings = ["trial", "change", *(heading(metric).replace(" ", "\n", 1) for metric in metrics)]
     if recosted.changes:
         print_columns(headings, (_row(change, metrics) for change in recosted.changes))
+    if recosted.traced:
+        _print_traced(recosted)
     for line in _lines(recosted):
         out.print(plain(line), markup=False)
 
 
 def _row(change: "Change", metrics: list[str]) -> list[str]:
-    cells = []
-    for metric in metrics:
-        old, new = (number(metric, c.metrics.get(metric)) for c in (change.before, change.after))
-        cells.append(new if old == new else f"{old} -> {new}")
-    return [str(change.after.trial), change.kind, *cells]
+    old, new = change.before.metrics, change.after.metrics
+    return [str(change.after.trial), change.kind, *(_cell(m, old, new) for m in metrics)]
+
+
+def _cell(metric: str, before: "Mapping[str, float]", after: "Mapping[str, float]") -> str:
+    """The value of a metric, or both where it changes."""
+    old, new = (number(metric, values.get(metric)) for values in (before, after))
+    return new if old == new else f"{old} -> {new}"
+
+
+def _print_traced(recosted: "Recosted") -> None:
+    """Prints costs at spike rates beside those counted in traces."""
+    metrics = recosted.traced_metrics
+    names = [(heading(m), which) for m in metrics for which in ("at rates", "from traces")]
+    headings = ["\ntrial", "validation\nsamples", *(f"{name}\n{which}" for name, which in names)]
+    print_columns(headings, (_traced_row(c, metrics) for c in recosted.changes if c.traced))
+
+
+def _traced_row(change: "Change", metrics: list[str]) -> list[str]:
+    traced = change.traced
+    assert traced is not None  # noqa: S101  its caller
+    cells = [str(change.after.trial), str(traced.samples)]
+    for m in metrics:
+        cells.append(_cell(m, change.before.metrics, change.after.metrics))
+        cells.append(_cell(m, traced.before, traced.after))
+    return cells
 
 
 def _lines(recosted: "Recosted") -> "Iterator[str]":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--prune",
     metavar="NAME",
-    help="Delete weights and checkpoints of candidates neither on the front nor under way.",
+    help="Delete weights, checkpoints and traces of candidates neither on the front nor under way.",
 )
 @click.option("--yes", is_flag=True, help="Delete without a question.")
 @click.option("--force", is_flag=True, help="Also while workers have trials of the study.")

@@ -15,6 +15,7 @@ from nas_service.data.images import Images
 from nas_service.evaluation.environment import device, warn_of_memory
 from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.networks import build_network, recipe_of
+from nas_service.evaluation.recording import record
 from nas_service.evaluation.scoring import accuracy_of, chip_accuracies, proxy_scores
 from nas_service.evaluation.screener import Ensembles, Screener
 from nas_service.evaluation.screening import Budgets, shared_workloads
@@ -148,6 +149,8 @@ class Evaluator:
             measured = replace(scored, outcome="diverged", reason=str(error))
         if weights is not None and measured.trained:
             save_weights(network, weights, origin(self.spec, self.data_digest, measured))
+            if self.spec.hardware.record == "traces":
+                _record(self, network, measured, weights)
         return replace(measured, seconds=time.perf_counter() - start)
 
     def resume_training(
@@ -267,10 +270,8 @@ class Evaluator:
         rates |= self.images.input_rates(self.density, architecture.time_steps)
         workload = self.workload(architecture).with_spike_rates(rates)
         hardware, bounds = self._screener.costs(architecture, workload)
-        chip, draws = (
-            self._screener.profile(architecture).chip,
-            self.spec.hardware.monte_carlo_chips,
-        )
+        chip = self._screener.profile(architecture).chip
+        draws = self.spec.hardware.monte_carlo_chips
         return replace(
             candidate,
             outcome="trained",
@@ -283,3 +284,11 @@ class Evaluator:
             spike_rate=firing_rate(network, sample),
             on_chip=chip_accuracies(network, validation, chip, draws, candidate.seed),
         )
+
+
+def _record(evaluator: Evaluator, network: Network, measured: Evaluation, weights: Path) -> None:
+    """Keeps what the network's layers read of the first validation samples."""
+    architecture = measured.architecture
+    validation = evaluator.images.split(architecture.time_steps).validation
+    workload = evaluator.workload(architecture)
+    record(network, workload, validation, measured, weights, evaluator.device)

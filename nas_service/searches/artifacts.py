@@ -1,6 +1,7 @@
 """The files of a study in this machine's folder of weights.
 
-Weights and checkpoints have names of ours, by the candidate's digest; other files are left alone.
+Weights, checkpoints and traces have names of ours, by the candidate's digest; other files are left
+alone.
 """
 
 import fcntl
@@ -13,7 +14,7 @@ from pathlib import Path
 from nas_service.errors import StoreError
 
 OF_CANDIDATE = re.compile(
-    r"([0-9a-f]{16})(?:\.repeat([0-9]{1,4}))?(\.training)?\.(safetensors|lock)"
+    r"([0-9a-f]{16})(?:\.repeat([0-9]{1,4}))?(\.training|\.traces)?\.(safetensors|lock)"
 )
 SHARED = ("shared.safetensors", "shared.lock")  # of snn/inheritance.py, which loads torch
 

@@ -1,12 +1,13 @@
 """A study's archive costed anew: its front on another chip, or under other budgets, untrained.
 
-Costs of a trained candidate follow from its stored spike rates, as the search computed them. What a
-check rejected before its training is costed at the assumed spike rate, and has no accuracy.
+Costs of a trained candidate follow from its stored spike rates, as the search computed them; beside
+them are those counted in its traces, where the study records some. What a check rejected before its
+training is costed at the assumed spike rate, and has no accuracy.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -24,6 +25,7 @@ from nas_service.searches.candidate import Candidate
 from nas_service.searches.input_density import density_of
 from nas_service.searches.results import Result
 from nas_service.searches.session import demand_plugins
+from nas_service.searches.traced import Traced, count
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.store.records import Recorded
 from nas_service.study.assumed_rates import AssumedRates
@@ -31,6 +33,7 @@ from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 
 STAYS, ENTERS, LEAVES = "stays", "enters", "leaves"
+ENERGY = "energy_uJ"
 NO_BUDGETS = {PATH, MEMORY}  # checks that no other chip or budget changes
 Costs = dict[str, float]  # by metric
 
@@ -43,6 +46,7 @@ class Change:
     after: Candidate
     kind: str  # STAYS, ENTERS or LEAVES
     reason: str = ""  # why it enters or leaves
+    traced: Traced | None = None  # its costs counted in recorded inputs
 
     def to_json(self) -> dict[str, Any]:
         """The trial with its metrics before and after."""
@@ -54,6 +58,7 @@ class Change:
             "before": self.before.metrics,
             "after": self.after.metrics,
             "violations": self.after.violations,
+            "traces": self.traced and self.traced.to_json(),
         }
 
 
@@ -64,22 +69,23 @@ class Recosted:
     before: Result
     after: Result
     notes: tuple[str, ...]  # what was replaced, assumed or left out
+    traced: Mapping[str, Traced] = field(default_factory=dict)  # by digest, of both fronts
 
     @cached_property
     def changes(self) -> tuple[Change, ...]:
         """The candidates of both fronts: those that stay, then enter, then leave."""
         old, new = ({c.digest: c for c in r.front} for r in (self.before, self.after))
         everyone = {c.digest: (b, c) for b, c in zip(*self._measured, strict=True)}
-        changes = [
-            *(Change(*everyone[d], STAYS) for d in new if d in old),
-            *(Change(*everyone[d], ENTERS, self._entry(*everyone[d])) for d in new if d not in old),
-            *(
-                Change(*everyone[d], LEAVES, self._exit(everyone[d][1]))
-                for d in old
-                if d not in new
-            ),
-        ]
-        return tuple(changes)
+        return (
+            *(self._change(*everyone[d], STAYS) for d in new if d in old),
+            *(self._change(*everyone[d], ENTERS) for d in new if d not in old),
+            *(self._change(*everyone[d], LEAVES) for d in old if d not in new),
+        )
+
+    def _change(self, before: Candidate, after: Candidate, kind: str) -> Change:
+        reasons = {ENTERS: self._entry, LEAVES: self._exit}
+        reason = reasons[kind](before, after) if kind in reasons else ""
+        return Change(before, after, kind, reason, self.traced.get(after.digest))
 
     @cached_property
     def untrained(self) -> tuple[Candidate, ...]:
@@ -102,11 +108,19 @@ class Recosted:
     def _name(self, constraint: Constraint) -> str:
         return self.after.spec.constraint_name(constraint)
 
-    def _exit(self, after: Candidate) -> str:
+    def _exit(self, before: Candidate, after: Candidate) -> str:
         if over := _broken(after):
             broken = (c for c in self.after.spec.constraints if self._name(c) in over)
             return ", ".join(_distance(c, over[self._name(c)]) for c in broken)
         return _beaten(self.after, after, "trial {} is at least as good in every objective")
+
+    @property
+    def traced_metrics(self) -> list[str]:
+        """Metrics counted in traces to show: of the objectives and budgets, or the energy."""
+        spec = self.after.spec
+        named = [o.metric for o in spec.objectives] + [c.metric for c in spec.constraints]
+        known = {name for traced in self.traced.values() for name in traced.after}
+        return [n for n in dict.fromkeys(named) if n in known] or [ENERGY]
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nas recost --json`."""
@@ -190,7 +204,10 @@ def recost(
     candidates = tuple(_with_costs(spec, c, costs[c.digest]) for c in result.candidates)
     _demand_measured(budgets, candidates)
     after = replace(result, spec=spec, candidates=candidates)
-    return Recosted(result, after, _notes(result, recorded, profile, settings))
+    fronts = {c.digest: c for c in (*result.front, *after.front)}
+    traced = count(result, spec, tuple(fronts.values()), settings)
+    notes = _notes(result, profile, settings)
+    return Recosted(result, after, (*notes, *filter(None, [traced.note])), traced.by_digest)
 
 
 def _table(given: object, name: str) -> dict[str, Any]:
@@ -311,12 +328,7 @@ def _is_known(name: str) -> bool:
     return name in METRICS and not (METRICS[name].simulated or METRICS[name].of_chip)
 
 
-def _notes(
-    result: Result,
-    recorded: Mapping[str, Recorded],
-    profile: str | None,
-    settings: Mapping[str, Any],
-) -> tuple[str, ...]:
+def _notes(result: Result, profile: str | None, settings: Mapping[str, Any]) -> tuple[str, ...]:
     spec, notes = result.spec, []
     if profile is not None and spec.hardware.overrides:
         dropped = ", ".join(f"{k} = {v}" for k, v in spec.hardware.overrides.items())

@@ -152,7 +152,7 @@ def choose_finalists(
 
 
 def in_full(spec: StudySpec) -> StudySpec:
-    """The study with every training from new weights over all epochs.
+    """The study with every training from new weights over all epochs, and without traces.
 
     Raises:
         SpecError: It has no epochs.
@@ -160,7 +160,9 @@ def in_full(spec: StudySpec) -> StudySpec:
     if spec.training.epochs == 0:
         raise SpecError("training.epochs = 0: there is no training to repeat")
     changes = {"until": None, "rungs": (), "inherit": False}
-    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+    training = spec.training.model_copy(update=changes)
+    hardware = spec.hardware.model_copy(update={"record": "rates"})
+    return spec.model_copy(update={"training": training, "hardware": hardware})
 
 
 def repeat_seed(seed: int, digest: str, number: int) -> int:

@@ -118,7 +118,7 @@ class Pruning:
 
 
 def plan_pruning(search: Search, *, force: bool = False) -> Pruning:
-    """Which weights and checkpoints nobody needs: of candidates neither on the front nor under way.
+    """Which files nobody needs: of candidates that are neither on the front nor under way.
 
     Under way are unfinished trials, retrainings that run or whose test accuracy is not measured,
     and candidates that a study with successive halving may still promote.

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hw_models import Layer, Workload
+from hw_models import Layer, RecordedInputs, Workload
 from hw_models.layer import synapses_of
 from nas_service.snn.network import Network
 from nas_service.snn.neurons import LIF, BatchNormLIF
@@ -177,3 +179,48 @@ def _in_each_step(name: str, shares: list[float], time_steps: int) -> float | tu
     if name == "stem" and len(shares) == 1:
         return shares[0]
     return (*[0.0] * (time_steps - len(shares)), *shares)
+
+
+def recorded_inputs(
+    network: Network, images: Tensor, pixels: NDArray[np.integer]
+) -> dict[str, RecordedInputs]:
+    """What each weight matrix reads.
+
+    Args:
+        network: Put into evaluation mode.
+        images: N scaled images [N, C, H, W], or recordings [N, T, C, H, W].
+        pixels: The same unscaled, as a chip reads them; larger values count as the largest of
+            PIXEL_BITS.
+
+    Returns:
+        For each block the maps of all time steps, the first step's of all samples first; N maps of
+        a matrix that is multiplied once. The maps of the first step of a backward edge, which
+        transmits nothing yet, are 0.
+    """
+    steps: dict[str, list[Tensor]] = {}
+    geometry: dict[str, tuple[int, int]] = {}  # bits of an input, dilation
+
+    def record(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor) -> None:
+        window = pooling_before(block, m)
+        dilation = m.dilation[0] if isinstance(m, nn.Conv2d) else 1
+        geometry[name] = _bits_of_mean(window), int(dilation)
+        if name != "stem":
+            maps = x.reshape(*x.shape[:2], *x.shape[2:] or (1, 1))
+            steps.setdefault(name, []).append((maps * window**2).round().to(torch.int16).cpu())
+
+    with torch.inference_mode(), _recording(network.eval(), record):
+        network(images)
+    recorded = {
+        name: RecordedInputs.of(_in_all_steps(maps, network.time_steps * len(images)), *own)
+        for name, maps, own in ((n, steps[n], geometry[n]) for n in steps)
+    }
+    frames = pixels if pixels.ndim == 4 else np.concatenate(np.swapaxes(pixels, 0, 1))
+    read = np.minimum(frames, 2**PIXEL_BITS - 1)
+    return {"stem": RecordedInputs.of(read, PIXEL_BITS, geometry["stem"][1]), **recorded}
+
+
+def _in_all_steps(parts: list[Tensor], count: int) -> NDArray[np.integer]:
+    """The maps of all time steps [count, C, H, W]."""
+    maps = torch.cat(parts).numpy()
+    missing = np.zeros((count - len(maps), *maps.shape[1:]), maps.dtype)
+    return np.concatenate([missing, maps])

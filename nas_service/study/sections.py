@@ -182,6 +182,9 @@ class Hardware(Section):
     # rate is rejected. 0 never rejects one that could fit.
     assumed_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     monte_carlo_chips: Annotated[int, Field(ge=0, le=1000)] = 0  # draws for `accuracy_on_chip`
+    # `traces` also keeps the inputs of all layers for a few validation samples beside the weights,
+    # up to 8 MiB a candidate
+    record: Literal["rates", "traces"] = "rates"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Hardware":

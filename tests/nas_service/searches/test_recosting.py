@@ -8,7 +8,9 @@ import pytest
 import tiny
 from nas_command import Folder
 
+from hw_models import load_profile
 from nas_service.errors import SpecError
+from nas_service.evaluation import traces
 from nas_service.evaluation.screener import Screener
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.metrics import measure
@@ -20,19 +22,21 @@ from nas_service.store.store import Store
 from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.sections import Constraint
 
-STUDY = f"""{tiny.QUICK.replace("time_steps = 2", "time_steps = [2, 3]")}
+FEW = tiny.QUICK.replace("trainings =", "proposals_per_training = 3\ntrainings =")
+STUDY = f"""{FEW.replace("time_steps = 2", "time_steps = [2, 3]")}
 [[objectives]]
 metric = "energy_uJ"
 direction = "minimize"
 reference = 2.0
 [[constraints]]
 metric = "area_mm2"
-at_most = 3.2
+at_most = 4.4
 [[constraints]]
 metric = "energy_uJ"
 at_most = 0.9
 confidence = 0.9
 [hardware]
+record = "traces"
 search_space = {{{{ crossbar_size = [32, 64] }}}}
 """
 
@@ -88,7 +92,7 @@ def test_costs_are_those_of_a_search_under_that_chip(result, chip):
 
 
 def test_the_same_chip_changes_nothing(result):
-    recosted = recosting.recost(result, budgets={"area_mm2": 3.2})
+    recosted = recosting.recost(result, budgets={"area_mm2": 4.4})
     for before, after in zip(result.candidates, recosted.after.candidates, strict=True):
         assert after.metrics == pytest.approx(before.metrics, rel=1e-12)
     assert {change.kind for change in recosted.changes} <= {"stays"}
@@ -141,6 +145,61 @@ def test_a_limit_from_below_is_broken_below_it(result):
         assert "e+" not in change.reason
 
 
+def test_what_only_a_simulation_measures_is_unknown(result):
+    on_chip = {"accuracy_on_chip": 0.5, "accuracy_on_chip_spread": 0.1}
+    candidates = tuple(replace(c, metrics=c.metrics | on_chip) for c in result.candidates)
+    recosted = recosting.recost(replace(result, candidates=candidates), budgets={"area_mm2": 9.0})
+    assert "unknown on the other chip: accuracy_on_chip, accuracy_on_chip_spread" in recosted.notes
+    assert all(not on_chip.keys() & c.metrics.keys() for c in recosted.after.candidates)
+    objective = result.spec.objectives[0].model_copy(update={"metric": "accuracy_on_chip"})
+    spec = result.spec.model_copy(update={"objectives": (objective,)})
+    with pytest.raises(SpecError, match="accuracy_on_chip cannot be costed anew"):
+        recosting.recost(replace(result, spec=spec), "corrected")
+
+
+def test_energies_are_also_counted_in_traces(result):
+    changes = {"profile": "corrected", "settings": {"mapping": "im2col", "crossbar_size": "128"}}
+    recosted = recosting.recost(result, **changes)
+    assert recosted.changes
+    for change in recosted.changes:
+        evaluation = result.evaluation(change.before)
+        chip = dict(evaluation.architecture.chip)
+        workload = workload_cache_of(result.spec).workload(evaluation.architecture)
+        path = traces.path_of(result.search.weights(change.before.digest))
+        recorded = traces.load(path, workload, evaluation)
+        assert change.traced.samples == recorded.samples == 32
+        for own, values in (
+            (chip, change.traced.before),
+            (changes["settings"], change.traced.after),
+        ):
+            profile = load_profile("corrected").with_values(own)
+            expected = profile.estimate(workload, recorded.inputs).metrics()
+            counted = ("energy_uJ", "power_mW", "energy_delay_nJs")
+            assert values == {name: expected[name] for name in counted}
+            assert values["energy_uJ"] < expected["energy_dense_uJ"]
+        assert change.traced.after["energy_uJ"] != change.after.metrics["energy_uJ"]
+
+
+def test_why_there_are_no_traces(result, monkeypatch, tmp_path):
+    budgets = {"area_mm2": 9.0}
+    old = result.spec.hardware.model_copy(update={"record": "rates"})
+    unrecorded = replace(result, spec=result.spec.model_copy(update={"hardware": old}))
+    assert (
+        recosting.recost(unrecorded, budgets=budgets)
+        .notes[-1]
+        .startswith("the study records no traces")
+    )
+    monkeypatch.setattr(traces, "path_of", lambda weights: tmp_path / weights.name)
+    for text in ("deleted or pruned since", "not the traces of this candidate"):
+        recosted = recosting.recost(result, budgets={**budgets, "energy_uJ": 9.0})
+        count = len(recosted.changes)
+        assert recosted.notes[-1].startswith(f"no traces of {count} of the {count} candidates")
+        assert text in recosted.notes[-1]
+        assert not recosted.traced
+        for change in recosted.changes:
+            (tmp_path / f"{change.after.digest}.safetensors").write_bytes(b"x")
+
+
 @pytest.mark.parametrize(("check", "listed"), [(PATH, False), (MEMORY, False), ("x", True)])
 def test_untrained_candidates_are_those_that_the_budgets_rejected(result, check, listed):
     rejected = replace(result.candidates[0], archived="rejected", rejected_by=(check,))
@@ -188,8 +247,16 @@ def test_the_command_prints_both_fronts(folder):
     code, out, err = folder.nas("recost", "tiny", "--set", "crossbar_size=128", "--html", "a.html")
     assert "every candidate has the given crossbar_size in place of its own" in out
     assert "</html>" in (folder.path / "a.html").read_text()
+    assert "Counted in recorded inputs" in (folder.path / "a.html").read_text()
+    code, out, err = folder.nas("recost", "tiny", "--budget", "area_mm2=9")
+    assert "energy uJ\n" in out
+    assert "at rates" in out
+    assert "from traces" in out
+    assert "untrained, within the budgets at the assumed spike rate: 0, 1, 2" in out
+    assert "candidates without a training are costed at the assumed spike rate 0" in out
     document = folder.json("recost", "tiny", "--budget", "area_mm2=9", "--budget", "energy_uJ=9")
     assert document["front"]["after"]
+    assert all(c["traces"]["samples"] == 32 for c in document["changes"])
     assert {c["trial"] for c in document["changes"]} >= set(document["front"]["after"])
 
 

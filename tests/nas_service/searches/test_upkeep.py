@@ -178,9 +178,8 @@ def test_pruning_keeps_the_front_and_what_is_under_way(place):
     place.store.repeats(place.id).add(0, evaluation(6, 0.4))
     kept = [f"{digest(c)}.safetensors" for c in (1, 2, 3, 5)]
     kept += [POOL, "notes.txt", f"{digest(6)}.repeat0.safetensors"]
-    lost = [
-        f"{digest(7)}{end}" for end in (".safetensors", ".training.safetensors", ".repeat0.lock")
-    ]
+    ends = ("", ".traces", ".training")
+    lost = [*(f"{digest(7)}{end}.safetensors" for end in ends), f"{digest(7)}.repeat0.lock"]
     folder = write_files(place, *kept, *lost, f"{digest(8)}.repeat1.safetensors")
     lock = (folder / f"{digest(8)}.repeat1.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -188,9 +187,9 @@ def test_pruning_keeps_the_front_and_what_is_under_way(place):
     shown = run("studies", "--prune", "s", "--yes")
     assert shown.exit_code == 0, shown.output
     assert (
-        f"study s: 3 files, 1.5 MiB in {folder} (kept: 3 on the front, 3 under way)" in shown.stderr
+        f"study s: 4 files, 2.0 MiB in {folder} (kept: 3 on the front, 3 under way)" in shown.stderr
     )
-    assert shown.stdout == "study s: 3 files, 1.5 MiB freed\n"
+    assert shown.stdout == "study s: 4 files, 2.0 MiB freed\n"
     locked = [f"{digest(8)}.repeat1.{end}" for end in ("lock", "safetensors")]
     assert names_in(folder) == sorted([*kept, *locked])
     assert document("front", "s")["front"] == front

@@ -1,5 +1,6 @@
 """Traces: layers, shapes and parameters of small networks, counted by hand."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from nas_service.errors import SpecError
 from nas_service.snn.network import Network
-from nas_service.snn.trace import spike_rates, trace
+from nas_service.snn.trace import recorded_inputs, spike_rates, trace
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import EDGE_NAMES, Cell
 from nas_service.spaces.operations import OPERATIONS
@@ -71,6 +72,35 @@ def test_parameters_are_the_network_s(cells):
 def test_sizes_that_do_not_divide_are_refused():
     with pytest.raises(SpecError, match="head_pool = 3"):
         trace(Architecture((cell(e03="skip"),), 4, 3, 16, 2, 8), Task(1, 8, 10))
+
+
+LIVELY = cell(e01="conv3x3", e02="sepconv3x3", e12="back:conv1x1", e13="conv3x3_dilated2")
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_recorded_inputs_have_the_spike_rates(events):
+    """With a backward edge, whose first step is empty, a dilated one, and pooling by 2."""
+    torch.manual_seed(1)
+    a = Architecture((LIVELY,), 4, 2, 16, 3, 8, threshold=0.1)
+    network = Network(a, Task(1, 8, 10, events=events))
+    pixels = torch.randint(0, 300, (3, 3, 1, 8, 8) if events else (3, 1, 8, 8))
+    images = pixels / 100
+    rates = spike_rates(network, images)
+    recorded = recorded_inputs(network, images, pixels.numpy())
+    assert rates.keys() == recorded.keys()
+    assert rates["cell0.edge21"][0] == 0 < rates["cell0.edge21"][2] < 1
+    for name, x in recorded.items():
+        assert x.maps == (9 if events or name != "stem" else 3)
+        any_bit = np.bitwise_or.reduce(x.bits)
+        values = np.moveaxis(np.unpackbits(any_bit, axis=-1, count=x.maps), -1, 0)
+        own = values.reshape(-1, 3, *values.shape[1:]).mean((1, 2, 3, 4))
+        assert own.tolist() == pytest.approx(np.atleast_1d(rates[name]).tolist())
+    assert recorded["hidden"].bits.shape[0] == 3  # sums of a window of 4
+    assert [n for n, x in recorded.items() if x.dilation == 2] == ["cell0.edge13"]
+    bits = np.unpackbits(recorded["stem"].bits, axis=-1, count=recorded["stem"].maps)
+    values = (bits * 2 ** np.arange(8)[:, None, None, None, None]).sum(0)
+    frames = pixels.transpose(0, 1).flatten(0, 1) if events else pixels
+    assert np.moveaxis(values, -1, 0).tolist() == frames.clamp(max=255).tolist()
 
 
 def test_rates_are_counted_at_the_matrix():
