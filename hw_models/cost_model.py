@@ -5,7 +5,6 @@ from the chip's figures, so every energy and area is a sum of products, for one 
 thousands. N workloads, L layers, C components.
 """
 
-import itertools
 import math
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, replace
@@ -32,9 +31,9 @@ from hw_models.operations import count_operations
 from hw_models.recorded import RecordedInputs, counted_shares
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule
+from hw_models.script_failures import where_script_fails
 from hw_models.workload import Workload
 
-SCRIPT_MAX_LAYERS = 12
 BATCH_CELLS = 2**14  # layers costed at once: arrays that fit into a core's cache
 
 
@@ -364,32 +363,8 @@ def _warnings(workload: Workload, c: EventCounts) -> list[str]:
     defects = c.chip.defects
     warnings = [] if defects.pooled_sizes else list(workload.unnamed_poolings)
     if defects.one_kernel and defects.last_halt:
-        warnings += _where_script_fails(workload, c)
+        warnings += where_script_fails(workload, c)
     return warnings
-
-
-def _where_script_fails(workload: Workload, c: EventCounts) -> list[str]:
-    """Cases in which the script gives no figure, and the report holds its closed form."""
-    layers, crossbar_size = workload.layers, c.chip.figures.crossbar_size
-    sizes = [x.in_channels * x.out_channels / crossbar_size**2 for x in layers]
-    warnings = []
-    if _decreases(c.tiling.pes.tolist()):
-        warnings.append("PEs per layer decrease somewhere: the original refuses to count tiles")
-    if _decreases(sizes):
-        warnings.append("matrix sizes decrease somewhere: the original refuses to give a latency")
-    if len(layers) > SCRIPT_MAX_LAYERS:
-        warnings.append(f"{len(layers)} layers: the original crashes beyond {SCRIPT_MAX_LAYERS}")
-    if max(sizes) < 1:
-        warnings.append("no layer fills a crossbar: the original never ends")
-    if len({layer.kernel for layer in layers}) > 1:
-        warnings.append("kernels differ: the original knows one kernel for all layers")
-    if any(isinstance(side, tuple) for x in layers for side in (x.kernel, x.out_size, x.map_size)):
-        warnings.append("maps or kernels are not square: the original knows only squares")
-    return warnings
-
-
-def _decreases(values: list[float]) -> bool:
-    return any(after < before for before, after in itertools.pairwise(values))
 
 
 def _breakdown(table: Table[str, Any], factor: float = 1.0) -> Breakdown:
