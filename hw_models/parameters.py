@@ -125,7 +125,7 @@ def _defect(number: int, meaning: str) -> Any:
 class ScriptDefects:
     """Defects of SpikeSim's script, each on where the chip is costed as the script does it.
 
-    Numbered as in docs/cost-model.md.
+    Numbered as in profiles/corrected.toml.
     """
 
     latency_per_channel: bool = _defect(1, "a read cycle per output channel, not per vector")

@@ -307,8 +307,7 @@ def test_ordered_parameters_are_numbers():
 
 
 def example():
-    text = (Path(__file__).parents[3] / "docs" / "search.md").read_text()
-    return text.partition("```python\n")[2].partition("```")[0]
+    return (Path(__file__).parents[3] / "docs" / "greybox_example.py").read_text()
 
 
 def test_the_example_of_the_documentation():
