@@ -16,14 +16,18 @@ from nas_service.evaluation.environment import device, warn_of_memory
 from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.networks import build_network, recipe_of
 from nas_service.evaluation.recording import record
-from nas_service.evaluation.scoring import accuracy_of, chip_accuracies, proxy_scores
+from nas_service.evaluation.scoring import (
+    accuracy_of,
+    chip_accuracies,
+    proxy_scores,
+    spikes_and_counts,
+)
 from nas_service.evaluation.screener import Ensembles, Screener
 from nas_service.evaluation.screening import Budgets, shared_workloads
 from nas_service.evaluation.training_run import TrainingRun, checkpoint_of, origin, pool_of
 from nas_service.metrics import Evaluation
 from nas_service.snn.checkpoint import load_weights, save_weights
 from nas_service.snn.network import Network
-from nas_service.snn.trace import spike_rates
 from nas_service.snn.training import Diverged, firing_rate
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
@@ -266,7 +270,7 @@ class Evaluator:
         validation = self.images.split(architecture.time_steps).validation
         accuracy = self._accuracy(network, validation)
         sample = batch(validation, slice(RATE_SAMPLES))[0].to(self.device)
-        rates = spike_rates(network, sample)
+        rates, counted = spikes_and_counts(network, sample, self.spec.metrics)
         rates |= self.images.input_rates(self.density, architecture.time_steps)
         workload = self.workload(architecture).with_spike_rates(rates)
         hardware, bounds = self._screener.costs(architecture, workload)
@@ -277,6 +281,7 @@ class Evaluator:
             outcome="trained",
             hardware=hardware,
             bounds=bounds,
+            counted=counted,
             fidelity=last,
             accuracy=accuracy,
             curve=(*candidate.curve, (last, accuracy)),

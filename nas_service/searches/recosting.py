@@ -19,7 +19,7 @@ from hw_models.metrics import HARDWARE_METRICS
 from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
 from nas_service.evaluation.screening import profile_of, workload_cache_of
-from nas_service.metrics import CONFIDENCE, MEASURED, METRICS, check_range
+from nas_service.metrics import CONFIDENCE, COUNTED, MEASURED, METRICS, check_range
 from nas_service.rejection import MEMORY, PATH
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.input_density import density_of
@@ -313,13 +313,20 @@ def _on_chip(
 def _with_costs(spec: StudySpec, c: Candidate, costs: Costs) -> Candidate:
     """The candidate with other costs; what was measured for the old chip alone is unknown."""
     kept = {name: value for name, value in c.metrics.items() if _stays(name)}
-    metrics = kept | costs
+    metrics = kept | {name: x for name, x in costs.items() if name not in _own(c) | kept.keys()}
     return replace(c, metrics=metrics, violations=spec.known_violations(metrics))
+
+
+def _own(c: Candidate) -> set[str]:
+    """Metrics that only a candidate's training counts; spike rates give an estimate."""
+    return set(COUNTED) if c.measured else set()
 
 
 def _stays(name: str) -> bool:
     """True for a metric that does not depend on the chip."""
-    hardware = name in HARDWARE_METRICS or CONFIDENCE in name
+    if name in HARDWARE_METRICS:
+        return HARDWARE_METRICS[name].chip_free
+    hardware = CONFIDENCE in name
     return not hardware and _is_known(name)
 
 

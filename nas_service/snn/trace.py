@@ -153,12 +153,18 @@ def _bits_of_mean(window: int) -> int:
     return (window**2).bit_length()
 
 
-def spike_rates(network: Network, images: Tensor) -> dict[str, float | tuple[float, ...]]:
+def spike_rates(
+    network: Network,
+    images: Tensor,
+    on_input: Callable[[str, int, Tensor], None] = lambda name, window, x: None,
+) -> dict[str, float | tuple[float, ...]]:
     """Share of non-zero inputs of each weight matrix.
 
     Args:
         network: Put into evaluation mode.
         images: Scaled images [B, C, H, W], or recordings [B, T, C, H, W].
+        on_input: Called with the name of each block, the side of the average pooling between its
+            neurons and its matrix, and what the matrix reads in one or more time steps.
 
     Returns:
         For each block, the share in each time step [T], 0..1; one number for a matrix that is
@@ -167,8 +173,10 @@ def spike_rates(network: Network, images: Tensor) -> dict[str, float | tuple[flo
     shares: dict[str, list[float]] = {}
 
     def record(name: str, block: nn.Module, m: nn.Module, x: Tensor, y: Tensor) -> None:
-        share = (x != 0).unflatten(0, (-1, len(images))).flatten(1).double().mean(1)
+        steps = (x != 0).unflatten(0, (-1, len(images))).flatten(1)
+        share = steps.sum(1).double() / steps.shape[1]
         shares.setdefault(name, []).extend(share.tolist())
+        on_input(name, pooling_before(block, m), x)
 
     with torch.inference_mode(), _recording(network.eval(), record):
         network(images)

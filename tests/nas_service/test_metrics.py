@@ -9,7 +9,7 @@ import pytest
 
 from hw_models import Layer, Workload, load_profile
 from nas_service.errors import SpecError
-from nas_service.metrics import METRICS, Evaluation, measure, values_with_fallbacks
+from nas_service.metrics import METRICS, WORST_COUNT, Evaluation, measure, values_with_fallbacks
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 
@@ -27,6 +27,7 @@ TRAINED = Evaluation(
     accuracy=0.875,
     spike_rates={"stem": 1.0, "hidden": (0.25, 0.5)},
     on_chip=(0.75, 0.5),
+    counted={"effective_acs": 120.5, "connection_sparsity": 0.25},
     bounds={"energy_uJ@0.9": 4.5},
     spike_rate=0.125,
     seconds=2.5,
@@ -68,6 +69,18 @@ def test_a_value_that_is_not_finite_is_an_error():
         values_with_fallbacks(replace(TRAINED, accuracy=math.nan))
 
 
+def test_an_evaluation_of_an_earlier_version_has_no_counts():
+    """Its other metrics are known, and nothing is taken for the missing ones."""
+    old = json_trees.changed(TRAINED.to_json(), ("hardware", "operations"), ...)
+    del old["counted"]
+    known = measure(Evaluation.from_json(old))
+    assert set(measure(TRAINED)) - set(known) == {
+        *("dense_synaptic_operations", "dense_macs", "dense_acs", "footprint_B"),
+        *("effective_acs", "connection_sparsity"),
+    }
+    assert values_with_fallbacks(Evaluation.from_json(old))["dense_acs"] == WORST_COUNT
+
+
 def damaged(path, value):
     return json_trees.changed(TRAINED.to_json(), path, value)
 
@@ -95,6 +108,12 @@ def damaged(path, value):
         (damaged(("spike_rate",), None), "a trained candidate has an accuracy"),
         (damaged(("spike_rates", "stem"), 2.0), "shares, 0..1"),
         (damaged(("spike_rates",), [1.0]), "damaged"),
+        (damaged(("counted", "connection_sparsity"), 1.5), "shares, 0..1"),
+        (damaged(("counted", "effective_acs"), -1.0), "counted metrics are numbers >= 0"),
+        (damaged(("counted", "effective_acs"), "many"), "counted metrics are numbers >= 0"),
+        (damaged(("counted", "macs"), 1.0), "'macs' is none of"),
+        (damaged(("hardware", "operations", "dense_acs"), "x"), "dense_acs = 'x'"),
+        (damaged(("hardware", "operations", "acs"), 1.0), "operations: acs"),
         (damaged(("seeed",), 3), "seeed"),
     ],
 )
