@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from hw_models import Workload, WorkloadError
 from nas_service.importers.nir_signal import Values
 from nas_service.importers.torch_layers import Pass, layers_of
+from nas_service.importers.torch_quantizers import is_recurrent_stack
 from nas_service.importers.torch_recorder import Recorder, Unfit
 
 log = logging.getLogger(__name__)
@@ -100,10 +101,11 @@ def _demand_known(module: nn.Module) -> None:
         kind = f"module {name or 'module'!r} ({type(part).__name__})"
         if isinstance(part, torch.jit.ScriptModule):
             raise WorkloadError(f"{kind}: the module from which it was compiled is needed")
-        if isinstance(part, GATED):
+        if isinstance(part, GATED) or is_recurrent_stack(part):
+            library = "torch" if isinstance(part, GATED) else "Brevitas"
             raise WorkloadError(
-                f"{kind}: torch's recurrent layers are not spiking: Norse's recurrent cells, or a "
-                "layer list with `feedback`, are needed"
+                f"{kind}: {library}'s recurrent layers are not spiking: Norse's recurrent cells, "
+                "or a layer list with `feedback`, are needed"
             )
         if any(map(is_lazy, part.parameters(recurse=False))):
             raise WorkloadError(f"{kind}: it has no weights yet: it must have been called once")

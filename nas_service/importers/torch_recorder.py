@@ -19,6 +19,7 @@ from nas_service.importers.torch_layers import IMAGE, Pass
 from nas_service.importers.torch_matrices import MATRICES, product_of
 from nas_service.importers.torch_neurons import COMPARES, Neurons, Update
 from nas_service.importers.torch_operations import FIRES, SUMS, Operation, output
+from nas_service.importers.torch_quantizers import bits_of
 from nas_service.importers.torch_refused import RefusedFunctions
 from nas_service.importers.torch_scopes import Scope, Scopes, tensors_of
 from nas_service.importers.torch_signals import Addition, Signal, merged
@@ -214,6 +215,8 @@ class Recorder(TorchDispatchMode):
             self._close_cell(scope, outputs)
         elif scope.is_neuron:
             self._close_neurons(scope, outputs)
+        if not scope.holds_matrix and (bits := bits_of(scope.part, out)) is not None:
+            self._close_quantizer(scope, outputs, bits)
 
     def _close_cell(self, scope: Scope, outputs: list[Tensor]) -> None:
         spikes = outputs[0]
@@ -233,6 +236,14 @@ class Recorder(TorchDispatchMode):
                 self._signals[x] = replace(current, values=signal.values, unknown=signal.unknown)
                 if x is outputs[0] and not scope.spikes:  # their output is their potential
                     self.neurons.add(self._update(scope, signal, x))
+
+    def _close_quantizer(self, scope: Scope, outputs: list[Tensor], bits: int) -> None:
+        """Activations are whole steps of the quantizer; spikes and their sums may need less."""
+        for x in outputs:
+            signal = self._signal(x)
+            if signal is not None and (signal.values is None or signal.values.bits > bits):
+                steps = Values(2**bits - 1, scales=frozenset([scope.name]))
+                self._signals[x] = replace(signal, values=steps)
 
     def _read_by_threshold(self, x: Tensor, signal: Signal) -> Signal:
         """What neurons read whose potential x their caller keeps: the inputs of this time step."""

@@ -1,9 +1,11 @@
 """Modules of other libraries as they are: snnTorch's recurrent neurons, Brevitas's layers."""
 
+import norse.torch as norse
 import pytest
 import torch
 from torch import nn
 
+from hw_models import WorkloadError
 from nas_service.importers.torch_module import from_module
 
 MISSING = "is not installed: pip install --no-deps -r tests/peers.txt"
@@ -51,6 +53,44 @@ def test_neurons_of_snntorch(kind):
     a, b = from_module(module, torch.ones(2, 8), STEPS).layers
     assert (b.sources, b.feedback, b.input_adds, a.feedback) == (("first",), (), 0, ())
     assert [(x.neurons, x.input_bits) for x in (a, b)] == [(6, 1), (0, 1)]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_activations_of_brevitas_have_the_bits_of_their_quantizers(bits):
+    """Those of a mean of 2 x 2 hold four values; spikes stay one bit."""
+    qnn = pytest.importorskip("brevitas.nn", reason=f"Brevitas {MISSING}")
+    act = pytest.importorskip("brevitas.quant").Int8ActPerTensorFloat
+    module = nn.Sequential(
+        qnn.QuantIdentity(bit_width=bits),
+        qnn.QuantConv2d(2, 4, 3, padding=1),
+        qnn.QuantReLU(bit_width=bits),
+        qnn.QuantConv2d(4, 4, 3, padding=1, output_quant=act, output_bit_width=bits),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 4, 1),
+        nn.ReLU(),
+        qnn.QuantConv2d(4, 4, 1, input_quant=act, input_bit_width=bits),
+        norse.LIFBoxCell(),
+        NoState(),
+        qnn.QuantConv2d(4, 4, 1, input_quant=act, input_bit_width=bits),
+        qnn.QuantReLU(act_quant=None),
+        nn.Conv2d(4, 2, 1),
+    )
+    layers = from_module(module, torch.rand(2, 2, 8, 8), 2).layers
+    pooled = (4 * (2**bits - 1)).bit_length()
+    assert [x.input_bits for x in layers] == [bits, bits, pooled, bits, 1, 8]
+
+
+@pytest.mark.parametrize("kind", ["QuantRNN", "QuantLSTM"])
+def test_recurrent_layers_of_brevitas_are_refused_as_those_of_torch(kind):
+    qnn = pytest.importorskip("brevitas.nn", reason=f"Brevitas {MISSING}")
+    message = rf"module '0' \({kind}\): Brevitas's recurrent layers are not spiking: Norse's"
+    with pytest.raises(WorkloadError, match=message):
+        from_module(nn.Sequential(getattr(qnn, kind)(4, 3)), torch.ones(5, 2, 4), 2)
+
+
+class NoState(nn.Module):
+    def forward(self, x):
+        return x[0]
 
 
 def brevitas_layers(quantizers):
