@@ -11,7 +11,7 @@ from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import out, plain, print_json
 from nas_service.errors import SpecError, did_you_mean
-from nas_service.export.formats import FORMATS, place, write_files
+from nas_service.export.formats import FORMATS, place, staged_files
 from nas_service.export.nir_readers import READERS
 
 if TYPE_CHECKING:
@@ -110,8 +110,10 @@ def export(
     else:
         network, pixels = _read(source, trial, repeat, storage, data, any_disk)
     module = _module(kind, reader)
-    files = write_files(module.contents(network, base.name), base, replace=force)
-    comparison = compare(network, module, files[0], pixels) if check else None
+    contents = module.contents(network, base.name)
+    with staged_files(contents, base, replace=force) as staged:
+        comparison = compare(network, module, staged[0], pixels) if check else None
+    files = [base.with_name(path.name) for path in staged]
     readers = _readers(network, pixels) if check and kind == "nir" and reader is None else {}
     _print(files, comparison, readers, as_json)
     if not all(x.equal for x in (comparison, *readers.values()) if isinstance(x, Comparison)):

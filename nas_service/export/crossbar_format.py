@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hw_models.chip import Chip
+from hw_models.errors import HardwareError
 from hw_models.files.json_file import read_json
 from hw_models.nonideality import off_steps, step_S
 from hw_models.programming import NONE, Crossbar, program
@@ -49,6 +50,13 @@ Arrays = dict[str, NDArray[Any]]
 
 def contents(network: TrainedNetwork, name: str) -> Contents:
     """See `Module.contents`."""
+    try:
+        return _contents(network)
+    except HardwareError as error:
+        raise SpecError(f"{error}; --format torch has the weights for any chip") from None
+
+
+def _contents(network: TrainedNetwork) -> Contents:
     chip, graph = network.profile.chip, network.graph
     layers = {node.name: _programmed(node, chip) for node in graph.nodes if node.weight is not None}
     document = {
@@ -92,8 +100,8 @@ def run(path: Path, pixels: Tensor) -> Run:
 
 def _programmed(node: Node, chip: Chip) -> tuple[Crossbar, ...]:
     weight = cast(Tensor, node.weight)
-    return program(weight.flatten(2).numpy() if weight.dim() == 4 else weight.numpy()[..., None],
-                   node.bits, node.geometry.get("groups", 1), chip)  # fmt: skip
+    integers = weight.flatten(2).numpy() if weight.dim() == 4 else weight.numpy()[..., None]
+    return program(integers, node.bits, node.geometry.get("groups", 1), chip)
 
 
 def _chip(chip: Chip) -> dict[str, Any]:

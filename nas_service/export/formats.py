@@ -4,7 +4,8 @@ import errno
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
@@ -163,18 +164,47 @@ def write_files(contents: Contents, base: Path, *, replace: bool = False) -> lis
     Raises:
         NasError: A file exists, or the folder cannot be written. Nothing was changed.
     """
-    paths = {base.with_name(base.name + suffix): data for suffix, data in contents.items()}
+    with staged_files(contents, base, replace=replace):
+        return [base.with_name(base.name + suffix) for suffix in contents]
+
+
+@contextmanager
+def staged_files(contents: Contents, base: Path, *, replace: bool = False) -> Iterator[list[Path]]:
+    """A context in which files can be tried before they get their places.
+
+    Args:
+        contents: Bytes by suffix.
+        base: Path of the files without suffix; its folder must exist.
+        replace: Existing files may be replaced.
+
+    Yields:
+        The files in a temporary folder; they are moved at the end, or not where an error ends it.
+
+    Raises:
+        NasError: A file exists, or the folder cannot be written. Nothing was changed.
+    """
+    paths = [base.with_name(base.name + suffix) for suffix in contents]
+    with ExitStack() as stack:
+        with _explained(base):
+            _demand_free(paths, replace)
+            holder = tempfile.TemporaryDirectory(dir=base.parent, prefix=".nas-export-")
+            staged = [Path(stack.enter_context(holder)) / path.name for path in paths]
+            for path, data in zip(staged, contents.values(), strict=True):
+                path.write_bytes(data)
+        yield staged
+        with _explained(base):
+            for path, end in zip(staged, paths, strict=True):
+                os.replace(path, end)
+
+
+@contextmanager
+def _explained(base: Path) -> Iterator[None]:
+    """NasError in place of an error of the operating system."""
     try:
-        _demand_free(paths, replace)
-        with tempfile.TemporaryDirectory(dir=base.parent, prefix=".nas-export-") as folder:
-            for path, data in paths.items():
-                (Path(folder) / path.name).write_bytes(data)
-            for path in paths:
-                os.replace(Path(folder) / path.name, path)
+        yield
     except OSError as error:
         place = base.parent if error.errno != errno.ENAMETOOLONG else f"{base.name:.30}..."
         raise NasError(f"{place}: cannot be written ({error.strerror})") from None
-    return list(paths)
 
 
 def _demand_free(paths: Iterable[Path], replace: bool) -> None:

@@ -129,6 +129,27 @@ def test_a_difference_ends_with_its_exit_code(folder, monkeypatch):
     assert "0 predictions differ" not in out.replace("10 predictions", "")
 
 
+def test_existing_files_stay_unless_forced(folder):
+    arguments = ("export", "tiny", "0", "--format", "card", "-o", "kept")
+    (folder.path / "kept.html").write_text("mine")
+    code, out, err = folder.nas(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "kept.html exists: --force replaces it, -o names another file" in err
+    assert (folder.path / "kept.html").read_text() == "mine"
+    assert not (folder.path / "kept.md").exists()
+    assert folder.nas(*arguments, "--force")[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["onnx", "onnx-unrolled"])
+def test_a_check_that_cannot_run_writes_nothing(folder, monkeypatch, kind):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    before = folder.files
+    code, out, err = folder.nas("export", "tiny", "0", "--format", kind, "-o", "o", "--check")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "onnxruntime is not installed: pip install 'nas-service[onnx]'" in err
+    assert folder.files == before
+
+
 def test_each_reader_of_nir_is_checked(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sinabs", None)
     code, out, err = folder.nas("export", "tiny", "0", "--format", "nir", "-o", "n", "--check")

@@ -17,9 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from hw_models import load_profile
-from nas_service.errors import NasError
-from nas_service.export.formats import FORMATS, base_of, place, write_files
+from nas_service.errors import NasError, SpecError, StudyError
+from nas_service.export.formats import FORMATS, base_of, place, staged_files, write_files
 from nas_service.export.loaded import load
+from nas_service.export.trained_network import trained_network
 from nas_service.snn.deployed import integer_matrices
 
 
@@ -136,6 +137,43 @@ def test_as_many_crossbars_as_are_costed(network, tmp_path):
     costed = dict(zip(report.rows, report.mapping.crossbars, strict=False))
     exported = {name: len(crossbars) for name, crossbars in index["crossbars"].items()}
     assert {n.replace(".", "_"): k for n, k in costed.items()} == exported
+
+
+@pytest.mark.parametrize(
+    ("chip", "message"),
+    [
+        (load_profile("spikesim_rram"), r"one cell for a weight of . bits \(D15\) .* 'corrected'"),
+        (load_profile("corrected").with_values({"on_resistance": 200}), "on_resistance = off_"),
+    ],
+    ids=["one cell for a weight", "no levels"],
+)
+def test_a_chip_that_cannot_hold_the_network_is_refused(network, chip, message):
+    with pytest.raises(SpecError, match=f"{message}.*; --format torch has the weights"):
+        FORMATS["crossbar"].load().contents(replace(network, profile=chip), "net")
+
+
+def test_files_that_fail_their_check_replace_nothing(tmp_path):
+    old = tmp_path / "net.a"
+    old.write_text("old")
+
+    def checked():
+        new = {".a": b"new", ".b": b"new"}
+        with staged_files(new, tmp_path / "net", replace=True) as (first, _):
+            assert (first.name, first.read_text()) == ("net.a", "new")
+            raise NasError("on purpose")
+
+    with pytest.raises(NasError, match="on purpose"):
+        checked()
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "rejected", "scored"])
+def test_a_network_that_was_not_trained_has_no_weights(evaluator, network, outcome):
+    untrained = replace(network.evaluation, outcome=outcome, reason="on purpose")
+    message = rf"it was {outcome} \(on purpose\): there are no weights to export"
+    with pytest.raises(StudyError, match=message):
+        trained_network(evaluator, untrained, Path("none"), {})
 
 
 def test_a_library_that_is_missing_is_one_line(network, monkeypatch):

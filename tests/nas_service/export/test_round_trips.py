@@ -11,6 +11,8 @@ from power_of_two import power_of_two_network
 from nas_service.export.check import ROUNDING, compare
 from nas_service.export.formats import FORMATS, write_files
 from nas_service.export.run import Run
+from nas_service.spaces.architecture import Architecture, parts_of
+from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.operations import PRESETS
 
 KINDS = [name for name, kind in FORMATS.items() if kind.runs]
@@ -81,6 +83,27 @@ def test_recordings_are_read_frame_by_frame(evaluator, kind, tmp_path):
     comparison = compared(network, kind, tmp_path, frames)
     assert (comparison.spikes, comparison.largest_difference) == (0, 0)
     assert comparison.spike_rate > 0.02
+
+
+UNUSUAL = {
+    "grouped and dilated": {"cells": [["sepconv3x3", "conv3x3_dilated2", "skip"] * 2]},
+    "one step": {"time_steps": 1},
+    "global pooling": {"head_pool": 0, "cells": [["conv1x1"] * 6] * 2, "channels": [3, 5]},
+    "strided stem": {"stem_stride": 2},
+    "own bits": {"weight_bits": dict.fromkeys(parts_of(1), 3) | {"hidden": 8}},
+}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_networks_are_exported_too(evaluator, unusual, tmp_path):
+    changes = {"cells": [["conv3x3", "skip"] * 3], "head_pool": 2, "weight_bits": 4} | unusual
+    changes["cells"] = [dict(zip(EDGE_NAMES, cell, strict=True)) for cell in changes["cells"]]
+    architecture = Architecture.from_json(exported_networks.SIZES | changes)
+    network = exported_networks.trained(evaluator, architecture)
+    for kind in KINDS:
+        comparison = compared(network, kind, tmp_path, PIXELS)
+        assert comparison.equal, kind
+        assert comparison.spike_rate > 0.02
 
 
 class Altered:
