@@ -24,6 +24,12 @@ def test_more_workers_and_more_trials_are_counted(forked_document):
         assert row["trials"] == 8
         assert row["commits_per_trial"] >= 2
         assert min(row["trials_per_s"], row["cpu_ms_per_trial"], row["held_ms_per_trial"]) > 0
+        limits = (row["lock_limit_per_s"], row["cpu_limit_per_s"])
+        assert all(limit >= row["trials_per_s"] / row["workers"] for limit in limits)
+        parts = (row["own_statements_per_trial"], row["waits_statements_per_trial"])
+        of_worker = row["statements_per_worker"] * row["workers"] / row["trials"]
+        assert sum(parts) + of_worker == pytest.approx(row["statements_per_trial"])
+        assert row["opening_statements_per_worker"] > 0
     most = 3 + 5 / 8  # five at the start of the worker, which is alone and so never waits
     assert result["shared"][0]["commits_per_trial"] <= most
     assert [row["trials"] for row in result["asks"]] == [4, 30]

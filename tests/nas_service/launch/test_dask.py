@@ -59,7 +59,7 @@ def test_a_dask_worker_is_killed_and_the_budget_is_exact(tmp_path, cluster):
 @pytest.mark.parametrize("number", [
     signal.SIGINT,
     *(pytest.param(n, marks=pytest.mark.nightly) for n in (signal.SIGHUP, signal.SIGTERM)),
-])  # fmt: skip
+], ids=lambda number: number.name)  # fmt: skip
 def test_an_interrupted_client_ends_its_workers(tmp_path, cluster, number):
     """By Ctrl-C, a closed terminal, or the system."""
     study = StudyInStore(tmp_path, epochs=2000, trainings=1)
