@@ -20,12 +20,13 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("text", ["1_0", "²", "٣", " 5", "nan", "inf", "0x10", "1e999", ""])
 @pytest.mark.parametrize("words", WORDS, ids=[" ".join(words) for words in WORDS])
-def test_what_is_no_number_is_refused(words, text):
-    done = CliRunner().invoke(main, [*words, text])
-    assert (done.exit_code, isinstance(done.exception, SystemExit)) == (2, True), done.exception
-    assert any(reason in done.stderr for reason in ("not a", "trial numbers")), done.stderr
+def test_what_is_no_number_is_refused(words):
+    for text in ("1_0", "²", "٣", " 5", "nan", "inf", "0x10", "1e999", ""):
+        done = CliRunner().invoke(main, [*words, text])
+        refused = done.exit_code == 2 and isinstance(done.exception, SystemExit)
+        assert refused, (text, done.exception)
+        assert any(reason in done.stderr for reason in ("not a", "trial numbers")), done.stderr
 
 
 def test_a_limit_in_which_a_worker_could_train_nothing_is_refused():

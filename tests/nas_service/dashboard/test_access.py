@@ -64,11 +64,11 @@ VERBS = "POST PUT DELETE PATCH OPTIONS TRACE CONNECT PROPFIND BREW get GETX ANY 
 
 
 @pytest.mark.parametrize("verb", VERBS.split())
-@pytest.mark.parametrize("path", ["/", "/dashboard", "/api/studies", "/nowhere", "/static/x"])
-def test_other_verbs_are_refused(site: Site, verb: str, path: str) -> None:
-    answer = site.ask(path, verb)
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+def test_other_verbs_are_refused(site: Site, verb: str) -> None:
+    for path in ("/", "/dashboard", "/api/studies", "/nowhere", "/static/x"):
+        answer = site.ask(path, verb)
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD"), path
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", path
 
 
 @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-Method-Override"])
@@ -123,11 +123,11 @@ def test_local_host_names_are_served(site: Site, host: str) -> None:
         "127.0.0.1:0{}",
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_a_foreign_host_is_refused(site: Site, host: str, method: str) -> None:
-    answer = site.ask("/api/studies", method, host=host.format(site.port))
-    assert answer.status == 403
-    assert b"digits" not in answer.body
+def test_a_foreign_host_is_refused(site: Site, host: str) -> None:
+    for method in ("GET", "HEAD", "POST"):
+        answer = site.ask("/api/studies", method, host=host.format(site.port))
+        assert answer.status == 403, method
+        assert b"digits" not in answer.body, method
 
 
 @pytest.mark.parametrize(

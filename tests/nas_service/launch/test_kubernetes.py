@@ -101,15 +101,13 @@ def test_every_study_has_a_legal_and_unique_job_name(name):
     assert result != kubernetes.job_name(name.swapcase()) or name == name.swapcase()
 
 
-@pytest.mark.parametrize("value", [v for v in HOSTILE if v != "--wrap"] + ["UP", "a_b", "-a"])
 @pytest.mark.parametrize(
     "option", ["image", "secret", "artifacts_claim", "data_claim", "namespace"]
 )
-def test_a_manifest_refuses_hostile_names(option, value):
-    if option == "image" and value == "a_b":
-        return  # images may
-    with pytest.raises(SpecError, match="--" + option.replace("_", "-")):
-        kubernetes_cluster(**{option: value})
+def test_a_manifest_refuses_hostile_names(option):
+    for value in (*HOSTILE, "UP", "-a", *["a_b"] * (option != "image")):
+        with pytest.raises(SpecError, match="--" + option.replace("_", "-")):
+            kubernetes_cluster(**{option: value})
 
 
 def test_a_job_ends_where_no_restart_can_help():

@@ -55,7 +55,21 @@ def identifier(rounding):
     return f"{rounding.bits}-{rounding.granularity}-{rounding.step_size}-{rounding.mode}"
 
 
-every_rounding = pytest.mark.parametrize("rounding", ROUNDINGS, ids=identifier)
+def every_rounding(test):
+    """Runs a test under every rounding, all of a number of bits as one; a failure names which."""
+
+    @pytest.mark.parametrize("bits", BITS)
+    def of_bits(bits):
+        for rounding in ROUNDINGS:
+            if rounding.bits == bits:
+                try:
+                    test(rounding)
+                except Exception as error:
+                    error.add_note(identifier(rounding))
+                    raise
+
+    of_bits.__name__, of_bits.__doc__ = test.__name__, test.__doc__
+    return of_bits
 
 
 def test_three_levels_by_hand():
@@ -188,15 +202,15 @@ def test_a_learned_step_stays_positive_and_finite(rate):
 
 
 @every_rounding
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_integers_times_scale_are_what_is_scored(rounding, shape):
-    module = layer(weights(*shape), rounding)
-    integers, scale = integer_weights(module)
-    assert (integers.dtype, scale.dtype) == (torch.int8, torch.float32)
-    assert (integers.shape, scale.shape) == (shape, shape[:1])
-    assert integers.to(torch.int32).abs().amax() <= rounding.limit
-    assert len(integers.unique()) >= min(rounding.limit, 5)
-    assert torch.equal(integers * scale.view(-1, *[1] * (len(shape) - 1)), module.weight)
+def test_integers_times_scale_are_what_is_scored(rounding):
+    for shape in SHAPES.values():
+        module = layer(weights(*shape), rounding)
+        integers, scale = integer_weights(module)
+        assert (integers.dtype, scale.dtype) == (torch.int8, torch.float32)
+        assert (integers.shape, scale.shape) == (shape, shape[:1])
+        assert integers.to(torch.int32).abs().amax() <= rounding.limit
+        assert len(integers.unique()) >= min(rounding.limit, 5)
+        assert torch.equal(integers * scale.view(-1, *[1] * (len(shape) - 1)), module.weight)
 
 
 @every_rounding

@@ -1,5 +1,6 @@
 """Laws of the space on random candidates: canonical forms, JSON, drawing, sizes."""
 
+import functools
 import hashlib
 import json
 import random
@@ -114,7 +115,8 @@ def test_every_size_counts_in_the_digest(a, name):
     assert Architecture(**{**vars(a), name: other}).digest != a.digest
 
 
-def _families():
+@functools.cache
+def families():
     """Cells of 3000 random genotypes that share their canonical form, at least two each."""
     throw, alike = random.Random(11), defaultdict(set)
     for _ in range(3000):
@@ -123,15 +125,12 @@ def _families():
     return [sorted(cells, key=lambda c: c.operations) for cells in alike.values() if len(cells) > 1]
 
 
-FAMILIES = _families()
-
-
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.data())
 def test_equal_digests_cost_the_same(data):
     pairs = []
     for _ in range(2):
-        family = data.draw(st.sampled_from(FAMILIES))
+        family = data.draw(st.sampled_from(families()))
         pairs.append(data.draw(st.permutations(family))[:2])
     a, b = (small(*cells) for cells in zip(*pairs, strict=True))
     assert a != b
