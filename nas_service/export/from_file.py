@@ -13,7 +13,7 @@ from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.screening import profile_of
 from nas_service.export.safetensors_format import Stored, read_file
 from nas_service.export.trained_network import TrainedNetwork
-from nas_service.metrics import CONFIDENCE, PROXY, Evaluation, rates_from_json
+from nas_service.metrics import CONFIDENCE, COUNTED, PROXY, Evaluation, rates_from_json
 from nas_service.snn.trace import trace
 
 FACTS = ("trial", "repeat", "test_accuracy", "data")
@@ -139,6 +139,7 @@ def _measured(stored: Stored) -> dict[str, Any]:
         "spike_rate": metrics["spike_rate"],
         "spike_rates": document["spike_rates"],
         "on_chip": document.get("on_chip", []),
+        "counted": {name: metrics[name] for name in COUNTED if name in metrics},
         "bounds": {name: x for name, x in metrics.items() if CONFIDENCE in name},
         "proxies": {n.removeprefix(PROXY): x for n, x in metrics.items() if n.startswith(PROXY)},
         "versions": document["versions"],
