@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,13 @@ reference = 100
 [[constraints]]
 metric = "busiest_layer"
 at_most = 0.9
+"""
+UNUSED = """
+from nas_service.metrics import METRICS, Metric
+METRICS["accuracy_per_uJ"] = Metric(
+    lambda e: e.accuracy and e.accuracy / e.hardware_metrics["energy_uJ"],
+    "1/uJ", lambda e: 0.0, trained=True,
+)
 """
 READING = ("status", "front", "show 1", "report", "studies", "studies --prune")
 WORKING = ("resume", "worker --study", "replay 1", "retrain --front", "recost --set clock=300",
@@ -145,11 +153,16 @@ def test_the_data_set_has_equally_many_images_of_each_class():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a finished study that uses every member, only to be read."""
+    """A folder with a finished study that uses every member, only to be read.
+
+    Its worker had loaded one more plug-in, whose metric no study names.
+    """
     folder = Folder(tmp_path_factory.mktemp("study"))
     (folder.path / "study.toml").write_text(STUDY)
+    (folder.path / "unused.py").write_text(UNUSED)
+    words = ("run", "study.toml", "--plugin", str(EXAMPLE), "--plugin", "unused.py")
     with plugin_files.own_tables():
-        code, _, err = folder.nas("run", "study.toml", "--plugin", str(EXAMPLE))
+        code, _, err = folder.nas(*words)
     assert code in (0, 3), err
     return folder
 
@@ -227,6 +240,21 @@ def test_nothing_of_the_name_that_a_store_holds_is_run(nas, folder, monkeypatch)
         nas(with_study(words))
     (folder.path / "plugin_example.py").unlink()
     assert not marker.exists()
+
+
+def test_a_metric_that_is_stored_and_not_known_is_shown_and_not_costed_anew(nas):
+    code, out, err = nas("show stripes 1")
+    assert code == 0, err
+    assert re.search(r"^accuracy per uJ +\d", out, re.MULTILINE)
+    code, out, err = nas("recost stripes --set clock=300 --json", "--plugin", str(EXAMPLE))
+    assert code == 0, err
+    assert "unknown on the other chip: accuracy_per_uJ" in json.loads(out)["notes"]
+    both = ("--plugin", str(EXAMPLE), "--plugin", "unused.py")
+    _, out, _ = nas("recost stripes --set clock=300 --json", *both)
+    assert "unknown on the other chip: accuracy_per_uJ" in json.loads(out)["notes"]
+    code, _, err = nas("recost stripes --budget accuracy_per_uJ=9", *both)
+    assert code == 2
+    assert "accuracy_per_uJ cannot be costed anew" in err
 
 
 def test_a_script_says_that_a_plugin_is_missing(nas, folder):
