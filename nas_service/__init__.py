@@ -77,7 +77,8 @@ def recost(
             least the limit where more of the metric is better, else at most.
 
     Returns:
-        The study before and after; see `Recosted.changes`.
+        The study before and after; see `Recosted.changes`, whose `traced` are costs counted in
+        recorded inputs, where the study keeps some.
 
     Raises:
         NasError: Nothing is changed, or a name or value is not possible.

@@ -214,7 +214,8 @@ def recorded_inputs(
         geometry[name] = _bits_of_mean(window), int(dilation)
         if name != "stem":
             maps = x.reshape(*x.shape[:2], *x.shape[2:] or (1, 1))
-            steps.setdefault(name, []).append((maps * window**2).round().to(torch.int16).cpu())
+            kind = torch.uint8 if window**2 < 2**8 else torch.int16
+            steps.setdefault(name, []).append((maps * window**2).round().to(kind).cpu())
 
     with torch.inference_mode(), _recording(network.eval(), record):
         network(images)

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from hw_models import RecordedInputs, load_profile
 from nas_service.errors import DataError
 from nas_service.evaluation import traces
+from nas_service.evaluation.recording import record
 from nas_service.metrics import Evaluation
 from nas_service.snn.trace import trace
 from nas_service.spaces.architecture import Architecture
@@ -135,3 +136,10 @@ def test_as_many_samples_are_recorded_as_fit(channels):
     assert traces._bytes(workload, samples) <= traces.TRACE_B
     assert samples == traces.MOST_SAMPLES or traces._bytes(workload, samples + 1) > traces.TRACE_B
     assert traces.samples_within(workload, 3) == min(samples, 3)
+
+
+def test_a_network_too_large_is_not_recorded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(traces, "TRACE_B", 10)
+    record(None, WORKLOAD, range(5), EVALUATION, tmp_path / "x.safetensors", None)
+    assert f"{ARCHITECTURE.digest}: no traces: one sample takes more than 8 MiB" in caplog.text
+    assert list(tmp_path.iterdir()) == []

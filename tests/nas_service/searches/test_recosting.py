@@ -190,13 +190,14 @@ def test_why_there_are_no_traces(result, monkeypatch, tmp_path):
         .startswith("the study records no traces")
     )
     monkeypatch.setattr(traces, "path_of", lambda weights: tmp_path / weights.name)
-    for text in ("deleted or pruned since", "not the traces of this candidate"):
+    for text in ("one sample takes", "deleted or pruned since", "not the traces of this candidate"):
+        monkeypatch.setattr(traces, "TRACE_B", 10 if "sample" in text else 2**20)
         recosted = recosting.recost(result, budgets={**budgets, "energy_uJ": 9.0})
         count = len(recosted.changes)
         assert recosted.notes[-1].startswith(f"no traces of {count} of the {count} candidates")
         assert text in recosted.notes[-1]
         assert not recosted.traced
-        for change in recosted.changes:
+        for change in recosted.changes if "pruned" in text else ():
             (tmp_path / f"{change.after.digest}.safetensors").write_bytes(b"x")
 
 

@@ -40,6 +40,7 @@ def test_chip_settings_are_searched_beside_the_cells():
         ),
         ({"assumed_rate": 1.5}, "hardware.assumed_rate"),
         ({"monte_carlo_chips": -1}, "hardware.monte_carlo_chips"),
+        ({"record": "trace"}, "hardware.record: 'rates' or 'traces' is needed, not 'trace'"),
     ],
 )
 def test_wrong_hardware(changes, message):
