@@ -270,7 +270,7 @@ def networks(draw, max_layers=6):
 
 @pytest.mark.training
 @pytest.mark.parametrize("name", CHIPS)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(networks())
 def test_every_report_adds_up_and_bounds_hold(name, workload):
     chip = CHIPS[name]
@@ -295,7 +295,7 @@ def test_every_report_adds_up_and_bounds_hold(name, workload):
 
 @pytest.mark.training
 @pytest.mark.parametrize("name", CHIPS)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(st.lists(networks(), min_size=1, max_size=5))
 def test_a_batch_is_its_members(name, workloads):
     chip = CHIPS[name]

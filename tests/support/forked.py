@@ -16,6 +16,7 @@ LOADED = (
     "nas_service.cli.main",
     "nas_service.evaluation.evaluator",
     "nas_service.samplers.greybox.sampler",
+    "nas_service.worker.training_process.job",
     "nas_service.worker.worker",
 )
 

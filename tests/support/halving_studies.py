@@ -16,7 +16,7 @@ TREE = {
         "operations": "light3", "channels": [4, 8], "head_pool": 4, "hidden": 16,
         "time_steps": 2,
     },
-    "data": {"name": "digits", "train_samples": 96, "validation_samples": 96},
+    "data": {"name": "digits", "train_samples": 64, "validation_samples": 64},
     "training": {"epochs": 4, "rungs": [1, 2], "batch_size": 16, "learning_rate": 0.02},
     "search": {"trainings": 8, "sampler": "random", "reduction_factor": 2},
     "objectives": [
