@@ -203,7 +203,11 @@ def _fronts(result: Result) -> list[Markup]:
         return [plot(marks, "trial", _label(first), _bounds(result, first))]
     return [
         plot(
-            [_mark(result, c, c.metrics[other], c.metrics.get(first)) for c in result.candidates],
+            [
+                _mark(result, c, c.metrics[other], c.metrics.get(first))
+                for c in result.candidates
+                if other in c.metrics
+            ],
             _label(other),
             _label(first),
             _bounds(result, first),

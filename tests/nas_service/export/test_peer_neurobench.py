@@ -12,7 +12,7 @@ from power_of_two import power_of_two_network
 from hw_models import LayerTable, Workload
 from hw_models.operations import count_operations
 from nas_service.export.formats import FORMATS, write_files
-from nas_service.export.torch_format import _imported as imported
+from nas_service.export.torch_format import imported
 from nas_service.snn.operation_counts import InputCounts, membrane_updates
 from nas_service.snn.trace import spike_rates
 from nas_service.spaces.operations import PRESETS

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -22,6 +23,7 @@ from nas_service.store.records import Limits
 from nas_service.store.store import Store
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
+from nas_service.study.sections import Objective
 from nas_service.study.spec import StudySpec
 
 CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
@@ -137,6 +139,17 @@ def test_an_empty_front_is_reported(opened):
     text = report.render(opened([evaluation(4, 0.9)], energy=1e-9))
     assert "No candidate is feasible" in text
     assert "Nearest misses" in text
+
+
+def test_a_second_objective_that_only_a_training_measures_is_drawn(opened):
+    """A rejected candidate has no place over it."""
+    result = opened([evaluation(4, 0.9), evaluation(6, None, "over budget", ("energy_uJ",))])
+    accuracy, _ = result.spec.objectives
+    fired = Objective(metric="spike_rate", direction="minimize", reference=1.0)
+    objectives = result.spec.model_copy(update={"objectives": (accuracy, fired)})
+    text = report.render(replace(result, spec=objectives))
+    assert text.count("trial 0, trained") == 1
+    assert "trial 1, rejected" not in text
 
 
 def test_proposals_are_counted_by_outcome(opened):
