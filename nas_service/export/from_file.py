@@ -1,5 +1,6 @@
 """The trained network in a file that `nas export` or `nas evaluate` wrote, without its study."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from nas_service.export.safetensors_format import Stored, read_file
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.metrics import CONFIDENCE, COUNTED, PROXY, Evaluation, rates_from_json
 from nas_service.snn.trace import trace
+
+log = logging.getLogger(__name__)
 
 FACTS = ("trial", "repeat", "test_accuracy", "data")
 TEXTS = ("name", "digest", "licence", "home")  # keys of what is known of the data
@@ -61,14 +64,14 @@ def of_file(path: Path) -> TrainedNetwork:
 
 
 def _profile(path: Path, stored: Stored) -> Profile:
-    """The chip that the network was costed on; DataError where its figures are others today."""
+    """The chip that the network was costed on; a note where its figures are others today."""
     profile = profile_of(stored.spec, stored.architecture.chip)
     chip = stored.document.get("chip")
     costed = chip.get("digest") if isinstance(chip, dict) else None
     if costed != profile.digest:
-        raise DataError(
-            f"{path}: costed on a chip of digest {costed!r:.40}, profile {profile.name} of this "
-            f"machine has {profile.digest}: `nas export` with its study writes a new file"
+        log.warning(
+            "%s: its costs are computed anew on %s of digest %s, they were on one of digest %.40r",
+            *(path, profile.name, profile.digest, costed),
         )
     return profile
 

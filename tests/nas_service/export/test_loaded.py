@@ -155,14 +155,18 @@ NO_EXPORT = {
     "rates": (lambda d: d.update(spike_rates={"stem": 2.0}), "shares"),
     "layer": (lambda d: d.update(spike_rates={"steam": 0.2}), "steam"),
     "no metrics": (lambda d: d.update(metrics=[]), "damaged"),
-    "chip": (
-        lambda d: d["chip"].update(digest="0"),
-        "costed on a chip of digest '0', profile corr",
-    ),
-    "no chip": (lambda d: d.update(chip=3), "costed on a chip of digest None"),
     "accuracy": (lambda d: d["metrics"].update(accuracy="high"), "damaged"),
     "bound": (lambda d: d["metrics"].update({"energy_uJ@0.9": "x"}), "damaged"),
 }
+
+
+def test_a_chip_with_other_figures_than_those_of_the_file_is_noted(path, caplog):
+    of_file(path)
+    assert caplog.text == ""
+    rewritten(path, lambda document: document["chip"].update(digest="0123"))
+    assert of_file(path).evaluation.accuracy == 0.5
+    assert "its costs are computed anew on corrected of digest" in caplog.text
+    assert "they were on one of digest '0123'" in caplog.text
 
 
 @pytest.mark.parametrize("damage", NO_EXPORT)
