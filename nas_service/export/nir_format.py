@@ -18,11 +18,10 @@ import nir
 import torch
 from torch import Tensor
 
-from nas_service.errors import SpecError
 from nas_service.export.formats import Contents
 from nas_service.export.nir_equations import Equations
 from nas_service.export.nir_readers import READERS, Reader
-from nas_service.export.nir_writer import Writer
+from nas_service.export.nir_writer import Writer, demand_nodes
 from nas_service.export.run import Run
 from nas_service.export.step_graph import StepGraph
 from nas_service.export.torch_format import imported
@@ -78,12 +77,8 @@ class ReaderFormat:
 
     def contents(self, network: TrainedNetwork, name: str) -> Contents:
         """See `Module.contents`."""
-        if _neuron(network.graph).reset == "subtract" and self.reader.subtract is None:
-            others = ", ".join(x for x, reader in READERS.items() if reader.subtract is not None)
-            raise SpecError(
-                f"{self.reader.title} resets to 0, the network by subtraction: of the readers "
-                f"{others} can, of the formats torch and onnx"
-            )
+        demand_nodes(network.graph)
+        self.reader.settings_of(_neuron(network.graph))
         graph = _serialized(network, self.reader)
         return {".nir": graph, self.suffix: self._source(network, f"{name}.nir").encode()}
 
@@ -117,7 +112,7 @@ class ReaderFormat:
 
     def _settings(self, graph: StepGraph) -> Iterator[str]:
         """The statements that set all layers of neurons."""
-        if settings := list(self.reader.settings(_neuron(graph))):
+        if settings := self.reader.settings_of(_neuron(graph)):
             yield "for name, module in network.named_children():"
             yield "    if type(GRAPH.nodes[name]) is nir.LIF:"
             yield f"        layer = {self.reader.layer}"

@@ -2,11 +2,11 @@
 
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from nas_service.errors import NasError
+from nas_service.errors import NasError, SpecError
 
 if TYPE_CHECKING:
     from nas_service.snn.neurons import Neuron
@@ -30,10 +30,10 @@ class Reader:
     imports: tuple[str, ...]
     load: tuple[str, ...]  # statements that make `network` of `GRAPH` and the number `batch`
     layer: str  # a layer of neurons, of the module that nirtorch names after its node
-    at_least: str  # the statement with which a layer fires at u >= threshold; "" where it does
-    above: str  # the statement with which it fires at u > threshold; "" where it does
-    subtract: str | None  # the statement for a soft reset; None where it has none
-    more: tuple[str, ...] = ()  # statements for each layer of neurons
+    # the statements that each layer needs after it was loaded, by reset and `fires_at_threshold`;
+    # a rule that is missing is not possible
+    settings: Mapping[tuple[str, bool], tuple[str, ...]]
+    least_tau: float = 0.0  # in time steps; it must be larger
     by_channel: bool = False  # it reads one constant a channel, not one a neuron
 
     @property
@@ -53,13 +53,32 @@ class Reader:
                 "--check"
             )
 
-    def settings(self, neuron: "Neuron") -> Iterator[str]:
-        """The statements that a layer of these neurons needs after it was loaded."""
-        yield from self.more
-        if rule := self.at_least if neuron.fires_at_threshold else self.above:
-            yield rule
-        if neuron.reset == "subtract":
-            yield self.subtract or ""
+    def settings_of(self, neuron: "Neuron") -> tuple[str, ...]:
+        """The statements that each layer of these neurons needs after it was loaded.
+
+        Raises:
+            SpecError: It has no such neurons.
+        """
+        rule = neuron.reset, neuron.fires_at_threshold
+        if neuron.tau <= self.least_tau:
+            raise SpecError(
+                f"{self.title} needs a time constant above {self.least_tau:g} time steps, the "
+                f"network has {neuron.tau:g}; {self._others(neuron)}"
+            )
+        if rule not in self.settings:
+            resets = f"{self.title} resets to 0, the network by subtraction"
+            raise SpecError(f"{resets}; {self._others(neuron)}")
+        return self.settings[rule]
+
+    def _others(self, neuron: "Neuron") -> str:
+        """What can say these neurons, for the end of a message."""
+        rule = neuron.reset, neuron.fires_at_threshold
+        able = [
+            name
+            for name, reader in READERS.items()
+            if rule in reader.settings and neuron.tau > reader.least_tau
+        ]
+        return f"--for {', '.join(able)}, and the formats nir, torch and onnx can"
 
 
 def in_steps(neuron: "Neuron") -> Constants:
@@ -78,6 +97,9 @@ def _exponential(neuron: "Neuron") -> Constants:
     return Constants(-1 / math.log(decay), 1.0, neuron.threshold * neuron.tau)
 
 
+ZERO, SUBTRACT = "zero", "subtract"  # resets
+ABOVE, AT = False, True  # a neuron fires above its threshold, or at it too
+SINGLE = ("layer.spike_fn = SingleSpike", "layer.reset_fn = MembraneReset()")
 BY_NODE = "{type(node): make for node in GRAPH.nodes.values() if type(node) not in ENDS}"
 # Norse's and Sinabs's own functions run branches in a wrong order and add nothing where two nodes
 # lead into one, without a word.
@@ -101,9 +123,15 @@ READERS = {
             CONNECTED,
         ),
         layer="module",
-        at_least="layer.p = layer.p._replace(v_th=below(layer.p.v_th))",
-        above="",
-        subtract="layer.p = layer.p._replace(reset_method=reset_subtract)",
+        settings={
+            (ZERO, ABOVE): (),
+            (ZERO, AT): ("layer.p = layer.p._replace(v_th=below(layer.p.v_th))",),
+            (SUBTRACT, ABOVE): ("layer.p = layer.p._replace(reset_method=reset_subtract)",),
+            (SUBTRACT, AT): (
+                "reset = lambda z, u, v_reset, v_th: u - z * above(v_th)",
+                "layer.p = layer.p._replace(v_th=below(layer.p.v_th), reset_method=reset)",
+            ),
+        },
     ),
     "snntorch": Reader(
         "snntorch",
@@ -115,9 +143,10 @@ READERS = {
             "    network = import_from_nir(GRAPH)",
         ),
         layer="module",
-        at_least="layer.threshold = below(layer.threshold)",
-        above="",
-        subtract=None,
+        settings={
+            (ZERO, ABOVE): (),
+            (ZERO, AT): ("layer.threshold = below(layer.threshold)",),
+        },
     ),
     "spikingjelly": Reader(
         "spikingjelly",
@@ -126,9 +155,17 @@ READERS = {
         ("from spikingjelly.activation_based.nir_exchange import import_from_nir",),
         ("network = import_from_nir(GRAPH, dt=1.0)",),
         layer="module.module",
-        at_least="",
-        above="layer.v_threshold = above(layer.v_threshold).item()",
-        subtract="layer.v_reset = None",
+        settings={
+            (ZERO, ABOVE): ("layer.v_threshold = above(layer.v_threshold).item()",),
+            (ZERO, AT): (),
+            (SUBTRACT, ABOVE): (
+                "layer.v_reset = None",
+                "del layer.surrogate_function  # a module, which a function replaces",
+                "layer.surrogate_function = lambda distance: (distance > 0).to(distance)",
+            ),
+            (SUBTRACT, AT): ("layer.v_reset = None",),
+        },
+        least_tau=1.0,
     ),
     "sinabs": Reader(
         "sinabs",
@@ -146,10 +183,20 @@ READERS = {
             CONNECTED,
         ),
         layer="module",
-        at_least="",
-        above="layer.spike_threshold.data = above(layer.spike_threshold.data)",
-        subtract="layer.reset_fn = MembraneSubtract()",
-        more=("layer.spike_fn = SingleSpike", "layer.reset_fn = MembraneReset()"),
+        settings={
+            (ZERO, ABOVE): (
+                *SINGLE,
+                "layer.spike_threshold.data = above(layer.spike_threshold.data)",
+            ),
+            (ZERO, AT): SINGLE,
+            (SUBTRACT, ABOVE): (
+                SINGLE[0],
+                "layer.reset_fn = MembraneSubtract(layer.spike_threshold.data.clone())",
+                "layer.spike_threshold.data = above(layer.spike_threshold.data)",
+            ),
+            (SUBTRACT, AT): (SINGLE[0], "layer.reset_fn = MembraneSubtract()"),
+        },
+        least_tau=1.0,
         by_channel=True,
     ),
 }

@@ -21,6 +21,13 @@ from nas_service.snn.neurons import Neuron
 Array = NDArray[np.float32]
 
 
+def demand_nodes(graph: StepGraph) -> None:
+    """SpecError for a node that NIR does not have."""
+    for node in graph.nodes:
+        if node.kind == "max_pool":
+            raise SpecError(f"{node.name}: NIR has no maximum pooling; --format onnx has")
+
+
 @dataclass(eq=False)
 class Writer:
     """Collects the nodes and edges of a NIR graph.
@@ -41,8 +48,9 @@ class Writer:
         """Adds all nodes of the time step; returns itself.
 
         Raises:
-            SpecError: NIR or the reader has no such node.
+            SpecError: NIR has no such node.
         """
+        demand_nodes(self.graph)
         for node in self._read:
             sources = [self.names[name] for name in node.inputs]
             self.names[node.name] = self._added(node, sources + self._closing(node))
@@ -109,6 +117,7 @@ class Writer:
                 # a reader delays only beside other edges
                 if not sources and (self.reader is not None or not node.late):
                     sources = [self._zeros(node, self.names[node.like])]
+                sources = self._distinct(node, sources)
                 made = self._by_channel(node, _full(node.shape[:1], 1))
             case "affine":
                 if self.reader is None:
@@ -126,6 +135,19 @@ class Writer:
             case _:
                 made = self._pooling(node)
         return self._add(node.name, made, sources)
+
+    def _distinct(self, node: Node, sources: list[str]) -> list[str]:
+        """The sources of a sum, through nodes of their own where it reads one again.
+
+        NIR has no two edges between the same nodes, and readers add up only one of them.
+        """
+        distinct: list[str] = []
+        for source in sources:
+            if source in distinct:
+                passed = self._by_channel(node, _full(node.shape[:1], 1))
+                source = self._add(f"{node.name}_again", passed, [source])
+            distinct.append(source)
+        return distinct
 
     def _zeros(self, like: Node, source: str) -> str:
         """Adds zeros of the shape of a node, which depend on a source."""
@@ -172,8 +194,6 @@ class Writer:
         return readers[0] if alone and not readers[0].geometry["padding"] else None
 
     def _pooling(self, node: Node) -> Any:
-        if node.kind == "max_pool":
-            raise SpecError(f"{node.name}: NIR has no maximum pooling; --format onnx has")
         sizes = [np.full(2, node.geometry[x]) for x in ("kernel_size", "stride", "padding")]
         before = self.graph[node.inputs[0]]
         divided = before.kind == "convolution" and self._mean_after(before) is node
