@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -116,6 +117,18 @@ def test_a_setting_that_is_missing_shows(evaluator, tmp_path):
     comparison = compare(network, module, first, network.examples)
     assert comparison.spikes > 0
     assert comparison.threshold_distance == 0
+
+
+@pytest.mark.process
+def test_the_python_file_runs_without_this_package(network, tmp_path):
+    module = for_reader("norse")
+    _, program = write_files(module.contents(network, "net"), tmp_path / "net")
+    assert "nas_service." not in program.read_text()
+    blocked = "import sys; sys.modules['nas_service'] = sys.modules['torchvision'] = None"
+    run = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
+    command = [sys.executable, "-c", f"{blocked}; {run}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "largest difference of the example scores: 0\n"
 
 
 def test_maxima_are_refused_with_what_can(evaluator):
