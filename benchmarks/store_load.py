@@ -26,11 +26,13 @@ from optuna.trial import FrozenTrial
 from servers.sessions import Sessions
 from sqlalchemy.engine import Engine
 
+from nas_service.evaluation.remaining import Enumerated, enumerated
 from nas_service.metrics import Evaluation
 from nas_service.searches.session import Search, open_search
 from nas_service.store.records import Claim, Claimed, Lease, Wait
 from nas_service.store.store import Store
 from nas_service.store.tables import archive, leases
+from nas_service.worker import claiming
 from nas_service.worker.worker import Worker
 
 NAME = "scale"
@@ -130,12 +132,13 @@ def waiting(seconds: float) -> Callable[..., Evaluation]:
     return train
 
 
-def share_compiled_statements() -> None:
-    """Engines from now on share one dialect, for which each statement is compiled once.
+def share_first_steps() -> None:
+    """Workers of this process compile each statement once, and enumerate their study's space once.
 
-    A worker compiles its statements once; a thousand in a few processes would do nothing else.
+    Every worker does both when it starts; a thousand in a few processes would do nothing else.
     """
     create, first = sa.create_engine, list[Engine]()
+    known: list[Enumerated] = []
 
     def create_engine(*arguments: Any, **options: Any) -> Engine:
         engine = create(*arguments, **options)
@@ -144,13 +147,19 @@ def share_compiled_statements() -> None:
         engine._compiled_cache = first[0]._compiled_cache
         return engine
 
+    def enumerated_once(*study: Any) -> Enumerated:
+        if not known:
+            known.append(enumerated(*study))
+        return known[0]
+
     sa.create_engine = create_engine
+    setattr(claiming, "enumerated", enumerated_once)  # noqa: B010  mypy
 
 
 def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: int) -> None:
     """The life of some workers, each in a thread of its own; their figures go to a file."""
     load, pid = Load(), os.getpid()
-    share_compiled_statements()
+    share_first_steps()
     made = [
         simulated.make_worker(
             url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"node{pid}/b/{n}/1/n"
