@@ -22,8 +22,9 @@ from nas_service.export import torch_format
 from nas_service.export.formats import FORMATS
 from nas_service.export.nir_readers import READERS
 from nas_service.export.run import Run
-from nas_service.searches import results
+from nas_service.searches import results, retraining
 from nas_service.searches.session import open_search
+from nas_service.searches.study_data import open_evaluator
 from nas_service.store.store import Store
 
 pytestmark = pytest.mark.training
@@ -113,6 +114,18 @@ def test_files_of_a_trained_network_differ_by_rounding_alone(folder, kind):
     assert document["check"]["equal"]
     assert document["check"]["threshold_distance"] < 1e-5
     assert document["check"]["spike_rate"] > 0
+
+
+def test_a_repeat_of_a_training_is_exported(folder):
+    with closing(Store(f"sqlite:///{folder.path}/nas.db")) as store:
+        search = open_search(store, "tiny")
+        finalists = results.read(search).front
+        retraining.train(search, open_evaluator(search, folder.path), finalists, 1)
+        seed = retraining.repeat_seed(search.spec.seed, finalists[0].digest, 0)
+    words = ("--repeat", "1", "--format", "safetensors", "-o", "repeat", "--check")
+    assert folder.json("export", "tiny", "0", *words)["check"]["equal"]
+    document = nas_service.load(folder.path / "repeat.safetensors").document
+    assert (document["trial"], document["repeat"], document["seed"]) == (0, 1, seed)
 
 
 def test_the_check_of_a_program_is_shown(folder):
