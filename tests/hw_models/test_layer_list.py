@@ -139,7 +139,7 @@ def test_contradictions(layer, shape, message):
 
 def test_the_page_has_every_key():
     keys = set()
-    for row in re.findall(r"^\| (`.*?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
+    for row in re.findall(r"^- (`.*?): ", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
         keys |= set(re.findall(r"`(\w+)`", row))
     assert keys == {f.name for f in fields(Layer)}
 
