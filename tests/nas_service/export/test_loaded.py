@@ -173,7 +173,6 @@ def test_a_chip_with_other_figures_than_those_of_the_file_is_noted(path, caplog)
 def test_documents_that_no_format_could_be_written_of_are_refused(path, damage):
     """The network could still be loaded, but its origin and its figures are damaged."""
     change, message = NO_EXPORT[damage]
-    assert of_file(path).evaluation.accuracy == 0.5
     rewritten(path, change)
     with pytest.raises(DataError, match=f"{path}.*{message}") as refused:
         of_file(path)
