@@ -1,5 +1,6 @@
 """A layer as a chip computes it: one weight matrix, and how often an inference uses it."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,6 +165,13 @@ class Layer:
     def rates(self) -> tuple[float, ...]:
         """Spike rates: one for all time steps, or one for each."""
         return self.spike_rate if isinstance(self.spike_rate, tuple) else (self.spike_rate,)
+
+    def with_rate(self, rate: float | Sequence[float]) -> "Layer":
+        """The same layer at another spike rate, or one per time step; only it is checked again."""
+        layer = copy.copy(self)
+        object.__setattr__(layer, "spike_rate", rate_of(rate))
+        layer._check_rates()
+        return layer
 
     @property
     def largest_output(self) -> Side:

@@ -1,12 +1,12 @@
 """What a chip computes for a network: layers in the order they run, and which reads which."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from hw_models.errors import WorkloadError
-from hw_models.layer import Layer, rate_of
+from hw_models.layer import Layer
 from hw_models.layer_list import MAX_LAYERS, read_layers, stored_layer
 from hw_models.reading import misfit, sent_bits, uncharged_poolings
 
@@ -135,9 +135,7 @@ class Workload:
         """
         if unknown := sorted(set(rates) - {layer.name for layer in self.layers}):
             raise WorkloadError(f"spike rates for {unknown}: no such layers")
-        layers = (
-            replace(x, spike_rate=rate_of(rates.get(x.name, x.spike_rate))) for x in self.layers
-        )
+        layers = (x.with_rate(rates[x.name]) if x.name in rates else x for x in self.layers)
         return Workload(tuple(layers), self.time_steps)
 
     def at_rate(self, rate: float) -> "Workload":

@@ -37,7 +37,11 @@ def wired(a: Architecture, layers: dict[str, Layer], maps: Maps) -> Workload:
         graph.append(_reading(replace(layers[name], input_adds=adds), reads[OUT], ends))
         source = (name,)
     graph.append(replace(layers["readout"], sources=source))
-    return Workload(tuple(replace(x, weight_bits=a.bits(x.name)) for x in graph), a.time_steps)
+    return Workload(tuple(_with_bits(x, a.bits(x.name)) for x in graph), a.time_steps)
+
+
+def _with_bits(layer: Layer, bits: int) -> Layer:
+    return layer if layer.weight_bits == bits else replace(layer, weight_bits=bits)
 
 
 def _end(k: int, edge: Edge) -> str:
