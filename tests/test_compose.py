@@ -205,7 +205,7 @@ def compose_folder(tmp_path: Path, postgres_url: str) -> Iterator[ComposeFolder]
         process.communicate()
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_for(true: Callable[[], Any], seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while not (result := true()):
         assert time.monotonic() < end, "it did not come"

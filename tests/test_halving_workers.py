@@ -43,7 +43,7 @@ class Processes:
 
     def wait_for_promotion(self, study_id, but=()):
         """(digest, worker) of a promoted training that has stored an epoch since its promotion."""
-        limit = time.monotonic() + 90
+        limit = time.monotonic() + 240
         query = """select l.digest, l.worker from nas_leases l where l.state = 'training' and
             l.digest in (select digest from nas_rungs)"""
         while time.monotonic() < limit:

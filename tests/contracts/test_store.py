@@ -339,12 +339,12 @@ def test_an_attempt_begins_after_the_previous_one_ended(store):
             if store.engine.dialect.name == "postgresql":
                 db.execute(sa.select(1))  # the transaction has begun
             begun.set()
-            go_on.wait(10)
+            go_on.wait(90)
             assert claim(store).attempt == 2
 
     thread = threading.Thread(target=second)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(90)
     time.sleep(0.01)
     queue_of(store, "third/boot/1/1").release(lease)
     go_on.set()

@@ -45,7 +45,7 @@ trainings = 1
 metric = "accuracy"
 direction = "maximize"
 """
-LIMIT_s = 30.0  # to release a trial; a second when the machine is idle
+LIMIT_s = 90.0  # to release a trial; a second when the machine is idle
 
 
 class StudyFolder:
@@ -76,7 +76,7 @@ class StudyFolder:
         )
 
     def rows(self, query: str, *values: object) -> list[tuple]:
-        with sqlite3.connect(self.folder / "nas.db", timeout=30) as db:
+        with sqlite3.connect(self.folder / "nas.db", timeout=90) as db:
             return db.execute(query, values).fetchall()
 
     def trained(self) -> tuple[str, list[str]]:

@@ -38,7 +38,7 @@ from nas_service.worker.trial_run import TrialRunner
 from nas_service.worker.worker import Worker
 
 NAME = "s"  # of every study in these tests
-WAIT_s = 60.0  # limit for every wait of a test
+WAIT_s = 120.0  # limit for every wait of a test
 LONG_LEASE_s = 60.0  # never expires by itself during a test
 OTHER_MACHINE = "elsewhere/boot/1/1"  # an owner whose process cannot be checked, only its lease
 

@@ -95,7 +95,7 @@ class Site:
     ) -> Answer:
         host = f"127.0.0.1:{self.port}" if host is None else host
         sent = {"Host": host, "Content-Type": "application/json", **(headers or {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         with contextlib.closing(connection):
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -103,7 +103,7 @@ class Site:
 
     def raw(self, request: str) -> bytes:
         """The answer to exactly these bytes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=90) as connection:
             connection.sendall(request.encode())
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -126,7 +126,7 @@ def serving(database: Path) -> Iterator[Site]:
             started = time.monotonic()
             assert process.stdout.readline() == "stopped\n"
             assert time.monotonic() - started < dashboard.IDLE_s / 2
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=90) == 0
         finally:
             process.kill()
 

@@ -44,7 +44,7 @@ class StudyInStore:
         return done.exit_code, done.output
 
     def rows(self, query: str) -> list[tuple]:
-        with sqlite3.connect(self.db, timeout=30) as db:
+        with sqlite3.connect(self.db, timeout=90) as db:
             return db.execute(query).fetchall()
 
 

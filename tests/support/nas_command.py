@@ -87,12 +87,12 @@ class Folder:
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a query; none while the store or its tables are not there."""
         try:
-            with sqlite3.connect(self.path / "nas.db", timeout=30) as db:
+            with sqlite3.connect(self.path / "nas.db", timeout=90) as db:
                 return db.execute(query, values).fetchall()
         except sqlite3.OperationalError:
             return []
 
-    def wait_for(self, query: str, seconds: float = 90) -> list[tuple[Any, ...]]:
+    def wait_for(self, query: str, seconds: float = 240) -> list[tuple[Any, ...]]:
         """The rows of a query, once there are some."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

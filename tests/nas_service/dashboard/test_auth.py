@@ -113,7 +113,7 @@ def test_another_host_needs_a_token_and_then_answers(tmp_path):
     threading.Thread(
         target=serve, args=(storage,), kwargs={**options, "on_ready": listening}, daemon=True
     ).start()
-    assert ready.wait(30)
+    assert ready.wait(90)
     url = seen[0].replace(EVERYWHERE, "127.0.0.1")
     assert health.page(url, TOKEN) == ""
     assert "401" in health.page(url, None)

@@ -192,7 +192,7 @@ def test_readiness_is_reported_once_it_listens(host: str, url: str) -> None:
     def on_ready(address: str) -> None:
         seen.append(address)
         port = int(address.rstrip("/").rsplit(":", 1)[1])
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=30).close()
         raise KeyboardInterrupt  # before the loop: it ends the call as Ctrl-C does
 
     with pytest.raises(KeyboardInterrupt):

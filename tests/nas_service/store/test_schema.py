@@ -278,7 +278,7 @@ def test_a_lock_ends_with_its_process(store_url, opened):
         time.sleep(0.5)
         assert maker.is_alive(), "it did not wait for the holder"
         holder.kill()
-        maker.join(20)
+        maker.join(90)
         assert not maker.is_alive()
     with connect(store_url).connect() as db:
         assert migration.differences(db) == []

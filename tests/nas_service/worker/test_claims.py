@@ -37,7 +37,7 @@ def without_lock(search, act):
     thread = threading.Thread(target=lambda: results.append(act()), daemon=True)
     with search.store.exclusive(search.id):
         thread.start()
-        thread.join(20)
+        thread.join(90)
         assert results, "it waits for the lock"
     return results[0]
 

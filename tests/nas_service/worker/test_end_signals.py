@@ -27,7 +27,7 @@ def test_each_signal_asks_a_worker_to_end(number):
     signals = end_on_signals(asked_to_end)
     with asked_to_end._cond:
         send(number)
-    assert asked_to_end.wait(30)
+    assert asked_to_end.wait(90)
     assert signals.by_machine == (number in MACHINES)
 
 
@@ -38,7 +38,7 @@ def test_a_signal_before_the_worker_is_ready_is_not_lost(number):
         send(number)
         asked_to_end = threading.Event()
         end_on_signals(asked_to_end)
-        assert asked_to_end.wait(30)
+        assert asked_to_end.wait(90)
 
 
 def test_a_noted_signal_interrupts_and_so_does_a_later_one():
@@ -87,7 +87,7 @@ def test_haste(monkeypatch, numbers, urgent):
         send(*numbers)
         assert (signals.is_urgent, end_signals.is_urgent()) == (urgent, urgent)
         if urgent:
-            signals._timer.join(30)
+            signals._timer.join(90)
     assert codes == ([128 + numbers[-1]] if urgent else [])
 
 

@@ -65,4 +65,4 @@ def test_workers_release_their_trials_before_their_pool_ends(first, others):
             pool.run(on_line, lambda: None)
     assert lines == ["begun"]
     assert pool._processes[0].returncode == 0
-    assert pool._lines.get(timeout=10) == (0, "released")
+    assert pool._lines.get(timeout=90) == (0, "released")

@@ -30,7 +30,7 @@ def noted(watch):
     notes = []
     threads = watch.check(notes.append)
     if threads is not None:
-        threads.join(30)
+        threads.join(90)
     return notes
 
 

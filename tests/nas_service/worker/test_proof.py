@@ -109,7 +109,7 @@ def test_a_worker_that_waits_for_another_one_can_be_asked_to_end(evaluator, tmp_
     class Slow(Client):
         def run(self, *_):
             inside.set()
-            over.wait(30)
+            over.wait(90)
 
     def interrupt():
         raise Interrupted("asked to end")
@@ -117,11 +117,11 @@ def test_a_worker_that_waits_for_another_one_can_be_asked_to_end(evaluator, tmp_
     arguments = (evaluator, Slow(), Spool(tmp_path), lambda: None)
     first = threading.Thread(target=check_training, args=arguments)
     first.start()
-    assert inside.wait(30)
+    assert inside.wait(90)
     with pytest.raises(Interrupted):
         check_training(evaluator, Client(), Spool(tmp_path), interrupt)
     over.set()
-    first.join(30)
+    first.join(90)
 
 
 def test_one_batch_is_trained(evaluator, screened, monkeypatch):

@@ -256,7 +256,7 @@ def kill_once(folder, whom, number):
     return check_interrupt
 
 
-def gone(pid, within_s=10):
+def gone(pid, within_s=90):
     """True once the process is gone, or is a zombie."""
     late = time.monotonic() + within_s
     while True:
