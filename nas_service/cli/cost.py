@@ -14,6 +14,7 @@ from hw_models.effects import limits
 from hw_models.files.numerals import parse_number
 from hw_models.files.text_file import write_text
 from hw_models.markdown import markdown
+from hw_models.parameters import CHOICES
 from hw_models.profile_file import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
@@ -136,9 +137,11 @@ def cost(
                 "level": LEVEL,
                 "budgets": likely,
                 "profile_digest": chip.digest,
+                "area_mm2_by_tiles": _areas(chip, network.workload),
             }
         )
     _print_metrics(report, intervals)
+    _print_areas(_areas(chip, network.workload))
     _print_likely(likely)
     print_hardware(report)
 
@@ -225,6 +228,17 @@ def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, flo
         between = "" if low == high else f"{number(metric, low)} .. {number(metric, high)}"
         table.add_row(heading(metric), number(metric, value), between)
     out.print(table)
+
+
+def _areas(chip: Profile, workload: Workload) -> dict[str, float]:
+    """Area in mm2 of the crossbars that a network uses, and of the whole tiles that hold them."""
+    chips = {tiles: chip.with_values({"tiles": tiles}) for tiles in CHOICES["tiles"]}
+    return {tiles: each.estimate(workload).area_m2.total * 1e6 for tiles, each in chips.items()}
+
+
+def _print_areas(areas: dict[str, float]) -> None:
+    used, whole = (number("area_mm2", areas[tiles]) for tiles in ("used", "whole"))
+    out.print(f"area: {used} mm2 of what is used, {whole} mm2 of whole tiles", markup=False)
 
 
 def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool) -> None:

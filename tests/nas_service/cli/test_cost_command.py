@@ -35,6 +35,9 @@ def test_a_layer_list_with_intervals(layers):
     assert result["profile_digest"] == load_profile("corrected").digest
     text = run("cost", layers).output
     assert "90 % interval" in text
+    areas = result["area_mm2_by_tiles"]
+    assert areas["used"] < areas["whole"] == result["metrics"]["area_mm2"]
+    assert f"{areas['used']:.2f} mm2 of what is used, {areas['whole']:.2f} mm2 of whole" in text
     assert "layer0" in text
 
 
