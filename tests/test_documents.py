@@ -1,4 +1,4 @@
-"""README.md and docs/: the commands, options, files, links and keys they name are there."""
+"""Pages of the project: the commands, options, files, links and keys they name are there."""
 
 import re
 import tomllib
@@ -12,7 +12,8 @@ from nas_service.study.loading import load_spec
 
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda p: p.name)
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+DOCUMENTS = sorted(PAGES, key=lambda p: p.name)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])\b")
