@@ -93,7 +93,7 @@ def test_samplers_search_a_table(document, bench):
 
 def test_samplers_that_know_the_epochs_meet_targets_sooner(document, bench):
     target = "accuracy>=84,crossbars<=868"  # of two convolutions, 75 +- 1.4 or 84 +- 1.4
-    options = ("--budget", 20, "--target", target, "--samplers", "greybox,random")
+    options = ("--budget", 12, "--target", target, "--samplers", "greybox,random")
     result = {}
     for epochs, seeds in (("known", 3), ("unknown", 3), ("dropped", 1)):
         words = (*options, "--seeds", seeds, "--epochs", epochs)
