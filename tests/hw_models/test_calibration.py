@@ -56,7 +56,7 @@ def test_what_is_not_fitted_widens_the_intervals_of_the_others():
     """Truths drawn from the figures' own ranges, of which the data determine only some."""
     keys = ["clock", "sar_bit_energy", "sram_bit_energy", "wire_bit_energy", "mux_energy"]
     hits = identified = left = 0
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         widths = {k: math.log(CHIP.ranges[k][2] / CHIP.ranges[k][0]) / 3.29 for k in keys}
         truth = {k: CHIP.values[k] * math.exp(widths[k] * rng.normal()) for k in keys}
@@ -64,8 +64,8 @@ def test_what_is_not_fitted_widens_the_intervals_of_the_others():
             identified += f.identified
             left += not f.identified
             hits += f.identified and f.low <= truth[f.key] <= f.high
-    assert identified >= 24
-    assert left >= 12
+    assert identified >= 16
+    assert left >= 8
     assert hits >= 0.75 * identified
 
 
