@@ -25,7 +25,7 @@ from hw_models.events import (
     stored_bytes,
 )
 from hw_models.latency import batch_makespans, interval_cycles, layer_schedule
-from hw_models.layer_table import Array, LayerTable
+from hw_models.layer_table import Array, LayerTable, over_layers
 from hw_models.mapping import bits_in_cell, lossless_adc_bits
 from hw_models.operations import count_operations
 from hw_models.recorded import RecordedInputs, counted_shares
@@ -258,24 +258,24 @@ def _summed(c: EventCounts, cycles: Any) -> ResourceUse:
     """Counts summed over layers, with the read cycles of the longest path."""
     layers, tiling, shares = c.layers, c.tiling, active_shares(c)
     counts = component_events(c)
-    dense = {name: n.sum(-1) for name, n in counts.items()}
-    crossbars = tiling.crossbars.sum(-1)
+    dense = {name: over_layers(n) for name, n in counts.items()}
+    crossbars = over_layers(tiling.crossbars)
     cells = crossbars * c.chip.figures.crossbar_size**2
     shared = np.ndim(tiling.pe_crossbars) > 0  # [N, 1]: one number per workload
     return ResourceUse(
         dense_events=dense,
-        events=dense | {n: (counts[n] * x).sum(-1) for n, x in shares.items() if n in counts},
-        areas={name: n.sum(-1) for name, n in area_counts(c).items()},
+        events=dense | {n: over_layers(counts[n], x) for n, x in shares.items() if n in counts},
+        areas={name: over_layers(n) for name, n in area_counts(c).items()},
         pe_crossbars=tiling.pe_crossbars[:, 0] if shared else tiling.pe_crossbars,
         cycles=cycles,
         interval_cycles=interval_cycles(c),
         exact={
-            "parameters": layers.trained_numbers.sum(-1),
-            "memory_B": sum(column.sum(-1) for column in stored_bytes(c).values()),
+            "parameters": over_layers(layers.trained_numbers),
+            "memory_B": sum(over_layers(column) for column in stored_bytes(c).values()),
             "crossbars": crossbars,
-            "pes": tiling.pes.sum(-1),
-            "tiles": c.tiles.sum(-1),
-            "utilisation": tiling.cells.sum(-1) / cells,
+            "pes": over_layers(tiling.pes),
+            "tiles": over_layers(c.tiles),
+            "utilisation": over_layers(tiling.cells) / cells,
             **count_operations(layers),
         },
     )

@@ -214,3 +214,18 @@ def _spread(layer: Layer, widest: int) -> Any:
             f"layer {layer.name!r}: rates for {len(rates)} time steps in a batch with {widest}"
         )
     return rates
+
+
+def over_layers(values: Any, weights: Any = None) -> Any:
+    """Sum over the layers, as a product of matrices: several times faster than `sum`.
+
+    Args:
+        values: Numbers [..., L].
+        weights: Of each layer [..., L], broadcast with the values; 1 by default.
+
+    Returns:
+        A number, or [N].
+    """
+    if weights is not None:
+        values = values * weights
+    return values @ np.ones(values.shape[-1])

@@ -11,7 +11,7 @@ are those of all weights and inputs, effective ones those of which neither facto
 from collections.abc import Mapping
 from typing import Any
 
-from hw_models.layer_table import LayerTable
+from hw_models.layer_table import LayerTable, over_layers
 
 SCALE_BYTES = 4  # of a scale or bias: a 32-bit float
 OPERATIONS = (
@@ -42,14 +42,14 @@ def count_operations(layers: LayerTable) -> dict[str, Any]:
     footprint_B = weights * layers.weight_bits / 8 + SCALE_BYTES * layers.scales
     outputs = layers.out_channels * layers.pixels
     neurons = layers.neurons + (layers.neurons < 0) * (outputs - layers.neurons)
-    total, accumulated = operations.sum(-1), acs.sum(-1)
+    total, accumulated = over_layers(operations), over_layers(acs)
     return {
         "dense_synaptic_operations": total,
         "dense_macs": total - accumulated,
         "dense_acs": accumulated,
-        "effective_acs": (acs * layers.rate).sum(-1),
-        "footprint_B": footprint_B.sum(-1),
-        "dense_membrane_updates": (neurons * layers.time_steps).sum(-1),
+        "effective_acs": over_layers(acs, layers.rate),
+        "footprint_B": over_layers(footprint_B),
+        "dense_membrane_updates": over_layers(neurons * layers.time_steps),
     }
 
 

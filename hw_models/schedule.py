@@ -142,10 +142,12 @@ def makespans(
     """
     cycles = np.ascontiguousarray(durations.T)  # [L, N]
     partial = np.floor(overlap * cycles)
+    delays = np.ascontiguousarray((repeats * periods).T)
+    needs_all = np.ascontiguousarray(linear.T > 0)
     first, last, end = (np.zeros_like(cycles) for _ in range(3))
     for i, own in enumerate(cycles):
         for source, exists in _sources(sources, i):
-            wait = np.where(linear[:, i] > 0, cycles[source], partial[source])
+            wait = np.where(needs_all[i], cycles[source], partial[source])
             np.maximum(first[i], (first[source] + wait) * exists, out=first[i])
             np.maximum(last[i], (last[source] + wait) * exists, out=last[i])
             np.maximum(end[i], (end[source] + 1) * exists, out=end[i])
@@ -153,7 +155,7 @@ def makespans(
             must_wait = blocked(i, j)  # type: ignore[misc]
             np.maximum(first[i], (first[j] + cycles[j]) * must_wait, out=first[i])
             np.maximum(last[i], (last[j] + cycles[j]) * must_wait, out=last[i])
-        np.maximum(last[i], first[i] + repeats[:, i] * periods[:, i], out=last[i])
+        np.maximum(last[i], first[i] + delays[i], out=last[i])
         np.maximum(end[i], last[i] + own, out=end[i])
     spans: Array = end.max(0)
     return spans

@@ -182,7 +182,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    assert known_profiles() == ["corrected", "spikesim_rram", "spikesim_sram"]
+    assert known_profiles() == ["corrected", "rram_28nm", "spikesim_rram", "spikesim_sram"]
     with pytest.raises(ProfileError, match="did you mean 'spikesim_sram'"):
         load_profile("spikesim_ram")
 
