@@ -1,6 +1,7 @@
 """`card`: a page about the network for people, as Markdown and as HTML with its cells drawn."""
 
 import json
+import shlex
 from collections.abc import Iterator
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -111,18 +112,28 @@ def _loading(network: TrainedNetwork, name: str) -> str:
     shape = f"[B, {task.channels}, {task.size}, {task.size}]"
     if task.events:
         shape = f"[B, {steps}, {task.channels}, {task.size}, {task.size}]"
-    source = [str(network.facts["name"]), str(network.facts.get("trial", ""))]
+    source = [shlex.quote(str(network.facts["name"])), str(network.facts.get("trial", ""))]
     if "trial" not in network.facts:
         source = ["NETWORK.safetensors"]
     if "repeat" in network.facts:
         source += ["--repeat", str(network.facts["repeat"])]
     return (
-        f"# nas export {' '.join(source)} --format safetensors -o {name}\n"
+        f"# nas export {' '.join(source)} --format safetensors -o {_shell_word(name)}\n"
         "import nas_service\n\n"
-        f'network = nas_service.load("{name}.safetensors")\n'
+        f"network = nas_service.load({_literal(f'{name}.safetensors')})\n"
         f"prediction = network.predict(images)  # whole numbers of 0 .. {task.largest}, {shape}\n"
         "print(prediction.names, prediction.scores)\n"
     )
+
+
+def _shell_word(name: str) -> str:
+    """A file's name as an argument; `?` for what would end the line, or cannot be shown."""
+    return shlex.quote("".join(c if c.isprintable() else "?" for c in name))
+
+
+def _literal(name: str) -> str:
+    """A file's name as Python reads it."""
+    return json.dumps(name, ensure_ascii=False) if name.isprintable() else ascii(name)
 
 
 NOTE = (

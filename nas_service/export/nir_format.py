@@ -98,7 +98,7 @@ class ReaderFormat:
         reader, events = self.reader, network.inputs.task.events
         fields = {
             "TITLE": reader.title,
-            "FILE": ascii(file)[1:-1],
+            "FILE": ascii(file)[1:-1].replace('"', '\\"'),  # within three quotation marks
             "FILE_NAME": ascii(file),
             "VERSION": version("nas-service"),
             "PACKAGES": f"{reader.title}, nir, nirtorch and torch",

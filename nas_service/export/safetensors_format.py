@@ -6,6 +6,8 @@ one JSON text under the key `nas_service`.
 
 import json
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from nas_service.export.formats import Contents
 from nas_service.export.run import Run
 from nas_service.export.step_graph import step_graph
 from nas_service.export.trained_network import Inputs, TrainedNetwork
-from nas_service.snn.checkpoint import demand_fitting
+from nas_service.snn.checkpoint import DIGEST, demand_fitting, digest_of
 from nas_service.snn.deployed import deployed
 from nas_service.snn.network import Network
 from nas_service.spaces.architecture import Architecture
@@ -42,8 +44,13 @@ def contents(network: TrainedNetwork, name: str) -> Contents:
     tensors = {WEIGHTS + key: x.contiguous() for key, x in network.network.state_dict().items()}
     tensors[EXAMPLES + "pixels"] = network.examples.contiguous()
     tensors[EXAMPLES + "scores"] = network.scores(network.examples)
-    metadata = {KEY: json.dumps(document_of(network), allow_nan=False)}
-    return {".safetensors": save(tensors, metadata)}
+    document = signed(document_of(network), tensors)
+    return {".safetensors": save(tensors, {KEY: json.dumps(document, allow_nan=False)})}
+
+
+def signed(document: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A file's document with the digest by which a changed bit is noticed."""
+    return document | {DIGEST: digest_of(tensors, json.dumps(document))}
 
 
 def document_of(network: TrainedNetwork) -> dict[str, Any]:
@@ -114,7 +121,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118  no mapping
     except OSError as error:
-        reason = error.strerror or ("a folder" if path.is_dir() else "missing")
+        reason = error.strerror or ("a folder" if os.path.isdir(path) else "missing")
         raise DataError(f"{path}: cannot be read ({reason})") from None
     except Exception as error:  # safetensors raises several unrelated types
         raise DataError(f"{path}: cut, damaged or no safetensors file") from error
@@ -126,6 +133,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise DataError(str(error)) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path}: format must be {FORMAT!r}")
+    stored = document.pop(DIGEST, None)
+    if stored != digest_of(tensors, json.dumps(document)):
+        raise DataError(f"{path}: damaged: its content was changed since it was written")
     return document, tensors
 
 

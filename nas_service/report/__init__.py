@@ -190,9 +190,13 @@ def _tip(result: Result, c: Candidate) -> str:
     return f"trial {c.trial}, {c.outcome}\n" + "\n".join(values)
 
 
-def _label(metric: str) -> str:
+def label(metric: str) -> str:
+    """A metric's name as the label of an axis, its unit in parentheses."""
     unit = METRICS[metric].unit
-    return metric.split("_")[0] + (f" ({unit})" if unit and unit != "share" else "")
+    suffix = unit.replace("1/", "per_")
+    name = metric.removesuffix("_" + suffix.replace(" ", "_"))
+    name = name.removesuffix("_" + suffix.replace(" ", ""))
+    return name.replace("_", " ") + (f" ({unit})" if unit and unit != "share" else "")
 
 
 def _fronts(result: Result) -> list[Markup]:
@@ -200,7 +204,7 @@ def _fronts(result: Result) -> list[Markup]:
     first, *others = [o.metric for o in result.spec.objectives]
     if not others:
         marks = [_mark(result, c, c.trial, c.metrics.get(first)) for c in result.candidates]
-        return [plot(marks, "trial", _label(first), _bounds(result, first))]
+        return [plot(marks, "trial", label(first), _bounds(result, first))]
     return [
         plot(
             [
@@ -208,8 +212,8 @@ def _fronts(result: Result) -> list[Markup]:
                 for c in result.candidates
                 if other in c.metrics
             ],
-            _label(other),
-            _label(first),
+            label(other),
+            label(first),
             _bounds(result, first),
             _bounds(result, other),
         )

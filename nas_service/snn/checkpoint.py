@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # earlier versions have the same names, so they must not change.
 NETWORK, OPTIMIZER = "network.", "optimizer."
 ORIGIN = "origin"  # a text in files of weights
+DIGEST = "sha256"  # among its facts
 OWN_GENERATOR, GLOBAL_GENERATOR = "die", "global_die"
 
 OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
@@ -71,7 +72,7 @@ class CheckpointFile:
         }
         facts = {"epoch": epoch, "identity": self.identity, "notes": self.notes}
         text = json.dumps(facts, allow_nan=False)
-        write(tensors, self.path, {"training": text, "digest": _digest(tensors, text)})
+        write(tensors, self.path, {"training": text, "digest": digest_of(tensors, text)})
 
     def resume(
         self,
@@ -189,7 +190,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
         metadata = file.metadata()
-    if metadata["digest"] != _digest(tensors, metadata["training"]):
+    if metadata["digest"] != digest_of(tensors, metadata["training"]):
         raise ValueError("damaged")
     return tensors, json.loads(metadata["training"], parse_constant=_reject_constant)
 
@@ -198,8 +199,16 @@ def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    """SHA-256 of everything in a checkpoint: safetensors itself does not notice a changed bit."""
+def digest_of(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of all that a file holds: safetensors itself does not notice a changed bit.
+
+    Args:
+        tensors: By name.
+        text: What the file says about them.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     content = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -236,8 +245,13 @@ def save_weights(network: nn.Module, path: Path, origin: dict[str, str] | None =
         origin: Which training the weights are of; stored in the file.
     """
     # One text: safetensors writes several in any order, and equal trainings give equal files.
-    texts = None if origin is None else {ORIGIN: json.dumps(origin, sort_keys=True)}
-    write(network.state_dict(), path, texts)
+    tensors, facts = network.state_dict(), origin or {}
+    facts = facts | {DIGEST: digest_of(tensors, _origin_text(facts))}
+    write(tensors, path, {ORIGIN: _origin_text(facts)})
+
+
+def _origin_text(origin: Mapping[str, str]) -> str:
+    return json.dumps(origin, sort_keys=True)
 
 
 def origin_of(path: Path) -> dict[str, str]:
@@ -252,10 +266,17 @@ def origin_of(path: Path) -> dict[str, str]:
     Raises:
         DataError: The file is damaged or missing.
     """
+    facts = _facts_of_weights(path)
+    facts.pop(DIGEST, None)
+    return facts
+
+
+def _facts_of_weights(path: Path) -> dict[str, str]:
+    """What a file says about its weights; see `origin_of`."""
     try:
         with safe_open(path, framework="pt") as file:
-            origin = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
-        return {str(key): str(value) for key, value in origin.items()}
+            facts = json.loads((file.metadata() or {}).get(ORIGIN, "{}"))
+        return {str(key): str(value) for key, value in facts.items()}
     except Exception as error:  # safetensors raises several unrelated types
         raise DataError(f"{path}: not the weights of a network: cut, damaged or missing") from error
 
@@ -275,7 +296,16 @@ def load_weights(network: nn.Module, path: Path) -> None:
         demand_fitting(tensors, network.state_dict())
     except ValueError as error:
         raise DataError(f"{path}: not {what}: {error}") from None
+    _demand_unchanged(tensors, path)
     network.load_state_dict(tensors)
+
+
+def _demand_unchanged(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """DataError for a file that was changed since; files of earlier versions have no digest."""
+    facts = _facts_of_weights(path)
+    stored = facts.pop(DIGEST, None)
+    if stored is not None and stored != digest_of(tensors, _origin_text(facts)):
+        raise DataError(f"{path}: damaged: its content was changed since it was written")
 
 
 def demand_fitting(

@@ -1,10 +1,13 @@
 """Every format writes files that compute what the network computes."""
 
+import fnmatch
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import exported_networks
 import numpy as np
@@ -16,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import nas_service
 from hw_models import load_profile
 from nas_service.errors import NasError, SpecError, StudyError
 from nas_service.export.formats import FORMATS, base_of, place, staged_files, write_files
@@ -204,6 +208,18 @@ def test_an_onnx_file_says_what_it_is(network, tmp_path):
     assert batch == {"B"}
     ends = {o.name.removesuffix("_out") for o in model.graph.output} - {"scores"}
     assert ends == {i.name.removesuffix("_in") for i in model.graph.input} - {"image"}
+
+
+@pytest.mark.parametrize("name", ["two words", "it's", 'a "b"', "a\nimport os", "x\udcff", "\xfc"])
+def test_a_card_loads_files_of_any_name(network, name, monkeypatch):
+    files = FORMATS["card"].load().contents(network, name)
+    program = files[".md"].decode().partition("```python\n")[2].partition("```")[0]
+    loaded = []
+    monkeypatch.setattr(nas_service, "load", lambda path: loaded.append(path) or Mock())
+    exec(program, {"images": []})  # noqa: S102  written by the format
+    assert loaded == [f"{name}.safetensors"]
+    command = shlex.split(program.partition("\n")[0], comments=False)
+    assert fnmatch.fnmatch(name, command[command.index("-o") + 1])
 
 
 def test_a_card_tells_what_the_network_is(network, tmp_path):

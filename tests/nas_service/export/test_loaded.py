@@ -111,11 +111,13 @@ def test_images_of_another_kind_are_refused(images, task, message):
 
 
 def rewritten(path, change, tensors=None):
-    """The file with another document or other tensors."""
+    """The file with another document or other tensors, and the digest of these."""
     with safetensors_format.safe_open(path, "pt") as file:
         document = json.loads(file.metadata()["nas_service"])
+    del document["sha256"]
     change(document)
     tensors = load_file(path) if tensors is None else tensors
+    document = safetensors_format.signed(document, tensors)
     save_file(tensors, path, {"nas_service": json.dumps(document)})
 
 
@@ -219,6 +221,16 @@ def test_the_metadata_say_all_that_a_user_of_the_file_needs(network, path):
     assert (document["seed"], document["study"]["name"]) == (e.seed, "tiny")
 
 
+@pytest.mark.parametrize("part", ["weights", "metadata"])
+def test_a_file_with_one_changed_byte_is_refused(path, part):
+    content = bytearray(path.read_bytes())
+    place = content.index(b"CC BY") if part == "metadata" else len(content) - 1000
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged: its content was changed since"):
+        nas_service.load(path)
+
+
 def with_header(header, body=b"", size=None):
     """A safetensors file of this header; its length may be said to be another one."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -267,6 +279,7 @@ def test_other_files_are_refused(path, tmp_path):
         ("cut", "cut, damaged"),
         ("missing", r"cannot be read \(missing\)"),
         ("", r"cannot be read \(a folder\)"),
+        ("x" * 300, r"cannot be read \(missing\)"),
     ):
         with pytest.raises(DataError, match=message):
             nas_service.load(tmp_path / name)

@@ -1,5 +1,6 @@
 """NIR files compute what the network computes, by NIR's equations and in the readers of NIR."""
 
+import ast
 import json
 import random
 import subprocess
@@ -148,6 +149,14 @@ def test_a_reader_that_is_missing_is_one_line(network, monkeypatch):
     for name, reason in compare_readers(network, PIXELS).items():
         title, package = READERS[name].title, READERS[name].package
         assert reason.startswith(f"{title} is not installed: pip install {package}, or")
+
+
+@pytest.mark.parametrize("name", ["it's", '"', '"""+x\\', "a\nb", "x\udcff"])
+def test_the_program_of_a_reader_reads_files_of_any_name(network, name):
+    source = for_reader("norse").contents(network, name)[".load_norse.py"]
+    tree = ast.parse(source)
+    assert f"{name}.nir" in {x.value for x in ast.walk(tree) if isinstance(x, ast.Constant)}
+    assert f"Norse loads from {name}.nir, written" in ast.get_docstring(tree, clean=False)
 
 
 def test_a_file_says_what_nir_cannot(network, tmp_path):

@@ -13,6 +13,7 @@ from nas_service import report
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
+from nas_service.report import label
 from nas_service.report.drawing import axis, cell, ticks
 from nas_service.searches import results
 from nas_service.searches.creation import check, create
@@ -193,6 +194,20 @@ def test_stored_text_is_escaped(opened):
 def test_ticks_are_round():
     assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert ticks(0.47, 1.02) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ("accuracy_on_chip", "accuracy on chip"),
+        ("energy_uJ", "energy (uJ)"),
+        ("energy_delay_nJs", "energy delay (nJ s)"),
+        ("throughput_per_s", "throughput (1/s)"),
+        ("effective_acs", "effective acs"),
+    ],
+)
+def test_the_label_of_an_axis_is_the_whole_name(metric, text):
+    assert label(metric) == text
 
 
 def test_scale_by_hand():

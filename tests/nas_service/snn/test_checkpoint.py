@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nas_service.data.batches import ImageTensors
+from nas_service.errors import DataError
 from nas_service.snn import checkpoint
 from nas_service.snn.augmentation import Augmentation
 from nas_service.snn.checkpoint import CheckpointFile
@@ -180,7 +181,7 @@ def rewritten(path, change, facts=None, digest=True):
     tensors = {name: t.clone() for name, t in tensors.items()}
     change(tensors)
     text = json.dumps(json.loads(metadata["training"]) | (facts or {}))
-    fits = checkpoint._digest(tensors, text)
+    fits = checkpoint.digest_of(tensors, text)
     metadata = {"training": text, "digest": fits if digest else metadata["digest"]}
     save_file(tensors, path, metadata)
 
@@ -344,3 +345,21 @@ def test_equal_weights_give_equal_files_that_say_which_training_they_are_of(tmp_
     assert checkpoint.origin_of(files[0]) == origin
     checkpoint.save_weights(layer, files[0])
     assert checkpoint.origin_of(files[0]) == {}
+
+
+@pytest.mark.parametrize("facts", [None, {"epochs": "3"}])
+def test_weights_with_one_changed_byte_are_refused(facts, tmp_path):
+    file, layer = tmp_path / "w.safetensors", torch.nn.Linear(2, 2)
+    checkpoint.save_weights(layer, file, facts)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="damaged: its content was changed since"):
+        checkpoint.load_weights(layer, file)
+
+
+def test_weights_of_earlier_versions_have_no_digest(tmp_path):
+    file, layer = tmp_path / "w.safetensors", torch.nn.Linear(2, 2)
+    for texts in (None, {"origin": '{"epochs": "3"}'}):
+        checkpoint.write(layer.state_dict(), file, texts)
+        checkpoint.load_weights(layer, file)
