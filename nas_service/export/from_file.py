@@ -65,7 +65,10 @@ def of_file(path: Path) -> TrainedNetwork:
 
 def _profile(path: Path, stored: Stored) -> Profile:
     """The chip that the network was costed on; a note where its figures are others today."""
-    profile = profile_of(stored.spec, stored.architecture.chip)
+    try:
+        profile = profile_of(stored.spec, stored.architecture.chip)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
     chip = stored.document.get("chip")
     costed = chip.get("digest") if isinstance(chip, dict) else None
     if costed != profile.digest:

@@ -105,10 +105,11 @@ def read_file(path: Path) -> Stored:
         spec = parse_spec(json.dumps(document.get("study")), "study", stored=True)
         weights = _part(tensors, WEIGHTS)
         examples = _examples(_part(tensors, EXAMPLES), inputs.task, architecture.time_steps)
+        _demand_scores(tensors[f"{EXAMPLES}scores"], len(examples), inputs.task.classes)
         with torch.device("meta"):  # nothing is allocated before the tensors are seen to fit
             expected = build_network(spec, inputs.task, architecture, torch.device("meta"))
         demand_fitting(weights, expected.state_dict())
-    except (SpecError, TypeError, ValueError, KeyError) as error:
+    except (SpecError, TypeError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(f"{path}: damaged: {error}") from None
     network = build_network(spec, inputs.task, architecture, torch.device("cpu"))
     network.load_state_dict(weights)
@@ -152,7 +153,15 @@ def _examples(tensors: dict[str, Tensor], task: Task, time_steps: int) -> Tensor
         raise ValueError(f"examples.pixels has the shape {list(pixels.shape)}")
     if pixels.dtype not in (torch.uint8, torch.int32) or not len(pixels):
         raise ValueError(f"examples.pixels: {len(pixels)} images of {pixels.dtype}")
+    if not 0 <= pixels.min() <= pixels.max() <= task.largest:
+        raise ValueError(f"examples.pixels: whole numbers of 0 to {task.largest} are needed")
     return pixels
+
+
+def _demand_scores(scores: Tensor, images: int, classes: int) -> None:
+    """ValueError where a tensor is no scores of the examples."""
+    if scores.shape != (images, classes) or scores.dtype != torch.float32:
+        raise ValueError(f"examples.scores is {scores.dtype} {list(scores.shape)}")
 
 
 def _inputs(document: dict[str, Any]) -> Inputs:
@@ -168,6 +177,8 @@ def _inputs(document: dict[str, Any]) -> Inputs:
         raise ValueError("input: mean and deviation of each channel are needed")
     if not all(map(math.isfinite, mean + deviation)):
         raise ValueError("input: mean and deviation are finite numbers")
+    if given["encoding"] not in ("direct", "events"):
+        raise ValueError(f"input.encoding: {given['encoding']!r:.40}, direct or events is needed")
     events = given["encoding"] == "events"
     largest = _whole(given.get("largest", LARGEST_PIXEL), "input.largest")
     task = Task(channels, size, len(classes), events, LARGEST_PIXEL if events else largest)

@@ -154,6 +154,8 @@ class Architecture:
             values["weight_bits"] = _in_order(values["weight_bits"], len(cells))
         if type(values.get("threshold")) is int:
             values["threshold"] = _float("threshold", values["threshold"])
+        for name, most in LARGEST.items():
+            _demand_bounded(name, values[name], most)
         return cls(cells=tuple(_cell(cell, names) for cell in cells), chip=_chip(chip), **values)
 
 
@@ -166,6 +168,7 @@ def widths_of(channels: int | tuple[int, ...], cells: int) -> tuple[int, ...]:
 
 GLOBAL = 0  # head_pool over the whole map, whatever its side
 MAX_CELLS = 16
+LARGEST = {"channels": 4096, "hidden": 65536, "time_steps": 4096}  # of architectures in files
 SIZES = ("channels", "head_pool", "hidden", "time_steps", "weight_bits")
 
 
@@ -202,6 +205,12 @@ def _float(name: str, value: int) -> float:
 def _whole(name: str, value: Any, least: int) -> None:
     if type(value) is not int or value < least:
         raise SpecError(f"{name} = {value!r}: a whole number >= {least} is needed")
+
+
+def _demand_bounded(name: str, values: Any, most: int) -> None:
+    for value in values if isinstance(values, tuple) else (values,):
+        if type(value) is int and value > most:
+            raise SpecError(f"{name}: a number of at most {most} is needed, not {value!r:.40}")
 
 
 def _chip(data: object) -> tuple[tuple[str, int | str], ...]:
