@@ -11,7 +11,7 @@ from hw_models.markdown import table
 from hw_models.uncertainty import Ensemble
 from nas_service.export.formats import Contents
 from nas_service.export.trained_network import TrainedNetwork
-from nas_service.metrics import decimals, measure
+from nas_service.metrics import COUNTED, decimals, measure
 from nas_service.report.drawing import cell
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.statistics import proportion
@@ -69,7 +69,7 @@ def _accuracy(part: str, share: float | None, images: int | None) -> list[str]:
 
 
 def _costs(network: TrainedNetwork) -> Rows:
-    """Hardware metrics with the interval that the ranges of the chip's figures give."""
+    """Hardware metrics with the interval of the chip's figures, and what a training counted."""
     intervals = Ensemble(network.profile).interval(network.workload, CHIPS)
     rows = []
     for name, value in measure(network.evaluation).items():
@@ -77,6 +77,8 @@ def _costs(network: TrainedNetwork) -> Rows:
             places, (low, high) = decimals(name), intervals[name]
             between = "" if low == high else f"{low:.{places}f} .. {high:.{places}f}"
             rows.append([name, f"{value:.{places}f}", between])
+        elif name in COUNTED:
+            rows.append([name, f"{value:.{decimals(name)}f}", ""])
     return rows
 
 
@@ -139,7 +141,8 @@ def _literal(name: str) -> str:
 NOTE = (
     "Accuracies are of one training with one seed; their 95 % interval covers the choice of images "
     "alone (Wilson). Costs are estimated by the chip's profile; their interval holds "
-    f"{100 * CHIPS:.0f} % of the chips that the ranges of its figures allow."
+    f"{100 * CHIPS:.0f} % of the chips that the ranges of its figures allow. "
+    "Effective operations and sparsities are counted on validation images."
 )
 
 

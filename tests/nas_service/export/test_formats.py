@@ -225,7 +225,8 @@ def test_a_card_loads_files_of_any_name(network, name, monkeypatch):
 def test_a_card_tells_what_the_network_is(network, tmp_path):
     facts = network.facts | {"name": "a<b>|c", "test_accuracy": 0.75}
     facts["data"] = facts["data"] | {"test_images": 40}
-    measured = replace(network.evaluation, on_chip=(0.25, 0.5))
+    counted = {"activation_sparsity": 0.9, "effective_macs": 12.0}
+    measured = replace(network.evaluation, on_chip=(0.25, 0.5), counted=counted)
     network = replace(network, facts=facts, evaluation=measured)
     _, (markdown, page) = written(network, "card", tmp_path)
     text = markdown.read_text()
@@ -234,6 +235,8 @@ def test_a_card_tells_what_the_network_is(network, tmp_path):
     assert "| test, 40 images | 0.7500 | 0.5981 .. 0.8581 |" in text
     assert "| validation, on simulated chips | 0.3750 | 0.2500 .. 0.5000 over 2 chips |" in text
     assert "| energy_uJ |" in text
+    assert "| activation_sparsity | 0.9000 |" in text
+    assert "| effective_macs | 12.0 |" in text
     assert "| licence of the data | CC BY 4.0 |" in text
     assert "| raw values | 0 .. 16, direct encoding |" in text
     assert 'load("net.safetensors")' in text
