@@ -217,15 +217,15 @@ def _spread(layer: Layer, widest: int) -> Any:
 
 
 def over_layers(values: Any, weights: Any = None) -> Any:
-    """Sum over the layers, as a product of matrices: several times faster than `sum`.
+    """Sum over the layers: several times faster than `sum`, and each workload's sum is the same
+    to the last bit in every batch, which a product of matrices does not promise.
 
     Args:
         values: Numbers [..., L].
-        weights: Of each layer [..., L], broadcast with the values; 1 by default.
+        weights: Of each layer [..., L]; 1 by default.
 
     Returns:
         A number, or [N].
     """
-    if weights is not None:
-        values = values * weights
-    return values @ np.ones(values.shape[-1])
+    rows = np.ascontiguousarray(values if weights is None else values * weights)
+    return np.einsum("...l->...", rows)
