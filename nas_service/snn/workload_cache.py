@@ -5,7 +5,7 @@ own operation alone: a candidate is a choice among the layers of all edges with 
 """
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -50,8 +50,7 @@ class WorkloadCache:
                 name = cell.operations[edge.pair].removeprefix(BACK)
                 for matrix in edge.operation.suffixes:
                     layer = blocks[f"cell{k}.edge{EDGE_NAMES[edge.pair]}{matrix}", name]
-                    own = f"cell{k}.edge{edge.name}{matrix}"
-                    layers[own] = replace(layer, name=own)
+                    layers[f"cell{k}.edge{edge.name}{matrix}"] = layer
         return wired(a, layers, maps)
 
     def _blocks(self, shape: Shape) -> tuple[Blocks, Maps]:
