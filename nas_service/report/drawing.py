@@ -125,7 +125,7 @@ def plot(
     parts += [_steps(ranked, x, y, "step" if joined else "front")]
     parts += [_dot(mark, x, y) for mark in ranked]
     if left_out := len(marks) - len(inside):
-        parts.append(svg_text(WIDTH - RIGHT, TOP + 10, f"{left_out} more to the right", "note end"))
+        parts.append(svg_text(WIDTH - RIGHT, TOP + 24, f"{left_out} more to the right", "note end"))
     return svg(WIDTH, HEIGHT, parts)
 
 
@@ -177,7 +177,13 @@ def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Markup:
 
 
 def _budget(x1: float, y1: float, x2: float, y2: float, value: float) -> Markup:
-    at = (x1 + 4, y1 + 10, "note") if x1 == x2 else (x2, y1 - 4, "note end")
+    """A dashed line with its label, on the side of an upright line where there is more room."""
+    if x1 != x2:
+        at = (x2, y1 - 4, "note end")
+    elif 2 * x1 > WIDTH:
+        at = (x1 - 4, y1 + 10, "note end")
+    else:
+        at = (x1 + 4, y1 + 10, "note")
     return svg_line(x1, y1, x2, y2, "budget") + svg_text(at[0], at[1], f"budget {value:g}", at[2])
 
 
