@@ -30,6 +30,7 @@ from nas_service.spaces.operations import operations_of
 from nas_service.study.fields import study_name
 
 if TYPE_CHECKING:
+    from nas_service.metrics import Evaluation
     from nas_service.searches.candidate import Candidate
     from nas_service.searches.results import Result
 
@@ -167,7 +168,7 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
     Counts of trials, workers alive, hypervolume, failures, and why the study has ended.
     """
     result = read_result(storage, name, any_disk)
-    document = _status(result)
+    document = status_document(result)
     if as_json:
         return print_json(document)
     for text in result.summary:
@@ -181,7 +182,8 @@ def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> Non
         out.print(f"trial {trial} failed: {plain(reason)}", markup=False)
 
 
-def _status(result: "Result") -> dict[str, Any]:
+def status_document(result: "Result") -> dict[str, Any]:
+    """The document of `nas status --json`."""
     store, study_id = result.search.store, result.search.id
     return {
         "study": result.spec.name,
@@ -242,19 +244,23 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
     candidate = candidate_of(result, trial)
     evaluation = with_assumed_rate(result.evaluation(candidate), result.spec)
     if as_json:
-        facts = {
-            "trial": trial,
-            "digest": candidate.digest,
-            "outcome": candidate.outcome,
-            "metrics": candidate.metrics,
-            "violations": candidate.violations,
-            "test_accuracy": candidate.test_accuracy,
-        }
-        return print_json(evaluation.to_json() | facts)
+        return print_json(candidate_document(candidate, evaluation))
     head = f"trial {trial} of {name}: {candidate.outcome} {plain(evaluation.reason)}"
     out.print(head.rstrip(), markup=False)
     operations = operations_of(result.spec.space.operations)
     print_candidate(evaluation, operations, candidate.metrics)
+
+
+def candidate_document(candidate: "Candidate", evaluation: "Evaluation") -> dict[str, Any]:
+    """The document of `nas show --json`."""
+    return evaluation.to_json() | {
+        "trial": candidate.trial,
+        "digest": candidate.digest,
+        "outcome": candidate.outcome,
+        "metrics": candidate.metrics,
+        "violations": candidate.violations,
+        "test_accuracy": candidate.test_accuracy,
+    }
 
 
 @click.command()

@@ -61,7 +61,7 @@ def studies(
 
 
 def _list(store: "Store", as_json: bool) -> None:
-    rows = _studies(store)
+    rows = list_studies(store)
     if as_json:
         return print_json(rows)
     table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
@@ -71,7 +71,8 @@ def _list(store: "Store", as_json: bool) -> None:
     out.print(table)
 
 
-def _studies(store: "Store") -> list[dict[str, Any]]:
+def list_studies(store: "Store") -> list[dict[str, Any]]:
+    """The document of `nas studies --json`."""
     rows: list[dict[str, Any]] = []
     for name in store.studies.names():
         try:
