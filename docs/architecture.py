@@ -20,7 +20,7 @@ RINGS = (
     ("statistics", "intervals and tests"),
     ("spaces", "candidates as data"),
     ("metrics", "what is measured"),
-    ("rejection", "why a candidate is not trained"),
+    ("text", "numbers as people read them"),
     ("study", "the study file as data"),
     ("data", "data sets"),
     ("snn", "candidates as networks"),

@@ -3,8 +3,8 @@
 from nas_service.evaluation.attainable import exact_attainable, least_memory_GiB, prospects
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import METRICS
-from nas_service.rejection import MEMORY
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.rejection import MEMORY
 from nas_service.study.spec import StudySpec
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from nas_service.evaluation.feasible_set import Counted, counted, leaves
 from nas_service.evaluation.screening import Budgets, Costed
-from nas_service.rejection import MEMORY
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_numbers, sample_batch
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.rejection import MEMORY
 from nas_service.study.spec import StudySpec
 
 CHUNK = 20_000  # candidates costed at once

@@ -11,11 +11,11 @@ from nas_service.evaluation.repair import MOST, repair
 from nas_service.evaluation.screening import Budgets, profile_of
 from nas_service.evaluation.training_memory import training_memory_B
 from nas_service.metrics import Evaluation
-from nas_service.rejection import Rejection
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.assumed_rates import AssumedRates
+from nas_service.study.rejection import Rejection
 from nas_service.study.spec import StudySpec
 
 Ensembles = dict[ChipSettings, Ensemble]

@@ -15,7 +15,6 @@ from nas_service.data import source_of
 from nas_service.errors import SpecError
 from nas_service.evaluation.training_memory import training_memories_B
 from nas_service.metrics import metric_of
-from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture, ChipSettings
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes
@@ -23,6 +22,7 @@ from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.spaces.task import Task
 from nas_service.study.assumed_rates import AssumedRates
+from nas_service.study.rejection import MEMORY, PATH, total_violation
 from nas_service.study.spec import StudySpec
 
 ROUNDING = 1e-12  # relative difference of costs that are no counts from those of one alone

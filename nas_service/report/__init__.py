@@ -12,13 +12,13 @@ from markupsafe import Markup
 from hw_models import HardwareReport
 from hw_models.files.text_file import write_text
 from nas_service.metrics import METRICS, Evaluation, written
-from nas_service.rejection import MEMORY, NO_PATH, PATH
 from nas_service.report.charts import charts
 from nas_service.report.drawing import Mark, bars, cell, plot
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.recosting import Recosted
 from nas_service.searches.results import Result
 from nas_service.spaces.architecture import Architecture
+from nas_service.study.rejection import MEMORY, NO_PATH, PATH
 
 DRAWN = 6  # candidates whose cells and hardware are drawn
 QUANTITIES = {

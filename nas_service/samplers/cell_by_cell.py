@@ -22,13 +22,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_service.errors import SpecError
 from nas_service.metrics import METRICS
-from nas_service.rejection import MEMORY as MEMORY_OF_TRAINING
-from nas_service.rejection import total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox import Bound
 from nas_service.samplers.proposer import Params, Proposer
 from nas_service.spaces.cell import EDGES, OUTPUT, Cell
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.rejection import MEMORY as MEMORY_OF_TRAINING
+from nas_service.study.rejection import total_violation
 from nas_service.study.spec import StudySpec
 
 MEMORY = ("parameters", "memory_KiB")

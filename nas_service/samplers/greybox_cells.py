@@ -21,7 +21,6 @@ from nas_service.errors import StudyError
 from nas_service.evaluation.feasible_set import Counted, counted, share_counted
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import MEASURED, METRICS, PROXY, metric_of
-from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers.cell_features import PER_DOUBLING, Paths, live_codes, promise
 from nas_service.samplers.greybox import (
     Bound,
@@ -37,6 +36,7 @@ from nas_service.spaces.batch import CandidateBatch
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.rejection import MEMORY, PATH
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 

@@ -13,12 +13,12 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from nas_service.evaluation.repair import neighbours
 from nas_service.evaluation.screening import Budgets
-from nas_service.rejection import total_violation
 from nas_service.samplers.greybox.sampler import hidden
 from nas_service.samplers.greybox_cells import CellProblem
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch, batch_of_codes, batch_of_numbers, sample_batch
 from nas_service.spaces.input_density import ASSUMED, InputDensity
+from nas_service.study.rejection import total_violation
 from nas_service.study.spec import StudySpec
 
 ENUMERABLE = 20_000  # genotypes up to which a space is ordered whole

@@ -7,9 +7,9 @@ from typing import Any
 
 from nas_service.errors import SpecError
 from nas_service.metrics import MEASURED, metric_of
-from nas_service.rejection import MEMORY, PATH, total_violation
 from nas_service.searches.candidate import Candidate
 from nas_service.spaces.architecture import Architecture
+from nas_service.study.rejection import MEMORY, PATH, total_violation
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 

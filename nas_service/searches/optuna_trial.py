@@ -7,8 +7,8 @@ import optuna
 from optuna.trial import Trial
 
 from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallbacks
-from nas_service.rejection import PATH
 from nas_service.store.records import CONTINUED
+from nas_service.study.rejection import PATH
 from nas_service.study.spec import StudySpec
 
 TRAINABLE = "trainable"  # our own constraint: above 0 where nothing could be trained

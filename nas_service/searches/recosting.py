@@ -20,7 +20,6 @@ from hw_models.uncertainty import Ensemble
 from nas_service.errors import SpecError, pick
 from nas_service.evaluation.screening import profile_of, workload_cache_of
 from nas_service.metrics import CONFIDENCE, COUNTED, MEASURED, METRICS, check_range
-from nas_service.rejection import MEMORY, PATH
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.input_density import density_of
 from nas_service.searches.results import Result
@@ -29,6 +28,7 @@ from nas_service.searches.traced import Traced, count
 from nas_service.spaces.architecture import ChipSettings
 from nas_service.store.records import Recorded
 from nas_service.study.assumed_rates import AssumedRates
+from nas_service.study.rejection import MEMORY, PATH
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
 

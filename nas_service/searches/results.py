@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.metrics import PROXY, Evaluation
-from nas_service.rejection import NO_PATH, PATH, total_violation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
 from nas_service.searches.candidate import Candidate, Loader
@@ -22,6 +21,7 @@ from nas_service.spaces.architecture import Architecture
 from nas_service.statistics import Interval, spearman
 from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.store.trial_reader import TrialAttributes, read_attributes
+from nas_service.study.rejection import NO_PATH, PATH, total_violation
 from nas_service.study.spec import StudySpec
 
 READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas_service.rejection import total_violation
 from nas_service.samplers.greybox.pareto import constrained_order
 from nas_service.store.records import Promote, Promotion, RungResult
+from nas_service.study.rejection import total_violation
 from nas_service.study.spec import StudySpec
 
 

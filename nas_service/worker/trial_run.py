@@ -10,7 +10,6 @@ from nas_service.errors import Interrupted, LeaseLost, MachineFault, SickWorker,
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_run import checkpoint_path
 from nas_service.metrics import Evaluation
-from nas_service.rejection import Rejection
 from nas_service.samplers import SAMPLERS, derived_seed
 from nas_service.searches.enqueued import ENQUEUED, ImpossibleTrial, check_enqueued
 from nas_service.searches.session import CONTINUES, DIGEST, UNTIL
@@ -21,6 +20,7 @@ from nas_service.store.database import first_line
 from nas_service.store.machine_faults import give_back
 from nas_service.store.process_id import host_of
 from nas_service.store.records import Lease
+from nas_service.study.rejection import Rejection
 from nas_service.worker.assignment import Assignment
 from nas_service.worker.claiming import TrialClaims
 from nas_service.worker.heartbeat import Heartbeat

@@ -15,12 +15,12 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.images import StudyImages
 from nas_service.evaluation.repair import Change, repair
 from nas_service.evaluation.screening import Budgets
-from nas_service.rejection import MEMORY, PATH
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import batch_of_codes, batch_of_numbers, sample_batch
 from nas_service.spaces.cell import Cell
 from nas_service.store.rejected_checks import checks_named
 from nas_service.study.loading import load_spec, parse_spec
+from nas_service.study.rejection import MEMORY, PATH
 
 STUDIES = Path(__file__).parents[3] / "studies"
 SMALL = {

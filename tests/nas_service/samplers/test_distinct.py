@@ -7,13 +7,13 @@ import optuna
 import pytest
 
 from nas_service.evaluation.screening import Budgets
-from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers import SAMPLERS, sampler_of
 from nas_service.samplers.distinct import HOPELESS, LAST, STUCK
 from nas_service.samplers.greybox.sampler import hidden
 from nas_service.samplers.nearest import ENQUEUED, NearestUnknown
 from nas_service.spaces.batch import batch_of_codes
 from nas_service.study.loading import parse_spec
+from nas_service.study.rejection import MEMORY, PATH
 
 SMALL = {"operations": ["zeroize", "skip", "conv3x3"], "cells": 1, "channels": [4, 8],
          "head_pool": 2, "hidden": 16, "time_steps": 2}  # fmt: skip

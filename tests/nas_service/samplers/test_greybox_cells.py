@@ -13,7 +13,6 @@ from nas_service.errors import SpecError
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.feasible_set import share_counted
 from nas_service.evaluation.screening import profile_of
-from nas_service.rejection import MEMORY, PATH
 from nas_service.samplers import sampler_of
 from nas_service.samplers.cell_features import DEPTH, Paths, live_codes, promise
 from nas_service.samplers.greybox import DomainKnowledge, Objective
@@ -28,6 +27,7 @@ from nas_service.spaces.cell import Cell
 from nas_service.spaces.operations import PRESETS, states_of
 from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import load_spec, parse_spec
+from nas_service.study.rejection import MEMORY, PATH
 
 STUDIES = Path(__file__).parents[3] / "studies"
 

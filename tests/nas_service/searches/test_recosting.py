@@ -14,12 +14,12 @@ from nas_service.evaluation import traces
 from nas_service.evaluation.screener import Screener
 from nas_service.evaluation.screening import workload_cache_of
 from nas_service.metrics import measure
-from nas_service.rejection import MEMORY, PATH
 from nas_service.searches import recosting, results
 from nas_service.searches.input_density import density_of
 from nas_service.searches.session import open_search
 from nas_service.store.store import Store
 from nas_service.study.assumed_rates import AssumedRates
+from nas_service.study.rejection import MEMORY, PATH
 from nas_service.study.sections import Constraint
 
 FEW = tiny.QUICK.replace("trainings =", "proposals_per_training = 3\ntrainings =")
