@@ -78,6 +78,19 @@ class Interrupted(KeyboardInterrupt):
     exit_code = 130
 
 
+def not_installed(package: str, extra: str) -> NasError:
+    """The error of a command that needs an optional package which is missing.
+
+    Args:
+        package: Name of the package.
+        extra: The extra of this project that brings it.
+
+    Returns:
+        The error, to be raised.
+    """
+    return NasError(f"{package} is not installed: pip install 'nas-service[{extra}]' brings it")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion for an unknown word.
 

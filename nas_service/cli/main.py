@@ -55,6 +55,7 @@ VERBS = {
     "calibrate": Verb("nas_service.cli.chip:calibrate", "Fit a chip profile to measurements."),
     "check": Verb("nas_service.cli.check:check", "Validate a study file."),
     "data": Verb("nas_service.cli.data:data", "List the data sets and check their files."),
+    "mcp": Verb("nas_service.cli.mcp:mcp", "Let an assistant read the store."),
     "migrate": Verb("nas_service.cli.run:migrate", "Create or upgrade the tables of a store."),
 }
 
@@ -140,7 +141,7 @@ class Verbs(click.Group):
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:
-            if (failure := _plugin_failure(error) or _library_failure(error)) is None:
+            if (failure := _plugin_failure(error) or library_failure(error)) is None:
                 raise
             raise _exit(*failure) from None
 
@@ -153,8 +154,15 @@ def _plugin_failure(error: Exception) -> tuple[str, int] | None:
     return text and (text, NasError.exit_code)
 
 
-def _library_failure(error: Exception) -> tuple[str, int] | None:
-    """Message and exit code of an error of the cost model, SQLAlchemy, Optuna or the machine."""
+def library_failure(error: Exception) -> tuple[str, int] | None:
+    """Message and exit code of an error of the cost model, SQLAlchemy, Optuna or the machine.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        Both, or None for an error that nobody expects.
+    """
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 

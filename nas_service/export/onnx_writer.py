@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas_service.errors import NasError
+from nas_service.errors import not_installed
 from nas_service.export.step_graph import INPUT, Node, StepGraph
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.snn.neurons import Neuron
@@ -30,9 +30,7 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise NasError(
-            f"{name} is not installed: pip install 'nas-service[onnx]' brings it"
-        ) from None
+        raise not_installed(name, "onnx") from None
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas_service.errors import NasError, SpecError, pick
+from nas_service.errors import NasError, SpecError, not_installed, pick
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -244,9 +244,7 @@ class _Served:
         try:
             import prometheus_client as p
         except ModuleNotFoundError:
-            raise NasError(
-                "metrics need the package prometheus_client: pip install 'nas-service[metrics]'"
-            ) from None
+            raise not_installed("prometheus_client", "metrics") from None
         registry = p.CollectorRegistry()
         p.Info(f"{PREFIX}worker", "Study and name of the worker", registry=registry).info(about)
         counters = {
