@@ -2,29 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.server import MCPServer
-from tests.support.stored_studies import REPORT, stored_study
 
 from nas_service.cli.mcp_tools import server_of
 from nas_service.store.store import Store
+from tests.support.stored_studies import REPORT, stored_study
 
 BUDGET = [{"metric": "parameters", "at_most": 8}]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('mcp')}/nas.db"
     store = Store(url, create=True)
     stored_study(store, "small", [0.7, 0.9, None])
     stored_study(store, "tight", [None], constraints=BUDGET)
     store.close()
-    yield url
+    return url
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,8 @@ def test_every_tool_is_read_only_and_explains_itself(server: MCPServer) -> None:
     names = {t.name for t in listed}
     assert names == {"studies", "status", "front", "trial", "why_rejected", "recost"}
     for tool in listed:
-        assert tool.annotations.read_only_hint and not tool.annotations.destructive_hint
+        assert tool.annotations.read_only_hint
+        assert not tool.annotations.destructive_hint
         assert tool.description
 
 
@@ -71,13 +71,18 @@ def test_a_trial_and_why_it_was_rejected(server: MCPServer) -> None:
     why = ask(server, "why_rejected", study="tight", trial=0)
     assert (why["outcome"], why["reason"]) == ("rejected", "parameters over budget")
     over = why["over_budget"]["parameters"]
-    assert over == {"budget": "parameters <= 8", "violation": pytest.approx(REPORT.parameters / 8 - 1)}
+    assert over == {
+        "budget": "parameters <= 8",
+        "violation": pytest.approx(REPORT.parameters / 8 - 1),
+    }
 
 
 def test_recost(server: MCPServer) -> None:
     answer = ask(server, "recost", study="small", profile="spikesim_rram")
-    assert answer["profile"] == "spikesim_rram" and len(answer["changes"]) == 2
-    assert "parameters" in ask(server, "recost", study="small", budgets={"parameters": 1})["changes"][0]["reason"]
+    assert answer["profile"] == "spikesim_rram"
+    assert len(answer["changes"]) == 2
+    tighter = ask(server, "recost", study="small", budgets={"parameters": 1})
+    assert "parameters" in tighter["changes"][0]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +101,14 @@ def test_bad_questions_get_a_sentence(
     server: MCPServer, tool: str, arguments: dict[str, Any], text: str
 ) -> None:
     answer = ask(server, tool, **arguments)
-    assert isinstance(answer, str) and text in answer.lower(), answer
+    assert text in answer.lower()
     assert "Traceback" not in answer
 
 
 def test_a_missing_store_is_named_and_not_created(tmp_path: Path) -> None:
     answer = ask(server_of(f"sqlite:///{tmp_path}/no.db"), "studies")
-    assert "no.db" in answer and not list(tmp_path.iterdir())
+    assert "no.db" in answer
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.process
