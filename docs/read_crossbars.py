@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 
+LARGEST_B = 2**30  # of all arrays, unpacked
+
 
 def layer_sums(index, arrays, layer, inputs):
     """Integer sums of a layer, from the currents of its crossbars at a read voltage of 1 V.
@@ -45,17 +47,44 @@ def layer_sums(index, arrays, layer, inputs):
     return sums
 
 
-def main(name):
-    with open(f"{name}.json") as file:
+def read(name):
+    """Lines about each layer of the files NAME.json and NAME.npz."""
+    with open(f"{name}.json", encoding="utf-8") as file:
         index = json.load(file)
-    arrays = np.load(f"{name}.npz", allow_pickle=False)
-    for node in index["nodes"]:
-        if "weight" in node:
-            width = int(np.prod(node["weight"][1:])) * node.get("geometry", {}).get("groups", 1)
-            sums = layer_sums(index, arrays, node["name"], np.ones((1, width)))
-            print(f"{node['name']}: {len(index['crossbars'][node['name']])} crossbars, sums of all "
-                  f"inputs: {np.round(sums[0, :4]).astype(int).tolist()} ...")  # fmt: skip
+    with open(f"{name}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        size_B = sum(entry.file_size for entry in arrays.zip.infolist())
+        if size_B > LARGEST_B:
+            raise ValueError(f"arrays of {size_B} bytes, more than {LARGEST_B}")
+        return [_line(index, arrays, node) for node in index["nodes"] if "weight" in node]
+
+
+def _line(index, arrays, node):
+    layer, groups = node["name"], node.get("geometry", {}).get("groups", 1)
+    width = int(np.prod(node["weight"][1:])) * groups
+    count = len(index["crossbars"][layer])
+    if not 0 < width <= sum(arrays[f"{layer}.{k}.inputs"].size for k in range(count)):
+        raise ValueError(f"layer {layer!r:.60}: its crossbars have no row for some inputs")
+    sums = layer_sums(index, arrays, layer, np.ones((1, width)))[0, :4]
+    if not np.isfinite(sums).all():
+        raise ValueError(f"layer {layer!r:.60}: sums of {sums.tolist()}")
+    name = layer if layer.isprintable() else ascii(layer)
+    return (
+        f"{name}: {count} crossbars, sums of all inputs: {np.round(sums).astype(int).tolist()} ..."
+    )
+
+
+def main(arguments):
+    """Prints the layers, or one line about what is wrong with the files."""
+    if len(arguments) != 1:
+        sys.exit("usage: python read_crossbars.py NAME, for the files NAME.json and NAME.npz")
+    (name,) = arguments
+    try:
+        lines = read(name)
+    except Exception as error:  # files may hold anything
+        reason = f"{type(error).__name__}: {str(error)!r:.200}"
+        sys.exit(f"{name!r}: no network of `nas export --format crossbar` ({reason})")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

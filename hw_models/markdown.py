@@ -1,6 +1,7 @@
 """A hardware report as Markdown."""
 
 import re
+from collections.abc import Iterable
 
 from hw_models.report import Breakdown, HardwareReport
 
@@ -13,6 +14,8 @@ QUANTITIES = {
     "dense_energy_J": ("Energy, dense", "uJ", 1e6),
 }
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# A number, or two around dots: an interval.
+NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( \.\. [+-]?[\d.,]+(e[+-]?\d+)?)?")
 
 
 def markdown(report: HardwareReport) -> str:
@@ -105,7 +108,7 @@ def _components(report: HardwareReport, name: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table with a left-aligned first column.
+    """A Markdown table: columns of numbers are aligned right, those of text left.
 
     Args:
         head: Names of the columns.
@@ -114,8 +117,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     Returns:
         The lines of the table, without an end of line.
     """
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    columns = list(zip(*rows, strict=True)) or [()] * len(head)
+    rule = ["---:" if _has_numbers(column) else "---" for column in columns]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *rows])
+
+
+def _has_numbers(column: Iterable[str]) -> bool:
+    """True where a column has numbers, and nothing else but empty cells and dashes."""
+    values = [text for text in column if text not in ("", "-")]
+    return bool(values) and all(NUMBER.fullmatch(text) for text in values)
 
 
 def cell(text: str) -> str:

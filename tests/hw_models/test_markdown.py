@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hw_models import Layer, Workload, known_profiles, load_profile
-from hw_models.markdown import compare, markdown
+from hw_models.markdown import compare, markdown, table
 
 LAYERS = (
     Layer("a|b\n`c`", "conv", 3, 8, kernel=3, in_size=8, out_size=8),
@@ -49,3 +49,11 @@ def test_two_designs_by_their_largest_difference():
     gaps = [abs(float(row[1])) for row in energy[2:]]
     assert gaps == sorted(gaps, reverse=True)
     assert compare(a, a).count("##") == 0
+
+
+def test_numbers_are_aligned_right_and_text_left():
+    rows = [["a", "1.5e-3", "1 .. 2", "chain", ""], ["b", "-", "", "7", ""]]
+    assert table(["name", "energy", "90 % interval", "edge", "note"], rows).splitlines()[1] == (
+        "| --- | ---: | ---: | --- | --- |"
+    )
+    assert table(["name", "value"], []).splitlines()[1] == "| --- | --- |"
