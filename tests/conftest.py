@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import browser, page, page_log
 from servers import postgres
 
 from nas_service.worker.end_signals import ENDING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # As the service's workers run: one thread a process. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 TESTS = Path(__file__).parent
+__all__ = ["browser", "page", "page_log"]  # fixtures for all tests
 LANES = ("process", "server", "training", "nightly")  # marks of all tests that are not quick
 TRAINING = (  # folders and files whose tests train networks, run searches or compute for seconds
     "benchmarks/",
@@ -94,6 +96,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if str(item.path.relative_to(TESTS)).startswith(TRAINING):
             item.add_marker(pytest.mark.training)
         if "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql":
+            item.add_marker(pytest.mark.server)
+        if "browser" in fixtures:
             item.add_marker(pytest.mark.server)
         if "site" in fixtures:  # a dashboard in a separate process
             item.add_marker(pytest.mark.process)

@@ -1,44 +1,47 @@
-"""The pages of the dashboard in a real browser."""
+"""The pages of optuna-dashboard over our store in a real browser."""
 
-import shutil
-import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from dashboard_site import Site
+from browser import PageLog
+from dashboard_site import HOSTILE, Site
 
-pytestmark = pytest.mark.process
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-
-
-def browse(site: Site, path: str, folder: Path) -> str:
-    """The page as the browser has it after its scripts have run."""
-    command = [
-        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-        *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-        *("--disable-sync", f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1800"),
-        *("--virtual-time-budget=15000", "--dump-dom", f"http://127.0.0.1:{site.port}{path}"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
-browser = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium")
+def test_the_page_shows_the_study(site: Site, page: "Page") -> None:
+    page.goto(f"http://127.0.0.1:{site.port}/dashboard/studies/1")
+    page.get_by_text("Pareto Front").first.wait_for()
+    page.get_by_text("Infeasible").first.wait_for()  # in the legend of the time line
+    assert page.get_by_text("digits").count() > 0
 
 
-@browser
-def test_the_page_shows_the_study(site: Site, tmp_path: Path) -> None:
-    dom = browse(site, "/dashboard/studies/1", tmp_path)
-    assert "digits" in dom
-    assert "Pareto Front" in dom
-    assert "Infeasible" in dom  # the legend of the time line: the page knows them apart
-    assert "NOW LOADING" not in dom
+def test_the_page_shows_a_hostile_name_as_text(site: Site, page: "Page") -> None:
+    page.goto(f"http://127.0.0.1:{site.port}/dashboard")
+    page.get_by_text(HOSTILE[:20]).first.wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() == "Optuna Dashboard"
 
 
-@browser
-def test_the_page_shows_a_hostile_name_as_text(site: Site, tmp_path: Path) -> None:
-    dom = browse(site, "/dashboard", tmp_path)
-    assert "&lt;img src=x onerror=" in dom
-    assert "<img src=" not in dom
-    assert "<title>Optuna Dashboard</title>" in dom
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "POST"])
+def test_the_pages_console_changes_nothing(
+    site: Site, page: "Page", page_log: PageLog, method: str
+) -> None:
+    page.goto(f"http://127.0.0.1:{site.port}/dashboard")
+    call = f"fetch('/api/studies/1', {{method: '{method}'}}).then(answer => answer.status)"
+    assert page.evaluate(call) == 405
+    assert "405" in page_log.errors.pop()  # the browser writes it on the console
+
+
+def test_errors_and_requests_beyond_this_machine_are_noticed(
+    page: "Page", page_log: PageLog
+) -> None:
+    page.goto("data:text/html,<title>x</title>")
+    page.evaluate("console.error('broken')")
+    page.evaluate("fetch('http://192.0.2.1/').catch(() => 0) && 0")
+    assert page_log.errors[0] == "broken"
+    assert page_log.beyond == ["http://192.0.2.1/"]
+    page.goto("about:blank")
+    page_log.errors.clear()
+    page_log.requests.clear()
