@@ -196,8 +196,7 @@ class ProgressBar:
         self.bar.update(self.task, completed=done, description=self._description(result, done))
 
     def _description(self, result: "Result", done: int) -> str:
-        feasible = sum(c.measured and c.feasible for c in result.candidates)
-        parts = [f"{feasible} feasible, {result.counts['rejected']} rejected"]
+        parts = [f"{len(result.feasible)} feasible, {result.counts['rejected']} rejected"]
         if result.front:
             metric = result.spec.objectives[0].metric
             parts += [f"best {metric} {result.front[0].metrics[metric]:.4g}"]

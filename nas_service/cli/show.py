@@ -29,10 +29,13 @@ from nas_service.searches.stopping import end_reason
 from nas_service.spaces.operations import operations_of
 from nas_service.study.fields import study_name
 
+LISTED = 10  # candidates below a reference
+
 if TYPE_CHECKING:
     from nas_service.metrics import Evaluation
     from nas_service.searches.candidate import Candidate
     from nas_service.searches.results import Result
+    from nas_service.study.spec import StudySpec
 
 
 @click.command()
@@ -44,8 +47,9 @@ def front(
 ) -> None:
     """Show the feasible front of a study.
 
-    If no candidate is feasible, the nearest misses are shown and the exit code is 3. --test reads
-    the test images of --data, and the weights where this machine can read them.
+    If the front is empty, feasible candidates below a reference or the nearest misses are shown,
+    and the exit code is 3. --test reads the test images of --data, and the weights where this
+    machine can read them.
     """
     result = read_result(storage, name, any_disk, write=test, computes=test)
     reasons = None
@@ -78,18 +82,19 @@ def _not_tested(result: "Result", reasons: dict[int, str] | None = None) -> dict
 
 
 def print_front(result: "Result", reasons: dict[int, str] | None = None) -> None:
-    """The front of a result as a table, or its nearest misses, with counts and notes.
+    """The front of a result as a table, or the best of what is known, with counts and notes.
 
     Args:
         result: Of the study.
         reasons: Why test accuracies could not be measured, by trial, where that was tried.
     """
-    rows = result.front or result.nearest_misses
+    rows = result.best_known
     for text in result.summary:
         out.print(f"{result.spec.name}: {plain(text)}", markup=False)
     if not result.front:
         feasible = sum(c.feasible for c in result.candidates)
-        out.print(f"{feasible} feasible of {len(result.candidates)}; nearest misses:", markup=False)
+        kind = "best of those below reference" if result.feasible else "nearest misses"
+        out.print(f"{feasible} feasible of {len(result.candidates)}; {kind}:", markup=False)
     metrics = _front_metrics(result, rows)
     tested = bool(result.front and result.spec.training.epochs)
     print_columns(front_headings(metrics, tested), _front_rows(rows, metrics, tested))
@@ -148,7 +153,18 @@ def _worst_budget(candidate: "Candidate") -> str:
     return f"{worst[0]} {100 * worst[1]:+.1f} %" if worst else ""
 
 
+def below_line(result: "Result") -> str:
+    """The feasible candidates below a reference, with their trials; empty where there are none."""
+    if not result.below_note:
+        return ""
+    trials = ", ".join(str(c.trial) for c in result.below_reference[:LISTED])
+    more = len(result.below_reference[LISTED:])
+    return f"{result.below_note}: trials {trials}" + (f" and {more} more" if more else "")
+
+
 def _print_front_notes(result: "Result") -> None:
+    if line := below_line(result):
+        out.print(line, markup=False)
     if result.note:
         out.print(f"front: {result.note}", markup=False)
     out.print(
@@ -194,7 +210,9 @@ def status_document(result: "Result") -> dict[str, Any]:
         "passed_over": result.passed_over,
         "ended": end_reason(result.search),
         "workers": len(store.leases(study_id).workers()),
-        "feasible": sum(c.measured and c.feasible for c in result.candidates),
+        "feasible": len(result.feasible),
+        "below_reference": [c.trial for c in result.below_reference],
+        "objectives": result.spec.objectives_json(),
         "infeasible": result.infeasible and result.infeasible.to_json(),
         "hypervolume": result.hypervolume,
         "front_epochs": result.front_epochs,
@@ -217,6 +235,8 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
         "feasible": str(document["feasible"]),
         "hypervolume": f"{result.hypervolume:.4f}",
     }
+    if line := below_line(result):
+        lines["below"] = line
     if plugins := result.search.plugins:
         lines["plug-ins"] = ", ".join(f"{p.name} (sha256 {p.digest})" for p in plugins)
     if result.note:
@@ -244,14 +264,19 @@ def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bo
     candidate = candidate_of(result, trial)
     evaluation = with_assumed_rate(result.evaluation(candidate), result.spec)
     if as_json:
-        return print_json(candidate_document(candidate, evaluation))
+        return print_json(candidate_document(candidate, evaluation, result.spec))
     head = f"trial {trial} of {name}: {candidate.outcome} {plain(evaluation.reason)}"
     out.print(head.rstrip(), markup=False)
+    if candidate.below_reference:
+        missed = ", ".join(candidate.missed_references)
+        out.print(f"feasible, below reference: {missed}", markup=False)
     operations = operations_of(result.spec.space.operations)
     print_candidate(evaluation, operations, candidate.metrics)
 
 
-def candidate_document(candidate: "Candidate", evaluation: "Evaluation") -> dict[str, Any]:
+def candidate_document(
+    candidate: "Candidate", evaluation: "Evaluation", spec: "StudySpec"
+) -> dict[str, Any]:
     """The document of `nas show --json`."""
     return evaluation.to_json() | {
         "trial": candidate.trial,
@@ -259,6 +284,9 @@ def candidate_document(candidate: "Candidate", evaluation: "Evaluation") -> dict
         "outcome": candidate.outcome,
         "metrics": candidate.metrics,
         "violations": candidate.violations,
+        "feasible": candidate.feasible,
+        "below_reference": list(candidate.missed_references) if candidate.feasible else [],
+        "objectives": spec.objectives_json(),
         "test_accuracy": candidate.test_accuracy,
     }
 

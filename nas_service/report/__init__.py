@@ -97,7 +97,7 @@ def write_hardware(report: HardwareReport, path: Path, title: str) -> Path:
 
 def render(result: Result) -> str:
     """The report about a study as HTML. Every text of the store is escaped."""
-    rows = result.front or result.nearest_misses
+    rows = result.best_known
     drawn = [_draw(c, result.evaluation(c)) for c in rows[:DRAWN]]
     return (
         _pages()
@@ -223,6 +223,7 @@ def _fronts(result: Result) -> list[Markup]:
 
 def _mark(result: Result, c: Candidate, x: float, y: float | None) -> Mark:
     kind = "feasible" if c.feasible else "infeasible"
+    kind = "below" if c.below_reference else kind
     kind = "front" if c.trial in result.front_trials else kind
     return Mark(x, y, kind, _tip(result, c))
 

@@ -22,6 +22,7 @@ COLOURS = {
     "neuron_state": "#999933", "spike_buffer": "#88ccee",
 }  # fmt: skip
 OTHER = "#bbbbbb"
+KINDS = ("infeasible", "below", "feasible", "step", "front")  # the last are drawn on top
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Mark:
 
     x: float
     y: float | None
-    kind: str  # front, feasible, infeasible, step
+    kind: str  # one of KINDS
     tip: str
 
 
@@ -121,7 +122,7 @@ def plot(
     parts += [_budget(x.at(b), TOP, x.at(b), HEIGHT - BOTTOM, b) for b in x_bounds]
     parts += [_budget(LEFT, y.at(b), WIDTH - RIGHT, y.at(b), b) for b in y_bounds]
     inside = [mark for mark in marks if x.low <= mark.x <= x.high]
-    ranked = sorted(inside, key=lambda m: ("infeasible", "feasible", "step", "front").index(m.kind))
+    ranked = sorted(inside, key=lambda m: KINDS.index(m.kind))
     parts += [_steps(ranked, x, y, "step" if joined else "front")]
     parts += [_dot(mark, x, y) for mark in ranked]
     if left_out := len(marks) - len(inside):

@@ -23,6 +23,7 @@ class Candidate:
     test_accuracy: float | None
     reason: str = ""  # why it was not trained, or what went wrong
     rejected_by: tuple[str, ...] = ()  # the checks that it failed before training
+    missed_references: tuple[str, ...] = ()  # objectives whose value is worse than the reference
     loader: Loader | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -34,6 +35,16 @@ class Candidate:
     def feasible(self) -> bool:
         """True where the candidate is measured, in any trial, and within every budget."""
         return self.archived in MEASURED and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def below_reference(self) -> bool:
+        """True for a feasible candidate that is worse than the reference of an objective."""
+        return self.feasible and bool(self.missed_references)
+
+    def row(self) -> dict[str, Any]:
+        """Its facts as one flat row of a table."""
+        facts = {"trial": self.trial, "outcome": self.outcome, "feasible": self.feasible}
+        return {**facts, "below_reference": self.below_reference, **self.metrics}
 
     def load(self) -> Any:
         """The trained network, to classify images with.

@@ -75,6 +75,8 @@ def resolve(
             fit, left = _fitting(space, architectures, _some_may_fit(entry))
         except SpecError as error:
             raise SpecError(f"search.initial.{position}: {error}") from None
+        if _is_front(entry) and store is not None and not architectures:
+            notes.append(f"search.initial: {entry} is empty")
         parameters |= {a.digest: p for a, p in fit if a.digest not in parameters}
         if left:
             count, why = len(left), left[0]

@@ -131,16 +131,16 @@ def line(
     if evaluation.trained and (len(spec.steps) > 1 or evaluation.fidelity < spec.training.last):
         shown.append(f"after {evaluation.fidelity} of {spec.training.last} epochs")
     seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
-    verdict = _verdict(evaluation, outcome, measured)
+    verdict = _verdict(spec, evaluation, outcome, measured)
     return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"
 
 
-def _verdict(evaluation: Evaluation, outcome: str, measured: Measured) -> str:
+def _verdict(spec: StudySpec, evaluation: Evaluation, outcome: str, measured: Measured) -> str:
     """Feasible, the constraints that are violated, or why nothing was measured."""
     if evaluation.rejected:
         return evaluation.reason
     over = [f"{k} +{100 * v:.3g} %" for k, v in measured.violations.items() if v > 0]
     has_result = outcome in MEASURED or (evaluation.measured and outcome in ("cached", CONTINUED))
     if has_result and not over:
-        return "feasible"
+        return "feasible" + (", below reference" if spec.missed_references(measured.known) else "")
     return ", ".join(over) or evaluation.reason

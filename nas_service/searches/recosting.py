@@ -103,6 +103,8 @@ class Recosted:
     def _entry(self, before: Candidate, after: Candidate) -> str:
         if over := _broken(before):
             return f"keeps {', '.join(over)} now"
+        if before.missed_references:
+            return f"reaches the reference of {', '.join(before.missed_references)} now"
         return _beaten(self.before, before, "no longer worse than trial {} in every objective")
 
     def _name(self, constraint: Constraint) -> str:
@@ -112,6 +114,8 @@ class Recosted:
         if over := _broken(after):
             broken = (c for c in self.after.spec.constraints if self._name(c) in over)
             return ", ".join(_distance(c, over[self._name(c)]) for c in broken)
+        if after.missed_references:
+            return f"feasible, below reference: {', '.join(after.missed_references)}"
         return _beaten(self.after, after, "trial {} is at least as good in every objective")
 
     @property
@@ -135,6 +139,8 @@ class Recosted:
                 "before": [c.trial for c in self.before.front],
                 "after": [c.trial for c in self.after.front],
             },
+            "below_reference": [c.trial for c in self.after.below_reference],
+            "objectives": spec.objectives_json(),
             "changes": [change.to_json() for change in self.changes],
             "untrained": [c.trial for c in self.untrained],
             "notes": list(self.notes),
@@ -314,7 +320,9 @@ def _with_costs(spec: StudySpec, c: Candidate, costs: Costs) -> Candidate:
     """The candidate with other costs; what was measured for the old chip alone is unknown."""
     kept = {name: value for name, value in c.metrics.items() if _stays(name)}
     metrics = kept | {name: x for name, x in costs.items() if name not in _own(c) | kept.keys()}
-    return replace(c, metrics=metrics, violations=spec.known_violations(metrics))
+    missed = spec.missed_references(metrics)
+    violations = spec.known_violations(metrics)
+    return replace(c, metrics=metrics, violations=violations, missed_references=missed)
 
 
 def _own(c: Candidate) -> set[str]:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.metrics import PROXY, Evaluation
+from nas_service.metrics import Evaluation, written
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
 from nas_service.searches.candidate import Candidate, Loader
 from nas_service.searches.infeasible import Infeasible, infeasible
+from nas_service.searches.proxy_correlation import Correlation, correlations
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
 from nas_service.spaces.architecture import Architecture
-from nas_service.statistics import Interval, spearman
 from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.store.trial_reader import TrialAttributes, read_attributes
 from nas_service.study.rejection import NO_PATH, PATH, total_violation
@@ -26,35 +26,16 @@ from nas_service.study.spec import StudySpec
 
 READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
+FEW = 10  # candidates below a reference that take the place of an empty front
 PASSED = "passed over by the sampler"
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """How far a proxy ranks the trained candidates as their accuracy does."""
-
-    candidates: int
-    spearman: Interval | None  # None for fewer than four candidates, or where all are alike
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """The correlation, both ends of its interval, and the number of candidates."""
-        r = self.spearman
-        ends = (None, None, None) if r is None else (r.value, r.low, r.high)
-        named = dict(zip(("spearman", "low", "high"), ends, strict=True))
-        return {**named, "candidates": self.candidates}
-
-    def __str__(self) -> str:
-        if self.spearman is None:
-            return f"none yet, {self.candidates} candidates"
-        r = self.spearman
-        return f"{r.value:+.2f} ({r.low:+.2f} .. {r.high:+.2f}), {self.candidates} candidates"
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """A study as it was when `read` was called.
 
-    `front` holds feasible, measured, non-dominated candidates only.
+    `front` holds non-dominated candidates only that are measured, feasible, and at least as good
+    as the reference of every objective.
     """
 
     spec: StudySpec
@@ -123,6 +104,17 @@ class Result:
             return f"of the {count} feasible candidates that are trained to epoch {last}"
         return ""
 
+    @property
+    def below_note(self) -> str:
+        """How many feasible candidates are below which reference; empty without any."""
+        if not self.below_reference:
+            return ""
+        missed = {name for c in self.below_reference for name in c.missed_references}
+        worst = [o for o in self.spec.objectives if o.metric in missed]
+        each = [f"{o.metric} {written(o.metric, self.spec.reference(o))}" for o in worst]
+        count = f"{len(self.below_reference)} feasible"
+        return f"{count}, below reference ({', '.join(each)}): not on the front"
+
     @cached_property
     def rungs(self) -> dict[int, int]:
         """With successive halving: number of candidates that were measured at each rung."""
@@ -141,7 +133,19 @@ class Result:
     @cached_property
     def front(self) -> tuple[Candidate, ...]:
         """The front of `same_epoch`, the best in the first objective first."""
-        return self._front_of(self.same_epoch)
+        return self._front_of([c for c in self.same_epoch if not c.below_reference])
+
+    @cached_property
+    def below_reference(self) -> tuple[Candidate, ...]:
+        """Those of `same_epoch` that are worse than the reference of an objective, ordered as the
+        front is. None of them is on the front or counts for the hypervolume."""
+        below = [c for c in self.same_epoch if c.below_reference]
+        return tuple(sorted(below, key=lambda c: self.spec.scaled(c.metrics)))
+
+    @property
+    def best_known(self) -> tuple[Candidate, ...]:
+        """The front; where it is empty up to ten below a reference, else the nearest misses."""
+        return self.front or self.below_reference[:FEW] or self.nearest_misses
 
     @cached_property
     def front_trials(self) -> frozenset[int]:
@@ -159,10 +163,13 @@ class Result:
         return tuple(candidates[n] for n in sorted(front, key=lambda n: tuple(points[n])))
 
     def best(self, count: int) -> tuple[Candidate, ...]:
-        """Up to `count` feasible candidates front after front, those with more epochs first."""
-        levels = sorted({epochs(c.metrics) for c in self.feasible}, reverse=True)
-        groups = ([c for c in self.feasible if epochs(c.metrics) == n] for n in levels)
-        return tuple(itertools.chain(*(self._front_by_front(g) for g in groups)))[:count]
+        """Up to `count` feasible candidates front after front, those with more epochs first.
+
+        Those below a reference come last.
+        """
+        levels = sorted({_level(c) for c in self.feasible})
+        groups = ([c for c in self.feasible if _level(c) == n] for n in levels)
+        return tuple(itertools.chain(*map(self._front_by_front, groups)))[:count]
 
     def _front_by_front(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         points = self._points(candidates)
@@ -172,7 +179,8 @@ class Result:
     def unfinished(self, top: int | None = None) -> tuple[Candidate, ...]:
         """The best candidates whose training has not reached the study's last epoch.
 
-        All feasible candidates are compared, after any number of epochs.
+        All feasible candidates are compared, after any number of epochs. Those below a reference
+        come last, and count as a front only where all are: longer trainings may lift them.
 
         Args:
             top: How many of the best to consider, front after front; without it the front, or in
@@ -184,22 +192,26 @@ class Result:
         last = self.spec.training.last
         if top is None and self.spec.search.reduction_factor is not None:
             return ()
-        ordered = self._front_of if top is None else self._front_by_front
-        best = ordered(self.feasible)[:top]
+        above = [c for c in self.feasible if not c.below_reference]
+        below = [c for c in self.feasible if c.below_reference]
+        if top is None:
+            best = self._front_of(above or below)
+        else:
+            best = (*self._front_by_front(above), *self._front_by_front(below))[:top]
         return tuple(c for c in best if epochs(c.metrics) < last)
 
     @cached_property
     def nearest_misses(self) -> tuple[Candidate, ...]:
-        """Up to five infeasible candidates of least total violation; empty if there is a front."""
-        if self.front:
+        """Up to five candidates of least total violation; empty where one is feasible."""
+        if self.feasible:
             return ()
         distinct = {c.digest: c for c in reversed(self.candidates)}.values()
         return tuple(sorted(distinct, key=_distance)[:5])
 
     @cached_property
     def infeasible(self) -> Infeasible | None:
-        """Why nothing is feasible; None where there is a front."""
-        return None if self.front else infeasible(self.spec, self.candidates, self.architectures)
+        """Why nothing is feasible; None where a candidate is."""
+        return None if self.feasible else infeasible(self.spec, self.candidates, self.architectures)
 
     def hypervolume_history(self) -> list[tuple[int, float]]:
         """(trial, `hypervolume` of the candidates up to it) of each candidate of `same_epoch`.
@@ -221,15 +233,8 @@ class Result:
 
     @cached_property
     def proxy_correlation(self) -> dict[str, Correlation]:
-        """Each proxy of the study against the accuracy of the trained candidates.
-
-        The sampler chose these: over the whole space the correlation may be another. Of trainings
-        that ended at different epochs those at the most frequent one count.
-        """
-        trained = [c.metrics for c in self.candidates if c.outcome == "trained"]
-        most_frequent = Counter(m.get("epochs") for m in trained).most_common(1)
-        trained = [m for m in trained if m.get("epochs") == most_frequent[0][0]]
-        return {name: _correlation(PROXY + name, trained) for name in self.spec.proxies.names}
+        """Each proxy of the study against the accuracy of the trained candidates."""
+        return correlations(self.spec.proxies.names, self.candidates)
 
     def evaluation(self, candidate: Candidate) -> Evaluation:
         """Everything that is known of a candidate, its hardware breakdown included."""
@@ -239,17 +244,14 @@ class Result:
 
     def frame(self) -> list[dict[str, Any]]:
         """One flat row per candidate, ready for a data frame."""
-        return [
-            {"trial": c.trial, "outcome": c.outcome, "feasible": c.feasible, **c.metrics}
-            for c in self.candidates
-        ]
+        return [c.row() for c in self.candidates]
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nas front --json`."""
         spec = self.spec
         return {
             "study": spec.name,
-            "objectives": [o.model_dump(exclude={"reference", "ideal"}) for o in spec.objectives],
+            "objectives": spec.objectives_json(),
             "constraints": [c.model_dump(exclude_none=True) for c in spec.constraints],
             "counts": self.counts,
             "shares": self.shares,
@@ -258,6 +260,7 @@ class Result:
             "front_epochs": self.front_epochs,
             "full": self.front_is_final,
             "front": self._candidates_json(self.front),
+            "below_reference": self._candidates_json(self.below_reference),
             "nearest_misses": self._candidates_json(self.nearest_misses),
             "infeasible": self.infeasible and self.infeasible.to_json(),
         }
@@ -317,6 +320,7 @@ def _candidate(
         row.test_accuracy,
         str(trial.attributes.get("reason", "")),
         tuple(trial.attributes.get("rejected_by", ())),
+        spec.missed_references(row.metrics),
         loader,
     )
 
@@ -356,19 +360,20 @@ def _candidate_json(c: Candidate, architecture: Architecture) -> dict[str, Any]:
         "trained": c.outcome == "trained",
         "metrics": c.metrics,
         "violations": c.violations,
+        "below_reference": list(c.missed_references) if c.feasible else [],
     } | ({"reason": c.reason} if c.reason else {})
     return document | ({} if c.test_accuracy is None else {"test_accuracy": c.test_accuracy})
+
+
+def _level(c: Candidate) -> tuple[bool, int]:
+    """Sorts candidates below a reference after all others, then those with more epochs first."""
+    return c.below_reference, -epochs(c.metrics)
 
 
 def _by_check(title: str, counts: Mapping[str, int]) -> list[str]:
     """One line with a number for each check, where there are any."""
     named = {NO_PATH if check == PATH else check: n for check, n in counts.items()}
     return [f"{title}: " + ", ".join(f"{k} {n}" for k, n in named.items())] if named else []
-
-
-def _correlation(metric: str, trained: Sequence[Mapping[str, float]]) -> Correlation:
-    pairs = [(m[metric], m["accuracy"]) for m in trained if metric in m]
-    return Correlation(len(pairs), spearman([x for x, _ in pairs], [y for _, y in pairs]))
 
 
 def _distance(c: Candidate) -> tuple[bool, float, int]:

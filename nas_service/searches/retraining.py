@@ -138,10 +138,15 @@ def choose_finalists(
         The candidates, in the order of the front or of `trials`.
 
     Raises:
-        StudyError: The study has no feasible candidate, or a trial has measured nothing.
+        StudyError: The study has no such candidate, or a trial has measured nothing.
     """
     if not trials:
         finalists = result.front if top is None else result.best(top)
+        if not finalists and result.below_note:
+            raise StudyError(
+                f"study {result.spec.name!r} has an empty front, {result.below_note}; --top and "
+                "--trial-numbers choose them"
+            )
         if not finalists:
             raise StudyError(f"study {result.spec.name!r} has no feasible candidate to retrain")
         return finalists

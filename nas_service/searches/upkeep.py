@@ -121,7 +121,8 @@ def plan_pruning(search: Search, *, force: bool = False) -> Pruning:
     """Which files nobody needs: of candidates that are neither on the front nor under way.
 
     Under way are unfinished trials, retrainings that run or whose test accuracy is not measured,
-    and candidates that a study with successive halving may still promote.
+    candidates that a study with successive halving may still promote, and, where the front is
+    empty, those below a reference.
 
     Args:
         search: The study.
@@ -154,6 +155,8 @@ def _under_way(result: Result, ours: Sequence[Artifact]) -> set[str]:
         for (digest, _), repeat in repeats
         if repeat.evaluation.trained and repeat.test_accuracy is None
     }
+    if not result.front:
+        digests |= {c.digest for c in result.below_reference}
     return digests | _promotable(result)
 
 

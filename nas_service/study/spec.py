@@ -4,6 +4,7 @@ A study file says nothing about a machine: storage, data folder and device are g
 command line or in the environment, so a study runs anywhere.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
@@ -177,6 +178,22 @@ class StudySpec(Section):
             ideal = self.ideal(o)
             point.append((metrics[o.metric] - ideal) / ((self.reference(o) - ideal) or 1.0))
         return tuple(point)
+
+    def missed_references(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
+        """Metrics of the objectives whose known value is worse than their reference."""
+        missed = []
+        for o in self.objectives:
+            sign = 1 if o.direction == "minimize" else -1
+            if o.metric in metrics and sign * metrics[o.metric] > sign * self.reference(o):
+                missed.append(o.metric)
+        return tuple(missed)
+
+    def objectives_json(self) -> list[dict[str, Any]]:
+        """The objectives as JSON, each with the reference and the ideal that count for it."""
+        return [
+            o.model_dump() | {"reference": self.reference(o), "ideal": self.ideal(o)}
+            for o in self.objectives
+        ]
 
     def violations(self, metrics: dict[str, float]) -> dict[str, float]:
         """Relative violation of every constraint, in the order of the study file."""
