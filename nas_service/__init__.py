@@ -31,7 +31,7 @@ def search(
         data: Folder of the data sets.
 
     Returns:
-        The result; see `Result.front` and `Result.frame`.
+        The result; see `Result.front`, `below_reference` and `frame`.
 
     Raises:
         NasError: The study, its data, the store or the number of workers cannot be used, or too
