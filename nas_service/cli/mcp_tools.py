@@ -64,7 +64,7 @@ class StoreTools:
             return status_document(result)
 
     def front(self, study: str) -> Document:
-        """Gives the feasible front of a study, or the nearest misses where nothing is feasible."""
+        """Gives the feasible front of a study, those below a reference, or the nearest misses."""
         with self._result(study) as result:
             return result.to_json()
 
@@ -73,7 +73,7 @@ class StoreTools:
         with self._result(study) as result:
             candidate = candidate_of(result, trial)
             evaluation = with_assumed_rate(result.evaluation(candidate), result.spec)
-            return candidate_document(candidate, evaluation)
+            return candidate_document(candidate, evaluation, result.spec)
 
     def why_rejected(self, study: str, trial: int) -> Document:
         """Says which checks a candidate failed, and by how much it is over each budget.
