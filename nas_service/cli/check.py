@@ -20,7 +20,10 @@ from nas_service.study.spec import StudySpec
 @click.command()
 @STUDY_FILE
 @click.option(
-    "--budgets", "costed", is_flag=True, help="Cost candidates to see what keeps all budgets."
+    "--budgets",
+    "costed",
+    is_flag=True,
+    help="Cost candidates of the space, to see what keeps all budgets.",
 )
 @options("measured_data", "json")
 def check(study: Path, costed: bool, data: Path | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hw_models import WorkloadError, load_profile
 from hw_models.profile_file import DEFAULT
-from nas_service.cli.common import FILE, density_in, options, read_checked
+from nas_service.cli.common import FILE, STUDY_FILE, density_in, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
@@ -39,7 +39,11 @@ PROFILE = click.option(
     "--profile", default=DEFAULT, show_default=True, help="Name of a chip profile, or a TOML file."
 )
 SET = click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the profile."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the profile; may be repeated.",
 )
 
 
@@ -88,23 +92,28 @@ def assignments(texts: "Iterable[str]", option: str) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("study", type=FILE)
+@STUDY_FILE
 @click.option(
     "--limit",
     type=WholeNumber(1, 10**8),
     default=100_000,
     show_default=True,
-    help="Larger spaces are sampled at random, with this many candidates.",
+    help="Count all candidates of a space of up to this size; of a larger one, a random sample "
+    "of this size.",
 )
 @click.option(
-    "--seed", type=WholeNumber(0), default=0, show_default=True, help="Seed of the sample."
+    "--seed",
+    type=WholeNumber(0),
+    default=0,
+    show_default=True,
+    help="Draw the sample of a large space with this seed.",
 )
 @click.option(
     "--list",
     "listed",
     type=WholeNumber(1),
     metavar="N",
-    help="Only print N architectures that keep all budgets.",
+    help="Count nothing: print N architectures that keep all budgets.",
 )
 @options("measured_data", "json")
 def census(
@@ -174,8 +183,10 @@ def _spread(name: str, quantiles: dict[str, list[float]]) -> str:
 @SET
 @STUDY
 @network_options
-@click.option("-o", "output", type=FILE, required=True, help="File for the new profile.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option(
+    "-o", "output", type=FILE, required=True, help="Write the new chip profile to this TOML file."
+)
+@click.option("--force", is_flag=True, help="Replace the file of -o if it exists.")
 @options("measured_data", "json")
 def calibrate(
     measurements: Path,

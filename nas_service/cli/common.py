@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hw_models.assumption import Assumption
+from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import WholeNumber
 from nas_service.errors import SpecError, StudyError
 from nas_service.worker.telemetry import LOG_FORMATS, LOOPBACK
@@ -37,10 +38,15 @@ class Page(click.Path):
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-STUDY_FILE = click.argument("study", type=FILE)
-NAME = click.option("--name", help="Name of the study, instead of the file's.")
-SEED = click.option("--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the file's seed.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+STUDY_FILE = click.argument("study", metavar="STUDY.toml", type=FILE)
+STUDY_NAME = click.argument("name", metavar="STUDY", shell_complete=complete_study)
+NAME = click.option("--name", help="Give the study this name instead of the file's.")
+SEED = click.option(
+    "--seed", type=WholeNumber(0, 2**31 - 1), help="Draw with this seed instead of the file's."
+)
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document, for other programs."
+)
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -69,7 +75,7 @@ def _trainings(function: Callable[..., None]) -> Callable[..., None]:
         "--trainings",
         type=WholeNumber(1, 10**6),
         metavar="N",
-        help="Number of trainings in the whole study.",
+        help="Stop after N trainings, counted over the whole study.",
     )
     return renamed("--trials", "--trainings")(new(function))
 
@@ -77,10 +83,13 @@ def _trainings(function: Callable[..., None]) -> Callable[..., None]:
 OPTIONS: dict[str, Decorator] = {
     "storage": click.option(
         "--storage",
-        help="URL of the store's database. Default: NAS_STORAGE, else sqlite:///nas.db.",
+        help="URL of the store's database; by default that of NAS_STORAGE, of the file that "
+        "NAS_STORAGE_FILE names, or sqlite:///nas.db.",
     ),
     "any_disk": click.option(
-        "--any-disk", is_flag=True, help="Allow an SQLite file on a network disk."
+        "--any-disk",
+        is_flag=True,
+        help="Allow an SQLite file on a network disk, where a crash may damage it.",
     ),
     "data": click.option(
         "--data",
@@ -88,19 +97,19 @@ OPTIONS: dict[str, Decorator] = {
         envvar="NAS_DATA",
         default=Path("data"),
         show_default=True,
-        help="Folder of the data sets.",
+        help="Folder that holds the files of the data sets.",
     ),
     "measured_data": click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Folder of the data sets. The share of set bits in the study's data is measured "
-        "there; without it every input bit counts as set.",
+        help="Folder of the data sets, to measure which share of the input bits of the study's "
+        "data is set; without it all of them count as set.",
     ),
     "workers": click.option(
         "--workers",
         type=WholeNumber(1, 256),
         metavar="N",
-        help="Number of worker processes; by default one for each core.",
+        help="Start N worker processes; by default one for each core.",
     ),
     "trainings": _trainings,
     "log_format": click.option(
@@ -115,7 +124,7 @@ OPTIONS: dict[str, Decorator] = {
         type=click.Choice(("debug", "info", "warning", "error")),
         default="warning",
         show_default=True,
-        help="Least severity of what is logged.",
+        help="Log what is at least this severe.",
     ),
     "metrics_port": click.option(
         "--metrics-port",
@@ -126,7 +135,7 @@ OPTIONS: dict[str, Decorator] = {
         "--metrics-host",
         default=LOOPBACK,
         show_default=True,
-        help="Address that serves the metrics. There is no login.",
+        help="Address that serves the metrics of --metrics-port; there is no login.",
     ),
     "json": JSON,
 }

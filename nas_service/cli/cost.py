@@ -60,7 +60,7 @@ SHOWN = ("memory_KiB", "area_mm2", "latency_ms", "energy_uJ")  # of a difference
     "budgets",
     multiple=True,
     metavar="METRIC=VALUE",
-    help="Show how likely a chip keeps this budget.",
+    help="Show how likely a chip keeps this budget; may be repeated.",
 )
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole report as Markdown.")
 @click.option("--html", type=Page(), help="Write the whole report to this HTML file.")

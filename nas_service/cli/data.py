@@ -30,7 +30,9 @@ MAX_SIDE = 1024  # largest size of an image that a study may state, in pixels
 @click.option(
     "--size", type=WholeNumber(1), help="Side of the images of an image_folder, in pixels."
 )
-@click.option("--classes", type=WholeNumber(1), help="Number of classes of an image_folder.")
+@click.option(
+    "--classes", type=WholeNumber(1), help="Number of classes that an image_folder must have."
+)
 @click.option("--resize", is_flag=True, help="Crop and scale the images of an image_folder.")
 @click.option("--read", is_flag=True, help="Read all samples, which also fills the cache.")
 @click.option(
@@ -38,7 +40,7 @@ MAX_SIDE = 1024  # largest size of an image that a study may state, in pixels
     type=WholeNumber(1, 64),
     default=4,
     show_default=True,
-    help="Frames for each recording of events, for --read.",
+    help="With --read, number of frames that a recording of events is counted into.",
 )
 @options("json")
 def data(

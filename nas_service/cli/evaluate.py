@@ -11,6 +11,7 @@ from rich.table import Table
 from nas_service.cli.common import (
     FILE,
     STUDY_FILE,
+    STUDY_NAME,
     candidate_of,
     open_store,
     options,
@@ -49,7 +50,11 @@ SAMPLES = click.option(
 )
 EPOCHS = click.option("--epochs", type=WholeNumber(1), help="Stop each training after N epochs.",
                       metavar="N")  # fmt: skip
-SEED = click.option("--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the study's seed.")
+SEED = click.option(
+    "--seed",
+    type=WholeNumber(0, 2**31 - 1),
+    help="Draw the networks with this seed instead of the study's.",
+)
 
 
 @click.command()
@@ -94,16 +99,20 @@ def _print_plan(spec: StudySpec, plan: "Plan") -> None:
 @click.argument("file", type=FILE)
 @STUDY_FILE
 @click.option(
-    "--seed", type=WholeNumber(0, 2**31 - 1), help="Instead of the file's or study's seed."
+    "--seed",
+    type=WholeNumber(0, 2**31 - 1),
+    help="Train with this seed instead of that of the file or the study.",
 )
-@click.option("--no-train", is_flag=True, help="Only print what is known before a training.")
+@click.option(
+    "--no-train", is_flag=True, help="Train nothing: print what is known before a training."
+)
 @click.option(
     "-o",
     "--output",
     metavar="NETWORK",
     help="Write the trained network to this file .safetensors, which nas export reads.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file of this name.")
+@click.option("--force", is_flag=True, help="Replace the file of -o if it exists.")
 @options("data", "json")
 def evaluate(
     file: Path,
@@ -199,7 +208,7 @@ def _print_evaluation(name: str, evaluation: "Evaluation", spec: StudySpec) -> N
 
 
 @click.command()
-@click.argument("name")
+@STUDY_NAME
 @click.argument("trial", type=WholeNumber(0))
 @options("storage", "data", "any_disk", "json")
 def replay(

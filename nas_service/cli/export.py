@@ -56,20 +56,28 @@ class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     "kind",
     type=FormatName(),
     required=True,
-    help="Of the files. "
+    help="Format of the files. "
     + " ".join(f"{name.capitalize()}: {kind.summary}." for name, kind in FORMATS.items()),
 )
 @click.option(
     "--for",
     "reader",
     type=click.Choice(list(READERS)),
-    help="Program that shall read the nir file, with the Python file that loads it there; "
-    "NIR's own equations here.",
+    help="Write the nir file for this program, with a Python file that loads it there; without it "
+    "the file has NIR's own equations.",
 )
-@click.option("-o", "--output", help="Name of the file, or a folder; STUDY-TRIAL here.")
-@click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option(
-    "--repeat", type=WholeNumber(1), metavar="K", help="The Kth training of nas retrain instead."
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Name of the file without its suffix, or a folder; by default STUDY-TRIAL.",
+)
+@click.option("--force", is_flag=True, help="Replace existing files of these names.")
+@click.option(
+    "--repeat",
+    type=WholeNumber(1),
+    metavar="K",
+    help="Export the network of the trial's Kth training in nas retrain.",
 )
 @click.option("--check", is_flag=True, help="Run the files on validation images and compare.")
 @options("storage", "data", "any_disk", "json")

@@ -24,14 +24,15 @@ KINDS = ("digits", "pictures", "events")
     "--data",
     "kind",
     type=click.Choice(KINDS),
-    help="Handwritten digits, which need no files; your own pictures; or an event camera's set.",
+    help="What the study is about: handwritten digits, which need no files; your own pictures; or "
+    "recordings of an event camera.",
 )
 @click.option(
     "--path",
     type=click.Path(path_type=Path),
     help="Folder or archive of the pictures, or of the event camera's set.",
 )
-@click.option("--name", help="Name of the study and of its file. Default: that of the data.")
+@click.option("--name", help="Name of the study and of its file; by default that of the data.")
 def init(folder: Path, kind: str | None, path: Path | None, name: str | None) -> None:
     """Write a commented study file to start from.
 

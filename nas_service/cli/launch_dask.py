@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @STUDY
-@click.option("--scheduler", help="Address of a running scheduler, or its JSON file.")
+@click.option(
+    "--scheduler", help="Use the cluster of the scheduler at this address, or of its JSON file."
+)
 @click.option(
     "--local",
     type=WholeNumber(1, 256),
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=WholeNumber(1, MOST_WORKERS),
-    help="Number of workers. Default: the current number of threads of the cluster.",
+    help="Number of workers; by default as many as the cluster has threads now.",
 )
 @click.option(
     "--restarts",
     type=WholeNumber(0, 1000),
     default=10,
     show_default=True,
-    help="Restarts of each worker that fails or is lost.",
+    help="How often each worker that fails or is lost is restarted.",
 )
-@click.option("--storage-file", help="File with the store's URL, on the cluster's machines.")
+@click.option("--storage-file", help="File on the cluster's machines that holds the store's URL.")
 @options("storage", "data", "any_disk")
 def dask(
     study: str,

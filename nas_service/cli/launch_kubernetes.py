@@ -12,42 +12,49 @@ from nas_service.launch.job import Job
 
 @click.command()
 @of_workers
-@click.option("--image", required=True, help="Container image, as the Dockerfile builds it.")
 @click.option(
-    "--secret", default="nas-store", show_default=True, help="Secret with the store's URL."
+    "--image", required=True, help="Container image of the workers, as the Dockerfile builds it."
 )
-@click.option("--artifacts-claim", required=True, help="Volume claim for trained weights.")
+@click.option(
+    "--secret",
+    default="nas-store",
+    show_default=True,
+    help="Secret of the cluster that holds the store's URL.",
+)
+@click.option(
+    "--artifacts-claim", required=True, help="Volume claim that trained weights are written to."
+)
 @click.option("--data-claim", help="Volume claim with the data sets; the digits need none.")
-@click.option("--namespace", help="Namespace, instead of kubectl's own.")
+@click.option("--namespace", help="Namespace of the job, instead of kubectl's current one.")
 @click.option(
     "--restarts",
     type=WholeNumber(0, 1000),
     default=10,
     show_default=True,
-    help="Restarts of each worker that fails.",
+    help="How often each worker that fails is restarted.",
 )
-@click.option("--hours", type=HOURS, help="Time limit of the whole job.")
+@click.option("--hours", type=HOURS, help="Stop the whole job after this time, in hours.")
 @click.option(
     "--pull-secret",
     "pull_secrets",
     multiple=True,
-    help="Secret with which the image is pulled.",
+    help="Secret with which the image is pulled; may be repeated.",
 )
 @click.option(
     "--node-selector",
     "selectors",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Label that the nodes must have.",
+    help="Label that the nodes must have; may be repeated.",
 )
 @click.option(
     "--toleration",
     "tolerations",
     multiple=True,
     metavar="KEY[=VALUE][:EFFECT]",
-    help="Taint that the nodes may have, such as nvidia.com/gpu:NoSchedule.",
+    help="Taint that the nodes may have, such as nvidia.com/gpu:NoSchedule; may be repeated.",
 )
-@click.option("--priority-class", help="PriorityClass of the pods.")
+@click.option("--priority-class", help="PriorityClass that the pods are scheduled with.")
 @click.option(
     "--ttl",
     type=WholeNumber(0, 2**31 - 1),

@@ -8,18 +8,19 @@ from pathlib import Path
 import click
 
 from nas_service.cli.common import FILE
+from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import out, plain
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS
 
-STUDY = click.argument("study")
+STUDY = click.argument("study", shell_complete=complete_study)
 WORKERS = click.option(
     "--workers",
     type=WholeNumber(1, MOST_WORKERS),
     default=1,
     show_default=True,
-    help="Number of workers.",
+    help="Number of workers that are started.",
 )
 CPUS = click.option(
     "--cpus",
@@ -35,13 +36,13 @@ MEMORY = click.option(
     show_default=True,
     help="Memory for each worker, in GiB: training.memory_GiB of the study and 1 more.",
 )
-GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each worker.")
+GPU = click.option("--gpu", is_flag=True, help="Request one GPU for each of the workers.")
 GRACE = click.option(
     "--grace",
     type=WholeNumber(1, 3600),
     default=120,
     show_default=True,
-    help="Seconds between SIGTERM and SIGKILL.",
+    help="Seconds that a worker has between SIGTERM and SIGKILL to save its epoch.",
 )
 Command = Callable[..., None]
 
@@ -60,7 +61,9 @@ def of_workers(function: Command) -> Command:
     return function
 
 
-OUTPUT = click.option("-o", "output", type=FILE, help="Write to this file instead of stdout.")
+OUTPUT = click.option(
+    "-o", "output", type=FILE, help="Write to this file instead of standard output."
+)
 HOURS = Number(1 / 60, 24 * 365)
 
 

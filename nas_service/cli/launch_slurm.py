@@ -32,14 +32,14 @@ from nas_service.store.database import storage_url
     metavar="N",
     help="Number of workers that may run at the same time.",
 )
-@click.option("--partition", help="SLURM partition to run in.")
-@click.option("--account", help="SLURM account to charge.")
+@click.option("--partition", help="SLURM partition that the workers run in.")
+@click.option("--account", help="SLURM account that is charged for the workers.")
 @click.option(
     "--directive",
     "directives",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Another option of sbatch, such as qos=long or constraint='a&b'.",
+    help="Give sbatch another option, such as qos=long or constraint='a&b'.",
 )
 @click.option(
     "--storage-file",

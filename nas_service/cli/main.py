@@ -1,71 +1,29 @@
-"""The command line `nas`: the table of its verbs, and errors as one line with an exit code."""
+"""The command line `nas`: its verbs by groups, and errors as one line with an exit code."""
 
 import contextlib
-import importlib
 import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from nas_service.cli.examples import with_examples
+from nas_service.cli.verbs import GROUPS, VERBS
 from nas_service.errors import Interrupted, MachineFault, NasError, did_you_mean
 from nas_service.worker import end_signals
 
 STORE_FAILED = 4  # exit code
 
 
-class Verb(NamedTuple):
-    """One command: where it is defined (`module:attribute`), and its line in `nas --help`."""
-
-    place: str
-    summary: str
-    handles_signals: bool = False  # itself; others end by Interrupted, whatever they do
-
-    def load(self) -> click.Command:
-        """The command. Its module is imported only now."""
-        module, _, attribute = self.place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-
-# A new verb is one entry here; the summary is the first sentence of its own help.
-VERBS = {
-    "init": Verb("nas_service.cli.init:init", "Write a commented study file to start from."),
-    "run": Verb("nas_service.cli.run:run", "Create or resume a study and run it here."),
-    "create": Verb("nas_service.cli.run:create", "Put a study into the store without running it."),
-    "worker": Verb("nas_service.cli.worker:worker", "Work on a study until it ends.", True),
-    "resume": Verb("nas_service.cli.run:resume", "Continue a study of the store."),
-    "launch": Verb("nas_service.cli.launch:launch", "Start workers on other machines."),
-    "status": Verb("nas_service.cli.show:status", "Show the progress of a study."),
-    "front": Verb("nas_service.cli.show:front", "Show the feasible front of a study."),
-    "show": Verb("nas_service.cli.show:show", "Show one trial of a study."),
-    "studies": Verb("nas_service.cli.studies:studies", "List the studies of a store."),
-    "report": Verb("nas_service.cli.show:report", "Write an HTML report about a study."),
-    "dashboard": Verb("nas_service.cli.serve:dashboard", "Browse the store in a web browser."),
-    "retrain": Verb("nas_service.cli.retrain:retrain", "Train finalists with several seeds."),
-    "export": Verb("nas_service.cli.export:export", "Export a trained network for other programs."),
-    "recost": Verb("nas_service.cli.recost:recost", "Cost a study anew on another chip."),
-    "replay": Verb("nas_service.cli.evaluate:replay", "Repeat one recorded training."),
-    "evaluate": Verb("nas_service.cli.evaluate:evaluate", "Screen and train one architecture."),
-    "ablate": Verb("nas_service.cli.evaluate:ablate", "Measure what each operation is worth."),
-    "census": Verb("nas_service.cli.chip:census", "Count the candidates within the budgets."),
-    "cost": Verb("nas_service.cli.cost:cost", "Estimate the hardware costs of a network."),
-    "calibrate": Verb("nas_service.cli.chip:calibrate", "Fit a chip profile to measurements."),
-    "check": Verb("nas_service.cli.check:check", "Validate a study file."),
-    "data": Verb("nas_service.cli.data:data", "List the data sets and check their files."),
-    "mcp": Verb("nas_service.cli.mcp:mcp", "Let an assistant read the store."),
-    "migrate": Verb("nas_service.cli.run:migrate", "Create or upgrade the tables of a store."),
-}
-
-
 PLUGIN: Any = {
     "multiple": True,
     "metavar": "FILE",
     "type": click.Path(),
-    "help": "Python file with operations, metrics, data sets, ... of your own; may be repeated. "
-    "NAS_PLUGIN names further ones.",
+    "help": "Load this Python file with operations, metrics, data sets and the like of your own; "
+    "may be repeated. NAS_PLUGIN names further ones.",
 }
 
 
@@ -113,7 +71,9 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb of this name, or None."""
-        return with_plugin(VERBS[cmd_name].load()) if cmd_name in VERBS else None
+        if cmd_name not in VERBS:
+            return None
+        return with_examples(with_plugin(VERBS[cmd_name].load()), cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -124,9 +84,17 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `nas --help`, which loads no verb."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+        """The list in `nas --help`, by groups; it loads no verb."""
+        width = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), v.summary) for name, v in verbs.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs and options that begin so; it loads no verb."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        verbs = ((name, v.summary) for name, v in VERBS.items() if name.startswith(incomplete))
+        return [*(CompletionItem(name, help=summary) for name, summary in verbs), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the verb. Errors that nobody expects keep their traceback."""
@@ -190,7 +158,16 @@ def _exit(text: str, code: int) -> SystemExit:
     return SystemExit(code)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+EPILOG = """\b
+Examples:
+  # write a study of handwritten digits, and search it
+  nas init --data digits
+  nas run digits.toml
+Each verb has examples too, at the end of its help, such as nas run --help.
+"""
+
+
+@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nas-service")
 @click.option("--plugin", "plugins", **PLUGIN)
 @click.pass_context

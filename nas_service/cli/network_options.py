@@ -36,28 +36,36 @@ def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     return known
 
 
-STUDY = click.option("--study", type=FILE, help="Study whose images an architecture is for.")
+STUDY = click.option(
+    "--study",
+    type=FILE,
+    help="Study file that an architecture is of: its images, operations and chip.",
+)
 TIME_STEPS = click.option(
     "--time-steps",
     type=WholeNumber(1, 65536),
     metavar="T",
-    help="Time steps of an inference; a NIR graph says none.",
+    help="Number of time steps of an inference, which a NIR graph does not say.",
 )
 _OPTIONS = (
     TIME_STEPS,
     click.option(
-        "--weight-bits", type=WholeNumber(1, 32), metavar="N", help="Bits of all weights."
+        "--weight-bits",
+        type=WholeNumber(1, 32),
+        metavar="N",
+        help="Number of bits of every weight of the network.",
     ),
     click.option(
         "--input-bits",
         type=WholeNumber(1, 32),
         metavar="N",
-        help="Bits of the values that the network reads; 1 for spikes.",
+        help="Number of bits of the values that the network reads, 1 for spikes.",
     ),
     click.option(
         "--spike-rate",
         metavar="RATE|FILE",
-        help="Share of inputs that are not 0, 0..1, or a file with one a layer.",
+        help="Share 0..1 of the inputs of each layer that are not 0, or a file with one for each "
+        "layer.",
     ),
     click.option(
         "--input",

@@ -7,7 +7,7 @@ import click
 
 from hw_models.files.numerals import parse_number
 from nas_service.cli.chip import assignments, settings_of
-from nas_service.cli.common import Page, options, read_result
+from nas_service.cli.common import STUDY_NAME, Page, options, read_result
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     err,
@@ -30,20 +30,28 @@ LISTED = 10  # candidates without a training
 
 
 @click.command()
-@click.argument("name")
-@click.option("--profile", help="Name or file of the chip's profile; by default the study's.")
+@STUDY_NAME
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another setting of the chip."
+    "--profile", help="Name of a chip profile, or a TOML file; by default the study's chip."
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the chip; may be repeated.",
 )
 @click.option(
     "--budget",
     "budgets",
     multiple=True,
     metavar="METRIC=VALUE",
-    help="Another limit of a budget (the lower of two: METRIC_min), or a new budget: at least "
-    "where more is better, else at most.",
+    help="Give a budget another limit, or add a budget: at least VALUE where more is better, else "
+    "at most. METRIC_min is the lower limit of two; may be repeated.",
 )
-@click.option("--html", type=Page(), help="Write a report of the study as it would be.")
+@click.option(
+    "--html", type=Page(), help="Write a report of the study as it would be to this file."
+)
 @options("storage", "any_disk", "json")
 def recost(
     name: str,

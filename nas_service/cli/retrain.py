@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from hw_models.files.numerals import parse_whole
-from nas_service.cli.common import open_store, options, renamed
+from nas_service.cli.common import STUDY_NAME, open_store, options, renamed
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import err, out, plain, print_columns, print_json
 from nas_service.errors import Interrupted, NasError
@@ -31,24 +31,32 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[i
 
 
 @click.command()
-@click.argument("name")
+@STUDY_NAME
 @click.option(
     "--seeds",
     type=WholeNumber(1, 1000),
     default=3,
     show_default=True,
     metavar="K",
-    help="Number of trainings of each finalist.",
+    help="Train each finalist K times, with K seeds.",
 )
-@click.option("--front", is_flag=True, help="Finalists: the feasible front (the default).")
+@click.option(
+    "--front",
+    is_flag=True,
+    help="Train the candidates of the feasible front, which is the default.",
+)
 @click.option(
     "--top",
     type=WholeNumber(1, 10**6),
     metavar="N",
-    help="Finalists: the N best, the front first, then the front of the others.",
+    help="Train the N best candidates: the front first, then the front of the others.",
 )
 @click.option(
-    "--trial-numbers", "trials", callback=_numbers, help="Finalists: these trials, such as 12,7."
+    "--trial-numbers",
+    "trials",
+    callback=_numbers,
+    metavar="N,N",
+    help="Train the candidates of these trials, such as 12,7.",
 )
 @renamed("--trials", "--trial-numbers")
 @click.option("--worker", "is_worker", is_flag=True, hidden=True)

@@ -10,7 +10,15 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nas_service.cli.budgets import budgets_line, impossible_budgets
-from nas_service.cli.common import NAME, SEED, STUDY_FILE, open_store, options, read_study
+from nas_service.cli.common import (
+    NAME,
+    SEED,
+    STUDY_FILE,
+    STUDY_NAME,
+    open_store,
+    options,
+    read_study,
+)
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.show import print_front
 from nas_service.cli.terminal import NOTHING_FEASIBLE, err, out, plain
@@ -67,18 +75,18 @@ def _prepare(
 
 
 @click.command()
-@click.argument("name")
+@STUDY_NAME
 @click.option(
     "--until",
     type=WholeNumber(1, 10**6),
     metavar="EPOCH",
-    help="Train up to this epoch from now on.",
+    help="Train candidates up to this epoch of the schedule from now on.",
 )
 @click.option(
     "--top",
     type=WholeNumber(1, 10**6),
     metavar="K",
-    help="Continue the K best instead of the front.",
+    help="Continue the trainings of the K best candidates instead of the front's.",
 )
 @click.option(
     "--forgive",

@@ -14,13 +14,18 @@ from nas_service.cli.number_types import WholeNumber
     type=WholeNumber(0, 65535),
     default=8080,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Serve the pages on this port; 0 takes a free one.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Serve the pages on this address; the default is this machine alone.",
+)
 @click.option(
     "--token-file",
     type=FILE,
-    help="File with the password of the pages. Needed for a --host other than the loopback.",
+    help="File with the password of the pages, which a --host beyond this machine needs.",
 )
 @options("storage", "any_disk")
 def dashboard(

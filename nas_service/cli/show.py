@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_service.cli.common import (
+    STUDY_NAME,
     Page,
     candidate_of,
     options,
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
-@click.option("--test", is_flag=True, help="Measure test accuracies that are not measured yet.")
+@STUDY_NAME
+@click.option(
+    "--test",
+    is_flag=True,
+    help="Measure the test accuracies of the front that are not measured yet.",
+)
 @options("data", "storage", "any_disk", "json")
 def front(
     name: str, test: bool, data: Path, storage: str | None, any_disk: bool, as_json: bool
@@ -176,7 +181,7 @@ def _print_front_notes(result: "Result") -> None:
 
 
 @click.command()
-@click.argument("name")
+@STUDY_NAME
 @options("storage", "any_disk", "json")
 def status(name: str, storage: str | None, any_disk: bool, as_json: bool) -> None:
     """Show the progress of a study.
@@ -252,7 +257,7 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("name")
+@STUDY_NAME
 @click.argument("trial", type=WholeNumber(0))
 @options("storage", "any_disk", "json")
 def show(name: str, trial: int, storage: str | None, any_disk: bool, as_json: bool) -> None:
@@ -292,8 +297,13 @@ def candidate_document(
 
 
 @click.command()
-@click.argument("name")
-@click.option("-o", "output", type=Page(), help="File to write. Default: reports/NAME.html.")
+@STUDY_NAME
+@click.option(
+    "-o",
+    "output",
+    type=Page(),
+    help="Write the report to this HTML file; by default reports/STUDY.html.",
+)
 @options("storage", "any_disk")
 def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
     """Write an HTML report about a study.

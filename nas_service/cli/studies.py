@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--delete", metavar="NAME", help="Delete a study, its results and its weights.")
-@click.option("--rename", nargs=2, metavar="NAME NEW", help="Give a study another name.")
+@click.option(
+    "--delete", metavar="NAME", help="Delete this study with its results and its weights."
+)
+@click.option("--rename", nargs=2, metavar="NAME NEW", help="Give study NAME the name NEW.")
 @click.option(
     "--prune",
     metavar="NAME",
-    help="Delete weights, checkpoints and traces of candidates neither on the front nor under way.",
+    help="Delete this study's weights, checkpoints and traces of candidates that are neither on "
+    "the front nor under way.",
 )
-@click.option("--yes", is_flag=True, help="Delete without a question.")
-@click.option("--force", is_flag=True, help="Also while workers have trials of the study.")
+@click.option("--yes", is_flag=True, help="Delete at once, without asking whether to.")
+@click.option(
+    "--force", is_flag=True, help="Change the study also while workers have trials of it."
+)
 @options("storage", "any_disk", "json")
 def studies(
     delete: str | None,

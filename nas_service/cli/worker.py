@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_service.cli.common import open_store, options
+from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import Number, WholeNumber
 from nas_service.cli.terminal import err, plain
 from nas_service.errors import DataError, Interrupted, MachineFault, StoreError, StudyError
@@ -26,8 +27,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--study", "name", required=True, help="Name of the study.")
-@click.option("--max-trials", type=WholeNumber(1), help="Stop after N trials.", metavar="N")
+@click.option(
+    "--study",
+    "name",
+    metavar="STUDY",
+    required=True,
+    shell_complete=complete_study,
+    help="Name of the study in the store to work on.",
+)
+@click.option(
+    "--max-trials", type=WholeNumber(1), help="Stop after N trials of this worker.", metavar="N"
+)
 @click.option(
     "--max-seconds",
     type=Number(1),
@@ -39,7 +49,8 @@ if TYPE_CHECKING:
     help="Stop a training that takes longer than this many seconds.",
 )
 @click.option(
-    "--device", help="Device of the trainings, such as cuda:0. Default: NAS_DEVICE, else cpu."
+    "--device",
+    help="Train on this device, such as cuda:0; by default that of NAS_DEVICE, else cpu.",
 )
 @click.option(
     "--lease",
