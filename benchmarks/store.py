@@ -1,7 +1,7 @@
 """What a trial costs the store, beside Optuna's own loop; how many workers one store serves.
 
     python benchmarks/store.py --storage postgresql://... [--workers 8] [--trials 400] [--rounds 3]
-    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--wait 0] [--pooler 20]
+    python benchmarks/store.py --scale 1,16,64 [--trials 600] [--wait 0] [--lease 60] [--pooler 20]
     python benchmarks/store.py --grown 100,1000,5000
     python benchmarks/store.py --verbs 1000,10000
 
@@ -18,7 +18,8 @@ CPU of workers and server; median and 99th percentile of the claims that gave a 
 of all kinds per trial, and those of the trial itself, of claims that gave none, and for each worker
 those of its start and end, and those before, which open the study; CPU of a worker's Python and of
 the server, per trial; sessions that wait for that row on average; the most connections at a time.
-A training waits for `--wait` seconds on average.
+A training waits for `--wait` seconds on average. Many hundred simulated workers, threads of a few
+processes, renew their leases late: give them longer ones.
 For each size of `--grown`, one worker on a study of that many finished trials: medians of 20 claims
 and of 20 times the rest (draw, begin, train for no time, archive, report), and its first read.
 
@@ -215,7 +216,7 @@ def scale(storage: str, through: str, args: argparse.Namespace) -> dict[str, Any
     for workers in args.scale:
         with empty(storage) as url:
             work = _same_database(through, url)
-            load = store_load.shared(url, work, workers, args.trials, args.wait)
+            load = store_load.shared(url, work, workers, args.trials, args.wait, args.lease)
             document["shared"].append(load)
     if args.grown:
         with empty(storage) as url:
@@ -256,6 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--sampler", choices=("random", "nsga2"), default="random")
     options.add_argument("--scale", type=harness.numbers, default=(), help="numbers of workers")
     options.add_argument("--wait", type=float, default=0.0, help="seconds of a training")
+    options.add_argument("--lease", type=float, default=60.0, help="seconds of a lease")
     options.add_argument("--pooler", type=int, help="connections of a PgBouncer before the server")
     options.add_argument("--grown", type=harness.numbers, default=(), help="finished trials")
     options.add_argument("--verbs", type=harness.numbers, default=(), help="trials of a study")

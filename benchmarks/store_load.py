@@ -156,15 +156,17 @@ def share_first_steps() -> None:
     setattr(claiming, "enumerated", enumerated_once)  # noqa: B010  mypy
 
 
-def work(url: str, folder: Path, workers: int, wait_s: float, ready: int, go: int) -> None:
+def work(
+    url: str, folder: Path, workers: int, wait_s: float, lease_s: float, ready: int, go: int
+) -> None:
     """The life of some workers, each in a thread of its own; their figures go to a file."""
     load, pid = Load(), os.getpid()
     share_first_steps()
+    named = (f"node{pid}/b/{n}/1/n" for n in range(workers))  # as of other machines
+    train = waiting(wait_s)
     made = [
-        simulated.make_worker(
-            url, NAME, waiting(wait_s), REJECTED, report=load.line, worker=f"node{pid}/b/{n}/1/n"
-        )  # names as of other machines
-        for n in range(workers)
+        simulated.make_worker(url, NAME, train, REJECTED, lease_s, load.line, name)
+        for name in named
     ]
     for worker in made:
         load.watch(worker)
@@ -194,7 +196,9 @@ def _run(worker: Worker, failures: list[str]) -> None:
         worker.search.store.close()
 
 
-def begin(url: str, workers: int, wait_s: float, folder: Path) -> tuple[list[int], int]:
+def begin(
+    url: str, workers: int, wait_s: float, lease_s: float, folder: Path
+) -> tuple[list[int], int]:
     """Workers that have opened the study, and the file descriptor whose closing starts them."""
     ready, ready_end = os.pipe()
     go, hold = os.pipe()
@@ -203,7 +207,7 @@ def begin(url: str, workers: int, wait_s: float, folder: Path) -> tuple[list[int
     def started(number: int) -> None:
         os.close(hold)
         own = len(range(number, workers, count))
-        work(url, folder, own, wait_s, ready_end, go)
+        work(url, folder, own, wait_s, lease_s, ready_end, go)
 
     pids = [
         simulated.forked(partial(started, number), folder / f"log{number}")
@@ -219,7 +223,7 @@ def begin(url: str, workers: int, wait_s: float, folder: Path) -> tuple[list[int
 
 
 def shared(
-    url: str, through: str, workers: int, trials: int, wait_s: float = 0.0
+    url: str, through: str, workers: int, trials: int, wait_s: float = 0.0, lease_s: float = 60.0
 ) -> dict[str, float]:
     """Figures of some workers on one study, from when all have opened it until its end.
 
@@ -229,6 +233,7 @@ def shared(
         workers: Their number.
         trials: Of all workers together.
         wait_s: Seconds of a training on average.
+        lease_s: Seconds after which a lease that is not renewed is lost.
 
     Returns:
         The figures by name.
@@ -237,7 +242,7 @@ def shared(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["NAS_SPOOL"] = str(folder / "spool")
-        pids, hold = begin(through, workers, wait_s, folder)
+        pids, hold = begin(through, workers, wait_s, lease_s, folder)
         sessions = Sessions(url)
         start = time.perf_counter()
         os.close(hold)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping as Table
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from hw_models.assumption import Assumption
 from hw_models.errors import ReportError
+from hw_models.html_table import html_table
 from hw_models.metrics import metrics_of
 from hw_models.operations import operations_from_json
 
@@ -61,6 +63,12 @@ class Breakdown:
 
 
 QUANTITIES = ("memory_B", "area_m2", "latency_s", "energy_J", "dense_energy_J")
+SHOWN = {  # in a notebook: heading, factor from SI
+    "memory_B": ("memory KiB", 1 / 1024),
+    "area_m2": ("area mm2", 1e6),
+    "latency_s": ("latency ms", 1e3),
+    "energy_J": ("energy uJ", 1e6),
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,25 @@ class HardwareReport:
     def metrics(self) -> dict[str, float]:
         """Totals by name, in the units of the names."""
         return metrics_of(self.totals())
+
+    def _repr_html_(self) -> str:
+        """Totals, then the costs of each layer, as a notebook shows them."""
+        totals = [(name, f"{value:.4g}") for name, value in self.metrics().items()]
+        columns = [getattr(self, name).by_row() for name in SHOWN]
+        rows = [
+            (
+                name,
+                *(
+                    f"{column[n] * SHOWN[q][1]:.4g}"
+                    for q, column in zip(SHOWN, columns, strict=True)
+                ),
+            )
+            for n, name in enumerate(self.rows)
+        ]
+        head = ("layer", *(title for title, _ in SHOWN.values()))
+        notes = "".join(f"<p>{escape(text)}</p>" for text in self.warnings)
+        caption = f"Estimate on {self.profile}"
+        return html_table(("metric", "value"), totals, caption) + html_table(head, rows) + notes
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON types."""

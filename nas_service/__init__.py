@@ -26,7 +26,7 @@ def search(
 
     Args:
         study: A study file, its tables as a dict, or a specification.
-        storage: URL of the store, SQLite or PostgreSQL, or the path of an SQLite file.
+        storage: URL of the store, SQLite or PostgreSQL, or a `Path` of an SQLite file.
         workers: Number of processes, by default one for each processor core.
         data: Folder of the data sets.
 

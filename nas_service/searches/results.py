@@ -15,6 +15,7 @@ from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
 from nas_service.searches.candidate import Candidate, Loader
 from nas_service.searches.infeasible import Infeasible, infeasible
+from nas_service.searches.notebook import NotebookView
 from nas_service.searches.proxy_correlation import Correlation, correlations
 from nas_service.searches.session import DIGEST, Search
 from nas_service.searches.stopping import epochs, last_epoch
@@ -30,8 +31,8 @@ FEW = 10  # candidates below a reference that take the place of an empty front
 PASSED = "passed over by the sampler"
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(NotebookView):
     """A study as it was when `read` was called.
 
     `front` holds non-dominated candidates only that are measured, feasible, and at least as good
@@ -241,10 +242,6 @@ class Result:
         evaluation = self.search.store.archive(self.search.id).evaluation(candidate.digest)
         assert evaluation is not None, candidate.digest  # noqa: S101  it comes from the archive
         return evaluation
-
-    def frame(self) -> list[dict[str, Any]]:
-        """One flat row per candidate, ready for a data frame."""
-        return [c.row() for c in self.candidates]
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nas front --json`."""

@@ -58,7 +58,7 @@ def test_below_the_reference_is_not_on_the_front_and_in_no_hypervolume(store):
     corner = [((1 - a) / 0.5, r / 0.6) for a, r in ROWS[:3]]
     assert result.hypervolume == pytest.approx(dominated_share(corner))
     assert result.hypervolume_history()[-1][1] == pytest.approx(result.hypervolume)
-    rows = {row["trial"]: row["below_reference"] for row in result.frame()}
+    rows = {row["trial"]: row["below_reference"] for row in result.rows()}
     assert rows == {n: n in (3, 4, 5) for n in range(7)}
     assert (result.nearest_misses, result.infeasible) == ((), None)
 
