@@ -137,18 +137,12 @@ class HardwareReport:
 
     def _repr_html_(self) -> str:
         """Totals, then the costs of each layer, as a notebook shows them."""
-        totals = [(name, f"{value:.4g}") for name, value in self.metrics().items()]
-        columns = [getattr(self, name).by_row() for name in SHOWN]
-        rows = [
-            (
-                name,
-                *(
-                    f"{column[n] * SHOWN[q][1]:.4g}"
-                    for q, column in zip(SHOWN, columns, strict=True)
-                ),
-            )
-            for n, name in enumerate(self.rows)
+        totals = [(name, _shown(value)) for name, value in self.metrics().items()]
+        columns = [
+            [_shown(value * factor) for value in getattr(self, name).by_row()]
+            for name, (_, factor) in SHOWN.items()
         ]
+        rows = zip(self.rows, *columns, strict=True)
         head = ("layer", *(title for title, _ in SHOWN.values()))
         notes = "".join(f"<p>{escape(text)}</p>" for text in self.warnings)
         caption = f"Estimate on {self.profile}"
@@ -203,6 +197,11 @@ class BatchReport:
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Arrays [N] by metric, in the units a person reads."""
         return metrics_of(self.totals)
+
+
+def _shown(value: float) -> str:
+    """Four digits, without an exponent above 1,000."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _breakdown_json(breakdown: Breakdown) -> dict[str, Any]:
