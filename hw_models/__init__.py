@@ -9,6 +9,7 @@ from hw_models.errors import (
     WorkloadError,
 )
 from hw_models.layer import Layer
+from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import LayerTable
 from hw_models.metrics import HARDWARE_METRICS, HardwareMetric
 from hw_models.profile import Profile
@@ -27,6 +28,7 @@ __all__ = [
     "HardwareMetric",
     "HardwareReport",
     "Layer",
+    "LayerIndex",
     "LayerTable",
     "Profile",
     "ProfileError",

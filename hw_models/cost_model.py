@@ -5,7 +5,6 @@ from the chip's figures, so every energy and area is a sum of products, for one 
 thousands. N workloads, L layers, C components.
 """
 
-import math
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models import adc
-from hw_models.area import area_counts, area_prices, area_table, tile_m2
+from hw_models.area import area_counts, area_prices, area_table
 from hw_models.chip import Chip
 from hw_models.events import (
     EventCounts,
@@ -24,10 +22,13 @@ from hw_models.events import (
     count_events,
     stored_bytes,
 )
-from hw_models.latency import batch_makespans, interval_cycles, layer_schedule
+from hw_models.latency import Timing, batch_makespans, layer_schedule
+from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import Array, LayerTable, over_layers
+from hw_models.lookup import can_look_up, looked_up_totals
 from hw_models.mapping import bits_in_cell, lossless_adc_bits
 from hw_models.operations import count_operations
+from hw_models.prices import Prices, prices_of, weighted_sum
 from hw_models.recorded import RecordedInputs, counted_shares
 from hw_models.report import SHARED, BatchReport, Breakdown, HardwareReport, Mapping
 from hw_models.schedule import Schedule
@@ -58,15 +59,6 @@ class ResourceUse:
         columns["cycles"] = self.cycles[:, None]
         columns["interval_cycles"] = self.interval_cycles[:, None]
         return replace(self, **columns)
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What a chip spends on each count: numbers, or arrays [draws] for many chips."""
-
-    energies_J: Table[str, Any]  # of one event of each component
-    read_s: Any
-    leakage_W_m2: Any
 
 
 @dataclass(frozen=True)
@@ -116,20 +108,24 @@ class CostModel:
             parameters=workload.parameters,
             crossbars=int(counts.tiling.crossbars.sum()),
             tiles=int(counts.tiles.sum()),
-            interval_s=float(interval_cycles(counts)) * chip.read_s,
+            interval_s=float(Timing.of(counts).interval) * chip.read_s,
             warnings=tuple(_warnings(workload, counts)),
             operations={n: float(x) for n, x in count_operations(counts.layers).items()},
         )
 
-    def estimate_batch(self, layers: LayerTable) -> BatchReport:
+    def estimate_batch(self, layers: LayerTable | LayerIndex) -> BatchReport:
         """Totals of N workloads: the numbers that `estimate` gives one by one, to 1e-12.
 
         Args:
-            layers: The workloads as arrays [N, L].
+            layers: The workloads as arrays [N, L], or as choices among distinct layers.
 
         Returns:
-            Totals [N] in SI units.
+            Totals [N] in SI units, for each workload the same to the last bit in every batch.
         """
+        if isinstance(layers, LayerIndex):
+            if can_look_up(self.chip):
+                return BatchReport(looked_up_totals(self.chip, self.prices, layers))
+            layers = layers.table()
         step = max(1, BATCH_CELLS // layers.taps.shape[1])
         parts = [
             self._totals(layers.part(slice(start, start + step)))
@@ -170,59 +166,6 @@ class CostModel:
     @cached_property
     def _price_columns(self) -> dict[tuple[str, ...], Array]:
         return {}
-
-
-def energy_prices(chip: Chip) -> dict[str, float]:
-    """J of one event of each component, as `component_events` counts them."""
-    figures, defects = chip.figures, chip.defects
-    per_bit = not defects.buffers_per_read
-    tile_side_m = math.sqrt(tile_m2(chip))
-    wire_bit_J = figures.wire_bit_energy_J_m * tile_side_m
-    return {
-        "crossbar": _crossbar_read_J(chip),
-        "rows": figures.row_cell_energy_J,
-        "adc": adc.energy_J(figures, chip.options),
-        "mux": figures.mux_energy_J,
-        "subtractor": figures.subtractor_energy_J
-        if defects.script_subtractor
-        else figures.adder_bit_energy_J,
-        "adder": figures.adder_bit_energy_J,
-        "temp_buffer": figures.temp_buffer_energy_J,
-        "tile_buffer": figures.sram_bit_energy_J if per_bit else figures.tile_buffer_energy_J,
-        "h_tree": wire_bit_J if per_bit else figures.h_tree_energy_J,
-        "fetch": figures.fetch_energy_J,
-        "sum_wires": wire_bit_J,
-        "network": wire_bit_J,
-        "neuron_memory": figures.sram_bit_energy_J,
-        "neuron": figures.neuron_energy_J
-        if defects.neuron_per_read
-        else figures.neuron_update_energy_J,
-        "elementwise": figures.adder_bit_energy_J,
-        "dac": figures.dac_bit_energy_J,
-    }
-
-
-def _crossbar_read_J(chip: Chip) -> float:
-    """J of one count of `crossbar`: of one cell, or of a whole array with D3."""
-    if not chip.defects.fixed_array:
-        if chip.options.cell_energy == "conductance":
-            return _conducting_J(chip)
-        return chip.figures.cell_read_energy_J
-    if chip.defects.energy_is_area:
-        return chip.figures.crossbar_area_m2
-    return chip.figures.crossbar_energy_J
-
-
-def _conducting_J(chip: Chip) -> float:
-    """V^2 G t of a cell, half of which are on, while its column is read and converted."""
-    figures = chip.figures
-    conductance_S = (1 / figures.on_resistance_Ohm + 1 / figures.off_resistance_Ohm) / 2
-    return figures.read_voltage**2 * conductance_S * chip.column_s
-
-
-def prices_of(chip: Chip) -> Prices:
-    """What one chip spends on each count."""
-    return Prices(energy_prices(chip), chip.read_s, chip.figures.leakage_W_m2)
 
 
 def resource_use(chip: Chip, workload: Workload) -> ResourceUse:
@@ -268,7 +211,7 @@ def _summed(c: EventCounts, cycles: Any) -> ResourceUse:
         areas={name: over_layers(n) for name, n in area_counts(c).items()},
         pe_crossbars=tiling.pe_crossbars[:, 0] if shared else tiling.pe_crossbars,
         cycles=cycles,
-        interval_cycles=interval_cycles(c),
+        interval_cycles=Timing.of(c).interval,
         exact={
             "parameters": over_layers(layers.trained_numbers),
             "memory_B": sum(over_layers(column) for column in stored_bytes(c).values()),
@@ -315,21 +258,6 @@ def price(use: ResourceUse, area_m2: Any, prices: Prices) -> dict[str, Any]:
         "dense_energy_J": weighted_sum(use.dense_events, prices.energies_J) + leakage_J,
         "interval_s": use.interval_cycles * prices.read_s,
     }
-
-
-def weighted_sum(counts: Table[str, Any], prices: Table[str, Any]) -> Any:
-    """Sum over components of counts times prices.
-
-    Args:
-        counts: component -> number, [N], or [N, 1].
-        prices: component -> number, or [draws] of many chips; at least the components counted.
-
-    Returns:
-        A number or [N]; [N, draws] for counts [N, 1].
-    """
-    if np.ndim(next(iter(counts.values()))) < 2:
-        return sum(n * prices[name] for name, n in counts.items())
-    return np.concatenate(list(counts.values()), -1) @ np.stack([prices[n] for n in counts])
 
 
 def _leakage_J(chip: Chip, area: Breakdown, latency: Breakdown) -> float:

@@ -5,10 +5,13 @@ N workloads, L layers; [..., L] is [L] for one workload and [N, L] for many. T t
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from hw_models.chip import Chip
 from hw_models.events import EventCounts
 from hw_models.layer_table import Array
 from hw_models.schedule import Schedule, makespans, schedule
@@ -17,21 +20,62 @@ from hw_models.workload import Workload
 ShareTile = Callable[[int, int], Any]  # (i, j) -> do layers i and j share a tile? bool or [N]
 
 
-def step_period(c: EventCounts) -> Any:
-    """Read cycles between two time steps of a layer [..., L]; in a feedback loop those of it all.
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """How long layers run, and what they wait for; every array is [..., L] unless it says so."""
 
-    Layers of one loop run one after the other before the next time step can begin.
-    """
-    cycles, loops = c.step_cycles, c.layers.loops
-    if not c.layers.looped:
-        return cycles
-    same_loop = (loops[..., :, None] == loops[..., None, :]) & (loops[..., None, :] > 0)
-    return np.where(loops > 0, (same_loop * cycles[..., None, :]).sum(-1), cycles)
+    chip: Chip
+    cycles: Any  # read cycles of one time step
+    steps: Any  # time steps in which the layer is multiplied
+    linear: Any  # not 0 where a layer needs all of its input
+    loops: Any  # number of a layer's feedback loop, 0 for none
+    sources: Any  # [..., L, P] positions of what a layer reads, -1 for none
 
+    @classmethod
+    def of(cls, c: EventCounts) -> "Timing":
+        """The times of layers whose events were counted."""
+        layers = c.layers
+        return cls(c.chip, c.step_cycles, c.steps, layers.linear, layers.loops, layers.sources)
 
-def interval_cycles(c: EventCounts) -> Any:
-    """Read cycles between two inferences that follow each other: those of the slowest layer."""
-    return (c.steps * step_period(c)).max(-1)
+    @cached_property
+    def period(self) -> Any:
+        """Read cycles between two time steps of a layer; in a feedback loop those of it all.
+
+        Layers of one loop run one after the other before the next time step can begin.
+        """
+        cycles, loops = self.cycles, self.loops
+        if not loops.any():
+            return cycles
+        same_loop = (loops[..., :, None] == loops[..., None, :]) & (loops[..., None, :] > 0)
+        return np.where(loops > 0, (same_loop * cycles[..., None, :]).sum(-1), cycles)
+
+    @property
+    def needs_all(self) -> Any:
+        """Not 0 where a layer waits for all of its input: it is linear, or in a feedback loop."""
+        return self.linear + self.loops if self.loops.any() else self.linear
+
+    @property
+    def durations(self) -> tuple[Any, Any]:
+        """Read cycles that a layer runs without a break, and how often it runs again after that."""
+        if self.chip.options.order == "layer_first":
+            return self.cycles * self.steps, np.zeros_like(self.cycles)
+        return self.cycles, self.steps - 1
+
+    @property
+    def periods(self) -> Any:
+        """Read cycles between two runs of a layer."""
+        return self.cycles if self.chip.options.order == "layer_first" else self.period
+
+    @property
+    def interval(self) -> Any:
+        """Read cycles between two inferences that follow each other: those of the slowest layer."""
+        return (self.steps * self.period).max(-1)
+
+    def makespans(self) -> Array:
+        """Read cycles of N workloads [N], where no layers share a tile."""
+        cycles, repeats = self.durations
+        overlap = self.chip.figures.overlap
+        return makespans(cycles, repeats, self.periods, self.sources, None, self.needs_all, overlap)
 
 
 def layer_schedule(c: EventCounts, workload: Workload) -> Schedule:
@@ -53,34 +97,25 @@ def batch_makespans(c: EventCounts) -> Array:
     if c.chip.defects.last_halt:
         spans: Array = _script_cycles(c).sum(-1)
     else:
-        cycles, repeats = _durations(c)
-        sharing, periods = _tile_sharing(c, cycles, repeats)
-        overlap, sources = c.chip.figures.overlap, c.layers.sources
-        spans = makespans(cycles, repeats, periods, sources, sharing, _needs_all(c), overlap)
+        timing = Timing.of(c)
+        cycles, repeats = timing.durations
+        sharing, periods = _tile_sharing(c, timing)
+        overlap = c.chip.figures.overlap
+        spans = makespans(
+            cycles, repeats, periods, timing.sources, sharing, timing.needs_all, overlap
+        )
     return spans * c.layers.time_steps[:, 0] if c.chip.defects.time_twice else spans
 
 
-def _needs_all(c: EventCounts) -> Any:
-    """Not 0 where a layer waits for all of its input: it is linear, or in a feedback loop."""
-    return c.layers.linear + c.layers.loops if c.layers.looped else c.layers.linear
-
-
-def _durations(c: EventCounts) -> tuple[Any, Any]:
-    """Read cycles that a layer runs without a break, and how often it runs again after that."""
-    cycles = c.step_cycles
-    if c.chip.options.order == "layer_first":
-        return cycles * c.steps, np.zeros_like(cycles)
-    return cycles, c.steps - 1
-
-
 def _graph_schedule(c: EventCounts, workload: Workload) -> Schedule:
-    cycles, repeats = _durations(c)
-    sharing, periods = _tile_sharing(c, cycles, repeats)
+    timing = Timing.of(c)
+    cycles, repeats = timing.durations
+    sharing, periods = _tile_sharing(c, timing)
     layers = range(len(cycles))
     blockers = [[j for j in range(i) if sharing(i, j)] if sharing else [] for i in layers]
     return schedule(
         cycles.tolist(), repeats.tolist(), periods.tolist(),
-        workload.predecessors, blockers, _needs_all(c).tolist(), c.chip.figures.overlap,
+        workload.predecessors, blockers, timing.needs_all.tolist(), c.chip.figures.overlap,
     )  # fmt: skip
 
 
@@ -104,18 +139,17 @@ def _script_cycles(c: EventCounts) -> Array:
     return spent
 
 
-def _tile_sharing(c: EventCounts, cycles: Array, repeats: Array) -> tuple[ShareTile | None, Array]:
+def _tile_sharing(c: EventCounts, timing: Timing) -> tuple[ShareTile | None, Array]:
     """Which layers share a tile, and read cycles between two time steps of each [..., L].
 
     A shared tile's buffer serves one layer at a time, so its layers run one after the other.
     """
-    period = cycles if c.chip.options.order == "layer_first" else step_period(c)
     if not (c.chip.options.tile_contention == "serialised" and c.chip.defects.tile_sharing):
-        return None, period
-    share_tile = _shared_tiles(c)
+        return None, timing.periods
+    share_tile, (cycles, repeats) = _shared_tiles(c), timing.durations
     layers, again = range(cycles.shape[-1]), cycles * (repeats > 0)
     periods = [sum(share_tile(i, j) * again[..., j] for j in layers) for i in layers]
-    return share_tile, np.maximum(np.stack(periods, -1), period)
+    return share_tile, np.maximum(np.stack(periods, -1), timing.periods)
 
 
 def _shared_tiles(c: EventCounts) -> ShareTile:

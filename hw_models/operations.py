@@ -36,20 +36,23 @@ def count_operations(layers: LayerTable) -> dict[str, Any]:
         network: weights at their bits, and scales and biases of 4 bytes. `dense_membrane_updates`
         has every neuron updated in every time step.
     """
+    return {name: over_layers(values) for name, values in layer_operations(layers).items()}
+
+
+def layer_operations(layers: LayerTable) -> dict[str, Any]:
+    """What `count_operations` adds up, layer by layer [..., L]."""
     operations = layers.synapses * layers.steps
     acs = operations * (layers.input_bits == 1)
     weights = layers.group_channels * layers.taps * layers.out_channels
-    footprint_B = weights * layers.weight_bits / 8 + SCALE_BYTES * layers.scales
     outputs = layers.out_channels * layers.pixels
     neurons = layers.neurons + (layers.neurons < 0) * (outputs - layers.neurons)
-    total, accumulated = over_layers(operations), over_layers(acs)
     return {
-        "dense_synaptic_operations": total,
-        "dense_macs": total - accumulated,
-        "dense_acs": accumulated,
-        "effective_acs": over_layers(acs, layers.rate),
-        "footprint_B": over_layers(footprint_B),
-        "dense_membrane_updates": over_layers(neurons * layers.time_steps),
+        "dense_synaptic_operations": operations,
+        "dense_macs": operations - acs,
+        "dense_acs": acs,
+        "effective_acs": acs * layers.rate,
+        "footprint_B": weights * layers.weight_bits / 8 + SCALE_BYTES * layers.scales,
+        "dense_membrane_updates": neurons * layers.time_steps,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hw_models.chip import Chip
 from hw_models.cost_model import CostModel
+from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import LayerTable
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
 from hw_models.recorded import RecordedInputs
@@ -109,10 +110,10 @@ class Profile:
         """Costs of one inference on this chip, with every breakdown; see `CostModel.estimate`."""
         return self.cost_model.estimate(workload, recorded)
 
-    def estimate_batch(self, workloads: LayerTable | list[Workload]) -> BatchReport:
+    def estimate_batch(self, workloads: LayerTable | LayerIndex | list[Workload]) -> BatchReport:
         """Totals of N workloads on this chip, the same as `estimate` gives one by one."""
-        table = workloads if isinstance(workloads, LayerTable) else LayerTable.stack(workloads)
-        return self.cost_model.estimate_batch(table)
+        layers = LayerTable.stack(workloads) if isinstance(workloads, list) else workloads
+        return self.cost_model.estimate_batch(layers)
 
     def with_values(self, changes: Mapping[str, Any]) -> "Profile":
         """The same chip with some settings replaced; figures in the units of the file.

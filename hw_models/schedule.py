@@ -12,6 +12,7 @@ per layer suffice: of its first step and of its last.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -141,33 +142,88 @@ def makespans(
         Read cycles [N].
     """
     cycles = np.ascontiguousarray(durations.T)  # [L, N]
-    partial = np.floor(overlap * cycles)
+    nothing = np.zeros_like(cycles[:1])  # a row for sources that do not exist
+    waits = _Waits(
+        np.concatenate([cycles, nothing]),
+        np.concatenate([np.floor(overlap * cycles), nothing]),
+        np.ascontiguousarray(linear.T) > 0,
+    )
     delays = np.ascontiguousarray((repeats * periods).T)
-    needs_all = np.ascontiguousarray(linear.T > 0)
-    first, last, end = (np.zeros_like(cycles) for _ in range(3))
+    first, last, end = (np.zeros((len(cycles) + 1, len(sources))) for _ in range(3))
+    end[-1] = -1
+    alike = (sources == sources[:1]).all(0)
     for i, own in enumerate(cycles):
-        for source, exists in _sources(sources, i):
-            wait = np.where(needs_all[i], cycles[source], partial[source])
-            np.maximum(first[i], (first[source] + wait) * exists, out=first[i])
-            np.maximum(last[i], (last[source] + wait) * exists, out=last[i])
-            np.maximum(end[i], (end[source] + 1) * exists, out=end[i])
+        for source in _sources(sources, alike, i):
+            wait = waits.of(i, source)
+            source.raise_to(first[i], first, wait)
+            source.raise_to(last[i], last, wait)
+            source.raise_to(end[i], end, 1)
         for j in range(i) if blocked else ():
             must_wait = blocked(i, j)  # type: ignore[misc]
-            np.maximum(first[i], (first[j] + cycles[j]) * must_wait, out=first[i])
-            np.maximum(last[i], (last[j] + cycles[j]) * must_wait, out=last[i])
-        np.maximum(last[i], first[i] + delays[i], out=last[i])
-        np.maximum(end[i], last[i] + own, out=end[i])
+            _raise(first[i], first[j] + cycles[j], must_wait)
+            _raise(last[i], last[j] + cycles[j], must_wait)
+        _raise(last[i], first[i] + delays[i])
+        _raise(end[i], last[i] + own)
     spans: Array = end.max(0)
     return spans
 
 
-def _sources(sources: Any, i: int) -> list[tuple[Any, Any]]:
-    """Each source of layer i as an index into [L, N], and 1 where there is one, else 0."""
-    indices: list[tuple[Any, Any]] = []
-    for chosen in sources[:, i].T:
-        exists = chosen >= 0
-        if (chosen == chosen[0]).all():  # the usual chain: one row for all
-            indices += [(int(chosen[0]), 1.0)] if exists[0] else []
-        elif exists.any():
-            indices.append(((chosen, np.arange(len(chosen))), exists))
-    return indices
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A layer that another one reads, in each of N candidates."""
+
+    rows: Any  # its position where it is the same in all candidates, else places in [L + 1, N]
+    is_only: bool = False  # the reader has no other source
+
+    def of(self, times: Array) -> Array:
+        """Its own among the times of all layers [L + 1, N]."""
+        own: Array = times[self.rows] if isinstance(self.rows, int) else times.take(self.rows)
+        return own
+
+    def raise_to(self, times: Array, all_times: Array, wait: Any) -> None:
+        """Raises times [N] to at least those of this source, and a wait after them."""
+        if self.is_only:
+            np.add(self.of(all_times), wait, out=times)
+        else:
+            _raise(times, self.of(all_times) + wait)
+
+
+@dataclass(frozen=True, eq=False)
+class _Waits:
+    """Read cycles until a layer may start after one that it reads."""
+
+    whole: Array  # [L + 1, N]
+    partial: Array  # [L + 1, N]
+    needs_all: Any  # [L, N]
+
+    @cached_property
+    def _kinds(self) -> list[tuple[bool, bool]]:
+        """Of each layer: does any candidate's, and does every one's, need all of its input?"""
+        return list(
+            zip(self.needs_all.any(1).tolist(), self.needs_all.all(1).tolist(), strict=True)
+        )
+
+    def of(self, i: int, source: _Source) -> Any:
+        """Read cycles between the starts of a source and of layer i [N]."""
+        some, every = self._kinds[i]
+        if some == every:
+            return source.of(self.whole if every else self.partial)
+        return np.where(self.needs_all[i], source.of(self.whole), source.of(self.partial))
+
+
+def _raise(times: Array, least: Array, where: Any = None) -> None:
+    """Raises times [N] to at least these, where candidates have that source."""
+    np.maximum(times, least if where is None else least * where, out=times)
+
+
+def _sources(sources: Any, alike: Any, i: int) -> list[_Source]:
+    """The sources of layer i that any candidate has; where one has none, that of the last row."""
+    read: list[_Source] = []
+    count, existing = len(sources), (sources[0, i] >= 0).tolist()
+    for p, same in enumerate(alike[i].tolist()):
+        if not same:
+            read.append(_Source(sources[:, i, p] * count + np.arange(count)))
+        elif existing[p]:  # the usual chain: one row for all
+            alone = sum(existing) == 1 and bool(alike[i].all())
+            read.append(_Source(int(sources[0, i, p]), alone))
+    return read

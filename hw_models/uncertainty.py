@@ -15,17 +15,11 @@ import numpy as np
 
 from hw_models.area import area_prices
 from hw_models.chip import Chip
-from hw_models.cost_model import (
-    Prices,
-    batch_resource_use,
-    price,
-    prices_of,
-    resource_use,
-    weighted_sum,
-)
+from hw_models.cost_model import batch_resource_use, price, resource_use
 from hw_models.errors import ProfileError
 from hw_models.layer_table import Array, LayerTable
 from hw_models.metrics import metrics_of
+from hw_models.prices import Prices, prices_of, weighted_sum
 from hw_models.profile import Profile
 from hw_models.workload import Workload
 

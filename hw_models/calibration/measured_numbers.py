@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hw_models.calibration.measurements import METRICS, Measurement
 from hw_models.chip import Chip
-from hw_models.cost_model import ResourceUse, area_m2, price, prices_of, resource_use
+from hw_models.cost_model import ResourceUse, area_m2, price, resource_use
 from hw_models.errors import CalibrationError, HardwareError
 from hw_models.layer_table import Array
 from hw_models.parameters import SCHEMA
+from hw_models.prices import prices_of
 from hw_models.profile import Profile
 
 Mask = NDArray[np.bool_]

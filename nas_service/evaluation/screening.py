@@ -9,7 +9,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models import HardwareError, LayerTable, Profile, load_profile
+from hw_models import HardwareError, LayerIndex, Profile, load_profile
+from hw_models.layer_table import over_layers
 from hw_models.uncertainty import Ensemble
 from nas_service.data import source_of
 from nas_service.errors import SpecError
@@ -74,7 +75,7 @@ def shared_workloads(space: CellSpace, task: Task, votes: int) -> WorkloadCache:
 class Costed:
     """Candidates with their costs before a training."""
 
-    table: LayerTable
+    layers: LayerIndex
     metrics: dict[str, Floats]  # by metric of the hardware, and by `metric@confidence`
     memory_GiB: Floats  # that a training takes at most
     connected: NDArray[np.bool_]
@@ -82,9 +83,10 @@ class Costed:
     @cached_property
     def work(self) -> Floats:
         """Bit operations of an inference [N]: multiplications times bits of their weights."""
-        x = self.table
+        x = self.layers.distinct
         weights = x.group_channels * x.taps * x.out_channels
-        return np.asarray((weights * x.pixels * x.steps * x.weight_bits).sum(-1))
+        work = weights * x.pixels * x.steps * x.weight_bits
+        return np.asarray(over_layers(self.layers.of_layers(work)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,27 +112,28 @@ class Budgets:
         Returns:
             Metrics and memory of training [N], and which candidates have a path [N].
         """
-        table = AssumedRates.of(self.spec, self.density).of_table(self.workloads.table(batch))
-        memory = training_memories_B(self.workloads, batch, table, self.spec.training.batch_size)
+        rates = AssumedRates.of(self.spec, self.density)
+        layers = rates.of_candidates(self.workloads.index(batch))
+        memory = training_memories_B(self.workloads, batch, layers, self.spec.training.batch_size)
         connected = self.workloads.connected(batch)
-        return Costed(table, self._metrics(batch, table), memory / 2**30, connected)
+        return Costed(layers, self._metrics(batch, layers), memory / 2**30, connected)
 
-    def _metrics(self, batch: CandidateBatch, table: LayerTable) -> dict[str, Floats]:
+    def _metrics(self, batch: CandidateBatch, layers: LayerIndex) -> dict[str, Floats]:
         metrics: dict[str, Floats] = {}
         for number in np.unique(batch.chips).tolist():
             these = np.flatnonzero(batch.chips == number)
-            for name, values in self._on_chip(number, table.part(these)).items():
+            for name, values in self._on_chip(number, layers.part(these)).items():
                 metrics.setdefault(name, np.empty(len(batch)))[these] = values
         return metrics
 
-    def _on_chip(self, number: int, table: LayerTable) -> dict[str, Floats]:
+    def _on_chip(self, number: int, layers: LayerIndex) -> dict[str, Floats]:
         """Metrics, and bounds where the study asks for a confidence."""
         ensemble = self._ensemble(number)
-        metrics = ensemble.profile.estimate_batch(table).metrics()
+        metrics = ensemble.profile.estimate_batch(layers).metrics()
         if not (confident := [c for c in self.spec.constraints if c.confidence is not None]):
             return metrics
-        parts = [table.part(slice(i, i + CHUNK)) for i in range(0, len(table), CHUNK)]
-        samples = map(ensemble.metrics_batch, parts)
+        parts = [layers.part(slice(i, i + CHUNK)) for i in range(0, len(layers), CHUNK)]
+        samples = (ensemble.metrics_batch(part.table()) for part in parts)
         bounds = [[c.bound(each[c.metric]) for c in confident] for each in samples]
         joined = np.concatenate(bounds, axis=-1)
         return metrics | {c.measure: values for c, values in zip(confident, joined, strict=True)}

@@ -7,7 +7,8 @@ pixels, 2 to 16 time steps) it was 1.07 to 2.37 times the measured peak of resid
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models import LayerTable, Workload
+from hw_models import LayerIndex, Workload
+from hw_models.layer_table import over_layers
 from nas_service.snn.workload_cache import WorkloadCache
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.batch import CandidateBatch
@@ -55,24 +56,27 @@ def copies_of(operation: Operation) -> int:
 
 
 def training_memories_B(
-    workloads: WorkloadCache, batch: CandidateBatch, table: LayerTable, batch_size: int
+    workloads: WorkloadCache, batch: CandidateBatch, layers: LayerIndex, batch_size: int
 ) -> NDArray[np.float64]:
     """Bounds on the memory of training and scoring many candidates.
 
     Args:
         workloads: The workloads of their space.
         batch: The candidates.
-        table: Their layers [N, L].
+        layers: Their layers.
         batch_size: Images of a training batch.
 
     Returns:
         Bytes [N], equal to `training_memory_B` of each.
     """
-    each = OUTPUT_COPIES * (table.out_channels * table.pixels).sum(-1)
-    maps = np.maximum(table.neurons[:, workloads.layers_after_cells], 0)  # [N, K]
-    each += (maps * (MAP_COPIES + _all_edge_copies(workloads, batch))).sum(-1)
-    each *= table.time_steps[:, 0] * max(batch_size, SCORED_AS)
-    return np.asarray(4.0 * (PARAMETER_COPIES * table.trained_numbers.sum(-1) + each))
+    distinct = layers.distinct
+    outputs = layers.of_layers(OUTPUT_COPIES * distinct.out_channels * distinct.pixels)
+    follow = layers.which[:, workloads.layers_after_cells]  # [N, K]
+    maps = np.maximum(distinct.neurons[follow], 0)
+    each = over_layers(outputs) + (maps * (MAP_COPIES + _all_edge_copies(workloads, batch))).sum(-1)
+    each *= layers.time_steps[:, 0] * max(batch_size, SCORED_AS)
+    parameters = over_layers(layers.of_layers(distinct.trained_numbers))
+    return np.asarray(4.0 * (PARAMETER_COPIES * parameters + each))
 
 
 def _all_edge_copies(workloads: WorkloadCache, batch: CandidateBatch) -> NDArray[np.float64]:

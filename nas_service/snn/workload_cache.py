@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models import LayerTable, Workload
+from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import NOTHING, NUMBERS, numbers_of
 from nas_service.snn.block_layers import BlockLayers, Blocks
+from nas_service.snn.shape_table import POOLED, Keys, ShapeTable
 from nas_service.snn.wiring import Maps, wired
 from nas_service.spaces.architecture import Architecture, widths_of
 from nas_service.spaces.batch import CandidateBatch, Index
@@ -39,6 +41,7 @@ class WorkloadCache:
     _numbers: dict[Shape, tuple[NDArray[np.float64], Maps]] = field(
         default_factory=dict, repr=False
     )
+    _tables: dict[Any, ShapeTable] = field(default_factory=dict, repr=False)
 
     def workload(self, architecture: Architecture) -> Workload:
         """The workload of one candidate: what `trace` returns, without building a network."""
@@ -84,13 +87,24 @@ class WorkloadCache:
             Layers in the order of `workload` [N, L]; edges without weights are empty layers.
             Spike rates are 0, so that costs are the least that a candidate can have.
         """
+        return self.index(batch).table()
+
+    def index(self, batch: CandidateBatch) -> LayerIndex:
+        """The workloads of many candidates, as choices among the layers that occur in them.
+
+        Args:
+            batch: N candidates of the space.
+
+        Returns:
+            As `table`; the first layer of a candidate is never one that follows in another.
+        """
         shapes, which = self._shapes(batch)
         cells, picked = self._cells_of(batch)
         count, slots, width = len(which), self._slots, len(self.slots) + 1
         operations = np.zeros((count, slots), dtype=np.intp)
         sources = np.full((count, slots, cells.reads.shape[-1]), -1, dtype=np.intp)
         sources[:, -1, 0] = slots - 2
-        loops, adds = np.zeros((count, slots), dtype=np.intp), np.zeros((count, slots))
+        loops, variants = np.zeros((2, count, slots), dtype=np.intp)
         for k, cell in enumerate(picked.T):
             inside = slice(width * k + 1, width * (k + 1))
             follow = width * (k + 1)
@@ -98,35 +112,16 @@ class WorkloadCache:
             loops[:, inside] = (k + 1) * cells.loops[cell]
             reads = cells.reads[cell]
             sources[:, inside.start : follow + 1] = np.where(reads < 0, -1, reads + width * k)
-            adds[:, follow] = cells.additions[cell] * shapes.maps[which, k]
-        place = (which[:, None], np.arange(slots), operations)
-        columns = {name: column[place] for name, column in shapes.numbers.items()}
-        columns["input_adds"] += adds
-        columns["weight_bits"] = np.where(columns["out_channels"] > 0, self._bits(batch), 1)
-        return LayerTable(
-            **columns,
-            sent_bits=self._sent_bits(columns, cells.alone[picked[:, -1]]),
-            rates=np.zeros((count, slots, 1)),
-            sources=sources,
-            loops=loops,
-            time_steps=batch.sizes["time_steps"][:, None].astype(np.float64),
-        )
-
-    def _sent_bits(
-        self, columns: dict[str, NDArray[np.float64]], alone: Index
-    ) -> NDArray[np.float64]:
-        """Bits that each layer sends in a time step [N, L], as `Workload.sent_bits`.
-
-        Only the head pools what it reads. `alone` [N] is the slot of the last cell that it reads,
-        and nothing else; -1 where it reads several.
-        """
-        sent = columns["out_channels"] * columns["pooled_pixels"]
-        rows, head = np.flatnonzero(alone >= 0), self._slots - 2
-        last = rows, (len(self.slots) + 1) * (self.space.cells - 1) + alone[rows]
-        pooled = (columns["in_channels"] * columns["input_bits"])[rows, head]
-        whole = (columns["out_channels"] * columns["pixels"])[last]
-        sent[last] = np.minimum(pooled, whole)
-        return sent
+            variants[:, follow] = 2 * cells.additions[cell]
+        alone = cells.alone[picked[:, -1]]
+        rows = np.flatnonzero(alone >= 0)
+        variants[rows, follow - width + alone[rows]] += POOLED
+        bits = np.asarray(self._bits(batch), dtype=np.intp)
+        steps = batch.sizes["time_steps"][:, None]
+        kinds = shapes.kinds[which[:, None], np.arange(slots), operations]
+        keys = Keys.of(kinds, steps, variants, bits)
+        distinct = shapes.layers(*keys.columns)
+        return LayerIndex(distinct, keys.which, sources, loops, steps.astype(np.float64))
 
     def connected(self, batch: CandidateBatch) -> NDArray[np.bool_]:
         """Candidates whose every cell lets its input through [N]."""
@@ -197,21 +192,25 @@ class WorkloadCache:
         numbers = np.arange(self.space.cell_count)
         return CellTable.of(numbers, self.space.states, self.slots)
 
-    def _shapes(self, batch: CandidateBatch) -> tuple["ShapeTable", Index]:
-        """Numbers of every shape that was drawn, and which one each candidate has [N]."""
+    def _shapes(self, batch: CandidateBatch) -> tuple[ShapeTable, Index]:
+        """Layers of every shape that was drawn, and which one each candidate has [N]."""
         names = [n for n in batch.sizes if n.startswith("channels")]
-        keys = np.stack([batch.sizes[name] for name in (*names, "head_pool", "hidden")], -1)
-        distinct, which = np.unique(keys, axis=0, return_inverse=True)
-        shapes = [(*channels, pool, hidden) for *channels, pool, hidden in distinct.tolist()]
+        keys = Keys.of(*(batch.sizes[name] for name in (*names, "head_pool", "hidden")))
+        distinct = np.stack(keys.columns, -1).tolist()
+        shapes = [(*channels, pool, hidden) for *channels, pool, hidden in distinct]
         if "channels" not in names:
             shapes = [(tuple(shape[:-2]), *shape[-2:]) for shape in shapes]
-        return self._shape_table(tuple(shapes)), which.reshape(-1)
+        return self._shape_table(tuple(shapes)), keys.which
 
-    def _shape_table(self, shapes: tuple[Any, ...]) -> "ShapeTable":
-        each = [self._shape_numbers(shape) for shape in shapes]
-        numbers = np.stack([numbers for numbers, _ in each])  # [S, L, O + 1, F]
-        columns = {name: np.ascontiguousarray(numbers[..., i]) for i, name in enumerate(NUMBERS)}
-        return ShapeTable(columns, np.array([maps for _, maps in each], dtype=np.float64))
+    def _shape_table(self, shapes: tuple[Any, ...]) -> ShapeTable:
+        """Layers of these shapes; kept for the batches that follow, which mostly have the same."""
+        if shapes not in self._tables:
+            self._tables.clear()
+            each = [self._shape_numbers(shape) for shape in shapes]
+            maps = np.array([maps for _, maps in each], dtype=np.float64)
+            numbers = np.stack([numbers for numbers, _ in each])
+            self._tables[shapes] = ShapeTable.of(numbers, maps, len(self.slots) + 1)
+        return self._tables[shapes]
 
     def _shape_numbers(self, shape: Shape) -> tuple[NDArray[np.float64], Maps]:
         """Numbers of each slot under each operation [L, O + 1, F]; the last is no operation."""
@@ -241,11 +240,3 @@ class WorkloadCache:
 def _bit_name(block: str, parts: bool) -> str:
     """The parameter that holds a block's bits, without its `weight_bits_`."""
     return block.partition(".")[0] if parts else block.replace(".", "_")
-
-
-@dataclass(frozen=True, eq=False)
-class ShapeTable:
-    """Numbers of layers by shape S, slot L and operation O."""
-
-    numbers: dict[str, NDArray[np.float64]]  # each [S, L, O + 1]
-    maps: NDArray[np.float64]  # [S, K] values of a cell's node

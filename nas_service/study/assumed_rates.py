@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from hw_models import LayerTable, Workload
+import numpy as np
+
+from hw_models import LayerIndex, Workload
 from hw_models.assumption import Assumption
 from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.spec import StudySpec
@@ -39,11 +41,13 @@ class AssumedRates:
         density = float(self.density.at(workload.time_steps))
         return workload.with_spike_rates({first: density} | dict.fromkeys(others, self.inside))
 
-    def of_table(self, table: LayerTable) -> LayerTable:
-        """The same layers of many candidates at these rates."""
-        table = table.at_rate(self.inside)
-        table.rates[..., STEM, :] = self.density.at(table.time_steps)
-        return table
+    def of_candidates(self, layers: LayerIndex) -> LayerIndex:
+        """The same layers of many candidates of a space at these rates."""
+        distinct = layers.distinct
+        rates = np.full(len(distinct), self.inside)
+        first = np.unique(layers.which[:, STEM])  # no other layer is one of these
+        rates[first] = self.density.at(distinct.time_steps[first])
+        return layers.with_rates(rates)
 
     def assumptions(self, workload: Workload) -> tuple[Assumption, ...]:
         """What of these rates was not measured, by the layers of a workload."""
