@@ -24,6 +24,10 @@ class Interval:
         """True where both ends of the interval have the same sign."""
         return self.low > 0 or self.high < 0
 
+    def within(self, least: float, most: float) -> "Interval":
+        """The interval without what lies beyond the range of the estimated parameter."""
+        return Interval(self.value, max(self.low, least), min(self.high, most))
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -63,6 +67,33 @@ def mean(values: Sequence[float], least: float = 0.0) -> Interval | None:
     middle, variance = _moments(values, least)
     error = math.sqrt(variance) / math.sqrt(len(values))
     return Difference(middle, error, len(values) - 1).interval()
+
+
+def mean_share(values: Sequence[float], least: float = 0.0) -> Interval | None:
+    """Mean of independent shares with a confidence interval that stays within 0..1.
+
+    The logit interval of Brown, Cai and DasGupta (Statistical Science 16, 2001) with the standard
+    error s of the sample and Student's t: logit(m) -+ t s / (m (1 - m)).
+
+    Args:
+        values: The sample, each 0..1.
+        least: The smallest difference between two values, such as one image's share. It is the
+            lower bound of the standard deviation, and a mean of 0 or 1 counts as half of it less
+            extreme.
+
+    Returns:
+        The mean, or None for fewer than two values.
+    """
+    if len(values) < 2:
+        return None
+    middle, variance = _moments(values, least)
+    if not variance:
+        return Interval(middle, middle, middle)
+    inner = min(max(middle, least / 2), 1 - least / 2)
+    error = math.sqrt(variance / len(values)) / (inner * (1 - inner))
+    half, centre = _quantile(len(values) - 1, LEVEL) * error, math.log(inner / (1 - inner))
+    low, high = (1 / (1 + math.exp(-max(-700.0, centre + x))) for x in (-half, half))
+    return Interval(middle, min(low, middle), max(high, middle))
 
 
 def proportion(hits: int, trials: int) -> Interval:

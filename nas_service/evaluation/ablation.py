@@ -6,6 +6,7 @@ one of the space, drawn again until the budgets are kept; the sizes are those of
 networks are trained alike, each distinct one once.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -260,8 +261,9 @@ def _effect(name: str, pairs: list[Pair], measured: dict[str, Evaluation]) -> Ef
     sound = [(a, b) for a, b in both if a.trained and b.trained]
     accuracies = [(a.accuracy or 0.0, b.accuracy or 0.0) for a, b in sound]
     costs = {
-        metric: mean(
-            [b.hardware_metrics[metric] / a.hardware_metrics[metric] - 1 for a, b in sound]
+        metric: _change(
+            [b.hardware_metrics[metric] / a.hardware_metrics[metric] - 1 for a, b in sound],
+            math.inf,
         )
         for metric in COSTS
     }
@@ -270,9 +272,15 @@ def _effect(name: str, pairs: list[Pair], measured: dict[str, Evaluation]) -> Ef
         len(sound),
         len(both) - len(sound),
         float(np.mean([a for a, _ in accuracies])) if sound else None,
-        mean([b - a for a, b in accuracies]),
+        _change([b - a for a, b in accuracies], 1.0),
         costs,
     )
+
+
+def _change(values: list[float], most: float) -> Interval | None:
+    """Mean of changes, of which the least that there can be is -1: everything is lost."""
+    interval = mean(values)
+    return None if interval is None else interval.within(-1.0, most)
 
 
 def ablation(

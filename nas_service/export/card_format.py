@@ -15,6 +15,7 @@ from nas_service.metrics import COUNTED, decimals, measure
 from nas_service.report.drawing import cell
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.statistics import proportion
+from nas_service.text import percent
 
 CHIPS = 0.9  # share of the draws of a chip's uncertain figures within the interval of a cost
 Rows = list[list[str]]
@@ -53,9 +54,9 @@ def _accuracies(network: TrainedNetwork) -> Rows:
     rows = [_accuracy("validation", e.accuracy, data["validation_images"])]
     rows.append(_accuracy("test", network.facts.get("test_accuracy"), data.get("test_images")))
     if e.on_chip:
-        spread = f"{min(e.on_chip):.4f} .. {max(e.on_chip):.4f} over {len(e.on_chip)} chips"
-        rows.append(["validation, on simulated chips", f"{measure(e)['accuracy_on_chip']:.4f}",
-                     spread])  # fmt: skip
+        ends = percent(min(e.on_chip), 4), percent(max(e.on_chip), 4)
+        rows.append(["validation, on simulated chips", percent(measure(e)["accuracy_on_chip"], 4),
+                     f"{' .. '.join(ends)} over {len(e.on_chip)} chips"])  # fmt: skip
     return rows
 
 
@@ -63,9 +64,10 @@ def _accuracy(part: str, share: float | None, images: int | None) -> list[str]:
     if share is None:
         return [part, "not measured", ""]
     if images is None:
-        return [part, f"{share:.4f}", ""]
+        return [part, percent(share, 4), ""]
     i = proportion(round(share * images), images)
-    return [f"{part}, {images} images", f"{share:.4f}", f"{i.low:.4f} .. {i.high:.4f}"]
+    ends = f"{percent(i.low, 4)} .. {percent(i.high, 4)}"
+    return [f"{part}, {images} images", percent(share, 4), ends]
 
 
 def _costs(network: TrainedNetwork) -> Rows:

@@ -10,6 +10,7 @@ from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallb
 from nas_service.store.records import CONTINUED
 from nas_service.study.rejection import PATH
 from nas_service.study.spec import StudySpec
+from nas_service.text import metric, metric_label
 
 TRAINABLE = "trainable"  # our own constraint: above 0 where nothing could be trained
 USELESS = 1000.0  # its value without a path: more than a small network gains on other budgets
@@ -127,7 +128,8 @@ def line(
         The line, without its end.
     """
     known = measured.known
-    shown = [f"{o.metric} {known[o.metric]:.4g}" for o in spec.objectives if o.metric in known]
+    names = [o.metric for o in spec.objectives if o.metric in known]
+    shown = [f"{metric_label(name)} {metric(name, known[name])}" for name in names]
     if evaluation.trained and (len(spec.steps) > 1 or evaluation.fidelity < spec.training.last):
         shown.append(f"after {evaluation.fidelity} of {spec.training.last} epochs")
     seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""

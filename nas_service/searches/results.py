@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_service.metrics import Evaluation, written
+from nas_service.metrics import Evaluation
 from nas_service.samplers import PASSED_OVER
 from nas_service.samplers.greybox.pareto import covered, dominated_share, front_numbers, on_front
 from nas_service.searches.candidate import Candidate, Loader
@@ -24,6 +24,7 @@ from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.store.trial_reader import TrialAttributes, read_attributes
 from nas_service.study.rejection import NO_PATH, PATH, total_violation
 from nas_service.study.spec import StudySpec
+from nas_service.text import metric, metric_label
 
 READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
@@ -112,7 +113,9 @@ class Result(NotebookView):
             return ""
         missed = {name for c in self.below_reference for name in c.missed_references}
         worst = [o for o in self.spec.objectives if o.metric in missed]
-        each = [f"{o.metric} {written(o.metric, self.spec.reference(o))}" for o in worst]
+        each = [
+            f"{metric_label(o.metric)} {metric(o.metric, self.spec.reference(o))}" for o in worst
+        ]
         count = f"{len(self.below_reference)} feasible"
         return f"{count}, below reference ({', '.join(each)}): not on the front"
 

@@ -23,9 +23,10 @@ from nas_service.metrics import MEASURED, measure
 from nas_service.searches.candidate import Candidate
 from nas_service.searches.results import Result
 from nas_service.searches.session import Search
-from nas_service.statistics import LEVEL, Interval, difference, holm, mean
+from nas_service.statistics import LEVEL, Interval, difference, holm, mean_share
 from nas_service.store.records import Repeat
 from nas_service.study.spec import StudySpec
+from nas_service.text import percent
 
 WAIT_s = 0.3  # before repeats that other processes train are checked again
 
@@ -89,11 +90,11 @@ class Retraining:
 
     def interval(self, finalist: Finalist) -> Interval | None:
         """Interval of a finalist's mean validation accuracy; None for fewer than two repeats."""
-        return mean(finalist.accuracies, self.resolution[0])
+        return mean_share(finalist.accuracies, self.resolution[0])
 
     def test_interval(self, finalist: Finalist) -> Interval | None:
         """Interval of a finalist's mean test accuracy; None for fewer than two repeats."""
-        return mean(finalist.test_accuracies, self.resolution[1])
+        return mean_share(finalist.test_accuracies, self.resolution[1])
 
     def to_json(self) -> dict[str, Any]:
         """The document of `nas retrain --json`."""
@@ -263,7 +264,9 @@ def _train_one(
     trained = evaluator.train(evaluator.screen(known.architecture, seed), weights, check_interrupt)
     search.store.repeats(search.id).add(number, trained)
     evaluator.delete_checkpoint(trained, weights)
-    accuracy = trained.reason if trained.accuracy is None else f"accuracy {trained.accuracy:.4f}"
+    accuracy = (
+        trained.reason if trained.accuracy is None else f"accuracy {percent(trained.accuracy)}"
+    )
     return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {trained.seconds:.1f} s"
 
 
@@ -378,6 +381,6 @@ def comparisons(
     compared = []
     for ((first, _), (second, _)), d in zip(pairs, differences, strict=True):
         p, level = next(tested) if d is not None else (None, None)
-        interval = None if d is None or level is None else d.interval(level)
+        interval = None if d is None or level is None else d.interval(level).within(-1.0, 1.0)
         compared.append(Comparison(first, second, interval, p, level))
     return tuple(compared)

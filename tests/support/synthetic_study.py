@@ -89,7 +89,10 @@ def _trial(rng: np.random.Generator, number: int, rows: Rows, epochs: int) -> Tr
         metrics = json.loads(row["metrics"])
         if outcome == "cached" or metrics["epochs"] >= epochs:
             return Trial("cached", row["digest"], metrics)
-        metrics |= {"epochs": metrics["epochs"] + 1.0, "accuracy": min(1.0, metrics["accuracy"] + 0.1)}
+        metrics |= {
+            "epochs": metrics["epochs"] + 1.0,
+            "accuracy": min(1.0, metrics["accuracy"] + 0.1),
+        }
         row["metrics"] = json.dumps(metrics)
         return Trial("continued", row["digest"], metrics)
     metrics = {"energy_uJ": round(float(rng.uniform(0.3, 1.3)), 2)}
@@ -177,9 +180,7 @@ def _attributes(trial_id: int, trial: Trial) -> list[dict[str, Any]]:
 def _constraints(trial_id: int, trial: Trial) -> list[dict[str, Any]]:
     trainable = 1.0 if trial.outcome == "diverged" else -1.0
     energy = trial.metrics["energy_uJ"] - 1.0
-    return _stored(
-        trial_id, {"constraints:energy_uJ": energy, "constraints:trainable": trainable}
-    )
+    return _stored(trial_id, {"constraints:energy_uJ": energy, "constraints:trainable": trainable})
 
 
 def _stored(trial_id: int, facts: dict[str, Any]) -> list[dict[str, Any]]:
