@@ -95,29 +95,38 @@ def write_text(path: Path, text: str) -> Path:
     """Writes a text file, which appears complete or not at all.
 
     Args:
-        path: The file; it is replaced if it exists. Missing folders are created.
+        path: The file; it is replaced if it exists. Missing folders are created. Of a link the
+            file that it leads to is replaced.
         text: Its content.
 
     Returns:
         The path.
 
     Raises:
-        FileError: It cannot be written.
+        FileError: It cannot be written, or is a link to a file that does not exist.
     """
+    if leads_nowhere(path):
+        raise FileError(f"{path}: cannot be written (a link to a file that does not exist)")
     part = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=target.parent, suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(part).chmod(0o644)
-        Path(part).replace(path)
+        Path(part).replace(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         if part is not None:
             Path(part).unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path}: cannot be written ({reason})") from error
     return path
+
+
+def leads_nowhere(path: Path) -> bool:
+    """True for a symbolic link to a file that does not exist."""
+    return os.path.lexists(path) and not os.path.exists(path)
 
 
 def position(before: str) -> str:

@@ -1,6 +1,7 @@
 """Commands about chips: candidates within budgets counted, a chip fitted to measurements."""
 
 import json
+import os
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -210,7 +211,7 @@ def calibrate(
     from hw_models.calibration.measurements import read_measurements
     from hw_models.calibration.profile_writer import write_profile
 
-    if output.exists() and not force:
+    if os.path.lexists(output) and not force:
         raise SpecError(f"{output} exists already: --force replaces it")
     chip = load_profile(profile).with_values(settings_of(changes))
     measured = read_measurements(measurements, _reader(given, study, data))

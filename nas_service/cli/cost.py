@@ -1,6 +1,7 @@
 """`nas cost`: what a network costs on a chip, and why two chips differ."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,7 @@ def _demand_one_output(
 def _demand_new(layers: Path, force: bool) -> None:
     if layers.suffix.lower() != ".json":
         raise SpecError(f"--layers {layers}: a name that ends in .json is needed")
-    if layers.exists() and not force:
+    if os.path.lexists(layers) and not force:
         raise SpecError(f"{layers} exists already: --force replaces it")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hw_models.files.text_file import leads_nowhere
 from nas_service.cli.common import FILE
 from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import Number, WholeNumber
@@ -81,6 +82,8 @@ def write(text: str, output: Path | None, command: str) -> None:
     if output is None:
         print(text, end="")
         return
+    if leads_nowhere(output):
+        raise NasError(f"-o {output}: a link to a file that does not exist")
     try:
         output.write_text(text)
     except OSError as error:

@@ -45,7 +45,7 @@ TIME_STEPS = click.option(
     "--time-steps",
     type=WholeNumber(1, 65536),
     metavar="T",
-    help="Number of time steps of an inference, which a NIR graph does not say.",
+    help="Number of time steps of an inference, which only a NIR graph of nas export says.",
 )
 _OPTIONS = (
     TIME_STEPS,

@@ -131,6 +131,7 @@ def _run(
     search: "Search", evaluator: "Evaluator", workers: int | None, top: int | None = None
 ) -> None:
     from nas_service import api, report
+    from nas_service.searches.stopping import how_to_continue
 
     with started(search) as bar:
         result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
@@ -138,6 +139,8 @@ def _run(
     path = report.write(result, Path("reports") / f"{search.name}.html")
     print_front(result)
     out.print(f"report: {path}", markup=False)
+    if remedy := how_to_continue(search):
+        err.print(remedy, markup=False)
     if not result.front:
         raise SystemExit(NOTHING_FEASIBLE)
 

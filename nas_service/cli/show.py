@@ -26,7 +26,7 @@ from nas_service.cli.terminal import (
     print_json,
 )
 from nas_service.searches import results
-from nas_service.searches.stopping import end_reason
+from nas_service.searches.stopping import end_reason, how_to_continue
 from nas_service.spaces.operations import operations_of
 from nas_service.study.fields import study_name
 
@@ -253,6 +253,8 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
     if result.rungs:
         reached = (f"after {epochs}: {count}" for epochs, count in result.rungs.items())
         lines["rungs"] = ", ".join(reached)
+    if document["ended"] and (remedy := how_to_continue(result.search)):
+        lines["continue"] = remedy
     return lines
 
 

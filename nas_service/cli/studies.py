@@ -69,6 +69,8 @@ def _list(store: "Store", as_json: bool) -> None:
     rows = list_studies(store)
     if as_json:
         return print_json(rows)
+    if not rows:
+        return err.print(f"{store.shown}: no study yet: `nas run STUDY.toml` adds one")
     table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
     for row in rows:
         counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]

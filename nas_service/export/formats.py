@@ -209,7 +209,7 @@ def _explained(base: Path) -> Iterator[None]:
 
 def _demand_free(paths: Iterable[Path], replace: bool) -> None:
     """NasError where one of the files exists and may not be replaced."""
-    if existing := [path for path in paths if path.exists()]:
+    if existing := [path for path in paths if os.path.lexists(path)]:
         if not replace:
             raise NasError(f"{existing[0]} exists: --force replaces it, -o names another file")
         if folders := [path for path in existing if not path.is_file()]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from hw_models import Layer, Workload, WorkloadError
 from hw_models.assumption import Assumption
 from hw_models.files.json_file import read_json
+from hw_models.files.text_file import LARGEST_B
 from hw_models.layer_list import FIGURES, IMAGE_BITS, REMEDIES, read_layers
 from hw_models.network import Network
 from nas_service.errors import SpecError
 from nas_service.importers import nir_layers
+from nas_service.importers.nir_file import time_steps_in
 from nas_service.importers.nir_signal import ANALOG_BITS
 from nas_service.spaces.architecture_document import (
     GRAPH_SUFFIXES,
@@ -110,8 +112,12 @@ def load_workload(path: Path, time_steps: int | None = None) -> Workload:
 
 
 def _graph(path: Path, given: Given) -> Network:
-    if given.time_steps is None:
-        raise WorkloadError(f"{path}: a graph has no time steps: --time-steps is needed")
+    steps = given.time_steps or time_steps_in(path, LARGEST_B)
+    if steps is None:
+        raise WorkloadError(
+            f"{path}: a graph has no time steps: --time-steps is needed (a file that `nas export "
+            "--format nir` wrote says its own)"
+        )
     bits = given.weight_bits or FIGURES["weight_bits"], given.input_bits or FIGURES["input_bits"]
     read = nir_layers(path, *bits, given.input_shape)
     assumed = [
@@ -123,7 +129,7 @@ def _graph(path: Path, given: Given) -> Network:
         remedy = "input_bits in a layer list"
         assumed.append(Assumption("input_bits", ANALOG_BITS, read.analog, remedy))
     try:  # the bits of what the graph reads are in the layers, which may read means of it
-        return _network(read.layers, given.time_steps, assumed, replace(given, input_bits=None))
+        return _network(read.layers, steps, assumed, replace(given, input_bits=None))
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
 

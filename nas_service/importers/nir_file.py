@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hw_models import WorkloadError
+from hw_models.files.json_file import parse_json
 from nas_service.importers.nir_document import graph_of
 
 MAX_ENTRIES = 100_000  # groups and arrays of a file: a node has about ten
 MAX_DEPTH = 64
+MAX_STEPS = 65536
+OWN_FACTS = "node/metadata/nas_service"  # a JSON document of `nas export`
 HDF5 = b"\x89HDF\r\n\x1a\n"
 OTHER_KINDS = {  # what the first bytes of other files say
     HDF5[:4]: "a copy in text mode changed its line ends: copy it as a binary file",
@@ -48,6 +51,28 @@ def read_graph(path: Path, most_B: int) -> Any:
         raise WorkloadError(f"no NIR graph: {_reason(error)}") from error
 
 
+def time_steps_in(path: Path, most_B: int) -> int | None:
+    """The time steps of an inference, which the graphs of `nas export` say in their metadata.
+
+    Args:
+        path: The file.
+        most_B: Bytes that it may have when unpacked.
+
+    Returns:
+        The number; None where the file says none, or is damaged, which `read_graph` reports.
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(path, "r") as file:
+            _check(file, h5py, most_B)
+            text = file[OWN_FACTS].asstr()[()]
+        steps = parse_json(text, str(path))["input"]["time_steps"]
+    except Exception:  # h5py raises many unrelated types
+        return None
+    return steps if isinstance(steps, int) and 1 <= steps <= MAX_STEPS else None
+
+
 def _demand_hdf5(path: Path) -> None:
     """WorkloadError for a file that is no HDF5, with what it seems to be."""
     start = _first_bytes(path)
@@ -80,7 +105,7 @@ def _reason(error: Exception) -> str:
 
 def _read(path: Path, most_B: int) -> Any:
     """The graph in an HDF5 file, after all of its entries were checked."""
-    import h5py  # type: ignore[import-untyped]
+    import h5py
     from nir.serialization import hdf2dict
 
     with h5py.File(path, "r") as file:

@@ -254,15 +254,15 @@ def _constraints(spec: StudySpec, budgets: Mapping[str, float]) -> tuple[Constra
 
 
 def _check_limit(name: str, metric: str, limit: float) -> None:
-    pick(METRICS, metric, "metric", "--budget")
+    pick(METRICS, metric, "metric", "budgets")
     if not isinstance(limit, Real) or isinstance(limit, bool) or not math.isfinite(limit):
-        raise SpecError(f"--budget {name}={limit!r:.60}: a finite number is needed")
+        raise SpecError(f"budgets: {name} = {limit!r:.60}: a finite number is needed")
     try:
-        check_range(metric, {f"--budget {name}": limit})
+        check_range(metric, {f"budgets: {name}": limit})
     except ValueError as error:
         raise SpecError(str(error)) from None
     if limit <= 0:
-        raise SpecError(f"--budget {name}={limit:g}: a number above 0 is needed")
+        raise SpecError(f"budgets: {name} = {limit:g}: a number above 0 is needed")
 
 
 def _demand_measured(budgets: Iterable[str], candidates: Sequence[Candidate]) -> None:
@@ -272,7 +272,7 @@ def _demand_measured(budgets: Iterable[str], candidates: Sequence[Candidate]) ->
     for name in budgets:
         metric = name.removesuffix("_min")
         if measured and metric not in known:
-            raise SpecError(f"--budget {name}: the study measures no {metric} of its candidates")
+            raise SpecError(f"budgets: {name}: the study measures no {metric} of its candidates")
 
 
 def _new(spec: StudySpec, metric: str, limit: float) -> Constraint:

@@ -9,12 +9,20 @@ from nas_service.samplers.greybox.pareto import dominated_share
 from nas_service.searches.input_density import density_of
 from nas_service.searches.session import Search
 from nas_service.searches.successive_halving import promote_by
-from nas_service.store.records import PAID, Archived, Ended, Limits, RungResult
+from nas_service.store.records import PAID, Archived, Ended, EndKind, Limits, RungResult
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from nas_service.evaluation.remaining import Enumerated
+
+CONTINUED_BY: dict[EndKind, str] = {
+    "budget": "`nas resume {0} --trainings N` continues until N trainings are done in all",
+    "proposals": "`nas resume {0} --trainings N` continues, N times search.proposals_per_training "
+    "proposals in all",
+    "time": "a larger search.seconds in its file and `nas run FILE` continue it",
+}
+"""What continues a study after each end; {0} is its name."""
 
 
 def end_reason(search: Search) -> str | None:
@@ -45,6 +53,22 @@ def sentence(search: Search, ended: Ended) -> str:
     if ended.kind != "failures":
         return str(ended)
     return f"{ended}; `nas resume {search.name} --forgive` continues without counting them"
+
+
+def how_to_continue(search: Search) -> str:
+    """What continues a study that has reached one of its limits; empty for any other.
+
+    Args:
+        search: The study.
+
+    Returns:
+        One line with a command.
+    """
+    ended = TrialQueue(search.store, search.id).end(
+        limits_of(search), promote=promote_by(search.spec)
+    )
+    remedy = CONTINUED_BY.get(ended.kind, "") if isinstance(ended, Ended) else ""
+    return remedy.format(search.name)
 
 
 def limits_of(search: Search, budget: int | None = None) -> Limits:

@@ -160,7 +160,10 @@ def check_file(url: sa.URL, create: bool, any_disk: bool) -> None:
     if not path.parent.is_dir():
         raise StoreError(f"{path}: its folder does not exist")
     if not create and not path.exists():
-        raise StoreError(f"{path}: no such file")
+        raise StoreError(
+            f"{path}: no such file, the store begins with `nas run STUDY.toml` (`nas init` writes "
+            "a study); --storage or NAS_STORAGE names another store"
+        )
     kind = network_disk(path.parent)
     if kind and not any_disk:
         raise StoreError(

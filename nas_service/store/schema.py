@@ -115,7 +115,10 @@ def require_current(engine: Engine, revisions: Revisions, write: bool) -> None:
     """
     refuse_foreign(revisions)
     if not revisions.ours:
-        raise StoreError("holds no studies of ours yet: `nas migrate` creates its tables")
+        raise StoreError(
+            "holds no studies of ours yet: `nas run STUDY.toml` creates its tables and a study, "
+            "`nas migrate` its tables alone"
+        )
     refuse_later(revisions)
     if revisions.ours != HEAD:
         raise StoreError(

@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from nas_service.errors import StudyError
+from nas_service.errors import StudyError, did_you_mean
 from nas_service.store import study_rows
 from nas_service.store.records import StudyRow
 from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, studies
@@ -84,8 +84,7 @@ class Studies:
         try:
             study_id = self._optuna.get_study_id_from_name(name)
         except KeyError:
-            known = ", ".join(self.names()[:20]) or "none"
-            raise StudyError(f"no study {name!r} in {self._shown} (there: {known})") from None
+            raise StudyError(self._no_study(name)) from None
         with self._transactions.begin() as db:
             row = db.execute(of_study(studies, study_id)).mappings().first()
         if row is None:
@@ -95,6 +94,12 @@ class Studies:
                 f"study {name!r} has schema {row['schema_version']}, this release {SCHEMA_VERSION}"
             )
         return StudyRow(study_id, name, row["spec"], row["data_digest"], row["trainings"])
+
+    def _no_study(self, name: str) -> str:
+        if not (names := self.names()):
+            return f"no study {name!r}: {self._shown} has none yet, `nas run STUDY.toml` adds one"
+        known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        return f"no study {name!r} in {self._shown} (there: {known}){did_you_mean(name, names)}"
 
     def spec(self, study_id: int) -> str:
         """JSON of the specification."""

@@ -84,29 +84,35 @@ def read_records(stored: object) -> list[PluginRecord]:
     if stored is None:
         return []
     try:
-        records = [_record(one) for one in _short(stored, list)]
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise SpecError(f"has a damaged record of its plug-ins ({error!r:.90})") from None
+        records = [_record(n, one) for n, one in enumerate(_short(stored, list, "the record"))]
+    except ValueError as error:
+        raise SpecError(f"has a damaged record of its plug-ins ({error!s:.120})") from None
     return records
 
 
-def _record(stored: Any) -> PluginRecord:
-    name, digest = stored["name"], stored["sha256"]
+def _record(number: int, stored: Any) -> PluginRecord:
+    """One entry of the record; ValueError says what of it is damaged."""
+    place = f"entry {number}"
+    entry = _short(stored, dict, place)
+    if missing := [key for key in ("name", "sha256", "members") if key not in entry]:
+        raise ValueError(f"{place}: {missing[0]} is missing")
+    name, digest = entry["name"], entry["sha256"]
     if not isinstance(name, str) or not 1 <= len(name) <= 255 or not name.isprintable():
-        raise ValueError("name")
-    if not HASH.fullmatch(digest):
-        raise ValueError("sha256")
+        raise ValueError(f"{place}: name is {name!r:.40}, that of a file is needed")
+    if not isinstance(digest, str) or not HASH.fullmatch(digest):
+        raise ValueError(f"{place}: sha256 is {digest!r:.40}, 64 hex digits are needed")
     members = {
-        word: _short(facts, dict)
-        for word, facts in _short(stored["members"], dict).items()
+        word: _short(facts, dict, f"{place}: members: {word}")
+        for word, facts in _short(entry["members"], dict, f"{place}: members").items()
         if word in PLACES
     }
     return PluginRecord(name, digest, members)
 
 
-def _short(value: Any, kind: type) -> Any:
+def _short(value: Any, kind: type, place: str) -> Any:
     if not isinstance(value, kind) or len(value) > MOST:  # type: ignore[arg-type]
-        raise ValueError(f"a {kind.__name__} of at most {MOST} is needed")
+        word = "table" if kind is dict else "list"
+        raise ValueError(f"{place}: a {word} of at most {MOST} entries is needed")
     return value
 
 
@@ -165,7 +171,8 @@ def _add(kind: Kind, name: str, facts: Any) -> None:
         entry = kind.from_facts(facts)
         check_name(name)
     except (TypeError, KeyError, ValueError, AttributeError, SpecError) as error:
-        what = f"{kind.word} {name!r:.80}: {error!s:.120}"
+        fault = f"{error} is missing" if isinstance(error, KeyError) else error
+        what = f"{kind.word} {name!r:.80}: {fault!s:.120}"
         raise SpecError(f"has a damaged record of its plug-ins ({what})") from None
     kind.table[name] = entry
     STAND_INS.add((kind.word, name))

@@ -173,6 +173,9 @@ def test_each_reader_of_nir_is_checked(folder, monkeypatch):
     assert [line.partition(":")[0] for line in readers] == list(READERS)
     assert readers[0].startswith("norse: 32 images: 0 predictions differ")
     assert readers[-1].startswith("sinabs: Sinabs is not installed: pip install sinabs, or")
+    study = folder.path / "tiny.toml"
+    costed = folder.json("cost", "n.nir"), folder.json("cost", "n.nir", "--time-steps", "2")
+    assert costed[0] == costed[1], f"the file says the time steps of {study}"
 
 
 def test_a_file_for_a_reader_has_a_program_that_loads_it(folder, monkeypatch):

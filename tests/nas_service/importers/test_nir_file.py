@@ -195,3 +195,30 @@ def test_files_that_are_no_workload(tmp_path):
         load_workload(tmp_path / "none.json")
     with pytest.raises(WorkloadError, match=r"none\.nir: cannot be read .No such file"):
         load_workload(tmp_path / "none.nir", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ('{"input": {"time_steps": 3}}', 3),
+        ('{"input": {"time_steps": 0}}', None),
+        ('{"input": {"time_steps": "3"}}', None),
+        ('{"input": {"time_steps": 1e9}}', None),
+        ('{"input": []}', None),
+        ("{", None),
+        (None, None),
+    ],
+    ids=range(7),
+)
+def test_time_steps_are_those_of_the_metadata_of_our_own_files(tmp_path, text, steps):
+    path = tmp_path / "a.nir"
+    nir.write(str(path), a_graph())
+    if text is not None:
+        with h5py.File(path, "a") as file:
+            file["node/metadata/nas_service"] = text
+    if steps is None:
+        with pytest.raises(WorkloadError, match="--time-steps is needed"):
+            load_workload(path)
+    else:
+        assert load_workload(path).time_steps == steps
+        assert load_workload(path, 5).time_steps == 5

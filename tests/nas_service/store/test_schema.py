@@ -111,7 +111,7 @@ def test_workers_make_nothing(store_url):
     if store_url.startswith("sqlite"):
         sqlite3.connect(store_url.removeprefix("sqlite:///")).close()
         Path(store_url.removeprefix("sqlite:///")).touch()
-    with pytest.raises(StoreError, match=r"holds no studies of ours yet: `nas migrate`"):
+    with pytest.raises(StoreError, match=r"holds no studies of ours yet: `nas run STUDY.toml`"):
         Store(store_url)
     assert rows(store_url) == {}
 

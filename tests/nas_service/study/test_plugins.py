@@ -343,6 +343,24 @@ def test_a_damaged_record_is_one_line_and_adds_nothing(stored):
     assert plugins.tables() == before
 
 
+@pytest.mark.parametrize(
+    ("stored", "damage"),
+    [
+        ([{}], "entry 0: name is missing"),
+        ([GOOD, {"name": "x.py", "members": {}}], "entry 1: sha256 is missing"),
+        ([GOOD | {"sha256": "x"}], "entry 0: sha256 is 'x', 64 hex digits are needed"),
+        ([GOOD | {"members": []}], "entry 0: members: a table of at most 64 entries is needed"),
+        ([GOOD | {"members": {"operation": {"a": {}}}}], "operation 'a': 'matrices' is missing"),
+    ],
+    ids=range(5),
+)
+def test_a_damaged_record_says_what_of_it_is_damaged(stored, damage):
+    with pytest.raises(SpecError) as caught:
+        plugin_records.stand_in(plugin_records.read_records(stored))
+    assert damage in str(caught.value)
+    assert "Error" not in str(caught.value)
+
+
 def test_a_study_file_cannot_name_a_plugin(write, tmp_path):
     path = write("raise SystemExit", "evil.py")
     for key in ("plugin", "plugins", "NAS_PLUGIN"):

@@ -1,0 +1,100 @@
+"""What a newcomer meets: no store yet, no study yet, a wrong name, a budget that is spent."""
+
+import pytest
+import stored_studies as stored
+from click.testing import CliRunner
+
+from nas_service.cli.main import main
+from nas_service.store.store import Store
+
+READING = (  # verbs that need a store, and their words
+    ("status", "digits"), ("front", "digits"), ("show", "digits", "3"), ("report", "digits"),
+    ("studies",), ("dashboard",), ("recost", "digits", "--budget", "area_mm2=9"),
+    ("export", "digits", "3", "--format", "torch"), ("replay", "digits", "3"),
+    ("resume", "digits"), ("retrain", "digits"), ("worker", "--study", "digits"),
+)  # fmt: skip
+NAMING = [words for words in READING if words[0] not in ("studies", "dashboard")]
+
+
+@pytest.fixture
+def nas(tmp_path, monkeypatch):
+    """Runs the command in an empty folder; its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NAS_STORAGE", raising=False)
+
+    def run(*words):
+        done = CliRunner().invoke(main, words)
+        assert isinstance(done.exception, SystemExit | None), done.exception
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+def empty_store(*names):
+    store = Store("sqlite:///nas.db", create=True)
+    for name in names:
+        stored.stored_study(store, name, ())
+    store.close()
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+def test_without_a_store_every_verb_says_how_to_begin(nas, tmp_path, words):
+    code, out, err = nas(*words)
+    assert (code, out) == (4, "")
+    assert err.count("\n") == 1
+    assert "nas.db: no such file, the store begins with `nas run STUDY.toml`" in err
+    assert "`nas init` writes a study" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", NAMING, ids=lambda words: words[0])
+def test_a_study_that_is_not_there_gets_a_suggestion(nas, words):
+    empty_store()
+    code, _, err = nas(*words)
+    assert code == 2
+    assert "sqlite:///nas.db has none yet, `nas run STUDY.toml` adds one" in err
+    empty_store("digit", "other")
+    code, _, err = nas(*words)
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "nas: no study 'digits' in sqlite:///nas.db (there: digit, other), did you mean 'digit'?"
+    )
+
+
+def test_a_store_without_studies_says_how_to_begin(nas):
+    empty_store()
+    code, out, err = nas("studies")
+    assert (code, out) == (0, "")
+    assert "no study yet: `nas run STUDY.toml` adds one" in err
+    assert nas("studies", "--json") == (0, "[]\n", "")
+
+
+def test_a_spent_budget_says_how_to_continue(nas):
+    store = Store("sqlite:///nas.db", create=True)
+    stored.stored_study(store, "digits", (0.5, 0.6), search={"trainings": 2})
+    stored.stored_study(store, "open", (0.5, 0.6), search={"trainings": 3})
+    store.close()
+    _, out, _ = nas("status", "digits")
+    remedy = "`nas resume digits --trainings N` continues until N trainings are done in all"
+    assert remedy in out
+    assert "nas resume" not in nas("status", "open")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("front", "x", "--stroage", "y"), "'--storage'"),
+        (("statsu", "x"), "'status'"),
+        (("launch", "slrum", "x"), "'slurm'"),
+        (("worker", "--study", "x", "--log-level", "eror"), "'error'"),
+        (("export", "x", "1", "--format", "onx"), "'onnx'"),
+        (("completion", "fsh"), "'fish'"),
+        (("cost", "--validate", "nowhere"), "known: "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_a_misspelt_word_gets_a_suggestion(nas, words, hint):
+    code, _, err = nas(*words)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert hint in err
