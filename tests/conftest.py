@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import warm
 from browser import browser, page, page_log
 from servers import postgres
 
@@ -33,14 +34,21 @@ TRAINING = (  # folders and files whose tests train networks, run searches or co
     "benchmarks/",
     "contracts/",
     "guarantees/test_24",
+    "hw_models/test_calibration",
     "hw_models/test_peer_spikingjelly",
     "nas_service/cli/test_evaluate",
     "nas_service/cli/test_networks_given",
     "nas_service/data/test_packs",
     "nas_service/evaluation/test_ablation",
+    "nas_service/evaluation/test_attainable",
     "nas_service/evaluation/test_feasible_set",
     "nas_service/evaluation/test_repair",
     "nas_service/evaluation/test_scoring",
+    "nas_service/export/test_nir_format",
+    "nas_service/export/test_peer_neurobench",
+    "nas_service/export/test_round_trips",
+    "nas_service/export/test_step_graph",
+    "nas_service/importers/test_nir_layer_lists",
     "nas_service/importers/test_three_ways",
     "nas_service/report/",
     "nas_service/samplers/test_distinct",
@@ -88,12 +96,23 @@ def pytest_collection() -> Iterator[object]:
         gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A run without trainings, such as the quick one, does not read their files."""
+    if "not training" in config.option.markexpr and _is_training(collection_path):
+        return True
+    return None
+
+
+def _is_training(path: Path) -> bool:
+    return f"{os.path.relpath(path, TESTS)}/".startswith(TRAINING)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by their folder and by their fixtures; other marks are written at the tests."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if str(item.path.relative_to(TESTS)).startswith(TRAINING):
+        if _is_training(item.path):
             item.add_marker(pytest.mark.training)
         if "postgres_programs" in fixtures or parameters.get("store_url") == "postgresql":
             item.add_marker(pytest.mark.server)
@@ -138,6 +157,13 @@ class _Guard:
 
 _guard = _Guard()
 sys.addaudithook(_guard)
+warm.install()
+
+
+@pytest.fixture
+def cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that the test starts load the service for themselves, as in production."""
+    monkeypatch.setattr(warm.STARTS, "enabled", False)
 
 
 @pytest.fixture(autouse=True)

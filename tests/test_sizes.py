@@ -1,6 +1,7 @@
 """Files, classes and functions stay small, and the package has few entries."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +13,7 @@ FOLDERS = (*PACKAGES, "benchmarks", "docs", "tests")
 FILE, CLASS, FUNCTION, ENTRIES = 400, 250, 6, 24  # lines; the function is the median one
 
 
+@cache
 def files(folder):
     return {path: path.read_text() for path in sorted((ROOT / folder).rglob("*.py"))}
 
@@ -20,8 +22,14 @@ def lines(text):
     return text.count("\n")
 
 
-def nodes(text, *kinds):
+@cache
+def definitions(text):
+    kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     return [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+
+
+def nodes(text, *kinds):
+    return [node for node in definitions(text) if isinstance(node, kinds)]
 
 
 def classes(text):

@@ -35,7 +35,7 @@ def test_a_benchmark_starts_as_a_user_starts_it(environment, images, tmp_path):
 
 
 @pytest.mark.process
-def test_commands_are_started_and_timed(document):
+def test_commands_are_started_and_timed(document, cold_start):
     result = document("cli_start", "--rounds", 1, "--trainings", 1)
     assert result["rounds"] == 1
     assert result["cpu_s"].keys() == {*result["limits_s"], "import optuna"}

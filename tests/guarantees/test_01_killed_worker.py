@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 LONGEST = 90  # moments of a worker's life; a trial has about 25, the report of a result 40
 
 
-@pytest.mark.parametrize("kills", [30, pytest.param(1000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [20, pytest.param(1000, marks=pytest.mark.nightly)])
 def test_01_killed_at_any_moment(store_url, tmp_path, kills):
     """Two workers at a time, each killed at a random moment; a last one finishes the study."""
     trainings = 2 * kills

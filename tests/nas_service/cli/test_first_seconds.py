@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("cold_start")]
 
 NAS = [sys.executable, "-m", "nas_service"]
 WORKER = [*NAS, "worker", "--study", "s", "--storage", "sqlite:///none.db"]

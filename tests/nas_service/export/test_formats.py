@@ -11,11 +11,10 @@ from unittest.mock import Mock
 
 import exported_networks
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import read_crossbars
 import torch
+from later import Later
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -27,10 +26,7 @@ from nas_service.export.loaded import load
 from nas_service.export.trained_network import trained_network
 from nas_service.snn.deployed import integer_matrices
 
-
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
+onnx, onnxruntime = Later("onnx"), Later("onnxruntime")
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,7 @@ RGB = Task(3, 4, 2)
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    evaluator = exported_networks.evaluator(tmp_path_factory.mktemp("study"))
+def network(evaluator):
     return exported_networks.trained(evaluator, exported_networks.random_architecture(0, False))
 
 

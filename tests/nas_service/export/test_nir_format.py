@@ -31,11 +31,6 @@ COSTS = ("area_mm2", "latency_ms", "energy_uJ", "crossbars", "tiles", "utilisati
 
 
 @pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="module")
 def network(evaluator):
     return exported_networks.trained(evaluator, exported_networks.random_architecture(0, True))
 

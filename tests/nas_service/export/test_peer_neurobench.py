@@ -4,7 +4,6 @@ import random
 import re
 from dataclasses import replace
 
-import exported_networks
 import pytest
 import torch
 from power_of_two import power_of_two_network
@@ -34,11 +33,6 @@ class Neurons(snntorch.SpikingNeuron):
     def forward(self, current, v=None):
         spikes, self.mem = self.layer(current, v)
         return spikes, self.mem
-
-
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
 
 
 def watched(network, module):

@@ -24,11 +24,6 @@ NEURONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
-
-
 def possible_kinds(network):
     """The formats that can say the network: NIR has no maximum."""
     maxima = any(node.kind == "max_pool" for node in network.graph.nodes)

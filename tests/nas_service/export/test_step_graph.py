@@ -7,11 +7,6 @@ import torch
 from nas_service.export.step_graph import OPERATIONS
 
 
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    return exported_networks.evaluator(tmp_path_factory.mktemp("study"))
-
-
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("seed", range(8))
 def test_scores_are_those_of_the_deployed_network(evaluator, seed, backward):

@@ -7,13 +7,12 @@ from concurrent.futures import CancelledError
 from types import SimpleNamespace
 
 import pytest
-from distributed import KilledWorker
+from later import Later
 
 from nas_service.errors import NasError, StoreError, TooManyFailures
-from nas_service.launch import dask
-from nas_service.launch.dask_task import Finished, Task
 
-TASK = Task("tiny", "/data", "nas-1")
+dask, dask_task = Later("nas_service.launch.dask"), Later("nas_service.launch.dask_task")
+distributed = Later("distributed")
 END = "end: budget spent"
 
 
@@ -67,7 +66,7 @@ class Cluster:
 def launched(answers, workers=1, restarts=0, between=lambda cluster, tasks: None, specs=()):
     """Runs tasks to their end; returns the reason, the messages and the submissions."""
     cluster, messages = Cluster(answers, specs), []
-    tasks = dask.RunningTasks(cluster, TASK, messages.append)
+    tasks = dask.RunningTasks(cluster, dask_task.Task("tiny", "/data", "nas-1"), messages.append)
     tasks.start(workers, restarts)
     for _ in range(20):
         if not tasks.unfinished:
@@ -79,11 +78,14 @@ def launched(answers, workers=1, restarts=0, between=lambda cluster, tasks: None
 
 
 def refusal(address, code=4, reason="/x/url: cannot be read"):
-    return Finished(address, code, reason)
+    return dask_task.Finished(address, code, reason)
 
 
 def test_what_one_dask_worker_refuses_runs_on_another():
-    answers = {"tcp://bad": refusal("tcp://bad"), "tcp://good": Finished("tcp://good", 0, END)}
+    answers = {
+        "tcp://bad": refusal("tcp://bad"),
+        "tcp://good": dask_task.Finished("tcp://good", 0, END),
+    }
     done = launched(answers, workers=3)
     assert done.reason() == END
     assert done.messages.count("no worker can run on tcp://bad: /x/url: cannot be read") == 1
@@ -121,7 +123,7 @@ def test_a_lost_dask_worker_may_come_back_while_all_others_refuse():
         if step == 2:
             del cluster.answers["tcp://good"]
         if step == 5:
-            cluster.answers["tcp://new"] = Finished("tcp://new", 0, END)
+            cluster.answers["tcp://new"] = dask_task.Finished("tcp://new", 0, END)
 
     done = launched(answers, between=between)
     assert done.reason() == END
@@ -129,7 +131,7 @@ def test_a_lost_dask_worker_may_come_back_while_all_others_refuse():
 
 
 def test_a_killed_worker_is_restarted_a_number_of_times():
-    done = launched({"tcp://a": Finished("tcp://a", -9, "")}, restarts=2)
+    done = launched({"tcp://a": dask_task.Finished("tcp://a", -9, "")}, restarts=2)
     assert len(done.futures) == 3
     assert len([text for text in done.messages if text.endswith("; it is restarted")]) == 2
     with pytest.raises(NasError, match="exit code -9"):
@@ -137,7 +139,7 @@ def test_a_killed_worker_is_restarted_a_number_of_times():
 
 
 def test_a_task_whose_dask_workers_were_lost_is_restarted():
-    lost = KilledWorker("nas-tiny-1", None, 3)
+    lost = distributed.KilledWorker("nas-tiny-1", None, 3)
     done = launched({"tcp://a": lost}, restarts=1)
     assert done.messages[0] == "the Dask workers of a task were lost one by one; it is restarted"
 
@@ -145,7 +147,7 @@ def test_a_task_whose_dask_workers_were_lost_is_restarted():
 def test_dask_workers_without_this_package_get_no_task():
     """One that does would end, with whatever else it computes."""
     specs = {"tcp://a": None, "tcp://c": ModuleNotFoundError("No module named 'nas_service'")}
-    answers = {"tcp://a": None, "tcp://b": Finished("tcp://b", 0, END), "tcp://c": None}
+    answers = {"tcp://a": None, "tcp://b": dask_task.Finished("tcp://b", 0, END), "tcp://c": None}
     done = launched(answers, specs=specs | {"tcp://b": OSError("slow")})
     assert done.reason() == END
     assert [future.places for future in done.futures] == [["tcp://b"]]
@@ -161,7 +163,7 @@ def test_an_error_of_dask_is_one_line():
 
 
 def test_a_lost_scheduler_is_one_line(monkeypatch):
-    monkeypatch.setattr(dask, "POLL_s", 0)
+    monkeypatch.setattr("nas_service.launch.dask.POLL_s", 0)
     cluster = Cluster({"tcp://a": None})
     cluster.subscribe_topic = lambda topic, handler: handler((0.0, "trial 0"))
     lines = []
@@ -170,7 +172,9 @@ def test_a_lost_scheduler_is_one_line(monkeypatch):
         cluster.futures[0].cancel()
 
     with pytest.raises(NasError, match=r"^the connection to the Dask scheduler was lost: .*again$"):
-        dask.launch(cluster, TASK, 1, lines.append, on_tick=cancel)
+        dask.launch(
+            cluster, dask_task.Task("tiny", "/data", "nas-1"), 1, lines.append, on_tick=cancel
+        )
     assert lines == ["trial 0"]
 
 
@@ -181,4 +185,4 @@ def test_a_scheduler_that_does_not_answer_is_one_line(error):
 
     cluster = SimpleNamespace(subscribe_topic=lambda topic, handler: None, nthreads=fail)
     with pytest.raises(NasError, match="scheduler was lost"):
-        dask.launch(cluster, TASK, 1, print)
+        dask.launch(cluster, dask_task.Task("tiny", "/data", "nas-1"), 1, print)

@@ -1,6 +1,8 @@
 """`nas retrain`: repeats of finalists are stored one by one and compared."""
 
 import json
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,18 +44,26 @@ def spec(**changes):
     return parse_spec(json.dumps(TREE | changes), "x")
 
 
-class Place:
-    """A study with two trained candidates."""
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A folder with the store of a study, two candidates of which are trained; to be copied."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("searched")
+    evaluator = Evaluator.open(spec(), Path())
+    with closing(Store(f"sqlite:///{folder}/nas.db", create=True)) as store:
+        create(store, check(spec()), evaluator.data_digest)
+        Worker(open_search(store, "x"), evaluator, lambda text: None).run()
+    return folder
 
-    def __init__(self, folder):
-        torch.set_num_threads(1)
-        folder.mkdir(exist_ok=True)
+
+class Place:
+    """A copy of that study."""
+
+    def __init__(self, searched, folder):
+        shutil.copytree(searched, folder)
         self.url = f"sqlite:///{folder}/nas.db"
-        store = Store(self.url, create=True)
+        self.search = open_search(Store(self.url, write=True), "x")
         self.evaluator = Evaluator.open(spec(), Path())
-        create(store, check(spec()), self.evaluator.data_digest)
-        self.search = open_search(store, "x")
-        Worker(self.search, self.evaluator, lambda text: None).run()
         self.best = read(self.search).best(2)
 
     def train(self, seeds, check_interrupt=lambda: None):
@@ -76,8 +86,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
-    made = Place(tmp_path / "one")
+def place(searched, tmp_path):
+    made = Place(searched, tmp_path / "one")
     yield made
     made.close()
 
@@ -86,7 +96,7 @@ def facts(place):
     return {key: (r.evaluation.accuracy, r.evaluation.seed) for key, r in place.kept.items()}
 
 
-def test_a_killed_retraining_continues(place, tmp_path):
+def test_a_killed_retraining_continues(place, searched, tmp_path):
     """Killed within a training and between two of them; ends with the same weights."""
     assert len(place.best) == 2
     calls = iter(range(72))  # 48 batches to a training of two epochs
@@ -102,7 +112,7 @@ def test_a_killed_retraining_continues(place, tmp_path):
     assert place.train(1) == []
     assert len(place.train(2)) == 2  # another seed: only what is new
 
-    other = Place(tmp_path / "other")
+    other = Place(searched, tmp_path / "other")
     other.train(2)
     assert facts(place) == facts(other)
     assert place.weights() == other.weights()

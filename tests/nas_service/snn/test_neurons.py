@@ -6,12 +6,13 @@ import math
 import norse.torch as norse
 import pytest
 import torch
-from spikingjelly.activation_based import neuron as peer
-from spikingjelly.activation_based import surrogate as peer_surrogate
+from later import Later
 
 from nas_service.errors import SpecError
 from nas_service.snn.neurons import LIF, SURROGATES, Neuron, backend_name, norse_parameters
 
+peer = Later("spikingjelly.activation_based.neuron")
+peer_surrogate = Later("spikingjelly.activation_based.surrogate")
 KINDS = {
     f"{surrogate}-{reset}{'-detached' * detach}{'-at' * at}": Neuron(
         surrogate=surrogate, reset=reset, detach_reset=detach, fires_at_threshold=at

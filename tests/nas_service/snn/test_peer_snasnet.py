@@ -31,6 +31,8 @@ MATRICES = {
     "back into every node": "0031 3000 0200 0410",
     "loop of skips": "0103 0010 1003 0000",
 }
+NIGHTLY = ("forward", "published, CIFAR-100")  # others have their operations and modes
+NAMES = [pytest.param(n, marks=pytest.mark.nightly if n in NIGHTLY else ()) for n in MATRICES]
 T, BATCH, SIDE = 3, 3, 8  # of the images: a quarter of its 32 pixels a side, for speed
 
 
@@ -117,7 +119,7 @@ def scores(other, x):
     return other(x)
 
 
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", NAMES)
 def test_scores_and_gradients_in_training(name):
     text = MATRICES[name]
     mode = "backward" if Cell.from_text(text, DIGITS).recurrent else "forward"
@@ -137,7 +139,7 @@ def test_scores_and_gradients_in_training(name):
     assert checked >= 10
 
 
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_scores_in_evaluation_of_networks_that_fire(name):
     text = MATRICES[name]
