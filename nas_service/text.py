@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ PREFIXES = ("a", "f", "p", "n", "u", "m", "", "k", "M", "G", "T")  # from 1e-18 
 AREAS = ((1.0, "m2"), (1e-6, "mm2"), (1e-12, "um2"))
 BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 SHARE, PERCENT = "share", "%"
+SHOWN = {SHARE: (PERCENT, 100.0), "B": ("KiB", 1 / 1024)}  # unit of a metric -> that of a table
 BASES = {  # unit of a metric -> unit without prefix, and how many of those it is
     "KiB": ("B", 1024.0),
     "mm2": ("m2", 1e-6),
@@ -50,9 +52,17 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def exact(value: float | None) -> str:
     """A number as a person gave it, such as a limit: up to six digits, without zeros at the end."""
-    if value is None:
-        return MISSING
+    if value is None or not math.isfinite(value):
+        return number(value)
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:g}"
+
+
+def column(values: Iterable[float], digits: int = 4) -> list[str]:
+    """Numbers with the same decimals: those that give the largest its significant digits."""
+    known = list(values)
+    largest = max((abs(x) for x in known if math.isfinite(x)), default=0.0)
+    exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
+    return [f"{x:,.{max(0, digits - 1 - exponent)}f}" for x in known]
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -121,49 +131,58 @@ def duration(seconds: float) -> str:
     return " ".join(parts)
 
 
-def metric(name: str, value: float | None) -> str:
+def metric(name: str, value: float | None, digits: int = 3) -> str:
     """The value of a metric with its unit, such as `93.9 %` for an accuracy of 0.939.
 
     Args:
         name: Of a metric, or of its bound at a confidence.
         value: In the unit of the metric; None where it is not measured.
+        digits: Significant digits.
 
     Returns:
         The text. A value that the metric's own unit would show with an exponent has another prefix.
     """
     unit = metric_unit(name)
-    if value is None or unit == "B":
-        return quantity(value, unit)
+    if value is None:
+        return MISSING
     if unit in BASES and value and not LEAST <= abs(value) < MOST:
         base, factor = BASES[unit]
-        return quantity(value * factor, base)
-    return f"{metric_number(name, value)} {unit.removeprefix('1')}".rstrip()
+        return quantity(value * factor, base, digits)
+    return f"{metric_number(name, value, digits)} {unit.removeprefix('1')}".rstrip()
 
 
-def metric_number(name: str, value: float | None) -> str:
+def metric_number(name: str, value: float | None, digits: int = 3) -> str:
     """The value of a metric in `metric_unit`, without it: a cell of a table.
 
     Args:
         name: Of a metric, or of its bound at a confidence.
         value: In the unit of the metric; None where it is not measured.
+        digits: Significant digits.
 
     Returns:
         The text. Of a metric that only a store knows, the plain number.
     """
     known = _known(name)
-    if value is None or known is None:
-        return number(value)
-    if known.unit == SHARE:
-        return number(100.0 * value)
+    if value is None or known is None or not math.isfinite(value):
+        return number(value, digits)
+    if known.unit in SHOWN:
+        return number(SHOWN[known.unit][1] * value, digits)
     counted = known.whole or (not known.unit and not known.proxy and abs(value) >= 1 / LEAST)
-    return number(round(value) if counted and math.isfinite(value) else value)
+    return number(round(value) if counted else value, digits)
+
+
+def metric_limit(name: str, limit: float) -> str:
+    """A limit of a metric as a person gave it, in percent for a share: `5.5` or `80 %`."""
+    known = _known(name)
+    is_share = known is not None and known.unit == SHARE
+    return f"{exact(100.0 * limit)} {PERCENT}" if is_share else exact(limit)
 
 
 def metric_unit(name: str) -> str:
     """The unit in which values of a metric are shown; percent for shares, empty for counts."""
     known = _known(name)
     unit = "" if known is None else known.unit
-    return PERCENT if unit == SHARE else unit
+    return SHOWN[unit][0] if unit in SHOWN else unit
 
 
 def metric_label(name: str) -> str:

@@ -7,7 +7,7 @@ import click
 
 from nas_service.cli.budgets import best_values, budgets_line
 from nas_service.cli.common import STUDY_FILE, density_in, options
-from nas_service.cli.terminal import err, out, plain, print_aligned, print_json
+from nas_service.cli.terminal import print_aligned, print_err, print_json, print_out
 from nas_service.evaluation.attainable import exact_attainable, prospects
 from nas_service.evaluation.screening import Budgets
 from nas_service.searches import creation
@@ -42,15 +42,15 @@ def check(study: Path, costed: bool, data: Path | None, as_json: bool) -> None:
         document |= {"input_density": density.to_json(), **_budgets(spec, costed, density)}
         return print_json(document | {"spec": spec.model_dump(mode="json")})
     for note in notes:
-        err.print(f"note: {plain(note)}", markup=False)
+        print_err(f"note: {note}")
     size = spec.space.build().size
     trainings = spec.search.trainings
-    out.print(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings", markup=False)
+    print_out(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings")
     print_aligned(best_values(spec))
     if costed and (line := budgets_line(spec, density)):
-        out.print(line, markup=False)
+        print_out(line)
     elif data is not None:
-        out.print(density.text, markup=False)
+        print_out(density.text)
 
 
 def _budgets(spec: StudySpec, costed: bool, density: InputDensity) -> dict[str, Any]:

@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from hw_models import WorkloadError, load_profile
 from hw_models.profile_file import DEFAULT
 from nas_service.cli.common import FILE, STUDY_FILE, density_in, options, read_checked
 from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import (
-    err,
-    heading,
-    number,
-    out,
-    plain,
-    print_json,
-)
+from nas_service.cli.terminal import print_err, print_json, print_out, print_table
 from nas_service.errors import NothingFitted, SpecError
-from nas_service.metrics import METRICS
+from nas_service.text import (
+    metric_label,
+    metric_number,
+    metric_unit,
+    number,
+    percent,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from nas_service.spaces.architecture import Architecture
     from nas_service.study.spec import StudySpec
 
+QUANTILES = ("10 % are below", "50 % are below", "90 % are below")
 PROFILE = click.option(
     "--profile", default=DEFAULT, show_default=True, help="Name of a chip profile, or a TOML file."
 )
@@ -136,7 +136,7 @@ def census(
         facts = {"study": spec.name, "seed": seed, "input_density": density.to_json()}
         return print_json(facts | {"assumed_rate": spec.hardware.assumed_rate} | count.to_json())
     _print_census(spec, count)
-    out.print(density.text, markup=False)
+    print_out(density.text)
 
 
 def _print_feasible(feasible: "Iterator[Architecture]", wanted: int, limit: int) -> None:
@@ -146,33 +146,30 @@ def _print_feasible(feasible: "Iterator[Architecture]", wanted: int, limit: int)
         print(json.dumps(architecture.to_json()), flush=True)
         count += 1
     if count < wanted:
-        err.print(
+        print_err(
             f"note: {count} of {wanted} architectures: no other candidate keeps all budgets; a "
-            f"space of more than {limit} candidates is sampled (--limit)",
-            markup=False,
+            f"space of more than {limit} candidates is sampled (--limit)"
         )
 
 
 def _print_census(spec: "StudySpec", count: "Census") -> None:
-    kind = "all" if count.exhaustive else "random"
+    kind = "candidates, which are all" if count.exhaustive else "candidates chosen at random"
     rate = spec.hardware.assumed_rate
-    out.print(f"{spec.name}: {count.candidates} {kind} candidates, at spike rate {rate:g}")
-    table = Table("keeps", "share", "10 % .. 50 % .. 90 % of the candidates")
-    table.add_row("a path from input to output", f"{count.connected:.1%}", "")
+    print_out(f"{spec.name}: {count.candidates:,} {kind}, at spike rate {percent(rate)}")
+    nothing = ("",) * len(QUANTILES)
+    rows = [("a path from input to output", percent(count.connected), *nothing, "")]
     for name, share in count.within.items():
-        table.add_row(heading(name), f"{share:.1%}", _spread(name, count.quantiles))
+        metric = name.removesuffix("_min")
+        values = (metric_number(metric, x) for x in count.quantiles[metric])
+        rows.append((metric_label(metric), percent(share), *values, metric_unit(metric)))
+    rows.append(("everything", percent(count.feasible), *nothing, ""))
+    print_table(["candidates with", "share", *QUANTILES, "unit"], rows)
     if count.survivors is not None:
-        part = f"{count.survivors / spec.build_space().size:.2%}"
-        known = f"exactly {count.survivors:,} candidates of the space"
-        table.add_row(" and ".join(map(heading, count.counted)), part, known)
-    table.add_row("everything", f"{count.feasible:.2%}", "", style="bold")
-    out.print(table)
-
-
-def _spread(name: str, quantiles: dict[str, list[float]]) -> str:
-    metric = name.removesuffix("_min")
-    known = metric in METRICS
-    return " .. ".join(number(metric, x) if known else f"{x:.3g}" for x in quantiles[metric])
+        part = percent(count.survivors / spec.build_space().size)
+        counted = " and ".join(map(metric_label, count.counted))
+        print_out(
+            f"{counted}: kept by exactly {count.survivors:,} candidates of the space ({part})"
+        )
 
 
 @click.command()
@@ -225,10 +222,10 @@ def calibrate(
         _print_calibration(calibration)
         _print_assumed(measured)
     for residual in calibration.contradicting:
-        err.print(f"note: {plain(_contradiction(residual))}", markup=False)
+        print_err(f"note: {_contradiction(residual)}")
     for metric, error in calibration.unmoved.items() if calibration.improved else ():
         note = f"{metric} determines no figure, it remains {error:.0%} off: check its unit"
-        err.print(f"note: {note}, or measure more", markup=False)
+        print_err(f"note: {note}, or measure more")
     if not calibration.improved:
         raise NothingFitted(
             f"nothing was fitted, and {output} was not written: the measurements determine no "
@@ -236,13 +233,13 @@ def calibrate(
             "more, or name fewer figures by --fit"
         )
     if not as_json:
-        out.print(f"profile: {output}", markup=False)
+        print_out(f"profile: {output}")
 
 
 def _contradiction(r: "Residual") -> str:
     predicted = r.measured * (1 + r.after)
-    text = f"measurement {r.name} contradicts the others: {r.metric} = {r.measured:.4g}"
-    return f"{text}, {predicted:.4g} by the fit of the others"
+    text = f"measurement {r.name} contradicts the others: {r.metric} = {number(r.measured, 4)}"
+    return f"{text}, {number(predicted, 4)} by the fit of the others"
 
 
 def _reader(given: "Given", study: Path | None, data: Path | None) -> "Callable[[Path], Network]":
@@ -269,21 +266,21 @@ def _print_assumed(measured: "Iterable[Measurement]") -> None:
             names.setdefault(assumption.text, []).append(m.name)
     for text, where in names.items():
         rest = f" and {len(where) - 1} more" if len(where) > 1 else ""
-        out.print(plain(f"assumed: {text}, for {where[0]}{rest}"), markup=False)
+        print_out(f"assumed: {text}, for {where[0]}{rest}")
 
 
 def _print_calibration(calibration: "Calibration") -> None:
-    table = Table("figure", "before", "after", "90 % interval")
+    rows = []
     for c in calibration.figures:
-        interval = f"{c.low:.4g} .. {c.high:.4g}" if c.identified else "not determined by the data"
-        table.add_row(c.key, f"{c.before:.4g}", f"{c.after:.4g}", interval)
-    out.print(table)
-    residuals = Table("measurement", "metric", "measured", "before", "after", "left out", box=None)
-    residuals.padding = (0, 1, 0, 0)
-    residuals.add_column("", no_wrap=True)
+        low, high = (number(x, 4) for x in (c.low, c.high))
+        interval = f"{low} .. {high}" if c.identified else "not determined by the data"
+        rows.append([c.key, number(c.before, 4), number(c.after, 4), interval])
+    print_table(["figure", "before", "after", "90 % interval"], rows)
+    print_out()
+    residuals = []
     for r in calibration.residuals:
-        errors = (f"{100 * x:+.1f} %" for x in (r.before, r.after))
-        left_out = "" if r.left_out is None else f"{100 * r.left_out:+.1f} %"
+        errors = (signed(None if x is None else 100 * x) for x in (r.before, r.after, r.left_out))
         note = "contradicts" if r.contradicts else "" if r.fitted else "not fitted"
-        residuals.add_row(plain(r.name), r.metric, f"{r.measured:.4g}", *errors, left_out, note)
-    out.print(residuals)
+        residuals.append([r.name, r.metric, number(r.measured, 4), *errors, note])
+    off = ("off before\n%", "off after\n%", "off if left out\n%")
+    print_table(["measurement", "metric", "measured", *off, ""], residuals)

@@ -246,7 +246,7 @@ def read_result(
         StoreError: The store cannot be opened.
         StudyError: It has no such study, or the caller needs a plug-in that is not loaded.
     """
-    from nas_service.cli.terminal import err, plain
+    from nas_service.cli.terminal import print_err
     from nas_service.searches import results
     from nas_service.searches.session import open_search
 
@@ -254,7 +254,7 @@ def read_result(
     search = open_search(store, name, to_read=not computes)
     for plugin in search.missing_plugins:
         text = f"note: {plugin} is not given: its values are those in the store"
-        err.print(plain(text), markup=False)
+        print_err(text)
     return results.read(search)
 
 

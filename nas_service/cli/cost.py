@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from hw_models import HardwareReport, Profile, Workload, load_profile
 from hw_models.difference import Step, steps
@@ -20,19 +19,12 @@ from hw_models.profile_file import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.cli.chip import SET, assignment, settings_of
 from nas_service.cli.common import FILE, Page, density_in, options, read_checked
+from nas_service.cli.hardware import print_assumed, print_hardware
 from nas_service.cli.network_options import STUDY, network_options
-from nas_service.cli.terminal import (
-    err,
-    heading,
-    number,
-    out,
-    plain,
-    print_assumed,
-    print_hardware,
-    print_json,
-)
+from nas_service.cli.terminal import heading, print_err, print_json, print_out, print_table
 from nas_service.errors import SpecError, pick
 from nas_service.metrics import check_range
+from nas_service.text import metric_label, metric_limit, metric_number, metric_unit, percent
 
 if TYPE_CHECKING:
     from hw_models.network import Network
@@ -124,7 +116,7 @@ def cost(
     if html is not None:
         from nas_service.report import write_hardware
 
-        err.print(f"report: {write_hardware(report, html, file.stem)}", markup=False)
+        print_err(f"report: {write_hardware(report, html, file.stem)}")
     if as_markdown:
         return print(markdown(report))
     intervals = ensemble.interval(network.workload, LEVEL)
@@ -198,7 +190,7 @@ def _write_layers(network: "Network", path: Path | None) -> None:
     """Writes a network as a layer list, where one is asked for."""
     if path is not None:
         write_text(path, json.dumps(network.workload.to_json(), indent=1) + "\n")
-        err.print(f"layer list: {path}", markup=False)
+        print_err(f"layer list: {path}")
 
 
 def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> dict[str, Any]:
@@ -216,19 +208,18 @@ def _likely(ensemble: Ensemble, workload: Workload, metric: str, bound: str) -> 
 
 def _print_likely(budgets: list[dict[str, Any]]) -> None:
     for budget in budgets:
-        name, bound = heading(budget["metric"]), budget["at_most"]
-        out.print(
-            f"{name} <= {bound:g}: kept by {budget['probability']:.1%} of the chips", markup=False
-        )
+        name, share = budget["metric"], percent(budget["probability"])
+        bound = metric_limit(name, budget["at_most"])
+        print_out(f"{metric_label(name)} <= {bound}: kept by {share} of the chips")
 
 
 def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
-    table = Table("metric", "estimate", f"{100 * LEVEL:.0f} % interval", box=None)
-    for metric, value in report.metrics().items():
-        low, high = intervals[metric]
-        between = "" if low == high else f"{number(metric, low)} .. {number(metric, high)}"
-        table.add_row(heading(metric), number(metric, value), between)
-    out.print(table)
+    rows = []
+    for name, value in report.metrics().items():
+        ends = intervals[name]
+        between = "" if ends[0] == ends[1] else " .. ".join(metric_number(name, x) for x in ends)
+        rows.append([metric_label(name), metric_number(name, value), between, metric_unit(name)])
+    print_table(["metric", "estimate", f"{percent(LEVEL, 2)} interval", "unit"], rows)
 
 
 def _areas(chip: Profile, workload: Workload) -> dict[str, float]:
@@ -238,8 +229,8 @@ def _areas(chip: Profile, workload: Workload) -> dict[str, float]:
 
 
 def _print_areas(areas: dict[str, float]) -> None:
-    used, whole = (number("area_mm2", areas[tiles]) for tiles in ("used", "whole"))
-    out.print(f"area: {used} mm2 of what is used, {whole} mm2 of whole tiles", markup=False)
+    used, whole = (metric_number("area_mm2", areas[tiles]) for tiles in ("used", "whole"))
+    print_out(f"area: {used} mm2 of what is used, {whole} mm2 of whole tiles")
 
 
 def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool) -> None:
@@ -247,23 +238,21 @@ def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool)
     changes = steps(a, b, workload)
     before, after = (chip.estimate(workload).metrics() for chip in (a, b))
     if as_json:
-        rows = [vars(step) | {"defect": step.defect} for step in changes]
+        documents = [vars(step) | {"defect": step.defect} for step in changes]
         return print_json(
-            {"from": a.name, "to": b.name, "before": before, "after": after, "steps": rows}
+            {"from": a.name, "to": b.name, "before": before, "after": after, "steps": documents}
             | {"assumed": [x.to_json() for x in network.assumed]}
         )
-    table = Table("", "setting", "now", *(heading(m) for m in SHOWN), box=None)
-    table.columns[1].no_wrap = True
-    table.add_row("", a.name, "", *(number(m, before[m]) for m in SHOWN), style="bold")
+    rows = [["", a.name, "", *(metric_number(m, before[m]) for m in SHOWN)]]
     for step in changes:
-        now = plain(step.after).lower()
-        table.add_row(step.defect, step.key, now, *(_change(m, step) for m in SHOWN))
-    table.add_row("", b.name, "", *(number(m, after[m]) for m in SHOWN), style="bold")
-    out.print(table)
-    out.print("Each step keeps the changes above it, and its effect depends on them.")
+        now = str(step.after).lower()
+        rows.append([step.defect, step.key, now, *(_change(m, step) for m in SHOWN)])
+    rows.append(["", b.name, "", *(metric_number(m, after[m]) for m in SHOWN)])
+    print_table(["", "setting", "now", *map(heading, SHOWN)], rows)
+    print_out("Each step keeps the changes above it, and its effect depends on them.")
     print_assumed(network.assumed)
 
 
 def _change(metric: str, step: Step) -> str:
     value = step.change[metric]
-    return f"{'+' if value > 0 else ''}{number(metric, value)}" if value else ""
+    return f"{'+' if value > 0 else ''}{metric_number(metric, value)}" if value else ""

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.table import Table
 
 from nas_service.cli.common import options
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err, out, plain, print_json
+from nas_service.cli.terminal import print_err, print_json, print_out, print_table
 from nas_service.errors import SpecError
 from nas_service.study.faults import reason
 from nas_service.study.sections import Data
+from nas_service.text import number, quantity
 
 ENCODINGS = {
     "direct": "one image, the same at every time step",
@@ -118,16 +118,15 @@ def _is_present(source: Any, folder: Path, part: str) -> bool:
 def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         return print_json(rows)
-    table = Table("data set", "present", "sample", "classes", "encoding", "licence", box=None)
-    table.columns[3].justify = "right"
-    for row in rows:
-        present = "[green]yes[/]" if row["present"] else "[dim]no[/]"
-        cells = (_shape(row), str(row["classes"]), row["encoding"], row["licence"])
-        table.add_row(row["name"], present, *cells)
-    table.add_row("image_folder", "", "", "", "direct", "")
-    out.print(table)
-    out.print("\nnas data NAME: where the official files are published, and their hashes")
-    out.print("nas data image_folder --archive PATH: any folder or archive of images")
+    cells = [
+        [row["name"], "yes" if row["present"] else "no", _shape(row), row["classes"],
+         row["encoding"], row["licence"]]
+        for row in rows
+    ]  # fmt: skip
+    headings = ("data set", "present", "sample", "classes", "encoding", "licence")
+    print_table(headings, [*cells, ["image_folder", "", "", "-", "direct", ""]])
+    print_out("\nnas data NAME: where the official files are published, and their hashes")
+    print_out("nas data image_folder --archive PATH: any folder or archive of images")
 
 
 def _shape(task: dict[str, Any]) -> str:
@@ -199,54 +198,52 @@ def _counted(images: Any, classes: int) -> dict[str, Any]:
 def _print_one(document: dict[str, Any]) -> None:
     _print_notes(document)
     encoding = document["encoding"]
-    out.print(f"[bold]{document['name']}[/]: {_shape(document)}, {document['classes']} classes")
-    out.print(f"{encoding}: {ENCODINGS[encoding]}\n")
+    print_out(f"{document['name']}: {_shape(document)}, {document['classes']} classes")
+    print_out(f"{encoding}: {ENCODINGS[encoding]}\n")
     _print_parts(document["parts"])
     paths = [file["path"] for part in document["parts"].values() if part for file in part["files"]]
     for place in dict.fromkeys(str(Path(document["folder"], path).parent) for path in paths):
-        out.print(f"in {plain(place)}", markup=False)
+        print_out(f"in {place}")
     if None in document["parts"].values():
-        out.print(f"\nmissing below {plain(document['folder'])}; the official files:", markup=False)
+        print_out(f"\nmissing below {document['folder']}; the official files:")
         _print_published(document["published"])
-    out.print()
+    print_out()
     if document["validation_samples"]:
-        out.print(f"validation samples held out of train: {document['validation_samples']}")
-    out.print(f"published at: {document['home']}", markup=False)
-    out.print(f"licence: {document['licence']}", markup=False)
+        print_out(f"validation samples held out of train: {document['validation_samples']}")
+    print_out(f"published at: {document['home']}")
+    print_out(f"licence: {document['licence']}")
 
 
 def _print_notes(document: dict[str, Any]) -> None:
     for note in document["notes"]:
-        err.print(f"note: {plain(note)}", markup=False)
+        print_err(f"note: {note}")
 
 
 def _print_parts(parts: dict[str, Any]) -> None:
-    table = Table("part", "samples", "per class", "file", "MiB", "hash", box=None)
-    for column in (1, 2, 4):
-        table.columns[column].justify = "right"
+    rows: list[tuple[str, ...]] = []
     for name, part in parts.items():
         if part is None:
-            table.add_row(name, "[dim]missing[/]")
+            rows.append((name, "missing", "", "", "", ""))
             continue
         least, most = part.get("of_a_class", ("", ""))
         spread = str(least) if least == most else f"{least}..{most}"
         files = [_file_cells(file) for file in part["files"]] or [(part.get("place", ""), "", "")]
-        table.add_row(name, str(part["samples"]), spread, *files[0])
-        for file in files[1:]:
-            table.add_row("", "", "", *file)
-    out.print(table)
+        rows.append((name, number(part["samples"]), spread, *files[0]))
+        rows += [("", "", "", *file) for file in files[1:]]
+    headings = ("part", "samples", "per class", "file", "size", "hash")
+    print_table(headings if any(row[3] for row in rows) else headings[:3], rows)
 
 
 def _file_cells(file: dict[str, Any]) -> tuple[str, str, str]:
     kind = file["published"].partition(":")[0]
-    verdict = f"[green]{kind} matches[/]" if kind else "[dim]not published[/]"
-    return plain(Path(file["path"]).name), f"{file['bytes'] / 2**20:.1f}", verdict
+    verdict = f"{kind} matches" if kind else "not published"
+    return Path(file["path"]).name, quantity(file["bytes"], "B"), verdict
 
 
 def _print_published(published: dict[str, str]) -> None:
     """Prints hashes as sha256sum does, for comparison by hand."""
     for name, value in published.items():
-        out.print(f"  {value.replace(':', ' ')}  {name}", markup=False)
+        print_out(f"  {value.replace(':', ' ')}  {name}")
 
 
 def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
@@ -258,13 +255,13 @@ def _print_survey(survey: dict[str, Any], as_json: bool) -> None:
     count = len(survey["classes"])
     names = ", ".join(map(shown, survey["classes"][:8])) + (", ..." if count > 8 else "")
     sizes = ", ".join(f"{w} x {h}" for w, h in survey["sizes"])
-    out.print(plain(survey["archive"]), style="bold", markup=False)
-    out.print(f"{count} classes: {plain(names)}", markup=False)
+    print_out(survey["archive"])
+    print_out(f"{count} classes: {names}")
     parts = [f"{survey[part]} {part}" for part in ("train", "validation", "test") if survey[part]]
-    out.print(f"images: {', '.join(parts)}")
-    out.print(f"sizes of the first image of each class: {sizes}\n")
-    out.print("In a study:", style="bold")
-    out.print("\n".join(plain(line) for line in _data_section(survey)), markup=False)
+    print_out(f"images: {', '.join(parts)}")
+    print_out(f"sizes of the first image of each class: {sizes}\n")
+    print_out("In a study:")
+    print_out("\n".join(line for line in _data_section(survey)))
 
 
 def _data_section(survey: dict[str, Any]) -> list[str]:

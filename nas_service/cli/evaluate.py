@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import track
-from rich.table import Table
 
+from nas_service.cli.candidate import print_candidate
 from nas_service.cli.common import (
     FILE,
     STUDY_FILE,
@@ -21,18 +21,16 @@ from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     err,
-    heading,
-    number,
-    out,
-    plain,
-    print_candidate,
+    print_err,
     print_json,
+    print_out,
+    print_table,
 )
 from nas_service.errors import SpecError
 from nas_service.metrics import measure
-from nas_service.spaces.operations import operations_of
 from nas_service.statistics import Interval
 from nas_service.study.spec import StudySpec
+from nas_service.text import duration, metric, metric_number, number, signed
 
 if TYPE_CHECKING:
     from nas_service.evaluation.ablation import Ablation, Plan
@@ -88,10 +86,9 @@ def ablate(
 
 
 def _print_plan(spec: StudySpec, plan: "Plan") -> None:
-    err.print(
+    print_err(
         f"{spec.name}: the budgets refused {plan.refused} of {plan.drawn} architectures; "
-        f"{len(plan.pairs)} pairs, {len(plan.networks)} networks, {spec.training.last} epochs each",
-        markup=False,
+        f"{len(plan.pairs)} pairs, {len(plan.networks)} networks, {spec.training.last} epochs each"
     )
 
 
@@ -154,7 +151,7 @@ def evaluate(
         print_json(evaluation.to_json() | facts | measured)
     else:
         _print_evaluation(f"{file} by {spec.name}", evaluation, spec)
-        out.print(evaluator.density.text, markup=False)
+        print_out(evaluator.density.text)
     if evaluation.outcome in ("rejected", "diverged") or any(v > 0 for v in violations.values()):
         raise SystemExit(NOTHING_FEASIBLE)
 
@@ -191,20 +188,19 @@ def _train(
         return evaluation
     contents = FORMATS["safetensors"].load().contents(network, base.name)
     for path in write_files(contents, base, replace=force):
-        err.print(plain(f"wrote {path}"), markup=False)
+        print_err(f"wrote {path}")
     return evaluation
 
 
 def _print_unwritten(base: Path, evaluation: "Evaluation") -> None:
     text = f"{base}.safetensors is not written: {evaluation.outcome} {evaluation.reason}"
-    err.print(plain(text), markup=False)
+    print_err(text)
 
 
 def _print_evaluation(name: str, evaluation: "Evaluation", spec: StudySpec) -> None:
     head = f"{name}, seed {evaluation.seed}: {evaluation.outcome} {evaluation.reason}"
-    out.print(plain(head.rstrip()), markup=False)
-    print_candidate(evaluation, operations_of(spec.space.operations))
-    _print_budgets(spec, measure(evaluation))
+    print_out(head.rstrip())
+    print_candidate(evaluation, spec)
 
 
 @click.command()
@@ -239,31 +235,17 @@ def replay(
         print_json(document | {"differences": differences, "versions": versions})
     else:
         verdict = "differs" if differences else "the same"
-        accuracy = number("accuracy", again.accuracy)
+        accuracy = metric("accuracy", again.accuracy, 6)
         head = f"trial {trial} of {name}, seed {recorded.seed}: {verdict}, accuracy {accuracy}"
-        out.print(head, markup=False)
+        print_out(head)
         for what, (was, now) in (differences | versions).items():
-            out.print(plain(f"{what}: recorded {was}, now {now}"), markup=False)
+            print_out(f"{what}: recorded {was}, now {now}")
     if differences:
         raise SystemExit(DIFFERS)
 
 
 def _print_epoch(last: int) -> Callable[[int, float], None]:
-    return lambda epoch, loss: err.print(f"epoch {epoch} of {last}: loss {loss:.4f}", markup=False)
-
-
-def _print_budgets(spec: StudySpec, metrics: dict[str, float]) -> None:
-    if not spec.constraints:
-        return
-    violations = spec.known_violations(metrics)
-    table = Table("budget", "", "value", "violation", box=None)
-    for c in spec.constraints:
-        name = spec.constraint_name(c)
-        bound = f"<= {c.at_most:g}" if c.at_most is not None else f">= {c.at_least:g}"
-        violation = f"{100 * violations[name]:+.1f} %" if name in violations else "not measured"
-        value = number(c.metric, metrics.get(c.measure))
-        table.add_row(heading(c.measure), bound, value, violation)
-    out.print(table)
+    return lambda epoch, loss: print_err(f"epoch {epoch} of {last}: loss {number(loss)}")
 
 
 def _with_progress(trainings: Iterator[Any], count: int) -> Iterator[Any]:
@@ -272,23 +254,22 @@ def _with_progress(trainings: Iterator[Any], count: int) -> Iterator[Any]:
         yield from track(trainings, "training", count, console=err, transient=True)
     for done, evaluation in enumerate(trainings, 1):
         if done % STEP == 0 or done == count:
-            err.print(f"{done} of {count} trained", markup=False)
+            print_err(f"{done} of {count} trained")
         yield evaluation
 
 
 def _print_ablation(ablation: "Ablation") -> None:
-    table = Table(
-        "operation", "n", "with it", "without it (95 %)", "energy", "params", "latency", "effect",
-        box=None, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
+    rows = []
     for e in ablation.effects:
-        accuracy = "-" if e.accuracy is None else f"{100 * e.accuracy:.2f} %"
         costs = (_percent(e.costs[name]) for name in ("energy_uJ", "parameters", "latency_ms"))
-        row = (e.operation, str(e.pairs), accuracy, _points(e.difference), *costs, e.verdict)
-        table.add_row(*row)
-    out.print(table)
+        accuracy = metric_number("accuracy", e.accuracy)
+        rows.append((e.operation, e.pairs, accuracy, _points(e.difference), *costs, e.verdict))
+    changes = [f"{cost}\n%" for cost in ("energy", "parameters", "latency")]
+    print_table(
+        ["operation", "pairs", "accuracy with it\n%", "without it, change in points (95 %)",
+         *changes, "effect"],
+        rows,
+    )  # fmt: skip
     _print_conditions(ablation)
 
 
@@ -296,27 +277,29 @@ def _print_conditions(ablation: "Ablation") -> None:
     """What the table was measured under, and which pairs it leaves out."""
     full = ablation.recipe_epochs
     short = "" if ablation.epochs == full else f" of the recipe's {full}"
-    out.print(
+    print_out(
         f"{ablation.study}: {ablation.networks} networks, {ablation.epochs} epochs{short}, "
-        f"seed {ablation.seed}, samples {ablation.samples}, {ablation.seconds:.0f} s",
-        markup=False,
+        f"seed {ablation.seed}, samples {ablation.samples}, {duration(ablation.seconds)}"
     )
-    out.print("n pairs; change of validation accuracy in points; mean relative change of costs")
+    print_out(
+        "without it: change of validation accuracy in points of percent with its 95 % interval, "
+        "and mean relative change of each cost"
+    )
     for e in ablation.effects:
         for count, why in (
             (ablation.plan.alone[e.operation], "without a variant within the budgets"),
             (e.diverged, "diverged"),
         ):
             if count:
-                err.print(f"note: {e.operation}: {count} left out, {why}", markup=False)
+                print_err(f"note: {e.operation}: {count} left out, {why}")
 
 
 def _points(difference: Interval | None) -> str:
     if difference is None:
         return "-"
     value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
-    return f"{value:+.2f} ({low:+.2f} .. {high:+.2f})"
+    return f"{signed(value)} ({signed(low)} .. {signed(high)})"
 
 
 def _percent(change: Interval | None) -> str:
-    return "-" if change is None else f"{100 * change.value:+.0f} %"
+    return signed(None if change is None else 100 * change.value, 2)

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from nas_service.cli.common import candidate_of, open_store, options
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import out, plain, print_json
+from nas_service.cli.terminal import print_json, print_out
 from nas_service.errors import SpecError, did_you_mean
 from nas_service.export.formats import FORMATS, place, staged_files
 from nas_service.export.nir_readers import READERS
@@ -207,8 +207,8 @@ def _print(
             }
         return print_json(document)
     for path in files:
-        out.print(plain(f"wrote {path}"), markup=False)
+        print_out(f"wrote {path}")
     if comparison is not None:
-        out.print(plain(str(comparison)), markup=False)
+        print_out(str(comparison))
     for name, compared in readers.items():
-        out.print(plain(f"{name}: {compared}"), markup=False)
+        print_out(f"{name}: {compared}")

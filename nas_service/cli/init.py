@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas_service.cli.terminal import err, out, plain
+from nas_service.cli.terminal import print_err, print_out
 from nas_service.errors import NasError, SpecError
 from nas_service.study.fields import study_name
 
@@ -87,15 +87,13 @@ def _write(folder: Path, kind: str, path: Path | None, name: str | None) -> None
         study = first_study.pictures(name or first_study.name_for(path), folder, path, data_folder)
     first_study.write(study)
     for note in study.notes:
-        err.print(f"note: {plain(note)}", markup=False)
+        print_err(f"note: {note}")
     _print_next(study)
 
 
 def _print_next(study: "FirstStudy") -> None:
     file = study.file
-    out.print(
-        f"{plain(file)}: a study to start from; read it, and change what you need", markup=False
-    )
+    print_out(f"{file}: a study to start from; read it, and change what you need")
     data = [] if study.data_folder is None else ["--data", str(study.data_folder)]
     for words in (["check", str(file)], ["run", str(file), *data]):
-        out.print(f"  {plain(shlex.join(['nas', *words]))}", markup=False)
+        print_out(f"  {shlex.join(['nas', *words])}")

@@ -9,7 +9,7 @@ import click
 from nas_service.cli.common import options
 from nas_service.cli.launch_options import STUDY
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err, out, plain
+from nas_service.cli.terminal import print_err, print_out
 from nas_service.errors import NasError, StoreUnreachable
 from nas_service.launch.job import MOST_WORKERS
 from nas_service.store.database import checked_url, storage_url
@@ -125,26 +125,26 @@ def _work(
     if search is not None:
         return _work_in_view(client, task, workers, restarts, search)
     end = launch(client, task, workers, _print_line, restarts)
-    out.print(plain(end), markup=False)
+    print_out(end)
 
 
 def _work_in_view(
     client: "Client", task: "Task", workers: int, restarts: int, search: "Search"
 ) -> None:
     """Runs the workers, and shows progress and front as `nas run` does."""
+    from nas_service.cli.front import print_front
     from nas_service.cli.run import started
-    from nas_service.cli.show import print_front
     from nas_service.launch.dask import launch
     from nas_service.searches import results
 
     with started(search) as bar:
         end = launch(client, task, workers, bar.line, restarts, bar.tick, _print_line)
-    out.print(plain(end), markup=False)
+    print_out(end)
     print_front(results.read(search))
 
 
 def _print_line(text: str) -> None:
-    err.print(plain(text), markup=False)
+    print_err(text)
 
 
 def _absolute(url: str) -> str:

@@ -6,7 +6,7 @@ import click
 
 from nas_service.cli.launch_options import HOURS, OUTPUT, of_workers, write
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err
+from nas_service.cli.terminal import print_err
 from nas_service.launch.job import Job
 
 
@@ -114,5 +114,5 @@ def kubernetes(
     )
     text = manifest(Job(study, workers, cpus, memory, gpu, grace), cluster)
     command = secret_command(cluster)
-    err.print(f"this command stores the store's URL as a secret: {command}", markup=False)
+    print_err(f"this command stores the store's URL as a secret: {command}")
     write(text, output, "kubectl apply -f")

@@ -11,7 +11,7 @@ from hw_models.files.text_file import leads_nowhere
 from nas_service.cli.common import FILE
 from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import Number, WholeNumber
-from nas_service.cli.terminal import out, plain
+from nas_service.cli.terminal import print_out
 from nas_service.errors import NasError
 from nas_service.launch.job import MOST_WORKERS
 
@@ -90,4 +90,4 @@ def write(text: str, output: Path | None, command: str) -> None:
         raise NasError(f"-o {output}: {error.strerror}") from None
     output.chmod(output.stat().st_mode | (stat.S_IXUSR if command == "sbatch" else 0))
     line = f"{command} {shlex.quote(str(output))}"
-    out.print(f"written: {plain(output)}; `{plain(line)}` starts it", markup=False)
+    print_out(f"written: {output}; `{line}` starts it")

@@ -10,7 +10,7 @@ import click
 from nas_service.cli.common import options
 from nas_service.cli.launch_options import HOURS, OUTPUT, of_workers, write
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err, plain
+from nas_service.cli.terminal import print_err
 from nas_service.errors import NasError, StoreUnreachable
 from nas_service.launch.job import MOST_WORKERS, Job
 from nas_service.store.database import storage_url
@@ -131,4 +131,4 @@ def _require_study(storage_file: Path, study: str) -> None:
 
 
 def _print_note(text: str) -> None:
-    err.print(f"note: {plain(text)}", markup=False)
+    print_err(f"note: {text}")

@@ -151,10 +151,10 @@ def library_failure(error: Exception) -> tuple[str, int] | None:
 
 
 def _exit(text: str, code: int) -> SystemExit:
-    from nas_service.cli.terminal import err, plain
+    from nas_service.cli.terminal import print_err
 
     with contextlib.suppress(OSError):  # the terminal may be closed
-        err.print(f"nas: {plain(text)}", markup=False)
+        print_err(f"nas: {text}")
     return SystemExit(code)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hw_models.profile_file import known_profiles
 from nas_service.cli.common import candidate_of, with_assumed_rate
 from nas_service.cli.main import library_failure
-from nas_service.cli.show import candidate_document, status_document
+from nas_service.cli.show import candidate_document
+from nas_service.cli.status import status_document
 from nas_service.cli.studies import list_studies
 from nas_service.errors import NasError, not_installed, pick
 from nas_service.searches import results

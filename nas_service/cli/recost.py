@@ -10,15 +10,14 @@ from nas_service.cli.chip import assignments, settings_of
 from nas_service.cli.common import STUDY_NAME, Page, options, read_result
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
-    err,
     heading,
-    number,
-    out,
-    plain,
-    print_columns,
+    print_err,
     print_json,
+    print_out,
+    print_table,
 )
 from nas_service.errors import SpecError
+from nas_service.text import metric_label, metric_number, metric_unit, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,7 +77,7 @@ def recost(
     if html is not None:
         from nas_service.report import write_recosted
 
-        err.print(f"report: {write_recosted(recosted, html)}", markup=False)
+        print_err(f"report: {write_recosted(recosted, html)}")
     if as_json:
         print_json(recosted.to_json())
     else:
@@ -96,23 +95,21 @@ def _limit(metric: str, value: str) -> float:
 def _print(recosted: "Recosted") -> None:
     before, after = recosted.before, recosted.after
     chip = ", ".join(f"{k} = {v}" for k, v in after.spec.hardware.overrides.items())
-    out.print(plain(f"{after.spec.name} on {after.spec.hardware.profile}{chip and ', ' + chip}"),
-              markup=False)  # fmt: skip
+    print_out(f"{after.spec.name} on {after.spec.hardware.profile}" + (chip and f", {chip}"))
     if budgets := ", ".join(c.described for c in after.spec.constraints):
-        out.print(f"budgets: {budgets}", markup=False)
-    out.print(
+        print_out(f"budgets: {budgets}")
+    print_out(
         f"front of {len(after.front)}, was {len(before.front)}; hypervolume "
-        f"{after.hypervolume:.4f}, was {before.hypervolume:.4f}",
-        markup=False,
+        f"{number(after.hypervolume)}, was {number(before.hypervolume)}"
     )
     metrics = list(dict.fromkeys(o.metric for o in after.spec.objectives))
-    headings = ["trial", "change", *(heading(metric).replace(" ", "\n", 1) for metric in metrics)]
+    headings = ["trial", "change", *map(heading, metrics)]
     if recosted.changes:
-        print_columns(headings, (_row(change, metrics) for change in recosted.changes))
+        print_table(headings, (_row(change, metrics) for change in recosted.changes))
     if recosted.traced:
         _print_traced(recosted)
     for line in _lines(recosted):
-        out.print(plain(line), markup=False)
+        print_out(line)
 
 
 def _row(change: "Change", metrics: list[str]) -> list[str]:
@@ -122,16 +119,20 @@ def _row(change: "Change", metrics: list[str]) -> list[str]:
 
 def _cell(metric: str, before: "Mapping[str, float]", after: "Mapping[str, float]") -> str:
     """The value of a metric, or both where it changes."""
-    old, new = (number(metric, values.get(metric)) for values in (before, after))
+    old, new = (metric_number(metric, values.get(metric)) for values in (before, after))
     return new if old == new else f"{old} -> {new}"
 
 
 def _print_traced(recosted: "Recosted") -> None:
     """Prints costs at spike rates beside those counted in traces."""
     metrics = recosted.traced_metrics
-    names = [(heading(m), which) for m in metrics for which in ("at rates", "from traces")]
-    headings = ["\ntrial", "validation\nsamples", *(f"{name}\n{which}" for name, which in names)]
-    print_columns(headings, (_traced_row(c, metrics) for c in recosted.changes if c.traced))
+    names = [
+        f"{metric_label(m)} {which}\n{metric_unit(m)}"
+        for m in metrics
+        for which in ("at rates", "from traces")
+    ]
+    headings = ["trial", "validation samples", *names]
+    print_table(headings, (_traced_row(c, metrics) for c in recosted.changes if c.traced))
 
 
 def _traced_row(change: "Change", metrics: list[str]) -> list[str]:

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from hw_models.files.numerals import parse_whole
 from nas_service.cli.common import STUDY_NAME, open_store, options, renamed
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import err, out, plain, print_columns, print_json
+from nas_service.cli.terminal import print_err, print_json, print_out, print_table
 from nas_service.errors import Interrupted, NasError
 from nas_service.statistics import Interval
+from nas_service.text import metric_number, number, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.candidate import Candidate
@@ -98,9 +98,9 @@ def retrain(
     _run_workers(search, data, finalists, seeds, workers)
     missing = retraining.measure_test(search, evaluator, finalists, seeds)
     for reason in missing.values():
-        err.print(f"note: no test accuracy: {plain(reason)}", markup=False)
+        print_err(f"note: no test accuracy: {reason}")
     if missing and (others := weights.elsewhere(search.store, search.id, name)):
-        err.print(f"note: weights of this study were also written on {plain(others)}", markup=False)
+        print_err(f"note: weights of this study were also written on {others}")
     result = retraining.read(search, evaluator, finalists, seeds)
     print_json(result.to_json()) if as_json else _print(result)
 
@@ -121,10 +121,9 @@ def _run_workers(
     if not missing:
         return
     size = min(workers or cores(), missing)
-    err.print(
+    print_err(
         f"study {search.name}: {missing} trainings of {len(finalists)} finalists with {seeds} "
-        f"seeds, {search.spec.training.epochs} epochs each, {size} workers",
-        markup=False,
+        f"seeds, {search.spec.training.epochs} epochs each, {size} workers"
     )
     numbers = ",".join(str(c.trial) for c in finalists)
     command = ("retrain", search.name, "--worker", "--seeds", str(seeds))
@@ -135,7 +134,7 @@ def _run_workers(
 
 
 def _print_line(text: str) -> None:
-    err.print(plain(text), markup=False)
+    print_err(text)
 
 
 def _train(
@@ -172,8 +171,10 @@ def _train(
 
 def _print(result: "Retraining") -> None:
     bounded = bool(result.spec.constraints)
-    within = ("within\nbudgets",) if bounded else ()
-    names = ("trial", "accuracy\n(95 %)", *within, "test accuracy\n(95 %)", "test,\nby seed")
+    within = ("within budgets",) if bounded else ()
+    interval = "% (95 % interval)"
+    names = ("trial", f"accuracy\n{interval}", *within, f"test accuracy\n{interval}",
+             "test accuracy by seed\n%")  # fmt: skip
 
     def cells(f: "Finalist") -> list[str]:
         kept = (f"{f.within} of {result.seeds}",) if bounded else ()
@@ -182,7 +183,7 @@ def _print(result: "Retraining") -> None:
         test = _mean(result.test_interval(f), f.test_accuracies)
         return [str(f.candidate.trial), validation, *kept, test, each]
 
-    print_columns(names, map(cells, result.finalists))
+    print_table(names, map(cells, result.finalists))
     _print_comparisons(result)
     for f in result.finalists:
         _print_diverged(f, result.seeds)
@@ -191,40 +192,37 @@ def _print(result: "Retraining") -> None:
 def _print_diverged(finalist: "Finalist", seeds: int) -> None:
     if finalist.diverged:
         trial = finalist.candidate.trial
-        err.print(
+        print_err(
             f"note: trial {trial}: {finalist.diverged} of {seeds} trainings diverged and are left "
-            "out of the means",
-            markup=False,
+            "out of the means"
         )
 
 
 def _print_comparisons(result: "Retraining") -> None:
     if not result.comparisons:
         return
-    table = Table("trials", "difference in points", "p corrected", "", box=None)
+    rows = []
     for c in result.comparisons:
-        p = "-" if c.p is None else f"{c.p:.2g}"
-        difference = "-" if c.difference is None else _interval(c.difference, "+")
-        table.add_row(f"{c.first} - {c.second}", difference, p, c.verdict)
-    out.print(table)
-    out.print(
-        "Differences of mean validation accuracy: Welch's test, corrected for "
-        f"{len(result.comparisons)} comparisons (Holm), with the interval of the same test.",
-        markup=False,
-    )
+        difference = "-" if c.difference is None else _interval(c.difference, signed)
+        rows.append([f"{c.first} - {c.second}", difference, number(c.p, 2), c.verdict])
+    print_out()
+    count = len(result.comparisons)
+    print_table(["trials", "difference\npoints (95 % interval)", "p", ""], rows)
+    several = f"; p corrected for {count} comparisons (Holm)" if count > 1 else ""
+    print_out(f"difference of mean validation accuracy in points of percent: Welch's test{several}")
 
 
 def _mean(interval: Interval | None, values: list[float]) -> str:
     """The mean in percent; a single value has no interval."""
     if interval is None:
-        return f"{100 * values[0]:.2f} (one)" if values else "-"
+        return f"{_percent(values[0])} (one seed)" if values else "-"
     return _interval(interval)
 
 
-def _interval(interval: Interval, sign: str = "") -> str:
+def _interval(interval: Interval, shown: "Callable[[float], str]" = number) -> str:
     value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:{sign}.2f} ({low:{sign}.2f} .. {high:{sign}.2f})"
+    return f"{shown(value)} ({shown(low)} .. {shown(high)})"
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}"
+    return metric_number("accuracy", share)

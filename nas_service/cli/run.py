@@ -19,9 +19,9 @@ from nas_service.cli.common import (
     options,
     read_study,
 )
+from nas_service.cli.front import print_front
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.show import print_front
-from nas_service.cli.terminal import NOTHING_FEASIBLE, err, out, plain
+from nas_service.cli.terminal import NOTHING_FEASIBLE, err, print_err, print_out
 
 if TYPE_CHECKING:
     from nas_service.evaluation.evaluator import Evaluator
@@ -123,7 +123,7 @@ def resume(
         search.store.studies.set_budget(search.id, trainings)
     if forgive:
         forgiven = failures.forgive(search.store, search.id)
-        err.print(f"study {name}: {forgiven} failed trials no longer count", markup=False)
+        print_err(f"study {name}: {forgiven} failed trials no longer count")
     _run(search, evaluator, workers, top)
 
 
@@ -135,12 +135,12 @@ def _run(
 
     with started(search) as bar:
         result, why = api.run(search, evaluator, workers, bar.line, bar.tick, top)
-    err.print(plain(why), markup=False)
+    print_err(why)
     path = report.write(result, Path("reports") / f"{search.name}.html")
     print_front(result)
-    out.print(f"report: {path}", markup=False)
+    print_out(f"report: {path}")
     if remedy := how_to_continue(search):
-        err.print(remedy, markup=False)
+        print_err(remedy)
     if not result.front:
         raise SystemExit(NOTHING_FEASIBLE)
 
@@ -148,15 +148,14 @@ def _run(
 def started(search: "Search") -> "ProgressBar":
     """Prints which study begins, and makes the bar that shows its progress."""
     budget = search.store.studies.get(search.name).trainings
-    err.print(
+    print_err(
         f"study {search.name} in {search.store.shown}: {budget} trainings, "
-        f"space of {search.spec.space.build().size:.3g} genotypes",
-        markup=False,
+        f"space of {search.spec.space.build().size:.3g} genotypes"
     )
     from nas_service.searches.input_density import density_of
 
     if line := budgets_line(search.spec, density_of(search)):
-        err.print(line, markup=False)
+        print_err(line)
     return ProgressBar(search, budget)
 
 
@@ -186,7 +185,7 @@ class ProgressBar:
         """Takes one line of a worker."""
         self.changed = True
         if not self.live:
-            err.print(plain(text), markup=False)
+            print_err(text)
 
     def tick(self) -> None:
         """Redraws the bar if anything has changed; while the store does not answer, it waits."""
@@ -247,8 +246,8 @@ def create(
 
     api.resume_training(results.read(search))
     for text in impossible_budgets(search.spec):
-        err.print(f"note: {text}", markup=False)
-    out.print(f"study {search.name} is in {search.store.shown}", markup=False)
+        print_err(f"note: {text}")
+    print_out(f"study {search.name} is in {search.store.shown}")
 
 
 @click.command()
@@ -262,4 +261,4 @@ def migrate(storage: str | None, any_disk: bool) -> None:
     from nas_service.store.database import database_url, redacted, storage_url
 
     url = database_url(storage_url(storage, os.environ), create=True, any_disk=any_disk)
-    out.print(f"{redacted(url)}: {migration.migrate(url)}", markup=False)
+    print_out(f"{redacted(url)}: {migration.migrate(url)}")

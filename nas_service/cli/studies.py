@@ -4,10 +4,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from nas_service.cli.common import open_store, options
-from nas_service.cli.terminal import err, out, plain, print_json
+from nas_service.cli.terminal import print_err, print_json, print_out, print_table
 from nas_service.errors import NasError, StudyError
 from nas_service.searches import results
 
@@ -70,12 +69,11 @@ def _list(store: "Store", as_json: bool) -> None:
     if as_json:
         return print_json(rows)
     if not rows:
-        return err.print(f"{store.shown}: no study yet: `nas run STUDY.toml` adds one")
-    table = Table("study", "trainings", "trained", "rejected", "cached", "failed")
-    for row in rows:
-        counts = [str(row["counts"][k]) for k in ("trained", "rejected", "cached", "failed")]
-        table.add_row(plain(row["study"]), str(row["budget"]), *counts)
-    out.print(table)
+        return print_err(f"{store.shown}: no study yet: `nas run STUDY.toml` adds one")
+    keys = ("trained", "rejected", "cached", "failed")
+    cells = ([row["study"], row["budget"], *(row["counts"][k] for k in keys)] for row in rows)
+    headings = ("trained", "rejected", "measured before", "failed")
+    print_table(["study", "trainings allowed", *headings], cells)
 
 
 def list_studies(store: "Store") -> list[dict[str, Any]]:
@@ -107,7 +105,7 @@ def _delete(store: "Store", name: str, yes: bool, force: bool, as_json: bool) ->
     _print(f"study {name} is deleted", as_json)
     if left:
         note = f"files that are not ours are left in {folder}, such as {left[0]!r:.90}"
-        err.print(f"note: {plain(note)}", markup=False)
+        print_err(f"note: {note}")
     _note_elsewhere(others, "delete it there")
     return {"study": name, "deleted": {"trials": trials, **vars(space)}, "left": left}
 
@@ -121,7 +119,7 @@ def _rename(store: "Store", name: str, new: str, force: bool, as_json: bool) -> 
     _print(f'study {name} is now {new}: its file needs name = "{new}", or --name', as_json)
     for learner in learners:
         text = f"study {learner} learns from it: so does its file, in search.warm_start_from"
-        err.print(f"note: {plain(text)}", markup=False)
+        print_err(f"note: {text}")
     _note_elsewhere(others, f"rename it to {new} there")
     return {"study": new, "renamed_from": name, "learners": learners}
 
@@ -152,7 +150,7 @@ def _confirm(lost: str, yes: bool, as_json: bool) -> None:
     Raises:
         NasError: The answer is no, or no terminal can be asked.
     """
-    err.print(f"to delete: {plain(lost)}", markup=False)
+    print_err(f"to delete: {lost}")
     if yes:
         return
     if as_json or not sys.stdin.isatty():
@@ -167,10 +165,10 @@ def _confirm(lost: str, yes: bool, as_json: bool) -> None:
 
 def _print(text: str, as_json: bool) -> None:
     if not as_json:
-        out.print(plain(text), markup=False)
+        print_out(text)
 
 
 def _note_elsewhere(others: str, remedy: str) -> None:
     if others:
         text = f"other machines keep the study's folder, {others}: {remedy}"
-        err.print(f"note: {plain(text)}", markup=False)
+        print_err(f"note: {text}")

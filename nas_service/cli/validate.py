@@ -13,7 +13,7 @@ from hw_models.silicon.validation import (
     Validation,
     validate,
 )
-from nas_service.cli.terminal import out, print_columns, print_json
+from nas_service.cli.terminal import print_json, print_out, print_table
 
 ALL = "all"  # what --validate means without a name
 
@@ -60,9 +60,9 @@ def _print_all(validations: Sequence[Validation]) -> None:
         for v in order
     ]
     headings = "group|chip|node\nnm|cells|points|energy|latency|area|calibrated\nerror"
-    print_columns(headings.split("|"), rows)
+    print_table(headings.split("|"), rows)
     for line in _sentences(Summary.of(validations)):
-        out.print(line, markup=False)
+        print_out(line)
 
 
 def _sentences(summary: Summary) -> list[str]:
@@ -85,20 +85,19 @@ def _of(counts: tuple[int, int]) -> str:
 
 def _print_chip(v: Validation) -> None:
     """Every measured figure of one chip beside the model's."""
-    out.print(v.chip.title, markup=False)
+    print_out(v.chip.title)
     ratios = [*v.energies, *v.latencies, *([v.area] if v.area else []), *v.splits]
     rows = [[x.point, _figure(x), f"{x.model:.4g}", f"{x.measured:.4g}", _ratio(x)] for x in ratios]
-    print_columns(["point", "figure", "model", "measured", "ratio"], rows)
+    print_table(["point", "figure", "model", "measured", "ratio"], rows)
     for c in v.calibrations:
         of_data = f" of {c.data}" if c.data else ""
-        out.print(
+        print_out(
             f"calibrated with {c.fitted} points{of_data}, {c.parameters} parameters: median error "
-            f"{c.median:.1%}, worst {c.worst:.1%} at {len(c.errors)} others",
-            markup=False,
+            f"{c.median:.1%}, worst {c.worst:.1%} at {len(c.errors)} others"
         )
-    out.print(f"group {v.chip.group}: {GROUPS[v.chip.group]}", markup=False)
-    out.print(f"source: {v.chip.source}", markup=False)
-    out.print(" ".join(v.chip.notes.split()), markup=False)
+    print_out(f"group {v.chip.group}: {GROUPS[v.chip.group]}")
+    print_out(f"source: {v.chip.source}")
+    print_out(" ".join(v.chip.notes.split()))
 
 
 def _figure(ratio: Ratio) -> str:

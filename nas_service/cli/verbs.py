@@ -32,8 +32,8 @@ GROUPS = {
         "ablate": Verb("nas_service.cli.evaluate:ablate", "Measure what each operation is worth."),
     },
     "Look": {
-        "status": Verb("nas_service.cli.show:status", "Show the progress of a study."),
-        "front": Verb("nas_service.cli.show:front", "Show the feasible front of a study."),
+        "status": Verb("nas_service.cli.status:status", "Show the progress of a study."),
+        "front": Verb("nas_service.cli.front:front", "Show the feasible front of a study."),
         "show": Verb("nas_service.cli.show:show", "Show one trial of a study."),
         "report": Verb("nas_service.cli.show:report", "Write an HTML report about a study."),
         "dashboard": Verb("nas_service.cli.serve:dashboard", "Browse the store in a web browser."),

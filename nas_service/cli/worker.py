@@ -12,10 +12,11 @@ import click
 from nas_service.cli.common import open_store, options
 from nas_service.cli.completion import complete_study
 from nas_service.cli.number_types import Number, WholeNumber
-from nas_service.cli.terminal import err, plain
+from nas_service.cli.terminal import print_err
 from nas_service.errors import DataError, Interrupted, MachineFault, StoreError, StudyError
 from nas_service.store.process_id import worker_name
 from nas_service.store.store import LEASE_s
+from nas_service.text import printable
 from nas_service.worker import end_signals
 from nas_service.worker.telemetry import LogFormat, Telemetry, log_as
 
@@ -112,7 +113,7 @@ def worker(
         search, evaluator = _open(name, storage, data, any_disk)
         search.store.lease_s = lease_s
         if metrics_port is not None:
-            err.print(f"metrics: {telemetry.serve(metrics_port, metrics_host)}", markup=False)
+            print_err(f"metrics: {telemetry.serve(metrics_port, metrics_host)}")
         trainer = TrainingClient(device or own, is_urgent=end_signals.is_urgent)
         with contextlib.closing(telemetry), trainer:
             trainer.start()
@@ -193,4 +194,4 @@ def _print_end(process: "Worker", reason: str) -> None:
 def _print_line(text: str) -> None:
     """Prints a line for the process or the terminal that started this one, which may be gone."""
     with contextlib.suppress(OSError):
-        print(plain(text), flush=True)
+        print(printable(text), flush=True)

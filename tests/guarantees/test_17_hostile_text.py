@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_service.cli.terminal import plain
+from nas_service.text import printable
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
@@ -23,9 +23,9 @@ CALLS = {"torch.load", "yaml.load", "eval", "exec", "os.system", "os.popen"}
     ["\x1b[2J\x1b[1;1Hroot#", "\x1b]0;title\x07", "\x9b31m", "a\rb", "\x08\x08rm", "\x00"],
 )
 def test_17_control_codes(text):
-    assert "\x1b" not in plain(text)
-    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in plain(text))
-    assert plain("Grüße, 3 µJ") == "Grüße, 3 µJ"
+    assert "\x1b" not in printable(text)
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in printable(text))
+    assert printable("Grüße, 3 µJ") == "Grüße, 3 µJ"
 
 
 def faults(source):

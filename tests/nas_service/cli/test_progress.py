@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from nas_service.cli.run import ProgressBar
 from nas_service.searches import results
 
-RESULT = SimpleNamespace(candidates=(), counts={"trained": 2, "rejected": 1}, front=())
+RESULT = SimpleNamespace(candidates=(), feasible=(), counts={"trained": 2, "rejected": 1}, front=())
 
 
 def test_a_store_that_does_not_answer_is_asked_again(monkeypatch):

@@ -14,7 +14,7 @@ def test_all_chips_in_one_table():
 
 def test_one_chip_with_its_source():
     output = run("cost", "--validate", "neurram").output
-    assert "8-bit input, 10-bit output energy pJ" in output
+    assert "8-bit input, 10-bit output energy pJ" in " ".join(output.split())
     assert "Wan et al., Nature" in output
     assert "group A: shared constants were chosen with it" in output
 
