@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from nas_service.evaluation.evaluator import Evaluator
     from nas_service.searches.candidate import Candidate
-    from nas_service.searches.retraining import Finalist, Retraining
+    from nas_service.searches.finalist import Finalist
+    from nas_service.searches.retraining import Retraining
     from nas_service.searches.session import Search
 
 

@@ -4,15 +4,14 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from hw_models.markdown import cell as escaped
 from hw_models.markdown import table
 from hw_models.uncertainty import Ensemble
 from nas_service.export.formats import Contents
 from nas_service.export.trained_network import TrainedNetwork
 from nas_service.metrics import COUNTED, decimals, measure
-from nas_service.report.drawing import cell
+from nas_service.report.pages import pages
+from nas_service.report.svg.cells import cell
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.statistics import proportion
 from nas_service.text import percent
@@ -166,18 +165,19 @@ def _escaped(rows: Rows) -> Iterator[list[str]]:
 
 
 def _html(network: TrainedNetwork, name: str) -> str:
-    pages = Environment(
-        loader=PackageLoader("nas_service", "report"), autoescape=True, undefined=StrictUndefined
-    )
-    return pages.get_template("card.html").render(
-        title=_title(network),
-        summary=_summary(network),
-        accuracies=_accuracies(network),
-        costs=_costs(network),
-        chips=f"{100 * CHIPS:.0f} %",
-        note=NOTE,
-        cells=[cell(c) for c in network.evaluation.architecture.cells],
-        architecture=json.dumps(network.evaluation.architecture.to_json(), indent=1),
-        origin=_origin(network),
-        loading=_loading(network, name),
+    return (
+        pages()
+        .get_template("card.html")
+        .render(
+            title=_title(network),
+            summary=_summary(network),
+            accuracies=_accuracies(network),
+            costs=_costs(network),
+            chips=f"{100 * CHIPS:.0f} %",
+            note=NOTE,
+            cells=[cell(c) for c in network.evaluation.architecture.cells],
+            architecture=json.dumps(network.evaluation.architecture.to_json(), indent=1),
+            origin=_origin(network),
+            loading=_loading(network, name),
+        )
     )

@@ -21,6 +21,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.evaluation.training_run import demand_own
 from nas_service.metrics import MEASURED, measure
 from nas_service.searches.candidate import Candidate
+from nas_service.searches.finalist import Finalist
 from nas_service.searches.results import Result
 from nas_service.searches.session import Search
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean_share
@@ -29,35 +30,6 @@ from nas_service.study.spec import StudySpec
 from nas_service.text import percent
 
 WAIT_s = 0.3  # before repeats that other processes train are checked again
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A candidate with its repeats, by number; None where one is missing."""
-
-    candidate: Candidate
-    repeats: tuple[Repeat | None, ...]
-    within: int  # repeats that keep every budget of the study
-
-    @property
-    def trained(self) -> list[Repeat]:
-        """The repeats that did not diverge."""
-        return [r for r in self.repeats if r is not None and r.evaluation.trained]
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Validation accuracies of `trained`, 0..1."""
-        return [r.evaluation.accuracy for r in self.trained if r.evaluation.accuracy is not None]
-
-    @property
-    def test_accuracies(self) -> list[float]:
-        """Test accuracies of `trained`, 0..1, where they are measured."""
-        return [r.test_accuracy for r in self.trained if r.test_accuracy is not None]
-
-    @property
-    def diverged(self) -> int:
-        """Number of repeats that diverged."""
-        return sum(r is not None and not r.evaluation.trained for r in self.repeats)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The archive: one evaluation for each candidate of a study, and its metrics at each rung."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -10,7 +12,7 @@ from sqlalchemy.engine import Connection
 from nas_service.errors import SpecError, StoreError
 from nas_service.metrics import Evaluation, measure, rates_from_json
 from nas_service.spaces.architecture import Architecture
-from nas_service.store.records import CONTINUED, Archived, Recorded, RungResult
+from nas_service.store.records import CONTINUED, Archived, Recorded, RungResult, TrainingFacts
 from nas_service.store.tables import archive, rungs
 from nas_service.store.transactions import Transactions
 
@@ -57,6 +59,17 @@ class Archive:
                 rows = db.execute(query.where(archive.c.study_id == self.study_id, these))
                 texts |= dict(list(rows))
         return {digest: _recorded(digest, texts.get(digest)) for digest in wanted}
+
+    def training_facts(self) -> dict[str, TrainingFacts]:
+        """What was measured of every known candidate, by digest, read together.
+
+        Raises:
+            StoreError: What is stored of a candidate is no evaluation.
+        """
+        ours = archive.c.study_id == self.study_id
+        with self.transactions.begin() as db:
+            rows = db.execute(sa.select(archive.c.digest, archive.c.evaluation).where(ours)).all()
+        return {digest: _training_facts(digest, text) for digest, text in rows}
 
     def entries(self) -> dict[str, Archived]:
         """All entries by digest, without their evaluations."""
@@ -124,13 +137,40 @@ def rung_results(db: Connection, study_id: int) -> list[RungResult]:
     return [RungResult(**{**r, "metrics": _metrics(r)}) for r in rows]
 
 
-def _recorded(digest: str, text: str | None) -> Recorded:
+@contextmanager
+def _of_candidate(digest: str) -> Iterator[None]:
+    """Names the candidate whose stored evaluation cannot be read inside."""
     try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, SpecError) as error:
+        raise StoreError(f"candidate {digest}: its evaluation in the store: {error}") from None
+
+
+def _recorded(digest: str, text: str | None) -> Recorded:
+    with _of_candidate(digest):
         document = json.loads(text or "{}")
         architecture = Architecture.from_json(document["architecture"])
         return Recorded(architecture, rates_from_json(document.get("spike_rates", {})))
-    except (KeyError, TypeError, ValueError, AttributeError, SpecError) as error:
-        raise StoreError(f"candidate {digest}: its evaluation in the store: {error}") from None
+
+
+def _training_facts(digest: str, text: str) -> TrainingFacts:
+    with _of_candidate(digest):
+        document = json.loads(text)
+        return TrainingFacts(
+            Architecture.from_json(document["architecture"]),
+            tuple((int(epoch), _share(a)) for epoch, a in document.get("curve", ())),
+            tuple(map(_share, document.get("on_chip", ()))),
+            {str(name): float(score) for name, score in document.get("proxies", {}).items()},
+            float(document.get("seconds", 0.0)),
+            int(document["seed"]),
+            {str(name): str(text) for name, text in document.get("versions", {}).items()},
+        )
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, int | float) and 0 <= value <= 1:
+        return float(value)
+    raise ValueError(f"{value!r:.60} is no share, 0..1")
 
 
 def _metrics(row: sa.RowMapping) -> dict[str, float]:

@@ -163,6 +163,19 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class TrainingFacts:
+    """What was measured of a candidate, without its costs layer by layer."""
+
+    architecture: Architecture
+    curve: tuple[tuple[int, float], ...]  # epochs and the accuracies after them, 0..1
+    on_chip: tuple[float, ...]  # accuracy on each simulated chip, 0..1
+    proxies: dict[str, float]  # training-free scores
+    seconds: float  # of training and scoring, wall clock
+    seed: int
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Repeat:
     """One training of a finalist in full, with a seed of its own."""
 
