@@ -38,12 +38,7 @@ def kind_of(result: Result, candidate: Candidate) -> str:
         return "cached"
     if not candidate.feasible:
         return "infeasible"
-    return "below" if is_below_reference(result, candidate) else "feasible"
-
-
-def is_below_reference(result: Result, candidate: Candidate) -> bool:
-    """True where a candidate is worse than the reference of an objective."""
-    return any(x > 1 for x in result.spec.scaled(candidate.metrics))
+    return "below" if candidate.below_reference else "feasible"
 
 
 def tip(result: Result, candidate: Candidate) -> str:
@@ -102,7 +97,7 @@ def over_trials(data: StudyData, y: str) -> Scatter:
     result = data.result
     last = max((c.trial for c in result.candidates), default=1)
     points = tuple(_point(data, c, c.trial, y) for c in result.candidates)
-    axis = Dimension(TRIAL, -0.5, last + 0.5)
+    axis = Dimension(TRIAL, -0.5, last + 0.5, whole=True)
     return Scatter(axis, dimension(result, y), points, joined=False)
 
 

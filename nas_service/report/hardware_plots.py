@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hw_models import Breakdown, HardwareReport
 from nas_service.report.plots import Bars, Figure, Fill, Span, Timeline
-from nas_service.text import number
+from nas_service.text import number, percent
 
 DRAWN = 60  # deeper networks show this many of their costliest layers
 QUANTITIES = {  # name -> table of the report, and its unit
@@ -45,8 +45,8 @@ def hardware_figures(report: HardwareReport) -> list[Figure]:
             "crossbars",
             "Use of the crossbars",
             utilisation(report),
-            "Filled: the share of the cells of a layer's crossbars that hold a weight. Beside it "
-            "the resolution of converters that would read every column's sum exactly.",
+            "Filled: the share of memory cells that hold a weight, of how many crossbars, and the "
+            "converter resolution that would read each column's sum exactly.",
         ),
     ]
 
@@ -108,8 +108,8 @@ def utilisation(report: HardwareReport) -> Fill:
             (
                 report.rows[i],
                 m.utilisation[i],
-                f"{m.utilisation[i]:.0%} of {number(m.crossbars[i])} crossbars, "
-                f"exact with {m.lossless_adc_bits[i]} bits",
+                f"{percent(m.utilisation[i], 2)} of {number(m.crossbars[i])}, "
+                f"{m.lossless_adc_bits[i]} bits for exact sums",
             )
             for i in _costliest([float(n) for n in m.crossbars])
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas_service.spaces.cell import Cell
+from nas_service.text import number, quantity
 
 KINDS = {  # of candidates, those below in the drawing first, with the words of the legend
     "rejected": "rejected before training, on the strip at the bottom",
@@ -37,6 +38,7 @@ class Dimension:
     high: float
     limits: tuple[Limit, ...] = ()
     minimised: bool = True
+    whole: bool = False  # it counts something: no tick mark lies between whole numbers
 
     def holds(self, value: float) -> bool:
         """True where the value is inside the range."""
@@ -135,6 +137,10 @@ class Bars:
     def largest(self) -> float:
         """The length of the longest bar or frame; 1 where all are 0."""
         return max([*(sum(p.values()) for _, p in self.rows), *self.outlines], default=0) or 1.0
+
+    def shown(self, value: float) -> str:
+        """A value with its unit; areas are in mm2, whatever their size."""
+        return f"{number(1e6 * value)} mm2" if self.unit == "m2" else quantity(value, self.unit)
 
     @property
     def components(self) -> list[str]:

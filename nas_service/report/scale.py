@@ -16,6 +16,7 @@ class Scale:
     high: float
     start: float
     end: float
+    whole: bool = False
 
     def at(self, value: float) -> float:
         """The pixel of a value."""
@@ -25,7 +26,7 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """Values of the tick marks."""
-        return ticks(self.low, self.high)
+        return [t for t in ticks(self.low, self.high) if not self.whole or t == round(t)]
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

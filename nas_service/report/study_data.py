@@ -1,12 +1,14 @@
 """Everything that a report says about a study, read from its store once."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import sqlalchemy as sa
 
+from nas_service.errors import SpecError
 from nas_service.metrics import MEASURED
 from nas_service.searches import results
 from nas_service.searches.candidate import Candidate
@@ -54,9 +56,12 @@ class StudyData:
 
     @cached_property
     def parameters(self) -> dict[str, dict[str, int | str]]:
-        """The parameters of each candidate in the study's space, by digest."""
-        space = self.spec.build_space()
-        return {digest: space.parameters(f.architecture) for digest, f in self.facts.items()}
+        """The parameters of each candidate that the study's space can propose, by digest."""
+        space, known = self.spec.build_space(), {}
+        for digest, facts in self.facts.items():
+            with suppress(SpecError):
+                known[digest] = space.parameters(facts.architecture)
+        return known
 
     def architecture(self, candidate: Candidate) -> Architecture:
         """The architecture of a candidate."""

@@ -1,7 +1,7 @@
 """The report about a study: what its page shows, in the order of its sections."""
 
 from nas_service.report.candidates import CARDS, OUTCOMES, all_rows, card, row
-from nas_service.report.front_plots import front_figures, is_below_reference
+from nas_service.report.front_plots import front_figures
 from nas_service.report.hardware_plots import QUANTITIES, by_component
 from nas_service.report.pages import pages
 from nas_service.report.plots import KINDS, Figure, Scatter
@@ -25,8 +25,7 @@ def study_page(result: Result) -> str:
         One page, which loads nothing else.
     """
     data = read_data(result)
-    best = result.front or result.nearest_misses
-    below = [c for c in result.feasible if is_below_reference(result, c)]
+    best, below = result.best_known, result.below_reference
     cards = [card(data, c) for c in best[:CARDS]]
     fronts, others = front_figures(data), {f.name: f for f in study_figures(data)}
     rows, left_out = all_rows(data)
@@ -43,7 +42,7 @@ def study_page(result: Result) -> str:
             checks={PATH: NO_PATH, MEMORY: "memory of a training"},
             metrics=list(dict.fromkeys(result.spec.metrics)),
             best=[row(data, c) for c in best],
-            below=[row(data, c) for c in below[:LISTED]],
+            below=[row(data, c) for c in below[:LISTED]] if result.front else [],
             below_count=len(below),
             cards=cards,
             carded={c.row.candidate.trial for c in cards},

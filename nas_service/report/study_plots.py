@@ -17,7 +17,7 @@ from nas_service.text import metric_label
 
 ROWS = 12  # parameters that the table of importance shows
 Row = tuple[str, tuple[float, ...], tuple[float, float] | None]  # of a `Spread`
-COMPARED = 30  # candidates whose accuracies on simulated chips are drawn
+COMPARED = 12  # candidates whose accuracies on simulated chips are drawn
 
 
 def history(data: StudyData) -> Figure | None:
@@ -34,7 +34,7 @@ def history(data: StudyData) -> Figure | None:
     top = max(value for line in lines for _, value in line.points)
     what = "trainings" if data.spec.training.epochs else "scored candidates"
     y = Dimension("hypervolume (share of the box)", 0.0, 1.08 * top or 1.0)
-    plot = Lines(Dimension(what, 0.0, max(last, 1.0)), y, tuple(lines))
+    plot = Lines(Dimension(what, 0.0, max(last, 1.0), whole=True), y, tuple(lines))
     note = "" if data.baselines else "No random search for the same goals is in the store."
     return Figure("hypervolume", "Hypervolume over the search", plot, note)
 
@@ -60,7 +60,7 @@ def curves(data: StudyData) -> Figure | None:
         return None
     epochs = [epoch for line in lines for epoch, _ in line.points]
     low, high = axis_range([a for line in lines for _, a in line.points], most=100.0)
-    x = Dimension("epoch", min(epochs), max(epochs))
+    x = Dimension("epoch", min(epochs), max(epochs), whole=True)
     plot = Lines(x, Dimension("validation accuracy (%)", low, high), tuple(lines))
     return Figure("training-curves", "Training curves", plot)
 
@@ -122,11 +122,12 @@ def parameter_importance(data: StudyData) -> Figure | None:
     names = list(dict.fromkeys(name for shares in columns.values() for name in shares))
     ranked = sorted(names, key=lambda n: -max(s.get(n) or 0.0 for s in columns.values()))
     rows = tuple((_plain(n), tuple(s.get(n) for s in columns.values())) for n in ranked[:ROWS])
-    left = len(names) - len(rows)
+    left, foreign = len(names) - len(rows), len(data.facts) - len(data.parameters)
     note = (
         "Share of the variance of a metric among the candidates of this study that one parameter "
         "explains alone (omega squared): costs over all candidates, accuracy over the trained ones."
         + (f" {left} parameters that explain less are left out." if left else "")
+        + (f" {foreign} candidates are not of the study's space." if foreign else "")
     )
     plot = Grid(tuple(metric_label(m) for m in columns), rows)
     return Figure("importance", "Which parameters decide", plot, note)
@@ -136,7 +137,8 @@ def _samples(data: StudyData, name: str) -> tuple[list[dict[str, int | str]], li
     """Parameters and values of the candidates that have a metric, all after equal epochs."""
     trained = [c.metrics.get("epochs") for c in data.distinct if c.archived in MEASURED]
     most = max(set(trained), key=trained.count, default=None)
-    measured = [c for c in data.distinct if math.isfinite(c.metrics.get(name, math.nan))]
+    known = (c for c in data.distinct if c.digest in data.parameters)
+    measured = [c for c in known if math.isfinite(c.metrics.get(name, math.nan))]
     same = [c for c in measured if name != "accuracy" or c.metrics.get("epochs") == most]
     return [data.parameters[c.digest] for c in same], [c.metrics[name] for c in same]
 

@@ -18,7 +18,7 @@ def bars(plot: Bars) -> Markup:
         (
             name,
             _stack(plot, name, dict(parts), outline),
-            quantity(sum(parts.values()), plot.unit),
+            plot.shown(sum(parts.values())),
         )
         for (name, parts), outline in zip(plot.rows, outlines, strict=True)
     ]
@@ -31,13 +31,11 @@ def _stack(plot: Bars, name: str, values: dict[str, float], outline: float | Non
     for part, value in plot.parts(values).items():
         share = 100 * value / plot.largest
         fill = Markup('fill="{}"').format(component(part))
-        rects.append(_rect(at, share, fill, f"{name}: {_words(part)} {quantity(value, plot.unit)}"))
+        rects.append(_rect(at, share, fill, f"{name}: {_words(part)} {plot.shown(value)}"))
         at += share
     if outline is not None:
         share = 100 * outline / plot.largest
-        rects.append(
-            _rect(0, share, Markup('class="outline"'), f"{name}: {quantity(outline, plot.unit)}")
-        )
+        rects.append(_rect(0, share, Markup('class="outline"'), f"{name}: {plot.shown(outline)}"))
     return _bar(rects)
 
 

@@ -78,7 +78,8 @@ def frame(x: Dimension, y: Dimension, foot: float = HEIGHT - BOTTOM) -> Markup:
 
 def scales(x: Dimension, y: Dimension, foot: float = HEIGHT - BOTTOM) -> tuple[Scale, Scale]:
     """The scales of both axes of a diagram."""
-    return Scale(x.low, x.high, LEFT, WIDTH - RIGHT), Scale(y.low, y.high, foot, TOP)
+    across = Scale(x.low, x.high, LEFT, WIDTH - RIGHT, x.whole)
+    return across, Scale(y.low, y.high, foot, TOP, y.whole)
 
 
 def upright_limit(limit: Limit, dimension: Dimension, scale: Scale, foot: float) -> Markup:

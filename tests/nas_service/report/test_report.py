@@ -13,8 +13,6 @@ from nas_service import report
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
-from nas_service.report import label
-from nas_service.report.drawing import axis, cell, ticks
 from nas_service.searches import results
 from nas_service.searches.creation import check, create
 from nas_service.searches.optuna_trial import report_by_number
@@ -124,13 +122,14 @@ def test_the_front_is_plotted_and_listed(opened, tmp_path):
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
-    assert "script" not in tags.seen
+    assert tags.seen.count("script") == 1
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?http", text)
     assert [c.trial for c in result.front] == [1, 0]
     for c in result.front:
-        assert f"<td>{c.trial}</td>" in text
-    assert text.count('class="front"') == 2
-    assert text.count('class="untrained"') == 1
+        assert f'<details class="card" id="trial-{c.trial}"' in text
+    plot = text[text.index('<svg class="plot"') : text.index('<ul class="legend">')]
+    assert plot.count('class="front"') == 2
+    assert plot.count('class="rejected"') == 1
     assert "not measured" in text
     assert "--test</code> measures" in text
     assert [p.name for p in path.parent.iterdir()] == ["r.html"]
@@ -139,6 +138,7 @@ def test_the_front_is_plotted_and_listed(opened, tmp_path):
 def test_an_empty_front_is_reported(opened):
     text = report.render(opened([evaluation(4, 0.9)], energy=1e-9))
     assert "No candidate is feasible" in text
+    assert 'class="front"' not in text
     assert "Nearest misses" in text
 
 
@@ -149,7 +149,7 @@ def test_a_second_objective_that_only_a_training_measures_is_drawn(opened):
     fired = Objective(metric="spike_rate", direction="minimize", reference=1.0)
     objectives = result.spec.model_copy(update={"objectives": (accuracy, fired)})
     text = report.render(replace(result, spec=objectives))
-    assert text.count("trial 0, trained") == 1
+    assert text.count("trial 0, trained") >= 1
     assert "trial 1, rejected" not in text
 
 
@@ -169,57 +169,28 @@ def test_proposals_are_counted_by_outcome(opened):
     )
     text = report.render(result)
     assert "<td>rejected before training</td><td>2</td><td>50.0 %</td>" in text
-    assert "<td>area_mm2</td><td>1</td><td>50.0 %</td>" in text
+    assert "<td>area mm2</td><td>1</td><td>50.0 %</td>" in text
 
 
 def test_nearest_misses_name_the_repair(opened):
     reason = "energy_uJ 20 % over budget; fits with channels 8 -> 4"
     text = report.render(opened([evaluation(8, None, reason)], energy=1e-9))
-    assert "Trial 0: energy_uJ 20 % over budget; fits with channels 8 -&gt; 4" in text
+    assert "<p>energy_uJ 20 % over budget; fits with channels 8 -&gt; 4</p>" in text
 
 
 def test_empty_study(opened):
-    assert "Nothing to draw yet" in report.render(opened([]))
+    text = report.render(opened([]))
+    assert "This study has no trial yet" in text
+    assert "Nothing to draw yet" in text
 
 
 def test_stored_text_is_escaped(opened):
     hostile = evaluation(4, 0.9)
     hostile = Evaluation(**{**vars(hostile), "versions": {"<script>alert(1)</script>": "\x1b[31m"}})
     text = report.render(opened([hostile]))
-    assert "<script>" not in text
+    assert text.count("<script") == 1
     assert "&lt;script&gt;" in text
     assert "\x1b" not in text
-
-
-def test_ticks_are_round():
-    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert ticks(0.47, 1.02) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("metric", "text"),
-    [
-        ("accuracy_on_chip", "accuracy on chip"),
-        ("energy_uJ", "energy (uJ)"),
-        ("energy_delay_nJs", "energy delay (nJ s)"),
-        ("throughput_per_s", "throughput (1/s)"),
-        ("effective_acs", "effective acs"),
-    ],
-)
-def test_the_label_of_an_axis_is_the_whole_name(metric, text):
-    assert label(metric) == text
-
-
-def test_scale_by_hand():
-    """Values 0..10 with a margin of 0.6 above; 0 is kept as the foot of positive values."""
-    scale = axis([0, 10], 100, 206)
-    assert (scale.at(0), scale.at(10.6), scale.at(5.3)) == (100, 206, 153)
-
-
-def test_cell_shows_live_edges_only():
-    drawn = cell(Cell(("conv3x3", "zeroize", "skip", "skip", "zeroize", "zeroize")))
-    assert drawn.count("<path") == 1
-    assert "conv3x3" not in drawn
 
 
 def test_an_evaluator_of_the_shipped_data_screens(tmp_path):
