@@ -88,7 +88,7 @@ def candidate_document(
 def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
     """Write an HTML report about a study.
 
-    It is one file without scripts, which opens without a network.
+    It is one file, which opens without a network and prints on A4.
     """
     from nas_service import report as reports
 
