@@ -54,6 +54,7 @@ COMMANDS = {  # arguments, and the limit in CPU seconds
     "nas show": ("show small 0", 1.2),
     "nas studies": ("studies", 1.2),
     "nas report": ("report small", 1.2),
+    "nas doctor": ("doctor", 2.5),
     "nas check": ("check digits.toml", 2.5),  # the default study
 }
 DIGITS = Path(__file__).parents[1] / "studies" / "digits.toml"

@@ -16,6 +16,7 @@ RINGS = {
     "nas_service.worker.training_process": {"torch", "optuna", "sqlalchemy"},
     "nas_service.worker.telemetry": {"torch", "optuna", "prometheus_client"},
     "nas_service.data": {"torch", "optuna"},
+    "nas_service.worker.machine_report": {"torch"},
     "nas_service.text": {"numpy", "rich", "torch", "pydantic"},
     "nas_service.cli.main": {"numpy", "optuna", "pydantic", "rich", "sqlalchemy"},
     "nas_service.searches.results": {"torch", "sklearn", "scipy.stats"},

@@ -187,6 +187,12 @@ EXAMPLES = {
         "those of a server",
         "nas migrate --storage postgresql://nas@server/nas",
     ),
+    "doctor": _pair(
+        "is this machine ready, and what makes it slow?",
+        "nas doctor",
+        "another store and another folder of data",
+        "nas doctor --storage sqlite:///other.db --data /data",
+    ),
     "completion": _pair(
         "in ~/.bashrc: the Tab key completes verbs, options and studies",
         'eval "$(nas completion bash)"',

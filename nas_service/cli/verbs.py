@@ -61,6 +61,9 @@ GROUPS = {
         "launch": Verb("nas_service.cli.launch:launch", "Start workers on other machines."),
         "data": Verb("nas_service.cli.data:data", "List the data sets and check their files."),
         "migrate": Verb("nas_service.cli.run:migrate", "Create or upgrade the tables of a store."),
+        "doctor": Verb(
+            "nas_service.cli.doctor:doctor", "Examine this machine: what is fine, slow or missing."
+        ),
         "completion": Verb(
             "nas_service.cli.completion:completion", "Print what completes commands in a shell."
         ),

@@ -18,7 +18,7 @@ from benchmark_files import rewrite, write_bench, write_images, write_table
 from nas_command import InProcessPool
 
 from nas_service import api
-from nas_service.snn.neurons.native import cache_folder
+from nas_service.snn.compiler import cache_folder
 from nas_service.worker.training_process.client import WORKER_ENVIRONMENT
 
 Run = Callable[..., Any]

@@ -8,17 +8,16 @@ import functools
 import hashlib
 import os
 import platform
-import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from nas_service.snn.compiler import COMPILERS, cache_folder, find_compiler
 from nas_service.snn.neurons.kernels import Kernels
 from nas_service.snn.neurons.layout import dense, dense_as, memory_format, room_for_spikes
 from nas_service.snn.neurons.neuron import Neuron
@@ -26,7 +25,6 @@ from nas_service.snn.neurons.neuron import Neuron
 FOLDER = Path(__file__).parent
 HEADERS = (FOLDER / "neuron.h",)
 SOURCES = tuple(FOLDER / name for name in ("scan.cpp", "norm.cpp", "spike_conv.cpp"))
-COMPILERS = ("g++", "clang++", "c++")
 # No contraction: u = v + rate * (x - v) rounds as torch's separate operations do.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=off"),
@@ -40,21 +38,6 @@ class Unavailable(Exception):
     """The C++ library cannot be built or loaded; neurons are computed in Python instead."""
 
 
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """The folder of built libraries: NAS_CACHE, else the user's cache folder.
-
-    Args:
-        environment: The environment variables.
-
-    Returns:
-        The folder, which need not exist.
-    """
-    if configured := environment.get("NAS_CACHE"):
-        return Path(configured) / "neurons"
-    user = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user) / "nas-service" / "neurons"
-
-
 def _private(folder: Path) -> Path:
     """The folder, made if need be; its files are executed, so only this user may write to it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,8 +48,7 @@ def _private(folder: Path) -> Path:
 
 
 def _compiler() -> str:
-    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if compiler is None:
+    if (compiler := find_compiler()) is None:
         raise Unavailable(f"no C++ compiler ({', '.join(COMPILERS)})")
     return compiler
 

@@ -20,7 +20,7 @@ WIDTH = {"COLUMNS": "80"}
 # Examples that only read or write small files are run, in this order; the others are parsed.
 RUN = (
     "init", "check", "status", "front", "show", "report", "studies", "census", "recost",
-    "data", "migrate", "completion", "launch kubernetes",
+    "data", "migrate", "doctor", "completion", "launch kubernetes",
 )  # fmt: skip
 ABSENT = ("server", "leaves", "digits --test", "--validate")  # what a test has not, or is slow
 

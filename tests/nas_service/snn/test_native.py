@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from nas_service.errors import SpecError
+from nas_service.snn.compiler import cache_folder
 from nas_service.snn.neurons import backend_name, native, scan
-from nas_service.snn.neurons.native import Unavailable, build, cache_folder
+from nas_service.snn.neurons.native import Unavailable, build
 
 QUICK = ("-std=c++17", "-O0", "-shared", "-fPIC")
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
