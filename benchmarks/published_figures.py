@@ -13,6 +13,7 @@ import harness
 from hw_models import Layer, Workload, load_profile
 from hw_models.silicon.measured import known_chips, load_chip
 from hw_models.silicon.validation import Summary, validate
+from hw_models.silicon.verdict import verdicts
 
 RATE = 0.1  # spikes per input and time step, where a figure names 10 %
 # VGG9 of SpikeSim for CIFAR-10: in and out channels, side of the map, and pooling after it.
@@ -84,7 +85,8 @@ def crossbars() -> dict[str, Any]:
         for v in validations
         for x in (*v.energies, *v.latencies, *([v.area] if v.area else []), *v.splits)
     ]
-    return {"figures": rows, "summary": asdict(Summary.of(validations))}
+    sentences = {v.chip.name: verdicts(v) for v in validations}
+    return {"figures": rows, "verdicts": sentences, "summary": asdict(Summary.of(validations))}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,7 +96,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.crossbars:
         document = crossbars()
         summary = {key: str(value) for key, value in document["summary"].items()}
-        lines = [*harness.figures(document["figures"]), "", *harness.pairs(summary)]
+        sentences = [
+            f"{c}, {text}" for c, each in document["verdicts"].items() for text in each.values()
+        ]
+        lines = [*harness.figures(document["figures"]), "", *sentences, "", *harness.pairs(summary)]
         return harness.show(document, args.json, lambda: lines)
     rows = [figures(name, bits) for name in ("spikesim_rram", "corrected") for bits in (4, 8)]
     harness.show(rows, args.json, lambda: harness.table(list(rows[0]), (r.values() for r in rows)))

@@ -49,7 +49,12 @@ def _axes() -> Iterator[str]:
         yield _text(_x(at), TOP + SIDE + 20, label, "middle")
         yield _text(LEFT - 8, _y(at) + 4, label, "end")
     yield f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#555"/>'
-    yield _text(LEFT + SIDE / 2, TOP + SIDE + 44, "measured energy of a product, pJ", "middle")
+    yield _text(
+        LEFT + SIDE / 2,
+        TOP + SIDE + 44,
+        "measured energy of a product or synaptic operation, pJ",
+        "middle",
+    )
     x, y = 18, TOP + SIDE / 2
     yield (
         f'<text x="{x}" y="{y:g}" text-anchor="middle" transform="rotate(-90 {x} {y:g})">'
@@ -86,8 +91,7 @@ def _legend(chips: Sequence[Validation]) -> Iterator[str]:
             y += 22
         yield _mark(number, x, y - 4, COLOURS[group])
         macro = v.chip.macro
-        kind = "digital" if macro.sensing == "digital" else macro.device.upper()
-        yield _text(x + 14, y, f"{v.chip.name}, {kind} {macro.node:g} nm", "start")
+        yield _text(x + 14, y, f"{v.chip.name}, {macro.kind} {macro.node:g} nm", "start")
         y += 21
 
 

@@ -34,7 +34,7 @@ class Scaling:
         if self.node not in NODES:
             raise ProfileError(f"node = {self.node} nm: {_known()}")
 
-    def factor(self, kind: str, source: int) -> float:
+    def factor(self, kind: str, source: float) -> float:
         """What a figure of another node is multiplied by.
 
         Args:
@@ -48,9 +48,9 @@ class Scaling:
             ProfileError: No factor is known for this node.
         """
         if source not in NODES:
-            raise ProfileError(f"node = {source} nm: {_known()}")
+            raise ProfileError(f"node = {source:g} nm: {_known()}")
         relative = RELATIVE[kind]
-        return relative[NODES.index(self.node)] / relative[NODES.index(source)]
+        return relative[NODES.index(self.node)] / relative[NODES.index(int(source))]
 
     def of_figure(self, key: str, quantity: Quantity, node: str) -> tuple[float, str]:
         """The factor of a profile's figure, and its node as text afterwards.

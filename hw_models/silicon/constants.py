@@ -38,11 +38,29 @@ class Constants:
     comparator_65nm_fF: float = 135.0
     # One step of a neuron that integrates charge and then removes it step by step (NeuRRAM, A).
     integrator_step_fF: float = 200.0
-    # Bias of a clamp that holds a column: the share of its largest current (Yao et al., A).
-    clamp_share: float = 0.5
+    # Bias of a clamp that holds a column: the multiple of its largest current (Yao et al., A).
+    clamp_share: float = 1.5
 
 
 CONSTANTS = Constants()
+
+
+@dataclass(frozen=True)
+class TimeConstants:
+    """Delays at 28 nm and the reference supply, and how they depend on the supply."""
+
+    # A SAR converter needs this for each bit, and more with the rows on its column (ZigZag-IMC,
+    # fitted to three macros of 22 and 28 nm, two of them at 0.8 V).
+    sar_bit_ns: float = 0.640
+    sar_row_ns: float = 0.00653
+    gate_ns: float = 0.0478  # of a gate (ZigZag-IMC)
+    reference_V: float = 0.8
+    # The alpha-power law with the exponent of short channels (Sakurai and Newton, JSSC 1990).
+    threshold_V: float = 0.35
+    exponent: float = 1.3
+
+
+TIMES = TimeConstants()
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def _cell_fF(macro: Macro, c: Constants) -> float:
     return c.gate_fF_um * width_F * macro.node * 1e-3 + c.wire_fF_um * macro.pitch_um
 
 
-def _gate_fF(macro: Macro, c: Constants) -> float:
-    """Of a NAND2: proportional to the node."""
+def gate_fF(macro: Macro, c: Constants = CONSTANTS) -> float:
+    """Input capacitance of a NAND2 in fF: proportional to the node."""
     return c.gate_28nm_fF * macro.node / NODE_28
 
 
@@ -75,7 +75,7 @@ def _line(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
 
 def _charge(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
     """Cells whose own capacitance is switched: all, or with pulses those that meet some."""
-    cell_fF = c.charge_cell_gates * _gate_fF(macro, c)
+    cell_fF = c.charge_cell_gates * gate_fF(macro, c)
     cells = reads.rows * macro.sums * macro.cells_per_sum
     share = point.activity * point.weights if macro.coding == "pulses" else 1.0
     return cells * reads.columns * share * cell_fF * point.supply**2 * 1e-3
@@ -83,7 +83,7 @@ def _charge(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
 
 def _gates(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
     """A full adder in every cell, of which half toggle."""
-    adder_fF = c.adder_gates * _gate_fF(macro, c)
+    adder_fF = c.adder_gates * gate_fF(macro, c)
     return macro.cells * reads.columns * point.activity * adder_fF * point.supply**2 * 1e-3
 
 
@@ -104,7 +104,7 @@ def _converters(macro: Macro, point: Point, reads: Reads, c: Constants) -> float
 
 
 def _clamps(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
-    """The bias of amplifiers: a share of the largest current of a column, while it is read."""
+    """The bias of amplifiers: a multiple of the largest current of a column, while it is read."""
     largest_A = macro.rows * point.read_voltage * 1e-3 / macro.on_resistance
     bias_W = macro.sums * c.clamp_share * largest_A * point.supply
     return bias_W * point.read_time * 1e3 * reads.columns
@@ -120,7 +120,7 @@ def _conversions(macro: Macro, point: Point, reads: Reads, c: Constants) -> floa
         comparator_fF = c.comparator_65nm_fF * macro.node / NODE_65
         conversion_fF = (2.0**bits - 1) * comparator_fF
     elif macro.converter == "tdc":  # a ring of inverters counts the time
-        conversion_fF = 2.0**bits * 2 * _gate_fF(macro, c)
+        conversion_fF = 2.0**bits * 2 * gate_fF(macro, c)
     else:
         conversion_fF = c.sar_bit_fF * bits + c.sar_level_fF * 2.0**bits
     return macro.sums * reads.conversions * conversion_fF * V2 * 1e-3
@@ -128,9 +128,9 @@ def _conversions(macro: Macro, point: Point, reads: Reads, c: Constants) -> floa
 
 def _digital(macro: Macro, point: Point, reads: Reads, c: Constants) -> float:
     """Registers of inputs and outputs, and adders that merge the conversions of a sum."""
-    gate_fF = _gate_fF(macro, c)
+    nand_fF = gate_fF(macro, c)
     inputs = reads.rows * point.input_bits * c.register_gates
     width = point.output_bits + math.ceil(math.log2(max(reads.conversions, 1)))
     merged = c.register_gates + (c.adder_gates if reads.conversions > 1 else 0)
     outputs = macro.sums * reads.conversions * width * merged
-    return (inputs + outputs) * gate_fF * point.supply**2 / 2 * 1e-3
+    return (inputs + outputs) * nand_fF * point.supply**2 / 2 * 1e-3

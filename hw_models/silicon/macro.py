@@ -40,6 +40,14 @@ class Macro:
     lines: Annotated[int, Bounds("count", 0, 65536)] = 0  # that have drivers; 0: one a row
     on_resistance: Annotated[float, Bounds("kOhm", 0.1, 1e6)] = 20.0
     off_resistance: Annotated[float, Bounds("kOhm", 0.1, 1e6)] = 200.0
+    integration_time: Annotated[float, Bounds("ns", 0, 1e6)] = 0.0  # of an integrator; 0: unknown
+    step_time: Annotated[float, Bounds("ns", 0, 1e6)] = 0.0  # of it for a bit; 0: unknown
+    clock: Annotated[float, Bounds("MHz", 0, 1e5)] = 0.0  # of the converters; 0: unknown
+
+    @property
+    def kind(self) -> str:
+        """What its cells are, in a word."""
+        return "digital" if self.sensing == "digital" else self.device.upper()
 
     @property
     def cells(self) -> int:

@@ -10,9 +10,11 @@ from hw_models.files.toml_file import read_toml
 from hw_models.parameters import Bounds, Quantity
 from hw_models.setting import demand_known, number_within, table_of
 from hw_models.silicon.macro import Macro, Point
+from hw_models.silicon.processor import Processor
 
 FOLDER = Path(__file__).parent / "chips"
-COMPONENTS = ("rows", "array", "converters", "digital")
+COMPONENTS = ("rows", "array", "converters", "potentials", "digital")
+FIGURES = ("energy", "latency", "area")
 GROUPS = {
     "A": "shared constants were chosen with it",
     "B": "no constant was chosen with it",
@@ -22,7 +24,11 @@ TEXTS = ("title", "group", "source", "notes")
 PJ = Bounds("pJ", 1e-6, 1e9)
 NS = Bounds("ns", 1e-3, 1e9)
 MM2 = Bounds("mm2", 1e-6, 1e4)
-Shape = TypeVar("Shape", Macro, Point)
+STRUCTURES: dict[str, type[Macro] | type[Processor]] = {
+    "structure": Macro,
+    "processor": Processor,
+}
+Shape = TypeVar("Shape", bound="Macro | Processor | Point")
 
 
 @dataclass(frozen=True)
@@ -38,17 +44,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class MeasuredChip:
-    """A measured chip."""
+    """A measured chip: a product of one crossbar, or a synaptic operation of a processor."""
 
     name: str
     title: str
     group: str  # of GROUPS
     source: str
     notes: str
-    macro: Macro
+    macro: Macro | Processor
     points: tuple[Measured, ...]
     area_mm2: float | None  # of one crossbar with its drivers and converters
     converter_bits: int  # that the converters were built for
+    reasons: Mapping[str, str]  # figure or component -> why the model misses it
 
 
 def known_chips() -> list[str]:
@@ -89,25 +96,39 @@ def read_chip(path: Path) -> MeasuredChip:
     except FileError as error:
         raise ProfileError(f"measured chip {error}") from None
     where = path.name
-    table_of(tree, {*TEXTS, "structure", "points", "area"}, where, {*TEXTS, "structure", "points"})
+    keys = {*TEXTS, *STRUCTURES, "points", "area", "reasons"}
+    table_of(tree, keys, where, {*TEXTS, "points"})
     texts = {key: _text(tree, key, where) for key in TEXTS}
     demand_known(texts["group"], GROUPS, f"{where}: group")
-    macro = _shape(Macro, tree["structure"], f"{where}: structure")
+    structure = _structure(tree, where)
+    reasons = table_of(tree.get("reasons", {}), {*FIGURES, *COMPONENTS}, f"{where}: reasons", set())
     area = table_of(tree.get("area", {}), {"measured", "converter_bits"}, f"{where}: area", set())
     points = tree["points"]
     if not isinstance(points, list) or not points:
         raise ProfileError(f"{where}: points = {points!r:.60}: at least one [[points]] is needed")
     return MeasuredChip(
         path.stem,
-        macro=macro,
+        macro=structure,
         points=tuple(_measured(p, f"{where}: point {i + 1}") for i, p in enumerate(points)),
         area_mm2=_optional(area, "measured", MM2, f"{where}: area"),
         converter_bits=int(
             _optional(area, "converter_bits", Bounds("bits", 1, 16), f"{where}: area", whole=True)
             or 1
         ),
+        reasons={key: _text(reasons, key, f"{where}: reasons") for key in reasons},
         **texts,
     )
+
+
+def _structure(tree: Mapping[str, Any], where: str) -> Macro | Processor:
+    """The one structure that a chip has."""
+    given = [name for name in STRUCTURES if name in tree]
+    if len(given) != 1:
+        tables = " or ".join(f"[{name}]" for name in STRUCTURES)
+        raise ProfileError(
+            f"{where}: missing {tables}" if not given else f"{where}: {tables}, not both"
+        )
+    return _shape(STRUCTURES[given[0]], tree[given[0]], f"{where}: {given[0]}")
 
 
 def _measured(data: object, where: str) -> Measured:

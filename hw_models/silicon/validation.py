@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from hw_models.errors import ProfileError
 from hw_models.silicon.area import macro_area
 from hw_models.silicon.energy import product_energy
 from hw_models.silicon.latency import product_latency
+from hw_models.silicon.macro import Macro, Point
 from hw_models.silicon.measured import Measured, MeasuredChip
+from hw_models.silicon.processor import Processor, operation_energy
 
 LEAST, MOST = 0.5, 2.0  # ratios that count as agreement
 CALIBRATED = 0.05  # relative error that a calibrated model should stay within, in the median
@@ -72,6 +75,7 @@ class Validation:
     latencies: tuple[Ratio, ...]
     area: Ratio | None
     calibrations: tuple[Calibration, ...]
+    unmodelled: Mapping[str, str]  # measured figures that the model does not have, and why
 
     @property
     def energy_within(self) -> bool:
@@ -86,6 +90,8 @@ class Validation:
             "group": self.chip.group,
             "source": self.chip.source,
             "energy_within": self.energy_within,
+            "reasons": dict(self.chip.reasons),
+            "unmodelled": dict(self.unmodelled),
             "area": self.area and self.area.to_json(),
             "calibrations": [
                 asdict(x) | {"median": x.median, "worst": x.worst} for x in self.calibrations
@@ -103,22 +109,42 @@ def validate(chip: MeasuredChip) -> Validation:
         Ratios of model to measurement.
     """
     energies, splits, latencies = [], [], []
+    unmodelled: dict[str, str] = {}
     for measured in chip.points:
-        point, name = measured.point, measured.point.name
-        parts = product_energy(chip.macro, point)
+        name = measured.point.name
+        parts = modelled_energy(chip.macro, measured.point)
         if measured.energy_pJ is not None:
             energies.append(Ratio(name, "energy_pJ", sum(parts.values()), measured.energy_pJ))
         splits += [Ratio(name, key, parts[key], pJ) for key, pJ in measured.split_pJ.items()]
-        modelled = product_latency(chip.macro, point)
-        if measured.latency_ns is not None and modelled is not None:
+        if measured.latency_ns is None:
+            continue
+        try:
+            modelled = _latency(chip, measured)
+        except ProfileError as error:
+            unmodelled["latency"] = str(error)
+        else:
             latencies.append(Ratio(name, "latency_ns", modelled, measured.latency_ns))
+    area, fits = _area(chip), calibrations(chip)
     return Validation(
-        chip, tuple(energies), tuple(splits), tuple(latencies), _area(chip), calibrations(chip)
+        chip, tuple(energies), tuple(splits), tuple(latencies), area, fits, unmodelled
     )
 
 
+def modelled_energy(structure: Macro | Processor, point: Point) -> dict[str, float]:
+    """Energy in pJ by component: of a crossbar's product, or of a synaptic operation."""
+    if isinstance(structure, Processor):
+        return operation_energy(structure, point)
+    return product_energy(structure, point)
+
+
+def _latency(chip: MeasuredChip, measured: Measured) -> float:
+    if isinstance(chip.macro, Processor):
+        raise ProfileError("the time of a synaptic operation depends on how many run at once")
+    return product_latency(chip.macro, measured.point)
+
+
 def _area(chip: MeasuredChip) -> Ratio | None:
-    if chip.area_mm2 is None:
+    if chip.area_mm2 is None or isinstance(chip.macro, Processor):
         return None
     modelled = sum(macro_area(chip.macro, chip.converter_bits).values())
     return Ratio("", "area_mm2", modelled, chip.area_mm2)
@@ -144,7 +170,7 @@ def calibrations(chip: MeasuredChip) -> tuple[Calibration, ...]:
 
 def _calibration(chip: MeasuredChip, data: str, points: Sequence[Measured]) -> Calibration:
     """Two factors by least squares of relative errors: of rows and array, and of the readout."""
-    parts = np.array([_sides(product_energy(chip.macro, m.point)) for m in points])
+    parts = np.array([_sides(modelled_energy(chip.macro, m.point)) for m in points])
     energies = np.array([m.energy_pJ for m in points])
     relative = parts / energies[:, None]
     factors, _ = nnls(relative[::2], np.ones(len(relative[::2])))
@@ -154,7 +180,8 @@ def _calibration(chip: MeasuredChip, data: str, points: Sequence[Measured]) -> C
 
 def _sides(parts: Mapping[str, float]) -> tuple[float, float]:
     """Energy of what grows with the rows, and of what is there for each sum."""
-    return parts["rows"] + parts["array"], parts["converters"] + parts["digital"]
+    grows = sum(parts.get(name, 0.0) for name in ("rows", "array"))
+    return grows, sum(parts.values()) - grows
 
 
 @dataclass(frozen=True)

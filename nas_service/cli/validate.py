@@ -4,16 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hw_models.silicon.measured import GROUPS, known_chips, load_chip
-from hw_models.silicon.validation import (
-    LEAST,
-    MOST,
-    Ratio,
-    Summary,
-    Validation,
-    validate,
-)
+from hw_models.silicon.measured import FIGURES, GROUPS, known_chips, load_chip
+from hw_models.silicon.validation import Ratio, Summary, Validation, validate
+from hw_models.silicon.verdict import BAND, figures_of, missed, range_of, verdicts
 from nas_service.cli.terminal import print_json, print_out, print_table
+from nas_service.text import number
 
 ALL = "all"  # what --validate means without a name
 
@@ -38,42 +33,42 @@ def print_validation(name: str, as_json: bool) -> None:
 
 
 def _document(validations: Sequence[Validation]) -> dict[str, Any]:
-    document: dict[str, Any] = {"chips": [v.to_json() for v in validations]}
+    document: dict[str, Any] = {
+        "chips": [v.to_json() | {"verdicts": verdicts(v)} for v in validations]
+    }
     if len(validations) > 1:
         document["summary"] = asdict(Summary.of(validations))
     return document
 
 
 def _print_all(validations: Sequence[Validation]) -> None:
-    """One line a chip: the range of its ratios of model to measurement."""
+    """One line a chip: the range of its ratios of model to measurement; then what is missed."""
     order = sorted(validations, key=lambda v: (list(GROUPS).index(v.chip.group), v.chip.name))
-    rows = [
-        [
-            v.chip.group,
-            v.chip.name,
-            f"{v.chip.macro.node:g}",
-            v.chip.macro.device,
-            str(len(v.energies)),
-            *(_range(x) for x in (v.energies, v.latencies, [v.area] if v.area else [])),
-            _errors(v),
-        ]
-        for v in order
-    ]
-    headings = "group|chip|node\nnm|cells|points|energy|latency|area|calibrated\nerror"
-    print_table(headings.split("|"), rows)
+    headings = "chip|node, cells|energy|latency|area|worst\nfit"
+    print_table(headings.split("|"), [_row(v) for v in order])
+    groups = "; ".join(f"{name[0]}: {text}" for name, text in GROUPS.items())
+    print_out(f"Columns are model over measurement, ! is outside of {BAND}. {groups}.")
     for line in _sentences(Summary.of(validations)):
         print_out(line)
+    print_out("\nWhat is missed or not modelled:")
+    for v in order:
+        for name in missed(v):
+            print_out(f"{v.chip.name}, {verdicts(v)[name]}")
+
+
+def _row(v: Validation) -> list[str]:
+    structure = v.chip.macro
+    place = [f"{v.chip.group[0]} {v.chip.name}", f"{structure.node:g} nm {structure.kind}"]
+    figures = [_range(figures_of(v)[name]) for name in FIGURES]
+    return [*place, *figures, _errors(v)]
 
 
 def _sentences(summary: Summary) -> list[str]:
-    between = f"{LEAST:g} .. {MOST:g} times the measurement"
-    groups = "; ".join(f"{name}: {text}" for name, text in GROUPS.items())
     return [
-        f"Columns are model over measurement. {groups}.",
-        f"Energy is within {between} at all points of {_of(summary.energy)} counted chips "
-        f"({_of(summary.energy_unseen)} of group B), area of {_of(summary.area)}, latency of "
-        f"{_of(summary.latency)}.",
-        "Calibrated: every second point is fitted, the others are predicted; median error "
+        f"Energy is within {BAND} times the measurement at all points of {_of(summary.energy)} "
+        f"counted chips ({_of(summary.energy_unseen)} of group B), area of {_of(summary.area)}, "
+        f"latency of {_of(summary.latency)}.",
+        "Fit: every second point is fitted, the others are predicted; median error "
         f"{summary.calibration_median:.1%}, worst {summary.calibration_worst:.1%} "
         f"({summary.calibration_worst_at}).",
     ]
@@ -87,8 +82,12 @@ def _print_chip(v: Validation) -> None:
     """Every measured figure of one chip beside the model's."""
     print_out(v.chip.title)
     ratios = [*v.energies, *v.latencies, *([v.area] if v.area else []), *v.splits]
-    rows = [[x.point, _figure(x), f"{x.model:.4g}", f"{x.measured:.4g}", _ratio(x)] for x in ratios]
+    rows = [
+        [x.point, _figure(x), number(x.model, 4), number(x.measured, 4), _ratio(x)] for x in ratios
+    ]
     print_table(["point", "figure", "model", "measured", "ratio"], rows)
+    for text in verdicts(v).values():
+        print_out(text)
     for c in v.calibrations:
         of_data = f" of {c.data}" if c.data else ""
         print_out(
@@ -113,13 +112,9 @@ def _range(ratios: Sequence[Ratio]) -> str:
     """Least and largest ratio, marked where one is outside of the band."""
     if not ratios:
         return "-"
-    values = sorted(x.ratio for x in ratios)
-    text = f"{values[0]:.2f}"
-    if values[-1] - values[0] >= 0.005:
-        text += f" .. {values[-1]:.2f}"
-    return text if all(x.within for x in ratios) else f"{text} !"
+    return range_of(ratios) + ("" if all(x.within for x in ratios) else " !")
 
 
 def _errors(v: Validation) -> str:
     errors = [abs(e) for c in v.calibrations for e in c.errors]
-    return f"{max(errors):.1%} at worst" if errors else "-"
+    return f"{max(errors):.1%}" if errors else "-"

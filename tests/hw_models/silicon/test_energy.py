@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hw_models import ProfileError
 from hw_models.silicon.area import macro_area
 from hw_models.silicon.energy import ARRAYS, product_energy, row_fF
-from hw_models.silicon.latency import product_latency
+from hw_models.silicon.latency import product_latency, slowdown
 from hw_models.silicon.macro import Macro, Point
 from hw_models.silicon.measured import known_chips, load_chip
+from hw_models.silicon.processor import Processor, operation_energy
 from hw_models.silicon.reads import count_reads
+from hw_models.silicon.validation import modelled_energy
 
 # 28 nm, cells of 10 x 10 F: an access gate of 12 F is 0.336 fF, a wire of 0.28 um 0.056 fF.
 RRAM = Macro(
@@ -55,10 +58,10 @@ def test_several_bits_at_once_need_a_dac():
     assert parts["converters"] == pytest.approx(10 * 0.288)
 
 
-def test_clamps_draw_half_of_the_largest_current_while_they_hold_a_column():
+def test_clamps_draw_more_than_the_largest_current_while_they_hold_a_column():
     parts = product_energy(replace(RRAM, sensing="clamp"), POINT)
-    # 100 cells of 0.1 V / 20 kOhm: 0.5 mA; half of it at 1 V for 10 ns is 2.5 pJ
-    assert parts["converters"] == pytest.approx(10 * (0.288 + 2.5))
+    # 100 cells of 0.1 V / 20 kOhm: 0.5 mA; 1.5 times that at 1 V for 10 ns is 7.5 pJ
+    assert parts["converters"] == pytest.approx(10 * (0.288 + 7.5))
     assert parts["array"] == pytest.approx(1000 * 2.75e-3)
 
 
@@ -117,17 +120,68 @@ def test_area_by_hand():
     assert dacs == pytest.approx(1.6 * 100 * 4 * 45e-6)
 
 
-def test_time_by_hand():
+# At the supply of the constants, so that the alpha-power law has nothing to change.
+AT_0_8_V = replace(POINT, supply=0.8)
+
+
+def test_times_of_converters_by_hand():
     # two sums to a converter, four bits of 0.640 + 0.653 ns
-    assert product_latency(RRAM, POINT) == pytest.approx(2 * 4 * 1.293)
-    assert product_latency(replace(RRAM, converter="tdc"), POINT) is None
+    assert product_latency(RRAM, AT_0_8_V) == pytest.approx(2 * 4 * 1.293)
+    assert product_latency(RRAM, replace(AT_0_8_V, input_bits=3)) == pytest.approx(3 * 8 * 1.293)
+    clocked = replace(RRAM, converter="tdc", clock=500)
+    assert product_latency(clocked, POINT) == pytest.approx(2 * 4 * 2)
+    steps = replace(RRAM, converter="integrator", coding="phases", sensing="line", converters=10,
+                    integration_time=200, step_time=300)  # fmt: skip
+    # five bits of magnitude in phases of 3 and 2: 7 + 3 integrations, 8 + 5 bits, 2 pauses
+    six = replace(POINT, input_bits=6, output_bits=8)
+    assert product_latency(steps, six) == pytest.approx(10 * 200 + 15 * 300)
+
+
+def test_pulses_come_before_a_flash_conversion():
+    flash = replace(SRAM, coding="pulses", converter="flash", converters=10)
+    # a row is 20 cells of 0.168 fF and a third more: 6.4 gates of 0.7 fF, two stages
+    pulse_ns = 2 * 2 * 0.0478
+    # 15 pulses, columns charged again as long as a pulse, a comparator and four gates
+    own = product_latency(flash, replace(AT_0_8_V, input_bits=4))
+    assert own == pytest.approx(16 * pulse_ns + 5 * 0.0478)
+
+
+def test_a_time_depends_on_node_and_supply():
+    assert slowdown(28, 0.8) == pytest.approx(1)
+    assert slowdown(65, 0.8) == pytest.approx(1 / 0.67)
+    assert slowdown(28, 1.0) == pytest.approx(1 / 0.65**1.3 / (0.8 / 0.45**1.3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "supply", "message"),
+    [
+        ({"converter": "none"}, 1.0, "converter = none: times are known of sar, flash, integr"),
+        ({"node": 180}, 1.0, "node = 180 nm: factors are known for 130, 90, 65, 45, 40, 32, 28"),
+        ({}, 0.35, "supply = 0.35 V: above 0.35 V is needed for a time"),
+        ({"converter": "tdc"}, 1.0, "clock of a time-to-digital converter is needed"),
+        ({"converter": "integrator"}, 1.0, "integration_time and step_time of an integrator"),
+    ],
+)
+def test_a_time_that_is_not_modelled_says_why(changes, supply, message):
+    with pytest.raises(ProfileError, match=message):
+        product_latency(replace(RRAM, **changes), replace(POINT, supply=supply))
+
+
+def test_a_synaptic_operation_by_hand():
+    # 8 bits read, 16 read and written, of 10/64 pJ each; 16 bits added, of 0.03/8 pJ; at 45 nm
+    parts = operation_energy(Processor(45, 8, 16), replace(POINT, supply=0.9))
+    assert parts == pytest.approx({"array": 1.25, "potentials": 5.0, "digital": 0.06})
+    small = operation_energy(Processor(28, 8, 16), replace(POINT, supply=0.45))
+    assert small["array"] == pytest.approx(1.25 * 0.37 / 0.63 / 4)
+    with pytest.raises(ProfileError, match="node = 20 nm: factors are known for"):
+        operation_energy(Processor(20, 8, 16), POINT)
 
 
 @pytest.mark.parametrize("name", known_chips())
 def test_every_component_of_every_chip_is_a_positive_finite_energy(name):
     chip = load_chip(name)
     for measured in chip.points:
-        parts = product_energy(chip.macro, measured.point)
+        parts = modelled_energy(chip.macro, measured.point)
         assert set(measured.split_pJ) <= set(parts)
         assert all(0 <= pJ < 1e6 for pJ in parts.values())
         assert sum(parts.values()) > 0

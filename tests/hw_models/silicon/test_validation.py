@@ -7,6 +7,7 @@ import pytest
 from hw_models.silicon.energy import product_energy
 from hw_models.silicon.measured import known_chips, load_chip
 from hw_models.silicon.validation import Summary, calibrations, validate
+from hw_models.silicon.verdict import missed, verdicts
 
 ALL = [validate(load_chip(name)) for name in known_chips()]
 
@@ -16,7 +17,7 @@ def test_eight_chips_are_counted_four_of_them_rram():
     assert (groups.count("A"), groups.count("B")) == (4, 4)
     counted = [v.chip.macro for v in ALL if v.chip.group in "AB"]
     assert sum(macro.device == "rram" for macro in counted) == 4
-    assert any(v.chip.macro.sensing == "digital" for v in ALL)
+    assert {"digital", "spiking"} < {v.chip.macro.kind for v in ALL}
 
 
 def test_energy_and_area_agree_with_silicon():
@@ -24,7 +25,35 @@ def test_energy_and_area_agree_with_silicon():
     assert summary.energy[0] >= 6
     assert summary.energy[1] == 8
     assert summary.area[0] >= 4
+    assert summary.latency[0] >= 7
     assert summary.calibration_median <= 0.05
+
+
+def test_a_whole_spiking_chip_is_reported_by_the_synaptic_operation():
+    (chip,) = (v for v in ALL if v.chip.macro.kind == "spiking")
+    assert chip.chip.group == "reported"
+    assert [x.measured for x in chip.energies] == [1.5]
+    assert chip.energy_within
+
+
+@pytest.mark.parametrize("v", ALL, ids=lambda v: v.chip.name)
+def test_every_figure_that_is_missed_has_a_reason_and_no_other(v):
+    without = [name for name in missed(v) if name not in v.unmodelled]
+    assert set(v.chip.reasons) == set(without)
+    for name, sentence in verdicts(v).items():
+        assert sentence.startswith(f"{name}: ")
+        assert ("outside of 0.5 .. 2" in sentence) == (name in without)
+
+
+def test_a_figure_that_is_not_modelled_says_why():
+    chip = load_chip("wei_2025")
+    v = validate(replace(chip, macro=replace(chip.macro, clock=0.0)))
+    assert v.latencies == ()
+    assert verdicts(v)["latency"] == (
+        "latency: not modelled: clock of a time-to-digital converter is needed"
+    )
+    assert verdicts(v)["area"].startswith("area: not measured")
+    assert v.to_json()["unmodelled"].keys() == {"latency"}
 
 
 def test_a_ratio_out_of_the_band_counts_against_a_chip():
