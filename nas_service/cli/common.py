@@ -315,5 +315,19 @@ def candidate_of(result: "Result", trial: int) -> "Candidate":
     """
     candidate = next((c for c in result.candidates if c.trial == trial), None)
     if candidate is None:
-        raise StudyError(f"study {result.spec.name!r} has no finished trial {trial}")
+        why = _why_unfinished(result, trial)
+        raise StudyError(f"study {result.spec.name!r} has no finished trial {trial}: {why}")
     return candidate
+
+
+def _why_unfinished(result: "Result", trial: int) -> str:
+    """What became of a trial without a result, or which trials have one."""
+    leases = result.search.store.leases(result.search.id)
+    if reason := leases.failures().get(trial):
+        return f"it failed ({reason})"
+    if trial in leases.outcomes():
+        return "it is not finished yet"
+    if result.nothing_known:
+        return result.nothing_known
+    last = max(c.trial for c in result.candidates)
+    return f"{len(result.candidates)} have a result, the last is trial {last}"

@@ -80,7 +80,9 @@ def print_front(result: "Result", reasons: dict[int, str] | None = None) -> None
     rows = result.best_known
     for text in result.summary:
         print_out(f"{result.spec.name}: {text}")
-    if not result.front:
+    if note := result.nothing_known:
+        print_out(note)
+    elif not result.front:
         feasible = sum(c.feasible for c in result.candidates)
         kind = "best of those below reference" if result.feasible else "nearest misses"
         print_out(f"{feasible} feasible of {len(result.candidates)}; {kind}:")
@@ -106,6 +108,16 @@ def _print_candidates(result: "Result", rows: "tuple[Candidate, ...]") -> None:
     bounded = bool(result.spec.constraints)
     headings = front_headings(metrics, tested, bounded, exceeded)
     print_table(headings, (_front_row(c, metrics, tested, bounded, exceeded) for c in rows))
+
+
+def why_no_front(result: "Result") -> str:
+    """Why a study has no front, in one line; empty where it has one."""
+    if result.front:
+        return ""
+    if result.below_note:
+        return f"the front is empty: {result.below_note}"
+    misses = f"`nas front {result.spec.name}` shows the nearest misses"
+    return result.nothing_known or f"no candidate is feasible: {misses}"
 
 
 def print_infeasible(result: "Result") -> None:

@@ -146,6 +146,8 @@ def _traced_row(change: "Change", metrics: list[str]) -> list[str]:
 
 
 def _lines(recosted: "Recosted") -> "Iterator[str]":
+    if note := recosted.after.nothing_known:
+        yield note
     for change in recosted.changes:
         if change.reason:
             yield f"trial {change.after.trial} {change.kind}: {change.reason}"

@@ -15,8 +15,9 @@ from nas_service.cli.common import (
     read_result,
     with_assumed_rate,
 )
+from nas_service.cli.front import why_no_front
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import print_json, print_out
+from nas_service.cli.terminal import print_err, print_json, print_out
 from nas_service.study.fields import study_name
 
 if TYPE_CHECKING:
@@ -93,4 +94,7 @@ def report(name: str, output: Path | None, storage: str | None, any_disk: bool) 
     from nas_service import report as reports
 
     path = output or Path("reports") / f"{study_name(name)}.html"
-    print_out(f"report: {reports.write(read_result(storage, name, any_disk), path)}")
+    result = read_result(storage, name, any_disk)
+    print_out(f"report: {reports.write(result, path)}")
+    if note := why_no_front(result):
+        print_err(note)

@@ -74,6 +74,8 @@ def _status_lines(result: "Result", document: dict[str, Any]) -> dict[str, str]:
         "feasible": str(document["feasible"]),
         "hypervolume": number(result.hypervolume),
     }
+    if note := result.nothing_known:
+        lines["trials"] = note
     if line := below_line(result):
         lines["below"] = line
     if plugins := result.search.plugins:

@@ -74,6 +74,17 @@ class Result(NotebookView):
         lines += _by_check("rejected by", self.rejected_by)
         return (*lines, *_by_check(PASSED, self.passed_over))
 
+    @property
+    def nothing_known(self) -> str:
+        """Why there is no candidate yet, with a command; empty where there are some."""
+        name, failed, running = self.spec.name, self.counts["failed"], self.counts["running"]
+        if self.candidates:
+            return ""
+        if not failed + running:
+            return f"no trial yet: `nas resume {name}` or `nas worker --study {name}` begins"
+        why = f" (`nas status {name}` says why)" if failed else ""
+        return f"no trial has a result yet: {failed} failed{why}, {running} unfinished"
+
     @cached_property
     def feasible(self) -> tuple[Candidate, ...]:
         """Feasible candidates of the trials that measured them, after any number of epochs."""

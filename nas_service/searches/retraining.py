@@ -121,7 +121,10 @@ def choose_finalists(
                 "--trial-numbers choose them"
             )
         if not finalists:
-            raise StudyError(f"study {result.spec.name!r} has no feasible candidate to retrain")
+            why = result.nothing_known or f"`nas front {result.spec.name}` shows the nearest misses"
+            raise StudyError(
+                f"study {result.spec.name!r} has no feasible candidate to retrain: {why}"
+            )
         return finalists
     known = {c.trial: c for c in result.candidates if c.archived in MEASURED}
     if missing := [n for n in trials if n not in known]:
