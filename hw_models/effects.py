@@ -8,6 +8,7 @@ from hw_models import adc
 from hw_models.errors import ProfileError
 from hw_models.parameters import CHOICES, DEFECTS, SCRIPT_COLUMNS
 from hw_models.profile import Profile
+from hw_models.supply_scaling import SUPPLY
 from hw_models.workload import Workload
 
 SIMULATED = {  # figures of imperfect cells: a simulated chip is wrong by them, not dearer
@@ -39,7 +40,7 @@ def limits(
     """
     after = profile.with_values({**fixed, **changes})
     notes = []
-    for key in changes:
+    for key in (k for k in changes if k != SUPPLY.key):  # which changes figures, and is none
         others = {name: value for name, value in changes.items() if name != key}
         try:
             without = profile.with_values({**fixed, **others})

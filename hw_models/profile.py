@@ -9,12 +9,14 @@ from typing import Any
 
 from hw_models.chip import Chip
 from hw_models.cost_model import CostModel
+from hw_models.errors import ProfileError
 from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import LayerTable
 from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
 from hw_models.recorded import RecordedInputs
 from hw_models.report import BatchReport, HardwareReport
 from hw_models.setting import choice_of, demand_known, flag_of, number_within
+from hw_models.supply_scaling import SUPPLY, UNITS, factor
 from hw_models.workload import Workload
 
 MODEL = "crossbar"
@@ -32,6 +34,8 @@ class Entry:
     low: float | None = None  # ends of the interval that the figure is believed to be in
     high: float | None = None
     fitted: tuple[float, float] | None = None  # range that depending figures were measured in
+    supply: float | None = None  # V at which it holds, where the source has it
+    scaled: str = ""  # what it was multiplied by, to hold at another node or supply
 
     def with_value(self, key: str, value: object, where: str) -> "Entry":
         """The entry with another value and no interval.
@@ -50,7 +54,23 @@ class Entry:
         quantity = SCHEMA[key]
         least, most = self.fitted or (quantity.least, quantity.most)
         number = number_within(value, quantity, least, most, f"{where}: {key}")
-        return replace(self, value=number, low=None, high=None)
+        return replace(self, value=number, low=None, high=None, supply=None, scaled="")
+
+    def times(self, factor: float, reason: str) -> "Entry":
+        """The entry with value and interval multiplied by a factor, which its text then says.
+
+        Args:
+            factor: Above 0; 1 leaves the entry as it is.
+            reason: What the factor is of, such as "energy x 0.59 from 45 nm".
+
+        Returns:
+            The scaled entry.
+        """
+        if factor == 1:
+            return self
+        ends = [None if x is None else x * factor for x in (self.low, self.high)]
+        texts = "; ".join(x for x in (self.scaled, reason) if x)
+        return replace(self, value=self.value * factor, low=ends[0], high=ends[1], scaled=texts)
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,8 @@ class Profile:
         A figure that is set has no interval any more.
 
         Args:
-            changes: key of `settings` -> value, or its text as on a command line.
+            changes: key of `settings` -> value, or its text as on a command line. `supply`, in V,
+                scales the figures whose source says its supply before others are replaced.
 
         Returns:
             The changed chip.
@@ -130,7 +151,9 @@ class Profile:
             ProfileError: An unknown key, a value out of range, or an impossible chip.
         """
         where = f"profile {self.name}"
-        entries, options = dict(self.entries), dict(self.options)
+        changes = dict(changes)
+        supplied = self.at_supply(changes.pop("supply")) if "supply" in changes else self
+        entries, options = dict(supplied.entries), dict(self.options)
         switches = dict(self.switches)
         for key, value in changes.items():
             demand_known(key, [*SCHEMA, *CHOICES, *DEFECTS], where)
@@ -143,6 +166,36 @@ class Profile:
         changed = Profile(self.name, self.head, entries, options, switches)
         _ = changed.chip  # checks that the figures fit together
         return changed
+
+    def at_supply(self, supply: object) -> "Profile":
+        """The chip at another supply voltage: figures whose source says its supply are scaled.
+
+        Args:
+            supply: In V, or its text.
+
+        Returns:
+            The changed chip.
+
+        Raises:
+            ProfileError: A supply out of the range of measured chips, or no figure has one.
+        """
+        where = f"profile {self.name}: supply"
+        volts = number_within(supply, SUPPLY, SUPPLY.least, SUPPLY.most, where)
+        if all(entry.supply is None for entry in self.entries.values()):
+            raise ProfileError(f"{where}: no figure says the supply at which it holds")
+        entries = dict(self.entries)
+        for key, entry in self.entries.items():
+            if entry.supply is not None:
+                kind = UNITS[SCHEMA[key].unit]
+                ratio = factor(kind, volts, entry.supply)
+                reason = f"{kind} x {ratio:.3g} from {entry.supply:g} V"
+                entries[key] = replace(entry.times(ratio, reason), supply=volts)
+        return replace(self, entries=entries)
+
+    @property
+    def scaled(self) -> dict[str, str]:
+        """Figures that were scaled to another node or supply, and by what."""
+        return {key: entry.scaled for key, entry in self.entries.items() if entry.scaled}
 
     @property
     def ranges(self) -> dict[str, tuple[float, float, float]]:

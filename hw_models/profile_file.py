@@ -19,6 +19,7 @@ from hw_models.setting import (
     number_within,
     table_of,
 )
+from hw_models.supply_scaling import SUPPLY, UNITS
 
 FOLDER = Path(__file__).parent / "profiles"
 DEFAULT = "corrected"
@@ -61,13 +62,20 @@ def _load(name: str | Path, what: str, depth: int) -> Profile:
         )
     tree = _tree(str(name), path, what)
     scaling = _scaling(tree.pop("node_scaling", None), path.name)
+    supply = tree.pop("supply", None)
     base = tree.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise ProfileError(f"{path.name}: base = {base!r:.60}: the name of a profile is needed")
     inherited = None
     if base is not None:
         inherited = _load(_beside(path, base), f"{path.name}: base", depth + 1)
-    return _scaled(_checked(tree, path, inherited), scaling)
+    profile = _scaled(_checked(tree, path, inherited), scaling)
+    return profile if supply is None else profile.at_supply(_volts(supply, path.name))
+
+
+def _volts(table: object, where: str) -> object:
+    """The supply that a file asks for."""
+    return table_of(table, {"V"}, f"{where}: supply")["V"]
 
 
 def _scaling(table: object, where: str) -> Scaling | None:
@@ -95,9 +103,7 @@ def _scaled(profile: Profile, scaling: Scaling | None) -> Profile:
             factor, node = scaling.of_figure(key, SCHEMA[key], entry.node)
         except ProfileError as error:
             raise ProfileError(f"{profile.name}.toml: {error}") from None
-        ends = [None if x is None else x * factor for x in (entry.low, entry.high)]
-        value = entry.value * factor
-        entries[key] = replace(entry, value=value, node=node, low=ends[0], high=ends[1])
+        entries[key] = replace(entry.times(factor, node), node=node)
     return replace(profile, entries=entries)
 
 
@@ -174,7 +180,7 @@ def _part(
 
 
 ENTRY = {"value", "unit", "source"}
-ENTRY_OPTIONAL = {"node", "licence", "low", "high", "fitted"}
+ENTRY_OPTIONAL = {"node", "licence", "low", "high", "fitted", "supply"}
 
 
 def _entry(
@@ -204,7 +210,18 @@ def _entry(
         low=low,
         high=high,
         fitted=_fitted(table.get("fitted"), value, at),
+        supply=_supply(table.get("supply"), quantity, at),
     )
+
+
+def _supply(value: object, quantity: Quantity, at: str) -> float | None:
+    """V at which a figure holds; None where its source does not say it."""
+    if value is None:
+        return None
+    if quantity.unit not in UNITS:
+        known = ", ".join(UNITS)
+        raise ProfileError(f"{at}: supply: figures in {known} depend on one, not {quantity.unit!r}")
+    return _figure(value, replace(SUPPLY, least=0.36, most=5.0), f"{at}: supply")
 
 
 def _range(

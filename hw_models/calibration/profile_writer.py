@@ -102,6 +102,7 @@ def _entry(key: str, entry: Entry) -> str:
     values: dict[str, Any] = {"value": entry.value, "unit": SCHEMA[key].unit}
     values |= {"low": entry.low, "high": entry.high} if entry.low is not None else {}
     values |= {"fitted": list(entry.fitted)} if entry.fitted is not None else {}
+    values |= {"supply": entry.supply} if entry.supply is not None else {}
     values |= {"source": entry.source, "node": entry.node, "licence": entry.licence}
     return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in values.items()) + " }"
 

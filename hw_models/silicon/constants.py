@@ -47,7 +47,7 @@ CONSTANTS = Constants()
 
 @dataclass(frozen=True)
 class TimeConstants:
-    """Delays at 28 nm and the reference supply, and how they depend on the supply."""
+    """Delays at 28 nm and the reference supply; hw_models/supply_scaling.py has other ones."""
 
     # A SAR converter needs this for each bit, and more with the rows on its column (ZigZag-IMC,
     # fitted to three macros of 22 and 28 nm, two of them at 0.8 V).
@@ -55,9 +55,6 @@ class TimeConstants:
     sar_row_ns: float = 0.00653
     gate_ns: float = 0.0478  # of a gate (ZigZag-IMC)
     reference_V: float = 0.8
-    # The alpha-power law with the exponent of short channels (Sakurai and Newton, JSSC 1990).
-    threshold_V: float = 0.35
-    exponent: float = 1.3
 
 
 TIMES = TimeConstants()

@@ -1,12 +1,13 @@
 """Time of one product of a crossbar, from its structure: conversions that follow each other.
 
 Every function returns ns. A delay at another node is scaled by DeepScaleTool, one at another
-supply by the alpha-power law: t ~ V / (V - V_t)^alpha.
+supply by the alpha-power law (hw_models/supply_scaling.py).
 """
 
 import math
 from collections.abc import Callable
 
+from hw_models import supply_scaling
 from hw_models.errors import ProfileError
 from hw_models.node_scaling import Scaling
 from hw_models.silicon.constants import CONSTANTS, TIMES, Constants, TimeConstants
@@ -43,12 +44,10 @@ def product_latency(
 def slowdown(node: float, supply: float, t: TimeConstants = TIMES) -> float:
     """How much slower gates are than at 28 nm and the supply of the constants.
 
-    Source: Sarangi and Baas, ISCAS 2021 (node); Sakurai and Newton, JSSC 1990 (supply).
-
     Args:
         node: In nm.
         supply: In V.
-        t: Threshold and exponent of the alpha-power law.
+        t: The supply of the constants.
 
     Returns:
         A factor.
@@ -56,11 +55,7 @@ def slowdown(node: float, supply: float, t: TimeConstants = TIMES) -> float:
     Raises:
         ProfileError: The node has no factor, or the supply does not exceed the threshold.
     """
-    if supply <= t.threshold_V:
-        raise ProfileError(f"supply = {supply:g} V: above {t.threshold_V:g} V is needed for a time")
-    own = supply / math.pow(supply - t.threshold_V, t.exponent)
-    reference = t.reference_V / math.pow(t.reference_V - t.threshold_V, t.exponent)
-    return own / reference / Scaling(28).factor("delay", node)
+    return supply_scaling.slowdown(supply, t.reference_V) / Scaling(28).factor("delay", node)
 
 
 def _sar(macro: Macro, point: Point, reads: Reads, turns: float, t: TimeConstants) -> float:

@@ -131,10 +131,12 @@ def cost(
                 "budgets": likely,
                 "profile_digest": chip.digest,
                 "area_mm2_by_tiles": _areas(chip, network.workload),
+                "scaled_figures": chip.scaled,
             }
         )
     _print_metrics(report, intervals)
     _print_areas(_areas(chip, network.workload))
+    _print_scaled(chip)
     _print_likely(likely)
     print_hardware(report)
 
@@ -231,6 +233,14 @@ def _areas(chip: Profile, workload: Workload) -> dict[str, float]:
 def _print_areas(areas: dict[str, float]) -> None:
     used, whole = (metric_number("area_mm2", areas[tiles]) for tiles in ("used", "whole"))
     print_out(f"area: {used} mm2 of what is used, {whole} mm2 of whole tiles")
+
+
+def _print_scaled(chip: Profile) -> None:
+    """Says which figures of the chip were scaled, where any were."""
+    if chip.scaled:
+        print_out(
+            f"{len(chip.scaled)} figures are scaled to another node or supply: --json says how"
+        )
 
 
 def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool) -> None:
