@@ -91,13 +91,22 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
         return number(value, digits)
     if unit == SHARE:
         return percent(value, digits)
-    factor, name = _multiple(abs(value), unit, digits)
+    factor, name = multiple(abs(value), unit, digits)
     whole = unit == name == "B" and value == round(value)
     return f"{number(round(value) if whole else value / factor, digits)} {name}"
 
 
-def _multiple(value: float, unit: str, digits: int) -> tuple[float, str]:
-    """The multiple of a unit that fits a value: its size in the unit, and its name."""
+def multiple(value: float, unit: str, digits: int = 3) -> tuple[float, str]:
+    """The multiple of a unit that leaves one to three digits of a value before the point.
+
+    Args:
+        value: In the unit, 0 or more.
+        unit: As in `quantity`.
+        digits: Significant digits that the value is rounded to.
+
+    Returns:
+        Its size in the unit, and its name.
+    """
     multiples = _multiples(unit)
     if value == 0 or not math.isfinite(value):
         return next(x for x in multiples if x[0] == 1.0)

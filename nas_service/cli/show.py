@@ -85,16 +85,31 @@ def candidate_document(
     type=Page(),
     help="Write the report to this HTML file; by default reports/STUDY.html.",
 )
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write each plot as PNG, SVG and PDF into this folder, for papers (extra "
+    "nas-service[figures]); a report is written with -o alone then.",
+)
 @options("storage", "any_disk")
-def report(name: str, output: Path | None, storage: str | None, any_disk: bool) -> None:
+def report(
+    name: str, output: Path | None, figures: Path | None, storage: str | None, any_disk: bool
+) -> None:
     """Write an HTML report about a study.
 
     It is one file, which opens without a network and prints on A4.
     """
     from nas_service import report as reports
 
-    path = output or Path("reports") / f"{study_name(name)}.html"
     result = read_result(storage, name, any_disk)
-    print_out(f"report: {reports.write(result, path)}")
+    if output or not figures:
+        path = output or Path("reports") / f"{study_name(name)}.html"
+        print_out(f"report: {reports.write(result, path)}")
+    if figures:
+        from nas_service.report.paper import write_figures
+
+        files = write_figures(result, figures)
+        print_out(f"figures: {len(files)} files in {figures}")
     if note := why_no_front(result):
         print_err(note)

@@ -64,7 +64,7 @@ def by_component(name: str, reports: Sequence[tuple[str, HardwareReport]]) -> Fi
     table, unit = QUANTITIES[name]
     rows = [(title, getattr(r, table).by_component()) for title, r in reports]
     title = f"{name[:1].upper()}{name[1:]} by component"
-    return Figure(f"{name}-by-component", title, Bars(unit, tuple(rows)), "Estimated.")
+    return Figure(f"{name}-by-component", title, Bars(name, unit, tuple(rows)), "Estimated.")
 
 
 def _by_layer(report: HardwareReport, name: str, dense: Breakdown | None = None) -> Bars:
@@ -81,7 +81,7 @@ def _by_layer(report: HardwareReport, name: str, dense: Breakdown | None = None)
         for i in shown
     )
     outlines = [] if dense is None else dense.values.sum(1).tolist()
-    return Bars(unit, rows, tuple(outlines[i] for i in shown) if outlines else ())
+    return Bars(name, unit, rows, tuple(outlines[i] for i in shown) if outlines else ())
 
 
 def _costliest(costs: Sequence[float]) -> list[int]:

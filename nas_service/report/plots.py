@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas_service.spaces.cell import Cell
-from nas_service.text import number, quantity
+from nas_service.text import multiple, number, quantity
 
 KINDS = {  # of candidates, those below in the drawing first, with the words of the legend
     "rejected": "rejected before training, on the strip at the bottom",
@@ -39,6 +39,12 @@ class Dimension:
     limits: tuple[Limit, ...] = ()
     minimised: bool = True
     whole: bool = False  # it counts something: no tick mark lies between whole numbers
+
+    @property
+    def beyond(self) -> list[str]:
+        """The limits outside the range, with the direction in which they lie."""
+        low = [f"< {limit.label}" for limit in self.limits if limit.value < self.low]
+        return low + [f"{limit.label} >" for limit in self.limits if limit.value > self.high]
 
     def holds(self, value: float) -> bool:
         """True where the value is inside the range."""
@@ -129,6 +135,7 @@ class Parallel:
 class Bars:
     """Stacked horizontal bars: for each name its values by component."""
 
+    label: str  # what is measured
     unit: str  # of SI, without prefix
     rows: tuple[tuple[str, Mapping[str, float]], ...]
     outlines: tuple[float, ...] = ()  # a second total of each bar, drawn as a frame
@@ -141,6 +148,11 @@ class Bars:
     def shown(self, value: float) -> str:
         """A value with its unit; areas are in mm2, whatever their size."""
         return f"{number(1e6 * value)} mm2" if self.unit == "m2" else quantity(value, self.unit)
+
+    @property
+    def scale(self) -> tuple[float, str]:
+        """The multiple of the unit that fits the longest bar: its size in the unit, and name."""
+        return (1e-6, "mm2") if self.unit == "m2" else multiple(self.largest, self.unit)
 
     @property
     def components(self) -> list[str]:

@@ -70,10 +70,16 @@ def frame(x: Dimension, y: Dimension, foot: float = HEIGHT - BOTTOM) -> Markup:
     parts += [
         svg_line(LEFT, foot, WIDTH - RIGHT, foot, "axis"),
         svg_line(LEFT, TOP, LEFT, foot, "axis"),
-        svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x.label, "label middle"),
-        svg_text(4, 15, y.label, "label"),
+        _label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x, "label middle"),
+        _label(4, 15, y, "label"),
     ]
     return Markup("").join(parts)
+
+
+def _label(x: float, y: float, axis: Dimension, kind: str) -> Markup:
+    """The label of an axis, with the limits that lie beyond it."""
+    tag = Markup('<text x="{}" y="{}" class="{}">{}<tspan class="note">{}</tspan></text>')
+    return tag.format(x, y, kind, axis.label, "".join(f"  {text}" for text in axis.beyond))
 
 
 def scales(x: Dimension, y: Dimension, foot: float = HEIGHT - BOTTOM) -> tuple[Scale, Scale]:
@@ -83,12 +89,9 @@ def scales(x: Dimension, y: Dimension, foot: float = HEIGHT - BOTTOM) -> tuple[S
 
 
 def upright_limit(limit: Limit, dimension: Dimension, scale: Scale, foot: float) -> Markup:
-    """A budget of x as a dashed line; one beyond the axis as an arrow at its border."""
+    """A budget of x as a dashed line; the label of the axis names one beyond it."""
     if not dimension.holds(limit.value):
-        right = limit.value > dimension.high
-        text = f"{limit.label} →" if right else f"← {limit.label}"
-        at = WIDTH - RIGHT - 4 if right else LEFT + 4
-        return svg_text(at, TOP + 14, text, "note end" if right else "note")
+        return Markup("")
     x = scale.at(limit.value)
     end = WIDTH - RIGHT if limit.from_above else LEFT
     tag = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="outside"/>')
@@ -100,12 +103,10 @@ def upright_limit(limit: Limit, dimension: Dimension, scale: Scale, foot: float)
 
 
 def level_limit(limit: Limit, dimension: Dimension, scale: Scale, foot: float) -> Markup:
-    """A budget of y as a dashed line; one beyond the axis as an arrow at its border."""
+    """A budget of y as a dashed line; the label of the axis names one beyond it."""
     right = WIDTH - RIGHT
     if not dimension.holds(limit.value):
-        above = limit.value > dimension.high
-        text = f"{limit.label} {'↑' if above else '↓'}"
-        return svg_text(right - 4, TOP + 32 if above else foot - 8, text, "note end")
+        return Markup("")
     y = scale.at(limit.value)
     end = TOP if limit.from_above else foot
     tag = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="outside"/>')

@@ -7,6 +7,7 @@ from nas_service.report.scale import Scale
 from nas_service.report.svg.elements import HEIGHT, WIDTH, frame, linked, scales, svg
 
 ORDER = ("baseline", *KINDS)
+MANY = 100  # of more lines each is fainter
 
 
 def lines(plot: Lines) -> Markup:
@@ -15,7 +16,8 @@ def lines(plot: Lines) -> Markup:
     ranked = sorted(plot.lines, key=lambda line: ORDER.index(line.kind))
     drawn = [_line(line, x, y) for line in ranked if len(line.points) > 1]
     named = [line for line in plot.lines if line.trial is None]
-    return svg(WIDTH, HEIGHT, [frame(plot.x, plot.y), *drawn]) + _legend(named)
+    kind = "plot dim" if len(drawn) > MANY else "plot"
+    return svg(WIDTH, HEIGHT, [frame(plot.x, plot.y), *drawn], kind) + _legend(named)
 
 
 def _line(line: Line, x: Scale, y: Scale) -> Markup:

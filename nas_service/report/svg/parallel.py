@@ -7,20 +7,23 @@ from nas_service.report.scale import Scale
 from nas_service.report.svg.elements import linked, svg, svg_line, svg_text
 from nas_service.text import exact
 
-HEIGHT, TOP, FOOT, SIDE, STEP = 340, 54, 310, 60, 165
+HEIGHT, TOP, FOOT, SIDE, WIDTH = 340, 54, 320, 70, 1100
+MANY = 150  # of more lines each is fainter
 ORDER = tuple(KINDS)
 
 
 def parallel(plot: Parallel) -> Markup:
     """The diagram as SVG."""
-    places: list[float] = [SIDE + STEP * n for n in range(len(plot.axes))]
+    step = (WIDTH - 2 * SIDE) / max(1, len(plot.axes) - 1)
+    places = [round(SIDE + step * n, 1) for n in range(len(plot.axes))]
     ups = [_scale(axis) for axis in plot.axes]
     parts = [
         _axis(a, up, x, n) for n, (a, up, x) in enumerate(zip(plot.axes, ups, places, strict=True))
     ]
     ranked = sorted(plot.tracks, key=lambda t: ORDER.index(t.kind))
     tracks = [_track(track, plot.axes, ups, places) for track in ranked]
-    return svg(2 * SIDE + STEP * (len(places) - 1), HEIGHT, [*tracks, *parts], "plot parallel")
+    kind = "plot parallel dim" if len(tracks) > MANY else "plot parallel"
+    return svg(WIDTH, HEIGHT, [*tracks, *parts], kind)
 
 
 def _scale(axis: Dimension) -> Scale:
