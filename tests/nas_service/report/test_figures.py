@@ -1,4 +1,4 @@
-"""Figures for papers: sizes, fonts, the same objects as on the page, an error that names the extra."""
+"""Figures for papers: sizes, fonts, the same objects as on pages; the error names the extra."""
 
 import importlib.util
 import re
