@@ -76,8 +76,8 @@ EXAMPLES = {
     "report": _pair(
         "write reports/digits.html",
         "nas report digits",
-        "write another file",
-        "nas report digits -o front.html",
+        "each plot as a file for a paper: PNG, SVG and PDF",
+        "nas report digits --figures plots",
     ),
     "dashboard": _pair(
         "pages on http://127.0.0.1:8080, for this machine alone",
