@@ -15,6 +15,7 @@ from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.number_types import WholeNumber
 from nas_service.cli.terminal import print_err, print_json, print_out, print_table
 from nas_service.errors import NothingFitted, SpecError
+from nas_service.study.rejection import MEMORY
 from nas_service.text import (
     metric_label,
     metric_number,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from nas_service.spaces.architecture import Architecture
     from nas_service.study.spec import StudySpec
 
-QUANTILES = ("10 % are below", "50 % are below", "90 % are below")
+QUANTILES = ("10 % quantile", "median", "90 % quantile")
 PROFILE = click.option(
     "--profile", default=DEFAULT, show_default=True, help="Name of a chip profile, or a TOML file."
 )
@@ -161,7 +162,10 @@ def _print_census(spec: "StudySpec", count: "Census") -> None:
     for name, share in count.within.items():
         metric = name.removesuffix("_min")
         values = (metric_number(metric, x) for x in count.quantiles[metric])
-        rows.append((metric_label(metric), percent(share), *values, metric_unit(metric)))
+        label, unit = metric_label(metric), metric_unit(metric)
+        if metric == MEMORY:
+            label, unit = "memory of a training", "GiB"
+        rows.append((label, percent(share), *values, unit))
     rows.append(("everything", percent(count.feasible), *nothing, ""))
     print_table(["candidates with", "share", *QUANTILES, "unit"], rows)
     if count.survivors is not None:

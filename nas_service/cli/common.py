@@ -246,7 +246,7 @@ def read_result(
         StoreError: The store cannot be opened.
         StudyError: It has no such study, or the caller needs a plug-in that is not loaded.
     """
-    from nas_service.cli.terminal import print_err
+    from nas_service.cli.terminal import print_detail, print_err
     from nas_service.searches import results
     from nas_service.searches.session import open_search
 
@@ -255,7 +255,9 @@ def read_result(
     for plugin in search.missing_plugins:
         text = f"note: {plugin} is not given: its values are those in the store"
         print_err(text)
-    return results.read(search)
+    result = results.read(search)
+    print_detail(f"study {name} in {store.shown}: {len(result.candidates)} finished trials read")
+    return result
 
 
 def with_assumed_rate(evaluation: "Evaluation", spec: "StudySpec") -> "Evaluation":

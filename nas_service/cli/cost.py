@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hw_models import HardwareReport, Profile, Workload, load_profile
-from hw_models.difference import Step, steps
+from hw_models.difference import steps
 from hw_models.effects import limits
 from hw_models.files.numerals import parse_number
 from hw_models.files.text_file import write_text
@@ -24,7 +24,7 @@ from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import heading, print_err, print_json, print_out, print_table
 from nas_service.errors import SpecError, pick
 from nas_service.metrics import check_range
-from nas_service.text import metric_label, metric_limit, metric_number, metric_unit, percent
+from nas_service.text import column, metric_label, metric_limit, metric_number, metric_unit, percent
 
 if TYPE_CHECKING:
     from hw_models.network import Network
@@ -138,7 +138,11 @@ def cost(
     _print_areas(_areas(chip, network.workload))
     _print_scaled(chip)
     _print_likely(likely)
+    print_out()
     print_hardware(report)
+    if all(assumption.figure != "spike_rate" for assumption in report.assumed):
+        place = file if given.spike_rate is None else "--spike-rate"
+        print_out(f"costs at the spike rates of {place}")
 
 
 def _print_validation(name: str, file: Path | None, as_json: bool) -> None:
@@ -212,7 +216,8 @@ def _print_likely(budgets: list[dict[str, Any]]) -> None:
     for budget in budgets:
         name, share = budget["metric"], percent(budget["probability"])
         bound = metric_limit(name, budget["at_most"])
-        print_out(f"{metric_label(name)} <= {bound}: kept by {share} of the chips")
+        limit = f"{bound} {metric_unit(name)}".rstrip()
+        print_out(f"{metric_label(name)} <= {limit}: kept by {share} of the chips")
 
 
 def _print_metrics(report: HardwareReport, intervals: dict[str, tuple[float, float]]) -> None:
@@ -253,16 +258,18 @@ def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool)
             {"from": a.name, "to": b.name, "before": before, "after": after, "steps": documents}
             | {"assumed": [x.to_json() for x in network.assumed]}
         )
-    rows = [["", a.name, "", *(metric_number(m, before[m]) for m in SHOWN)]]
-    for step in changes:
-        now = str(step.after).lower()
-        rows.append([step.defect, step.key, now, *(_change(m, step) for m in SHOWN)])
-    rows.append(["", b.name, "", *(metric_number(m, after[m]) for m in SHOWN)])
-    print_table(["", "setting", "now", *map(heading, SHOWN)], rows)
+    rows = [("", a.name, ""), *((s.defect, s.key, str(s.after).lower()) for s in changes)]
+    rows.append(("", b.name, ""))
+    costs = [_changes(before[m], [s.change[m] for s in changes], after[m]) for m in SHOWN]
+    cells = ([*row, *values] for row, *values in zip(rows, *costs, strict=True))
+    print_table(["", "setting", "now", *map(heading, SHOWN)], cells)
     print_out("Each step keeps the changes above it, and its effect depends on them.")
     print_assumed(network.assumed)
 
 
-def _change(metric: str, step: Step) -> str:
-    value = step.change[metric]
-    return f"{'+' if value > 0 else ''}{metric_number(metric, value)}" if value else ""
+def _changes(before: float, changes: list[float], after: float) -> list[str]:
+    """A cost before and after, and between them by how much each step changes it."""
+    first, *steps_shown, last = column([before, *changes, after])
+    signs = ["+" if change > 0 else "" for change in changes]
+    shown = zip(changes, signs, steps_shown, strict=True)
+    return [first, *(sign + text if change else "" for change, sign, text in shown), last]

@@ -133,7 +133,7 @@ def _work_in_view(
 ) -> None:
     """Runs the workers, and shows progress and front as `nas run` does."""
     from nas_service.cli.front import print_front
-    from nas_service.cli.run import started
+    from nas_service.cli.progress import started
     from nas_service.launch.dask import launch
     from nas_service.searches import results
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from nas_service.cli.examples import with_examples
+from nas_service.cli.verbosity import Verbosity, verbosity, verbosity_options
 from nas_service.cli.verbs import GROUPS, VERBS
 from nas_service.errors import Interrupted, MachineFault, NasError, did_you_mean
+from nas_service.text import duration
 from nas_service.worker import end_signals
 
 STORE_FAILED = 4  # exit code
@@ -27,12 +30,13 @@ PLUGIN: Any = {
 }
 
 
-def with_plugin(command: click.Command) -> click.Command:
-    """The command, and those below it, with the option that loads plug-ins before all others."""
+def with_common_options(command: click.Command) -> click.Command:
+    """The command, and those below it, with --quiet, --verbose and --plugin, which comes first."""
     if isinstance(command, click.Group):
         for one in command.commands.values():
-            with_plugin(one)
+            with_common_options(one)
     elif all(parameter.name != "plugins" for parameter in command.params):
+        command.params += verbosity_options()
         command.params.append(
             click.Option(
                 ["--plugin", "plugins"],
@@ -73,7 +77,7 @@ class Verbs(click.Group):
         """The verb of this name, or None."""
         if cmd_name not in VERBS:
             return None
-        return with_examples(with_plugin(VERBS[cmd_name].load()), cmd_name)
+        return with_examples(with_common_options(VERBS[cmd_name].load()), cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -98,6 +102,7 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the verb. Errors that nobody expects keep their traceback."""
+        began = time.monotonic()
         try:
             return super().invoke(ctx)
         except NasError as error:
@@ -112,6 +117,16 @@ class Verbs(click.Group):
             if (failure := _plugin_failure(error) or library_failure(error)) is None:
                 raise
             raise _exit(*failure) from None
+        finally:
+            _print_time(ctx, time.monotonic() - began)
+
+
+def _print_time(ctx: click.Context, seconds: float) -> None:
+    """With --verbose, how long the command took."""
+    if verbosity() is Verbosity.VERBOSE:
+        from nas_service.cli.terminal import print_detail
+
+        print_detail(f"nas {ctx.invoked_subcommand}: {duration(seconds)}")
 
 
 def _plugin_failure(error: Exception) -> tuple[str, int] | None:
@@ -151,10 +166,10 @@ def library_failure(error: Exception) -> tuple[str, int] | None:
 
 
 def _exit(text: str, code: int) -> SystemExit:
-    from nas_service.cli.terminal import print_err
+    from nas_service.cli.terminal import print_error
 
     with contextlib.suppress(OSError):  # the terminal may be closed
-        print_err(f"nas: {text}")
+        print_error(f"nas: {text}")
     return SystemExit(code)
 
 
@@ -178,3 +193,6 @@ def main(ctx: click.Context, plugins: tuple[str, ...]) -> None:
     if not VERBS[str(ctx.invoked_subcommand)].handles_signals:
         end_signals.interrupt()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+
+
+main.params += verbosity_options()

@@ -1,15 +1,13 @@
 """Commands that create a study, run it here, continue it, and prepare a store for it."""
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nas_service.cli.budgets import budgets_line, impossible_budgets
+from nas_service.cli.budgets import impossible_budgets
 from nas_service.cli.common import (
     NAME,
     SEED,
@@ -21,11 +19,11 @@ from nas_service.cli.common import (
 )
 from nas_service.cli.front import print_front
 from nas_service.cli.number_types import WholeNumber
-from nas_service.cli.terminal import NOTHING_FEASIBLE, err, print_err, print_out
+from nas_service.cli.progress import started
+from nas_service.cli.terminal import NOTHING_FEASIBLE, print_err, print_out
 
 if TYPE_CHECKING:
     from nas_service.evaluation.evaluator import Evaluator
-    from nas_service.searches.results import Result
     from nas_service.searches.session import Search
     from nas_service.store.store import Store
 
@@ -143,83 +141,6 @@ def _run(
         print_err(remedy)
     if not result.front:
         raise SystemExit(NOTHING_FEASIBLE)
-
-
-def started(search: "Search") -> "ProgressBar":
-    """Prints which study begins, and makes the bar that shows its progress."""
-    budget = search.store.studies.get(search.name).trainings
-    print_err(
-        f"study {search.name} in {search.store.shown}: {budget} trainings, "
-        f"space of {search.spec.space.build().size:.3g} genotypes"
-    )
-    from nas_service.searches.input_density import density_of
-
-    if line := budgets_line(search.spec, density_of(search)):
-        print_err(line)
-    return ProgressBar(search, budget)
-
-
-class ProgressBar:
-    """Progress while workers run: a bar on a terminal, elsewhere the lines of the workers."""
-
-    def __init__(self, search: "Search", budget: int) -> None:
-        self.search, self.budget = search, budget
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.bar = Progress(*columns, TextColumn("{task.description}"), console=err)
-        self.task = self.bar.add_task("starting workers", total=budget)
-        self.live = err.is_terminal
-        self.first: tuple[float, int] | None = None  # time in s, trainings that were done by then
-        self.changed = True
-
-    def __enter__(self) -> "ProgressBar":
-        if self.live:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.tick()
-        if self.live:
-            self.bar.stop()
-
-    def line(self, text: str) -> None:
-        """Takes one line of a worker."""
-        self.changed = True
-        if not self.live:
-            print_err(text)
-
-    def tick(self) -> None:
-        """Redraws the bar if anything has changed; while the store does not answer, it waits."""
-        if not (self.live and self.changed):
-            return
-        from nas_service.searches import results
-        from nas_service.worker.retry import is_transient
-
-        try:
-            result = results.read(self.search)
-        except Exception as error:
-            if is_transient(error):
-                return
-            raise
-        self.changed = False
-        done = result.counts["trained"]
-        self.first = self.first or (time.monotonic(), done)
-        self.bar.update(self.task, completed=done, description=self._description(result, done))
-
-    def _description(self, result: "Result", done: int) -> str:
-        parts = [f"{len(result.feasible)} feasible, {result.counts['rejected']} rejected"]
-        if result.front:
-            metric = result.spec.objectives[0].metric
-            parts += [f"best {metric} {result.front[0].metrics[metric]:.4g}"]
-            parts += [f"hypervolume {result.hypervolume:.3f}"]
-        return " · ".join(parts + self._remaining(done))
-
-    def _remaining(self, done: int) -> list[str]:
-        assert self.first is not None  # noqa: S101  set by tick
-        start, before = self.first
-        if done == before:
-            return []
-        seconds = (time.monotonic() - start) / (done - before) * (self.budget - done)
-        return [f"about {seconds:.0f} s left"]
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_service.cli.common import open_store, options
-from nas_service.cli.terminal import print_err, print_json, print_out, print_table
+from nas_service.cli.terminal import print_err, print_error, print_json, print_out, print_table
 from nas_service.errors import NasError, StudyError
 from nas_service.searches import results
 
@@ -150,7 +150,7 @@ def _confirm(lost: str, yes: bool, as_json: bool) -> None:
     Raises:
         NasError: The answer is no, or no terminal can be asked.
     """
-    print_err(f"to delete: {lost}")
+    print_error(f"to delete: {lost}")
     if yes:
         return
     if as_json or not sys.stdin.isatty():

@@ -3,17 +3,23 @@
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 
 from nas_service.cli.table import table
+from nas_service.cli.verbosity import Verbosity, verbosity
 from nas_service.text import metric_label, metric_unit, printable
 
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+def console(stderr: bool = False) -> Console:
+    """A console that takes text as it is, and uses no colour where NO_COLOR is set."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+out, err = console(), console(stderr=True)
 NOTHING_FEASIBLE = 3  # exit code
 
 
@@ -23,18 +29,39 @@ def print_out(text: object = "") -> None:
 
 
 def print_err(text: object) -> None:
-    """Prints progress, a note or an error on stderr; nothing in it can steer the terminal."""
+    """Prints progress or a note on stderr, unless --quiet is given."""
+    if verbosity() is not Verbosity.QUIET:
+        _print(err, text)
+
+
+def print_error(text: object) -> None:
+    """Prints on stderr what a user has to read: an error, or what a question is about."""
     _print(err, text)
 
 
-def _print(console: Console, text: object) -> None:
+def print_detail(text: object) -> None:
+    """Prints on stderr what the program does, where --verbose is given."""
+    if verbosity() is Verbosity.VERBOSE:
+        _print(err, text)
+
+
+def _print(to: Console, text: object) -> None:
     for line in str(text).split("\n"):
-        for part in _wrapped(printable(line), width(console)):
-            console.print(part)
+        for part in wrapped(printable(line), width(to)):
+            to.print(part)
 
 
-def _wrapped(line: str, columns: int | None, indent: str = "  ") -> list[str]:
-    """A line in as many as it needs, cut between words; as it is where it fits."""
+def wrapped(line: str, columns: int | None, indent: str = "  ") -> list[str]:
+    """A line in as many as it needs, cut between words.
+
+    Args:
+        line: The text.
+        columns: Width of the terminal; None for any.
+        indent: Before each further line.
+
+    Returns:
+        The lines; the line as it is where it fits.
+    """
     if columns is None or cell_len(line) <= columns:
         return [line]
     wrapper = textwrap.TextWrapper(columns, subsequent_indent=indent, break_on_hyphens=False)
@@ -42,12 +69,12 @@ def _wrapped(line: str, columns: int | None, indent: str = "  ") -> list[str]:
     return wrapper.wrap(line) or [line]
 
 
-def width(console: Console = out) -> int | None:
+def width(of: Console = out) -> int | None:
     """Characters in a line of the terminal; None where the output is no terminal."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal():
         return int(columns)
-    return console.width if console.is_terminal else None
+    return of.width if of.is_terminal else None
 
 
 def print_json(document: Any) -> None:
@@ -57,11 +84,16 @@ def print_json(document: Any) -> None:
 
 def print_aligned(lines: Mapping[str, str]) -> None:
     """Prints values below each other, each after its label."""
+    for line in aligned(lines):
+        out.print(line)
+
+
+def aligned(lines: Mapping[str, str]) -> Iterator[str]:
+    """Values below each other, each after its label, in lines that fit the terminal."""
     longest = max(map(len, lines), default=0)
     for label, text in lines.items():
         line = f"{label:{longest}s}  {printable(text)}"
-        for part in _wrapped(line, width(), " " * (longest + 2)):
-            out.print(part)
+        yield from wrapped(line, width(), " " * (longest + 2))
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -24,11 +24,12 @@ from nas_service.store.records import CONTINUED, PAID, Archived
 from nas_service.store.trial_reader import TrialAttributes, read_attributes
 from nas_service.study.rejection import NO_PATH, PATH, total_violation
 from nas_service.study.spec import StudySpec
-from nas_service.text import metric, metric_label
+from nas_service.text import metric, metric_label, percent
 
 READ = (DIGEST, "reason", "rejected_by", PASSED_OVER)  # attributes of trials
 BESIDE = ("diverged", "rejected", "cached", "continued", "failed", "running")
 FEW = 10  # candidates below a reference that take the place of an empty front
+WORDS = {"cached": "measured before", "running": "unfinished"}  # for people; else the outcome
 PASSED = "passed over by the sampler"
 
 
@@ -69,7 +70,7 @@ class Result(NotebookView):
     def summary(self) -> tuple[str, ...]:
         """Lines for a person: proposals by outcome, and how many each check rejected."""
         n = self.proposals
-        each = [f"{n[k]} {k} ({100 * x:.3g} %)" for k, x in self.shares.items() if n[k]]
+        each = [f"{n[k]} {WORDS.get(k, k)} ({percent(x)})" for k, x in self.shares.items() if n[k]]
         lines = [f"{sum(n.values())} proposals: {', '.join(each)}" if each else "no proposal yet"]
         lines += _by_check("rejected by", self.rejected_by)
         return (*lines, *_by_check(PASSED, self.passed_over))

@@ -6,7 +6,7 @@ Every function runs in the caller's transaction.
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from nas_service.store.records import Lease, ResultKind
+from nas_service.store.records import CONTINUED, PAID, Lease, ResultKind
 from nas_service.store.tables import attempts, clock, leases
 
 
@@ -128,3 +128,24 @@ def result(db: Connection, lease: Lease) -> str | None:
 def _count(db: Connection, lease_id: int, *where: "sa.ColumnElement[bool]") -> int:
     query = sa.select(sa.func.count()).where(attempts.c.lease_id == lease_id, *where)
     return int(db.execute(query).scalar_one())
+
+
+def last_durations(db: Connection, study_id: int, count: int = 20) -> list[float]:
+    """How long the last trials took that were paid from the budget, from claim to result.
+
+    Args:
+        db: the transaction.
+        study_id: the study.
+        count: at most this many trials.
+
+    Returns:
+        Seconds of each, the last first.
+    """
+    a = attempts.c
+    query = sa.select(a.finished_at - a.started_at).join(leases, leases.c.lease_id == a.lease_id)
+    query = query.where(
+        a.study_id == study_id, a.result_kind == "won", leases.c.outcome.in_((*PAID, CONTINUED))
+    )
+    return [
+        float(s) for s in db.execute(query.order_by(a.finished_at.desc()).limit(count)).scalars()
+    ]

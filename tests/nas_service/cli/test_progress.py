@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from nas_service.cli.run import ProgressBar
+from nas_service.cli.progress import ProgressBar
 from nas_service.searches import results
 
 RESULT = SimpleNamespace(candidates=(), feasible=(), counts={"trained": 2, "rejected": 1}, front=())
