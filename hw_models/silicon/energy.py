@@ -36,8 +36,12 @@ def product_energy(macro: Macro, point: Point, c: Constants = CONSTANTS) -> dict
 
 
 def row_fF(macro: Macro, c: Constants = CONSTANTS) -> float:
-    """Capacitance of a row in fF: an access gate and a wire at every cell, and its drivers."""
-    return macro.sums * macro.cells_per_sum * _cell_fF(macro, c) * (1 + c.driver_share)
+    """Capacitance of a row in fF: a gate and a wire at every cell, and its drivers."""
+    if macro.sensing == "digital":  # the line drives the multiplier of every cell
+        cell_fF = gate_fF(macro, c) + c.wire_fF_um * macro.pitch_um
+    else:
+        cell_fF = _cell_fF(macro, c)
+    return macro.sums * macro.cells_per_sum * cell_fF * (1 + c.driver_share)
 
 
 def _cell_fF(macro: Macro, c: Constants) -> float:

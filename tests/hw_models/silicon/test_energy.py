@@ -82,6 +82,8 @@ def test_digital_cells_hold_an_adder():
     digital = replace(SRAM, sensing="digital", converter="none", converters=0)
     parts = product_energy(digital, POINT)
     assert parts["array"] == pytest.approx(2000 * 0.5 * 6 * 0.7 * 1e-3)
+    # a gate of 0.7 fF and a wire of 0.056 fF at each of 20 cells, and a third more
+    assert parts["rows"] == pytest.approx(100 * 0.5 * 20 * 0.756 * 4 / 3 * 1e-3)
     assert parts["converters"] == 0
 
 
