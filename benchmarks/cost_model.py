@@ -1,6 +1,7 @@
 """How many candidates the cost model costs: one by one with every breakdown, and as one batch.
 
 python benchmarks/cost_model.py --profile corrected --layers 16 --candidates 10000
+python benchmarks/cost_model.py --same-rate  # as before a training: fewer layers differ
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 from hw_models import Layer, LayerIndex, LayerTable, Workload, load_profile
 
 WIDTHS = (16, 32, 64, 128)
+RATE = 0.1  # of all spikes, where layers have none of their own
 
 
 def network(rng: random.Random, layers: int, time_steps: int = 5) -> Workload:
@@ -52,6 +54,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Rates of both ways, their difference, and the memory that a batch takes."""
     rng, chip = random.Random(args.seed), load_profile(args.profile)  # noqa: S311  no secret
     distinct = [network(rng, args.layers) for _ in range(min(args.candidates, 1000))]
+    if args.same_rate:
+        distinct = [workload.at_rate(RATE) for workload in distinct]
     table = LayerTable.stack((distinct * (args.candidates // len(distinct) + 1))[: args.candidates])
     index = LayerIndex.of(table)
     batch, computed, scalar = rounds(chip, index, table, distinct[:100], args.rounds)
@@ -61,6 +65,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "layers": args.layers,
         "candidates": len(table),
         "rounds": args.rounds,
+        "same_rate": args.same_rate,
         "seed": args.seed,
         "distinct_layers": len(index.distinct),
         "batch_candidates_per_s": round(1 / batch),
@@ -119,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--profile", default="corrected")
     options.add_argument("--layers", type=int, default=16)
     options.add_argument("--candidates", type=int, default=10_000)
+    options.add_argument("--same-rate", action="store_true", help="one spike rate for all layers")
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args(argv)

@@ -78,6 +78,12 @@ class Validation:
     unmodelled: Mapping[str, str]  # measured figures that the model does not have, and why
 
     @property
+    def uncalibrated(self) -> dict[str, int]:
+        """Data with too few points to fit some and predict others -> how many there are."""
+        sizes = {data: len(points) for data, points in _kinds(self.chip).items()}
+        return {data: count for data, count in sizes.items() if count < ENOUGH}
+
+    @property
     def energy_within(self) -> bool:
         """True where all points are within half and twice the measured energy."""
         return all(x.within for x in self.energies)
@@ -159,13 +165,20 @@ def calibrations(chip: MeasuredChip) -> tuple[Calibration, ...]:
     Returns:
         One for each kind of data with at least three points.
     """
+    return tuple(
+        _calibration(chip, data, points)
+        for data, points in _kinds(chip).items()
+        if len(points) >= ENOUGH
+    )
+
+
+def _kinds(chip: MeasuredChip) -> dict[str, list[Measured]]:
+    """Points with a measured energy, by what was measured."""
     kinds: dict[str, list[Measured]] = {}
     for measured in chip.points:
         if measured.energy_pJ is not None:
             kinds.setdefault(measured.data, []).append(measured)
-    return tuple(
-        _calibration(chip, data, points) for data, points in kinds.items() if len(points) >= ENOUGH
-    )
+    return kinds
 
 
 def _calibration(chip: MeasuredChip, data: str, points: Sequence[Measured]) -> Calibration:

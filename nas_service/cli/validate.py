@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hw_models.silicon.measured import FIGURES, GROUPS, known_chips, load_chip
-from hw_models.silicon.validation import Ratio, Summary, Validation, validate
+from hw_models.silicon.validation import ENOUGH, Ratio, Summary, Validation, validate
 from hw_models.silicon.verdict import BAND, figures_of, missed, range_of, verdicts
 from nas_service.cli.terminal import print_json, print_out, print_table
 from nas_service.text import number
@@ -94,6 +94,9 @@ def _print_chip(v: Validation) -> None:
             f"calibrated with {c.fitted} points{of_data}, {c.parameters} parameters: median error "
             f"{c.median:.1%}, worst {c.worst:.1%} at {len(c.errors)} others"
         )
+    for data, count in v.uncalibrated.items():
+        of_data = f" of {data}" if data else ""
+        print_out(f"not calibrated: {count} points{of_data}, at least {ENOUGH} are needed")
     print_out(f"group {v.chip.group}: {GROUPS[v.chip.group]}")
     print_out(f"source: {v.chip.source}")
     print_out(" ".join(v.chip.notes.split()))

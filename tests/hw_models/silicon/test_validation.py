@@ -94,3 +94,5 @@ def test_unlike_data_are_not_fitted_together():
     assert {name: c.fitted + len(c.errors) for name, c in fits.items()} == {"0.8 V": 9, "1 V": 3}
     assert all(c.parameters <= c.fitted for c in fits.values())
     assert calibrations(load_chip("jia_2020")) == ()
+    assert validate(load_chip("jia_2020")).uncalibrated == {"": 2}
+    assert validate(load_chip("sinangil_2021")).uncalibrated == {}
