@@ -33,7 +33,7 @@ RINGS = (
     ("launch", "workers elsewhere"),
     ("report", "the HTML report"),
     ("export", "networks that are taken away"),
-    ("dashboard", "optuna-dashboard, guarded"),
+    ("dashboard", "web pages, read-only"),
     ("api", "the Python interface"),
     ("cli", "the command nas"),
 )

@@ -33,9 +33,15 @@ def dashboard(
 ) -> None:
     """Browse the store in a web browser.
 
-    Serves optuna-dashboard, read-only, to this machine alone, until Ctrl-C.
+    Serves to this machine alone, read-only, until Ctrl-C: all studies, each study with its front,
+    its candidates with their costs and exports, two studies compared, a study on another chip or
+    under other budgets, and optuna-dashboard over the same store. Pages follow running workers.
+
+    Behind nginx it takes a host name of its own and `proxy_set_header Host 127.0.0.1:8080`. Below
+    a path of another site these pages work, and those of optuna-dashboard do not.
     """
     from nas_service.dashboard.auth import read_token
+    from nas_service.dashboard.pages import Pages
     from nas_service.dashboard.server import serve
 
     token = None if token_file is None else read_token(token_file)
@@ -44,4 +50,4 @@ def dashboard(
         print(f"dashboard: {url} (Ctrl-C ends it)", flush=True)
 
     store = open_store(storage, any_disk=any_disk)
-    serve(store.optuna, host=host, port=port, token=token, on_ready=ready)
+    serve(store.optuna, host=host, port=port, token=token, own=Pages(store), on_ready=ready)

@@ -1,4 +1,4 @@
-"""optuna-dashboard for our store: with the constraints of Optuna 5, read-only, on this machine.
+"""Our own pages and optuna-dashboard for our store, as one server: read-only, on this machine.
 
 optuna-dashboard has no login and no read-only mode. So one guard checks every request before it
 reaches a route: only GET and HEAD are let through, and only with a loopback name of this machine
@@ -30,6 +30,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, create_trial
 
 from nas_service.dashboard.auth import with_token
+from nas_service.dashboard.paths import is_own
 from nas_service.dashboard.trials import NO_TRIAL, DashboardStorage, front, with_utc
 from nas_service.errors import NasError
 
@@ -44,7 +45,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 CSP = "Content-Security-Policy"
-FRAMING = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+FRAMING = {"frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'none'"}
 
 FRONT = "get_pareto_front_trials"  # names of the three functions that we replace
 DETAIL = "serialize_study_detail"
@@ -69,6 +70,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     token: str | None = None,
+    own: WSGIApplication | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serves the dashboard until KeyboardInterrupt.
@@ -79,6 +81,7 @@ def serve(
             whose port is published on the loopback. Requests must name the loopback in any case.
         port: Port to listen on; 0 takes a free one.
         token: Password of all pages, or None.
+        own: Our own pages over the same store; None to serve optuna-dashboard alone.
         on_ready: Called with the URL once the port listens.
 
     Raises:
@@ -92,7 +95,7 @@ def serve(
             "SSH tunnel"
         )
     with _listen("127.0.0.1" if host == "localhost" else host, port) as server:
-        server.set_app(make_app(storage, port=server.server_port, token=token))
+        server.set_app(make_app(storage, port=server.server_port, token=token, own=own))
         if on_ready is not None:
             name = f"[{host}]" if ":" in host else host
             on_ready(f"http://{name}:{server.server_port}/")
@@ -100,13 +103,20 @@ def serve(
             server.serve_forever()
 
 
-def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WSGIApplication:
+def make_app(
+    storage: BaseStorage,
+    *,
+    port: int,
+    token: str | None = None,
+    own: WSGIApplication | None = None,
+) -> WSGIApplication:
     """The guarded dashboard as a WSGI application.
 
     Args:
         storage: The storage to show.
         port: Port of this machine at which the application is reached.
         token: Password of all pages, or None.
+        own: Our own pages over the same store; None to serve optuna-dashboard alone.
 
     Returns:
         The application, with its checks of host, method and token.
@@ -117,7 +127,19 @@ def make_app(storage: BaseStorage, *, port: int, token: str | None = None) -> WS
     dashboard = _patched_dashboard()
     _check(dashboard)
     app: WSGIApplication = dashboard.create_app(DashboardStorage(storage))
+    if own is not None:
+        app = _beside(own, app)
     return _guarded(app if token is None else with_token(token, app), port)
+
+
+def _beside(own: WSGIApplication, stock: WSGIApplication) -> WSGIApplication:
+    """Our own pages at their paths, optuna-dashboard at all others."""
+
+    def chosen(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = own if is_own(environ.get("PATH_INFO") or "/") else stock
+        return app(environ, start_response)
+
+    return chosen
 
 
 def _patched_dashboard() -> ModuleType:
@@ -283,7 +305,9 @@ def _refuse(
 def _secured(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers without control characters, with ours added; a page's own policy is kept."""
     policy = dict(headers).get(CSP, "default-src 'none'")
-    ours = {**HEADERS, CSP: f"{policy}; {FRAMING}"}
+    known = {directive.split()[0] for directive in policy.split(";") if directive.strip()}
+    added = [f"{name} {value}" for name, value in FRAMING.items() if name not in known]
+    ours = {**HEADERS, CSP: "; ".join([policy, *added])}
     kept = [(name, _printable(value)) for name, value in headers if name not in ours]
     return kept + list(ours.items())
 

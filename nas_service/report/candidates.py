@@ -73,12 +73,16 @@ class Card:
     @property
     def sizes(self) -> str:
         """Everything of the architecture but its cells, in words."""
-        a = self.evaluation.architecture
-        return (
-            f"{', '.join(map(str, a.widths))} channels, T = {a.time_steps}, {_bits(a)} weights, "
-            f"hidden {a.hidden}, head pool {a.head_pool or 'global'}, threshold {a.threshold:g}"
-            + "".join(f", {key.replace('_', ' ')} {value}" for key, value in a.chip)
-        )
+        return sizes(self.evaluation.architecture)
+
+
+def sizes(a: Architecture) -> str:
+    """Everything of an architecture but its cells, in words."""
+    return (
+        f"{', '.join(map(str, a.widths))} channels, T = {a.time_steps}, {_bits(a)} weights, "
+        f"hidden {a.hidden}, head pool {a.head_pool or 'global'}, threshold {a.threshold:g}"
+        + "".join(f", {key.replace('_', ' ')} {value}" for key, value in a.chip)
+    )
 
 
 def _bits(a: Architecture) -> str:

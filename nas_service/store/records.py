@@ -184,6 +184,15 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class StudyName:
+    """A study of the database: its number, its name, and whether this service made it."""
+
+    id: int
+    name: str
+    is_ours: bool
+
+
+@dataclass(frozen=True)
 class StudyRow:
     """A study as our tables know it."""
 

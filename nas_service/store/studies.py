@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from nas_service.errors import StudyError, did_you_mean
 from nas_service.store import study_rows
-from nas_service.store.records import StudyRow
+from nas_service.store.records import StudyName, StudyRow
 from nas_service.store.tables import SCHEMA_VERSION, clocks, now, of_study, studies
 from nas_service.store.tables import initial_trials as first_trials
-from nas_service.store.transactions import Transactions
+from nas_service.store.transactions import STUDIES, Transactions
 
 IDLE_s = 60.0  # a longer gap between two heartbeats does not count as work on the study
 
@@ -30,6 +30,16 @@ class Studies:
     def names(self) -> list[str]:
         """All studies in Optuna's tables, also those of other programs, in order."""
         return sorted(optuna.get_all_study_names(self._optuna))
+
+    def listed(self) -> list[StudyName]:
+        """All studies, also those of other programs, the newest first."""
+        ours = studies.c.study_id.is_not(None)
+        query = sa.select(STUDIES.c.study_id, STUDIES.c.study_name, ours).select_from(
+            STUDIES.outerjoin(studies, studies.c.study_id == STUDIES.c.study_id)
+        )
+        with self._transactions.begin() as db:
+            rows = db.execute(query.order_by(STUDIES.c.study_id.desc())).all()
+        return [StudyName(int(number), name, bool(own)) for number, name, own in rows]
 
     def has(self, name: str) -> bool:
         """True for a study that is in our tables as well as in Optuna's."""
