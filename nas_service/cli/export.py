@@ -34,6 +34,10 @@ class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         """All names."""
         return f"[{'|'.join(FORMATS)}]"
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """All names."""
+        return f"One of {', '.join(FORMATS)} is needed."
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name; click's usage error for another one."""
         if value not in FORMATS:

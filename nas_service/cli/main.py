@@ -15,10 +15,13 @@ from nas_service.cli.examples import with_examples
 from nas_service.cli.verbosity import Verbosity, verbosity, verbosity_options
 from nas_service.cli.verbs import GROUPS, VERBS
 from nas_service.errors import Interrupted, MachineFault, NasError, did_you_mean
+from nas_service.synonyms import nearest
 from nas_service.text import duration
 from nas_service.worker import end_signals
 
 STORE_FAILED = 4  # exit code
+# A group of commands that is called without one; older releases of click print its help at once.
+WITHOUT_A_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 PLUGIN: Any = {
@@ -107,9 +110,13 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except NasError as error:
             raise _exit(str(error), error.exit_code) from None
+        except WITHOUT_A_COMMAND:
+            raise  # click prints the help
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else ctx.command_path
             message = " ".join(error.format_message().split())  # click's may have several lines
+            if isinstance(error, click.NoSuchOption):
+                message = _no_option(error)
             raise _exit(f"{message} ({path} --help)", error.exit_code) from None
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
@@ -127,6 +134,20 @@ def _print_time(ctx: click.Context, seconds: float) -> None:
         from nas_service.cli.terminal import print_detail
 
         print_detail(f"nas {ctx.invoked_subcommand}: {duration(seconds)}")
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    """The message about an unknown option, with the one that is probably meant."""
+    parameters = [] if error.ctx is None else error.ctx.command.params
+    options = (o for p in parameters if not getattr(p, "hidden", False) for o in p.opts)
+    names = {_word(name): name for name in options if name.startswith("--")}
+    near = nearest(_word(error.option_name), names)
+    hint = f", did you mean {names[near]!r}?" if near else ""
+    return f"no option {error.option_name!r:.60}{hint}"
+
+
+def _word(option: str) -> str:
+    return option.strip("-").replace("-", "_")
 
 
 def _plugin_failure(error: Exception) -> tuple[str, int] | None:

@@ -1,6 +1,7 @@
 """Study files read and checked: every fault at once, each with its key and what is possible."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -50,9 +51,21 @@ def load_spec(path: Path) -> StudySpec:
     try:
         tree = read_toml(path)
     except FileError as error:
-        raise SpecError(str(error)) from None
+        raise SpecError(f"{error}{_meant(path)}") from None
     _read_initial(tree, path)
     return parse_spec(json.dumps(tree, default=str), str(path))
+
+
+def _meant(path: Path) -> str:
+    """The study file that is probably meant by a path without a file, or how to get one."""
+    if os.path.lexists(path):
+        return ""
+    try:
+        names = [name for name in os.listdir(path.parent) if name.endswith(".toml")]
+    except (OSError, ValueError):
+        return ""
+    hint = did_you_mean(path.name, names) or did_you_mean(f"{path.name}.toml", names)
+    return hint or "; `nas init` writes a study to start from"
 
 
 def spec_from_tables(tables: Mapping[str, Any]) -> StudySpec:

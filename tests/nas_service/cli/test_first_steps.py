@@ -88,13 +88,33 @@ def test_a_spent_budget_says_how_to_continue(nas):
         (("launch", "slrum", "x"), "'slurm'"),
         (("worker", "--study", "x", "--log-level", "eror"), "'error'"),
         (("export", "x", "1", "--format", "onx"), "'onnx'"),
+        (("export", "x", "1"), "Missing option '--format'. One of safetensors, torch,"),
+        (
+            ("run", "x.toml", "--n-trials", "3"),
+            "no option '--n-trials', did you mean '--trainings'?",
+        ),
+        (("run", "digit.toml"), "did you mean 'digits.toml'?"),
+        (("check", "digits"), "did you mean 'digits.toml'?"),
         (("completion", "fsh"), "'fish'"),
         (("cost", "--validate", "nowhere"), "known: "),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
-def test_a_misspelt_word_gets_a_suggestion(nas, words, hint):
+def test_a_misspelt_word_gets_a_suggestion(nas, tmp_path, words, hint):
+    (tmp_path / "digits.toml").touch()
     code, _, err = nas(*words)
     assert code == 2
     assert err.count("\n") == 1
     assert hint in err
+
+
+def test_without_a_study_file_it_says_how_to_get_one(nas):
+    code, _, err = nas("run", "digits.toml")
+    assert code == 2
+    assert err.endswith("; `nas init` writes a study to start from\n")
+
+
+def test_a_group_of_commands_alone_prints_its_help(nas):
+    code, out, err = nas("launch")
+    assert code == 2
+    assert "\n  slurm       Write a script for sbatch.\n" in out + err
