@@ -72,6 +72,17 @@ class Verbs(click.Group):
         with end_signals.watched(last=more.get("standalone_mode", True)):
             return super().main(*args, **more)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> click.Context:
+        """As click does; wrong options before the verb are one line as well."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except WITHOUT_A_COMMAND:
+            raise  # click prints the help
+        except click.UsageError as error:
+            raise _usage(error, str(info_name)) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs, in the order of the table."""
         return list(VERBS)
@@ -113,11 +124,7 @@ class Verbs(click.Group):
         except WITHOUT_A_COMMAND:
             raise  # click prints the help
         except click.UsageError as error:
-            path = error.ctx.command_path if error.ctx else ctx.command_path
-            message = " ".join(error.format_message().split())  # click's may have several lines
-            if isinstance(error, click.NoSuchOption):
-                message = _no_option(error)
-            raise _exit(f"{message} ({path} --help)", error.exit_code) from None
+            raise _usage(error, ctx.command_path) from None
         except KeyboardInterrupt as interruption:
             raise _exit(str(interruption) or "interrupted", Interrupted.exit_code) from None
         except Exception as error:
@@ -134,6 +141,15 @@ def _print_time(ctx: click.Context, seconds: float) -> None:
         from nas_service.cli.terminal import print_detail
 
         print_detail(f"nas {ctx.invoked_subcommand}: {duration(seconds)}")
+
+
+def _usage(error: click.UsageError, default: str) -> SystemExit:
+    """The end by an error in the words of a command, whose help is named."""
+    path = error.ctx.command_path if error.ctx else default
+    message = " ".join(error.format_message().split())  # click's may have several lines
+    if isinstance(error, click.NoSuchOption):
+        message = _no_option(error)
+    return _exit(f"{message} ({path} --help)", error.exit_code)
 
 
 def _no_option(error: click.NoSuchOption) -> str:

@@ -85,6 +85,7 @@ def test_a_spent_budget_says_how_to_continue(nas):
     [
         (("front", "x", "--stroage", "y"), "'--storage'"),
         (("statsu", "x"), "'status'"),
+        (("--verison",), "no option '--verison', did you mean '--version'?"),
         (("launch", "slrum", "x"), "'slurm'"),
         (("worker", "--study", "x", "--log-level", "eror"), "'error'"),
         (("export", "x", "1", "--format", "onx"), "'onnx'"),

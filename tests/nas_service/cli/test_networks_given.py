@@ -287,7 +287,7 @@ def test_a_page_replaces_no_other_file(files):
         (["--input", "1,2,16,16"], "'1,2,16,16': 4 sizes, without batch or time: 2,16,16?"),
         (["--input", "2,x,16"], "'2,x,16': channels, height and width such as"),
         (["--weight-bits", "33"], "'--weight-bits': 33 is not in the range 1<=x<=32"),
-        (["--no-such"], "No such option '--no-such'"),
+        (["--no-such"], "no option '--no-such'"),
         (["--budget", "energy_uJ"], "--budget 'energy_uJ': KEY=VALUE is needed"),
         (["--set", "clock=1", "--set", "clock = 2"], "--set clock: 1 and 2, one of them is needed"),
         (["--set", "=2"], "--set '=2': KEY=VALUE is needed"),
