@@ -1,89 +1,19 @@
 """The report of real stores: self-contained, escaped, and with something to say when empty."""
 
-import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import pytest
 from click.testing import CliRunner
+from reported_studies import CELL, evaluation, spec
 
-from hw_models import Layer, Workload, load_profile
 from nas_service import report
 from nas_service.cli.main import main
 from nas_service.evaluation.evaluator import Evaluator
 from nas_service.metrics import Evaluation
-from nas_service.searches import results
-from nas_service.searches.creation import check, create
-from nas_service.searches.optuna_trial import report_by_number
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.records import Limits
-from nas_service.store.store import Store
-from nas_service.store.trial_queue import TrialQueue
-from nas_service.study.loading import parse_spec
 from nas_service.study.sections import Objective
-from nas_service.study.spec import StudySpec
-
-CELL = Cell(("conv3x3", "skip", "avgpool3x3", "zeroize", "skip", "conv1x1"))
-CHIP = load_profile("spikesim_rram")
-
-
-def spec(energy: float = 0.5, **others: float) -> StudySpec:
-    budgets = {"energy_uJ": energy, **others}
-    document = {
-        "name": "drawn",
-        "space": {"channels": [4, 8], "head_pool": 1, "hidden": 8, "time_steps": 2},
-        "data": {"name": "digits"},
-        "training": {"epochs": 1},
-        "objectives": [
-            {"metric": "accuracy", "direction": "maximize"},
-            {"metric": "energy_uJ", "direction": "minimize"},
-        ],
-        "constraints": [{"metric": name, "at_most": most} for name, most in budgets.items()],
-    }
-    return parse_spec(json.dumps(document), "test")
-
-
-def evaluation(
-    channels: int, accuracy: float | None, reason: str = "", rejected_by: tuple[str, ...] = ()
-) -> Evaluation:
-    architecture = Architecture((CELL, CELL), channels, 1, 8, 2, 8)
-    layer = Layer("stem", "conv", 1, channels, 3, in_size=8, out_size=channels)
-    outcome = "rejected" if accuracy is None else "trained"
-    return Evaluation(
-        architecture,
-        outcome,
-        CHIP.estimate(Workload((layer,), 2)),
-        chance=0.1,
-        seed=1,
-        accuracy=accuracy,
-        spike_rate=accuracy,
-        reason=reason,
-        rejected_by=rejected_by,
-        versions={"torch": "2"},
-    )
-
-
-@pytest.fixture
-def opened(tmp_path):
-    made = []
-
-    def study(evaluations, **limits):
-        store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-        search = create(store, check(spec(**limits)), "data")
-        made.append(store)
-        for e in evaluations:
-            queue = TrialQueue(store, search.id, "me/b/1/1")
-            lease = queue.claim(Limits(100, 10, 3), lambda _: search.study.ask().number).lease
-            assert queue.archive_result(lease, e)
-            report_by_number(search.study, search.spec, lease.trial, e, e.outcome)
-            queue.result_reported(lease.id, e.outcome)
-        return results.read(search)
-
-    yield study
-    for store in made:
-        store.close()
 
 
 def test_eighty_columns_hold_a_front_of_five_metrics(opened, tmp_path):
