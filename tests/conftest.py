@@ -64,18 +64,34 @@ TRAINING = (  # folders and files whose tests train networks, run searches or co
     "test_growing_study",
     "test_halving_",
 )
+MEMORY, LEAST_B = "/dev/shm", 6 * 2**30  # Linux's folder of memory; free bytes that are needed
 RUN = "NAS_TEST_RUN"  # the variable that names the folder which the processes of a run share
+
+
+def _hold_temporary_files_in_memory() -> None:
+    """Thousands of stores are made: on a disk, most of that time is spent waiting for it.
+
+    Not where the folder of memory is small, or programs may not be started from it.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    there = os.statvfs(MEMORY)
+    if there.f_bavail * there.f_frsize >= LEAST_B and not there.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None  # it is read again
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # this is the run's first process
+        _hold_temporary_files_in_memory()
         os.environ[RUN] = tempfile.mkdtemp(prefix="nas-tests-")
         os.chmod(os.environ[RUN], 0o711)  # noqa: S103  # the server runs as another user
 
     os.environ["NAS_SPOOL"] = tempfile.mkdtemp(prefix="spool-", dir=os.environ[RUN])
-    # A shell ignores these for what it runs in the background; the tests' processes must not.
+    # A shell, or nohup, ignores these for what runs in the background; the tests must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -175,18 +175,19 @@ def test_an_interrupted_run_continues(tmp_path):
 
 def test_nothing_feasible_ends_with_nearest_misses(tmp_path):
     folder = StudyFolder(tmp_path, energy=0.001, trainings=1)
+    folder.replace(("trainings = 1\n", "trainings = 1\nproposals_per_training = 20\n"))
     code, out, err = folder.nas("run", "tiny.toml")
     assert code == 3
-    assert "proposals at their limit: 50 proposed, 0 trained" in err
+    assert "proposals at their limit: 20 proposed, 0 trained" in err
     assert "budgets: energy_uJ <= 0.001 (least seen 0.0" in err
     assert "nearest misses" in out
     assert "budgets that bind: energy_uJ <= 0.001 (none of " in out
     assert "smallest loosening: energy_uJ <= 0.0" in out
     document = folder.json("front", "tiny")
     assert document["infeasible"]["binding"][0]["metric"] == "energy_uJ"
-    assert document["infeasible"]["candidates"] >= 45  # different ones, of two workers
+    assert document["infeasible"]["candidates"] >= 18  # different ones
     assert document["front"] == []
-    assert document["counts"]["rejected"] + document["counts"]["cached"] == 50
+    assert document["counts"]["rejected"] + document["counts"]["cached"] == 20
     assert document["nearest_misses"][0]["violations"]["energy_uJ"] > 1
 
 
@@ -315,14 +316,14 @@ def write_recordings(folder: Path) -> None:
 def test_time_steps_of_event_recordings_are_searched(tmp_path):
     """Every candidate sees the recordings in as many frames as it has steps, feedback and all."""
     write_recordings(tmp_path / "data")
-    folder = StudyFolder(tmp_path, epochs=10, trainings=4, sampler="random", energy=8)
+    folder = StudyFolder(tmp_path, epochs=7, trainings=4, sampler="random", energy=8)
     folder.replace(
         ('"digits"\ntrain_samples = 256\nvalidation_samples = 128', '"n_mnist"'),
         ("head_pool = [2, 4]", "head_pool = [3, 6]"),
         ("[2, 3]", "[2, 5]"),
         ("[space]\n", '[space]\nmode = "backward"\nstem_stride = 3\n'),
         ('"n_mnist"\n', '"n_mnist"\nvalidation_samples = 40\n'),
-        ("epochs = 10\n", "epochs = 10\nbatch_size = 16\n"),
+        ("epochs = 7\n", "epochs = 7\nbatch_size = 16\n"),
         ("at_most = 4.0", "at_most = 40.0"),
     )
     code, _, err = folder.nas("run", "tiny.toml", "--data", "data")

@@ -15,7 +15,7 @@ from hw_models.layer import pair
 from hw_models.report import QUANTITIES
 
 CHIP = load_profile("corrected")
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 GROWING = ("parameters", "memory_KiB", "area_mm2", "latency_ms", "energy_uJ", "energy_dense_uJ")
 
 VARIANTS = {

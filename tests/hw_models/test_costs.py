@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hw_models import Layer, Workload, load_profile
 
 CHIP = load_profile("spikesim_rram")
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 COSTS = ("parameters", "memory_KiB", "area_mm2", "latency_ms", "energy_uJ", "crossbars")
 
 LAYERS = st.builds(

@@ -42,7 +42,7 @@ def grouped(numbers):
     return sorted([i for i, n in enumerate(numbers) if n == k] for k in set(numbers) - {0})
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(EDGES)
 def test_loops_are_the_strongly_connected_parts(graph):
     size, pairs, late = graph

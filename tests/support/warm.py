@@ -130,17 +130,16 @@ def _started_server() -> str:
     folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get("NAS_TEST_RUN"))
     address = f"{folder}/socket"
     STARTS.folders = set(sys.path)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(64)
     reader, writer = os.pipe()  # nothing is ever written
-    server = _Cold(
-        [sys.executable, str(SERVER), address, str(listener.fileno()), str(reader)],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[listener.fileno(), reader],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    listener.close()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        server = _Cold(
+            [sys.executable, str(SERVER), address, str(listener.fileno()), str(reader)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listener.fileno(), reader],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
     os.close(reader)
 
     def end() -> None:

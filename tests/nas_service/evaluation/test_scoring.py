@@ -56,7 +56,7 @@ def spec(scoring="int8", training=(), **tables):
     tree = {
         "name": "x",
         "space": SPACE | {"operations": list(OPERATIONS), "mode": "backward"},
-        "data": {"name": "digits", "train_samples": 512},
+        "data": {"name": "digits", "train_samples": 384, "validation_samples": 128},
         "training": {"epochs": 2, "batch_size": 16, **dict(training)},
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
     } | tables

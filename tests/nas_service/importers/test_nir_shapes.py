@@ -19,7 +19,7 @@ def conv_of(weight, stride=1, padding=0, dilation=1, groups=1, shape=None):
     return nir.Conv2d(shape, weight, stride, padding, dilation, groups, np.zeros(len(weight)))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     kernel=KERNELS,

@@ -23,7 +23,7 @@ dask_cluster = Later("nas_service.launch.dask_cluster")
 distributed, dask_config = Later("distributed"), Later("dask.config")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def dask_workers():
     """Dask workers, which are processes of their own, start workers of the service warm."""
     warm.STARTS.started()
@@ -186,7 +186,7 @@ def test_a_scheduler_that_cannot_be_reached_is_one_line(tmp_path, text, message)
 
 
 @pytest.mark.process
-def test_a_local_cluster_completes_a_study(tmp_path):
+def test_a_local_cluster_completes_a_study(tmp_path, dask_workers):
     pytest.importorskip("cryptography")
     study = StudyInStore(tmp_path, epochs=1, trainings=2)
     code, output = study.nas("launch", "dask", "tiny", "--local", "1", "--data", str(tmp_path))

@@ -93,7 +93,7 @@ def test_a_secret_s_file_can_be_read_by_the_worker_alone():
 
 
 @given(name=st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", fullmatch=True))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_every_study_has_a_legal_and_unique_job_name(name):
     result = kubernetes.job_name(name)
     assert kubernetes.LABEL.fullmatch(result)

@@ -17,7 +17,7 @@ def read_by_sbatch(line: str) -> str:
 
 
 @given(st.text(min_size=1, max_size=30).filter(str.isprintable))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_any_printable_value_is_read_as_it_was_given(value):
     assert read_by_sbatch(parse(f"comment={value}").line) == f"--comment={value}"
 

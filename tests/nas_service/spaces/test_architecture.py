@@ -73,14 +73,14 @@ def test_skips_are_copies_and_average_pooling_is_linear():
 def test_equal_digests_cost_the_same():
     chip, seen, compared = load_profile("spikesim_rram"), {}, 0
     throw = random.Random(5)
-    for c in throw.sample(ALL, 1500):
+    for c in throw.sample(ALL, 800):
         a = architecture(c, cell(e03="skip"))
-        if a.digest in seen and compared < 60:
+        if a.digest in seen and compared < 20:
             costs = [chip.estimate(trace(x, DIGITS)).metrics() for x in (a, seen[a.digest])]
             assert costs[0] == pytest.approx(costs[1], rel=1e-12)
             compared += c != seen[a.digest].cells[0]
         seen.setdefault(a.digest, a)
-    assert compared >= 30
+    assert compared == 20
 
 
 def test_round_trip_and_draw():

@@ -20,7 +20,7 @@ NAMES = PRESETS["snasnet5"]
 STATES = states_of(NAMES, backward=True)
 CELLS = st.tuples(*[st.sampled_from(STATES)] * 6).map(Cell)
 ANY = st.tuples(*[st.sampled_from(states_of(tuple(OPERATIONS), backward=True))] * 6).map(Cell)
-QUICK = settings(max_examples=80, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 TASK = Task(1, 8, 10)
 
 

@@ -22,7 +22,7 @@ from nas_service.spaces.task import Task
 
 DIGITS = Task(1, 8, 10)
 CHIP = load_profile("spikesim_rram")
-QUICK = settings(max_examples=80, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 
 CELLS = st.tuples(*[st.sampled_from(sorted(OPERATIONS))] * 6).map(Cell)
 ARCHITECTURES = st.builds(

@@ -13,7 +13,7 @@ from nas_service.spaces.cell import Cell
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import PRESETS
 
-QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 class Die:

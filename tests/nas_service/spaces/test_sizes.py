@@ -20,7 +20,7 @@ from nas_service.spaces.task import Task
 
 SKIPS = Cell(("skip",) * 6)
 CONVS = Cell(("zeroize", "zeroize", "conv3x3", "conv1x1", "zeroize", "zeroize"))  # 12 is dead
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def architecture(*cells, **sizes):
@@ -177,7 +177,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     st.dictionaries(
         st.sampled_from([f.name for f in fields(Architecture)]), VALUES, min_size=1, max_size=2

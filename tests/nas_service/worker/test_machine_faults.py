@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from launched_study import StudyInStore
 from study_history import StudyHistory
 
-from nas_service.cli.main import _library_failure
+from nas_service.cli.main import library_failure
 from nas_service.errors import DataError, MachineFault, SickWorker, StoreError, TooManyFailures
 from nas_service.searches.stopping import end_reason
 from nas_service.store.failures import forgive
@@ -156,9 +156,9 @@ def test_forgiving_on_the_command_line(tmp_path, monkeypatch):
     ],
 )
 def test_a_fault_of_the_machine_is_one_line_of_any_command(error, text):
-    failure = _library_failure(error)
+    failure = library_failure(error)
     assert failure is not None
     assert failure[0].startswith(f"this machine cannot do it: {text}")
     assert failure[1] == 4
-    assert _library_failure(BrokenPipeError(32, "Broken pipe")) is None
-    assert _library_failure(ValueError("a fault of the program")) is None
+    assert library_failure(BrokenPipeError(32, "Broken pipe")) is None
+    assert library_failure(ValueError("a fault of the program")) is None
