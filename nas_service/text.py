@@ -50,6 +50,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - int(exponent))}f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as `1 trial` or `2 trials`."""
+    return f"{number(count)} {noun}" + ("" if count == 1 else "s")
+
+
 def exact(value: float | None) -> str:
     """A number as a person gave it, such as a limit: up to six digits, without zeros at the end."""
     if value is None or not math.isfinite(value):

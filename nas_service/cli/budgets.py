@@ -6,6 +6,7 @@ from nas_service.metrics import METRICS
 from nas_service.spaces.input_density import ASSUMED, InputDensity
 from nas_service.study.rejection import MEMORY
 from nas_service.study.spec import StudySpec
+from nas_service.text import percent
 
 
 def best_values(spec: StudySpec) -> dict[str, str]:
@@ -59,6 +60,6 @@ def budgets_line(spec: StudySpec, density: InputDensity = ASSUMED) -> str:
     if not known.attainable:
         return ""
     each = [f"{x.constraint.described} ({x})" for x in known.attainable]
-    rate = f"at spike rate {spec.hardware.assumed_rate:g}"
+    rate = f"at spike rate {percent(spec.hardware.assumed_rate)}"
     few = f", fewer than the {spec.search.trainings} trainings" if known.is_below(spec) else ""
     return f"budgets: {', '.join(each)}; {known.together}{few}, {rate}; {density.text}"

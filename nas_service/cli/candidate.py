@@ -47,7 +47,8 @@ def print_candidate(
         print_out(f"accuracy by epochs: {', '.join(points)}")
     print_out()
     print_hardware(evaluation.hardware)
-    print_out(rates_line(evaluation, spec))
+    if all(assumption.figure != "spike_rate" for assumption in evaluation.hardware.assumed):
+        print_out(rates_line(evaluation, spec))
 
 
 def broken_budgets(violations: Mapping[str, float]) -> str:

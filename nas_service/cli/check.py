@@ -15,6 +15,7 @@ from nas_service.searches.chip_notes import chip_notes
 from nas_service.spaces.input_density import InputDensity
 from nas_service.study.loading import load_spec
 from nas_service.study.spec import StudySpec
+from nas_service.text import counted, number
 
 
 @click.command()
@@ -45,7 +46,7 @@ def check(study: Path, costed: bool, data: Path | None, as_json: bool) -> None:
         print_err(f"note: {note}")
     size = spec.space.build().size
     trainings = spec.search.trainings
-    print_out(f"{study}: valid; {size:.3g} genotypes, {trainings} trainings")
+    print_out(f"{study}: valid; {number(float(size))} genotypes, {counted(trainings, 'training')}")
     print_aligned(best_values(spec))
     if costed and (line := budgets_line(spec, density)):
         print_out(line)

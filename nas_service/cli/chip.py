@@ -22,7 +22,6 @@ from nas_service.text import (
     metric_unit,
     number,
     percent,
-    signed,
 )
 
 if TYPE_CHECKING:
@@ -228,13 +227,13 @@ def calibrate(
     for residual in calibration.contradicting:
         print_err(f"note: {_contradiction(residual)}")
     for metric, error in calibration.unmoved.items() if calibration.improved else ():
-        note = f"{metric} determines no figure, it remains {error:.0%} off: check its unit"
+        note = f"{metric} determines no figure, it remains {percent(error, 2)} off: check its unit"
         print_err(f"note: {note}, or measure more")
     if not calibration.improved:
         raise NothingFitted(
             f"nothing was fitted, and {output} was not written: the measurements determine no "
-            f"figure, they are {calibration.error:.0%} off the profile. Check their units, measure "
-            "more, or name fewer figures by --fit"
+            f"figure, they are {percent(calibration.error, 2)} off the profile. Check their units, "
+            "measure more, or name fewer figures by --fit"
         )
     if not as_json:
         print_out(f"profile: {output}")
@@ -283,8 +282,12 @@ def _print_calibration(calibration: "Calibration") -> None:
     print_out()
     residuals = []
     for r in calibration.residuals:
-        errors = (signed(None if x is None else 100 * x) for x in (r.before, r.after, r.left_out))
+        shares = (r.before, r.after, r.left_out)
+        errors = ("-" if share is None else f"{100 * share:+.1f}" for share in shares)
         note = "contradicts" if r.contradicts else "" if r.fitted else "not fitted"
         residuals.append([r.name, r.metric, number(r.measured, 4), *errors, note])
-    off = ("off before\n%", "off after\n%", "off if left out\n%")
+    off = ("before\n%", "after\n%", "left out\n%")
+    print_out(
+        "how far the costs are off, before and after the fit, and where one is left out of it:"
+    )
     print_table(["measurement", "metric", "measured", *off, ""], residuals)

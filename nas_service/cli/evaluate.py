@@ -30,7 +30,7 @@ from nas_service.errors import SpecError
 from nas_service.metrics import measure
 from nas_service.statistics import Interval
 from nas_service.study.spec import StudySpec
-from nas_service.text import duration, metric, metric_number, number, signed
+from nas_service.text import duration, exact, metric_label, metric_number, number, signed
 
 if TYPE_CHECKING:
     from nas_service.evaluation.ablation import Ablation, Plan
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nas_service.metrics import Evaluation
 
 DIFFERS = 1  # exit code
+COSTS = ("energy_uJ", "parameters", "latency_ms")
 STEP = 10  # trainings between two lines of progress
 SAMPLES = click.option(
     "--samples",
@@ -235,7 +236,7 @@ def replay(
         print_json(document | {"differences": differences, "versions": versions})
     else:
         verdict = "differs" if differences else "the same"
-        accuracy = metric("accuracy", again.accuracy, 6)
+        accuracy = "-" if again.accuracy is None else f"{exact(100 * again.accuracy)} %"
         head = f"trial {trial} of {name}, seed {recorded.seed}: {verdict}, accuracy {accuracy}"
         print_out(head)
         for what, (was, now) in (differences | versions).items():
@@ -259,17 +260,18 @@ def _with_progress(trainings: Iterator[Any], count: int) -> Iterator[Any]:
 
 
 def _print_ablation(ablation: "Ablation") -> None:
-    rows = []
-    for e in ablation.effects:
-        costs = (_percent(e.costs[name]) for name in ("energy_uJ", "parameters", "latency_ms"))
-        accuracy = metric_number("accuracy", e.accuracy)
-        rows.append((e.operation, e.pairs, accuracy, _points(e.difference), *costs, e.verdict))
-    changes = [f"{cost}\n%" for cost in ("energy", "parameters", "latency")]
-    print_table(
-        ["operation", "pairs", "accuracy with it\n%", "without it, change in points (95 %)",
-         *changes, "effect"],
-        rows,
-    )  # fmt: skip
+    effects = [
+        (e.operation, e.pairs, metric_number("accuracy", e.accuracy), _points(e.difference),
+         e.verdict)
+        for e in ablation.effects
+    ]  # fmt: skip
+    change = "accuracy without it\nchange in points (95 % interval)"
+    print_table(["operation", "pairs", "accuracy with it\n%", change, "effect"], effects)
+    print_out()
+    costs = ([e.operation, *(_percent(e.costs[m]) for m in COSTS)] for e in ablation.effects)
+    print_out("mean change of costs without it:")
+    print_table(["operation", *(f"{metric_label(m)}\n%" for m in COSTS)], costs)
+    print_out()
     _print_conditions(ablation)
 
 
@@ -280,10 +282,6 @@ def _print_conditions(ablation: "Ablation") -> None:
     print_out(
         f"{ablation.study}: {ablation.networks} networks, {ablation.epochs} epochs{short}, "
         f"seed {ablation.seed}, samples {ablation.samples}, {duration(ablation.seconds)}"
-    )
-    print_out(
-        "without it: change of validation accuracy in points of percent with its 95 % interval, "
-        "and mean relative change of each cost"
     )
     for e in ablation.effects:
         for count, why in (

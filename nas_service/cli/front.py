@@ -182,7 +182,8 @@ def below_line(result: "Result") -> str:
         return ""
     trials = ", ".join(str(c.trial) for c in result.below_reference[:LISTED])
     more = len(result.below_reference[LISTED:])
-    return f"{result.below_note}: trials {trials}" + (f" and {more} more" if more else "")
+    word = "trial" if len(result.below_reference) == 1 else "trials"
+    return f"{result.below_note}: {word} {trials}" + (f" and {more} more" if more else "")
 
 
 def _print_front_notes(result: "Result") -> None:

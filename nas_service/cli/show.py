@@ -53,8 +53,9 @@ def _head(result: "Result", candidate: "Candidate", evaluation: "Evaluation") ->
     if outcome == "cached":
         first = next((c.trial for c in result.candidates if c.digest == candidate.digest), None)
         outcome = f"the same candidate as trial {first}, measured before: {candidate.archived}"
-    yield f"trial {candidate.trial} of {result.spec.name}: {outcome} {evaluation.reason}".rstrip()
-    if candidate.violations:
+    why = f": {evaluation.reason}" if evaluation.reason else ""
+    yield f"trial {candidate.trial} of {result.spec.name}: {outcome}{why}"
+    if candidate.violations and not why:
         yield broken_budgets(candidate.violations)
     if candidate.below_reference:
         yield f"feasible, below reference: {', '.join(candidate.missed_references)}"

@@ -16,7 +16,7 @@ from nas_service.errors import NasError
 from nas_service.searches import results
 from nas_service.searches.stopping import end_reason, how_to_continue
 from nas_service.searches.time_left import time_left_s
-from nas_service.text import duration, number, percent, printable
+from nas_service.text import counted, duration, number, percent, printable
 from nas_service.worker.retry import is_transient
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def short_line(result: "Result", document: Mapping[str, Any]) -> str:
         f"{result.counts['trained']} of {document['budget']} trainings",
         f"{document['feasible']} feasible",
         f"hypervolume {number(result.hypervolume)}",
-        f"{document['workers']} workers",
+        counted(document["workers"], "worker"),
         *([f"about {duration(left)} left"] if left else []),
     ]
     return ", ".join(parts) + (f"; {document['ended']}" if document["ended"] else "")
@@ -203,7 +203,5 @@ def _workers(document: Mapping[str, Any]) -> str:
     workers, unfinished = document["workers"], document["counts"]["running"]
     if workers or not unfinished or document["ended"]:
         return f"{workers} alive"
-    trials = (
-        "1 unfinished trial waits" if unfinished == 1 else f"{unfinished} unfinished trials wait"
-    )
+    trials = counted(unfinished, "unfinished trial") + (" waits" if unfinished == 1 else " wait")
     return f"none alive: {trials} for one (nas resume {document['study']})"

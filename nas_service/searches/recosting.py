@@ -31,6 +31,7 @@ from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.rejection import MEMORY, PATH
 from nas_service.study.sections import Constraint
 from nas_service.study.spec import StudySpec
+from nas_service.text import counted, percent
 
 STAYS, ENTERS, LEAVES = "stays", "enters", "leaves"
 ENERGY = "energy_uJ"
@@ -353,8 +354,8 @@ def _notes(result: Result, profile: str | None, settings: Mapping[str, Any]) -> 
     untrained = [c for c in result.candidates if c.archived not in MEASURED]
     if untrained:
         notes.append(
-            f"{len(untrained)} candidates without a training are costed at the assumed spike rate "
-            f"{spec.hardware.assumed_rate:g}"
+            f"costed at the assumed spike rate {percent(spec.hardware.assumed_rate)}: "
+            f"{counted(len(untrained), 'candidate')} without a training"
         )
     unknown = {n for c in result.candidates for n in c.metrics if not _stays(n)}
     if unknown := {n for n in unknown if n not in HARDWARE_METRICS and CONFIDENCE not in n}:

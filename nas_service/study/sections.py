@@ -255,7 +255,7 @@ class Constraint(Section):
         return f"{self.measure} {limit}"
 
     def shown(self, value: float) -> str:
-        """A value of the measure for people: a whole number, or four digits."""
+        """A value of the measure as a study file has it: a whole number, or four digits."""
         return f"{value:.0f}" if METRICS[self.metric].whole else f"{value:.4g}"
 
     def with_limit(self, limit: float) -> "Constraint":
