@@ -41,6 +41,7 @@ def dashboard(
     a path of another site these pages work, and those of optuna-dashboard do not.
     """
     from nas_service.dashboard.auth import read_token
+    from nas_service.dashboard.own_studies import OwnStudies
     from nas_service.dashboard.pages import Pages
     from nas_service.dashboard.server import serve
 
@@ -50,4 +51,5 @@ def dashboard(
         print(f"dashboard: {url} (Ctrl-C ends it)", flush=True)
 
     store = open_store(storage, any_disk=any_disk)
-    serve(store.optuna, host=host, port=port, token=token, own=Pages(store), on_ready=ready)
+    own, known = Pages(store), OwnStudies(store)
+    serve(store.optuna, host=host, port=port, token=token, own=own, known=known, on_ready=ready)

@@ -7,14 +7,12 @@ as host. The storage that the routes use is read-only as well.
 
 import contextlib
 import errno
-import functools
 import importlib
 import importlib.metadata
 import json
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from socketserver import ThreadingMixIn
 from types import ModuleType
@@ -26,12 +24,12 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import create_trial
 
 from nas_service.dashboard.auth import with_token
 from nas_service.dashboard.paths import is_own
-from nas_service.dashboard.trials import NO_TRIAL, DashboardStorage, front, with_utc
+from nas_service.dashboard.study_details import NEEDED, Distributions, install
+from nas_service.dashboard.trials import DashboardStorage, Known
 from nas_service.errors import NasError
 
 TESTED = "0.21.0"  # version of optuna-dashboard
@@ -47,9 +45,6 @@ HEADERS = {
 CSP = "Content-Security-Policy"
 FRAMING = {"frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'none'"}
 
-FRONT = "get_pareto_front_trials"  # names of the three functions that we replace
-DETAIL = "serialize_study_detail"
-PROPERTIES = "get_cached_extra_study_property"
 KNOWN = [  # value, violation and outcome of trials; only the last one is a result
     (0.0, 1.0, "trained"),
     (0.0, 0.5, "rejected"),
@@ -57,7 +52,6 @@ KNOWN = [  # value, violation and outcome of trials; only the last one is a resu
 ]
 
 log = logging.getLogger(__name__)
-_scanning = threading.Lock()
 
 
 class DashboardError(NasError):
@@ -71,6 +65,7 @@ def serve(
     port: int = 8080,
     token: str | None = None,
     own: WSGIApplication | None = None,
+    known: Known | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serves the dashboard until KeyboardInterrupt.
@@ -82,6 +77,7 @@ def serve(
         port: Port to listen on; 0 takes a free one.
         token: Password of all pages, or None.
         own: Our own pages over the same store; None to serve optuna-dashboard alone.
+        known: What this service knows of the studies; None to take them as another program's.
         on_ready: Called with the URL once the port listens.
 
     Raises:
@@ -95,7 +91,8 @@ def serve(
             "SSH tunnel"
         )
     with _listen("127.0.0.1" if host == "localhost" else host, port) as server:
-        server.set_app(make_app(storage, port=server.server_port, token=token, own=own))
+        app = make_app(storage, port=server.server_port, token=token, own=own, known=known)
+        server.set_app(app)
         if on_ready is not None:
             name = f"[{host}]" if ":" in host else host
             on_ready(f"http://{name}:{server.server_port}/")
@@ -109,6 +106,7 @@ def make_app(
     port: int,
     token: str | None = None,
     own: WSGIApplication | None = None,
+    known: Known | None = None,
 ) -> WSGIApplication:
     """The guarded dashboard as a WSGI application.
 
@@ -117,6 +115,7 @@ def make_app(
         port: Port of this machine at which the application is reached.
         token: Password of all pages, or None.
         own: Our own pages over the same store; None to serve optuna-dashboard alone.
+        known: What this service knows of the studies; None to take them as another program's.
 
     Returns:
         The application, with its checks of host, method and token.
@@ -124,9 +123,9 @@ def make_app(
     Raises:
         DashboardError: The installed optuna-dashboard does not show studies as it should.
     """
-    dashboard = _patched_dashboard()
-    _check(dashboard)
-    app: WSGIApplication = dashboard.create_app(DashboardStorage(storage))
+    modules = _modules()
+    _check(modules)
+    app = _stock_app(DashboardStorage(storage, known), modules)
     if own is not None:
         app = _beside(own, app)
     return _guarded(app if token is None else with_token(token, app), port)
@@ -142,38 +141,39 @@ def _beside(own: WSGIApplication, stock: WSGIApplication) -> WSGIApplication:
     return chosen
 
 
-def _patched_dashboard() -> ModuleType:
-    """The dashboard's module with three functions replaced, which choose the best trials and scan.
+def _modules() -> dict[str, ModuleType]:
+    """The modules of optuna-dashboard that we use, by name, and bottle.
 
-    The best trials cannot be corrected in the storage: the dashboard computes the front from the
-    values alone, and shows a best trial even if no trial is feasible.
+    Raises:
+        DashboardError: One of them, or one of their functions, is missing.
     """
     try:
-        app: ModuleType = importlib.import_module("optuna_dashboard._app")
-        serialize = importlib.import_module("optuna_dashboard._serializer").serialize_study_detail
-        scan = importlib.import_module("optuna_dashboard._inmemory_cache")
-        properties = scan.get_cached_extra_study_property
-        importlib.import_module("optuna_dashboard._storage").datetime = _Utc  # type: ignore[attr-defined]
-    except (ImportError, AttributeError) as error:
+        modules = {n: importlib.import_module(f"optuna_dashboard.{n}") for n in NEEDED}
+        modules["bottle"] = importlib.import_module("bottle")
+    except ImportError as error:
         raise _unknown_dashboard(str(error)) from error
-    missing = [name for name in (FRONT, DETAIL, PROPERTIES, "create_app") if not hasattr(app, name)]
-    if missing:
-        raise _unknown_dashboard(f"it has no {', '.join(missing)}")
+    for module, names in NEEDED.items():
+        if missing := [name for name in names if not hasattr(modules[module], name)]:
+            raise _unknown_dashboard(f"it has no {', '.join(missing)}")
+    serializer = modules["_serializer"]
+    if not isinstance(serializer.serialize_distribution, Distributions):
+        shared = Distributions(serializer.serialize_distribution)
+        serializer.serialize_distribution = shared  # type: ignore[attr-defined]
+    modules["_storage"].datetime = _Utc  # type: ignore[attr-defined]
+    return modules
 
-    def detail(
-        study: FrozenStudy,
-        best_trials: list[FrozenTrial],
-        trials: list[FrozenTrial],
-        *rest: Any,
-        **more: Any,
-    ) -> dict[str, Any]:
-        best = [with_utc(trial) for trial in best_trials if trial is not NO_TRIAL]
-        document: dict[str, Any] = serialize(study, best, [*map(with_utc, trials)], *rest, **more)
-        return document
 
-    setattr(app, FRONT, front)
-    setattr(app, DETAIL, detail)
-    setattr(app, PROPERTIES, functools.partial(_scan, properties))
+def _stock_app(storage: DashboardStorage, modules: Mapping[str, ModuleType]) -> WSGIApplication:
+    """optuna-dashboard's application, in which we answer the requests for a study.
+
+    The best trials cannot be corrected in the storage: optuna-dashboard computes the front from the
+    values alone, and shows a best trial even if no trial is feasible.
+    """
+    app: WSGIApplication = modules["_app"].create_app(storage)
+    try:
+        install(app, storage, modules)
+    except LookupError as error:
+        raise _unknown_dashboard(f"it has no route {error}") from error
     return app
 
 
@@ -186,37 +186,12 @@ class _Utc:
         return datetime.now(UTC)
 
 
-def _scan(
-    properties: Callable[..., tuple[Any, ...]],
-    cache: Any,
-    study_id: int,
-    trials: list[FrozenTrial],
-) -> tuple[Any, ...]:
-    """The properties that the finished trials of a study share; each trial is scanned once.
-
-    The dashboard itself scans a finished study from end to end at each poll, because its cursor
-    moves over unfinished trials only. Unfinished trials are left out: a waiting trial has no
-    parameters yet, and one such trial would hide the parameters of all trials from the plots.
-    """
-    known = cache._cached_extra_study_property_cache
-    finished = [trial for trial in trials if trial.state.is_finished()]
-    others = [trial for trial in trials if not trial.state.is_finished()]
-    first = finished[0] if finished else None
-    with _scanning:
-        if getattr(known.get(study_id), "first", None) is not first:
-            known.pop(study_id, None)  # the study is another one, or an early trial finished late
-        *common, intermediate_values = properties(cache, study_id, finished)
-        known[study_id].first = first
-        known[study_id]._cursor = others[0].number if others else len(trials)
-    return *common, intermediate_values or any(trial.intermediate_values for trial in others)
-
-
-def _check(dashboard: ModuleType) -> None:
+def _check(modules: Mapping[str, ModuleType]) -> None:
     """Requests small studies with known answers, so that no replaced function fails silently."""
     for objectives, trials, best in ((1, 2, []), (1, 3, [2]), (2, 3, [2])):
         storage, study_id = _example(objectives, KNOWN[:trials])
         try:
-            app = dashboard.create_app(DashboardStorage(storage))
+            app = _stock_app(DashboardStorage(storage), modules)
             study = _ask(app, f"/api/studies/{study_id}")
             shown_best = [trial["number"] for trial in study["best_trials"]]
             constraints = [trial["constraints"] for trial in study["trials"]]

@@ -1,64 +1,59 @@
-"""Trials as optuna-dashboard reads them: constraints in one list, times of a known zone only.
-
-optuna-dashboard knows only the constraints of Optuna 4: one list in the system attribute
-`constraints` of a trial. Optuna 5 stores one attribute for each constraint, so that without this
-list every trial would look feasible.
-"""
+"""Trials as optuna-dashboard reads them: constraints in one list, times of a known zone only."""
 
 import copy
-import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from typing import Protocol
 
 import numpy as np
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas_service.metrics import MEASURED
 from nas_service.samplers.greybox.pareto import on_front
+from nas_service.searches.shown_trials import LIST, listed, missed_references, results
 from nas_service.store.read_only import ReadOnlyStorage
 from nas_service.store.trial_times import utc_time, zone_is_known
+from nas_service.study.spec import StudySpec
 
-LIST = "constraints"  # the system attribute that the dashboard reads
-NAMED = "constraints:"  # prefix of the attributes that Optuna 5 writes
-EPOCHS = "epochs"  # user attribute of trials that trained
-OUTCOME = "outcome"  # user attribute of our trials: one of OUTCOMES
-UNTRAINED = ("rejected", "diverged")
-TRAINED = (*MEASURED, "continued")  # outcomes of trials that measured their own values
-OUTCOMES = (*TRAINED, "cached", *UNTRAINED)
+BELOW = "below_reference"  # user attribute that the page shows: objectives
 NO_TRIAL = create_trial(state=TrialState.FAIL)  # the best trial of a study without a result
 
 
-def listed(trial: FrozenTrial) -> list[float]:
-    """The constraints of a trial as the page needs them: finite, in the order of their names.
+class Known(Protocol):
+    """What this service knows of the studies in a storage."""
 
-    The page draws a trial without a positive entry as feasible. An untrained trial without a
-    positive entry gets one, because it is no result.
+    def spec(self, study_id: int) -> StudySpec | None:
+        """The specification of a study; None where another program made it."""
+
+    def front(self, study_id: int) -> frozenset[int] | None:
+        """Numbers of the trials on a study's front; None where another program made it."""
+
+
+class NothingKnown:
+    """Every study is taken as another program's."""
+
+    def spec(self, study_id: int) -> None:
+        """None."""
+
+    def front(self, study_id: int) -> None:
+        """None."""
+
+
+def with_constraints(trial: FrozenTrial, spec: StudySpec | None = None) -> FrozenTrial:
+    """A copy of the trial with the list of its constraints. The trial itself is not changed.
+
+    One that is below a reference of its study gets a positive one, as the page would draw it as
+    part of the front, and a user attribute that says so.
     """
-    attrs = trial.system_attrs
-    old = attrs.get(LIST) or []
-    values = [*old] if isinstance(old, list) else [old]
-    values += [attrs[key] for key in sorted(attrs) if key.startswith(NAMED)]
-    constraints = [_finite(value) for value in values]
-    if trial.user_attrs.get(OUTCOME) in UNTRAINED and all(c <= 0 for c in constraints):
-        constraints.append(1.0)
-    return constraints
-
-
-def _finite(value: object) -> float:
-    """The nearest number that JSON can hold; anything but a number is the worst violation."""
-    if not isinstance(value, int | float) or value != value:  # NaN differs from itself
-        return sys.float_info.max
-    return float(max(-sys.float_info.max, min(value, sys.float_info.max)))
-
-
-def with_constraints(trial: FrozenTrial) -> FrozenTrial:
-    """A copy of the trial with the list of its constraints. The trial itself is not changed."""
     constraints = listed(trial)
-    if not constraints:
+    missed = missed_references(spec, trial) if spec is not None else ()
+    is_below = bool(missed) and all(c <= 0 for c in constraints)
+    if not constraints and not is_below:
         return trial
     view = copy.copy(trial)
-    view._system_attrs = {**trial.system_attrs, LIST: constraints}
+    view._system_attrs = {**trial.system_attrs, LIST: constraints + [1.0] * is_below}
+    if is_below:
+        view._user_attrs = {**trial.user_attrs, BELOW: ", ".join(missed)}
     return view
 
 
@@ -83,27 +78,6 @@ def with_utc(trial: FrozenTrial) -> FrozenTrial:
     view.datetime_start = utc_time(trial.datetime_start)
     view.datetime_complete = utc_time(trial.datetime_complete)
     return view
-
-
-def shown(trial: FrozenTrial) -> FrozenTrial:
-    """The trial as the dashboard reads it. The trial itself is not changed."""
-    return with_known_times(with_constraints(trial))
-
-
-def results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that can be on a front.
-
-    They are complete and feasible, measured their own values, and are trained for as many epochs
-    as any such trial. In another program's study no trial has one of our outcomes, and every
-    complete and feasible trial counts.
-    """
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    feasible = [t for t in complete if all(c <= 0 for c in t.system_attrs.get(LIST, []))]
-    if not any(t.user_attrs.get(OUTCOME) in OUTCOMES for t in complete):
-        return feasible
-    measured = [t for t in feasible if t.user_attrs.get(OUTCOME) in TRAINED]
-    most_epochs = max((t.user_attrs.get(EPOCHS, 0) for t in measured), default=0)
-    return [t for t in measured if t.user_attrs.get(EPOCHS, 0) == most_epochs]
 
 
 def front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
@@ -131,13 +105,39 @@ def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> list[fl
 
 
 class DashboardStorage(ReadOnlyStorage):
-    """A store as optuna-dashboard reads it: read-only, its trials with their constraints listed."""
+    """A store as optuna-dashboard reads it: read-only, its trials with their constraints listed.
 
-    def __init__(self, storage: BaseStorage) -> None:
-        super().__init__(storage, shown)
+    Args:
+        storage: The storage to show.
+        known: What this service knows of its studies.
+    """
+
+    def __init__(self, storage: BaseStorage, known: Known | None = None) -> None:
+        super().__init__(storage)
+        self._known = known or NothingKnown()
+        self._specs: dict[int | None, StudySpec | None] = {}
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The views of a study's trials, or of those in the given states."""
+        self._specs[study_id] = self._known.spec(study_id)
+        return super().get_all_trials(study_id, deepcopy, states)
+
+    def _view(self, trial: FrozenTrial, study_id: int | None) -> FrozenTrial:
+        return with_known_times(with_constraints(trial, self._specs.get(study_id)))
+
+    def best_trials(self, study_id: int, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of a study's trials that are on its front."""
+        numbers = self._known.front(study_id)
+        if numbers is None:
+            return front(trials, self.get_study_directions(study_id))
+        return [trial for trial in trials if trial.number in numbers]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """The best result of a single-objective study, or NO_TRIAL, which the caller drops."""
-        trials = self.get_all_trials(study_id, deepcopy=False)
-        best = front(trials, self.get_study_directions(study_id))
+        """A best result of a single-objective study, or NO_TRIAL, which the caller drops."""
+        best = self.best_trials(study_id, self.get_all_trials(study_id, deepcopy=False))
         return best[0] if best else NO_TRIAL

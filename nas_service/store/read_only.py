@@ -27,22 +27,23 @@ class ReadOnlyStorage(ForwardingStorage):
 
     Args:
         storage: The storage to read. It is never changed, and neither are its trials.
-        view: Returns the trial as readers see it; called once for each finished trial.
     """
 
-    def __init__(
-        self,
-        storage: BaseStorage,
-        view: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial,
-    ) -> None:
+    def __init__(self, storage: BaseStorage) -> None:
         super().__init__(storage)
-        self._view = view
         self._lock = threading.Lock()
         self._clear_cache()
 
     def _clear_cache(self) -> None:
         self._cached = get_storage(self.backend)  # reads a finished trial once
         self._finished: dict[int, FrozenTrial] = {}  # views by trial id
+
+    def _view(self, trial: FrozenTrial, study_id: int | None) -> FrozenTrial:
+        """The trial as readers see it; called once for each finished trial of a study.
+
+        The study is None where only the trial is asked for.
+        """
+        return trial
 
     create_new_study = _refused("create_new_study")
     delete_study = _refused("delete_study")
@@ -61,7 +62,7 @@ class ReadOnlyStorage(ForwardingStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The view of one trial."""
-        return self._view(self.backend.get_trial(trial_id))
+        return self._view(self.backend.get_trial(trial_id), None)
 
     def get_all_trials(
         self,
@@ -75,14 +76,15 @@ class ReadOnlyStorage(ForwardingStorage):
             if self._replaced(stored):
                 self._clear_cache()
                 stored = self._cached.get_all_trials(study_id, deepcopy=False)
-            trials = [self._viewed(t) for t in stored if states is None or t.state in states]
+            chosen = (t for t in stored if states is None or t.state in states)
+            trials = [self._viewed(t, study_id) for t in chosen]
         return copy.deepcopy(trials) if deepcopy else trials
 
-    def _viewed(self, trial: FrozenTrial) -> FrozenTrial:
+    def _viewed(self, trial: FrozenTrial, study_id: int) -> FrozenTrial:
         if not trial.state.is_finished():
-            return self._view(trial)
+            return self._view(trial, study_id)
         if trial._trial_id not in self._finished:
-            self._finished[trial._trial_id] = self._view(trial)
+            self._finished[trial._trial_id] = self._view(trial, study_id)
         return self._finished[trial._trial_id]
 
     def _replaced(self, trials: Sequence[FrozenTrial]) -> bool:

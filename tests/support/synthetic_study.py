@@ -51,6 +51,7 @@ class Rows:
     """Rows to be written, by table."""
 
     archived: dict[str, dict[str, Any]] = field(default_factory=dict)  # by digest
+    trained: list[str] = field(default_factory=list)  # digests
     trials: list[Trial] = field(default_factory=list)
 
 
@@ -79,13 +80,12 @@ def add_trials(search: Search, count: int, seed: int = 0) -> None:
 
 def _trial(rng: np.random.Generator, number: int, rows: Rows, epochs: int) -> Trial:
     outcome = str(rng.choice(OUTCOMES, p=SHARES))
-    known = [d for d, r in rows.archived.items() if r["outcome"] == "trained"]
-    if outcome in ("cached", "continued") and not known:
+    if outcome in ("cached", "continued") and not rows.trained:
         outcome = "trained"
     if outcome == "failed":
         return Trial(outcome, "", {})
     if outcome in ("cached", "continued"):
-        row = rows.archived[str(rng.choice(known))]
+        row = rows.archived[rows.trained[rng.integers(len(rows.trained))]]
         metrics = json.loads(row["metrics"])
         if outcome == "cached" or metrics["epochs"] >= epochs:
             return Trial("cached", row["digest"], metrics)
@@ -104,6 +104,7 @@ def _trial(rng: np.random.Generator, number: int, rows: Rows, epochs: int) -> Tr
         metrics |= {"accuracy": round(gain * 40) / 40, "spike_rate": cost}
         metrics["epochs"] = float(rng.integers(1, epochs + 1))
     digest = f"{number:016x}"
+    rows.trained += [digest] * (outcome == "trained")
     rows.archived[digest] = {
         "digest": digest, "trial": number, "outcome": outcome, "metrics": json.dumps(metrics)
     }  # fmt: skip

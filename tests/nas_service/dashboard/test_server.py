@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import socket
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import optuna
@@ -13,57 +12,48 @@ from dashboard_site import FRONT, TRIALS, ask, fill, new_study, serving
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, create_trial
 
-from nas_service.dashboard import server as dashboard
+from nas_service.dashboard import study_details
 from nas_service.dashboard.server import DashboardError, make_app, serve
+from nas_service.dashboard.study_details import NEEDED
 from nas_service.dashboard.trials import DashboardStorage
 from nas_service.errors import NasError
 
 
-@pytest.fixture
-def stock(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The dashboard's module without our hooks, which are restored after the test."""
-    app = importlib.import_module("optuna_dashboard._app")
-    pareto = importlib.import_module("optuna_dashboard._pareto_front")
-    serializer = importlib.import_module("optuna_dashboard._serializer")
-    monkeypatch.setattr(app, dashboard.FRONT, pareto.get_pareto_front_trials)
-    monkeypatch.setattr(app, dashboard.DETAIL, serializer.serialize_study_detail)
-    scan = importlib.import_module("optuna_dashboard._inmemory_cache")
-    monkeypatch.setattr(app, dashboard.PROPERTIES, scan.get_cached_extra_study_property)
-    return app
-
-
-def test_the_hooks_change_the_dashboard(stock: ModuleType, storage: RDBStorage) -> None:
+def test_our_answer_replaces_the_dashboard_s(storage: RDBStorage) -> None:
     fill(new_study(storage, "digits", "maximize", "minimize"))
-    before = ask(stock.create_app(storage), "/api/studies/1").json
+    stock = importlib.import_module("optuna_dashboard._app").create_app(storage)
+    before = ask(stock, "/api/studies/1").json
     assert [trial["number"] for trial in before["best_trials"]] == [0, 6]
     assert all(trial["constraints"] == [] for trial in before["trials"])
     after = ask(make_app(storage, port=8080), "/api/studies/1").json
     assert [trial["number"] for trial in after["best_trials"]] == FRONT
     assert all(trial["constraints"] for trial in after["trials"])
+    differing = {"trials", "best_trials"}
+    rest = [{k: v for k, v in d.items() if k not in differing} for d in (before, after)]
+    assert rest[0] == rest[1]
+    for old, new in zip(before["trials"], after["trials"], strict=True):
+        assert {k for k in old if old[k] != new[k]} == {
+            "constraints", "datetime_start", "datetime_complete"
+        }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [dashboard.FRONT, dashboard.DETAIL, dashboard.PROPERTIES, "create_app"]
-)
-def test_a_dashboard_without_a_hooked_function_is_refused(
-    stock: ModuleType, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in NEEDED.items() for n in names])
+def test_a_dashboard_without_a_function_that_we_use_is_refused(
+    storage: RDBStorage, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
-    monkeypatch.delattr(stock, name)
+    monkeypatch.delattr(importlib.import_module(f"optuna_dashboard.{module}"), name)
     with pytest.raises(DashboardError, match=rf"{name}.*install optuna-dashboard==0\.21\.0"):
         make_app(storage, port=8080)
 
 
-@pytest.mark.parametrize("name", ["FRONT", "DETAIL"])
-def test_a_hook_that_the_dashboard_does_not_call_is_noticed(
-    stock: ModuleType, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch, name: str
+def test_a_dashboard_with_another_route_is_refused(
+    storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stock, "renamed", None, raising=False)
-    monkeypatch.setattr(dashboard, name, "renamed")
-    with pytest.raises(DashboardError, match=r"install optuna-dashboard==0\.21\.0"):
+    monkeypatch.setattr(study_details, "RULE", "/api/study/<study_id:int>")
+    with pytest.raises(DashboardError, match=r"no route.*install optuna-dashboard==0\.21\.0"):
         make_app(storage, port=8080)
 
 
-@pytest.mark.usefixtures("stock")
 def test_a_dashboard_that_reads_another_attribute_is_noticed(
     storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,8 +80,7 @@ class Scans:
 
     def ours(self, trials: list[FrozenTrial]) -> Any:
         self.looked_at.clear()
-        properties = self.module.get_cached_extra_study_property
-        return dashboard._scan(properties, self.cache, 1, trials)
+        return study_details.scan(self.module, self.cache, 1, trials)
 
     def fresh(self, trials: list[FrozenTrial]) -> Any:
         seen = list(self.looked_at)

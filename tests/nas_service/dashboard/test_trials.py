@@ -18,8 +18,9 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas_service.dashboard.server import make_app
-from nas_service.dashboard.trials import DashboardStorage, front, listed, results
+from nas_service.dashboard.trials import DashboardStorage, front
 from nas_service.errors import StoreError
+from nas_service.searches.shown_trials import listed, results
 
 ADD_TRIAL = """
 import sys

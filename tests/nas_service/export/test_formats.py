@@ -227,9 +227,9 @@ def test_a_card_tells_what_the_network_is(network, tmp_path):
     _, (markdown, page) = written(network, "card", tmp_path)
     text = markdown.read_text()
     assert text.startswith("# a<b>\\|c, trial 7\n")
-    assert "| validation, 32 images | 0.5000 | 0.3363 .. 0.6637 |" in text
-    assert "| test, 40 images | 0.7500 | 0.5981 .. 0.8581 |" in text
-    assert "| validation, on simulated chips | 0.3750 | 0.2500 .. 0.5000 over 2 chips |" in text
+    assert "| validation, 32 images | 50.00 % | 33.63 % .. 66.37 % |" in text
+    assert "| test, 40 images | 75.00 % | 59.81 % .. 85.81 % |" in text
+    assert "| validation, on simulated chips | 37.50 % | 25.00 % .. 50.00 % over 2 chips |" in text
     assert "| energy_uJ |" in text
     assert "| activation_sparsity | 0.9000 |" in text
     assert "| effective_macs | 12.0 |" in text
