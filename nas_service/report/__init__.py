@@ -1,16 +1,19 @@
 """Reports as HTML files that load nothing else and work without a network."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw_models import HardwareReport
 from hw_models.files.text_file import write_text
 from nas_service.report.hardware_plots import hardware_figures
 from nas_service.report.pages import pages
-from nas_service.searches.recosting import Recosted
-from nas_service.searches.results import Result
+
+if TYPE_CHECKING:
+    from nas_service.searches.recosting import Recosted
+    from nas_service.searches.results import Result
 
 
-def write(result: Result, path: Path) -> Path:
+def write(result: "Result", path: Path) -> Path:
     """Writes the report about a study.
 
     The file appears complete or not at all.
@@ -25,7 +28,7 @@ def write(result: Result, path: Path) -> Path:
     return write_text(path, render(result))
 
 
-def render(result: Result) -> str:
+def render(result: "Result") -> str:
     """The report about a study as HTML. Every text of the store is escaped."""
     from nas_service.report.study_page import study_page
 
@@ -60,7 +63,7 @@ def render_hardware(report: HardwareReport, title: str) -> str:
     return page.render(report=report, title=title, figures=hardware_figures(report))
 
 
-def write_recosted(recosted: Recosted, path: Path) -> Path:
+def write_recosted(recosted: "Recosted", path: Path) -> Path:
     """Writes the page of a study that was costed anew.
 
     Args:

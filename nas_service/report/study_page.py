@@ -1,5 +1,7 @@
 """The report about a study: what its page shows, in the order of its sections."""
 
+from typing import TYPE_CHECKING
+
 from nas_service.report.candidates import CARDS, OUTCOMES, all_rows, card, row
 from nas_service.report.front_plots import front_figures
 from nas_service.report.hardware_plots import QUANTITIES, by_component
@@ -8,9 +10,11 @@ from nas_service.report.plots import KINDS, Figure, Scatter
 from nas_service.report.study_data import StudyData, read_data
 from nas_service.report.study_plots import study_figures
 from nas_service.report.study_table import effort, goals, origin, sections
-from nas_service.searches.recosting import Recosted
 from nas_service.searches.results import Result
 from nas_service.study.rejection import MEMORY, NO_PATH, PATH
+
+if TYPE_CHECKING:
+    from nas_service.searches.recosting import Recosted
 
 LISTED = 30  # candidates below a reference, and reasons of failures, that are listed
 
@@ -70,7 +74,7 @@ def kinds_of(figures: list[Figure]) -> list[str]:
     return [kind for kind in reversed(KINDS) if kind in present]
 
 
-def recosted_page(recosted: Recosted) -> str:
+def recosted_page(recosted: "Recosted") -> str:
     """The page of a study that was costed anew.
 
     Args:
