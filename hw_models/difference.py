@@ -7,7 +7,7 @@ up to the whole difference; the effect of a step depends on the steps before it.
 from dataclasses import dataclass
 
 from hw_models.errors import ProfileError
-from hw_models.parameters import DEFECTS
+from hw_models.parameters import DEFECTS, FIGURES_OF
 from hw_models.profile import Profile
 from hw_models.workload import Workload
 
@@ -36,29 +36,32 @@ def steps(a: Profile, b: Profile, workload: Workload) -> list[Step]:
         workload: What is costed on both.
 
     Returns:
-        One step per differing setting; settings without any effect on the workload are left out.
+        One step per differing setting, together with the figures that belong to it; settings
+        without any effect on the workload are left out.
 
     Raises:
         ProfileError: An intermediate chip is impossible.
     """
     changes = []
     for key in [key for key, value in a.settings.items() if b.settings[key] != value]:
-        changes += _step(a, key, b.settings[key], workload)
-        a = _with(a, key, b.settings[key])
+        changes += _step(a, b, key, workload)
+        a = _with(a, b, key)
     return changes
 
 
-def _with(profile: Profile, key: str, value: float | str | bool) -> Profile:
+def _with(profile: Profile, other: Profile, key: str) -> Profile:
+    """The profile with one setting of another one, and with figures that belong to it."""
     try:
-        return profile.with_values({key: value})
+        keys = (key, *FIGURES_OF.get(key, ()))
+        return profile.with_values({each: other.settings[each] for each in keys})
     except ProfileError as error:
         raise ProfileError(
             f"no chip lies between the two profiles: {error} (set {key} in both to compare)"
         ) from error
 
 
-def _step(a: Profile, key: str, value: float | str | bool, workload: Workload) -> list[Step]:
+def _step(a: Profile, b: Profile, key: str, workload: Workload) -> list[Step]:
     before = a.estimate(workload).metrics()
-    after = _with(a, key, value).estimate(workload).metrics()
+    after = _with(a, b, key).estimate(workload).metrics()
     change = {name: after[name] - before[name] for name in before}
-    return [Step(key, a.settings[key], value, change)] if any(change.values()) else []
+    return [Step(key, a.settings[key], b.settings[key], change)] if any(change.values()) else []

@@ -179,6 +179,8 @@ SCHEMA: dict[str, Quantity] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in get_type_hints(Options).items()
 }
+# Figures that change together with an option: without them a profile has none for it.
+FIGURES_OF = {"rows": ("row_cell_energy", "driver_area"), "adc": ("sar_level_energy",)}
 DEFECTS: dict[str, tuple[str, str]] = {
     f.name: (f.metadata["defect"], f.metadata["meaning"]) for f in fields(ScriptDefects)
 }

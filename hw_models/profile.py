@@ -12,7 +12,16 @@ from hw_models.cost_model import CostModel
 from hw_models.errors import ProfileError
 from hw_models.layer_index import LayerIndex
 from hw_models.layer_table import LayerTable
-from hw_models.parameters import CHOICES, DEFECTS, SCHEMA, Figures, Options, Quantity, ScriptDefects
+from hw_models.parameters import (
+    CHOICES,
+    DEFECTS,
+    FIGURES_OF,
+    SCHEMA,
+    Figures,
+    Options,
+    Quantity,
+    ScriptDefects,
+)
 from hw_models.recorded import RecordedInputs
 from hw_models.report import BatchReport, HardwareReport
 from hw_models.setting import choice_of, demand_known, flag_of, number_within
@@ -165,7 +174,25 @@ class Profile:
                 switches[key] = flag_of(key, value, where)
         changed = Profile(self.name, self.head, entries, options, switches)
         _ = changed.chip  # checks that the figures fit together
+        self._demand_figures(changed, changes, where)
         return changed
+
+    def _demand_figures(self, changed: "Profile", given: Mapping[str, Any], where: str) -> None:
+        """ProfileError for an option that this profile has no figures for, and none are given."""
+        if changed.options["rows"] == "driven" != self.options["rows"]:
+            for key in FIGURES_OF["rows"]:
+                if changed.entries[key].value == 0:
+                    raise ProfileError(
+                        f"{where}: rows = driven: {key} = 0 {SCHEMA[key].unit}: a figure above 0 "
+                        f"is needed, set {key} as well"
+                    )
+        levels = changed.options["adc"] == "sar_levels"
+        if levels and self.options["adc"] == "sar" and "sar_level_energy" not in given:
+            raise ProfileError(
+                f"{where}: adc = sar_levels: sar_level_energy = "
+                f"{self.entries['sar_level_energy'].value:g} pJ is that of the converter sar: a "
+                "figure of its own is needed, set sar_level_energy as well"
+            )
 
     def at_supply(self, supply: object) -> "Profile":
         """The chip at another supply voltage: figures whose source says its supply are scaled.

@@ -30,7 +30,12 @@ CHIPS = {
     "im2col": {"mapping": "im2col"},
     "offset": {"mapping": "im2col", "sign": "offset"},
     "dac": {"mapping": "im2col", "input_coding": "dac"},
-    "pairs": {"pair_conversion": "difference", "rows": "driven"},
+    "pairs": {
+        "pair_conversion": "difference",
+        "rows": "driven",
+        "row_cell_energy": 0.001,
+        "driver_area": 10,
+    },
 }
 SIZE = 16  # rows and columns of a crossbar
 

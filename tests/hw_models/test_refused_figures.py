@@ -69,6 +69,26 @@ def test_a_node_without_factors_names_those_that_have_some(kind):
             assert str(caught.value) == f"node = {node} nm: factors are known for {known} nm"
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": "driven"}, "rows = driven: row_cell_energy = 0 pJ: a figure above 0 is needed"),
+        (
+            {"rows": "driven", "row_cell_energy": 0.001},
+            "rows = driven: driver_area = 0 um2: a figure above 0 is needed",
+        ),
+        (
+            {"adc": "sar_levels"},
+            "adc = sar_levels: sar_level_energy = 1e-06 pJ is that of the converter sar",
+        ),
+    ],
+)
+def test_an_option_that_a_profile_has_no_figure_for_is_refused(changes, message):
+    assert refused(changes).startswith(f"profile corrected: {message}")
+    own = {"row_cell_energy": 0.001, "driver_area": 10, "sar_level_energy": 0.006}
+    PROFILES["corrected"].with_values(own | changes)
+
+
 def bounded(kind):
     """Fields with bounds: name, least, most."""
     hints = get_type_hints(kind, include_extras=True)
