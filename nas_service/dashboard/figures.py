@@ -97,4 +97,4 @@ def _thinned(plot: Scatter) -> Scatter:
 
 def _linked(picture: Markup, base: str) -> Markup:
     """The picture, whose links lead to places on a report's one page, with links to pages."""
-    return Markup(picture.replace('href="#trial-', f'href="{base}'))  # noqa: S704  base is ours
+    return Markup(str(picture).replace('href="#trial-', f'href="{base}'))  # noqa: S704  base is ours

@@ -79,6 +79,7 @@ def fill_store(store: Store) -> Search:
     _study(store, "empty", "random", [])
     _study(store, "baseline", "random", CANDIDATES[:3])
     search = _study(store, "digits", "nsga2", CANDIDATES)
+    store.lease_s = 3600.0  # the worker stays alive
     queue = TrialQueue(store, search.id, worker_name())
     for fails in (True, False):  # the second one is still under way
         claim = queue.claim(Limits(100, 10, 3), lambda _: search.study.ask().number)

@@ -61,7 +61,7 @@ def test_a_plot_has_each_feasible_candidate_once(app: Any) -> None:
     kinds = ("front", "feasible", "below")
     marks = {k: len(re.findall(f'class="{k}(?: beyond)?" transform', page)) for k in kinds}
     assert marks == {"front": len(FRONT), "feasible": len(FEASIBLE), "below": len(BELOW)}
-    assert f'href="{ID}/trials/{FRONT[0]}"' in page
+    assert f'<a href="{ID}/trials/{FRONT[0]}" data-trial' in page
     assert FAILED in page
 
 
