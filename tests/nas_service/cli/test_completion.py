@@ -69,10 +69,10 @@ def test_completing_a_verb_loads_none(monkeypatch, capsys):
 def test_studies_of_the_store_are_completed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert completed(monkeypatch, capsys, "front", "d") == [], "no store yet"
+    store = Store("sqlite:///nas.db", create=True)
     for name in ("digits", "dvs", "other"):
-        store = Store("sqlite:///nas.db", create=True)
         stored.stored_study(store, name, ())
-        store.close()
+    store.close()
     assert completed(monkeypatch, capsys, "front", "d") == ["digits", "dvs"]
     assert completed(monkeypatch, capsys, "worker", "--study", "o") == ["other"]
     monkeypatch.setenv("NAS_STORAGE", "postgresql://nobody@nowhere/nas")

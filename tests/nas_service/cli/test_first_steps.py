@@ -30,11 +30,17 @@ def nas(tmp_path, monkeypatch):
     return run
 
 
-def empty_store(*names):
-    store = Store("sqlite:///nas.db", create=True)
-    for name in names:
-        stored.stored_study(store, name, ())
-    store.close()
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """URLs of a store without studies, and of one where the budget of the second is spent."""
+    urls = []
+    for budgets in ({}, {"digit": 3, "other": 2}):
+        urls.append(f"sqlite:///{tmp_path_factory.mktemp('store')}/nas.db")
+        store = Store(urls[-1], create=True)
+        for name, trainings in budgets.items():
+            stored.stored_study(store, name, (0.5, 0.6), search={"trainings": trainings})
+        store.close()
+    return urls
 
 
 @pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
@@ -48,36 +54,29 @@ def test_without_a_store_every_verb_says_how_to_begin(nas, tmp_path, words):
 
 
 @pytest.mark.parametrize("words", NAMING, ids=lambda words: words[0])
-def test_a_study_that_is_not_there_gets_a_suggestion(nas, words):
-    empty_store()
-    code, _, err = nas(*words)
+def test_a_study_that_is_not_there_gets_a_suggestion(nas, stores, words):
+    empty, full = stores
+    code, _, err = nas(*words, "--storage", empty)
     assert code == 2
-    assert "sqlite:///nas.db has none yet, `nas run STUDY.toml` adds one" in err
-    empty_store("digit", "other")
-    code, _, err = nas(*words)
+    assert err.endswith(f"{empty} has none yet, `nas run STUDY.toml` adds one\n")
+    code, _, err = nas(*words, "--storage", full)
     assert code == 2
-    assert err.splitlines()[-1] == (
-        "nas: no study 'digits' in sqlite:///nas.db (there: digit, other), did you mean 'digit'?"
-    )
+    hint = "(there: digit, other), did you mean 'digit'?"
+    assert err == f"nas: no study 'digits' in {full} {hint}\n"
 
 
-def test_a_store_without_studies_says_how_to_begin(nas):
-    empty_store()
-    code, out, err = nas("studies")
+def test_a_store_without_studies_says_how_to_begin(nas, stores):
+    code, out, err = nas("studies", "--storage", stores[0])
     assert (code, out) == (0, "")
     assert "no study yet: `nas run STUDY.toml` adds one" in err
-    assert nas("studies", "--json") == (0, "[]\n", "")
+    assert nas("studies", "--storage", stores[0], "--json") == (0, "[]\n", "")
 
 
-def test_a_spent_budget_says_how_to_continue(nas):
-    store = Store("sqlite:///nas.db", create=True)
-    stored.stored_study(store, "digits", (0.5, 0.6), search={"trainings": 2})
-    stored.stored_study(store, "open", (0.5, 0.6), search={"trainings": 3})
-    store.close()
-    _, out, _ = nas("status", "digits")
-    remedy = "`nas resume digits --trainings N` continues until N trainings are done in all"
-    assert remedy in out
-    assert "nas resume" not in nas("status", "open")[1]
+def test_a_spent_budget_says_how_to_continue(nas, stores):
+    _, out, _ = nas("status", "other", "--storage", stores[1])
+    assert "`nas resume other --trainings N` continues until N trainings are done in all" in out
+    _, out, _ = nas("status", "digit", "--storage", stores[1])
+    assert "nas resume" not in out
 
 
 @pytest.mark.parametrize(
