@@ -24,7 +24,15 @@ from nas_service.cli.network_options import STUDY, network_options
 from nas_service.cli.terminal import heading, print_err, print_json, print_out, print_table
 from nas_service.errors import SpecError, pick
 from nas_service.metrics import check_range
-from nas_service.text import column, metric_label, metric_limit, metric_number, metric_unit, percent
+from nas_service.text import (
+    column,
+    exact,
+    metric_label,
+    metric_limit,
+    metric_number,
+    metric_unit,
+    percent,
+)
 
 if TYPE_CHECKING:
     from hw_models.network import Network
@@ -258,13 +266,18 @@ def _print_difference(a: Profile, b: Profile, network: "Network", as_json: bool)
             {"from": a.name, "to": b.name, "before": before, "after": after, "steps": documents}
             | {"assumed": [x.to_json() for x in network.assumed]}
         )
-    rows = [("", a.name, ""), *((s.defect, s.key, str(s.after).lower()) for s in changes)]
+    rows = [("", a.name, ""), *((s.defect, s.key, _setting(s.after)) for s in changes)]
     rows.append(("", b.name, ""))
     costs = [_changes(before[m], [s.change[m] for s in changes], after[m]) for m in SHOWN]
     cells = ([*row, *values] for row, *values in zip(rows, *costs, strict=True))
     print_table(["", "setting", "now", *map(heading, SHOWN)], cells)
     print_out("Each step keeps the changes above it, and its effect depends on them.")
     print_assumed(network.assumed)
+
+
+def _setting(value: float | str | bool) -> str:
+    """The value of a setting as a profile would have it."""
+    return str(value).lower() if isinstance(value, bool | str) else exact(value)
 
 
 def _changes(before: float, changes: list[float], after: float) -> list[str]:
