@@ -17,7 +17,7 @@ class HardwareMetric:
 
     value: Callable[[Totals], Any]
     unit: str = ""
-    decimals: int = 3  # it is shown with; 0 for whole numbers
+    decimals: int = 3  # 0 for whole numbers, which are shown in full
     ideal: float | None = None  # best value, for a metric that is maximised
     has_interval: bool = False  # it moves with the figures of the chip, which have ranges
     grows_with_rate: bool = False  # a higher spike rate never makes it smaller

@@ -177,7 +177,7 @@ class Metric:
     unit: str
     fallback: Callable[[Evaluation], float]  # finite and pessimistic, used while not measured
     ideal: float | None = None  # the best value when maximised; the best of a minimised one is 0
-    decimals: int = 3  # it is shown with; 0 for whole numbers
+    decimals: int = 3  # 0 for whole numbers, which are shown in full
     trained: bool = False  # True where only a training can measure it
     simulated: bool = False  # measured on simulated chips
     of_chip: bool = False  # beside costs: another chip gives another value
@@ -341,28 +341,6 @@ def check_range(name: str, values: Mapping[str, float | None]) -> None:
 def percent_hint(value: float) -> str:
     """The share that may be meant by a number above 1, as a question; empty for any other."""
     return f": {value / 100:g}?" if 1 < value <= 100 else ""
-
-
-def decimals(measure: str) -> int:
-    """Decimals that a metric, or its bound at a confidence, is shown with."""
-    return metric_of(measure).decimals
-
-
-def written(measure: str, value: float | None) -> str:
-    """A value as it is shown; a dash for None.
-
-    Args:
-        measure: Name of the metric, or of its bound at a confidence; six digits are shown of one
-            that a store has and this process does not know.
-        value: Its value.
-
-    Returns:
-        The text.
-    """
-    if value is None:
-        return "-"
-    known = measure.partition(CONFIDENCE)[0] in METRICS
-    return f"{value:.{decimals(measure)}f}" if known else f"{value:g}"
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nas_service.cli.budgets import budgets_line
-from nas_service.cli.terminal import err, print_detail, print_err
+from nas_service.cli.terminal import can_redraw, err, print_detail, print_err
 from nas_service.cli.verbosity import Verbosity, verbosity
 from nas_service.text import duration, metric, metric_label, number
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nas_service.searches.results import Result
     from nas_service.searches.session import Search
 
-BAR = 20  # characters: beside it 40 of the text fit 80 columns
+BAR = 20  # characters
+BESIDE = 11  # and the elapsed time, the slash between two numbers, three gaps
 
 
 def started(search: "Search") -> "ProgressBar":
@@ -40,8 +41,7 @@ class ProgressBar:
         text = TextColumn("{task.description}", markup=False)
         self.bar = Progress(*columns, text, console=err)
         self.task = self.bar.add_task("starting workers", total=budget)
-        can_redraw = err.is_terminal and not err.is_dumb_terminal
-        self.live = can_redraw and verbosity() is not Verbosity.QUIET
+        self.live = can_redraw(err) and verbosity() is not Verbosity.QUIET
         self.first: tuple[float, int] | None = None  # time in s, trainings that were done by then
         self.changed = True
 
@@ -79,14 +79,20 @@ class ProgressBar:
         self.bar.update(self.task, completed=done, description=self._description(result, done))
 
     def _description(self, result: "Result", done: int) -> str:
-        """What is shown beside the bar; a narrow terminal cuts its end."""
+        """What is shown beside the bar: as much as fits the terminal."""
         parts = [*self._remaining(done), f"{len(result.feasible)} feasible"]
         if result.front:
             name = result.spec.objectives[0].metric
             best = metric(name, result.front[0].metrics[name])
             parts += [f"best {metric_label(name)} {best}"]
             parts += [f"hypervolume {number(result.hypervolume)}"]
-        return " · ".join([*parts, f"{result.counts['rejected']} rejected"])
+        return self.fitting([*parts, f"{result.counts['rejected']} rejected"])
+
+    def fitting(self, parts: list[str]) -> str:
+        """The first parts, as many as fit beside the bar."""
+        room = err.width - BAR - 2 * len(str(self.budget)) - BESIDE
+        count = next((n for n in range(len(parts), 1, -1) if len(" · ".join(parts[:n])) <= room), 1)
+        return " · ".join(parts[:count])
 
     def _remaining(self, done: int) -> list[str]:
         assert self.first is not None  # noqa: S101  set by tick

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nas_service.cli.common import STUDY_NAME, options, read_result
 from nas_service.cli.front import below_line
-from nas_service.cli.terminal import aligned, out, print_json, print_out, width, wrapped
+from nas_service.cli.terminal import aligned, can_redraw, out, print_json, print_out, width, wrapped
 from nas_service.errors import NasError
 from nas_service.searches import results
 from nas_service.searches.stopping import end_reason, how_to_continue
@@ -56,7 +56,7 @@ def watch_status(search: "Search", sleep: Callable[[float], None] = time.sleep) 
         search: The study.
         sleep: Waits for seconds.
     """
-    live = out.is_terminal and not out.is_dumb_terminal
+    live = can_redraw()
     with contextlib.suppress(KeyboardInterrupt), _screen(live) as draw:
         while True:
             began = time.monotonic()

@@ -77,6 +77,11 @@ def width(of: Console = out) -> int | None:
     return of.width if of.is_terminal else None
 
 
+def can_redraw(of: Console = out) -> bool:
+    """True where lines that were printed can be replaced: on a terminal that is not dumb."""
+    return of.is_terminal and of.is_interactive
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout. NaN and infinity are refused."""
     print(json.dumps(document, indent=2, allow_nan=False))

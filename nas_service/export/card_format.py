@@ -9,12 +9,12 @@ from hw_models.markdown import table
 from hw_models.uncertainty import Ensemble
 from nas_service.export.formats import Contents
 from nas_service.export.trained_network import TrainedNetwork
-from nas_service.metrics import COUNTED, decimals, measure
+from nas_service.metrics import COUNTED, measure
 from nas_service.report.pages import pages
 from nas_service.report.svg.cells import cell
 from nas_service.spaces.cell import EDGE_NAMES
 from nas_service.statistics import proportion
-from nas_service.text import percent
+from nas_service.text import metric, metric_label, percent
 
 CHIPS = 0.9  # share of the draws of a chip's uncertain figures within the interval of a cost
 Rows = list[list[str]]
@@ -75,11 +75,11 @@ def _costs(network: TrainedNetwork) -> Rows:
     rows = []
     for name, value in measure(network.evaluation).items():
         if name in intervals:
-            places, (low, high) = decimals(name), intervals[name]
-            between = "" if low == high else f"{low:.{places}f} .. {high:.{places}f}"
-            rows.append([name, f"{value:.{places}f}", between])
+            low, high = intervals[name]
+            between = "" if low == high else f"{metric(name, low)} .. {metric(name, high)}"
+            rows.append([metric_label(name), metric(name, value), between])
         elif name in COUNTED:
-            rows.append([name, f"{value:.{decimals(name)}f}", ""])
+            rows.append([metric_label(name), metric(name, value), ""])
     return rows
 
 
@@ -98,7 +98,7 @@ def _origin(network: TrainedNetwork) -> Rows:
         ["chip", f"{network.profile.name} (digest {network.profile.digest})"],
         ["raw values", f"0 .. {inputs.task.largest}, {inputs.task.encoding} encoding"],
         ["mean and deviation", ", ".join(f"{m:.6g} and {d:.6g}" for m, d in deviations)],
-        ["share of neurons that spike in a time step", f"{e.spike_rate:.4f}"],
+        ["share of neurons that spike in a time step", metric("spike_rate", e.spike_rate)],
         ["classes", ", ".join(inputs.class_names)],
         *([f"version of {name}", version] for name, version in e.versions.items()),
     ]

@@ -125,9 +125,8 @@ class Result(NotebookView):
             return ""
         missed = {name for c in self.below_reference for name in c.missed_references}
         worst = [o for o in self.spec.objectives if o.metric in missed]
-        each = [
-            f"{metric_label(o.metric)} {metric(o.metric, self.spec.reference(o))}" for o in worst
-        ]
+        values = (metric(o.metric, self.spec.reference(o)) for o in worst)
+        each = [f"{metric_label(o.metric)} {x}" for o, x in zip(worst, values, strict=True)]
         count = f"{len(self.below_reference)} feasible"
         return f"{count}, below reference ({', '.join(each)}): not on the front"
 

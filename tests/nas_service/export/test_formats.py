@@ -230,7 +230,7 @@ def test_a_card_tells_what_the_network_is(network, tmp_path):
     assert "| validation, 32 images | 50.00 % | 33.63 % .. 66.37 % |" in text
     assert "| test, 40 images | 75.00 % | 59.81 % .. 85.81 % |" in text
     assert "| validation, on simulated chips | 37.50 % | 25.00 % .. 50.00 % over 2 chips |" in text
-    assert "| energy_uJ |" in text
+    assert "| energy |" in text
     assert "| activation_sparsity | 0.9000 |" in text
     assert "| effective_macs | 12.0 |" in text
     assert "| licence of the data | CC BY 4.0 |" in text
