@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nas_service.metrics import MEASURED
 from nas_service.report.plots import Dimension, Figure, Limit, Parallel, Point, Scatter, Track
@@ -82,33 +82,41 @@ def dimension(result: Result, name: str) -> Dimension:
     return Dimension(axis_label(name), low, high, limits, not maximised)
 
 
-def scatter(data: StudyData, y: str, x: str) -> Scatter:
+Looks = Mapping[int, tuple[str, str]]  # kind and tip of each trial
+
+
+def _looks(result: Result) -> Looks:
+    return {c.trial: (kind_of(result, c), tip(result, c)) for c in result.candidates}
+
+
+def scatter(data: StudyData, looks: Looks, y: str, x: str) -> Scatter:
     """Candidates over two metrics; a candidate that was not measured has no y."""
     result = data.result
     points = tuple(
-        _point(data, c, shown(x, c.metrics[x]), y) for c in result.candidates if x in c.metrics
+        _point(data, looks, c, shown(x, c.metrics[x]), y)
+        for c in result.candidates
+        if x in c.metrics
     )
     joined = len(result.spec.objectives) == 2
     return Scatter(dimension(result, x), dimension(result, y), points, joined)
 
 
-def over_trials(data: StudyData, y: str) -> Scatter:
+def over_trials(data: StudyData, looks: Looks, y: str) -> Scatter:
     """The only objective over the trials."""
     result = data.result
     last = max((c.trial for c in result.candidates), default=1)
-    points = tuple(_point(data, c, c.trial, y) for c in result.candidates)
+    points = tuple(_point(data, looks, c, c.trial, y) for c in result.candidates)
     axis = Dimension(TRIAL, -0.5, last + 0.5, whole=True)
     return Scatter(axis, dimension(result, y), points, joined=False)
 
 
-def _point(data: StudyData, c: Candidate, x: float, y: str) -> Point:
+def _point(data: StudyData, looks: Looks, c: Candidate, x: float, y: str) -> Point:
     value = c.metrics.get(y) if c.archived in MEASURED else None
     interval = data.intervals.get(c.digest) if y == "accuracy" and c.measured else None
     return Point(
         x,
         None if value is None else shown(y, value),
-        kind_of(data.result, c),
-        tip(data.result, c),
+        *looks[c.trial],
         c.trial,
         None if interval is None else _ends(interval),
     )
@@ -118,16 +126,15 @@ def _ends(interval: Interval) -> tuple[float, float]:
     return 100 * interval.low, 100 * interval.high
 
 
-def parallel(data: StudyData) -> Parallel:
+def parallel(data: StudyData, looks: Looks) -> Parallel:
     """Measured candidates across the objectives and the metrics with a budget."""
     result = data.result
     names = list(dict.fromkeys(result.spec.metrics))
     measured = [c for c in result.candidates if c.measured and all(m in c.metrics for m in names)]
-    kinds = {c.trial: kind_of(result, c) for c in measured}
-    infeasible = [c.trial for c in measured if kinds[c.trial] == "infeasible"]
+    infeasible = [c.trial for c in measured if looks[c.trial][0] == "infeasible"]
     hidden = set(infeasible[MANY:])
     tracks = tuple(
-        Track(tuple(shown(m, c.metrics[m]) for m in names), kinds[c.trial], c.trial, tip(result, c))
+        Track(tuple(shown(m, c.metrics[m]) for m in names), *looks[c.trial], c.trial)
         for c in measured
         if c.trial not in hidden
     )
@@ -145,22 +152,22 @@ def front_figures(data: StudyData) -> list[Figure]:
     """
     if not data.result.candidates:
         return []
-    names = [o.metric for o in data.spec.objectives]
+    names, looks = [o.metric for o in data.spec.objectives], _looks(data.result)
     if len(names) == 1:
         title = f"{_words(names[0])} of the candidates"
-        return [Figure("front", title, over_trials(data, names[0]))]
+        return [Figure("front", title, over_trials(data, looks, names[0]))]
     pairs: Sequence[tuple[str, str]] = list(itertools.combinations(names, 2))
     figures = [
         Figure(
             "front" if n == 0 else f"front-{y}-{x}".replace("_", "-"),
             f"{_words(y)} and {metric_label(x)}",
-            scatter(data, y, x),
+            scatter(data, looks, y, x),
         )
         for n, (y, x) in enumerate(pairs)
     ]
     if len(names) > 2:
         title = "All objectives and budgets of each measured candidate"
-        figures.append(Figure("parallel", title, parallel(data)))
+        figures.append(Figure("parallel", title, parallel(data, looks)))
     return figures
 
 

@@ -119,8 +119,8 @@ class Track:
 
     values: tuple[float, ...]
     kind: str
-    trial: int
     tip: str
+    trial: int
 
 
 @dataclass(frozen=True)

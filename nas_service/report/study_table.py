@@ -81,9 +81,9 @@ def effort(data: StudyData) -> list[tuple[str, str]]:
         ("epochs trained", number(int(result.epochs["trained"]))),
         ("time of all trainings", duration(data.training_s)),
         ("worker hours", f"{number(data.worker_s / 3600)} h ({duration(data.worker_s)})"),
-        ("time with a worker", duration(_elapsed(data))),
     ]
-    return rows
+    elapsed = _elapsed(data)
+    return rows + ([("time in which any worker worked", duration(elapsed))] if elapsed else [])
 
 
 def _elapsed(data: StudyData) -> float:
@@ -98,6 +98,6 @@ def origin(data: StudyData) -> list[tuple[str, str]]:
     return [
         ("seed of the study", str(spec.seed)),
         ("seed of the split", str(spec.data.split_seed)),
-        ("SHA-256 of the data", data.data_digest),
+        ("digest of the data", data.data_digest),
         *((printable(name), printable(version)) for name, version in data.versions.items()),
     ]

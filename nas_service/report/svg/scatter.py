@@ -21,6 +21,7 @@ from nas_service.report.svg.elements import (
 )
 
 ORDER = tuple(KINDS)
+MANY, NEAR = 1000, 4  # of more points those within a square of NEAR pixels are drawn as one
 SHAPES = {  # by kind, around the origin
     "front": Markup('<circle r="5.5" class="front"{}>{}</circle>'),
     "feasible": Markup('<circle r="4" class="feasible"{}>{}</circle>'),
@@ -48,11 +49,23 @@ def scatter(plot: Scatter) -> Markup:
     ranked = sorted(plot.points, key=lambda p: ORDER.index(p.kind))
     parts += [_steps(plot, x, y), _strip(ranked, plot.x, x)]
     parts += [_interval(p, plot, x, y) for p in ranked]
-    parts += [_mark(p, plot, x, y) for p in ranked if p.y is not None]
-    if plot.outside:
-        note = f"{plot.outside} beyond the axes, at the border"
-        parts.append(svg_text(WIDTH - RIGHT, 15, note, "note end"))
+    measured = [p for p in ranked if p.y is not None]
+    marks = measured if len(measured) < MANY else _apart(measured, plot, x, y)
+    parts += [_mark(p, plot, x, y) for p in marks]
+    notes = [f"{plot.outside} beyond the axes, at the border"] if plot.outside else []
+    notes += ["marks at one place drawn once"] if len(marks) < len(measured) else []
+    parts.append(svg_text(WIDTH - RIGHT, 15, "; ".join(notes), "note end"))
     return svg(WIDTH, HEIGHT, [frame(plot.x, plot.y, foot), *parts])
+
+
+def _apart(points: list[Point], plot: Scatter, x: Scale, y: Scale) -> list[Point]:
+    """One point of each kind in each square of NEAR pixels; all of the front."""
+    chosen: dict[tuple[object, ...], Point] = {}
+    for n, p in enumerate(points):
+        at = (x.at(plot.x.inside(p.x)), y.at(plot.y.inside(p.y or 0.0)))
+        place = (n,) if p.kind == "front" else (p.kind, at[0] // NEAR, at[1] // NEAR)
+        chosen.setdefault(place, p)
+    return list(chosen.values())
 
 
 def _steps(plot: Scatter, x: Scale, y: Scale) -> Markup:

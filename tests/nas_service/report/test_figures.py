@@ -45,7 +45,7 @@ PLOTS = [
     Scatter(X, Y, (), joined=True),
     Lines(X, Y, (Line("a", "front", ((0.0, 50.0), (1.0, 90.0)), steps=True),
                  Line("b", "baseline", ()), Line("c", "feasible", ((0.0, 60.0),), 3))),
-    Parallel((X, Y), (Track((0.5, 80.0), "front", 1, "trial 1"),)),
+    Parallel((X, Y), (Track((0.5, 80.0), "front", "trial 1", 1),)),
     Bars("energy", "J", (("a", {"adc": 1e-9}), ("b", {})), (2e-9, 0.0)),
     Bars("area", "m2", (("a", {"adc": 0.0}),)),
     Timeline((Span("a", 0.0, 1e-6, 0.9), Span("b", 1e-6, 1e-6, 0.0))),

@@ -125,3 +125,14 @@ def test_cell_shows_live_edges_only():
     drawn = cell(Cell(("conv3x3", "zeroize", "skip", "skip", "zeroize", "zeroize")))
     assert drawn.count("<path") == 1
     assert "conv3x3" not in drawn
+
+
+def test_of_many_marks_at_one_place_one_is_drawn_and_all_of_the_front():
+    """1,000 candidates at two places; the three of the front are at one of them."""
+    crowd = [Point(0.2 if n % 2 else 0.7, 90.0, "feasible", trial=n) for n in range(1000)]
+    front = [Point(0.2, 90.0, "front", trial=1000 + n) for n in range(3)]
+    drawn = draw(scatter(*crowd, *front))
+    assert drawn.count('class="feasible"') == 2
+    assert drawn.count('class="front"') == 3
+    assert "marks at one place drawn once" in drawn
+    assert draw(scatter(*crowd[:900])).count('class="feasible"') == 900

@@ -98,7 +98,7 @@ def test_proposals_are_counted_by_outcome(opened):
     )
     text = report.render(result)
     assert "<td>rejected before training</td><td>2</td><td>50.0 %</td>" in text
-    assert "<td>area mm2</td><td>1</td><td>50.0 %</td>" in text
+    assert "<td>area</td><td>1</td><td>50.0 %</td>" in text
 
 
 def test_nearest_misses_name_the_repair(opened):
