@@ -75,7 +75,7 @@ def training_curve(evaluation: Evaluation) -> Drawn | None:
     low, high = axis_range([accuracy for _, accuracy in points], most=100.0)
     x = Dimension("epoch", points[0][0], points[-1][0])
     y = Dimension("validation accuracy (%)", low, high)
-    return Drawn("Training curve", draw(Lines(x, y, (Line("accuracy", "feasible", points),))))
+    return Drawn("Training curve", draw(Lines(x, y, (Line("accuracy", "front", points),))))
 
 
 def _drawn(figure: Figure, base: str) -> Drawn:

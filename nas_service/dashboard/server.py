@@ -27,7 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
 from nas_service.dashboard.auth import with_token
-from nas_service.dashboard.paths import is_own
+from nas_service.dashboard.beside import beside
 from nas_service.dashboard.study_details import NEEDED, Distributions, install
 from nas_service.dashboard.trials import DashboardStorage, Known
 from nas_service.errors import NasError
@@ -127,18 +127,8 @@ def make_app(
     _check(modules)
     app = _stock_app(DashboardStorage(storage, known), modules)
     if own is not None:
-        app = _beside(own, app)
+        app = beside(own, app)
     return _guarded(app if token is None else with_token(token, app), port)
-
-
-def _beside(own: WSGIApplication, stock: WSGIApplication) -> WSGIApplication:
-    """Our own pages at their paths, optuna-dashboard at all others."""
-
-    def chosen(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = own if is_own(environ.get("PATH_INFO") or "/") else stock
-        return app(environ, start_response)
-
-    return chosen
 
 
 def _modules() -> dict[str, ModuleType]:

@@ -198,6 +198,16 @@ def test_other_methods_and_hosts_are_refused(app: Any) -> None:
         assert (head.status, head.body) == (200, b"")
 
 
+def test_optuna_dashboard_has_a_link_to_the_own_pages(app: Any) -> None:
+    for path in ("/dashboard", "/dashboard/studies/4"):
+        answer = get(app, path)
+        assert answer.body.count(b'<a href="/"') == 1
+        assert int(answer.headers["Content-Length"]) == len(answer.body)
+        head = get(app, path, REQUEST_METHOD="HEAD")
+        assert head.headers["Content-Length"] == answer.headers["Content-Length"]
+    assert b"<a href" not in get(app, "/api/studies").body
+
+
 def test_the_token_protects_every_page(search: Search) -> None:
     app = make_app(search.store.optuna, port=8080, token="x" * 40, own=Pages(search.store))
     for path in (*PAGES, "/page.css", "/page.js", f"/studies/{ID}/trials/6/evaluation.json"):
