@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_service.cli.common import STUDY_NAME, options, read_result
+from nas_service.cli.front_formats import csv_of, latex_of
 from nas_service.cli.terminal import (
     NOTHING_FEASIBLE,
     heading,
+    print_err,
     print_json,
     print_out,
     print_table,
 )
+from nas_service.errors import NasError
 from nas_service.searches import results
 from nas_service.text import metric_label, metric_number, number
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from nas_service.searches.results import Result
 
 LISTED = 10  # candidates below a reference
+FORMATS = {"csv": csv_of, "latex": latex_of}
 
 
 @click.command()
@@ -30,9 +34,22 @@ LISTED = 10  # candidates below a reference
     is_flag=True,
     help="Measure the test accuracies of the front that are not measured yet.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "csv", "json", "latex")),
+    help="Print a table (the default), CSV in full precision, JSON as --json does, or LaTeX for a "
+    "paper.",
+)
 @options("data", "storage", "any_disk", "json")
 def front(
-    name: str, test: bool, data: Path, storage: str | None, any_disk: bool, as_json: bool
+    name: str,
+    test: bool,
+    form: str | None,
+    data: Path,
+    storage: str | None,
+    any_disk: bool,
+    as_json: bool,
 ) -> None:
     """Show the feasible front of a study.
 
@@ -40,12 +57,18 @@ def front(
     and the exit code is 3. --test reads the test images of --data, and the weights where this
     machine can read them.
     """
+    if as_json and form not in (None, "json"):
+        raise NasError(f"--json and --format {form}: one of them")
     result = read_result(storage, name, any_disk, write=test, computes=test)
     reasons = None
     if test and result.front:
         result, reasons = _with_test(result, data)
-    if as_json:
+    if as_json or form == "json":
         print_json(result.to_json() | {"not_tested": _not_tested(result, reasons)})
+    elif form in FORMATS:
+        print(FORMATS[form](result), end="")
+        if not result.front:
+            print_err(why_no_front(result))
     else:
         print_front(result, reasons)
     if not result.front:
