@@ -23,13 +23,17 @@ def lines(text):
 
 
 @cache
-def definitions(text):
-    kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+def statements(text):
+    """All statements, those within others too; expressions hold none."""
+    listed = list(ast.parse(text).body)
+    for node in listed:
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            listed += getattr(node, name, ())
+    return listed
 
 
 def nodes(text, *kinds):
-    return [node for node in definitions(text) if isinstance(node, kinds)]
+    return [node for node in statements(text) if isinstance(node, kinds)]
 
 
 def classes(text):

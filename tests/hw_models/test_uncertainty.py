@@ -50,7 +50,7 @@ def test_a_triangle_by_hand():
     The triangle's median is 250 MHz, its quantile 0.125 is 100 + sqrt(0.125 * 300 * 150) = 175.
     """
     value = CHIP.estimate(WORK).latency_s.total * 1e3
-    ensemble = Ensemble(only(clock=(100.0, 400.0)), draws=20_000)
+    ensemble = Ensemble(only(clock=(100.0, 400.0)), draws=6_000)
     assert ensemble.bound(WORK, "latency_ms", 0.5) == pytest.approx(value, rel=0.01)
     assert ensemble.bound(WORK, "latency_ms", 0.875) == pytest.approx(value * 250 / 175, rel=0.01)
     assert ensemble.probability(WORK, "latency_ms", value) == pytest.approx(0.5, abs=0.02)
