@@ -4,8 +4,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import warm
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,11 +220,20 @@ def test_shellcheck_reports_nothing():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def program(path: Path, steps: str) -> str:
+    path.write_text(f"#!/bin/sh\n{steps}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.mark.process
 def test_a_task_of_an_array_completes_a_study(tmp_path):
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
     path = tmp_path / "job.sh"
-    words = ("--workers", "2", "--data", str(tmp_path), "-o", str(path))
+    warm.STARTS.started()
+    warm_python = Path(warm.__file__).with_name("warm_python.py")
+    python = program(tmp_path / "python", f'exec {sys.executable} {warm_python} "$@"')
+    words = ("--workers", "2", "--data", str(tmp_path), "-o", str(path), "--python", python)
     code, output = study.nas("launch", "slurm", "tiny", *words)
     assert code == 0, output
     assert os.access(path, os.X_OK)
@@ -238,10 +250,9 @@ def test_a_task_of_an_array_completes_a_study(tmp_path):
 def test_the_termination_signal_reaches_the_worker(tmp_path):
     """The shell is replaced by the worker, which a small program stands in for."""
     study = StudyInStore(tmp_path, epochs=1, trainings=1)
-    worker = tmp_path / "python"
-    worker.write_text("#!/bin/sh\ntrap 'exit 7' TERM\ntouch began\nwhile :; do sleep 0.05; done\n")
-    worker.chmod(0o755)
-    code, text = study.nas("launch", "slurm", "tiny", "--python", str(worker))
+    steps = "trap 'exit 7' TERM\ntouch began\nwhile :; do sleep 0.05; done"
+    worker = program(tmp_path / "worker", steps)
+    code, text = study.nas("launch", "slurm", "tiny", "--python", worker)
     assert code == 0, text
     (tmp_path / "job.sh").write_text(text)
     task = subprocess.Popen(["bash", str(tmp_path / "job.sh")], cwd=tmp_path)
