@@ -60,7 +60,7 @@ def test_inherited_weights_rank_candidates(document, digits):
 
 
 @pytest.mark.process
-def test_a_training_in_a_child_gives_the_same_bits(document, digits):
+def test_a_training_in_a_child_gives_the_same_bits(document, digits, cold_start):
     result = document("child", "--rounds", 1, *digits)
     assert result["rounds"] == 1
     assert result["same_bits"] is True
