@@ -142,16 +142,15 @@ def makespans(
         Read cycles [N].
     """
     cycles = np.ascontiguousarray(durations.T)  # [L, N]
-    nothing = np.zeros_like(cycles[:1])  # a row for sources that do not exist
-    waits = _Waits(
-        np.concatenate([cycles, nothing]),
-        np.concatenate([np.floor(overlap * cycles), nothing]),
-        np.ascontiguousarray(linear.T) > 0,
-    )
+    partial, alike = np.floor(overlap * cycles), (sources == sources[:1]).all(0)
+    whole = cycles
+    if not alike.all():
+        nothing = np.zeros_like(cycles[:1])  # a row for sources that do not exist
+        whole, partial = (np.concatenate([x, nothing]) for x in (cycles, partial))
+    waits = _Waits(whole, partial, np.ascontiguousarray(linear.T) > 0)
     delays = np.ascontiguousarray((repeats * periods).T)
     first, last, end = (np.zeros((len(cycles) + 1, len(sources))) for _ in range(3))
     end[-1] = -1
-    alike = (sources == sources[:1]).all(0)
     for i, own in enumerate(cycles):
         for source in _sources(sources, alike, i):
             wait = waits.of(i, source)
@@ -192,8 +191,8 @@ class _Source:
 class _Waits:
     """Read cycles until a layer may start after one that it reads."""
 
-    whole: Array  # [L + 1, N]
-    partial: Array  # [L + 1, N]
+    whole: Array  # [L, N], or [L + 1, N] where candidates differ in their sources
+    partial: Array
     needs_all: Any  # [L, N]
 
     @cached_property
