@@ -143,7 +143,7 @@ def test_a_study_grows_and_its_values_in_optuna_stay(store):
     assert after.front
     words = ["show", "x", str(after.front[0].trial), "--storage", str(store.url)]
     shown = CliRunner().invoke(main, words).output
-    assert re.search(r"by epochs +0\.\d{4} after 1, 0\.\d{4} after 3", shown), shown
+    assert re.search(r"accuracy by epochs: [\d.]+ % after 1, [\d.]+ % after 3", shown), shown
     for c in after.front:
         result = after.evaluation(c)
         assert (c.metrics["epochs"], result.fidelity, c.test_accuracy) == (3, 3, None)

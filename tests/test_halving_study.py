@@ -163,7 +163,8 @@ def test_the_front_is_of_full_trainings_and_marked_so(finished):
     assert status["rungs"] == {str(n): reached[n] for n in STEPS}
     spent = reached[1] + reached[2] + 2 * reached[4]
     assert status["epochs"] == {"trained": spent, "in_full": 4 * reached[1]}
-    assert f"after 1: {reached[1]}, after 2: {reached[2]}" in nas(store, "status")
+    counts = f"{reached[1]} after epoch 1, {reached[2]} after epoch 2"
+    assert counts in nas(store, "status")
     assert any("continued" in text and "after 4 of 4 epochs" in text for text in output)
 
 

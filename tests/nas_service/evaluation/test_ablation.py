@@ -15,6 +15,7 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 from nas_service.study.loading import parse_spec
+from nas_service.text import number
 
 OPERATIONS = ("zeroize", "skip", "conv3x3", "avgpool3x3")
 TREE = {
@@ -170,6 +171,6 @@ def test_the_table_as_a_user_calls_it(tmp_path):
     assert f"{document['networks']} networks, 1 epochs of the recipe's 2, seed 3" in text.output
     for effect in document["effects"]:
         row = next(x for x in text.output.splitlines() if x.startswith(effect["operation"]))
-        assert f"{100 * effect['accuracy']:.2f} %" in row
+        assert number(100 * effect["accuracy"]) in row
         assert effect["verdict"] in row
     assert max(map(len, text.stdout.splitlines())) <= 80
