@@ -13,7 +13,8 @@ QUANTITIES = {
     "energy_J": ("Energy, events", "uJ", 1e6),
     "dense_energy_J": ("Energy, dense", "uJ", 1e6),
 }
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Controls, and marks that change the direction of writing.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # A number, or two around dots: an interval.
 NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( \.\. [+-]?[\d.,]+(e[+-]?\d+)?)?")
 
@@ -87,7 +88,7 @@ def _layer_rows(report: HardwareReport) -> list[list[str]]:
     )
     rows = [[str(n), str(pes), f"{100 * u:.1f}", str(bits)] for n, pes, u, bits in placed]
     figures = [
-        [f"{value * factor:.4g}" for value in getattr(report, name).by_row()]
+        [_figure(value * factor) for value in getattr(report, name).by_row()]
         for name, (_, _, factor) in QUANTITIES.items()
     ]
     return [
@@ -101,10 +102,15 @@ def _components(report: HardwareReport, name: str) -> str:
     parts = getattr(report, name).by_component()
     total = getattr(report, name).total
     rows = [
-        [cell(component), f"{value * factor:.4g}", f"{100 * value / total:.1f}" if total else "-"]
+        [cell(component), _figure(value * factor), f"{100 * value / total:.1f}" if total else "-"]
         for component, value in sorted(parts.items(), key=lambda item: -item[1])
     ]
     return f"### {title}\n\n" + table(["component", unit, "share %"], rows)
+
+
+def _figure(value: float) -> str:
+    """Four significant digits, and every digit before the point."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -79,6 +79,7 @@ def retrain(
 ) -> None:
     """Train finalists with several seeds.
 
+    Finalists are the candidates that are compared at last: the front, --top or --trial-numbers.
     Each training starts from new weights and runs over all epochs. The result: mean accuracies
     with intervals, and which differences are significant. Finished trainings are kept: the same
     command continues where it was, and with more --seeds or finalists trains only what is missing.
@@ -123,7 +124,7 @@ def _run_workers(
         return
     size = min(workers or cores(), missing)
     print_err(
-        f"study {search.name}: {missing} trainings of {len(finalists)} finalists with {seeds} "
+        f"study {search.name}: {missing} trainings of {len(finalists)} candidates with {seeds} "
         f"seeds, {search.spec.training.epochs} epochs each, {size} workers"
     )
     numbers = ",".join(str(c.trial) for c in finalists)

@@ -95,7 +95,7 @@ def worker(
     Any number of workers may run at once. The exit code is 0 at the end of the study, also where
     nothing is feasible: nothing is left to work on. After SIGTERM, or another signal that asks it
     to end, the worker releases its trial, keeps the last epoch, and exits with code 0; a second
-    SIGTERM loses the epoch in hand.
+    SIGTERM loses the epoch that is being trained.
     """
     with _exit_by_signal(term_exit):
         end_signals.interrupt()

@@ -10,7 +10,7 @@ from nas_service.metrics import MEASURED, Evaluation, measure, values_with_fallb
 from nas_service.store.records import CONTINUED
 from nas_service.study.rejection import PATH
 from nas_service.study.spec import StudySpec
-from nas_service.text import metric, metric_label
+from nas_service.text import duration, metric, metric_label
 
 TRAINABLE = "trainable"  # our own constraint: above 0 where nothing could be trained
 USELESS = 1000.0  # its value without a path: more than a small network gains on other budgets
@@ -132,7 +132,7 @@ def line(
     shown = [f"{metric_label(name)} {metric(name, known[name])}" for name in names]
     if evaluation.trained and (len(spec.steps) > 1 or evaluation.fidelity < spec.training.last):
         shown.append(f"after {evaluation.fidelity} of {spec.training.last} epochs")
-    seconds = f" in {evaluation.seconds:.1f} s" if outcome in MEASURED else ""
+    seconds = f" in {duration(evaluation.seconds)}" if outcome in MEASURED else ""
     verdict = _verdict(spec, evaluation, outcome, measured)
     return f"trial {number:4d}  {outcome:8s}{seconds}  {', '.join(shown)}  {verdict}"
 

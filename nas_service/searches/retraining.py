@@ -27,7 +27,7 @@ from nas_service.searches.session import Search
 from nas_service.statistics import LEVEL, Interval, difference, holm, mean_share
 from nas_service.store.records import Repeat
 from nas_service.study.spec import StudySpec
-from nas_service.text import percent
+from nas_service.text import duration, percent
 
 WAIT_s = 0.3  # before repeats that other processes train are checked again
 
@@ -242,7 +242,8 @@ def _train_one(
     accuracy = (
         trained.reason if trained.accuracy is None else f"accuracy {percent(trained.accuracy)}"
     )
-    return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {trained.seconds:.1f} s"
+    seconds = duration(trained.seconds)
+    return f"trial {candidate.trial}, repeat {number + 1}: {accuracy} in {seconds}"
 
 
 def weights_of_repeat(search: Search, digest: str, number: int) -> Path:
