@@ -7,7 +7,6 @@ from nas_service.report.scale import Scale
 from nas_service.report.svg.elements import (
     BOTTOM,
     HEIGHT,
-    RIGHT,
     STRIP,
     WIDTH,
     frame,
@@ -16,9 +15,9 @@ from nas_service.report.svg.elements import (
     scales,
     svg,
     svg_line,
-    svg_text,
     upright_limit,
 )
+from nas_service.text import number
 
 ORDER = tuple(KINDS)
 MANY, NEAR = 1000, 4  # of more points those within a square of NEAR pixels are drawn as one
@@ -52,10 +51,10 @@ def scatter(plot: Scatter) -> Markup:
     measured = [p for p in ranked if p.y is not None]
     marks = measured if len(measured) < MANY else _apart(measured, plot, x, y)
     parts += [_mark(p, plot, x, y) for p in marks]
-    notes = [f"{plot.outside} beyond the axes, at the border"] if plot.outside else []
-    notes += ["marks at one place drawn once"] if len(marks) < len(measured) else []
-    parts.append(svg_text(WIDTH - RIGHT, 15, "; ".join(notes), "note end"))
-    return svg(WIDTH, HEIGHT, [frame(plot.x, plot.y, foot), *parts])
+    notes = [f"{number(plot.outside)} beyond the axes, at the border"] if plot.outside else []
+    notes += ["marks at one place are drawn once"] if len(marks) < len(measured) else []
+    picture = svg(WIDTH, HEIGHT, [frame(plot.x, plot.y, foot), *parts])
+    return picture + (Markup("<p class='none'>{}.</p>").format("; ".join(notes)) if notes else "")
 
 
 def _apart(points: list[Point], plot: Scatter, x: Scale, y: Scale) -> list[Point]:

@@ -134,5 +134,5 @@ def test_of_many_marks_at_one_place_one_is_drawn_and_all_of_the_front():
     drawn = draw(scatter(*crowd, *front))
     assert drawn.count('class="feasible"') == 2
     assert drawn.count('class="front"') == 3
-    assert "marks at one place drawn once" in drawn
+    assert "marks at one place are drawn once" in drawn
     assert draw(scatter(*crowd[:900])).count('class="feasible"') == 900
