@@ -2,9 +2,9 @@
 
     python benchmarks/child.py --rounds 9
 
-One candidate is trained for an epoch of studies/digits.toml, in this process and in a child, in
-turns; all weights must be the same bits. Memory is what a process shares with no other. CPU
-seconds and memory of processes are read from /proc, so the script needs Linux.
+One candidate is trained for an epoch of benchmarks/studies/digits.toml, in this process and in a
+child, in turns; all weights must be the same bits. Memory is what a process shares with no other.
+CPU seconds and memory of processes are read from /proc, so the script needs Linux.
 """
 
 import os

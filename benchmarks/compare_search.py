@@ -48,7 +48,7 @@ from nas_service.spaces.batch import sample_batch
 from nas_service.study.loading import load_spec, parse_spec
 from nas_service.study.spec import StudySpec
 
-STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
+STUDY = Path(__file__).parent / "studies" / "digits.toml"
 WAYS = ("halving", "in full")
 RANDOM = 5000  # candidates that say what is cheap and what is expensive
 BOUNDED = ("parameters", "area_mm2", "latency_ms", "energy_uJ")

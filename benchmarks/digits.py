@@ -2,7 +2,7 @@
 
     python benchmarks/digits.py --seeds 5
 
-One fixed cell pair is trained by the recipe of studies/digits.toml. After each epoch the
+One fixed cell pair is trained by the recipe of benchmarks/studies/digits.toml. After each epoch the
 validation accuracy is taken; the accuracy reported is that of the test images, at the end.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
 
-STUDY = Path(__file__).parents[1] / "studies" / "digits.toml"
+STUDY = Path(__file__).parent / "studies" / "digits.toml"
 CELL = Cell(("conv3x3", "zeroize", "skip", "zeroize", "skip", "zeroize"))
 
 

@@ -3,11 +3,11 @@
     python benchmarks/inheritance.py --architectures 24
 
 Random connected cell pairs of one size on the digits. Truth is the accuracy after the whole
-recipe of studies/digits.toml from scratch, as the mean of two seeds used for nothing else. How well
-one of these seeds ranks like the other bounds what any ranking can reach. Compared with the truth
-are 1 and 2 epochs of the same schedule, from scratch and with `[training] inherit = true`, where
-each candidate starts from the pool that earlier ones have filled. Batch norms are recalibrated
-before scoring.
+recipe of benchmarks/studies/digits.toml from scratch, as the mean of two seeds used for nothing
+else. How well one of these seeds ranks like the other bounds what any ranking can reach. Compared
+with the truth are 1 and 2 epochs of the same schedule, from scratch and with `[training] inherit =
+true`, where each candidate starts from the pool that earlier ones have filled. Batch norms are
+recalibrated before scoring.
 """
 
 import tempfile

@@ -3,10 +3,11 @@
     python benchmarks/quantization.py --seeds 5
     python benchmarks/quantization.py --scoring
 
-One fixed cell pair is trained on the digits by the recipe of studies/digits.toml and scored on
-validation images. `absmax` and `learned` (LSQ) train through their rounding; `after` rounds the
-network trained in float. Time ratios are medians over rounds in which every variant takes one
-step in turn. `int8` compares float32 sums with those from 8-bit products, which must be equal.
+One fixed cell pair is trained on the digits by the recipe of benchmarks/studies/digits.toml and
+scored on validation images. `absmax` and `learned` (LSQ) train through their rounding; `after`
+rounds the network trained in float. Time ratios are medians over rounds in which every variant
+takes one step in turn. `int8` compares float32 sums with those from 8-bit products, which must be
+equal.
 `--scoring` compares a study's two ways to measure an accuracy, `scoring = "fp32"` and `"int8"`,
 the making of the deployed network included, for networks of several widths after one epoch.
 """

@@ -22,7 +22,7 @@ from hw_models.setting import (
 from hw_models.supply_scaling import SUPPLY, UNITS
 
 FOLDER = Path(__file__).parent / "profiles"
-DEFAULT = "corrected"
+DEFAULT = "rram_28nm"
 MAX_BASES = 8
 CHIPS: dict[str, Mapping[str, Any]] = {}  # chips without a file: the tables that it would have
 NANOMETRES = Quantity("node", "node", "nm", 1.0, 1, 1000, whole=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from hw_models.profile_file import DEFAULT
 from nas_service.metrics import METRICS, at_confidence, check_range
 from nas_service.spaces.cell_space import CellSpace
 from nas_service.spaces.operations import operations_of
@@ -174,7 +175,7 @@ class Proxies(Section):
 class Hardware(Section):
     """`[hardware]`: the chip."""
 
-    profile: str = "corrected"
+    profile: str = DEFAULT
     overrides: dict[str, bool | int | float | str] = Field(default_factory=dict)
     # settings of the chip that are searched beside the cells
     search_space: dict[ChipKey, ChipChoices] = Field(default_factory=dict)

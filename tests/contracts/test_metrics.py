@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hw_models import HARDWARE_METRICS, HardwareMetric, load_profile
+from hw_models.profile_file import DEFAULT
 from hw_models.uncertainty import Ensemble
 from nas_service.evaluation.screening import Budgets
 from nas_service.metrics import (
@@ -56,7 +57,7 @@ def spec_of(*constraints, proxies=(), **objective):
 BUDGETS = Budgets.of(spec_of(), LEAST)
 SPACE = BUDGETS.workloads.space
 CANDIDATES = batch_of_numbers(SPACE, np.arange(SPACE.size // 2, SPACE.size, 97))
-PROFILE = load_profile("corrected")
+PROFILE = load_profile(DEFAULT)
 
 
 @cache

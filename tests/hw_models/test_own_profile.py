@@ -50,7 +50,7 @@ def test_a_figure_of_three_lines_has_no_interval_and_keeps_its_bounds(tmp_path):
         (THREE_LINES.replace("128", "{ value = 128 }"), "crossbar_size: missing source, unit"),
         (THREE_LINES.replace("base", "bass"), r"unknown 'bass', did you mean 'base'.*known: base,"),
         (THREE_LINES.replace("[values]", "values = 3\n[options]"), "values: a table is needed"),
-        ("[values]\ncrossbar_size = 128\n", 'missing licence.*or base = "corrected"'),
+        ("[values]\ncrossbar_size = 128\n", 'missing licence.*or base = "rram_28nm"'),
         (THREE_LINES + "[values.clock]\n", "clock: missing source, unit, value"),
         ('base = "corrected"\nmodel = "x"', "model = 'x': known is 'crossbar'"),
         ('base = "correctd"', r"mine.toml: base: unknown 'correctd', did you mean 'corrected'"),

@@ -1,4 +1,4 @@
-"""The chip of validated parts, by hand, and what each of its options changes."""
+"""The default chip, of validated parts: by hand, and what each of its options changes."""
 
 import math
 
@@ -6,6 +6,8 @@ import pytest
 
 from hw_models import Layer, Workload, load_profile
 from hw_models.silicon.constants import AREA, CONSTANTS
+from hw_models.silicon.measured import load_chip
+from hw_models.silicon.validation import validate
 
 CHIP = load_profile("rram_28nm")
 RATE = 0.25
@@ -106,3 +108,23 @@ def test_figures_of_other_nodes_are_scaled_and_say_so():
 def test_converters_out_of_the_measured_range_are_refused(bits):
     with pytest.raises(ValueError, match=f"adc_bits = {bits}: the sar_levels converter covers 3"):
         CHIP.with_values({"adc_bits": bits})
+
+
+def spread(key):
+    """Ends of a figure's interval, as shares of it."""
+    entry = CHIP.entries[key]
+    return entry.low / entry.value, entry.high / entry.value
+
+
+def measured_over_modelled(ratios):
+    shares = [1 / x.ratio for x in ratios]
+    return pytest.approx((min(shares), max(shares)), rel=0.015)
+
+
+def test_intervals_are_the_spread_over_measured_chips():
+    family = [validate(load_chip(name)) for name in ("yao_2024", "li_2025", "wei_2025")]
+    energies = measured_over_modelled([x for chip in family for x in chip.energies])
+    for key in ("row_cell_energy", "sar_bit_energy", "sar_level_energy"):
+        assert spread(key) == energies
+    areas = [validate(load_chip(name)).area for name in ("neurram", "yao_2024", "li_2025")]
+    assert spread("driver_area") == measured_over_modelled(areas)

@@ -68,7 +68,7 @@ def test_all_budgets_together_are_one_line_more(study):
         in (checked(study(*budgets, trainings=40), "--budgets")[-1])
     )
     none = checked(study(*budgets, ("energy_uJ", "at_most", 1e-6)), "--budgets")[-1]
-    assert "energy_uJ <= 1e-06 (least 0.1" in none
+    assert "energy_uJ <= 1e-06 (least 0.02" in none
     assert "cannot be kept); together kept by none of all 128 candidates" in none
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import document, refused, run
 
-STUDY = Path(__file__).parents[3] / "studies" / "digits.toml"
+STUDY = Path(__file__).parents[3] / "benchmarks" / "studies" / "digits.toml"
 DIGITS = "--data", "."
 ARCHITECTURE = {
     "cells": ["0303 0030 2002 0200", "0300 0010 0003 0000"],

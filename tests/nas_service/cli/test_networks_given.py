@@ -12,7 +12,7 @@ from hw_models import load_profile
 from nas_service.importers.network_file import Given, read_network
 from nas_service.study.loading import load_spec
 
-STUDY = str(Path(__file__).parents[3] / "studies" / "digits.toml")
+STUDY = str(Path(__file__).parents[3] / "benchmarks" / "studies" / "digits.toml")
 CONV = {"kind": "conv", "in_channels": 2, "out_channels": 8, "kernel": 3}
 FLAT = {"kind": "linear", "in_features": 2048, "out_features": 10}
 LIST = {"time_steps": 4, "layers": [CONV, FLAT]}
@@ -95,7 +95,7 @@ def test_what_is_given_is_not_assumed(files, file):
 def test_a_written_layer_list_is_the_network(files, file):
     written = files / "written.json"
     before = document("cost", files / file, *KINDS[file], "--layers", written)
-    again = document("cost", written)
+    again = document("cost", written, "--profile", before["profile"])
     assert again["metrics"] == before["metrics"]
     assert again["assumed"] == []
     content = written.read_text()
@@ -235,7 +235,8 @@ def test_measurements_name_any_network(files):
     ]
     table = files / "m.csv"
     table.write_text("\n".join(["workload,latency_ms,spike_rate", *rows[:2]]))
-    fit = ("calibrate", table, "--fit", "clock", "-o", files / "mine.toml")
+    fit = ("calibrate", table, "--profile", "corrected", "--fit", "clock")
+    fit = (*fit, "-o", files / "mine.toml")
     assert "m.csv: line 2: workload: " in refused(*fit)
     assert "an architecture needs --study" in refused(*fit)
     result = document(*fit, "--study", STUDY)

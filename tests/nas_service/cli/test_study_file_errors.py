@@ -25,11 +25,11 @@ DIGITS = Path(__file__).parents[3] / "studies" / "digits.toml"
 def test_the_file_is_named_beside_the_key(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = DIGITS.read_text()
-    Path("bad.toml").write_text(text.replace('profile = "corrected"', 'profile = "corected"'))
+    Path("bad.toml").write_text(text.replace('"rram_28nm"', '"ram_28nm"'))
     Path("a.json").write_text("{}")
     error = refused(*words)
     assert "bad.toml: hardware" in error
-    assert "corected" in error
+    assert "did you mean 'rram_28nm'" in error
 
 
 def test_optunas_log_has_no_local_times(sqlite_url):

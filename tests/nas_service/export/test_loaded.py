@@ -169,7 +169,7 @@ def test_a_chip_with_other_figures_than_those_of_the_file_is_noted(path, caplog)
     assert caplog.text == ""
     rewritten(path, lambda document: document["chip"].update(digest="0123"))
     assert of_file(path).evaluation.accuracy == 0.5
-    assert "its costs are computed anew on corrected of digest" in caplog.text
+    assert "its costs are computed anew on rram_28nm of digest" in caplog.text
     assert "they were on one of digest '0123'" in caplog.text
 
 
@@ -222,7 +222,7 @@ def test_the_metadata_say_all_that_a_user_of_the_file_needs(network, path):
         "deviation": list(network.inputs.deviation),
     }
     assert document["classes"] == list("0123456789")
-    assert document["chip"]["settings"]["crossbar_size"] == 64
+    assert document["chip"]["settings"]["crossbar_size"] == 128
     assert document["metrics"]["energy_uJ"] == e.hardware_metrics["energy_uJ"]
     assert document["versions"]["torch"] == torch.__version__
     assert document["data"]["licence"] == "CC BY 4.0"

@@ -29,11 +29,11 @@ from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.loading import load_spec, parse_spec
 from nas_service.study.rejection import MEMORY, PATH
 
-STUDIES = Path(__file__).parents[3] / "studies"
+STUDIES = Path(__file__).parents[3] / "benchmarks" / "studies"
 
 
 def spec_of(tmp_path, **changes):
-    """The digits study with fewer sizes; `[table]` and its new lines."""
+    """The benchmarks' digits study with fewer sizes; `[table]` and its new lines."""
     text = (STUDIES / "digits.toml").read_text()
     text = text.replace("[8, 12, 16, 20, 24]", "[8, 20]").replace("[32, 64, 96, 128]", "[32, 96]")
     text = text.replace("[1, 2, 4]", "[2, 4]")
@@ -48,6 +48,7 @@ def spec_of(tmp_path, **changes):
 SPACES = {
     "plain": {},
     "chip": {"hardware": "search_space = {crossbar_size = [64, 128], adc_bits = [4, 5, 7]}"},
+    "tiles": {"hardware": "search_space = {crossbars_per_pe = [1, 2], pes_per_tile = [1, 4, 16]}"},
     "backward": {"space": 'mode = "backward"'},
     "shared": {"space": "shared = true"},
 }

@@ -166,7 +166,7 @@ def test_each_network_once():
 )
 def test_an_entry_that_does_not_fit_is_named(tmp_path, start, message):
     text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
-    text = text.replace("channels = [8, 12, 16, 20, 24]", "channels = [4, 8, 12]")
+    text = re.sub(r"channels = \[.*?\]", "channels = [4, 8, 12]", text)
     text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
     words = ", ".join(_toml(entry) for entry in start)
     (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\ninitial = [{words}]"))

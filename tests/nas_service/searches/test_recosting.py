@@ -36,6 +36,7 @@ metric = "energy_uJ"
 at_most = 0.9
 confidence = 0.9
 [hardware]
+profile = "corrected"
 record = "traces"
 search_space = {{{{ crossbar_size = [32, 64] }}}}
 """

@@ -107,7 +107,10 @@ def test_many_chips_are_checked_quickly():
     keys = ("crossbars_per_pe", "pes_per_tile", "columns_per_adc", "clocks_per_read", "adc_bits")
     space = dict.fromkeys(keys, values) | {"crossbar_size": [16 * v for v in values]}
     study = parsed(
-        hardware(search_space=space | {"bits_per_cell": values, "bits_per_value": values})
+        hardware(
+            profile="corrected",
+            search_space=space | {"bits_per_cell": values, "bits_per_value": values},
+        )
     )
     check(study)
     built = study.build_space()

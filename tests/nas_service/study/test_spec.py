@@ -106,9 +106,11 @@ def test_files_without_a_study_are_refused(tmp_path, text):
 
 def test_violations_are_relative():
     """100 of 40 000 parameters is 99.75 % below, 1.05 of 0.7 uJ is 50 % above."""
+    limits = {"parameters": 40000, "area_mm2": 5.5, "latency_ms": 0.075, "energy_uJ": 0.7}
+    constraints = [{"metric": name, "at_most": limit} for name, limit in limits.items()]
     metrics = {"parameters": 100, "area_mm2": 5.5, "latency_ms": 0.0375, "energy_uJ": 1.05}
-    result = parsed(DIGITS).violations(metrics)
-    assert list(result) == [c["metric"] for c in DIGITS["constraints"]]
+    result = parsed(DIGITS | {"constraints": constraints}).violations(metrics)
+    assert list(result) == list(limits)
     assert result == pytest.approx(
         {"parameters": -0.9975, "area_mm2": 0, "latency_ms": -0.5, "energy_uJ": 0.5}
     )
@@ -132,7 +134,7 @@ def test_a_minimal_study_and_its_defaults():
     spec = minimal()
     sizes = spec.space.channels, spec.space.head_pool, spec.space.weight_bits
     assert sizes == ((4,), (1, 2), (8,))
-    assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "corrected")
+    assert (spec.seed, spec.search.sampler, spec.hardware.profile) == (0, "tpe", "rram_28nm")
     assert spec.space.build().size == 5**12 * 2 * 2
     assert parsed(json.loads(spec.model_dump_json())) == spec
 
