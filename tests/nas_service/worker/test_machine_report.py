@@ -20,7 +20,7 @@ SUBJECTS = "versions threads memory compiler neurons gpu store data disk start"
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch):
     """An empty folder, and a machine of two idle cores, 16 GiB and a compiler, without a GPU."""
     monkeypatch.chdir(tmp_path)
     for name, value in {
@@ -42,11 +42,11 @@ def checks(storage=None, data=Path("data"), **environment):
     return {check.name: check for check in examine(storage, data, environment)}
 
 
-def test_a_good_machine_is_fine_in_every_line(here):
+def test_a_good_machine_is_fine_in_every_line(place):
     assert {c.name: (c.state, c.remedy) for c in checks().values()} == dict.fromkeys(
         SUBJECTS.split(), ("fine", "")
     )
-    assert list(here.iterdir()) == [], "nothing is made"
+    assert list(place.iterdir()) == [], "nothing is made"
 
 
 LIMIT = SimpleNamespace(limit_B=4 * GiB)
@@ -76,7 +76,7 @@ SLOW = {  # what of the machine is changed, the line, its state and a part of wh
 
 
 @pytest.mark.parametrize("case", SLOW)
-def test_what_is_not_fine_says_what_to_do(here, monkeypatch, case):
+def test_what_is_not_fine_says_what_to_do(place, monkeypatch, case):
     changed, name, state, remedy = SLOW[case]
     for attribute, value in changed.items():
         monkeypatch.setattr(machine_report, attribute, value)
@@ -99,30 +99,30 @@ def test_what_is_not_fine_says_what_to_do(here, monkeypatch, case):
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else value,
 )
-def test_what_the_environment_says_is_examined(here, environment, name, state):
-    (here / "file").write_text("")
+def test_what_the_environment_says_is_examined(place, environment, name, state):
+    (place / "file").write_text("")
     check = checks(**environment)[name]
     assert check.state == state
     assert check.remedy
     assert "secret" not in check.text
 
 
-def test_a_store_and_data_that_cannot_be_read(here, monkeypatch):
-    (here / "broken.db").write_bytes(b"no database at all" * 100)
+def test_a_store_and_data_that_cannot_be_read(place, monkeypatch):
+    (place / "broken.db").write_bytes(b"no database at all" * 100)
     assert checks("sqlite:///broken.db")["store"].state == "missing"
-    (here / "file").write_text("")
+    (place / "file").write_text("")
     assert checks(data=Path("file"))["data"].state == "missing"
 
     def refuse(_):
         raise PermissionError(13, "Permission denied", "locked")
 
-    (here / "locked").mkdir()
+    (place / "locked").mkdir()
     monkeypatch.setattr(os, "listdir", refuse)
     check = checks(data=Path("locked"))["data"]
     assert (check.state, check.text) == ("missing", "[Errno 13] Permission denied: 'locked'")
 
 
-def test_the_studies_of_a_store_are_counted(here):
+def test_the_studies_of_a_store_are_counted(place):
     store = Store("sqlite:///nas.db", create=True)
     stored.stored_study(store, "digits", ())
     store.close()
@@ -135,7 +135,7 @@ def doctor(*words):
     return done
 
 
-def test_the_command_prints_each_line_and_ends_by_what_is_missing(here):
+def test_the_command_prints_each_line_and_ends_by_what_is_missing(place):
     done = doctor()
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].startswith("versions  fine    Python 3.")
@@ -144,17 +144,17 @@ def test_the_command_prints_each_line_and_ends_by_what_is_missing(here):
     line = next(x for x in missing.stdout.splitlines() if x.startswith("store"))
     assert line == "store     missing the storage is no database URL, such as sqlite:///nas.db"
     assert "                  to do: name another with --storage or NAS_STORAGE" in missing.stdout
-    lines = [line for line in missing.stdout.splitlines() if str(here) not in line]
+    lines = [line for line in missing.stdout.splitlines() if str(place) not in line]
     assert max(map(len, lines)) <= 80
 
 
-def test_json_has_every_check(here):
+def test_json_has_every_check(place):
     document = json.loads(doctor("--json").stdout)
     assert {"name", "state", "text", "remedy"} == set(document[0])
     assert {entry["state"] for entry in document} == {"fine"}
 
 
-def test_a_hostile_text_is_printed_plainly(here, monkeypatch):
+def test_a_hostile_text_is_printed_plainly(place, monkeypatch):
     hostile = Check("store", "missing", "\x1b[31mred", "\x07")
     monkeypatch.setattr(machine_report, "examine", lambda *_: [hostile])
     done = doctor()
