@@ -1,10 +1,16 @@
 """Small studies of successive halving, and functions that run and read them."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from nas_command import run_worker
 
 from nas_service import api
+from nas_service.snn.checkpoint import CheckpointFile
 from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
@@ -46,3 +52,23 @@ def archive(store, search):
     """All measured values except durations."""
     result = {d: store.archive(search.id).evaluation(d) for d in store.archive(search.id).entries()}
     return {d: replace(e, seconds=0.0) for d, e in result.items()}
+
+
+def run_gated_worker(address: str, name: str, gates: Path) -> None:
+    """Runs a worker that waits in each promoted training, after its first epoch, at a gate.
+
+    The gate is a file of the folder, DIGEST.PID; a file with `.open` at its end opens it.
+    """
+    save = CheckpointFile.save
+
+    def save_and_wait(checkpoint: CheckpointFile, *state: Any) -> None:
+        save(checkpoint, *state)
+        *_, epoch = state
+        if epoch > 1:  # others end at the first rung
+            gate = gates / f"{checkpoint.path.name.partition('.')[0]}.{os.getpid()}"
+            gate.touch()
+            while not gate.with_name(gate.name + ".open").exists():
+                time.sleep(0.02)
+
+    CheckpointFile.save = save_and_wait  # type: ignore[assignment, method-assign]
+    run_worker(address, name)
