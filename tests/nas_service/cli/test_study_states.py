@@ -9,6 +9,8 @@ from dashboard_site import ask
 from study_states import STATES, store_with_all
 
 from nas_service.cli.main import main
+from nas_service.dashboard.own_studies import OwnStudies
+from nas_service.dashboard.pages import Pages
 from nas_service.dashboard.server import make_app
 from nas_service.store.store import Store
 
@@ -126,15 +128,29 @@ def test_json_has_every_state(nas, state):
     assert json.loads(nas("status", state, "--json").stdout)["study"] == state
 
 
+PAGES = {  # what the page of each study says
+    "no-trial": "no trial yet",
+    "none-feasible": "[Nn]o candidate is feasible|nothing feasible",
+    "over-budget": "[Nn]o candidate is feasible|nothing feasible",
+    "below-reference": BELOW,
+    "one-objective": "accuracy",
+    "four-objectives": "energy",
+    "only-failed": "2 failed|RuntimeError: first",
+}
+
+
 def test_the_dashboard_has_every_state(folder):
     store = Store(f"sqlite:///{folder}/nas.db")
-    app = make_app(store.optuna, port=8080)
+    app = make_app(store.optuna, port=8080, own=Pages(store), known=OwnStudies(store))
     summaries = ask(app, "/api/studies").json["study_summaries"]
     assert {s["study_name"] for s in summaries} == set(STATES)
     for summary in summaries:
-        page = ask(app, f"/api/studies/{summary['study_id']}", QUERY_STRING="after=0")
-        assert page.status == 200
-        best = [trial["number"] for trial in page.json["best_trials"]]
-        if summary["study_name"] != "below-reference":
-            assert best == BEST.get(summary["study_name"], [])
+        name, number = summary["study_name"], summary["study_id"]
+        data = ask(app, f"/api/studies/{number}", QUERY_STRING="after=0")
+        assert [t["number"] for t in data.json["best_trials"]] == BEST.get(name, [])
+        for path in (f"/studies/{number}", f"/studies/{number}/what-if"):
+            page = ask(app, path)
+            assert page.status == 200, (name, path)
+        text = re.sub(r"<[^>]+>", "", ask(app, f"/studies/{number}").body.decode())
+        assert re.search(PAGES[name], " ".join(text.split())), (name, text[:3000])
     store.close()
