@@ -100,7 +100,7 @@ KEYS = {
         "", "scores of untrained networks, each the metric proxy_NAME", '["sahd"]'
     ),
     "proxies.samples": About("images", "training images that they are given", "128"),
-    "hardware.profile": About("", "name of a chip profile, or a TOML file", '"corrected"'),
+    "hardware.profile": About("", "name of a chip profile, or a TOML file", '"rram_28nm"'),
     "hardware.overrides": About(
         "", "settings of the chip that replace the profile's", "{ adc_bits = 5 }"
     ),
