@@ -16,7 +16,7 @@ from nas_service.searches.finalist import Finalist
 from nas_service.searches.results import Result
 from nas_service.searches.session import open_search
 from nas_service.spaces.architecture import Architecture
-from nas_service.statistics import Interval, mean
+from nas_service.statistics import Interval, mean_share
 from nas_service.store.records import PAID, Repeat, TrainingFacts
 from nas_service.store.store import Store
 from nas_service.store.tables import attempts
@@ -89,11 +89,11 @@ class StudyData:
 
     def interval(self, finalist: Finalist) -> Interval | None:
         """Interval of a finalist's mean validation accuracy; None for fewer than two repeats."""
-        return mean(finalist.accuracies, self.resolution)
+        return mean_share(finalist.accuracies, self.resolution)
 
     def test_interval(self, finalist: Finalist) -> Interval | None:
         """Interval of a finalist's mean test accuracy; None for fewer than two repeats."""
-        return mean(finalist.test_accuracies, self.resolution)
+        return mean_share(finalist.test_accuracies, self.resolution)
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:

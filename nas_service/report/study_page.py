@@ -1,5 +1,6 @@
 """The report about a study: what its page shows, in the order of its sections."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas_service.report.candidates import CARDS, OUTCOMES, all_rows, card, row
@@ -84,7 +85,10 @@ def recosted_page(recosted: "Recosted") -> str:
         One page, which loads nothing else.
     """
     spec = recosted.after.spec
-    before, after = (front_figures(StudyData.bare(r)) for r in (recosted.before, recosted.after))
+    before, after = (
+        [replace(f, name=f"{when}-{f.name}") for f in front_figures(StudyData.bare(result))]
+        for when, result in (("before", recosted.before), ("after", recosted.after))
+    )
     page = pages().get_template("recosted.html")
     return page.render(
         recosted=recosted,

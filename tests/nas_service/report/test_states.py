@@ -16,6 +16,7 @@ from nas_service.report.paper import all_figures
 from nas_service.report.study_data import read_data
 from nas_service.report.svg import draw
 from nas_service.searches import results
+from nas_service.searches.creation import check, create
 from nas_service.study.sections import Objective
 
 
@@ -147,3 +148,39 @@ def test_noise_has_no_importance_whatever_its_number_of_values():
         explained_variance(draws.integers(0, 20, 100), draws.normal(size=100)) for _ in range(50)
     ]
     assert np.mean(shares) < 0.05
+
+
+def test_finalists_have_intervals_on_the_page_and_in_the_front(opened):
+    """Two trainings of 90 and 100 %: the interval of their mean stays within 0..100 %."""
+    result = opened([evaluation(4, 0.9), evaluation(8, 0.95)])
+    repeats = result.search.store.repeats(result.search.id)
+    for number, accuracy in enumerate((0.9, 1.0)):
+        repeats.add(number, dataclasses.replace(evaluation(4, accuracy), seed=number))
+    data = read_data(results.read(result.search))
+    (finalist,) = data.finalists
+    interval = data.interval(finalist)
+    assert (finalist.candidate.trial, len(finalist.repeats)) == (0, 2)
+    assert interval.value == pytest.approx(0.95)
+    assert 0 <= interval.low < interval.value < interval.high <= 1
+    page = report.render(result)
+    assert 'class="interval"' in page
+    assert "Finalists, trained in full with several seeds" in words(page)
+    assert "trainings of finalists 2" in words(page)
+
+
+def test_a_random_search_for_the_same_goals_is_the_baseline(opened):
+    """Another sampler or other budgets are none."""
+    result = opened([evaluation(4, 0.9), evaluation(8, 0.95)])
+    spec = result.spec
+    search = spec.search.model_copy(update={"sampler": "random"})
+    tight = (spec.constraints[0].with_limit(0.1),)
+    others = {
+        "by-chance": {"search": search, "seed": 5},
+        "other-budget": {"search": search, "constraints": tight},
+        "by-tpe": {},
+    }
+    for name, changes in others.items():
+        create(result.search.store, check(spec.model_copy(update={"name": name, **changes})), "d")
+    baselines = read_data(result).baselines
+    assert [b.spec.name for b in baselines] == ["by-chance"]
+    assert "by-chance (random search)" in report.render(result)
