@@ -20,6 +20,7 @@ from nas_command import InProcessPool
 from rich.cells import cell_len
 
 from nas_service import api
+from nas_service.cli import budgets, progress
 from nas_service.cli.main import main
 from nas_service.cli.verbs import VERBS
 from nas_service.evaluation import ablation
@@ -73,6 +74,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def budgets_line(spec, density, lines={}):  # noqa: B006  # kept, as it costs 10,000 candidates
+    """The line about a study's budgets, computed once."""
+    if density.text not in lines:
+        lines[density.text] = budgets.budgets_line(spec, density)
+    return lines[density.text]
+
+
 @contextmanager
 def without_trainings(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Trainings end at once, with made-up accuracies."""
@@ -86,6 +94,7 @@ def without_trainings(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     patch.setattr(ablation, "trained", trained)
     patch.setattr(api, "LocalWorkerPool", InProcessPool)
+    patch.setattr(progress, "budgets_line", budgets_line)
     patch.setattr(replays, "replay", lambda evaluator, recorded: recorded)
     yield
 
