@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import sqlalchemy as sa
 
-from nas_service.errors import SpecError
+from nas_service.errors import NasError, SpecError
 from nas_service.metrics import MEASURED
 from nas_service.searches import results
 from nas_service.searches.candidate import Candidate
@@ -151,14 +151,16 @@ def _worker_seconds(store: Store, study_id: int) -> float:
 
 
 def _baselines(result: Result) -> tuple[Result, ...]:
-    """Random searches with the same space, data, chip, training, objectives and budgets."""
-    store = result.search.store
-    others = (name for name in store.studies.names() if name != result.spec.name)
-    return tuple(
-        results.read(open_search(store, name, to_read=True))
-        for name in others
-        if _is_baseline(store, name, result.spec)
-    )
+    """Random searches with the same space, data, chip, training, objectives and budgets.
+
+    A study that cannot be read is none: it is no fault of the study that is reported.
+    """
+    store, baselines = result.search.store, []
+    for name in store.studies.names():
+        with suppress(NasError):
+            if name != result.spec.name and _is_baseline(store, name, result.spec):
+                baselines.append(results.read(open_search(store, name, to_read=True)))
+    return tuple(baselines)
 
 
 def _is_baseline(store: Store, name: str, spec: StudySpec) -> bool:

@@ -17,6 +17,7 @@ from nas_service.report.study_data import read_data
 from nas_service.report.svg import draw
 from nas_service.searches import results
 from nas_service.searches.creation import check, create
+from nas_service.store import tables as store_tables
 from nas_service.study.sections import Objective
 
 
@@ -181,6 +182,10 @@ def test_a_random_search_for_the_same_goals_is_the_baseline(opened):
     }
     for name, changes in others.items():
         create(result.search.store, check(spec.model_copy(update={"name": name, **changes})), "d")
+    with result.search.store.transactions.begin() as db:  # one that cannot be read harms none
+        damaged = store_tables.studies.c.spec.contains("other-budget")
+        broken = store_tables.studies.update().where(damaged)
+        db.execute(broken.values(spec='{"sampler": "random"'))
     baselines = read_data(result).baselines
     assert [b.spec.name for b in baselines] == ["by-chance"]
     assert "by-chance (random search)" in report.render(result)
