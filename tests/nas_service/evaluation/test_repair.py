@@ -157,7 +157,7 @@ def parameters_drawn(space, parameters):
 def _shipped():
     digits = load_spec(STUDIES / "digits.toml")
     tree = json.loads(digits.model_dump_json())
-    tree["space"] |= {"mode": "backward", "bits_of": "part"}
+    tree["space"] |= {"mode": "backward", "bits_of": "part", "time_steps": [2, 3]}
     backward = parse_spec(json.dumps(tree), "backward")
     tree = json.loads(load_spec(STUDIES / "cifar10.toml").model_dump_json())
     tree["data"] = {"name": "digits"}  # whose images are embedded

@@ -167,12 +167,18 @@ def test_each_network_once():
 def test_an_entry_that_does_not_fit_is_named(tmp_path, start, message):
     text = (Path(__file__).parents[3] / "studies" / "digits.toml").read_text()
     text = re.sub(r"channels = \[.*?\]", "channels = [4, 8, 12]", text)
-    text = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
+    text = backward(text)
     words = ", ".join(_toml(entry) for entry in start)
     (tmp_path / "x.toml").write_text(text.replace("[search]", f"[search]\ninitial = [{words}]"))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert done.exit_code == 2
     assert re.search(message, done.output), done.output
+
+
+def backward(text):
+    """A study whose edges may lead back, which takes two time steps or more."""
+    text = re.sub(r"time_steps = \[.*?\]", "time_steps = [2, 3]", text)
+    return text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
 
 
 def _toml(entry):
@@ -190,8 +196,7 @@ def test_files_are_relative_to_the_study_file(tmp_path):
     assert load_spec(tmp_path / "x.toml").search.initial == (TABLE, TABLE, "published")
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert "cell0_edge02 = back:conv1x1: the space has zeroize" in done.output
-    backward = text.replace('kind = "cells"', 'kind = "cells"\nmode = "backward"')
-    (tmp_path / "x.toml").write_text(backward)
+    (tmp_path / "x.toml").write_text(backward(text))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "x.toml")])
     assert done.exit_code == 0, done.output
 
