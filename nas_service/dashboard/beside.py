@@ -9,7 +9,7 @@ OWN = re.compile(r"/|/compare|/page\.(css|js)|/studies(/.*)?", re.DOTALL)
 STOCK_PAGE = re.compile(r"/dashboard(/.*)?", re.DOTALL)
 END = b"</body>"
 LINK = (
-    b'<a href="/" style="position:fixed;left:12px;bottom:12px;z-index:9999;padding:5px 12px;'
+    b'<a href="/" style="position:fixed;right:16px;top:16px;z-index:9999;padding:5px 12px;'
     b"border-radius:6px;border:1px solid #9aa5b0;background:#fff;color:#1b2733;"
     b'font:14px system-ui,sans-serif;text-decoration:none">All studies</a>'
 )

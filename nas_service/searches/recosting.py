@@ -8,7 +8,7 @@ training is costed at the assumed spike rate, and has no accuracy.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Real
 from typing import Any
 
@@ -26,7 +26,6 @@ from nas_service.searches.results import Result
 from nas_service.searches.session import demand_plugins
 from nas_service.searches.traced import Traced, count
 from nas_service.spaces.architecture import ChipSettings
-from nas_service.store.records import Recorded
 from nas_service.study.assumed_rates import AssumedRates
 from nas_service.study.rejection import MEMORY, PATH
 from nas_service.study.sections import Constraint
@@ -204,10 +203,7 @@ def recost(
     if profile is None and not settings and not budgets:
         raise SpecError("nothing to cost anew: another profile, setting or budget is needed")
     spec = _changed(result.spec, profile, settings, budgets)
-    archive = result.search.store.archive(result.search.id)
-    recorded = archive.recorded({c.digest for c in result.candidates})
-    assumed = AssumedRates.of(spec, density_of(result.search))
-    costs = _costs(spec, recorded, settings, assumed)
+    costs = _costs(spec, _at_rates(result), settings)
     candidates = tuple(_with_costs(spec, c, costs[c.digest]) for c in result.candidates)
     _demand_measured(budgets, candidates)
     after = replace(result, spec=spec, candidates=candidates)
@@ -283,20 +279,29 @@ def _new(spec: StudySpec, metric: str, limit: float) -> Constraint:
     return Constraint(metric=metric, **{"at_least" if better_large else "at_most": float(limit)})
 
 
+@lru_cache(maxsize=2)  # one result is costed again and again while somebody tries chips
+def _at_rates(result: Result) -> dict[str, tuple[ChipSettings, Workload]]:
+    """The chip settings and the workload, at its spike rates, of each candidate, by digest."""
+    archive = result.search.store.archive(result.search.id)
+    workloads = workload_cache_of(result.spec)
+    assumed = AssumedRates.of(result.spec, density_of(result.search))
+    known = {}
+    for digest, own in archive.recorded({c.digest for c in result.candidates}).items():
+        workload, rates = workloads.workload(own.architecture), own.spike_rates
+        workload = workload.with_spike_rates(rates) if rates else assumed.of_workload(workload)
+        known[digest] = (own.architecture.chip, workload)
+    return known
+
+
 def _costs(
     spec: StudySpec,
-    recorded: Mapping[str, Recorded],
+    workloads: Mapping[str, tuple[ChipSettings, Workload]],
     settings: Mapping[str, Any],
-    assumed: AssumedRates,
 ) -> dict[str, Costs]:
     """Costs by digest, of the candidates of each chip and number of time steps together."""
-    workloads = workload_cache_of(spec)
     alike: dict[tuple[ChipSettings, int], dict[str, Workload]] = {}
-    for digest, known in recorded.items():
-        workload = workloads.workload(known.architecture)
-        rates = known.spike_rates
-        workload = workload.with_spike_rates(rates) if rates else assumed.of_workload(workload)
-        chip = tuple((k, v) for k, v in known.architecture.chip if k not in settings)
+    for digest, (own, workload) in workloads.items():
+        chip = tuple((k, v) for k, v in own if k not in settings)
         alike.setdefault((chip, workload.time_steps), {})[digest] = workload
     costed = (_on_chip(spec, chip, own) for (chip, _), own in alike.items())
     return {digest: costs for part in costed for digest, costs in part.items()}
