@@ -21,7 +21,6 @@ from nas_service.searches.session import extend_epochs, open_search, queue
 from nas_service.snn.checkpoint import CheckpointFile
 from nas_service.spaces.architecture import Architecture
 from nas_service.spaces.cell import Cell
-from nas_service.store.store import Store
 from nas_service.store.trial_queue import TrialQueue
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
@@ -89,13 +88,6 @@ def test_scoring_at_rungs_does_not_change_a_training(tmp_path):
         files.append(tmp_path / f"{len(rungs)}.safetensors")
         evaluator.train(evaluator.screen(SMALL, 5), files[-1])
     assert weights(files[0]) == weights(files[1])
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield made
-    made.close()
 
 
 def worker(store, evaluator, log=print):

@@ -12,11 +12,11 @@ from nas_service.store.trial_queue import TrialQueue
 
 
 @pytest.fixture
-def opened(tmp_path):
+def opened(sqlite_url):
     made = []
 
     def study(evaluations, **limits):
-        store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
+        store = Store(sqlite_url, write=True)
         search = create(store, check(spec(**limits)), "data")
         made.append(store)
         for e in evaluations:

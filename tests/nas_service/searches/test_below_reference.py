@@ -16,7 +16,6 @@ from nas_service.searches.initial_trials import resolve
 from nas_service.searches.recosting import recost
 from nas_service.searches.retraining import choose_finalists
 from nas_service.searches.upkeep import plan_pruning
-from nas_service.store.store import Store
 
 OBJECTIVES = [
     {"metric": "accuracy", "direction": "maximize", "reference": 0.5},
@@ -24,13 +23,6 @@ OBJECTIVES = [
 ]
 # Accuracy and spike rate. On the front: 0 to 2, the last exactly at the reference of accuracy.
 ROWS = [(0.9, 0.5), (0.8, 0.3), (0.5, 0.2), (0.39, 0.1), (0.95, 0.7), (0.3, 0.9)]
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield store
-    store.close()
 
 
 def study_of(store, rows, name="small", **sections):

@@ -13,7 +13,6 @@ from nas_service.evaluation.evaluator import Evaluator
 from nas_service.searches.creation import check, create
 from nas_service.searches.enqueued import ImpossibleTrial, check_enqueued
 from nas_service.searches.session import open_search
-from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.worker.worker import Worker
 
@@ -56,13 +55,6 @@ IMPOSSIBLE = [
 
 def spec(**tables):
     return parse_spec(json.dumps(TREE | tables), "x")
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield store
-    store.close()
 
 
 @pytest.mark.parametrize(("parameters", "message"), IMPOSSIBLE)

@@ -13,7 +13,6 @@ from nas_service.searches.input_density import DENSITY, record, recorded
 from nas_service.searches.session import open_search
 from nas_service.searches.study_data import open_evaluator
 from nas_service.spaces.input_density import InputDensity
-from nas_service.store.store import Store
 from nas_service.study.loading import parse_spec
 from nas_service.worker import claiming
 from nas_service.worker.training import train_in_children
@@ -32,13 +31,6 @@ TREE = {
 def spec(initial=(), **changes):
     search = TREE["search"] | {"initial": list(initial)}
     return parse_spec(json.dumps(TREE | {"search": search} | changes), "x")
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = Store(f"sqlite:///{tmp_path}/nas.db", create=True)
-    yield opened
-    opened.close()
 
 
 def test_a_new_study_keeps_the_density_of_its_data(store):

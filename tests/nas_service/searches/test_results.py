@@ -36,10 +36,9 @@ CELL = Cell(("skip",) * 6)
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(sqlite_url):
     """Makes a study with two proxies and candidates of given accuracies and scores."""
-    url = f"sqlite:///{tmp_path}/nas.db"
-    store = Store(url, create=True)
+    store = Store(sqlite_url, write=True)
 
     def made(rows, names=("hamming", "depth"), epochs=1):
         tree = {
@@ -62,7 +61,7 @@ def study(tmp_path):
             assert queue.archive_result(lease, e)
             report_by_number(search.study, search.spec, lease.trial, e, e.outcome)
             queue.result_reported(lease.id, e.outcome)
-        return url, results.read(search)
+        return sqlite_url, results.read(search)
 
     yield made
     store.close()
