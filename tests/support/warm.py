@@ -6,6 +6,7 @@ All else is as `subprocess` does it: streams, environment, folder, signals and e
 fixture `cold_start` gives a test processes that load all for themselves, as production has them.
 """
 
+import asyncio
 import atexit
 import inspect
 import json
@@ -44,6 +45,7 @@ class WarmStarts:
         words, environment = call["args"], call["env"] or os.environ
         return (
             self.enabled
+            and asyncio._get_running_loop() is None  # which waits for processes by their number
             and isinstance(words, list | tuple)
             and tuple(words[:2]) == (sys.executable, "-m")
             and words[2] in MODULES
