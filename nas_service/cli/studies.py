@@ -1,11 +1,13 @@
 """The command about the studies of a store: listed, deleted, renamed, pruned."""
 
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_service.cli.common import open_store, options
+from nas_service.cli.common import FILE, open_store, options
 from nas_service.cli.terminal import print_err, print_error, print_json, print_out, print_table
 from nas_service.errors import NasError, StudyError
 from nas_service.searches import results
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
     help="Delete this study's weights, checkpoints and traces of candidates that are neither on "
     "the front nor under way.",
 )
+@click.option(
+    "--plain-copy",
+    "copy",
+    type=FILE,
+    help="Write the studies into a new SQLite file, in which a plain optuna-dashboard shows "
+    "infeasible trials as infeasible.",
+)
 @click.option("--yes", is_flag=True, help="Delete at once, without asking whether to.")
 @click.option(
     "--force", is_flag=True, help="Change the study also while workers have trials of it."
@@ -34,6 +43,7 @@ def studies(
     delete: str | None,
     rename: tuple[str, str] | None,
     prune: str | None,
+    copy: Path | None,
     yes: bool,
     force: bool,
     storage: str | None,
@@ -42,16 +52,21 @@ def studies(
 ) -> None:
     """List the studies of a store.
 
-    Or delete, rename or prune one: what is lost is printed before. Only files on this machine are
-    deleted, in the folder NAS_ARTIFACTS.
+    Or delete, rename or prune one: what is lost is printed before, and only files on this machine
+    are deleted, in the folder NAS_ARTIFACTS. Or copy all of them for a plain optuna-dashboard,
+    which takes infeasible trials of the store itself for feasible ones.
     """
     given = {"--delete": delete, "--rename": rename, "--prune": prune}
     chosen = [option for option, value in given.items() if value is not None]
+    if copy is not None and (chosen or yes or force):
+        raise NasError("--plain-copy: only by itself")
     if len(chosen) > 1:
         raise NasError(f"{chosen[0]} and {chosen[1]}: one at a time")
     if not chosen and (yes or force):
         raise NasError(f"{'--yes' if yes else '--force'}: only with {', '.join(given)}")
     store = open_store(storage, any_disk=any_disk, write=bool(chosen))
+    if copy is not None:
+        return _copy(store, copy, as_json)
     if delete is not None:
         document = _delete(store, delete, yes, force, as_json)
     elif rename is not None:
@@ -62,6 +77,17 @@ def studies(
         return _list(store, as_json)
     if as_json:
         print_json(document)
+
+
+def _copy(store: "Store", path: Path, as_json: bool) -> None:
+    from nas_service.searches.plain_copy import write_plain_copy
+
+    copied = write_plain_copy(store, path)
+    if as_json:
+        return print_json({"plain_copy": str(path), "studies": [asdict(c) for c in copied]})
+    headings = ["study", "trials", "results", "pruned"]
+    print_table(headings, ([c.name, c.trials, c.results, c.pruned] for c in copied))
+    print_out(f"wrote {path}; pruned are trials without a result that seem best by their values")
 
 
 def _list(store: "Store", as_json: bool) -> None:
