@@ -54,7 +54,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.environment = {"NAS_STORAGE": f"sqlite:///{path}/nas.db", "COLUMNS": "200"}
+        self.environment = {"NAS_STORAGE": f"sqlite:///{path}/nas.db", "COLUMNS": "1000"}
 
     def nas(self, *arguments: str) -> tuple[int, str, str]:
         """Runs the command in this process; returns its exit code, output and error output."""
