@@ -93,8 +93,8 @@ def test_markdown_and_page(layers, tmp_path):
     assert result.exit_code == 0
     assert "| layer0 |" in result.stdout
     text = page.read_text()
-    assert text.count("<svg") == 4
-    assert "<script" not in text
+    assert text.count("<figure") == 4
+    assert "default-src &#39;none&#39;" in text
     assert "layer0" in text
 
 
@@ -186,7 +186,7 @@ def test_calibrate_says_which_metric_it_fits_nothing_to(layers, tmp_path):
     assert done.exit_code == 0, done.output
     (line,) = [x for x in done.stderr.splitlines() if "determines no figure" in x]
     assert line == (
-        "note: energy_uJ determines no figure, it remains 50% off: check its unit, or measure more"
+        "note: energy_uJ determines no figure, it remains 50 % off: check its unit, or measure more"
     )
 
 

@@ -23,6 +23,7 @@ TREE = {
     "space": {"operations": "light3", "channels": 4, "head_pool": 4, "hidden": 16, "time_steps": 2},
     "data": {"name": "digits"},
     "training": {"epochs": 1},
+    "hardware": {"profile": "corrected"},  # whose energy depends on the input's bits
     "search": {"trainings": 1, "sampler": "random"},
     "objectives": [{"metric": "accuracy", "direction": "maximize"}],
 }
