@@ -87,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[RUN] = tempfile.mkdtemp(prefix="nas-tests-")
         os.chmod(os.environ[RUN], 0o711)  # noqa: S103  # the server runs as another user
 
+    os.environ.pop("COLUMNS", None)  # output is not cut at the width of the terminal of the tests
     os.environ["NAS_SPOOL"] = tempfile.mkdtemp(prefix="spool-", dir=os.environ[RUN])
     # A shell, or nohup, ignores these for what runs in the background; the tests must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
