@@ -231,8 +231,8 @@ def test_a_card_tells_what_the_network_is(network, tmp_path):
     assert "| test, 40 images | 75.00 % | 59.81 % .. 85.81 % |" in text
     assert "| validation, on simulated chips | 37.50 % | 25.00 % .. 50.00 % over 2 chips |" in text
     assert "| energy |" in text
-    assert "| activation_sparsity | 0.9000 |" in text
-    assert "| effective_macs | 12.0 |" in text
+    assert "| activation sparsity | 90.0 % |" in text
+    assert "| effective macs | 12.0 |" in text
     assert "| licence of the data | CC BY 4.0 |" in text
     assert "| raw values | 0 .. 16, direct encoding |" in text
     assert 'load("net.safetensors")' in text

@@ -93,7 +93,7 @@ def test_proposals_are_counted_by_outcome(opened):
     assert result.shares["trained"] == result.shares["rejected"] == 0.5
     assert sum(result.shares.values()) == 1
     assert result.summary == (
-        "4 proposals: 2 trained (50 %), 2 rejected (50 %)",
+        "4 proposals: 2 trained (50.0 %), 2 rejected (50.0 %)",
         "rejected by: energy_uJ 2, area_mm2 1",
     )
     text = report.render(result)

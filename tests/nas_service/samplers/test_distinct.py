@@ -29,6 +29,7 @@ def spec_of(sampler, space, area=0.2):
         "space": space,
         "data": {"name": "digits"},
         "training": {"epochs": 1},
+        "hardware": {"profile": "corrected"},
         "search": {"sampler": sampler, "trainings": 10},
         "objectives": [{"metric": "accuracy", "direction": "maximize"}],
         "constraints": [{"metric": "area_mm2", "at_most": area}],

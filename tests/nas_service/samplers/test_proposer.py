@@ -34,6 +34,7 @@ def spec_of(sampler, trainings=60, constraints=(), search=(), **space):
                 "space": SPACE | space,
                 "data": {"name": "digits"},
                 "training": {"epochs": 0},
+                "hardware": {"profile": "corrected"},
                 "proxies": {"names": ["depth"]},
                 "search": {"sampler": sampler, "trainings": trainings, **dict(search)},
                 "objectives": [

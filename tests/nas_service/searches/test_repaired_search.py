@@ -29,6 +29,7 @@ TREE = {
     },
     "data": {"name": "digits", "train_samples": 128, "validation_samples": 64},
     "training": {"epochs": 0},
+    "hardware": {"profile": "corrected"},
     "proxies": {"names": ["convolutions"]},
     "objectives": [
         {"metric": "proxy_convolutions", "direction": "maximize", "reference": 0, "ideal": 12},

@@ -38,7 +38,7 @@ STATES = {"told": "reported", "following": "awaiting_duplicate", "waiting": "pen
 
 def run(folder, *words):
     storage = ("--storage", f"sqlite:///{folder}/nas.db")
-    return CliRunner().invoke(main, [*words, *storage], env={"COLUMNS": "200"})
+    return CliRunner().invoke(main, [*words, *storage], env={"COLUMNS": "1000"})
 
 
 def unpack(folder):
@@ -246,7 +246,7 @@ def test_a_new_study_learns_from_old_ones(store, migrated, tmp_path):
             'per = "tensor"\nscale = "learned"\nwhen = "training"',
             'granularity = "tensor"\nstep_size = "learned"\nmode = "qat"',
         ),
-        ("\nset = ", "\noverrides = "),
+        ("\nset = ", '\nprofile = "corrected"\noverrides = '),  # the default of then
         ("\nspace = ", "\nsearch_space = "),
         ("\nchips = ", "\nmonte_carlo_chips = "),
         ("\nwarm = ", "\nwarm_start_from = "),
