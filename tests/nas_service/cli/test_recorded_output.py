@@ -1,8 +1,8 @@
 """What every verb prints on terminals of 80 and 120 columns, as recorded in tests/fixtures.
 
-NAS_RECORD=1 records it anew; look at every line that changes. Not recorded: `--help` and
-`completion`, which have tests of their own, and `doctor`, `mcp`, `dashboard` and `worker`, which
-describe the machine, serve, or start processes.
+NAS_RECORD=1 records it anew; look at every line that changes. Not recorded: `completion`, which has
+tests of its own, and `doctor`, `mcp`, `dashboard` and `worker`, which describe the machine, serve,
+or start processes.
 """
 
 import os
@@ -35,6 +35,7 @@ COMMANDS = (
     "resume tiny",
     "status tiny",
     "status tiny --watch",
+    "--help",
     "front tiny",
     "show tiny 2",
     "show tiny 0",
@@ -48,6 +49,7 @@ COMMANDS = (
     "export tiny 2 --format torch",
     "cost candidate.json --study tiny.toml --budget energy_uJ=0.3",
     "cost net.json --diff corrected spikesim_rram",
+    "cost --validate",
     "census tiny.toml --limit 300",
     "recost tiny --budget area_mm2=4",
     "recost tiny --profile spikesim_rram",
@@ -107,7 +109,7 @@ def transcript(folder: Path, width: int) -> dict[str, str]:
         patch.delenv("NAS_RECORD", raising=False)
         environment = {"NAS_STORAGE": "sqlite:///nas.db", "COLUMNS": str(width)}
         for command in COMMANDS:
-            result = CliRunner().invoke(main, command.split(), "nas", env=environment)
+            result = CliRunner().invoke(main, command.split(), prog_name="nas", env=environment)
             if not isinstance(result.exception, SystemExit | None):
                 raise result.exception
             code = f"(exit code {result.exit_code})\n" if result.exit_code else ""
@@ -155,4 +157,5 @@ def test_no_line_is_longer_than_the_terminal(session, command):
 
 
 def test_every_verb_is_recorded():
-    assert {command.split()[0] for command in COMMANDS} - {"statsu"} == set(VERBS) - ELSEWHERE
+    recorded = {command.split()[0] for command in COMMANDS}
+    assert recorded - {"statsu", "--help"} == set(VERBS) - ELSEWHERE
