@@ -107,11 +107,25 @@ def test_an_entry_of_another_version(tmp_path):
         cached(tmp_path, "x", refuse)
 
 
+class Touch:
+    """A pickle of it makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
 def test_a_pickle_is_never_loaded(tmp_path):
+    """Not even to compare its digest: what a pickle runs, it runs while it is loaded."""
     cached(tmp_path, "x", samples)
-    path = tmp_path / "x" / "labels.npy"
-    np.save(path, np.array([print, len], dtype=object), allow_pickle=True)
+    path, made = tmp_path / "x" / "labels.npy", tmp_path / "made"
+    np.save(path, np.array([Touch(made)], dtype=object), allow_pickle=True)
+    np.load(path, allow_pickle=True)
+    made.unlink()  # it would have run
     assert same(cached(tmp_path, "x", samples))
+    assert not made.exists()
 
 
 def test_a_copied_entry_is_known_by_its_content(tmp_path):
